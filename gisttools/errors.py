@@ -1,0 +1,49 @@
+"""Errors of the package. Each one says what is wrong, the value seen, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GistError(Exception):
+    """Base of all errors that gisttools raises on purpose."""
+
+
+class ParameterError(GistError):
+    """A parameter is unknown, of the wrong type, or out of range."""
+
+
+class DataError(GistError):
+    """A table, file or data set is not what the step needs."""
+
+
+class MissingError(GistError):
+    """A file, run, task or package that was named does not exist here."""
+
+
+class ModelError(GistError):
+    """A model cannot be opened, or does not fit the data or another model."""
+
+
+class EndpointError(GistError):
+    """An LLM or embedding endpoint refuses, is unreachable, or answers nonsense."""
+
+
+def problems(title: str, found: Iterable[str], mend: str = "") -> str:
+    """One message that lists every problem found, so that nobody mends them one run at a time.
+
+    >>> print(problems("2 problems:", ["a is 1", "b is 2"], "Set both to 0."))
+    2 problems:
+      - a is 1
+      - b is 2
+    Set both to 0.
+    """
+    lines = [title, *(f"  - {p}" for p in found)]
+    return "\n".join([*lines, mend] if mend else lines)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`' Did you mean "x"?'` where a known name is close, else an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
