@@ -1,0 +1,114 @@
+"""From the trainer's token batches to vectors: all columns of a step in length-sorted micro-batches.
+
+A step's texts differ widely in length and the collator pads every column to its longest text. Sorted by length, cut
+into micro-batches of equal token budget and trimmed, the same texts cost a fraction of the tokens; the vectors are put
+back in order, so the mathematics is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_CPU_TOKENS, _GPU_TOKENS = 1024, 65536  # one micro-batch: fits the caches of a core, or fills a GPU
+
+
+def embed_columns(model: nn.Module, features: list[dict], tokens_per_forward: int | None = None) -> list[Tensor]:
+    """One tensor of sentence embeddings, shape (B, D), for each column of token features.
+
+    Columns that are not plain padded token batches (static embeddings, flattened or multi-modal input) are embedded
+    one by one.
+    """
+    if not all(_is_padded_text(f) for f in features) or any(f.keys() != features[0].keys() for f in features):
+        return [model(f)["sentence_embedding"] for f in features]
+    left = any(bool((f["attention_mask"][:, 0] == 0).any()) for f in features)  # the tokenizer pads on the left
+    mask = _stack([f["attention_mask"] for f in features], left)
+    tensors = {key: _stack([f[key] for f in features], left) for key in _token_keys(features[0])}
+    rest = {key: value for key, value in features[0].items() if key not in tensors}
+    lengths = mask.sum(1)
+    order = torch.argsort(lengths, stable=True)
+    outputs = []
+    for begin, end, width in _micro_batches(lengths[order].tolist(), tokens_per_forward or _budget(mask.device)):
+        rows, columns = order[begin:end], slice(-width, None) if left else slice(width)
+        part = {key: value[rows][:, columns] for key, value in tensors.items()}
+        outputs.append(model({**rest, **part})["sentence_embedding"])
+    vectors = torch.cat(outputs)
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order), device=order.device)
+    return list(vectors[back].view(len(features), -1, vectors.shape[-1]).unbind(0))
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """Guide vectors, text ids and label ids of one batch; shapes as in `gisttools.loss.gist_loss`."""
+
+    anchor: Tensor | None
+    positive: Tensor | None
+    negatives: Tensor | None
+    text_ids: Tensor
+    label_ids: Tensor
+
+
+def rows_from_tokens(student: nn.Module, guide: nn.Module | None, features: list[dict], labels: Tensor | None):
+    """What a guide store would answer, made from the batch's own tokens: a guide model embeds the decoded texts.
+
+    Decoded tokens are not quite the raw texts (an uncased tokenizer loses the case): good enough to teach and compare,
+    not to train at scale, where a store is also many times faster.
+    """
+    tokens = [_token_rows(f) for f in features]
+    numbers: dict[tuple[int, ...], int] = {}
+    ids = [[numbers.setdefault(row, len(numbers)) for row in column] for column in tokens]
+    text_ids = torch.tensor(ids).T
+    label_ids = torch.full_like(text_ids, -1)
+    if labels is not None:
+        label_ids[:, :2] = labels.view(-1, 1).cpu()
+    if guide is None:
+        return BatchRows(None, None, None, text_ids, label_ids)
+    texts = [student.tokenizer.decode(list(row), skip_special_tokens=True) for row in numbers]
+    with torch.no_grad():
+        vectors = guide.encode(texts, convert_to_tensor=True, show_progress_bar=False)[text_ids.to(guide.device)]
+    return BatchRows(vectors[:, 0], vectors[:, 1], vectors[:, 2:], text_ids, label_ids)
+
+
+def _is_padded_text(features: dict) -> bool:
+    mask = features.get("attention_mask")
+    if not isinstance(mask, Tensor) or mask.ndim != 2 or "cu_seq_lens_q" in features:
+        return False
+    tensors = [v for v in features.values() if isinstance(v, Tensor)]
+    return all(v.shape[:2] == mask.shape and v.ndim == 2 and not v.is_floating_point() for v in tensors)
+
+
+def _token_keys(features: dict) -> list[str]:
+    return [key for key, value in features.items() if isinstance(value, Tensor)]
+
+
+def _stack(columns: list[Tensor], left: bool) -> Tensor:
+    width = max(c.shape[1] for c in columns)
+    missing = [width - c.shape[1] for c in columns]
+    return torch.cat([F.pad(c, (m, 0) if left else (0, m)) for c, m in zip(columns, missing, strict=True)])
+
+
+def _micro_batches(lengths: list[int], budget: int):
+    """Ranges (begin, end, width) over ascending lengths with (end - begin) * width <= budget, or a single row."""
+    begin = 0
+    for end in range(1, len(lengths) + 1):
+        if end == len(lengths) or (end + 1 - begin) * lengths[end] > budget:
+            yield begin, end, max(lengths[end - 1], 1)
+            begin = end
+
+
+def _budget(device: torch.device) -> int:
+    return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
+
+
+def _token_rows(features: dict) -> list[tuple[int, ...]]:
+    ids = features["input_ids"]
+    if "offsets" in features:  # static embeddings: one flat stream
+        ends = [*features["offsets"][1:].tolist(), len(ids)]
+        flat = ids.tolist()
+        return [tuple(flat[begin:end]) for begin, end in zip(features["offsets"].tolist(), ends, strict=True)]
+    mask = features["attention_mask"].bool()
+    return [tuple(row[keep].tolist()) for row, keep in zip(ids, mask, strict=True)]

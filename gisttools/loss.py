@@ -1,0 +1,289 @@
+"""The GIST loss: one pure function, `gist_loss`, and one `nn.Module` around it, `GISTLoss`.
+
+Method: A. V. Solatorio, *GISTEmbed: Guided In-sample Selection of Training Negatives for Text Embedding
+Fine-tuning*, arXiv 2402.16829. A guide model decides which in-batch candidates may count as negatives of an anchor:
+those that it finds no closer to the anchor than the anchor's own positive. What differs from other implementations
+(linear memory, explicit ties, labels) is told at `gist_loss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gisttools.embedding import embed_columns, rows_from_tokens
+from gisttools.errors import DataError, ParameterError, problems
+from gisttools.row_blocks import RowBlocks
+
+BLOCKS = ("ap", "aa", "pp", "an")
+
+MarginStrategy = Literal["absolute", "relative"]
+
+
+def gist_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negatives: Tensor | None = None,
+    *,
+    guide_anchor: Tensor | None = None,
+    guide_positive: Tensor | None = None,
+    guide_negatives: Tensor | None = None,
+    temperature: float = 0.01,
+    margin: float = 0.0,
+    margin_strategy: MarginStrategy = "absolute",
+    contrast_anchors: bool = True,
+    contrast_positives: bool = True,
+    text_ids: Tensor | None = None,
+    label_ids: Tensor | None = None,
+    block_rows: int | None = None,
+) -> Tensor:
+    """GIST loss of a batch of B rows.
+
+    For each anchor one softmax over its own positive and all candidates that survive the mask; the loss is the mean
+    of its negative log-probabilities. Candidates are the other positives and all anchors (scored against the anchor),
+    the positives again (scored against the positive), and every negative of every row (scored against the anchor).
+    With guide cosine g and threshold theta_i = g(anchor_i, positive_i), a candidate c of row i counts if
+
+        g(.) <= theta_i - margin   (absolute)   or   g(.) <= theta_i - |theta_i| * margin   (relative)
+
+    and it is not the row itself, not a text equal to the row's anchor or positive, and not a text of the anchor's
+    label. Equality is decided by `text_ids`, never by floating point. With margin 0 and no ids the value equals
+    `sentence_transformers`' `GISTEmbedLoss` on batches without ties.
+
+    No B x B tensor is kept: scores live one block of rows at a time and gradients are computed analytically in the
+    same pass, so memory grows linearly with B. Scores are float32 whatever the autocast setting (float64 for float64
+    input).
+
+    Args:
+        anchor, positive: student vectors, shape (B, D); they need not be normalised.
+        negatives: student vectors, shape (B, K, D) or (B, D).
+        guide_anchor, guide_positive, guide_negatives: guide vectors, shapes (B, G), (B, G), (B, K, G). Without them
+            the loss is unguided: only self-pairs, equal texts and equal labels are masked.
+        temperature: divides the cosines, > 0.
+        margin, margin_strategy: how far below the threshold a candidate must lie.
+        contrast_anchors, contrast_positives: whether the anchor-anchor and positive-positive blocks take part.
+        text_ids: int64 (B, 2 + K), columns anchor, positive, negatives; equal ids mean equal texts; -1 marks a
+            negative that is padding and never counts.
+        label_ids: int64 (B, 2 + K), same columns; -1 is unknown and masks nothing.
+        block_rows: rows scored at a time; chosen from a memory budget if None.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ParameterError: an option is out of range.
+        DataError: shapes do not fit; all problems are listed.
+    """
+    batch = _Batch.make(anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids)
+    options = Options(temperature, margin, margin_strategy, contrast_anchors, contrast_positives, block_rows)
+    return _gist_loss(batch, options)[0]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `gist_loss`, checked."""
+
+    temperature: float = 0.01
+    margin: float = 0.0
+    margin_strategy: MarginStrategy = "absolute"
+    contrast_anchors: bool = True
+    contrast_positives: bool = True
+    block_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        found = []
+        if not self.temperature > 0:
+            found.append(f"temperature is {self.temperature}, must be > 0")
+        if self.margin_strategy not in ("absolute", "relative"):
+            found.append(f"margin_strategy is {self.margin_strategy!r}, must be 'absolute' or 'relative'")
+        if self.block_rows is not None and self.block_rows < 1:
+            found.append(f"block_rows is {self.block_rows}, must be >= 1 or None")
+        if found:
+            raise ParameterError(problems("gist_loss:", found))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Everything the loss needs, checked; negatives have shape (B, K, .) with K >= 0."""
+
+    anchor: Tensor
+    positive: Tensor
+    negatives: Tensor
+    guide: tuple[Tensor, Tensor, Tensor] | None
+    text_ids: Tensor | None
+    label_ids: Tensor | None
+
+    @classmethod
+    def make(cls, anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids):
+        if anchor.ndim != 2:
+            raise DataError(f"gist_loss: anchor has shape {tuple(anchor.shape)}, must be (B, D)")
+        (b, d), found = anchor.shape, []
+
+        def as_3d(x: Tensor | None, dim: int) -> Tensor:
+            if x is None:
+                return anchor.new_zeros(b, 0, dim)
+            return x[:, None] if x.ndim == 2 else x
+
+        def check(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
+            if tuple(x.shape) != shape:
+                found.append(f"{name} has shape {tuple(x.shape)}, must be {shape}")
+
+        negatives = as_3d(negatives, d)
+        k = negatives.shape[1] if negatives.ndim == 3 else 0
+        check("positive", positive, (b, d))
+        check("negatives", negatives, (b, k, d))
+        guide = None
+        if guide_anchor is not None or guide_positive is not None:
+            if guide_anchor is None or guide_positive is None or (k and guide_negatives is None):
+                found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
+            else:
+                g = guide_anchor.shape[-1]
+                guide = (guide_anchor, guide_positive, as_3d(guide_negatives if k else None, g))
+                check("guide_anchor", guide[0], (b, g))
+                check("guide_positive", guide[1], (b, g))
+                check("guide_negatives", guide[2], (b, k, g))
+        for name, ids in (("text_ids", text_ids), ("label_ids", label_ids)):
+            if ids is not None:
+                check(name, ids, (b, 2 + k))
+        if found:
+            raise DataError(problems("gist_loss: shapes do not fit (B rows, K negatives a row):", found))
+        return cls(anchor, positive, negatives, guide, text_ids, label_ids)
+
+
+def _gist_loss(batch: _Batch, options: Options) -> tuple[Tensor, Tensor]:
+    """The loss and, for each of `BLOCKS`, how many candidates were masked and how many there were: (4, 2)."""
+    with torch.autocast(batch.anchor.device.type, enabled=False):
+        dtype = torch.float64 if batch.anchor.dtype == torch.float64 else torch.float32
+        a, p, n = (F.normalize(x.to(dtype), dim=-1) for x in (batch.anchor, batch.positive, batch.negatives))
+        want_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (a, p, n))
+        guide = None
+        if batch.guide is not None:
+            wide = torch.float64 if batch.guide[0].dtype == torch.float64 else torch.float32
+            guide = tuple(F.normalize(g.detach().to(a.device, wide), dim=-1) for g in batch.guide)
+        ids = tuple(x if x is None else x.to(a.device) for x in (batch.text_ids, batch.label_ids))
+        return RowBlocks.apply(a, p, n.flatten(0, 1), guide, ids, options, want_grad)
+
+
+class GuideRows(Protocol):
+    """What a guide store answers for the row ids of a batch; see the arguments of `gist_loss`."""
+
+    anchor: Tensor | None
+    positive: Tensor | None
+    negatives: Tensor | None
+    text_ids: Tensor
+    label_ids: Tensor
+
+
+class GuideSource(Protocol):
+    """A `gisttools.guide.GuideStore`, or anything else that answers row ids with vectors and ids."""
+
+    def rows(self, row_ids: Tensor) -> GuideRows: ...
+
+
+class GISTLoss(nn.Module):
+    """`gist_loss` for `SentenceTransformerTrainer`.
+
+    All texts of a step are embedded in length-sorted micro-batches (`gisttools.embedding`), so that little work is
+    spent on padding. The guide's vectors, the text ids and the label ids of a batch come from a store; the row ids
+    travel in the trainer's `label` column:
+
+        store = GuideStore.build(triplets, VectorCache("embedded:all-MiniLM-L6-v2"))
+        loss = GISTLoss(model, store)
+        SentenceTransformerTrainer(model=model, train_dataset=store.training_columns(), loss=loss, ...)
+
+    Args:
+        model: the student.
+        guide: a `GuideStore`; one built without a guide model gives the unguided baseline with explicit ties and
+            labels. A `SentenceTransformer` is run on the fly on the decoded tokens of each batch, for teaching and
+            comparison; `None` is unguided. In these two cases texts are told apart by their tokens, and the trainer's
+            `label` column, where there is one, holds class labels of anchor and positive.
+        mask_same_label: mask candidates that carry the anchor's label, where labels are known.
+        tokens_per_forward: token budget of one micro-batch; None for the default of `embed_columns`.
+        temperature, margin, margin_strategy, contrast_anchors, contrast_positives, block_rows: as in `gist_loss`.
+
+    `masked_shares()` tells which share of candidates was masked in each block since it was last called.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        guide: GuideSource | nn.Module | None = None,
+        *,
+        temperature: float = 0.01,
+        margin: float = 0.0,
+        margin_strategy: MarginStrategy = "absolute",
+        contrast_anchors: bool = True,
+        contrast_positives: bool = True,
+        mask_same_label: bool = True,
+        block_rows: int | None = None,
+        tokens_per_forward: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        # a guide model is kept out of the module tree: its weights belong neither to checkpoints nor to the optimiser
+        self._guide = (guide,)
+        self.options = Options(temperature, margin, margin_strategy, contrast_anchors, contrast_positives, block_rows)
+        self.mask_same_label = mask_same_label
+        self.tokens_per_forward = tokens_per_forward
+        self._counts = torch.zeros(4, 2, dtype=torch.int64)
+
+    @property
+    def guide(self) -> GuideSource | nn.Module | None:
+        return self._guide[0]
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
+        features = list(sentence_features)
+        if len(features) < 2:
+            raise DataError(f"GISTLoss needs the columns anchor, positive, negatives...; it got {len(features)}.")
+        if hasattr(self.guide, "rows"):
+            if labels is None:
+                raise DataError("GISTLoss with a guide store needs row ids in the 'label' column; there is none.")
+            rows = self.guide.rows(labels)
+        else:
+            rows = rows_from_tokens(self.model, self.guide, features, labels)
+        anchor, positive, *negatives = embed_columns(self.model, features, self.tokens_per_forward)
+        batch = _Batch.make(
+            anchor,
+            positive,
+            torch.stack(negatives, dim=1) if negatives else None,
+            rows.anchor,
+            rows.positive,
+            rows.negatives,
+            rows.text_ids,
+            rows.label_ids if self.mask_same_label else None,
+        )
+        loss, counts = _gist_loss(batch, self.options)
+        self._counts += counts.cpu()
+        return loss
+
+    def masked_shares(self, reset: bool = True) -> dict[str, float | None]:
+        """Share of candidates masked in each block (ap, aa, pp, an) so far; None for a block without candidates."""
+        shares = {name: m / c if c else None for name, (m, c) in zip(BLOCKS, self._counts.tolist(), strict=True)}
+        if reset:
+            self._counts.zero_()
+        return shares
+
+    def get_config_dict(self) -> dict[str, object]:
+        """For the model card that sentence-transformers writes."""
+        guide = getattr(self.guide, "guide_id", None) or type(self.guide).__name__
+        return {"guide": guide, **asdict(self.options), "mask_same_label": self.mask_same_label}
+
+    @property
+    def citation(self) -> str:
+        return CITATION
+
+
+CITATION = """
+@misc{solatorio2024gistembed,
+    title = {GISTEmbed: Guided In-sample Selection of Training Negatives for Text Embedding Fine-tuning},
+    author = {Aivin V. Solatorio},
+    year = {2024},
+    eprint = {2402.16829},
+    archivePrefix = {arXiv},
+}
+"""

@@ -1,0 +1,150 @@
+"""The GIST loss, one block of rows at a time: mask, scores, softmax and analytic gradients in a single pass.
+
+`gisttools.loss` checks and normalises what comes in here; nothing else should import this module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gisttools.loss import Options
+
+_MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
+_BLOCK_BYTES = 4 << 20  # the score matrix of one row block; fits a CPU's last-level cache
+
+
+class RowBlocks(torch.autograd.Function):
+    """Loss and gradients, one block of rows at a time; vectors come normalised."""
+
+    @staticmethod
+    def forward(ctx, a, p, n, guide, ids, options: Options, want_grad: bool):
+        b, k = len(a), len(n) // max(len(a), 1)
+        mask = _Mask(guide, ids, b, k, options, a.device)
+        against_anchor = _candidates(a, p, n, options)
+        columns = len(against_anchor) + b * options.contrast_positives
+        size = options.block_rows or max(16, _BLOCK_BYTES // (columns * a.element_size()))
+        scale = 1.0 / options.temperature
+        grads = [torch.zeros_like(x) for x in (against_anchor, a, p)] if want_grad else None
+        total, masked = a.new_zeros(()), torch.zeros(4, dtype=torch.int64, device=a.device)
+
+        for start in range(0, b, size):
+            rows = torch.arange(start, min(start + size, b), device=a.device)
+            local = torch.arange(len(rows), device=a.device)
+            a_rows = a[rows] * scale
+            keep = mask.against_anchor(rows, masked)
+            scores = (a_rows @ against_anchor.T).masked_fill_(~keep, _MASKED)
+            target = scores[local, rows]
+            weights, log_z = _softmax(scores)
+            if options.contrast_positives:
+                p_rows = p[rows] * scale
+                keep = mask.against_positive(rows, masked)
+                pp_weights, pp_log_z = _softmax((p_rows @ p.T).masked_fill_(~keep, _MASKED))
+                both = torch.logaddexp(log_z, pp_log_z)
+                weights *= (log_z - both).exp_()[:, None]
+                pp_weights *= (pp_log_z - both).exp_()[:, None]
+                log_z = both
+            total += (log_z - target).sum()
+            if want_grad:
+                weights[local, rows] -= 1.0  # d(log_z - target) / d(scores)
+                grads[0].addmm_(weights.T, a_rows)
+                grads[1][rows] += weights @ against_anchor * scale
+                if options.contrast_positives:
+                    grads[2].addmm_(pp_weights.T, p_rows)
+                    grads[2][rows] += pp_weights @ p * scale
+        if want_grad:
+            grad_c, grad_a, grad_p = grads
+            grad_p += grad_c[:b]
+            if options.contrast_anchors:
+                grad_a += grad_c[b : 2 * b]
+            ctx.save_for_backward(grad_a / b, grad_p / b, grad_c[len(grad_c) - len(n) :] / b)
+        counts = torch.stack([masked, torch.tensor(mask.candidates, device=a.device)], dim=1)
+        ctx.mark_non_differentiable(counts)
+        return total / b, counts
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, upstream, _counts):
+        return *(g * upstream for g in ctx.saved_tensors), None, None, None, None
+
+
+def _candidates(anchor: Tensor, positive: Tensor, negatives: Tensor, options: Options) -> Tensor:
+    """What is scored against the anchor, side by side: [positives | anchors, if asked | negatives]."""
+    return torch.cat([positive, anchor, negatives] if options.contrast_anchors else [positive, negatives])
+
+
+def _softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax and log-sum-exp of each row. exp and logsumexp are several times slower on CPUs than softmax, so the
+    latter is read off the former: the largest weight w of a row is exp(max - log_z)."""
+    weights = torch.softmax(scores, dim=1)
+    return weights, scores.amax(1) - weights.amax(1).log()
+
+
+class _Mask:
+    """Which candidates of a block of rows count, and how many were masked."""
+
+    def __init__(self, guide, ids, b: int, k: int, options: Options, device) -> None:
+        text_ids, label_ids = ids
+        self.b, self.options = b, options
+        self.columns = b * (1 + options.contrast_anchors + k)
+
+        def side_by_side(ids: Tensor) -> Tensor:
+            return _candidates(ids[:, 0], ids[:, 1], ids[:, 2:].flatten(), options)
+
+        self.guide = self.limit = self.text = self.label = self.present = None
+        if guide is not None:
+            ga, gp, gn = guide
+            theta = (ga * gp).sum(-1)
+            slack = options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin
+            self.limit = (theta - slack)[:, None]
+            self.guide = (ga, _candidates(ga, gp, gn.flatten(0, 1), options), gp)
+        if text_ids is not None:
+            self.text = (text_ids[:, :1], text_ids[:, 1:2], side_by_side(text_ids))
+            if (text_ids < 0).any():
+                self.present = self.text[2] >= 0
+        if label_ids is not None:
+            self.label = (label_ids[:, :1], side_by_side(label_ids))
+        real = b * k if self.present is None else int((text_ids[:, 2:] >= 0).sum())
+        pairs = b * (b - 1)
+        self.candidates = [pairs, pairs * options.contrast_anchors, pairs * options.contrast_positives, b * real]
+        self.absent = b * k - real
+
+    def against_anchor(self, rows: Tensor, masked: Tensor) -> Tensor:
+        """bool (rows, columns); adds to `masked` for ap, aa, an."""
+        b, local = self.b, torch.arange(len(rows), device=rows.device)
+        keep = self._keep(rows, None if self.guide is None else self.guide[:2], slice(None))
+        keep[local, rows] = True  # the positive is the target, never a candidate
+        if self.options.contrast_anchors:
+            keep[local, b + rows] = False
+            masked[1] += len(rows) * (b - 1) - keep[:, b : 2 * b].sum()
+        negatives = keep[:, b * (1 + self.options.contrast_anchors) :]
+        masked[0] += len(rows) * b - keep[:, :b].sum()
+        masked[3] += negatives.numel() - negatives.sum() - self.absent * len(rows)
+        return keep
+
+    def against_positive(self, rows: Tensor, masked: Tensor) -> Tensor:
+        """bool (rows, b); adds to `masked` for pp."""
+        local = torch.arange(len(rows), device=rows.device)
+        keep = self._keep(rows, None if self.guide is None else (self.guide[2], self.guide[2]), slice(0, self.b))
+        keep[local, rows] = False
+        masked[2] += len(rows) * (self.b - 1) - keep.sum()
+        return keep
+
+    def _keep(self, rows: Tensor, guide, columns: slice) -> Tensor:
+        if guide is not None:
+            keep = guide[0][rows] @ guide[1].T <= self.limit[rows]
+        else:
+            width = self.b if columns.stop else self.columns
+            keep = torch.ones(len(rows), width, dtype=torch.bool, device=rows.device)
+        if self.text is not None:
+            anchor, positive, candidates = self.text
+            keep &= (candidates[columns] != anchor[rows]) & (candidates[columns] != positive[rows])
+            if self.present is not None:
+                keep &= self.present[columns]
+        if self.label is not None:
+            anchor, candidates = self.label
+            keep &= (candidates[columns] != anchor[rows]) | (anchor[rows] < 0)
+        return keep
