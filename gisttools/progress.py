@@ -1,0 +1,28 @@
+"""Progress bars: plain text in a notebook, and a one-line status that `gisttools run` shows in the terminal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tqdm import tqdm as _tqdm
+
+STATUS_FILE = "GISTTOOLS_STATUS_FILE"  # environment variable set by the runner
+
+
+class tqdm(_tqdm):
+    """Plain `tqdm` (never a widget: widgets die in executed notebooks). Under `gisttools run` the line goes to a
+    status file instead of the notebook, where thousands of redrawn bars would only make noise."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        kwargs.setdefault("mininterval", 0.5)
+        kwargs.setdefault("dynamic_ncols", False)
+        super().__init__(*args, **kwargs)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        status = os.environ.get(STATUS_FILE)
+        if not status:
+            return super().display(msg, pos)
+        if msg is None:
+            Path(status).write_text(str(self).strip(), encoding="utf-8")
+        return True

@@ -1,0 +1,157 @@
+"""Fine-tuning a student on a guide store, with sentence-transformers' own trainer."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from transformers import PrinterCallback, TrainerCallback
+
+from gisttools.errors import DataError, ParameterError, problems
+from gisttools.guide import GuideStore
+from gisttools.loss import BLOCKS, GISTLoss
+from gisttools.progress import tqdm
+
+log = logging.getLogger(__name__)
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How to train. Steps are optimiser steps; one step is one batch of triplets.
+
+    `precision="auto"` takes bfloat16 where the hardware multiplies it natively (and the student is not static), else
+    float32. `max_steps` ends training early; the learning rate then falls to zero by that step.
+    """
+
+    epochs: float = 1.0
+    batch_size: int = 64
+    learning_rate: float = 5e-5
+    warmup_ratio: float = 0.1
+    max_steps: int | None = None
+    max_length: int | None = None
+    weight_decay: float = 0.0
+    precision: Precision = "auto"
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        found = [
+            f"{name} is {getattr(self, name)}, must be > 0"
+            for name in ("epochs", "batch_size", "learning_rate")
+            if not getattr(self, name) > 0
+        ]
+        if not 0 <= self.warmup_ratio <= 1:
+            found.append(f"warmup_ratio is {self.warmup_ratio}, must lie in 0..1")
+        if self.max_steps is not None and self.max_steps < 1:
+            found.append(f"max_steps is {self.max_steps}, must be >= 1 or None")
+        if found:
+            raise ParameterError(problems("training settings:", found))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `finetune` leaves: the model's folder, one history row per logged step, wall seconds, precision used."""
+
+    folder: Path
+    history: pd.DataFrame
+    steps: int
+    seconds: float
+    precision: str
+
+
+def finetune(
+    student: SentenceTransformer, store: GuideStore, loss: GISTLoss, settings: TrainSettings, folder: Path
+) -> Trained:
+    """Train `student` in place on the rows of `store`, and save it to `folder` for `SentenceTransformer(folder)`.
+
+    Raises:
+        DataError: the table has fewer than two rows, so that no batch holds a candidate negative.
+    """
+    data = store.training_columns()
+    if len(data) < 2:
+        raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
+    if settings.max_length:
+        student.max_seq_length = settings.max_length
+    precision = choose_precision(settings.precision, student)
+    steps = settings.max_steps or max(1, round(settings.epochs * -(-len(data) // settings.batch_size)))
+    recorder = _Recorder(loss, steps)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=scratch,
+            num_train_epochs=settings.epochs,
+            max_steps=settings.max_steps or -1,
+            per_device_train_batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            warmup_steps=settings.warmup_ratio,  # a share below 1 is read as a ratio
+            weight_decay=settings.weight_decay,
+            bf16=precision == "bfloat16",
+            use_cpu=student.device.type == "cpu",
+            seed=settings.seed,
+            data_seed=settings.seed,
+            logging_steps=max(1, steps // 100),
+            logging_first_step=True,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=torch.cuda.is_available(),
+        )
+        trainer = SentenceTransformerTrainer(
+            model=student, args=arguments, train_dataset=data, loss=loss, callbacks=[recorder]
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    student.save(str(folder))
+    return Trained(folder, recorder.history(), trainer.state.global_step, time.monotonic() - started, precision)
+
+
+def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:
+    """`wanted`, or for "auto" bfloat16 where the hardware has it and there are matrix products to gain from."""
+    if wanted != "auto":
+        return wanted
+    static = not hasattr(student[0], "auto_model")
+    device = student.device.type
+    if device == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return "bfloat16" if native and not static else "float32"
+
+
+def settings_from(parameters: object) -> TrainSettings:
+    """The training settings among the attributes of a notebook's parameters."""
+    return TrainSettings(**{f.name: getattr(parameters, f.name) for f in fields(TrainSettings)})
+
+
+class _Recorder(TrainerCallback):
+    """Keeps loss, learning rate and masked shares of each logged step, and shows one progress line."""
+
+    def __init__(self, loss: GISTLoss, steps: int) -> None:
+        self.loss, self.steps, self.rows = loss, steps, []
+
+    def on_train_begin(self, args, state, control, **_):
+        self.bar = tqdm(total=self.steps, desc="training", unit="step")
+
+    def on_step_end(self, args, state, control, **_):
+        self.bar.update(1)
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if "loss" in logs:
+            shares = {f"masked_{name}": share for name, share in self.loss.masked_shares().items()}
+            row = {"step": state.global_step, "epoch": state.epoch, "loss": logs["loss"]}
+            self.rows.append({**row, "learning_rate": logs.get("learning_rate"), **shares})
+            self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
+
+    def on_train_end(self, args, state, control, **_):
+        self.bar.close()
+
+    def history(self) -> pd.DataFrame:
+        columns = ["step", "epoch", "loss", "learning_rate", *(f"masked_{name}" for name in BLOCKS)]
+        return pd.DataFrame(self.rows, columns=columns).astype({f"masked_{b}": float for b in BLOCKS})
