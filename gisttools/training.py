@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
+from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, TrainerCallback
 
@@ -57,13 +60,42 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """What `finetune` leaves: the model's folder, one history row per logged step, wall seconds, precision used."""
+    """What `finetune` leaves: the model and its folder, one history row per logged step, seconds, precision."""
 
     folder: Path
     history: pd.DataFrame
     steps: int
     seconds: float
     precision: str
+    student: SentenceTransformer
+
+    def headline(self) -> str:
+        """One line: steps, time, loss before and after."""
+        first, last = self.history["loss"].iloc[0], self.history["loss"].iloc[-1]
+        return f"{self.steps} steps in {self.seconds:.0f} s, loss {first:.2f} to {last:.2f}"
+
+    def summary(self, store: GuideStore, parameters: BaseModel) -> dict[str, Any]:
+        """The numbers of this training, for the run's summary; `parameters` are those of the notebook."""
+        p, losses, shares = parameters, self.history["loss"], self.history[[f"masked_{b}" for b in BLOCKS]].mean()
+        weights = [w for w in self.student.parameters() if w.requires_grad]
+        settings = p.model_dump(exclude={"triplets", "student", "student_revision", "guide", "guide_revision"})
+        return {
+            "student": p.student,
+            "student_revision": p.student_revision,
+            "guide_id": store.guide_id,
+            "triplets": len(store.table),
+            "by_source": dict(Counter(x or "not told" for x in store.table["source"][:])),
+            "steps": self.steps,
+            "training_seconds": round(self.seconds, 1),
+            "parameters_trained": sum(w.numel() for w in weights),
+            "dimension": self.student.get_embedding_dimension(),
+            "settings": {**settings, "temperature": p.loss_temperature, "precision": self.precision},
+            "first_loss": float(losses.iloc[0]),
+            "final_loss": float(losses.iloc[-1]),
+            "masked": {b: None if np.isnan(shares[f"masked_{b}"]) else float(shares[f"masked_{b}"]) for b in BLOCKS},
+            "labels_masked": bool(p.mask_same_label and (store.label_ids >= 0).any()),
+            "model_mb": round(sum(w.numel() * w.element_size() for w in weights) / 1e6, 1),
+        }
 
 
 def finetune(
@@ -109,7 +141,9 @@ def finetune(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     student.save(str(folder))
-    return Trained(folder, recorder.history(), trainer.state.global_step, time.monotonic() - started, precision)
+    return Trained(
+        folder, recorder.history(), trainer.state.global_step, time.monotonic() - started, precision, student
+    )
 
 
 def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:

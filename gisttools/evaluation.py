@@ -1,0 +1,355 @@
+"""Two models on the same mteb tasks: scores, paired comparison, and the single items behind them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mteb
+import numpy as np
+import pandas as pd
+from sentence_transformers import SentenceTransformer
+
+from gisttools.errors import DataError, MissingError
+from gisttools.hygiene import overlap
+from gisttools.labelled import load_task, mteb_task
+from gisttools.local_tasks import local_tasks
+from gisttools.progress import tqdm
+from gisttools.statistics import Interval, draws_interval, metric_bootstrap, paired_bootstrap, spearman, verdict
+
+log = logging.getLogger(__name__)
+ROLES = ("base", "tuned")
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """How to make a task afresh: tasks hold random state, so every model gets its own copy."""
+
+    name: str
+    make: Callable[[], Any]
+    is_target: bool
+    train_source: str  # what a training table names as its source if it used this task's train split
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`scores`: one row per role, task, subset and metric. `comparison`: one row per task and subset. `items`: one
+    row per test text of classification tasks. `speed`: texts a second, by role."""
+
+    scores: pd.DataFrame
+    comparison: pd.DataFrame
+    items: pd.DataFrame
+    speed: dict[str, float | None]
+
+    def headline(self) -> str:
+        """One line for the first target task: scores, difference, interval."""
+        r = self.comparison.sort_values("is_target", ascending=False, kind="stable").iloc[0]
+        text = f"{r.task} {r.metric} {100 * r.base:.1f} → {100 * r.tuned:.1f} ({100 * r.difference:+.1f} points"
+        if not np.isnan(r.low):
+            text += f", 95 % interval {100 * r.low:+.1f} to {100 * r.high:+.1f}"
+        return f"{text}): {r.verdict}"
+
+    def table(self) -> pd.DataFrame:
+        """The comparison as people read it: points out of 100."""
+        table = self.comparison.drop(columns=["is_target", "n_items", "n_draws", "task_type"])
+        points = ["base", "tuned", "difference", "low", "high"]
+        return table.assign(**{c: (100 * table[c]).round(1) for c in points})
+
+    def save(self, folder: Path) -> None:
+        """Write scores, comparison and items as Parquet."""
+        for name in ("scores", "comparison", "items"):
+            getattr(self, name).to_parquet(folder / f"{name}.parquet")
+
+    def summary(self, models: Mapping[str, SentenceTransformer], names: Mapping[str, str]) -> dict[str, Any]:
+        """The numbers of this evaluation, for the run's summary; `names` tells what each role's model is called."""
+        return {
+            **names,
+            "tasks": list(dict.fromkeys(self.comparison["task"])),
+            "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
+            "dimension": {role: model.get_embedding_dimension() for role, model in models.items()},
+        }
+
+
+def task_sources(
+    tasks: Sequence[str] = (),
+    files: Sequence[str | Path] = (),
+    *,
+    subsets: Sequence[str] | None = None,
+    guards: Sequence[str] = (),
+) -> list[TaskSource]:
+    """Tasks by mteb name, and folders of labelled files (`gisttools.local_tasks`).
+
+    Args:
+        tasks: names of mteb tasks the tuning is meant to help.
+        files: folders with train and test files; each gives a classification and a clustering task.
+        subsets: language subsets of multilingual tasks, e.g. ["en"]; all if None.
+        guards: names of mteb tasks that the tuning must not hurt.
+
+    Raises:
+        MissingError: mteb knows no task of a name, or nothing was asked for.
+    """
+    found = []
+    for name in [*tasks, *guards]:
+        mteb_task(name)  # fails early, with the nearest names
+        found.append(TaskSource(name, lambda name=name: _named(name, subsets), name in tasks, name))
+    for folder in files:
+        for i, task in enumerate(local_tasks(folder)):
+            found.append(TaskSource(task.metadata.name, lambda f=folder, i=i: local_tasks(f)[i], True, str(folder)))
+    if not found:
+        raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders with train and test).")
+    return found
+
+
+def evaluate(
+    models: Mapping[str, SentenceTransformer],
+    sources: Sequence[TaskSource],
+    folder: Path,
+    *,
+    trained_on: Sequence[str] | None = None,
+    training_texts: Sequence[str] = (),
+    batch_size: int = 64,
+    seed: int = 0,
+) -> Evaluation:
+    """Run every task on both models and compare them item by item.
+
+    Args:
+        models: {"base": ..., "tuned": ...}.
+        sources: from `task_sources`.
+        folder: gets `predictions/<role>/`.
+        trained_on: sources of the tuned model's training table (task names, folders); None if not known.
+        training_texts: texts of that table, to count test texts among them.
+        batch_size: texts embedded at a time.
+        seed: of the bootstrap.
+
+    Raises:
+        MissingError: a task's data cannot be loaded.
+    """
+    scores, comparison, items, seconds, texts = [], [], [], Counter(), Counter()
+    jobs = [(source, role) for source in sources for role in ROLES]
+    results: dict[tuple[str, str], _Result] = {}
+    with tqdm(total=len(jobs), desc="evaluating", unit="task") as bar:
+        for source, role in jobs:
+            bar.set_postfix_str(f"{source.name} ({role})")
+            task = source.make()
+            load_task(task)
+            result = _run(models[role], task, folder / "predictions" / role, batch_size)
+            results[source.name, role] = result
+            seconds[role] += result.embed_seconds
+            texts[role] += result.embedded
+            bar.update(1)
+            if role == ROLES[-1]:
+                for part in _compare(source, task, results[source.name, "base"], result, seed):
+                    test_texts = part.pop("texts")
+                    part["overlap"] = len(overlap(test_texts, training_texts)) if trained_on is not None else None
+                    part["n_test"] = len(test_texts)
+                    part["trained_on"] = None if trained_on is None else _used(source.train_source, trained_on)
+                    items += part.pop("items")
+                    comparison.append(part)
+    for (_, role), result in results.items():
+        scores += [{"role": role, **row} for row in result.scores]
+    speed = {role: texts[role] / seconds[role] if seconds[role] else None for role in ROLES}
+    columns = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer"]
+    return Evaluation(pd.DataFrame(scores), pd.DataFrame(comparison), pd.DataFrame(items, columns=columns), speed)
+
+
+@dataclass(frozen=True)
+class _Result:
+    scores: list[dict]  # rows of the score table, without role
+    raw: dict  # mteb's scores by subset of the first split
+    predictions: dict  # mteb's saved predictions by subset
+    split: str
+    embed_seconds: float
+    embedded: int
+
+
+def _named(name: str, subsets: Sequence[str] | None):
+    task = mteb_task(name)
+    if subsets is not None and task.metadata.is_multilingual:
+        wanted = [s for s in task.metadata.hf_subsets if s in subsets]
+        if not wanted:
+            raise MissingError(
+                f"Task {name} has none of the subsets {list(subsets)}; it has {task.metadata.hf_subsets}."
+            )
+        task = mteb.get_task(name, hf_subsets=wanted)
+    if "test" in task.metadata.eval_splits:
+        task = mteb.get_task(name, eval_splits=["test"], hf_subsets=list(task.hf_subsets))
+    return task
+
+
+def _run(model: SentenceTransformer, task, folder: Path, batch_size: int) -> _Result:
+    meter = _Meter(model)
+    # a scratch folder, no cache: mteb gives all models loaded from a path one cache key and one prediction file
+    with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch, meter:
+        result = mteb.evaluate(
+            model,
+            task,
+            cache=None,
+            prediction_folder=scratch,
+            encode_kwargs={"batch_size": batch_size, "show_progress_bar": False},
+            show_progress_bar=False,
+            co2_tracker=False,
+        ).task_results[0]
+        saved = Path(scratch) / task.prediction_file_name
+        predictions = json.loads(saved.read_text(encoding="utf-8")) if saved.exists() else {}
+    if predictions:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{task.metadata.name}.json").write_text(json.dumps(predictions), encoding="utf-8")
+    rows = [row for split, parts in result.scores.items() for part in parts for row in _score_rows(task, split, part)]
+    split = next(iter(result.scores))
+    raw = {part["hf_subset"]: part for part in result.scores[split]}
+    by_subset = {s: p[split] for s, p in predictions.items() if s != "mteb_model_meta" and split in p}
+    return _Result(rows, raw, by_subset, split, meter.seconds, meter.texts)
+
+
+def _score_rows(task, split: str, part: dict) -> list[dict]:
+    subset, draws = part["hf_subset"], len(part.get("scores_per_experiment") or [1])
+    common = {
+        "task": task.metadata.name,
+        "task_type": task.metadata.type,
+        "split": split,
+        "subset": subset,
+        "n_items": len(_split(task, subset, split)) if _split(task, subset, split) is not None else None,
+        "n_draws": draws,
+        "revision": task.metadata.dataset.get("revision"),
+    }
+    return [
+        {**common, "metric": metric, "is_main": metric == task.metadata.main_score, "score": float(value)}
+        for metric, value in part.items()
+        if isinstance(value, int | float) and metric != "main_score"
+    ]
+
+
+def _compare(source: TaskSource, task, base: _Result, tuned: _Result, seed: int) -> list[dict]:
+    """One row per subset of the task's first split."""
+    rows = []
+    for subset in tuned.raw:
+        data = _split(task, subset, tuned.split)
+        interval, items = _interval(task, data, base, tuned, subset, seed)
+        rows.append(
+            {
+                "task": source.name,
+                "task_type": task.metadata.type,
+                "subset": subset,
+                "metric": task.metadata.main_score,
+                "base": float(base.raw[subset]["main_score"]),
+                "tuned": float(tuned.raw[subset]["main_score"]),
+                "difference": float(tuned.raw[subset]["main_score"] - base.raw[subset]["main_score"]),
+                "low": interval.low if interval else np.nan,
+                "high": interval.high if interval else np.nan,
+                "n_items": interval.n_items if interval else None,
+                "n_draws": interval.n_draws if interval else None,
+                "method": interval.method if interval else "no interval for this kind of task yet",
+                "verdict": verdict(interval) if interval else "not shown",
+                "is_target": source.is_target,
+                "texts": _texts(task, data),
+                "items": items,
+            }
+        )
+    return rows
+
+
+def _interval(task, data, base: _Result, tuned: _Result, subset: str, seed: int) -> tuple[Interval | None, list[dict]]:
+    kind, metric = task.metadata.type, task.metadata.main_score
+    predictions = [r.predictions.get(subset) for r in (base, tuned)]
+    if kind == "Classification" and metric == "accuracy" and all(predictions):
+        gold = np.asarray(data[task.label_column_name])
+        answers = [np.asarray(p) for p in predictions]
+        correct = [(a == gold).astype(float) for a in answers]
+        for result, c in zip((base, tuned), correct, strict=True):
+            if abs(c.mean() - result.raw[subset]["accuracy"]) > 1e-6:
+                raise DataError(
+                    f"{task.metadata.name}: saved predictions give accuracy {c.mean():.4f}, mteb reports "
+                    f"{result.raw[subset]['accuracy']:.4f}. Was the data changed while it ran?"
+                )
+        return paired_bootstrap(*correct, seed=seed), _items(task, data, gold, answers, correct)
+    if kind == "Classification" and "scores_per_experiment" in tuned.raw[subset]:
+        values = [[e[metric] for e in r.raw[subset]["scores_per_experiment"]] for r in (base, tuned)]
+        return draws_interval(*values), []
+    if kind == "STS" and all(predictions):
+        values = [p.get("cosine_scores") for p in predictions]
+        if all(values):
+            return metric_bootstrap(*values, data["score"], spearman, seed=seed), []
+    if kind == "Clustering" and "v_measures" in tuned.raw[subset]:
+        values = [_flat(r.raw[subset]["v_measures"]) for r in (base, tuned)]
+        return draws_interval(*values), []
+    return None, []
+
+
+def _items(task, data, gold: np.ndarray, answers: list[np.ndarray], correct: list[np.ndarray]) -> list[dict]:
+    names = getattr(task, "label_names", None)
+    if names is None and "label_text" in data.column_names:
+        names = dict(zip(gold.tolist(), data["label_text"], strict=True))
+
+    def name(label) -> str:
+        return str(names[int(label)]) if names else str(label)
+
+    majority = [[Counter(column).most_common(1)[0][0] for column in a.T.tolist()] for a in answers]
+    return [
+        {
+            "task": task.metadata.name,
+            "item": i,
+            "text": text,
+            "gold": name(gold[i]),
+            "base_correct": float(correct[0][:, i].mean()),
+            "tuned_correct": float(correct[1][:, i].mean()),
+            "base_answer": name(majority[0][i]),
+            "tuned_answer": name(majority[1][i]),
+        }
+        for i, text in enumerate(data[task.input_column_name])
+    ]
+
+
+def _split(task, subset: str, split: str):
+    data = task.dataset or {}
+    data = data.get(subset, data)
+    return data.get(split) if hasattr(data, "get") else None
+
+
+def _texts(task, data) -> list[str]:
+    """Test texts, as far as the task keeps them in plain columns."""
+    if data is None or not hasattr(data, "column_names"):
+        return []
+    columns = [getattr(task, "input_column_name", None), *(getattr(task, "column_names", None) or ())]
+    texts = [x for c in columns if isinstance(c, str) and c in data.column_names for x in data[c]]
+    return [t for x in texts for t in (x if isinstance(x, list) else [x])]
+
+
+def _flat(values) -> list[float]:
+    return [x for level in values.values() for x in level] if isinstance(values, dict) else list(values)
+
+
+def _used(train_source: str, trained_on: Sequence[str]) -> bool:
+    """Whether the training table names this task, or a file of this folder, as a source."""
+    if train_source in trained_on:
+        return True
+    folder = Path(train_source)
+    return any(folder.resolve() in (Path(s).resolve(), Path(s).resolve().parent) for s in trained_on if folder.exists())
+
+
+class _Meter:
+    """Counts texts and seconds spent in a model's `encode`."""
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        self.model, self.seconds, self.texts = model, 0.0, 0
+
+    def __enter__(self) -> None:
+        encode = self.model.encode
+
+        def metered(inputs, *args, **kwargs):
+            started = time.monotonic()
+            result = encode(inputs, *args, **kwargs)
+            self.seconds += time.monotonic() - started
+            self.texts += len(inputs)
+            return result
+
+        self.model.encode = metered
+
+    def __exit__(self, *_) -> None:
+        del self.model.encode

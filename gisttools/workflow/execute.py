@@ -1,0 +1,194 @@
+"""Executing notebooks with papermill: one run folder each, never the same work twice, one line in the terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from gisttools.errors import GistError, MissingError
+from gisttools.progress import STATUS_FILE
+from gisttools.workflow.manifest import read_manifest, write_manifest
+from gisttools.workflow.params import check_params
+from gisttools.workflow.places import notebook_of, project_root
+from gisttools.workflow.recipe import fill, read_recipe
+from gisttools.workflow.runs import find_finished, parents_of, remove_unfinished
+from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, new_folder
+from gisttools.workflow.spec import spec_hash
+
+Rerun = Literal["only-missing", "always", "never", "only-cache"]
+
+
+class RunFailed(GistError):
+    """A notebook ended with an error; its executed copy and its manifest are kept."""
+
+
+def run_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, rerun: Rerun = "only-missing") -> list[dict]:
+    """Run the steps of a recipe one after the other; returns their manifests.
+
+    Raises:
+        ParameterError: the recipe or the parameters of any step are wrong (before anything runs).
+        RunFailed: a step failed; earlier steps are done and will not be run again.
+    """
+    recipe = read_recipe(path, overrides)
+    for step in recipe.steps:  # all parameters first: nothing runs if a later step cannot
+        check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps}))
+    manifests, runs = [], {}
+    for i, step in enumerate(recipe.steps, 1):
+        title = f"[{i}/{len(recipe.steps)}] {step.name}" + (f": {step.about}" if step.about else "")
+        manifests.append(run_notebook(step.verb, fill(step, runs), rerun=rerun, title=title))
+        runs[step.name] = manifests[-1]["run_id"]
+    return manifests
+
+
+def run_notebook(
+    verb: str, parameters: Mapping[str, Any], *, rerun: Rerun = "only-missing", title: str | None = None
+) -> dict[str, Any]:
+    """Run one notebook in a kernel of its own and return its manifest.
+
+    Args:
+        verb: synthesize, convert, finetune, evaluate or report.
+        parameters: what differs from the notebook's defaults.
+        rerun: `only-missing` answers with a finished run of the same spec, `always` runs anew, `never` refuses to run
+            a spec that has run before, `only-cache` refuses to run at all.
+        title: what the terminal's line begins with.
+
+    Raises:
+        ParameterError: the parameters are wrong; no folder is made.
+        MissingError: `only-cache`, and there is no finished run.
+        RunFailed: the notebook ended with an error.
+    """
+    params = check_params(verb, parameters)
+    spec = spec_hash(verb, params)
+    done = find_finished(spec, verb)
+    title = title or verb
+    if done and rerun in ("only-missing", "only-cache"):
+        _say(f"{title}: already done, {done['headline']}")
+        return done
+    if done and rerun == "never":
+        raise MissingError(f"{verb}: this has run before, as {done['run_id']}, and rerun is 'never'.")
+    if rerun == "only-cache":
+        raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
+    remove_unfinished(spec, verb)
+    folder = new_folder(verb, spec)
+    run = Run(verb, params, folder, spec, datetime.now(UTC), parents_of(params))
+    with _line(title, folder / "status.txt") as line:
+        failure = _execute(run)
+        if failure:
+            write_manifest(folder, run.record("failed", failure["message"].splitlines()[0], failure))
+            line.append("FAILED")
+        else:
+            line.append(read_manifest(folder)["headline"])
+    if failure:
+        raise RunFailed(f"{failure['message']}\n\nIn cell {failure['cell']!r} of {folder / 'notebook.ipynb'}")
+    return read_manifest(folder)
+
+
+def _execute(run: Run) -> dict[str, Any] | None:
+    """Run the notebook; None if it ended well, else what went wrong."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    output = run.folder / "notebook.ipynb"
+    given = {k: v for k, v in run.params.model_dump().items() if v != type(run.params).model_fields[k].default}
+    environment = {
+        RUN_FOLDER: str(run.folder),
+        SPEC_HASH: run.spec,
+        STATUS_FILE: str(run.folder / "status.txt"),
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # idle threads must not starve others
+        "PYTHONWARNINGS": "ignore::FutureWarning",
+    }
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        papermill.execute_notebook(
+            str(notebook_of(run.verb)),
+            str(output),
+            parameters=given,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(project_root()),
+            config=_kernel_config(),
+        )
+    except PapermillExecutionError as error:
+        message = (
+            f"{error.evalue}" if error.ename.endswith("Error") and error.evalue else f"{error.ename}: {error.evalue}"
+        )
+        cell = _failed_cell(output)
+        return {"type": error.ename, "message": message, "cell": cell}
+    except Exception as error:  # the kernel died, or could not start
+        return {"type": type(error).__name__, "message": f"{type(error).__name__}: {error}", "cell": None}
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        (run.folder / "status.txt").unlink(missing_ok=True)
+    return None
+
+
+def _failed_cell(notebook: Path) -> str | None:
+    """Id of the cell that papermill marked, which is the name it has in the notebook."""
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    return next((c.get("id") for c in cells if c.metadata.get("papermill", {}).get("exception")), None)
+
+
+def _kernel_config():
+    from traitlets.config import Config
+
+    # sockets in the file system: no races for ports, nothing to listen in on
+    return Config() if os.name == "nt" else Config(KernelManager={"transport": "ipc"})
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _line(title: str, status: Path, out: TextIO | None = None):
+    """One terminal line: title, then progress and time while it works, at last how long it took and what came out."""
+    out = out or sys.stdout
+    live, done, started, said = out.isatty(), threading.Event(), time.monotonic(), []
+
+    def redraw() -> None:
+        while not done.wait(0.5):
+            try:
+                progress = status.read_text(encoding="utf-8")
+            except OSError:
+                progress = ""
+            out.write(f"\r\x1b[2K{title} ... {time.monotonic() - started:.0f} s  {progress}"[: _width()])
+            out.flush()
+
+    if live:
+        threading.Thread(target=redraw, daemon=True).start()
+    else:
+        out.write(f"{title} ... ")
+        out.flush()
+    try:
+        yield said
+    finally:
+        done.set()
+        took = f"{time.monotonic() - started:.0f} s"
+        end = ", ".join([took, *said])
+        out.write(f"\r\x1b[2K{title} ... {end}\n" if live else f"{end}\n")
+        out.flush()
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size().columns + len("\r\x1b[2K") - 1
+    except OSError:
+        return 120

@@ -1,0 +1,100 @@
+"""Where a model comes from: the student it started as, and the texts and sources it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gisttools.errors import ParameterError
+from gisttools.hygiene import table_texts
+from gisttools.labelled import read_labelled
+from gisttools.models import open_model
+from gisttools.triplets import read_triplets
+from gisttools.workflow.manifest import read_manifest
+from gisttools.workflow.params import EvaluateParams
+from gisttools.workflow.places import resolve
+from gisttools.workflow.runs import artefact, as_run, lineage
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class Origin:
+    """`path`: what to open. Of a model that no run here made, `student` is None and `trained_on` unknown (None)."""
+
+    path: str
+    student: str | None = None
+    student_revision: str | None = None
+    trained_on: list[str] | None = None
+    training_texts: tuple[str, ...] = ()
+
+
+def origin_of(model: str) -> Origin:
+    """What is known of a model named by a finetune run, a folder, or a hub or embedded name.
+
+    Raises:
+        ParameterError: the run is of another kind.
+        DataError: the run failed, or its files changed since.
+    """
+    folder = as_run(model)
+    if folder is None:
+        return Origin(str(resolve(model)) if resolve(model).is_dir() else model)
+    manifest = read_manifest(folder)
+    if manifest["verb"] != "finetune":
+        raise ParameterError(
+            f"model = {model!r} is a {manifest['verb']} run; name a finetune run, a folder or a model."
+        )
+    path = artefact(model, "model")
+    parameters = manifest["parameters"]
+    table = read_triplets(*(artefact(t, "triplets.parquet") for t in parameters["triplets"]))
+    sources = [t for t in parameters["triplets"] if as_run(t) is None]
+    sources += [s for m in lineage(manifest["parents"]) if m["verb"] == "convert" for s in m["parameters"]["sources"]]
+    student = parameters["student"]
+    known = as_run(student)
+    return Origin(
+        str(path),
+        str(known / "model") if known else student,
+        parameters["student_revision"],
+        [str(resolve(s)) if resolve(s).exists() else s for s in sources],
+        tuple(table_texts(table)),
+    )
+
+
+def open_pair(params: EvaluateParams) -> tuple[dict[str, SentenceTransformer], Origin, dict[str, str]]:
+    """The baseline and the tuned model, where the tuned one comes from, and what both are called.
+
+    Raises:
+        ParameterError: no baseline is told and the model does not come from a finetune run that knows its student.
+    """
+    origin = origin_of(params.model)
+    baseline, revision = params.baseline, params.baseline_revision
+    if baseline is None:
+        if origin.student is None:
+            raise ParameterError(
+                f"baseline is not set, and {params.model!r} is no finetune run that would know its student. "
+                "Set baseline to the model that you want to compare with."
+            )
+        baseline, revision = origin.student, origin.student_revision
+    paths_ = {"base": origin_of(baseline).path, "tuned": origin.path}
+    models = {
+        "base": open_model(paths_["base"], revision),
+        "tuned": open_model(paths_["tuned"], params.model_revision),
+    }
+    return models, origin, {"base": baseline, "tuned": params.model}
+
+
+def model_path(name: str) -> str:
+    """What `open_model` should open for a name: the model folder of a run, a path, or the name itself."""
+    return origin_of(name).path
+
+
+def eval_texts(files: list[str]) -> list[str]:
+    """All test texts of folders with train and test files, to keep them out of training tables."""
+    return [text for folder in files for text in read_labelled(resolve(folder), split="test").texts]
+
+
+def paths(names: list[str]) -> list[str]:
+    """Names that are paths, relative to the project where need be; other names as they are."""
+    return [str(resolve(n)) if Path(n).suffix or resolve(n).exists() else n for n in names]

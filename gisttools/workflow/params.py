@@ -1,0 +1,150 @@
+"""The parameters of each notebook: one typed, frozen model per verb; everything wrong with them in one message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from gisttools.errors import ParameterError, did_you_mean, problems
+
+WORDLLAMA = "embedded:wordllama-256"
+MINILM = "embedded:all-MiniLM-L6-v2"
+
+
+class Params(BaseModel):
+    """Base of all parameter models: strict types, no unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_in_yaml(cls, value: Any, info: ValidationInfo) -> Any:
+        # YAML 1.1 reads 1e-5 (no dot) as a string
+        wants_number = cls.model_fields[info.field_name].annotation in (float, float | None)
+        if wants_number and isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+            return float(value)
+        return value
+
+
+class SynthesizeParams(Params):
+    """`1_synthesize`: a task description and an LLM give triplets."""
+
+    task: str = Field("prompts/tasks/support_intents.yaml", description="task description (YAML)")
+    requests: int = Field(24, ge=1, description="calls to the LLM")
+    llm_base_url: str = Field("embedded", description='OpenAI-compatible endpoint, or "embedded"')
+    llm_model: str = Field("embedded:SmolLM2-135M-Instruct", description="model name at the endpoint, or a GGUF file")
+    llm_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
+    temperature: float = Field(0.8, ge=0, le=2, description="sampling temperature of the LLM")
+    max_tokens: int = Field(160, ge=16, description="longest answer")
+    concurrency: int = Field(4, ge=1, description="calls in flight")
+    guide: str = Field(MINILM, description="model that checks labels and similarities")
+    guide_revision: str | None = Field(None, description="commit of a hub guide")
+    eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
+    seed: int = Field(7, description="seed of the plan and of the LLM's sampling")
+
+
+class ConvertParams(Params):
+    """`2_convert`: labelled texts give triplets."""
+
+    sources: list[str] = Field(["data/support_intents"], min_length=1, description="MTEB tasks, hub data sets, files")
+    subset: str | None = Field(None, description="language subset or configuration")
+    revision: str | None = Field(None, description="commit of a hub data set")
+    text_column: str | None = Field(None, description="where it is not one of the usual names")
+    label_column: str | None = Field(None, description="where it is not one of the usual names")
+    guide: str = Field(MINILM, description="model whose similarities pick positives and negatives")
+    guide_revision: str | None = Field(None, description="commit of a hub guide")
+    strategy: Literal["gistembed", "hard"] = Field("gistembed", description="how negatives are picked")
+    negatives: int = Field(1, ge=1, description="negatives per row")
+    topk: int = Field(100, ge=1, description="positives are drawn among so many nearest of the class")
+    temperature: float = Field(0.05, gt=0, description="of that draw")
+    margin: float = Field(0.95, gt=0, description="hard: largest share of the positive's similarity")
+    drop_singletons: bool = Field(False, description="leave out classes of one text instead of refusing them")
+    eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
+    seed: int = Field(1029, description="seed of the draws")
+
+
+class FinetuneParams(Params):
+    """`3_finetune`: triplets, a student and a guide give a model."""
+
+    triplets: list[str] = Field(
+        ["data/support_intents/triplets.jsonl"], min_length=1, description="triplet files, or runs that wrote one"
+    )
+    student: str = Field(WORDLLAMA, description="model to train")
+    student_revision: str | None = Field(None, description="commit of a hub student")
+    guide: str | None = Field(MINILM, description="guide model; null for the unguided baseline")
+    guide_revision: str | None = Field(None, description="commit of a hub guide")
+    loss_temperature: float = Field(0.05, gt=0, description="temperature of the loss")
+    margin: float = Field(0.0, description="how far under the threshold a negative must lie")
+    margin_strategy: Literal["absolute", "relative"] = Field("absolute", description="theta - m, or theta - |theta| m")
+    contrast_anchors: bool = Field(True, description="anchor-anchor candidates")
+    contrast_positives: bool = Field(True, description="positive-positive candidates")
+    mask_same_label: bool = Field(True, description="mask candidates of the anchor's label")
+    epochs: float = Field(10.0, gt=0, description="passes over the triplets")
+    max_steps: int | None = Field(None, ge=1, description="stop after so many steps")
+    batch_size: int = Field(64, ge=2, description="triplets a step")
+    learning_rate: float = Field(1e-2, gt=0, description="peak; 1e-2 suits the static student, 5e-5 a transformer")
+    warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
+    max_length: int | None = Field(None, ge=4, description="tokens kept of a text")
+    weight_decay: float = Field(0.0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto")
+    seed: int = Field(42, description="seed of the order of rows and of dropout")
+
+
+class EvaluateParams(Params):
+    """`4_evaluate`: a tuned model and its baseline on mteb tasks and local files."""
+
+    model: str = Field(MINILM, description="finetune run, model folder, embedded or hub model")
+    model_revision: str | None = Field(None)
+    baseline: str | None = Field(WORDLLAMA, description="null: the student that the finetune run started from")
+    baseline_revision: str | None = Field(None)
+    tasks: list[str] = Field([], description="mteb tasks the tuning is meant to help")
+    files: list[str] = Field(
+        ["data/support_intents"], description="folders with train and test files of labelled texts"
+    )
+    guards: list[str] = Field([], description="mteb tasks the tuning must not hurt")
+    subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
+    batch_size: int = Field(64, ge=1, description="texts embedded at a time")
+    seed: int = Field(0, description="seed of the bootstrap")
+
+
+class ReportParams(Params):
+    """`5_report`: one evaluation and all that led to it, on one page."""
+
+    evaluation: str = Field("latest", description='evaluate run; "latest" is the newest finished one')
+
+
+VERBS: dict[str, type[Params]] = {
+    "synthesize": SynthesizeParams,
+    "convert": ConvertParams,
+    "finetune": FinetuneParams,
+    "evaluate": EvaluateParams,
+    "report": ReportParams,
+}
+
+
+def check_params(verb: str, given: Mapping[str, Any]) -> Params:
+    """The parameters of a verb's notebook, defaults filled in.
+
+    Raises:
+        ParameterError: unknown names, wrong types, values out of range; all of them at once.
+    """
+    model = VERBS[verb]
+    try:
+        return model(**given)
+    except ValidationError as error:
+        found = [_explain(e, model) for e in error.errors()]
+    raise ParameterError(
+        problems(
+            f"{verb}: {len(found)} parameter problem(s)", found, f"Known parameters: {', '.join(model.model_fields)}."
+        )
+    )
+
+
+def _explain(error: Any, model: type[Params]) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown parameter {name!r} = {error['input']!r}.{did_you_mean(name, model.model_fields)}"
+    return f"{name} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,0 +1,109 @@
+"""Finding runs: one notebook execution is one folder under `results/`, finished when its manifest is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gisttools.errors import DataError, MissingError
+from gisttools.workflow.manifest import MANIFEST, read_manifest, sha256
+from gisttools.workflow.params import VERBS, Params
+from gisttools.workflow.places import resolve, results_folder, run_folder
+
+
+def finished_runs(verb: str | None = None) -> list[dict[str, Any]]:
+    """Manifests of all finished runs, oldest first."""
+    found = []
+    for path in results_folder().glob(f"{verb or '*'}-*/{MANIFEST}"):
+        found.append(json.loads(path.read_text(encoding="utf-8")))
+    return sorted(found, key=lambda m: m["started"])
+
+
+def latest(verb: str) -> str:
+    """Id of the newest run of a verb that ended well.
+
+    Raises:
+        MissingError: there is none.
+    """
+    good = [m for m in finished_runs(verb) if m["status"] == "ok"]
+    if not good:
+        raise MissingError(f"No finished {verb} run in {results_folder()}. Run that notebook first.")
+    return good[-1]["run_id"]
+
+
+def artefact(name: str, file: str) -> Path:
+    """A file of a run, checked against its checksum; or `name` itself, where that is a path and no run.
+
+    Raises:
+        MissingError: neither a run nor a file.
+        DataError: the file is not the one that the run wrote.
+    """
+    folder = as_run(name)
+    if folder is None:
+        return resolve(name)
+    manifest = read_manifest(folder)
+    if manifest["status"] != "ok":
+        raise DataError(
+            f"Run {folder.name} failed: {manifest['error']['message'] if manifest['error'] else '?'} Run it again."
+        )
+    path = folder / file
+    if path.is_dir():
+        wanted = {k: v for k, v in manifest["artefacts"].items() if k.startswith(f"{file}/")}
+    else:
+        wanted = {k: v for k, v in manifest["artefacts"].items() if k == file}
+    if not wanted:
+        raise MissingError(f"Run {folder.name} has no artefact {file}; it has {', '.join(manifest['artefacts'])}.")
+    changed = [k for k, v in wanted.items() if not (folder / k).exists() or sha256(folder / k) != v]
+    if changed:
+        raise DataError(f"Run {folder.name}: {', '.join(changed)} changed since the run. Run it again.")
+    return path
+
+
+def lineage(runs: Iterable[str]) -> list[dict[str, Any]]:
+    """Manifests of these runs and of all they came from that are still there, nearest first."""
+    found, queue = {}, list(runs)
+    while queue:
+        run = queue.pop(0)
+        if run not in found and (results_folder() / run / MANIFEST).exists():
+            found[run] = read_manifest(run)
+            queue += found[run]["parents"]
+    return list(found.values())
+
+
+def is_run(name: str) -> bool:
+    """Whether a parameter's value names a run rather than a file or model."""
+    return as_run(name) is not None
+
+
+def as_run(name: str) -> Path | None:
+    """Folder of the run that a parameter's value names, by id or path; None if it is something else."""
+    folder = Path(name) if Path(name).is_dir() else results_folder() / name
+    verb = folder.name.split("-")[0]
+    return folder if verb in VERBS and folder.is_dir() and len(folder.name.split("-")) == 3 else None
+
+
+def parents_of(params: Params) -> list[str]:
+    """Ids of the runs that the parameters name."""
+    values = [v for value in params.model_dump().values() for v in (value if isinstance(value, list) else [value])]
+    return list(dict.fromkeys(as_run(v).name for v in values if isinstance(v, str) and v and as_run(v)))
+
+
+def find_finished(spec: str, verb: str) -> dict[str, Any] | None:
+    """The newest run of this spec that ended well, if there is one."""
+    found = [m for m in finished_runs(verb) if m["spec_hash"] == spec and m["status"] == "ok"]
+    return found[-1] if found else None
+
+
+def remove_unfinished(spec: str, verb: str) -> None:
+    """Delete folders that a killed run of this spec left without a manifest."""
+    for folder in results_folder().glob(f"{verb}-*-{spec[:8]}"):
+        if not (folder / MANIFEST).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def evaluation_folder(name: str) -> Path:
+    """Folder of an evaluate run, by id or path; "latest" is the newest that ended well."""
+    return run_folder(latest("evaluate") if name == "latest" else name)

@@ -1,0 +1,141 @@
+"""A run under way inside a notebook: `run = start("convert", globals())` ... `run.finish(summary, headline)`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gisttools.errors import ParameterError
+from gisttools.workflow.manifest import write_manifest
+from gisttools.workflow.params import check_params
+from gisttools.workflow.places import resolve, results_folder
+from gisttools.workflow.runs import artefact, parents_of
+from gisttools.workflow.spec import spec_hash
+
+RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
+SPEC_HASH = "GISTTOOLSSPEC_HASH"  # and what it is an execution of
+_KERNEL_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """A notebook execution under way. Make it with `start`, end it with `finish`."""
+
+    verb: str
+    params: Any
+    folder: Path
+    spec: str
+    started: datetime
+    parents: list[str]
+    clock: float = field(default_factory=time.monotonic)
+
+    def path(self, name: str) -> Path:
+        """Where an artefact of this run goes."""
+        return self.folder / name
+
+    def input(self, name: str, file: str) -> Path:
+        """A file of an earlier run, or a plain path; see `artefact`."""
+        return artefact(name, file)
+
+    def resolve(self, path: str) -> Path:
+        """A path as told, or relative to the project's root."""
+        return resolve(path)
+
+    def finish(self, summary: Mapping[str, Any], headline: str) -> None:
+        """Write `summary.json` and, last, the manifest.
+
+        Args:
+            summary: the numbers of this run, JSON values.
+            headline: one line that says what came out, shown by `gisttools runs`.
+        """
+        summary = {**summary, "seconds": round(time.monotonic() - self.clock, 1)}
+        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_manifest(self.folder, self.record("ok", headline))
+        log.info("%s: %s", self.folder.name, headline)
+
+    def record(self, status: str, headline: str = "", error: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What the manifest says of this run, but for what can be read off the machine and the folder."""
+        parameters = self.params.model_dump()
+        return {
+            "verb": self.verb,
+            "status": status,
+            "headline": headline,
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self.clock, 1),
+            "parameters": parameters,
+            "spec_hash": self.spec,
+            "seeds": {k: v for k, v in parameters.items() if k.endswith("seed")},
+            "parents": self.parents,
+            "error": error,
+        }
+
+
+def start(verb: str, notebook: Mapping[str, Any]) -> Run:
+    """Begin a run inside a notebook: `run = start("convert", globals())`.
+
+    Takes the parameters from the notebook's variables, so that it works alike under `gisttools run`, under plain
+    papermill and by hand; a stray variable is refused like an unknown parameter.
+
+    Raises:
+        ParameterError: unknown parameters, wrong types or values; all at once.
+    """
+    _keep_notebooks_quiet()
+    given = {k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _is_json(v)}
+    params = check_params(verb, given)
+    told = os.environ.get(RUN_FOLDER)
+    spec = os.environ.get(SPEC_HASH) if told else spec_hash(verb, params)
+    folder = Path(told) if told else new_folder(verb, spec)
+    return Run(verb, params, folder, spec, datetime.now(UTC), parents_of(params))
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_json(v) for v in value)
+    if isinstance(value, dict):
+        return all(_is_json(v) for v in value.values())
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _keep_notebooks_quiet() -> None:
+    """Loading bars of other libraries and hub chatter are noise in an executed notebook."""
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils import logging as transformers_logging
+
+    disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    for name in ("mteb", "sentence_transformers", "httpx", "huggingface_hub", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*superseded.*")
+
+
+def new_folder(verb: str, spec: str) -> Path:
+    """Make the folder of a new run: `<verb>-<UTC time>-<8 hex of the spec>`.
+
+    Raises:
+        ParameterError: the results folder cannot be written to.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = results_folder() / f"{verb}-{stamp}-{spec[:8]}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        folder = folder.with_name(f"{verb}-{stamp}-{secrets.token_hex(4)}")
+        folder.mkdir()
+    except OSError as error:
+        raise ParameterError(
+            f"Results cannot be written to {results_folder()}: {error}. Set GISTTOOLS_RESULTS."
+        ) from error
+    return folder

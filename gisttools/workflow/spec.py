@@ -1,0 +1,57 @@
+"""The spec of a run: a hash of everything that decides its outcome, so that the same work is not done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from gisttools.errors import MissingError
+from gisttools.workflow.manifest import read_manifest, sha256
+from gisttools.workflow.params import Params
+from gisttools.workflow.places import notebook_of, project_root, resolve
+from gisttools.workflow.runs import as_run
+
+_LARGE = 1 << 26  # files in a named folder above this size count by name and size only
+
+
+def spec_hash(verb: str, params: Params) -> str:
+    """Hash of everything that decides a run's outcome: parameters, the content of the runs and files they name,
+    the notebook's code, the package's code and the prompts."""
+    root = project_root()
+    digest = hashlib.sha256(f"{verb}\n".encode())
+    for name, value in sorted(params.model_dump().items()):
+        parts = [_content_of(v) for v in (value if isinstance(value, list) else [value])]
+        digest.update(json.dumps([name, parts], ensure_ascii=False).encode())
+    for path in sorted([*Path(__file__).resolve().parents[1].rglob("*.py"), *(root / "prompts").rglob("*.yaml")]):
+        digest.update(path.read_bytes())
+    for cell in _code_cells(notebook_of(verb)):
+        digest.update(cell.encode())
+    return digest.hexdigest()
+
+
+def _code_cells(path: Path) -> list[str]:
+    if not path.exists():
+        raise MissingError(f"There is no notebook {path}. Run from a checkout of gisttools.")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = [c for c in cells if c["cell_type"] == "code" and "parameters" not in c["metadata"].get("tags", [])]
+    return ["".join(c["source"]) for c in code]
+
+
+def _content_of(value: Any) -> Any:
+    """What a parameter stands for: a run's artefacts, a file's content, or the value itself."""
+    if not isinstance(value, str) or not value:
+        return value
+    folder = as_run(value)
+    if folder is not None:
+        # what the run made, not when: the same work done again is the same input (a summary holds times)
+        made = read_manifest(folder)["artefacts"]
+        return {name: sha for name, sha in made.items() if name != "summary.json"}
+    path = resolve(value)
+    if path.is_file():
+        return [value, sha256(path)]
+    if path.is_dir():
+        files = [(p, p.stat().st_size) for p in sorted(path.iterdir()) if p.is_file()]
+        return [value, [(p.name, sha256(p) if size < _LARGE else size) for p, size in files]]
+    return value
