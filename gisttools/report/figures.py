@@ -1,0 +1,199 @@
+"""The figures of the report and the notebooks: one function a figure, each answering with a matplotlib `Figure`.
+
+They use no pyplot, so nothing global changes. Scores are drawn times 100, as points.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from gisttools.report.curves import loss_curve, masked_shares
+from gisttools.report.drawing import (
+    BAD,
+    BASE,
+    FAINT,
+    GOOD,
+    MUTED,
+    PAPER,
+    WIDTH,
+    Drawing,
+    clip,
+    grid,
+    not_empty,
+    to_svg,
+    width_of,
+    write,
+)  # fmt: skip
+from gisttools.report.formats import signed
+
+__all__ = ["accept_reject", "class_balance", "forest", "label_counts", "loss_curve", "masked_shares"]
+__all__ += ["per_class", "to_svg"]
+_MOST_ROWS = 40
+_GAP = "\u2003"  # a wide space, which SVG does not fold into one
+_LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
+
+
+def forest(comparison: pd.DataFrame) -> Figure:
+    """Differences (tuned − base, in points) with their intervals, one row a task, target tasks first.
+
+    Args:
+        comparison: the table of an evaluate run: task, subset, difference, low, high, verdict, is_target, trained_on.
+
+    Raises:
+        DataError: no row has a difference.
+    """
+    table = not_empty(comparison[comparison["difference"].notna()], "comparison has no row with a difference")
+    table = table.assign(_rank=~table["is_target"].fillna(False).astype(bool))
+    table = table.sort_values(["_rank", "difference"], ascending=[True, False], kind="stable").head(_MOST_ROWS)
+    row, head, plot = 34, 22, WIDTH - 48  # points; differences stand to the right of the plot
+    groups = [("Target tasks", table[~table["_rank"]]), ("Other tasks", table[table["_rank"]])]
+    groups = [(name, part) for name, part in groups if len(part)]
+    height = 44 + row * len(table) + head * len(groups)
+    counts = table["verdict"].value_counts()
+    alt = "Difference in points with interval. " + "; ".join(
+        f"{r.task}: {signed(r.difference)} ({signed(r.low)} to {signed(r.high)})" for r in table.head(12).itertuples()
+    )
+    figure = Drawing(height, f"Difference by task: {', '.join(f'{n} {v}' for v, n in counts.items())}", alt)
+    axes = figure.panel(2, 38, plot, height - 42)
+    axes.set_ylim(height - 42, 0)
+    ends = 100 * table[["difference", "low", "high"]].to_numpy(float)
+    low, high = min(np.nanmin(ends), 0.0), max(np.nanmax(ends), 0.0)
+    pad = max(0.06 * (high - low), 0.2)
+    axes.set_xlim(low - pad, high + pad)
+    axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
+    left, right = low - pad, high + pad
+    edge = (right - left) * 14 / plot  # a tick closer than its label is wide would be cut off
+    ticks = [t for t in MaxNLocator(nbins=6).tick_values(left, right) if left + edge <= t <= right - edge or t == 0]
+    axes.set_xticks(ticks)
+    for tick in ticks:
+        axes.axvline(tick, color=FAINT, linewidth=0.6, zorder=0)
+    y = 0.0
+    for name, part in groups:
+        write(axes, left, y + 10, name.upper(), size=8, color=MUTED, weight="bold")
+        y += head
+        for r in part.itertuples():
+            line, marker, fill = _LOOKS.get(r.verdict, _LOOKS["not shown"])
+            trained = getattr(r, "trained_on", None)
+            mark = " †" if isinstance(trained, bool | np.bool_) and trained else ""
+            write(axes, left, y + 7, clip(_task_name(r), 34) + mark, backed=True)
+            end = right + (WIDTH - plot - 4) / plot * (right - left)
+            write(axes, end, y + 20, signed(r.difference), weight="bold", color=line, ha="right")
+            axes.plot([100 * r.low, 100 * r.high], [y + 20] * 2, color=line, linewidth=2, solid_capstyle="round")
+            axes.plot(100 * r.difference, y + 20, marker, ms=6.5, color=line, mfc=fill, mew=1.6)
+            y += row
+    axes.set_yticks([])
+    axes.set_xlim(left, right)
+    axes.set_xlabel(
+        f"points, tuned − base{_GAP}● helped{_GAP}○ not shown{_GAP}◆ hurt", fontsize=9, color=MUTED, labelpad=5
+    )
+    return figure
+
+
+def accept_reject(summary: Mapping[str, Any]) -> Figure:
+    """What became of the examples asked for: accepted, and rejected by reason."""
+    reasons = sorted((summary.get("reasons") or {}).items(), key=lambda pair: -pair[1])[:_MOST_ROWS]
+    rows = [("asked for", summary.get("asked")), ("accepted", summary.get("accepted")), *reasons]
+    rows = not_empty([(n, int(v)) for n, v in rows if v is not None], "summary has no counts")
+    colours = [BASE if n == "asked for" else GOOD if n == "accepted" else BAD for n, _ in rows]
+    names = [n if n in ("asked for", "accepted") else f"rejected: {n}" for n, _ in rows]
+    alt = ", ".join(f"{n} {v}" for n, (_, v) in zip(names, rows, strict=True))
+    return _bars("Synthetic examples", alt, names, [v for _, v in rows], colours, [f"{v:,}" for _, v in rows])
+
+
+def label_counts(summary: Mapping[str, Any]) -> Figure:
+    """Synthetic examples by label: accepted, on top of asked for."""
+    by_label = not_empty(dict(summary.get("by_label") or {}), "summary has no by_label")
+    labels = sorted(by_label, key=lambda name: -by_label[name].get("accepted", 0))[:_MOST_ROWS]
+    asked = [by_label[name].get("asked", 0) for name in labels]
+    accepted = [by_label[name].get("accepted", 0) for name in labels]
+    notes = [f"{a} of {b}" for a, b in zip(accepted, asked, strict=True)]
+    alt = "Accepted of asked: " + ", ".join(f"{n} {note}" for n, note in zip(labels, notes, strict=True))
+    return _bars("Synthetic examples by label", alt, labels, accepted, [GOOD] * len(labels), notes, behind=asked)
+
+
+def class_balance(labels: Iterable[object]) -> Figure:
+    """How many texts each label has."""
+    counts = not_empty(Counter(str(x) for x in labels if x is not None and x == x).most_common(), "no row has a label")
+    shown = counts[:_MOST_ROWS]
+    alt = f"{len(counts)} labels, from {counts[-1][1]} to {counts[0][1]} texts."
+    values = [n for _, n in shown]
+    return _bars("Texts by label", alt, [k for k, _ in shown], values, [GOOD] * len(shown), [f"{n:,}" for n in values])
+
+
+def per_class(items: pd.DataFrame) -> Figure:
+    """Accuracy of base and tuned by class: the classes that changed most, best change first.
+
+    Args:
+        items: rows of a task, with gold, base_correct and tuned_correct; where there are several tasks, the task is
+            named before each class.
+    """
+    items = not_empty(items, "items has no rows")
+    if "task" in items and items["task"].nunique() > 1:
+        items = items.assign(gold=items["task"].astype(str) + ": " + items["gold"].astype(str))
+    means = 100 * items.groupby("gold")[["base_correct", "tuned_correct"]].mean()
+    change = means["tuned_correct"] - means["base_correct"]
+    chosen = change.reindex(change.abs().sort_values(ascending=False, kind="stable").index[:_MOST_ROWS])
+    means = means.loc[chosen.sort_values(ascending=False, kind="stable").index]
+    up, down = int((change > 0).sum()), int((change < 0).sum())
+    alt = f"{up} classes better, {down} worse, {len(change) - up - down} equal. " + ", ".join(
+        f"{label} {r.base_correct:.0f} to {r.tuned_correct:.0f}" for label, r in means.head(20).iterrows()
+    )
+    row, height = 20, 58 + 20 * len(means)
+    figure = Drawing(height, "Accuracy by class", alt)
+    names, margin = _names(means.index)
+    axes = figure.panel(margin, 34, WIDTH - margin - 46, height - 58)
+    grid(axes, "x")
+    axes.set_xlim(min(0.0, means.min().min()) if means.min().min() < 50 else 50, 100)
+    left, right = axes.get_xlim()
+    axes.set(ylim=(row * len(means), 0), yticks=[])
+    per_point = (right - left) / (WIDTH - margin - 46)
+    for i, (name, (base, tuned)) in enumerate(zip(names, means.to_numpy(), strict=True)):
+        y, colour = row * (i + 0.5), GOOD if tuned >= base else BAD
+        write(axes, left - 8 * per_point, y, name, ha="right")
+        axes.plot([base, tuned], [y, y], color=colour, linewidth=2.4, alpha=0.55, zorder=2, clip_on=False)
+        axes.plot(base, y, "o", markersize=6, color=BASE, markerfacecolor=PAPER, markeredgewidth=1.6, clip_on=False)
+        axes.plot(tuned, y, "o", markersize=6.5, color=colour, zorder=3, clip_on=False)
+        write(axes, right + 38 * per_point, y, signed((tuned - base) / 100), size=9, color=colour, ha="right")
+    axes.set_xlabel(f"accuracy{_GAP}○ base{_GAP}● tuned", fontsize=9, color=MUTED, labelpad=4)
+    return figure
+
+
+def _bars(
+    title: str, alt: str, names: Sequence[str], values: Sequence[int], colours: Sequence[str], notes: Sequence[str],
+    behind: Sequence[int] = (),
+) -> Drawing:  # fmt: skip
+    row, height = 20, 12 + 20 * len(names)
+    names, margin = _names(names)
+    figure = Drawing(height, title, alt)
+    room = max(width_of(n, 9) for n in notes) + 10
+    axes = figure.panel(margin, 6, WIDTH - margin - room, height - 12)
+    top = max([*values, *behind, 1])
+    axes.set(xlim=(0, top), ylim=(row * len(names), 0), xticks=[], yticks=[])
+    per_unit = top / (WIDTH - margin - room)
+    for i, (name, value, colour, note) in enumerate(zip(names, values, colours, notes, strict=True)):
+        y, end = row * (i + 0.5), value
+        if behind:
+            axes.barh(y, behind[i], 11, color=FAINT)
+            end = max(value, behind[i])
+        axes.barh(y, value, 11, color=colour)
+        write(axes, -8 * per_unit, y, name, ha="right")
+        write(axes, end + 6 * per_unit, y, note, size=9, color=MUTED)
+    return figure
+
+
+def _names(names: Iterable[object]) -> tuple[list[str], float]:
+    """Row names short enough for a phone, and the margin they need in points."""
+    short = [clip(n, 30) for n in names]
+    return short, min(180.0, max(width_of(n) for n in short) + 10)
+
+
+def _task_name(row: Any) -> str:
+    subset = getattr(row, "subset", None)
+    return f"{row.task} ({subset})" if isinstance(subset, str) and subset not in ("", "default") else str(row.task)

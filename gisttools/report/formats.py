@@ -1,0 +1,70 @@
+"""How numbers and names are written in a report. What is missing reads `not run`; scores are shown times 100."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from pathlib import PurePath
+
+import pandas as pd
+
+NOT_RUN = "not run"
+
+
+def is_number(value: object) -> bool:
+    return value is not None and value is not pd.NA and isinstance(value, Real) and math.isfinite(value)
+
+
+def is_true(value: object) -> bool:
+    return value is not None and value is not pd.NA and bool(value == True)  # noqa: E712 (numpy bools are meant too)
+
+
+def score(value: object) -> str:
+    """A share of 0..1 as points with one decimal."""
+    return f"{100 * float(value):.1f}" if is_number(value) else NOT_RUN
+
+
+def signed(value: object) -> str:
+    """A difference of shares as points with its sign."""
+    if not is_number(value):
+        return NOT_RUN
+    text = f"{100 * float(value):+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def count(value: object) -> str:
+    return f"{int(value):,}" if is_number(value) else NOT_RUN
+
+
+def plural(value: object, unit: str) -> str:
+    """`1 query`, `2,000 queries`."""
+    if is_number(value) and int(value) == 1:
+        return f"1 {unit}"
+    return f"{count(value)} {unit[:-1] + 'ies' if unit.endswith('y') else unit + 's'}"
+
+
+def duration(seconds: object) -> str:
+    if not is_number(seconds):
+        return NOT_RUN
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def model_name(name: object) -> str:
+    """A model's name without the folders before it; a run's `model` folder is named after its run."""
+    text = str(name or NOT_RUN)
+    parts = PurePath(text).parts
+    if text.count("/") < 2 and not text.startswith(("/", ".")) and parts[-1] != "model":
+        return text
+    return parts[-2] if parts[-1] == "model" and len(parts) > 1 else parts[-1]
+
+
+def unit(task_type: object) -> str:
+    """What an item of such a task is called."""
+    kind = str(task_type or "").lower()
+    if "cluster" in kind:
+        return "draw"
+    if "retrieval" in kind or "rerank" in kind:
+        return "query" if "retrieval" in kind else "ranking"
+    return "pair" if "pair" in kind or "sts" in kind else "test text"

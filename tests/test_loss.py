@@ -1,0 +1,312 @@
+"""The loss against a brute-force oracle in float64, and against sentence-transformers' own GISTEmbedLoss."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gisttools.errors import DataError, ParameterError
+from gisttools.guide import GuideStore, VectorCache
+from gisttools.loss import GISTLoss, gist_loss
+from gisttools.models import open_model
+from gisttools.triplets import make_triplets
+
+MINILM = "embedded:all-MiniLM-L6-v2"
+OPTIONS = [
+    {},
+    {"margin": 0.05},
+    {"margin": -0.05},
+    {"margin": 0.1, "margin_strategy": "relative"},
+    {"contrast_anchors": False},
+    {"contrast_positives": False},
+    {"contrast_anchors": False, "contrast_positives": False, "temperature": 0.05},
+]
+
+
+def oracle(a, p, n, ga, gp, gn, *, temperature=0.01, margin=0.0, margin_strategy="absolute", contrast_anchors=True,
+           contrast_positives=True, text_ids=None, label_ids=None):  # fmt: skip
+    """The definition, candidate by candidate, with no care for speed."""
+    cos = torch.nn.functional.cosine_similarity
+    b, k = len(a), n.shape[1]
+    total = 0.0
+    for i in range(b):
+        theta = cos(ga[i], gp[i], dim=0) if ga is not None else math.inf
+        limit = theta - margin if margin_strategy == "absolute" else theta - abs(theta) * margin
+
+        def counts(guide_score, row, column, i=i, limit=limit):
+            if guide_score is not None and not guide_score <= limit:
+                return False
+            if text_ids is not None and text_ids[row, column] in (text_ids[i, 0], text_ids[i, 1], -1):
+                return False
+            known = label_ids is not None and label_ids[i, 0] >= 0
+            return not (known and label_ids[row, column] == label_ids[i, 0])
+
+        def guide(x, y):
+            return None if ga is None else cos(x(), y(), dim=0)
+
+        scores = [cos(a[i], p[i], dim=0)]
+        for j in range(b):
+            if j != i:
+                if counts(guide(lambda: ga[i], lambda j=j: gp[j]), j, 1):
+                    scores.append(cos(a[i], p[j], dim=0))
+                if contrast_anchors and counts(guide(lambda: ga[i], lambda j=j: ga[j]), j, 0):
+                    scores.append(cos(a[i], a[j], dim=0))
+                if contrast_positives and counts(guide(lambda: gp[i], lambda j=j: gp[j]), j, 1):
+                    scores.append(cos(p[i], p[j], dim=0))
+            for m in range(k):
+                if counts(guide(lambda: ga[i], lambda j=j, m=m: gn[j, m]), j, 2 + m):
+                    scores.append(cos(a[i], n[j, m], dim=0))
+        total = total - torch.log_softmax(torch.stack(scores) / temperature, 0)[0]
+    return total / b
+
+
+def draw(b, k, d=6, g=5, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(b, d), (b, d), (b, k, d), (b, g), (b, g), (b, k, g)]
+    a, p, n, ga, gp, gn = (torch.randn(s, generator=generator, dtype=dtype) for s in shapes)
+    return [x.requires_grad_() for x in (a, p, n)], [ga, gp, gn]
+
+
+def as_guide(vectors):
+    return dict(zip(("guide_anchor", "guide_positive", "guide_negatives"), vectors, strict=True))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("k", [0, 1, 3])
+def test_value_and_gradients_equal_the_oracle(options, k):
+    students, guides = draw(7, k)
+    expected = oracle(*students, *guides, **options)
+    got = gist_loss(*students, **as_guide(guides), **options, block_rows=3)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+    wanted = torch.autograd.grad(expected, students, allow_unused=True)
+    for grad, want in zip(torch.autograd.grad(got, students), wanted, strict=True):
+        torch.testing.assert_close(grad, torch.zeros_like(grad) if want is None else want, rtol=1e-7, atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    b=st.integers(1, 8),
+    k=st.integers(0, 3),
+    seed=st.integers(0, 10_000),
+    texts=st.integers(2, 12),
+    labels=st.integers(1, 4),
+    guided=st.booleans(),
+    block_rows=st.sampled_from([None, 1, 2, 5]),
+    options=st.sampled_from(OPTIONS),
+)
+def test_ties_labels_and_padding_equal_the_oracle(b, k, seed, texts, labels, guided, block_rows, options):
+    students, guides = draw(b, k, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    text_ids = torch.randint(0, texts, (b, 2 + k), generator=generator)
+    text_ids[:, 2:][torch.rand(b, k, generator=generator) < 0.2] = -1
+    label_ids = torch.randint(-1, labels, (b, 2 + k), generator=generator)
+    guides = guides if guided else [None] * 3
+    ids = {"text_ids": text_ids, "label_ids": label_ids}
+    expected = oracle(*students, *guides, **ids, **options)
+    got = gist_loss(*students, **as_guide(guides), **ids, **options, block_rows=block_rows)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+    if expected.requires_grad:
+        wanted = torch.autograd.grad(expected, students, allow_unused=True)
+        for grad, want in zip(torch.autograd.grad(got, students), wanted, strict=True):
+            torch.testing.assert_close(grad, torch.zeros_like(grad) if want is None else want, rtol=1e-7, atol=1e-8)
+
+
+def test_gradcheck():
+    students, guides = draw(5, 2)
+    assert torch.autograd.gradcheck(
+        lambda *x: gist_loss(*x, **as_guide(guides), temperature=0.1, block_rows=2), students
+    )
+
+
+class Handed(torch.nn.Module):
+    """A model that answers with vectors it was handed, so that the peer's loss can be asked about vectors."""
+
+    def __init__(self, tokenizer, key):
+        super().__init__()
+        self.tokenizer, self.key, self.max_seq_length = tokenizer, key, 512
+
+    def forward(self, features):
+        return {"sentence_embedding": features[self.key]}
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return open_model(MINILM, device="cpu").eval()
+
+
+def peer_loss(minilm, students, guides, **options):
+    peer = GISTEmbedLoss(Handed(minilm.tokenizer, "student"), Handed(minilm.tokenizer, "guide"), **options)
+    return peer([{"student": s, "guide": g} for s, g in zip(students, guides, strict=True)], None)
+
+
+@pytest.mark.parametrize("options", OPTIONS[:2] + OPTIONS[3:], ids=str)  # a negative margin lets the peer's self-pairs in
+@pytest.mark.parametrize("kind", ["pairs", "triplets"])
+def test_equals_sentence_transformers_on_batches_without_ties(minilm, options, kind):
+    (a, p, n), (ga, gp, gn) = draw(32, 1, d=24, g=16, seed=3)
+    own = [a, p, n[:, 0]] if kind == "triplets" else [a, p]
+    guides = [ga, gp, gn[:, 0]] if kind == "triplets" else [ga, gp]
+    expected = peer_loss(minilm, own, guides, **options)
+    names = ("guide_anchor", "guide_positive", "guide_negatives")
+    got = gist_loss(*own, **dict(zip(names, guides, strict=False)), **options)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+    leaves = [a, p, n] if kind == "triplets" else [a, p]
+    for grad, want in zip(torch.autograd.grad(got, leaves), torch.autograd.grad(expected, leaves), strict=True):
+        torch.testing.assert_close(grad, want, rtol=1e-7, atol=1e-9)
+
+
+def test_a_copy_of_the_positive_is_no_negative():
+    """The case that guides by comparison alone get wrong: the copy ties with the threshold."""
+    (a, p, n), (ga, gp, gn) = draw(6, 1)
+    with torch.no_grad():
+        p[3], gp[3] = p[0], gp[0]
+    ids = torch.arange(18).view(6, 3)
+    ids[3, 1] = ids[0, 1]
+    options = {"temperature": 1.0, "margin": -1e-6}  # the guide alone lets the copy through
+    tied = gist_loss(a, p, n, **as_guide([ga, gp, gn]), text_ids=ids, **options)
+    torch.testing.assert_close(tied, oracle(a, p, n, ga, gp, gn, text_ids=ids, **options))
+    assert tied < gist_loss(a, p, n, **as_guide([ga, gp, gn]), **options)
+
+
+def test_a_row_without_candidates_gives_zero_and_no_nan():
+    (a, p, _), _ = draw(1, 0)
+    loss = gist_loss(a, p)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+    assert torch.isfinite(a.grad).all()
+
+
+def test_extreme_scores_stay_finite():
+    """At temperature 0.01 float32 weights underflow; the loss must not."""
+    a = torch.eye(4, 8)
+    p, n = -a, a[:, None].clone()
+    loss = gist_loss(a.requires_grad_(), p, n, contrast_anchors=False)
+    loss.backward()
+    assert loss.item() == pytest.approx(200, rel=1e-3)
+    assert torch.isfinite(a.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_low_precision_vectors_are_scored_in_float32(dtype):
+    students, guides = draw(8, 1, dtype=torch.float32)
+    low = [x.detach().to(dtype).requires_grad_() for x in students]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = gist_loss(*low, **as_guide(guides))
+    got.backward()
+    assert got.dtype == torch.float32
+    assert low[0].grad.dtype == dtype
+    torch.testing.assert_close(got, gist_loss(*[x.detach().float() for x in low], **as_guide(guides)))
+
+
+def test_no_tensor_grows_with_the_square_of_the_batch():
+    class Largest(TorchDispatchMode):
+        numel = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            for x in out if isinstance(out, tuple | list) else [out]:
+                if isinstance(x, torch.Tensor):
+                    self.numel = max(self.numel, x.numel())
+            return out
+
+    students, guides = draw(512, 1, d=8, g=8, dtype=torch.float32)
+    ids = torch.arange(512 * 3).view(512, 3)
+    with Largest() as largest:
+        gist_loss(*students, **as_guide(guides), text_ids=ids, label_ids=ids % 7, block_rows=16).backward()
+    assert largest.numel <= 16 * 3 * 512 + 512 * 4 * 8  # one block's scores, or all candidates' vectors
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"positive": torch.zeros(3, 6)}, "positive has shape (3, 6), must be (7, 6)"),
+        ({"guide_negatives": torch.zeros(7, 2, 5)}, "guide_negatives has shape (7, 2, 5), must be (7, 1, 5)"),
+        ({"guide_negatives": None}, "some are None"),
+        ({"text_ids": torch.zeros(7, 2)}, "text_ids has shape (7, 2), must be (7, 3)"),
+    ],
+)
+def test_wrong_shapes_are_named(change, said):
+    (a, p, n), guides = draw(7, 1)
+    arguments = {"positive": p, "negatives": n, **as_guide(guides), **change}
+    with pytest.raises(DataError, match="(?s)" + said.replace("(", r"\(").replace(")", r"\)")):
+        gist_loss(a, **arguments)
+
+
+def test_all_bad_options_are_named_at_once():
+    (a, p, _), _ = draw(4, 0)
+    with pytest.raises(ParameterError) as caught:
+        gist_loss(a, p, temperature=0.0, margin_strategy="both", block_rows=0)
+    assert all(word in str(caught.value) for word in ("temperature is 0.0", "'both'", "block_rows is 0"))
+
+
+ROWS = [
+    {"anchor": "my parcel is late", "positive": "the delivery is overdue", "negative": "I want my money back",
+     "anchor_label": "late", "positive_label": "late", "negative_labels": ["refund"]},
+    {"anchor": "please cancel it", "positive": "I no longer want the order", "negative": "the code is rejected",
+     "anchor_label": "cancel", "positive_label": "cancel", "negative_labels": ["code"]},
+    {"anchor": "it should have been here on Monday", "positive": "my parcel is late", "negative": "please cancel it",
+     "anchor_label": "late", "positive_label": "late", "negative_labels": ["cancel"]},
+]  # fmt: skip
+
+
+@pytest.fixture
+def step(minilm, tmp_path):
+    """A store and one collated batch of it, as the trainer's collator makes it."""
+    table = make_triplets(ROWS)
+    store = GuideStore.build(table, VectorCache(MINILM, folder=tmp_path))
+    columns = store.training_columns()
+    features = [minilm.preprocess(columns[c][:]) for c in ("anchor", "positive", "negative_1")]
+    return store, features, torch.tensor(columns["label"][:])
+
+
+def test_module_with_store_equals_the_function_on_raw_texts(minilm, step):
+    store, features, rows = step
+    got = GISTLoss(minilm, store, temperature=0.05)(features, rows)
+    texts = [[r[c] for r in ROWS] for c in ("anchor", "positive", "negative")]
+    vectors = [minilm.encode(t, convert_to_tensor=True) for t in texts]
+    known = store.rows(rows)
+    expected = gist_loss(
+        *vectors, guide_anchor=vectors[0], guide_positive=vectors[1], guide_negatives=vectors[2][:, None],
+        temperature=0.05, text_ids=known.text_ids, label_ids=known.label_ids,
+    )  # fmt: skip
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_guide_on_the_fly_equals_the_store(minilm, step):
+    store, features, rows = step
+    stored = GISTLoss(minilm, store, mask_same_label=False)
+    live = GISTLoss(minilm, minilm, mask_same_label=False)
+    torch.testing.assert_close(
+        live([dict(f) for f in features], None), stored([dict(f) for f in features], rows), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_unguided_module_masks_equal_texts(minilm, step):
+    _, features, _ = step
+    loss = GISTLoss(minilm, None)
+    loss(features)
+    assert loss.masked_shares()["ap"] > 0  # "my parcel is late" is an anchor and another row's positive
+
+
+def test_masked_shares_count_what_labels_mask(minilm, step):
+    store, features, rows = step
+    with_labels, without = GISTLoss(minilm, store), GISTLoss(minilm, store, mask_same_label=False)
+    for loss in (with_labels, without):
+        loss([dict(f) for f in features], rows)
+    assert with_labels.masked_shares()["aa"] > without.masked_shares()["aa"]
+    assert with_labels.masked_shares()["aa"] is None  # reading resets the count
+
+
+def test_store_needs_row_ids(minilm, step):
+    store, features, _ = step
+    with pytest.raises(DataError, match="row ids in the 'label' column"):
+        GISTLoss(minilm, store)(features, None)
+
+
+def test_guide_model_stays_out_of_the_students_checkpoint(minilm):
+    assert not any("guide" in name for name in GISTLoss(minilm, minilm).state_dict())
