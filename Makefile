@@ -17,7 +17,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+	PYTHONWARNINGS="ignore:IProgress not found" $(BIN)/jupyter lab notebooks
 
 lint: $(READY)
 	$(BIN)/ruff check .

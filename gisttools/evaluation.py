@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from sentence_transformers import SentenceTransformer
 
-from gisttools.errors import DataError, MissingError
+from gisttools.errors import DataError, MissingError, problems
 from gisttools.hygiene import overlap
 from gisttools.labelled import load_task, mteb_task
 from gisttools.local_tasks import local_tasks
@@ -58,7 +58,8 @@ class Evaluation:
 
     def table(self) -> pd.DataFrame:
         """The comparison as people read it: points out of 100."""
-        table = self.comparison.drop(columns=["is_target", "n_items", "n_draws", "task_type"])
+        hidden = ["is_target", "n_items", "n_draws", "task_type", "method"]
+        table = self.comparison.drop(columns=hidden + ["subset"] * (set(self.comparison["subset"]) == {"default"}))
         points = ["base", "tuned", "difference", "low", "high"]
         return table.assign(**{c: (100 * table[c]).round(1) for c in points})
 
@@ -94,6 +95,7 @@ def task_sources(
 
     Raises:
         MissingError: mteb knows no task of a name, or nothing was asked for.
+        DataError: two of them have the same name.
     """
     found = []
     for name in [*tasks, *guards]:
@@ -104,6 +106,10 @@ def task_sources(
             found.append(TaskSource(task.metadata.name, lambda f=folder, i=i: local_tasks(f)[i], True, str(folder)))
     if not found:
         raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders with train and test).")
+    twice = [f"{name} ({n} times)" for name, n in Counter(s.name for s in found).items() if n > 1]
+    if twice:
+        mend = "Name each task once; a folder's task is called like the folder: rename one."
+        raise DataError(problems("Tasks of the same name cannot be told apart:", twice, mend))
     return found
 
 
@@ -243,7 +249,7 @@ def _compare(source: TaskSource, task, base: _Result, tuned: _Result, seed: int)
                 "difference": float(tuned.raw[subset]["main_score"] - base.raw[subset]["main_score"]),
                 "low": interval.low if interval else np.nan,
                 "high": interval.high if interval else np.nan,
-                "n_items": interval.n_items if interval else None,
+                "n_items": None if data is None else len(data),
                 "n_draws": interval.n_draws if interval else None,
                 "method": interval.method if interval else "no interval for this kind of task yet",
                 "verdict": verdict(interval) if interval else "not shown",
@@ -341,6 +347,7 @@ class _Meter:
 
     def __enter__(self) -> None:
         encode = self.model.encode
+        encode(["A first text pays for what is set up once."], show_progress_bar=False)
 
         def metered(inputs, *args, **kwargs):
             started = time.monotonic()

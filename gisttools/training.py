@@ -111,6 +111,7 @@ def finetune(
         raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
     if settings.max_length:
         student.max_seq_length = settings.max_length
+    student.model_card_data.generate_widget_examples = False  # draws a progress bar and embeds texts for a hub page
     precision = choose_precision(settings.precision, student)
     steps = settings.max_steps or max(1, round(settings.epochs * -(-len(data) // settings.batch_size)))
     recorder = _Recorder(loss, steps)

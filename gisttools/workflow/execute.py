@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ from gisttools.workflow.params import check_params
 from gisttools.workflow.places import notebook_of, project_root
 from gisttools.workflow.recipe import fill, read_recipe
 from gisttools.workflow.runs import find_finished, parents_of, remove_unfinished
-from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, new_folder
+from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import spec_hash
 
 Rerun = Literal["only-missing", "always", "never", "only-cache"]
@@ -78,14 +79,19 @@ def run_notebook(
         raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
     remove_unfinished(spec, verb)
     folder = new_folder(verb, spec)
-    run = Run(verb, params, folder, spec, datetime.now(UTC), parents_of(params))
-    with _line(title, folder / "status.txt") as line:
-        failure = _execute(run)
-        if failure:
-            write_manifest(folder, run.record("failed", failure["message"].splitlines()[0], failure))
-            line.append("FAILED")
-        else:
-            line.append(read_manifest(folder)["headline"])
+    run = Run(verb, params, folder, spec, datetime.now(UTC), parents_of(params), hold(folder))
+    try:
+        with _line(title, folder / "status.txt") as line:
+            failure = _execute(run)
+        if (folder / "notebook.ipynb").exists():
+            _write_html(folder / "notebook.ipynb")
+            if failure:
+                write_manifest(folder, run.record("failed", failure["message"].splitlines()[0], failure))
+                line.append("FAILED")
+            else:
+                line.append(read_manifest(folder)["headline"])
+    finally:
+        run.release()
     if failure:
         raise RunFailed(f"{failure['message']}\n\nIn cell {failure['cell']!r} of {folder / 'notebook.ipynb'}")
     return read_manifest(folder)
@@ -105,7 +111,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
         STATUS_FILE: str(run.folder / "status.txt"),
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # idle threads must not starve others
-        "PYTHONWARNINGS": "ignore::FutureWarning",
+        "PYTHONWARNINGS": "ignore::FutureWarning,ignore:IProgress not found",
     }
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
@@ -135,6 +141,16 @@ def _execute(run: Run) -> dict[str, Any] | None:
                 os.environ[name] = value
         (run.folder / "status.txt").unlink(missing_ok=True)
     return None
+
+
+def _write_html(notebook: Path) -> None:
+    """The executed notebook as a page that loads nothing from the network."""
+    from nbconvert import HTMLExporter
+
+    page, _ = HTMLExporter(embed_images=True).from_filename(str(notebook))
+    # its scripts fetch formula, diagram and widget libraries; a static page needs none of them
+    page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL | re.IGNORECASE)
+    notebook.with_suffix(".html").write_text(page, encoding="utf-8")
 
 
 def _failed_cell(notebook: Path) -> str | None:

@@ -16,8 +16,9 @@ from gisttools.errors import MissingError
 from gisttools.workflow.places import project_root, run_folder
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"  # held as long as the run is under way
 _PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
-_NOT_ARTEFACTS = {MANIFEST, "log.txt", "status.txt", "notebook.ipynb", "notebook.html"}
+_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", "notebook.ipynb", "notebook.html"}
 
 
 def read_manifest(run: str | Path) -> dict[str, Any]:

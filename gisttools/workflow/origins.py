@@ -47,10 +47,12 @@ def origin_of(model: str) -> Origin:
             f"model = {model!r} is a {manifest['verb']} run; name a finetune run, a folder or a model."
         )
     path = artefact(model, "model")
-    parameters = manifest["parameters"]
-    table = read_triplets(*(artefact(t, "triplets.parquet") for t in parameters["triplets"]))
-    sources = [t for t in parameters["triplets"] if as_run(t) is None]
-    sources += [s for m in lineage(manifest["parents"]) if m["verb"] == "convert" for s in m["parameters"]["sources"]]
+    parameters, ancestors = manifest["parameters"], lineage(manifest["parents"])
+    trainings = [manifest, *(m for m in ancestors if m["verb"] == "finetune")]  # the student may have been tuned before
+    tables = list(dict.fromkeys(t for m in trainings for t in m["parameters"]["triplets"]))
+    table = read_triplets(*(artefact(t, "triplets.parquet") for t in tables))
+    sources = [t for t in tables if as_run(t) is None]
+    sources += [s for m in ancestors if m["verb"] == "convert" for s in m["parameters"]["sources"]]
     student = parameters["student"]
     known = as_run(student)
     return Origin(

@@ -17,7 +17,7 @@ MINILM = "embedded:all-MiniLM-L6-v2"
 class Params(BaseModel):
     """Base of all parameter models: strict types, no unknown names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -44,7 +44,7 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
         ParameterError: it is not a recipe, a step refers to one that does not stand before it, or an override names
             no step; all problems at once.
     """
-    if not path.exists():
+    if not path.is_file():
         raise MissingError(f"There is no recipe {path}. See notebooks/recipes/.")
     try:
         recipe = Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -55,7 +55,15 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
             else [str(error)]
         )
         raise ParameterError(problems(f"{path} is not a recipe:", lines)) from None
-    found, known = [], []
+    found, known, steps = [], [], {s.name: s for s in recipe.steps}
+    for name, value in (overrides or {}).items():  # first, so that their references are checked as well
+        step_name, _, parameter = name.partition(".")
+        if step_name in steps and parameter:
+            steps[step_name].parameters[parameter] = value
+        else:
+            found.append(
+                f"-p {name}: say <step>.<parameter>; the steps are {', '.join(steps)}.{did_you_mean(step_name, steps)}"
+            )
     for step in recipe.steps:
         if step.verb not in VERBS:
             found.append(
@@ -70,14 +78,8 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
             if ref not in known
         ]
         known.append(step.name)
-    for name in overrides or {}:
-        if name.split(".")[0] not in known or "." not in name:
-            found.append(f"-p {name}: say <step>.<parameter>; the steps are {', '.join(known)}")
     if found:
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
-    for name, value in (overrides or {}).items():
-        step_name, parameter = name.split(".", 1)
-        next(s for s in recipe.steps if s.name == step_name).parameters[parameter] = value
     return recipe
 
 

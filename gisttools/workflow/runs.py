@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from gisttools.errors import DataError, MissingError
-from gisttools.workflow.manifest import MANIFEST, read_manifest, sha256
+from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
 from gisttools.workflow.params import VERBS, Params
 from gisttools.workflow.places import resolve, results_folder, run_folder
 
@@ -98,10 +100,15 @@ def find_finished(spec: str, verb: str) -> dict[str, Any] | None:
 
 
 def remove_unfinished(spec: str, verb: str) -> None:
-    """Delete folders that a killed run of this spec left without a manifest."""
+    """Delete folders that a killed run of this spec left without a manifest; one that is under way stays."""
     for folder in results_folder().glob(f"{verb}-*-{spec[:8]}"):
-        if not (folder / MANIFEST).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with FileLock(folder / LOCK, timeout=0):
+                if not (folder / MANIFEST).exists():
+                    shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            continue
+        (folder / LOCK).unlink(missing_ok=True)
 
 
 def evaluation_folder(name: str) -> Path:

@@ -14,15 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from gisttools.errors import ParameterError
-from gisttools.workflow.manifest import write_manifest
+from gisttools.workflow.manifest import LOCK, write_manifest
 from gisttools.workflow.params import check_params
 from gisttools.workflow.places import resolve, results_folder
 from gisttools.workflow.runs import artefact, parents_of
 from gisttools.workflow.spec import spec_hash
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
-SPEC_HASH = "GISTTOOLSSPEC_HASH"  # and what it is an execution of
+SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of
 _KERNEL_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Run:
     spec: str
     started: datetime
     parents: list[str]
+    lock: FileLock | None = None  # says that the run is under way, until the process ends
     clock: float = field(default_factory=time.monotonic)
 
     def path(self, name: str) -> Path:
@@ -62,7 +65,14 @@ class Run:
         summary = {**summary, "seconds": round(time.monotonic() - self.clock, 1)}
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         write_manifest(self.folder, self.record("ok", headline))
+        self.release()
         log.info("%s: %s", self.folder.name, headline)
+
+    def release(self) -> None:
+        """Say that the run has ended."""
+        if self.lock is not None:
+            self.lock.release()
+            (self.folder / LOCK).unlink(missing_ok=True)
 
     def record(self, status: str, headline: str = "", error: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What the manifest says of this run, but for what can be read off the machine and the folder."""
@@ -71,7 +81,7 @@ class Run:
             "verb": self.verb,
             "status": status,
             "headline": headline,
-            "started": self.started.isoformat(timespec="seconds"),
+            "started": self.started.isoformat(timespec="milliseconds"),
             "seconds": round(time.monotonic() - self.clock, 1),
             "parameters": parameters,
             "spec_hash": self.spec,
@@ -96,7 +106,8 @@ def start(verb: str, notebook: Mapping[str, Any]) -> Run:
     told = os.environ.get(RUN_FOLDER)
     spec = os.environ.get(SPEC_HASH) if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
-    return Run(verb, params, folder, spec, datetime.now(UTC), parents_of(params))
+    lock = None if told else hold(folder)
+    return Run(verb, params, folder, spec, datetime.now(UTC), parents_of(params), lock)
 
 
 def _is_json(value: Any) -> bool:
@@ -119,6 +130,13 @@ def _keep_notebooks_quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*superseded.*")
+
+
+def hold(folder: Path) -> FileLock:
+    """A lock on a new run's folder; the operating system gives it back however the process ends."""
+    lock = FileLock(folder / LOCK)
+    lock.acquire()
+    return lock
 
 
 def new_folder(verb: str, spec: str) -> Path:

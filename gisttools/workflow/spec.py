@@ -52,6 +52,6 @@ def _content_of(value: Any) -> Any:
     if path.is_file():
         return [value, sha256(path)]
     if path.is_dir():
-        files = [(p, p.stat().st_size) for p in sorted(path.iterdir()) if p.is_file()]
-        return [value, [(p.name, sha256(p) if size < _LARGE else size) for p, size in files]]
+        files = [(p, p.stat().st_size) for p in sorted(path.rglob("*")) if p.is_file()]  # a model's pooling lies deeper
+        return [value, [(p.relative_to(path).as_posix(), sha256(p) if n < _LARGE else n) for p, n in files]]
     return value
