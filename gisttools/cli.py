@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import click
 import yaml
 
-from gisttools.errors import GistError, MissingError, ParameterError
+from gisttools.errors import GistError, MissingError, ParameterError, did_you_mean
 
 _PARAMETERS = click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
@@ -54,13 +55,16 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], rerun: str) -> None:
     from gisttools.workflow.places import project_root, results_folder
 
     given = {name: _value(name, text) for name, text in parameters}
-    verb = Path(what).stem.split("_")[-1]
+    verb = re.sub(r"^\d_", "", Path(what).stem)
     if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
-        path = (
-            Path(what) if Path(what).exists() else project_root() / "notebooks" / "recipes" / f"{Path(what).stem}.yaml"
-        )
-        if not path.exists():
-            raise MissingError(f"There is no notebook and no recipe {what!r}. Notebooks: {', '.join(VERBS)}.")
+        recipes = project_root() / "notebooks" / "recipes"
+        path = Path(what) if Path(what).is_file() else recipes / f"{Path(what).stem}.yaml"
+        if not path.is_file():
+            known = sorted(p.stem for p in recipes.glob("*.yaml"))
+            raise MissingError(
+                f"There is no notebook and no recipe {what!r}.{did_you_mean(what, [*VERBS, *known])} "
+                f"Notebooks: {', '.join(VERBS)}. Recipes: {', '.join(known)}."
+            )
         manifests = run_recipe(path, overrides=given, rerun=rerun)
     else:
         manifests = [run_notebook(verb, given, rerun=rerun)]
@@ -71,14 +75,14 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], rerun: str) -> None:
 
 
 @main.command()
-@click.argument("verb", required=False)
+@click.argument("verb", required=False, type=click.Choice(["synthesize", "convert", "finetune", "evaluate", "report"]))
 def runs(verb: str | None) -> None:
     """Show what has run, the newest last; VERB limits it to one notebook."""
     from gisttools.workflow.runs import finished_runs
 
     found = finished_runs(verb)
     if not found:
-        click.echo("Nothing has run yet. Try: gisttools run quickstart")
+        click.echo(f"No {verb or 'notebook'} has run yet. Try: gisttools run {verb or 'quickstart'}")
     width = max((len(m["run_id"]) for m in found), default=0)
     for m in found:
         click.echo(f"{m['run_id']:<{width}}  {m['status']:<6}  {m['seconds']:>7.1f} s  {m['headline']}")

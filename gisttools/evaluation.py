@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 from sentence_transformers import SentenceTransformer
 
+from gisttools.comparison import TaskResult, compare, split_of
 from gisttools.errors import DataError, MissingError, problems
 from gisttools.hygiene import overlap
 from gisttools.labelled import load_task, mteb_task
 from gisttools.local_tasks import local_tasks
 from gisttools.progress import tqdm
-from gisttools.statistics import Interval, draws_interval, metric_bootstrap, paired_bootstrap, spearman, verdict
 
 log = logging.getLogger(__name__)
 ROLES = ("base", "tuned")
@@ -103,7 +103,11 @@ def task_sources(
         found.append(TaskSource(name, lambda name=name: _named(name, subsets), name in tasks, name))
     for folder in files:
         for i, task in enumerate(local_tasks(folder)):
-            found.append(TaskSource(task.metadata.name, lambda f=folder, i=i: local_tasks(f)[i], True, str(folder)))
+            # clustering is a second look at the same texts; what the labels are for is telling them apart
+            is_target = task.metadata.type == "Classification"
+            found.append(
+                TaskSource(task.metadata.name, lambda f=folder, i=i: local_tasks(f)[i], is_target, str(folder))
+            )
     if not found:
         raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders with train and test).")
     twice = [f"{name} ({n} times)" for name, n in Counter(s.name for s in found).items() if n > 1]
@@ -139,7 +143,7 @@ def evaluate(
     """
     scores, comparison, items, seconds, texts = [], [], [], Counter(), Counter()
     jobs = [(source, role) for source in sources for role in ROLES]
-    results: dict[tuple[str, str], _Result] = {}
+    results: dict[tuple[str, str], TaskResult] = {}
     with tqdm(total=len(jobs), desc="evaluating", unit="task") as bar:
         for source, role in jobs:
             bar.set_postfix_str(f"{source.name} ({role})")
@@ -151,8 +155,9 @@ def evaluate(
             texts[role] += result.embedded
             bar.update(1)
             if role == ROLES[-1]:
-                for part in _compare(source, task, results[source.name, "base"], result, seed):
+                for part in compare(task, results[source.name, "base"], result, seed=seed):
                     test_texts = part.pop("texts")
+                    part["is_target"] = source.is_target
                     part["overlap"] = len(overlap(test_texts, training_texts)) if trained_on is not None else None
                     part["n_test"] = len(test_texts)
                     part["trained_on"] = None if trained_on is None else _used(source.train_source, trained_on)
@@ -163,16 +168,6 @@ def evaluate(
     speed = {role: texts[role] / seconds[role] if seconds[role] else None for role in ROLES}
     columns = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer"]
     return Evaluation(pd.DataFrame(scores), pd.DataFrame(comparison), pd.DataFrame(items, columns=columns), speed)
-
-
-@dataclass(frozen=True)
-class _Result:
-    scores: list[dict]  # rows of the score table, without role
-    raw: dict  # mteb's scores by subset of the first split
-    predictions: dict  # mteb's saved predictions by subset
-    split: str
-    embed_seconds: float
-    embedded: int
 
 
 def _named(name: str, subsets: Sequence[str] | None):
@@ -189,7 +184,7 @@ def _named(name: str, subsets: Sequence[str] | None):
     return task
 
 
-def _run(model: SentenceTransformer, task, folder: Path, batch_size: int) -> _Result:
+def _run(model: SentenceTransformer, task, folder: Path, batch_size: int) -> TaskResult:
     meter = _Meter(model)
     # a scratch folder, no cache: mteb gives all models loaded from a path one cache key and one prediction file
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch, meter:
@@ -211,7 +206,7 @@ def _run(model: SentenceTransformer, task, folder: Path, batch_size: int) -> _Re
     split = next(iter(result.scores))
     raw = {part["hf_subset"]: part for part in result.scores[split]}
     by_subset = {s: p[split] for s, p in predictions.items() if s != "mteb_model_meta" and split in p}
-    return _Result(rows, raw, by_subset, split, meter.seconds, meter.texts)
+    return TaskResult(rows, raw, by_subset, split, meter.seconds, meter.texts)
 
 
 def _score_rows(task, split: str, part: dict) -> list[dict]:
@@ -221,7 +216,7 @@ def _score_rows(task, split: str, part: dict) -> list[dict]:
         "task_type": task.metadata.type,
         "split": split,
         "subset": subset,
-        "n_items": len(_split(task, subset, split)) if _split(task, subset, split) is not None else None,
+        "n_items": len(split_of(task, subset, split)) if split_of(task, subset, split) is not None else None,
         "n_draws": draws,
         "revision": task.metadata.dataset.get("revision"),
     }
@@ -230,105 +225,6 @@ def _score_rows(task, split: str, part: dict) -> list[dict]:
         for metric, value in part.items()
         if isinstance(value, int | float) and metric != "main_score"
     ]
-
-
-def _compare(source: TaskSource, task, base: _Result, tuned: _Result, seed: int) -> list[dict]:
-    """One row per subset of the task's first split."""
-    rows = []
-    for subset in tuned.raw:
-        data = _split(task, subset, tuned.split)
-        interval, items = _interval(task, data, base, tuned, subset, seed)
-        rows.append(
-            {
-                "task": source.name,
-                "task_type": task.metadata.type,
-                "subset": subset,
-                "metric": task.metadata.main_score,
-                "base": float(base.raw[subset]["main_score"]),
-                "tuned": float(tuned.raw[subset]["main_score"]),
-                "difference": float(tuned.raw[subset]["main_score"] - base.raw[subset]["main_score"]),
-                "low": interval.low if interval else np.nan,
-                "high": interval.high if interval else np.nan,
-                "n_items": None if data is None else len(data),
-                "n_draws": interval.n_draws if interval else None,
-                "method": interval.method if interval else "no interval for this kind of task yet",
-                "verdict": verdict(interval) if interval else "not shown",
-                "is_target": source.is_target,
-                "texts": _texts(task, data),
-                "items": items,
-            }
-        )
-    return rows
-
-
-def _interval(task, data, base: _Result, tuned: _Result, subset: str, seed: int) -> tuple[Interval | None, list[dict]]:
-    kind, metric = task.metadata.type, task.metadata.main_score
-    predictions = [r.predictions.get(subset) for r in (base, tuned)]
-    if kind == "Classification" and metric == "accuracy" and all(predictions):
-        gold = np.asarray(data[task.label_column_name])
-        answers = [np.asarray(p) for p in predictions]
-        correct = [(a == gold).astype(float) for a in answers]
-        for result, c in zip((base, tuned), correct, strict=True):
-            if abs(c.mean() - result.raw[subset]["accuracy"]) > 1e-6:
-                raise DataError(
-                    f"{task.metadata.name}: saved predictions give accuracy {c.mean():.4f}, mteb reports "
-                    f"{result.raw[subset]['accuracy']:.4f}. Was the data changed while it ran?"
-                )
-        return paired_bootstrap(*correct, seed=seed), _items(task, data, gold, answers, correct)
-    if kind == "Classification" and "scores_per_experiment" in tuned.raw[subset]:
-        values = [[e[metric] for e in r.raw[subset]["scores_per_experiment"]] for r in (base, tuned)]
-        return draws_interval(*values), []
-    if kind == "STS" and all(predictions):
-        values = [p.get("cosine_scores") for p in predictions]
-        if all(values):
-            return metric_bootstrap(*values, data["score"], spearman, seed=seed), []
-    if kind == "Clustering" and "v_measures" in tuned.raw[subset]:
-        values = [_flat(r.raw[subset]["v_measures"]) for r in (base, tuned)]
-        return draws_interval(*values), []
-    return None, []
-
-
-def _items(task, data, gold: np.ndarray, answers: list[np.ndarray], correct: list[np.ndarray]) -> list[dict]:
-    names = getattr(task, "label_names", None)
-    if names is None and "label_text" in data.column_names:
-        names = dict(zip(gold.tolist(), data["label_text"], strict=True))
-
-    def name(label) -> str:
-        return str(names[int(label)]) if names else str(label)
-
-    majority = [[Counter(column).most_common(1)[0][0] for column in a.T.tolist()] for a in answers]
-    return [
-        {
-            "task": task.metadata.name,
-            "item": i,
-            "text": text,
-            "gold": name(gold[i]),
-            "base_correct": float(correct[0][:, i].mean()),
-            "tuned_correct": float(correct[1][:, i].mean()),
-            "base_answer": name(majority[0][i]),
-            "tuned_answer": name(majority[1][i]),
-        }
-        for i, text in enumerate(data[task.input_column_name])
-    ]
-
-
-def _split(task, subset: str, split: str):
-    data = task.dataset or {}
-    data = data.get(subset, data)
-    return data.get(split) if hasattr(data, "get") else None
-
-
-def _texts(task, data) -> list[str]:
-    """Test texts, as far as the task keeps them in plain columns."""
-    if data is None or not hasattr(data, "column_names"):
-        return []
-    columns = [getattr(task, "input_column_name", None), *(getattr(task, "column_names", None) or ())]
-    texts = [x for c in columns if isinstance(c, str) and c in data.column_names for x in data[c]]
-    return [t for x in texts for t in (x if isinstance(x, list) else [x])]
-
-
-def _flat(values) -> list[float]:
-    return [x for level in values.values() for x in level] if isinstance(values, dict) else list(values)
 
 
 def _used(train_source: str, trained_on: Sequence[str]) -> bool:

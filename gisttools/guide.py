@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from datasets import Dataset
 from filelock import FileLock
-from tqdm import tqdm
 
 from gisttools.embedding import BatchRows
 from gisttools.errors import DataError, ModelError
 from gisttools.models import open_model, weights_sha
+from gisttools.progress import tqdm
 
 log = logging.getLogger(__name__)
 _KEY_BYTES = 16
@@ -72,6 +72,7 @@ class VectorCache:
         missing = dict.fromkeys(k for k in keys if k not in self._index)
         if missing:
             with self._lock():  # another process may have added some, or be about to
+                self._cut_unfinished()
                 self._read_index()
                 by_key = dict(zip(keys, texts, strict=True))
                 self._embed_missing([by_key[k] for k in missing if k not in self._index])
@@ -81,8 +82,9 @@ class VectorCache:
         """float32 (*rows.shape, dimension), read from the memory map."""
         if not self._index:
             return np.zeros((*rows.shape, self.dimension), dtype=np.float32)
-        matrix = np.memmap(self.folder / "vectors.f32", dtype=np.float32, mode="r").reshape(-1, self.dimension)
-        return matrix[rows]
+        # as many rows as are known here: another process may be writing more at this moment
+        shape = (len(self._index), self.dimension)
+        return np.memmap(self.folder / "vectors.f32", dtype=np.float32, mode="r", shape=shape)[rows]
 
     def _embed_missing(self, texts: list[str]) -> None:
         texts.sort(key=len)  # batches of like length

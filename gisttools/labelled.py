@@ -71,6 +71,8 @@ def read_labelled(
         path = next((f for f in files if f.exists()), files[2])
     if path.suffix in FILE_ENDINGS or path.exists():
         return _from_frame(_read_file(path), name, split, text_column, label_column)
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise MissingError(f"There is no file or folder {name}. Name a file, a folder with {split}.jsonl, or a task.")
     if "/" in name:
         frame = _read_hub(name, split, subset, revision)
         return _from_frame(frame, name, split, text_column, label_column, revision=revision)
@@ -92,8 +94,8 @@ def _from_frame(
     found += _bad_rows(labels, _no_label, f"{label_column!r} is empty")
     names = [_label_name(x) for x in labels]
     if not found and len(set(names)) < 2:
-        seen = f"only the label {names[0]!r}" if names else "no rows at all"
-        found.append(f"there is {seen}; triplets need at least two classes")
+        seen = f"is only the label {names[0]!r}" if names else "are no rows at all"
+        found.append(f"there {seen}; triplets need at least two classes")
     if found:
         raise DataError(
             problems(f"{source}, split {split}: {len(found)} problem(s)", found, "Mend or drop these rows.")
@@ -126,7 +128,7 @@ def _bad_rows(values: list, bad, what: str) -> list[str]:
 
 
 def _no_label(value: object) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+    return value is None or value is pd.NA or value != value or (isinstance(value, str) and not value.strip())
 
 
 def _label_name(value: object) -> str:
@@ -140,13 +142,17 @@ def _read_file(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         if path.suffix == ".jsonl":
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also cut at U+2028 in a text
             return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
         if path.suffix in (".csv", ".tsv"):
             separator = "\t" if path.suffix == ".tsv" else ","
-            return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            if not isinstance(frame.index, pd.RangeIndex):  # pandas would take the first fields as row names
+                raise DataError(f"{path}: rows have more fields than the header. Quote texts that hold a separator.")
+            return frame
     except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}. Is it what its ending says?") from error
+        why = str(error).strip().rstrip(".")
+        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {why}. Is it what its ending says?") from error
     raise DataError(f"{path}: unknown ending {path.suffix!r}. Use one of {', '.join(FILE_ENDINGS)}.")
 
 
@@ -158,7 +164,7 @@ def _read_hub(name: str, split: str, config: str | None, revision: str | None) -
     except Exception as error:  # the library raises many kinds, down to plain ValueError
         raise MissingError(
             f"Data set {name} (config {config}, split {split}, revision {revision}) cannot be read: "
-            f"{str(error).splitlines()[0]} Check the names and the network; for a file, give its path."
+            f"{_first_line(error)} Check the names and the network; for a file, give its path."
         ) from error
     frame = data.to_pandas()
     for column, feature in data.features.items():
@@ -224,6 +230,10 @@ def mteb_task(name: str):
         ) from None
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def load_task(task) -> None:
     """Load a task's data; a failure names the task and what to do."""
     try:
@@ -231,6 +241,6 @@ def load_task(task) -> None:
     except Exception as error:
         raise MissingError(
             f"The data of MTEB task {task.metadata.name} ({task.metadata.dataset['path']} at revision "
-            f"{task.metadata.dataset['revision']}) cannot be loaded: {str(error).splitlines()[0]} "
+            f"{task.metadata.dataset['revision']}) cannot be loaded: {_first_line(error)} "
             "Check the network, or load it once where there is one and set HF_HOME."
         ) from error

@@ -25,6 +25,7 @@ from gisttools.labelled import LabelledTexts
 from gisttools.triplets import make_triplets
 
 _BLOCK_VALUES = 4_000_000  # similarities held at a time
+_SLICE = 32  # rows of one matrix product
 
 Strategy = Literal["gistembed", "hard"]
 
@@ -137,7 +138,8 @@ def _check_options(strategy: str, negatives: int, topk: int, temperature: float)
 
 def _check_classes(names: np.ndarray, sizes: np.ndarray, drop_singletons: bool) -> None:
     if len(names) < 2:
-        raise DataError(f"Triplets need at least two classes; there is only {', '.join(map(repr, names)) or 'none'}.")
+        seen = f"only {str(names[0])!r}" if len(names) else "none"
+        raise DataError(f"Triplets need at least two classes; there is {seen}.")
     single = [str(n) for n, size in zip(names, sizes, strict=True) if size == 1]
     if single and not drop_singletons:
         raise DataError(
@@ -153,10 +155,10 @@ def _draw_positives(vectors, y, text_ids, draws, topk: int, temperature: float) 
     positives = np.full(len(y), -1, dtype=np.int64)
     for label in range(y.max() + 1):
         members = np.flatnonzero(y == label)
-        block = max(1, _BLOCK_VALUES // len(members))
+        block, others = _block_rows(len(members)), vectors[members]
         for begin in range(0, len(members), block):
             rows = members[begin : begin + block]
-            scores = vectors[rows] @ vectors[members].T
+            scores = _similarities(vectors[rows], others)
             scores[text_ids[rows][:, None] == text_ids[members]] = -np.inf  # itself and its copies
             if len(members) > topk:
                 cut = np.partition(scores, -topk, axis=1)[:, -topk][:, None]
@@ -167,6 +169,15 @@ def _draw_positives(vectors, y, text_ids, draws, topk: int, temperature: float) 
             picks = (weights < draws[rows[some]][:, None] * weights[:, -1:]).sum(1)
             positives[rows[some]] = members[picks]
     return positives
+
+
+def _block_rows(columns: int) -> int:
+    return max(1, _BLOCK_VALUES // columns // _SLICE) * _SLICE
+
+
+def _similarities(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Products in slices of one height, at the same places for any block size: BLAS rounds by the shape it is given."""
+    return np.concatenate([rows[i : i + _SLICE] @ others.T for i in range(0, len(rows), _SLICE)])
 
 
 def _draw_uniform_negatives(y, sizes, draws) -> np.ndarray:
@@ -180,11 +191,13 @@ def _draw_uniform_negatives(y, sizes, draws) -> np.ndarray:
 def _nearest_negatives(vectors, y, text_ids, positives, k: int, margin: float) -> np.ndarray:
     chosen = np.full((len(y), k), -1, dtype=np.int64)
     limit = margin * (vectors * vectors[positives]).sum(1)
-    block = max(1, _BLOCK_VALUES // len(y))
+    copy = np.ones(len(y), dtype=bool)
+    copy[np.unique(text_ids, return_index=True)[1]] = False  # no text twice in a row
+    block = _block_rows(len(y))
     for begin in range(0, len(y), block):
         rows = np.arange(begin, min(begin + block, len(y)))
-        scores = vectors[rows] @ vectors.T
-        barred = (y[rows][:, None] == y) | (scores > limit[rows][:, None])
+        scores = _similarities(vectors[rows], vectors)
+        barred = copy | (y[rows][:, None] == y) | (scores > limit[rows][:, None])
         barred |= (text_ids[rows][:, None] == text_ids) | (text_ids[positives[rows]][:, None] == text_ids)
         scores[barred] = -np.inf
         nearest = np.argsort(-scores, axis=1, kind="stable")[:, :k]

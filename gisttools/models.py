@@ -43,11 +43,11 @@ def open_model(name: str, revision: str | None = None, *, device: str | None = N
         raise MissingError(f"No model folder at {name}. Name a folder, a hub model (org/name) or {_embedded_names()}.")
     try:
         return SentenceTransformer(name, revision=revision, device=device)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # torch, tokenizers, safetensors and the hub each have kinds of their own
         at = f" at revision {revision}" if revision else ""
-        first_line = str(error).strip().splitlines()[0]
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelError(
-            f"Model {name}{at} cannot be loaded: {first_line} Check the spelling and the network, download it "
+            f"Model {name}{at} cannot be loaded: {first_line}. Check the spelling and the network, download it "
             f"first, or use {_embedded_names()}."
         ) from error
 
@@ -62,12 +62,12 @@ def revision_of(model: SentenceTransformer, name: str, revision: str | None = No
 
 
 def weights_sha(model: SentenceTransformer) -> str:
-    """12 hex digits that depend on every weight and on how vectors are made from them (modules, pooling, length)."""
+    """12 hex digits of every weight and of how vectors are made from them (modules, pooling, length, prompt)."""
     digest = hashlib.blake2b(digest_size=6)
     for module in model:
         keys = getattr(module, "config_keys", [])
         digest.update(repr([type(module).__name__, [(k, getattr(module, k, None)) for k in keys]]).encode())
-    digest.update(repr(model.max_seq_length).encode())
+    digest.update(repr([model.max_seq_length, model.prompts.get(model.default_prompt_name)]).encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(_bytes()).numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -16,7 +17,8 @@ class tqdm(_tqdm):
 
     def __init__(self, *args, **kwargs) -> None:
         kwargs.setdefault("mininterval", 0.5)
-        kwargs.setdefault("dynamic_ncols", False)
+        if os.environ.get(STATUS_FILE):
+            kwargs["file"] = io.StringIO()  # tqdm ends a bar with a line break of its own
         super().__init__(*args, **kwargs)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:

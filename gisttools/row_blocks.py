@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gisttools.loss import Options
 
 _MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
-_BLOCK_BYTES = 4 << 20  # the score matrix of one row block; fits a CPU's last-level cache
+_CPU_BLOCK_BYTES, _GPU_BLOCK_BYTES = 4 << 20, 256 << 20  # scores of one row block: fit a CPU's cache, fill a GPU
 
 
 class RowBlocks(torch.autograd.Function):
@@ -26,7 +26,8 @@ class RowBlocks(torch.autograd.Function):
         mask = _Mask(guide, ids, b, k, options, a.device)
         against_anchor = _candidates(a, p, n, options)
         columns = len(against_anchor) + b * options.contrast_positives
-        size = options.block_rows or max(16, _BLOCK_BYTES // (columns * a.element_size()))
+        budget = _CPU_BLOCK_BYTES if a.device.type == "cpu" else _GPU_BLOCK_BYTES
+        size = options.block_rows or max(16, budget // (columns * a.element_size()))
         scale = 1.0 / options.temperature
         grads = [torch.zeros_like(x) for x in (against_anchor, a, p)] if want_grad else None
         total, masked = a.new_zeros(()), torch.zeros(4, dtype=torch.int64, device=a.device)

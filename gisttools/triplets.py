@@ -67,21 +67,25 @@ def triplet_id(anchor: str, positive: str, negatives: Iterable[str] = ()) -> str
 def make_triplets(rows: Iterable[Mapping] | pd.DataFrame) -> Dataset:
     """Turn rows (mappings, or a DataFrame) into a checked table with all columns of `COLUMNS`.
 
-    `negative` (one text) is accepted for `negatives`; `id` and `status` are filled in.
+    `negative` (one text, may be missing) is accepted for `negatives`; `id` and `status` are filled in.
 
     Raises:
-        DataError: a needed column is missing, a column is unknown, or a text is empty; all problems at once.
+        DataError: a needed column is missing, a column is unknown, a text is empty, or a value is not of its column's
+            type; all problems at once.
     """
-    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else [dict(r) for r in rows]
+    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    records = [{name: None if _missing(value) else value for name, value in r.items()} for r in records]
     for r in records:
-        if "negatives" not in r and "negative" in r:
-            r["negatives"] = [r.pop("negative")]
-        r["negatives"] = [] if _missing(r.get("negatives")) else list(r["negatives"])
+        if "negative" in r and "negatives" not in r:
+            negative = r.pop("negative")
+            r["negatives"] = [] if negative is None else [negative]
+        if r.get("negatives") is None:
+            r["negatives"] = []
     validate(records)
     for r in records:
-        r.setdefault("status", "accepted")
+        r["status"] = r.get("status") or "accepted"
         r["id"] = triplet_id(r["anchor"], r["positive"], r["negatives"])
-    return Dataset(pa.Table.from_pylist(records, schema=COLUMNS))
+    return Dataset(_to_table(records))
 
 
 def validate(records: list[dict], where: str = "triplet table") -> None:
@@ -97,24 +101,36 @@ def validate(records: list[dict], where: str = "triplet table") -> None:
     for column in ("anchor", "positive"):
         if column in seen:
             found += _rows_where(records, lambda r, c=column: not _is_text(r.get(c)), f"{column} is empty or no text")
+    found += _rows_where(records, lambda r: isinstance(r["negatives"], str), "negatives is no list of texts")
     found += _rows_where(
-        records, lambda r: not all(_is_text(n) for n in r["negatives"]), "a negative is empty or no text"
+        records,
+        lambda r: not isinstance(r["negatives"], str) and not all(map(_is_text, r["negatives"])),
+        "a negative is empty or no text",
     )
     if found:
         raise DataError(problems(f"{where}: {len(found)} problem(s)", found, "Mend the rows or drop them, then retry."))
 
 
 def write_triplets(table: Dataset | Iterable[Mapping] | pd.DataFrame, path: str | Path) -> Path:
-    """Write a table to `path` (a file, or a folder that gets `triplets.parquet`); the file appears whole or not."""
+    """Write a table to `path` (a file, or a folder that gets `triplets.parquet`); the file appears whole or not.
+
+    Raises:
+        DataError: the rows are no triplets, or the path ends like a file of another kind.
+    """
     path = Path(path)
+    if path.suffix in (".jsonl", ".json", ".csv", ".tsv"):
+        raise DataError(f"{path}: triplet tables are written as Parquet. Name a .parquet file or a folder.")
     if path.suffix != ".parquet":
         path = path / FILE_NAME
     if not isinstance(table, Dataset):
         table = make_triplets(table)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    pq.write_table(table.with_format("arrow")[:].cast(COLUMNS), partial, compression="zstd")
-    partial.replace(path)
+    try:
+        pq.write_table(table.with_format("arrow")[:].cast(COLUMNS), partial, compression="zstd")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 
@@ -125,6 +141,8 @@ def read_triplets(*paths: str | Path) -> Dataset:
         MissingError: a path does not exist.
         DataError: a file is not a triplet table.
     """
+    if not paths:
+        raise MissingError("No triplet table was named. Name a file, or the folder of a finished run that wrote one.")
     tables = [_read_one(Path(p)) for p in paths]
     return Dataset(pa.concat_tables(tables))
 
@@ -149,11 +167,15 @@ def _read_one(path: Path) -> pa.Table:
                 return table.select(COLUMNS.names).cast(COLUMNS)
             return make_triplets(table.to_pylist()).with_format("arrow")[:]
         if path.suffix in (".jsonl", ".json"):
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also cut at U+2028 in a text
             records = [json.loads(line) for line in lines if line.strip()]
+            if not all(isinstance(r, dict) for r in records):
+                raise DataError(f"{path}: a line is no JSON object. Write one object a line, with anchor and positive.")
         elif path.suffix in (".csv", ".tsv"):
             frame = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, encoding="utf-8-sig")
-            records = frame.astype(object).where(frame.notna(), None).to_dict("records")
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise DataError(f"{path}: rows have more fields than the header. Quote texts that hold a separator.")
+            records = [{k: _from_cell(k, v) for k, v in r.items()} for r in frame.astype(object).to_dict("records")]
         else:
             raise DataError(f"{path}: unknown ending {path.suffix!r}. Use .parquet, .jsonl, .csv or .tsv.")
     except (pa.ArrowInvalid, json.JSONDecodeError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -162,6 +184,28 @@ def _read_one(path: Path) -> pa.Table:
         return make_triplets(records).with_format("arrow")[:]
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _to_table(records: list[dict]) -> pa.Table:
+    columns, found = [], []
+    for name, kind in zip(COLUMNS.names, COLUMNS.types, strict=True):
+        try:
+            columns.append(pa.array([r.get(name) for r in records], kind))
+        except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+            found.append(f"column {name!r} must hold {kind}: {error}")
+    if found:
+        raise DataError(problems(f"triplet table: {len(found)} problem(s)", found, "Mend these values, then retry."))
+    return pa.Table.from_arrays(columns, schema=COLUMNS)
+
+
+def _from_cell(name: str, text: object) -> object:
+    """A CSV cell as its column's type: lists, numbers and truth values are written as in JSON."""
+    if not isinstance(text, str) or name not in COLUMNS.names or COLUMNS.field(name).type == pa.string():
+        return text
+    try:
+        return json.loads(text.lower() if COLUMNS.field(name).type == pa.bool_() else text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _missing(value: object) -> bool:

@@ -21,6 +21,7 @@ from gisttools.workflow.params import check_params
 from gisttools.workflow.places import notebook_of, project_root
 from gisttools.workflow.recipe import fill, read_recipe
 from gisttools.workflow.runs import find_finished, parents_of, remove_unfinished
+from gisttools.workflow.scrub import scrub, scrub_folder
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import spec_hash
 
@@ -83,8 +84,9 @@ def run_notebook(
     try:
         with _line(title, folder / "status.txt") as line:
             failure = _execute(run)
-        if (folder / "notebook.ipynb").exists():
-            _write_html(folder / "notebook.ipynb")
+            if (folder / "notebook.ipynb").exists():
+                _write_html(folder / "notebook.ipynb")
+                scrub_folder(folder)
             if failure:
                 write_manifest(folder, run.record("failed", failure["message"].splitlines()[0], failure))
                 line.append("FAILED")
@@ -130,9 +132,9 @@ def _execute(run: Run) -> dict[str, Any] | None:
             f"{error.evalue}" if error.ename.endswith("Error") and error.evalue else f"{error.ename}: {error.evalue}"
         )
         cell = _failed_cell(output)
-        return {"type": error.ename, "message": message, "cell": cell}
+        return {"type": error.ename, "message": scrub(message), "cell": cell}
     except Exception as error:  # the kernel died, or could not start
-        return {"type": type(error).__name__, "message": f"{type(error).__name__}: {error}", "cell": None}
+        return {"type": type(error).__name__, "message": scrub(f"{type(error).__name__}: {error}"), "cell": None}
     finally:
         for name, value in before.items():
             if value is None:

@@ -36,7 +36,9 @@ def read_manifest(run: str | Path) -> dict[str, Any]:
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
     """Complete `content` with versions, hardware, git state and artefact checksums, and write it."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in _NOT_ARTEFACTS]
+    files = [
+        p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in _NOT_ARTEFACTS and p.suffix != ".log"
+    ]
     manifest = {
         "run_id": folder.name,
         **content,

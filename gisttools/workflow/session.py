@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
-import secrets
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,15 +145,16 @@ def new_folder(verb: str, spec: str) -> Path:
     Raises:
         ParameterError: the results folder cannot be written to.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = results_folder() / f"{verb}-{stamp}-{spec[:8]}"
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        folder = folder.with_name(f"{verb}-{stamp}-{secrets.token_hex(4)}")
-        folder.mkdir()
-    except OSError as error:
-        raise ParameterError(
-            f"Results cannot be written to {results_folder()}: {error}. Set GISTTOOLS_RESULTS."
-        ) from error
-    return folder
+    now = datetime.now(UTC)
+    for later in itertools.count():  # the name of a second run in one second is the next second's
+        stamp = (now + timedelta(seconds=later)).strftime("%Y%m%dT%H%M%SZ")
+        folder = results_folder() / f"{verb}-{stamp}-{spec[:8]}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ParameterError(
+                f"Results cannot be written to {results_folder()}: {error}. Set GISTTOOLS_RESULTS."
+            ) from error

@@ -1,0 +1,129 @@
+"""Retries of LLM calls: which failures pass, how long to wait, and when to give up with a clear message.
+
+Failures that no waiting mends (key, quota, address, model) end the whole run at once; what was answered before is in
+the cache.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import openai
+import tenacity
+
+from gisttools.errors import EndpointError
+
+_ATTEMPTS = 6
+_LONGEST_WAIT = 300.0  # seconds; an endpoint that asks for more is not worth waiting for
+_PATIENCE_AT_START = 4.0  # seconds without a connection, before the first answer
+_PATIENCE_LATER = 90.0
+_FAILURES_IN_A_ROW = 5
+_QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached")
+
+
+@dataclass(kw_only=True)
+class Health:
+    """What the calls of one run have seen of an endpoint so far."""
+
+    url: str
+    key_name: str
+    model: str
+    answered: bool = False
+    failed_in_a_row: int = 0
+
+
+async def with_retries(call: Callable[[], Awaitable], health: Health) -> object:
+    """Await `call()` until it answers; a text that says why, where it still fails after all attempts.
+
+    Raises:
+        EndpointError: a failure that no waiting mends, or one call after the other fails.
+        openai.BadRequestError, openai.UnprocessableEntityError: the request itself is refused.
+    """
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(_passes),
+        wait=_wait,
+        stop=lambda state: _give_up(state, health),
+        reraise=True,
+    )
+
+    async def attempt() -> object:  # tenacity does not await what a plain function returns
+        return await call()
+
+    try:
+        answer = await retrying(attempt)
+    except (openai.BadRequestError, openai.UnprocessableEntityError):
+        health.answered = True
+        raise
+    except openai.OpenAIError as error:
+        final = _final(error, health)
+        health.failed_in_a_row += 1
+        if final:
+            raise EndpointError(final) from error
+        if not health.answered or health.failed_in_a_row >= _FAILURES_IN_A_ROW:
+            raise EndpointError(
+                f"{health.url} fails again and again: {error}. Try later; answers so far are in the cache."
+            ) from error
+        return f"{type(error).__name__}: {error}"
+    health.answered, health.failed_in_a_row = True, 0
+    return answer
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, openai.APIStatusError):
+        transient = error.status_code in (408, 409, 425, 429) or error.status_code >= 500
+        return transient and error.code not in _QUOTA_CODES and (_asked_wait(error) or 0) <= _LONGEST_WAIT
+    return isinstance(error, openai.APIConnectionError)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    asked = _asked_wait(state.outcome.exception())
+    jitter = tenacity.wait_random_exponential(multiplier=0.5, max=30)(state)
+    return jitter if asked is None else asked + min(jitter, 1.0)
+
+
+def _give_up(state: tenacity.RetryCallState, health: Health) -> bool:
+    error = state.outcome.exception()
+    if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
+        return state.seconds_since_start >= (_PATIENCE_LATER if health.answered else _PATIENCE_AT_START)
+    return state.attempt_number >= _ATTEMPTS
+
+
+def _asked_wait(error: BaseException) -> float | None:
+    """Seconds that the answer's Retry-After header asks for: a number, or an HTTP date."""
+    response = getattr(error, "response", None)
+    value = response.headers.get("retry-after") if response is not None else None
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        except ValueError:
+            return None
+
+
+def _final(error: openai.OpenAIError, health: Health) -> str | None:
+    """The message for a failure that no waiting mends; None for others."""
+    status = getattr(error, "status_code", None)
+    if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
+        return (
+            f"No LLM endpoint answers at {health.url} ({error.__cause__ or error}). "
+            "Start the server there, or correct base_url."
+        )
+    if status in (401, 403):
+        return (
+            f"{health.url} refuses the key (status {status}: {error}). "
+            f"Put a valid key in the environment variable {health.key_name}."
+        )
+    if status == 402 or getattr(error, "code", None) in _QUOTA_CODES:
+        return f"{health.url} says that the account's quota is used up ({error}). Add credit, or use another endpoint."
+    if status == 404:
+        return f"{health.url} does not know this address or the model {health.model!r} ({error}). Correct them."
+    asked = _asked_wait(error)
+    if asked and asked > _LONGEST_WAIT:
+        return f"{health.url} asks to wait {asked:.0f} s ({error}). Run again then; answers so far are in the cache."
+    return None

@@ -1,0 +1,179 @@
+"""Labelled texts: every kind of source is read alike, and every kind of bad source is refused by name."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from conftest import files_under
+
+from gisttools.errors import DataError, MissingError
+from gisttools.labelled import load_task, mteb_task, read_labelled
+
+TEXTS = ['He said "no",\nthen left', "naïve café 🙂", "plain", " two\u2028lines"]
+LABELS = ["b", "a", "b", "a"]
+FRAME = pd.DataFrame({"text": TEXTS, "label": LABELS})
+
+
+def write(frame: pd.DataFrame, path):
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    elif path.suffix == ".jsonl":
+        lines = [json.dumps(r, ensure_ascii=False) for r in frame.to_dict("records")]
+        path.write_bytes("\r\n".join(["", *lines, ""]).encode("utf-8-sig"))
+    else:
+        frame.to_csv(path, sep="\t" if path.suffix == ".tsv" else ",", index=False, encoding="utf-8-sig")
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_files_with_bom_quotes_and_line_ends_are_read_as_they_are(tmp_path, ending):
+    read = read_labelled(write(FRAME, tmp_path / f"mine.{ending}"))
+    assert (read.texts, read.labels) == (TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_folder_holds_a_file_for_each_split(tmp_path, ending):
+    write(FRAME, tmp_path / f"train.{ending}")
+    write(FRAME[1:3], tmp_path / f"test.{ending}")
+    assert read_labelled(tmp_path).texts == TEXTS
+    assert read_labelled(str(tmp_path), split="test").texts == TEXTS[1:3]
+
+
+def test_a_data_frame_is_read_in_place():
+    read = read_labelled(FRAME)
+    assert (read.texts, read.labels, read.source) == (TEXTS, LABELS, "DataFrame")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [([1, 0, 1, 0], "1010"), ([1.0, 0.0, 1.0, 0.0], "1010"), ([True, False, True, False], None)],
+)
+def test_numbers_as_labels_become_names_without_decimals(labels, names):
+    read = read_labelled(FRAME.assign(label=labels))
+    assert read.labels == (list(names) if names else ["True", "False", "True", "False"])
+
+
+def test_int_labels_of_a_file_equal_those_of_a_data_frame(tmp_path):
+    frame = FRAME.assign(label=[3, 10, 3, 10])
+    wanted = read_labelled(frame).labels
+    for ending in ("csv", "jsonl", "parquet"):
+        assert read_labelled(write(frame, tmp_path / f"n.{ending}")).labels == wanted == ["3", "10", "3", "10"]
+
+
+def test_the_words_null_and_na_are_texts_and_labels(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\nnull,NA\nnone,None\n", encoding="utf-8")
+    read = read_labelled(tmp_path / "t.csv")
+    assert (read.texts, read.labels) == (["null", "none"], ["NA", "None"])
+
+
+def test_told_columns_win_over_the_usual_ones():
+    frame = FRAME.assign(body=["w", "x", "y", "z"], kind=["1", "2", "2", "1"])
+    read = read_labelled(frame, text_column="body", label_column="kind")
+    assert (read.texts, read.labels) == (["w", "x", "y", "z"], ["1", "2", "2", "1"])
+
+
+def test_classes_count_the_largest_first():
+    assert list(read_labelled(FRAME.assign(label=["x", "y", "y", "y"])).classes.items()) == [("y", 3), ("x", 1)]
+
+
+def test_a_missing_column_is_named_with_the_columns_there_are():
+    with pytest.raises(DataError, match=r"none of the usual text columns.*Its columns: body, label.*Set text_column"):
+        read_labelled(FRAME.rename(columns={"text": "body"}))
+
+
+def test_a_told_column_that_is_not_there_has_a_suggestion():
+    with pytest.raises(DataError, match=r"no column 'lable'. Did you mean 'label'\?.*Set label_column"):
+        read_labelled(FRAME, label_column="lable")
+
+
+@pytest.mark.parametrize("kind", ["object", "string"])
+def test_empty_texts_and_labels_are_listed_together(kind):
+    frame = pd.DataFrame(
+        {
+            "text": pd.array(["a", " ", None, "d"], dtype=kind),
+            "label": pd.array(["x", "x", "y", None], dtype=kind),
+        }
+    )
+    with pytest.raises(DataError) as caught:
+        read_labelled(frame)
+    assert "2 problem(s)" in str(caught.value)
+    assert "'text' is empty or no text in row(s) 1, 2" in str(caught.value)
+    assert "'label' is empty in row(s) 3" in str(caught.value)
+
+
+def test_missing_whole_numbers_are_missing_labels():
+    with pytest.raises(DataError, match=r"'label' is empty in row\(s\) 2"):
+        read_labelled(FRAME.assign(label=pd.array([1, 2, None, 1], dtype="Int64")))
+
+
+def test_one_class_only_is_refused_with_its_name():
+    with pytest.raises(DataError, match="there is only the label 'x'; triplets need at least two classes"):
+        read_labelled(FRAME.assign(label="x"))
+
+
+def test_no_rows_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\n", encoding="utf-8")
+    with pytest.raises(DataError, match="there are no rows at all"):
+        read_labelled(tmp_path / "t.csv")
+
+
+def test_numbers_are_no_texts():
+    with pytest.raises(DataError, match="'text' is empty or no text"):
+        read_labelled(FRAME.assign(text=[1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("t.csv", b"text,label\nhello, you,greeting\n", "more fields than the header. Quote texts"),
+        ("t.csv", b"text,label\na,b\nhello, you,greeting\n", "cannot be read as csv"),
+        ("t.csv", "text,label\ncafé,a\n".encode("latin-1"), "cannot be read as csv"),
+        ("t.csv", b"", "cannot be read as csv"),
+        ("t.jsonl", b'{"text": "a", "label": ', "cannot be read as jsonl"),
+        ("t.parquet", b"PAR1", "cannot be read as parquet"),
+        ("t.xlsx", b"", "unknown ending '.xlsx'. Use one of .csv"),
+    ],
+)
+def test_a_file_that_is_not_what_it_says_is_refused_by_name(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_labelled(tmp_path / name)
+    assert expected in str(caught.value)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", "nowhere", "./nowhere"])
+def test_a_missing_file_or_folder_is_named(tmp_path, name):
+    wanted = name if name.startswith(".") else str(tmp_path / name)
+    with pytest.raises(MissingError, match=r"There is no file.*nowhere"):
+        read_labelled(wanted)
+
+
+def test_a_folder_without_the_split_says_which_file_it_wants(tmp_path):
+    write(FRAME, tmp_path / "train.csv")
+    with pytest.raises(MissingError, match=r"test\.jsonl"):
+        read_labelled(tmp_path, split="test")
+
+
+def test_an_unknown_task_has_a_suggestion():
+    with pytest.raises(MissingError, match=r"no MTEB task 'Bankin77Classification'. Did you mean 'Banking77Class"):
+        read_labelled("Bankin77Classification")
+
+
+def test_a_task_without_labels_is_refused():
+    with pytest.raises(DataError, match="STSBenchmark is of type STS"):
+        read_labelled("STSBenchmark")
+
+
+def test_a_hub_data_set_out_of_reach_is_named_and_leaves_nothing(results):
+    with pytest.raises(MissingError, match=r"Data set nobody/nothing-here .* cannot be read.*Check the names"):
+        read_labelled("nobody/nothing-here")
+    assert files_under(results) == []
+
+
+def test_a_task_whose_data_is_out_of_reach_is_named_with_its_revision():
+    task = mteb_task("Banking77Classification")
+    with pytest.raises(MissingError, match=r"Banking77Classification \(mteb/banking77 at revision .*set HF_HOME"):
+        load_task(task)

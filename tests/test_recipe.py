@@ -1,0 +1,105 @@
+"""Recipes: what they refer to is checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, files_under
+
+from gisttools.errors import MissingError, ParameterError
+from gisttools.workflow.execute import run_recipe
+from gisttools.workflow.params import check_params
+from gisttools.workflow.recipe import fill, read_recipe, references
+
+GOOD = """
+name: two
+steps:
+  - {name: first, verb: convert, parameters: {sources: [a.csv, b.csv]}}
+  - {name: second, verb: finetune, parameters: {triplets: [$first, c.parquet], epochs: 2}}
+"""
+RECIPES = sorted((ROOT / "notebooks" / "recipes").glob("*.yaml"))
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A function that writes a recipe."""
+
+    def write(text: str) -> Path:
+        (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+        return tmp_path / "mine.yaml"
+
+    return write
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_the_recipes_of_this_project_are_valid(path):
+    recipe = read_recipe(path)
+    runs = {s.name: f"${s.name}" for s in recipe.steps}
+    assert recipe.name == path.stem
+    assert [type(check_params(s.verb, fill(s, runs))) for s in recipe.steps]
+
+
+def test_references_are_filled_with_run_ids_inside_lists_too(recipe):
+    second = read_recipe(recipe(GOOD)).steps[1]
+    assert references(second) == ["first"]
+    assert fill(second, {"first": "convert-1"}) == {"triplets": ["convert-1", "c.parquet"], "epochs": 2}
+
+
+def test_overrides_replace_and_add_parameters(recipe):
+    read = read_recipe(recipe(GOOD), {"second.epochs": 5, "first.negatives": 2})
+    assert read.steps[1].parameters["epochs"] == 5
+    assert read.steps[0].parameters == {"sources": ["a.csv", "b.csv"], "negatives": 2}
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(MissingError, match=r"no recipe .*none\.yaml"):
+        read_recipe(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is not a recipe"),
+        ("name: [", "is not a recipe"),
+        ("name: x\nsteps: []", "steps: List should have at least 1 item"),
+        (GOOD.replace("verb: finetune", "verb: finetun"), "no verb 'finetun'.*Did you mean 'finetune'"),
+        (GOOD.replace("$first", "$frist"), r"step 'second' refers to \$frist, but no step of that name stands before"),
+        (GOOD.replace("a.csv", "$second"), r"step 'first' refers to \$second"),
+        (GOOD.replace("name: second", "name: first"), "two steps are called 'first'"),
+        (GOOD.replace("verb: convert,", "verb: convert, colour: red,"), r"steps\.0\.colour"),
+    ],
+)
+def test_a_bad_recipe_is_refused(recipe, text, expected):
+    with pytest.raises(ParameterError, match=f"(?s)mine.yaml.*{expected}"):
+        read_recipe(recipe(text))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        (
+            "secnd.epochs",
+            1,
+            r"-p secnd\.epochs: say <step>\.<parameter>; the steps are first, second\. Did you mean 's",
+        ),
+        ("epochs", 1, "-p epochs: say <step>"),
+        ("second.", 1, r"-p second\.: say <step>"),
+        ("second.triplets", ["$third"], r"step 'second' refers to \$third"),
+    ],
+)
+def test_a_bad_override_is_refused(recipe, name, value, expected):
+    with pytest.raises(ParameterError, match=expected):
+        read_recipe(recipe(GOOD), {name: value})
+
+
+def test_all_problems_come_in_one_message(recipe):
+    with pytest.raises(ParameterError) as caught:
+        read_recipe(recipe(GOOD.replace("$first", "$a").replace("verb: convert", "verb: b")), {"c.d": 1})
+    assert "3 problem(s)" in str(caught.value)
+
+
+def test_a_wrong_parameter_of_the_last_step_stops_the_recipe_before_the_first(recipe, results):
+    with pytest.raises(ParameterError, match=r"epocs.*Did you mean 'epochs'"):
+        run_recipe(recipe(GOOD.replace("epochs", "epocs")))
+    assert files_under(results) == []

@@ -1,0 +1,276 @@
+"""Runs: the manifest comes last, checksums hold, ancestors are found, and the spec changes only with what matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.workflow.execute import run_notebook
+from gisttools.workflow.manifest import read_manifest, sha256, write_manifest
+from gisttools.workflow.params import check_params
+from gisttools.workflow.runs import (
+    artefact,
+    as_run,
+    evaluation_folder,
+    find_finished,
+    finished_runs,
+    latest,
+    lineage,
+    parents_of,
+    remove_unfinished,
+)
+from gisttools.workflow.session import new_folder, start
+from gisttools.workflow.spec import spec_hash
+
+LABELLED = '{"text": "warm", "label": "a"}\n{"text": "cold", "label": "b"}\n'
+
+
+def spec_of(verb: str, **given) -> str:
+    return spec_hash(verb, check_params(verb, given))
+
+
+def test_a_run_by_hand_leaves_summary_manifest_and_checksums(results):
+    run = start("convert", {"negatives": 2, "pd": json, "_private": 1})
+    run.path("model").mkdir()
+    (run.path("model") / "weights.bin").write_bytes(b"123")
+    run.finish({"triplets": 3}, headline="three triplets")
+    manifest = read_manifest(run.folder)
+    assert (manifest["verb"], manifest["status"], manifest["headline"]) == ("convert", "ok", "three triplets")
+    assert manifest["parameters"]["negatives"] == 2
+    assert manifest["seeds"] == {"seed": 1029}
+    assert set(manifest["artefacts"]) == {"summary.json", "model/weights.bin"}
+    assert manifest["artefacts"]["model/weights.bin"] == sha256(run.path("model") / "weights.bin")
+    assert json.loads(run.path("summary.json").read_text())["triplets"] == 3
+    assert {"git", "versions", "hardware", "started", "seconds", "spec_hash", "parents", "error"} <= set(manifest)
+    assert sorted(p.name for p in run.folder.iterdir()) == ["manifest.json", "model", "summary.json"]
+
+
+def test_the_manifest_is_the_last_file_written(results, monkeypatch):
+    run = start("report", {})
+    monkeypatch.setattr(os, "replace", None)
+    seen = []
+    monkeypatch.setattr(type(run.folder), "replace", lambda self, target: seen.extend(run.folder.iterdir()))
+    run.finish({}, headline="done")
+    assert {p.name for p in seen} >= {"summary.json", ".manifest.json.partial"}
+    assert run.path("manifest.json") not in seen
+
+
+def test_a_run_without_manifest_is_unfinished_and_ignored(results):
+    run = start("convert", {})
+    assert finished_runs() == []
+    with pytest.raises(MissingError, match="is unfinished: it has no manifest"):
+        read_manifest(run.folder.name)
+    with pytest.raises(MissingError, match="No finished convert run"):
+        latest("convert")
+
+
+def test_finished_runs_come_oldest_first_whatever_their_ids(make_run):
+    for second in (30, 10, 20):
+        make_run("convert", started=f"2026-01-01T00:00:{second}+00:00", seed=second)
+    assert [m["parameters"]["seed"] for m in finished_runs("convert")] == [10, 20, 30]
+    assert finished_runs("finetune") == []
+
+
+def test_the_latest_run_is_the_newest_that_ended_well(make_run, results):
+    good = make_run("evaluate", started="2026-01-01T00:00:01+00:00")
+    make_run("evaluate", started="2026-01-01T00:00:02+00:00", status="failed", seed=1)
+    assert latest("evaluate") == good.name
+    assert evaluation_folder("latest") == good
+    assert evaluation_folder(good.name) == good
+
+
+def test_starts_within_one_second_keep_their_order(results):
+    ids = []
+    for seed in range(5):
+        run = start("convert", {"seed": seed})
+        run.finish({}, headline="")
+        ids.append(run.folder.name)
+    assert [m["run_id"] for m in finished_runs()] == ids
+
+
+def test_two_runs_of_one_spec_in_one_second_get_two_folders(results):
+    assert len({new_folder("convert", "0" * 64).name for _ in range(3)}) == 3
+
+
+def test_results_that_cannot_be_written_are_named_with_the_variable_to_set(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GISTTOOLS_RESULTS", str(tmp_path / "file"))
+    with pytest.raises(ParameterError, match=r"cannot be written to .*file.*Set GISTTOOLS_RESULTS"):
+        start("convert", {})
+
+
+def test_an_artefact_is_found_by_run_id_and_by_path(make_run):
+    folder = make_run("convert", files={"triplets.parquet": b"rows"})
+    assert artefact(folder.name, "triplets.parquet") == folder / "triplets.parquet"
+    assert artefact(str(folder), "triplets.parquet") == folder / "triplets.parquet"
+
+
+def test_a_plain_path_is_its_own_artefact(caretaker):
+    assert artefact(str(caretaker / "train.jsonl"), "triplets.parquet") == caretaker / "train.jsonl"
+
+
+@pytest.mark.parametrize("change", ["edit", "remove"])
+def test_a_changed_artefact_is_refused(make_run, change):
+    folder = make_run("finetune", files={"model/config.json": b"{}", "model/weights": b"1"})
+    if change == "edit":
+        (folder / "model" / "weights").write_bytes(b"2")
+    else:
+        (folder / "model" / "weights").unlink()
+    with pytest.raises(DataError, match=rf"Run {folder.name}: model/weights changed since the run. Run it again"):
+        artefact(folder.name, "model")
+
+
+def test_a_failed_run_is_no_input(make_run):
+    folder = make_run("convert", status="failed", files={"triplets.parquet": b"half"}, message="no such column")
+    with pytest.raises(DataError, match=rf"Run {folder.name} failed: no such column Run it again"):
+        artefact(folder.name, "triplets.parquet")
+
+
+def test_an_artefact_that_a_run_does_not_have_is_named_with_those_it_has(make_run):
+    folder = make_run("evaluate", files={"scores.parquet": b"1"})
+    with pytest.raises(MissingError, match=r"has no artefact triplets\.parquet; it has scores\.parquet"):
+        artefact(folder.name, "triplets.parquet")
+
+
+def test_a_run_that_does_not_exist_has_a_suggestion(make_run):
+    folder = make_run("evaluate")
+    wrong = folder.name[:-1] + ("0" if folder.name[-1] != "0" else "1")
+    with pytest.raises(MissingError, match=rf"no run '{wrong}'.*Did you mean '{folder.name}'.*gisttools runs"):
+        evaluation_folder(wrong)
+
+
+def test_parents_and_lineage_follow_the_parameters(make_run):
+    convert = make_run("convert", files={"triplets.parquet": b"1"})
+    finetune = make_run("finetune", triplets=[convert.name, "other.jsonl"], parents=[convert.name])
+    params = check_params("evaluate", {"model": finetune.name, "baseline": None})
+    assert parents_of(params) == [finetune.name]
+    assert [m["run_id"] for m in lineage([finetune.name])] == [finetune.name, convert.name]
+    shutil.rmtree(convert)
+    assert [m["run_id"] for m in lineage([finetune.name])] == [finetune.name]
+
+
+def test_only_names_of_run_folders_are_runs(make_run, results):
+    assert as_run(make_run("convert").name)
+    (results / "convert-mine").mkdir()
+    (results / "other-20260101T000000Z-00000000").mkdir()
+    for name in ("convert-mine", "other-20260101T000000Z-00000000", "convert-20260101T000000Z-00000000", "embedded:x"):
+        assert as_run(name) is None
+
+
+def test_the_spec_is_the_same_at_another_time_and_for_spelt_out_defaults():
+    assert spec_of("convert") == spec_of("convert") == spec_of("convert", negatives=1)
+
+
+@pytest.mark.parametrize("given", [{"negatives": 2}, {"seed": 1}, {"strategy": "hard"}, {"guide_revision": "x"}])
+def test_the_spec_changes_with_a_parameter(given):
+    assert spec_of("convert", **given) != spec_of("convert")
+
+
+def test_the_spec_changes_with_the_content_of_a_named_file_not_with_its_date(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(LABELLED)
+    before = spec_of("convert", sources=[str(path)])
+    os.utime(path, (1, 1))
+    assert spec_of("convert", sources=[str(path)]) == before
+    path.write_text(LABELLED.replace("cold", "cool"))
+    assert spec_of("convert", sources=[str(path)]) != before
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "1_Pooling/config.json"])
+def test_the_spec_changes_with_the_content_of_a_named_folder_at_any_depth(tmp_path, name):
+    path = tmp_path / "folder" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("one")
+    before = spec_of("finetune", student=str(tmp_path / "folder"))
+    path.write_text("two")
+    assert spec_of("finetune", student=str(tmp_path / "folder")) != before
+
+
+def test_the_spec_depends_on_what_an_input_run_made_not_on_when(make_run, results):
+    def run(second: int, content: bytes) -> str:
+        files = {"triplets.parquet": content, "summary.json": str(second).encode()}
+        return make_run("convert", started=f"2026-01-01T00:00:{second}+00:00", files=files, seed=second).name
+
+    one, again, other = run(10, b"x"), run(11, b"x"), run(12, b"y")
+    assert spec_of("finetune", triplets=[one]) == spec_of("finetune", triplets=[again])
+    assert spec_of("finetune", triplets=[one]) != spec_of("finetune", triplets=[other])
+
+
+def test_the_spec_changes_with_the_notebooks_code_but_not_with_its_prose(tmp_path, monkeypatch):
+    def notebook(code: str, prose: str) -> str:
+        cells = [
+            {"cell_type": "markdown", "metadata": {}, "source": [prose]},
+            {"cell_type": "code", "metadata": {}, "source": [code]},
+        ]
+        (tmp_path / "notebooks" / "5_report.ipynb").write_text(json.dumps({"cells": cells}))
+        return spec_of("report")
+
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "prompts").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert notebook("1 + 1", "one") == notebook("1 + 1", "two")
+    assert notebook("1 + 1", "one") != notebook("1 + 2", "one")
+
+
+def test_only_runs_that_ended_well_are_reused(make_run):
+    spec = spec_of("convert")
+    make_run("convert", status="failed")
+    assert find_finished(spec, "convert") is None
+    folder = make_run("convert")
+    assert find_finished(spec, "convert")["run_id"] == folder.name
+    assert find_finished(spec_of("convert", seed=1), "convert") is None
+
+
+def test_a_finished_run_is_answered_without_running(make_run, capsys):
+    folder = make_run("convert")
+    assert run_notebook("convert", {})["run_id"] == folder.name
+    assert "already done, convert is ok" in capsys.readouterr().out
+    assert run_notebook("convert", {}, rerun="only-cache")["run_id"] == folder.name
+
+
+def test_never_refuses_what_has_run_before(make_run):
+    folder = make_run("convert")
+    with pytest.raises(MissingError, match=rf"has run before, as {folder.name}, and rerun is 'never'"):
+        run_notebook("convert", {}, rerun="never")
+
+
+def test_only_cache_refuses_to_run_and_leaves_nothing(results):
+    with pytest.raises(MissingError, match="no finished run of these parameters, and rerun is 'only-cache'"):
+        run_notebook("convert", {}, rerun="only-cache")
+    assert list(results.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_removed_but_nothing_else(make_run, results):
+    spec = spec_of("convert")
+    finished, other = make_run("convert"), new_folder("convert", "f" * 64)
+    killed = new_folder("convert", spec)
+    (killed / "triplets.partial").write_text("half")
+    remove_unfinished(spec, "convert")
+    assert sorted(results.iterdir()) == sorted([finished, other])
+    assert not (finished / ".lock").exists()
+
+
+def test_a_run_under_way_in_another_process_is_not_removed(results):
+    script = "import sys; from gisttools.workflow import start; run = start('convert', {}); print(run.folder, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        folder = other.stdout.readline().strip()
+        remove_unfinished(spec_of("convert"), "convert")
+        assert os.path.isdir(folder)
+        other.kill()
+    remove_unfinished(spec_of("convert"), "convert")
+    assert not os.path.isdir(folder)
+
+
+def test_a_manifest_that_cannot_be_written_whole_is_not_there(results, monkeypatch):
+    folder = new_folder("convert", "0" * 64)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_manifest(folder, {"verb": "convert", "status": object()})
+    assert not (folder / "manifest.json").exists()
