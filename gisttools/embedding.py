@@ -7,17 +7,27 @@ back in order, so the mathematics is the same.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 _CPU_TOKENS, _GPU_TOKENS = 1024, 65536  # one micro-batch: fits the caches of a core, or fills a GPU
 
 
-def embed_columns(model: nn.Module, features: list[dict], tokens_per_forward: int | None = None) -> list[Tensor]:
+def embed_columns(
+    model: nn.Module,
+    features: list[dict],
+    tokens_per_forward: int | None = None,
+    mini_batch_size: int | None = None,
+) -> list[Tensor]:
     """One tensor of sentence embeddings, shape (B, D), for each column of token features.
+
+    With `mini_batch_size` a micro-batch holds at most so many texts, and only its vectors are kept: its activations are
+    computed again in the backward pass, under the same random state.
 
     Columns that are not plain padded token batches (static embeddings, flattened or multi-modal input) are embedded
     one by one.
@@ -31,10 +41,11 @@ def embed_columns(model: nn.Module, features: list[dict], tokens_per_forward: in
     lengths = mask.sum(1)
     order = torch.argsort(lengths, stable=True)
     outputs = []
-    for begin, end, width in _micro_batches(lengths[order].tolist(), tokens_per_forward or _budget(mask.device)):
+    budget = tokens_per_forward or _budget(mask.device)
+    for begin, end, width in _micro_batches(lengths[order].tolist(), budget, mini_batch_size or len(order)):
         rows, columns = order[begin:end], slice(-width, None) if left else slice(width)
         part = {key: value[rows][:, columns] for key, value in tensors.items()}
-        outputs.append(model({**rest, **part})["sentence_embedding"])
+        outputs.append(_embed(model, {**rest, **part}, forget=mini_batch_size is not None))
     vectors = torch.cat(outputs)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
@@ -59,18 +70,18 @@ def rows_from_tokens(student: nn.Module, guide: nn.Module | None, features: list
     not to train at scale, where a store is also many times faster.
     """
     tokens = [_token_rows(f) for f in features]
-    numbers: dict[tuple[int, ...], int] = {}
-    ids = [[numbers.setdefault(row, len(numbers)) for row in column] for column in tokens]
-    text_ids = torch.tensor(ids).T
+    text_ids = torch.tensor([[_text_id(row) for row in column] for column in tokens]).T
     label_ids = torch.full_like(text_ids, -1)
     if labels is not None:
         label_ids[:, :2] = labels.view(-1, 1).cpu()
     if guide is None:
         return BatchRows(None, None, None, text_ids, label_ids)
-    texts = [student.tokenizer.decode(list(row), skip_special_tokens=True) for row in numbers]
+    unique = {row: i for i, row in enumerate(dict.fromkeys(row for column in tokens for row in column))}
+    texts = [student.tokenizer.decode(list(row), skip_special_tokens=True) for row in unique]
     with torch.no_grad():
-        vectors = guide.encode(texts, convert_to_tensor=True, show_progress_bar=False)[text_ids.to(guide.device)]
-    return BatchRows(vectors[:, 0], vectors[:, 1], vectors[:, 2:], text_ids, label_ids)
+        vectors = guide.encode(texts, convert_to_tensor=True, show_progress_bar=False)
+    columns = [vectors[[unique[row] for row in column]] for column in tokens]
+    return BatchRows(columns[0], columns[1], torch.stack(columns[2:], 1) if columns[2:] else None, text_ids, label_ids)
 
 
 def _is_padded_text(features: dict) -> bool:
@@ -91,17 +102,29 @@ def _stack(columns: list[Tensor], left: bool) -> Tensor:
     return torch.cat([F.pad(c, (m, 0) if left else (0, m)) for c, m in zip(columns, missing, strict=True)])
 
 
-def _micro_batches(lengths: list[int], budget: int):
-    """Ranges (begin, end, width) over ascending lengths with (end - begin) * width <= budget, or a single row."""
+def _embed(model: nn.Module, features: dict, forget: bool) -> Tensor:
+    def forward() -> Tensor:
+        return model(dict(features))["sentence_embedding"]
+
+    return checkpoint(forward, use_reentrant=False) if forget and torch.is_grad_enabled() else forward()
+
+
+def _micro_batches(lengths: list[int], budget: int, most: int):
+    """Ranges (begin, end, width) over ascending lengths, of at most `most` rows and `budget` tokens, or one row."""
     begin = 0
     for end in range(1, len(lengths) + 1):
-        if end == len(lengths) or (end + 1 - begin) * lengths[end] > budget:
+        if end == len(lengths) or end - begin == most or (end + 1 - begin) * lengths[end] > budget:
             yield begin, end, max(lengths[end - 1], 1)
             begin = end
 
 
 def _budget(device: torch.device) -> int:
     return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
+
+
+def _text_id(tokens: tuple[int, ...]) -> int:
+    """The same on every device: a hash, not a running number."""
+    return int.from_bytes(hashlib.blake2b(repr(tokens).encode(), digest_size=8).digest()) >> 1
 
 
 def _token_rows(features: dict) -> list[tuple[int, ...]]:

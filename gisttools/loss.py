@@ -9,20 +9,20 @@ those that it finds no closer to the anchor than the anchor's own positive. What
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from dataclasses import asdict
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from sentence_transformers.util import get_rank
 from torch import Tensor, nn
 
+from gisttools.batch import Batch, Candidates, MarginStrategy, Options
 from gisttools.embedding import embed_columns, rows_from_tokens
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.errors import DataError, ParameterError
 from gisttools.row_blocks import RowBlocks
 
 BLOCKS = ("ap", "aa", "pp", "an")
-
-MarginStrategy = Literal["absolute", "relative"]
 
 
 def gist_loss(
@@ -38,6 +38,7 @@ def gist_loss(
     margin_strategy: MarginStrategy = "absolute",
     contrast_anchors: bool = True,
     contrast_positives: bool = True,
+    candidates: Candidates = "all",
     text_ids: Tensor | None = None,
     label_ids: Tensor | None = None,
     block_rows: int | None = None,
@@ -67,6 +68,8 @@ def gist_loss(
         temperature: divides the cosines, > 0.
         margin, margin_strategy: how far below the threshold a candidate must lie.
         contrast_anchors, contrast_positives: whether the anchor-anchor and positive-positive blocks take part.
+        candidates: "all" that survive the mask, or of these only the "hard" ones, which the student ranks no lower than
+            the row's positive (as the paper's code can). A row without any contributes 0.
         text_ids: int64 (B, 2 + K), columns anchor, positive, negatives; equal ids mean equal texts; -1 marks a
             negative that is padding and never counts.
         label_ids: int64 (B, 2 + K), same columns; -1 is unknown and masks nothing.
@@ -79,84 +82,16 @@ def gist_loss(
         ParameterError: an option is out of range.
         DataError: shapes do not fit; all problems are listed.
     """
-    batch = _Batch.make(anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids)
-    options = Options(temperature, margin, margin_strategy, contrast_anchors, contrast_positives, block_rows)
+    batch = Batch.make(anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids)
+    options = Options(
+        temperature, margin, margin_strategy, contrast_anchors, contrast_positives, candidates, block_rows
+    )
     return _gist_loss(batch, options)[0]
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of `gist_loss`, checked."""
-
-    temperature: float = 0.01
-    margin: float = 0.0
-    margin_strategy: MarginStrategy = "absolute"
-    contrast_anchors: bool = True
-    contrast_positives: bool = True
-    block_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        found = []
-        if not self.temperature > 0:
-            found.append(f"temperature is {self.temperature}, must be > 0")
-        if self.margin_strategy not in ("absolute", "relative"):
-            found.append(f"margin_strategy is {self.margin_strategy!r}, must be 'absolute' or 'relative'")
-        if self.block_rows is not None and self.block_rows < 1:
-            found.append(f"block_rows is {self.block_rows}, must be >= 1 or None")
-        if found:
-            raise ParameterError(problems("gist_loss:", found))
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Everything the loss needs, checked; negatives have shape (B, K, .) with K >= 0."""
-
-    anchor: Tensor
-    positive: Tensor
-    negatives: Tensor
-    guide: tuple[Tensor, Tensor, Tensor] | None
-    text_ids: Tensor | None
-    label_ids: Tensor | None
-
-    @classmethod
-    def make(cls, anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids):
-        if anchor.ndim != 2:
-            raise DataError(f"gist_loss: anchor has shape {tuple(anchor.shape)}, must be (B, D)")
-        (b, d), found = anchor.shape, []
-
-        def as_3d(x: Tensor | None, dim: int) -> Tensor:
-            if x is None:
-                return anchor.new_zeros(b, 0, dim)
-            return x[:, None] if x.ndim == 2 else x
-
-        def check(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
-            if tuple(x.shape) != shape:
-                found.append(f"{name} has shape {tuple(x.shape)}, must be {shape}")
-
-        negatives = as_3d(negatives, d)
-        k = negatives.shape[1] if negatives.ndim == 3 else 0
-        check("positive", positive, (b, d))
-        check("negatives", negatives, (b, k, d))
-        guide = None
-        if guide_anchor is not None or guide_positive is not None:
-            if guide_anchor is None or guide_positive is None or (k and guide_negatives is None):
-                found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
-            else:
-                g = guide_anchor.shape[-1]
-                guide = (guide_anchor, guide_positive, as_3d(guide_negatives if k else None, g))
-                check("guide_anchor", guide[0], (b, g))
-                check("guide_positive", guide[1], (b, g))
-                check("guide_negatives", guide[2], (b, k, g))
-        for name, ids in (("text_ids", text_ids), ("label_ids", label_ids)):
-            if ids is not None:
-                check(name, ids, (b, 2 + k))
-        if found:
-            raise DataError(problems("gist_loss: shapes do not fit (B rows, K negatives a row):", found))
-        return cls(anchor, positive, negatives, guide, text_ids, label_ids)
-
-
-def _gist_loss(batch: _Batch, options: Options) -> tuple[Tensor, Tensor]:
+def _gist_loss(batch: Batch, options: Options, first: int = 0, count: int | None = None) -> tuple[Tensor, Tensor]:
     """The loss and, for each of `BLOCKS`, how many candidates were masked and how many there were: (4, 2)."""
+    count = len(batch.anchor) if count is None else count
     with torch.autocast(batch.anchor.device.type, enabled=False):
         dtype = torch.float64 if batch.anchor.dtype == torch.float64 else torch.float32
         a, p, n = (F.normalize(x.to(dtype), dim=-1) for x in (batch.anchor, batch.positive, batch.negatives))
@@ -166,7 +101,7 @@ def _gist_loss(batch: _Batch, options: Options) -> tuple[Tensor, Tensor]:
             wide = torch.float64 if batch.guide[0].dtype == torch.float64 else torch.float32
             guide = tuple(F.normalize(g.detach().to(a.device, wide), dim=-1) for g in batch.guide)
         ids = tuple(x if x is None else x.to(a.device) for x in (batch.text_ids, batch.label_ids))
-        return RowBlocks.apply(a, p, n.flatten(0, 1), guide, ids, options, want_grad)
+        return RowBlocks.apply(a, p, n.flatten(0, 1), guide, ids, options, want_grad, first, count)
 
 
 class GuideRows(Protocol):
@@ -203,8 +138,13 @@ class GISTLoss(nn.Module):
             comparison; `None` is unguided. In these two cases texts are told apart by their tokens, and the trainer's
             `label` column, where there is one, holds class labels of anchor and positive.
         mask_same_label: mask candidates that carry the anchor's label, where labels are known.
+        mini_batch_size: for batches larger than memory: at most so many texts are embedded at a time, and their
+            activations are computed again in the backward pass, with the same dropout (GradCache, arXiv 2101.06983).
+        gather_across_devices: candidates come from all devices' batches; gradients reach the device that owns them.
+            Every device must hold a batch of the same size.
         tokens_per_forward: token budget of one micro-batch; None for the default of `embed_columns`.
-        temperature, margin, margin_strategy, contrast_anchors, contrast_positives, block_rows: as in `gist_loss`.
+        temperature, margin, margin_strategy, contrast_anchors, contrast_positives, candidates, block_rows: as in
+            `gist_loss`.
 
     `masked_shares()` tells which share of candidates was masked in each block since it was last called.
     """
@@ -219,7 +159,10 @@ class GISTLoss(nn.Module):
         margin_strategy: MarginStrategy = "absolute",
         contrast_anchors: bool = True,
         contrast_positives: bool = True,
+        candidates: Candidates = "all",
         mask_same_label: bool = True,
+        mini_batch_size: int | None = None,
+        gather_across_devices: bool = False,
         block_rows: int | None = None,
         tokens_per_forward: int | None = None,
     ) -> None:
@@ -227,8 +170,14 @@ class GISTLoss(nn.Module):
         self.model = model
         # a guide model is kept out of the module tree: its weights belong neither to checkpoints nor to the optimiser
         self._guide = (guide,)
-        self.options = Options(temperature, margin, margin_strategy, contrast_anchors, contrast_positives, block_rows)
+        self.options = Options(
+            temperature, margin, margin_strategy, contrast_anchors, contrast_positives, candidates, block_rows
+        )
+        if mini_batch_size is not None and mini_batch_size < 1:
+            raise ParameterError(f"mini_batch_size is {mini_batch_size}, must be >= 1 or None.")
         self.mask_same_label = mask_same_label
+        self.mini_batch_size = mini_batch_size
+        self.gather_across_devices = gather_across_devices
         self.tokens_per_forward = tokens_per_forward
         self._counts = torch.zeros(4, 2, dtype=torch.int64)
 
@@ -246,8 +195,10 @@ class GISTLoss(nn.Module):
             rows = self.guide.rows(labels)
         else:
             rows = rows_from_tokens(self.model, self.guide, features, labels)
-        anchor, positive, *negatives = embed_columns(self.model, features, self.tokens_per_forward)
-        batch = _Batch.make(
+        anchor, positive, *negatives = embed_columns(
+            self.model, features, self.tokens_per_forward, self.mini_batch_size
+        )
+        batch = Batch.make(
             anchor,
             positive,
             torch.stack(negatives, dim=1) if negatives else None,
@@ -257,7 +208,10 @@ class GISTLoss(nn.Module):
             rows.text_ids,
             rows.label_ids if self.mask_same_label else None,
         )
-        loss, counts = _gist_loss(batch, self.options)
+        first, count = 0, len(anchor)
+        if self.gather_across_devices:
+            batch, first = batch.gathered(), get_rank() * count
+        loss, counts = _gist_loss(batch, self.options, first, count)
         self._counts += counts.cpu()
         return loss
 
@@ -271,7 +225,8 @@ class GISTLoss(nn.Module):
     def get_config_dict(self) -> dict[str, object]:
         """For the model card that sentence-transformers writes."""
         guide = getattr(self.guide, "guide_id", None) or type(self.guide).__name__
-        return {"guide": guide, **asdict(self.options), "mask_same_label": self.mask_same_label}
+        own = {name: getattr(self, name) for name in ("mask_same_label", "mini_batch_size", "gather_across_devices")}
+        return {"guide": guide, **asdict(self.options), **own}
 
     @property
     def citation(self) -> str:

@@ -11,17 +11,21 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gisttools.loss import Options
+    from gisttools.batch import Options
 
 _MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
 _CPU_BLOCK_BYTES, _GPU_BLOCK_BYTES = 4 << 20, 256 << 20  # scores of one row block: fit a CPU's cache, fill a GPU
 
 
 class RowBlocks(torch.autograd.Function):
-    """Loss and gradients, one block of rows at a time; vectors come normalised."""
+    """Mean loss of the rows first..first+count, and gradients for all vectors; vectors come normalised.
+
+    `first` and `count` are 0 and B, but where vectors were gathered from several devices: then each device scores its
+    own rows against everybody's candidates.
+    """
 
     @staticmethod
-    def forward(ctx, a, p, n, guide, ids, options: Options, want_grad: bool):
+    def forward(ctx, a, p, n, guide, ids, options: Options, want_grad: bool, first: int, count: int):
         b, k = len(a), len(n) // max(len(a), 1)
         mask = _Mask(guide, ids, b, k, options, a.device)
         against_anchor = _candidates(a, p, n, options)
@@ -32,18 +36,23 @@ class RowBlocks(torch.autograd.Function):
         grads = [torch.zeros_like(x) for x in (against_anchor, a, p)] if want_grad else None
         total, masked = a.new_zeros(()), torch.zeros(4, dtype=torch.int64, device=a.device)
 
-        for start in range(0, b, size):
-            rows = torch.arange(start, min(start + size, b), device=a.device)
+        for start in range(first, first + count, size):
+            rows = torch.arange(start, min(start + size, first + count), device=a.device)
             local = torch.arange(len(rows), device=a.device)
             a_rows = a[rows] * scale
             keep = mask.against_anchor(rows, masked)
             scores = (a_rows @ against_anchor.T).masked_fill_(~keep, _MASKED)
             target = scores[local, rows]
+            if options.candidates == "hard":
+                scores.masked_fill_(scores < target[:, None], _MASKED)
             weights, log_z = _softmax(scores)
             if options.contrast_positives:
                 p_rows = p[rows] * scale
                 keep = mask.against_positive(rows, masked)
-                pp_weights, pp_log_z = _softmax((p_rows @ p.T).masked_fill_(~keep, _MASKED))
+                pp_scores = (p_rows @ p.T).masked_fill_(~keep, _MASKED)
+                if options.candidates == "hard":
+                    pp_scores.masked_fill_(pp_scores < target[:, None], _MASKED)
+                pp_weights, pp_log_z = _softmax(pp_scores)
                 both = torch.logaddexp(log_z, pp_log_z)
                 weights *= (log_z - both).exp_()[:, None]
                 pp_weights *= (pp_log_z - both).exp_()[:, None]
@@ -61,15 +70,15 @@ class RowBlocks(torch.autograd.Function):
             grad_p += grad_c[:b]
             if options.contrast_anchors:
                 grad_a += grad_c[b : 2 * b]
-            ctx.save_for_backward(grad_a / b, grad_p / b, grad_c[len(grad_c) - len(n) :] / b)
-        counts = torch.stack([masked, torch.tensor(mask.candidates, device=a.device)], dim=1)
+            ctx.save_for_backward(grad_a / count, grad_p / count, grad_c[len(grad_c) - len(n) :] / count)
+        counts = torch.stack([masked, torch.tensor(mask.candidates, device=a.device) * count // b], dim=1)
         ctx.mark_non_differentiable(counts)
-        return total / b, counts
+        return total / count, counts
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, upstream, _counts):
-        return *(g * upstream for g in ctx.saved_tensors), None, None, None, None
+        return *(g * upstream for g in ctx.saved_tensors), *[None] * 6
 
 
 def _candidates(anchor: Tensor, positive: Tensor, negatives: Tensor, options: Options) -> Tensor:

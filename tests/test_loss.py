@@ -30,7 +30,7 @@ OPTIONS = [
 
 
 def oracle(a, p, n, ga, gp, gn, *, temperature=0.01, margin=0.0, margin_strategy="absolute", contrast_anchors=True,
-           contrast_positives=True, text_ids=None, label_ids=None):  # fmt: skip
+           contrast_positives=True, text_ids=None, label_ids=None, hard=False):  # fmt: skip
     """The definition, candidate by candidate, with no care for speed."""
     cos = torch.nn.functional.cosine_similarity
     b, k = len(a), n.shape[1]
@@ -62,6 +62,8 @@ def oracle(a, p, n, ga, gp, gn, *, temperature=0.01, margin=0.0, margin_strategy
             for m in range(k):
                 if counts(guide(lambda: ga[i], lambda j=j, m=m: gn[j, m]), j, 2 + m):
                     scores.append(cos(a[i], n[j, m], dim=0))
+        if hard:
+            scores = scores[:1] + [s for s in scores[1:] if s >= scores[0]]
         total = total - torch.log_softmax(torch.stack(scores) / temperature, 0)[0]
     return total / b
 
@@ -310,3 +312,146 @@ def test_store_needs_row_ids(minilm, step):
 
 def test_guide_model_stays_out_of_the_students_checkpoint(minilm):
     assert not any("guide" in name for name in GISTLoss(minilm, minilm).state_dict())
+
+
+@pytest.mark.parametrize("k", [0, 2])
+def test_hard_candidates_equal_the_oracle(k):
+    """Only candidates that the student ranks no lower than the row's positive; a row without any contributes 0."""
+    students, guides = draw(9, k, seed=5)
+    got = gist_loss(*students, **as_guide(guides), candidates="hard", temperature=0.1, block_rows=4)
+    expected = oracle(*students, *guides, temperature=0.1, hard=True)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+    wanted = torch.autograd.grad(expected, students, allow_unused=True)
+    for grad, want in zip(torch.autograd.grad(got, students), wanted, strict=True):
+        torch.testing.assert_close(grad, torch.zeros_like(grad) if want is None else want, rtol=1e-7, atol=1e-9)
+
+
+def test_hard_row_without_candidates_contributes_zero():
+    a = torch.eye(3, 5, dtype=torch.float64, requires_grad=True)  # every positive beats every candidate
+    loss = gist_loss(a, a.detach().clone(), candidates="hard")
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(a.grad, torch.zeros_like(a))
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_mini_batches_give_the_same_loss_and_gradients(minilm, step, size):
+    store, features, rows = step
+
+    def run(**options):
+        minilm.zero_grad()
+        loss = GISTLoss(minilm, store, temperature=0.05, **options)([dict(f) for f in features], rows)
+        loss.backward()
+        return loss.detach(), [p.grad.clone() for p in minilm.parameters() if p.grad is not None]
+
+    whole, mini = run(), run(mini_batch_size=size)
+    torch.testing.assert_close(mini[0], whole[0], rtol=1e-5, atol=1e-5)
+    assert len(mini[1]) == len(whole[1]) > 50
+    for got, want in zip(mini[1], whole[1], strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5)
+
+
+def test_mini_batches_repeat_the_dropout_of_the_first_pass(step):
+    """With other dropout in the second pass the gradients would not be those of the loss."""
+    model = open_model(MINILM, device="cpu").train()
+    store, features, rows = step
+
+    def gradients(**options):
+        torch.manual_seed(3)
+        model.zero_grad()
+        GISTLoss(model, store, temperature=0.05, tokens_per_forward=10, **options)(
+            [dict(f) for f in features], rows
+        ).backward()
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    for got, want in zip(gradients(mini_batch_size=100), gradients(), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5)
+
+
+def _rank(rank, world, port, queue):
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    students, guides, ids = ranks_batch()
+    own = slice(rank * 3, rank * 3 + 3)
+    vectors = Vectors([x[own] for x in students])
+    loss = GISTLoss(vectors, Answers([g[own] for g in guides], ids[own]), temperature=0.1, gather_across_devices=True)
+    value = loss([{"column": i} for i in range(3)], torch.zeros(3))
+    value.backward()
+    queue.put((rank, value.item(), [p.grad.numpy() for p in vectors.parameters()]))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def ranks_batch():
+    (a, p, n), (ga, gp, gn) = draw(6, 1, seed=11)
+    ids = torch.arange(18).view(6, 3)
+    ids[4, 1] = ids[0, 1]  # a tie across ranks
+    return [a.detach(), p.detach(), n.detach()[:, 0]], [ga, gp, gn], ids
+
+
+class Vectors(torch.nn.Module):
+    """A model whose columns are its parameters."""
+
+    def __init__(self, columns):
+        super().__init__()
+        self.columns = torch.nn.ParameterList([torch.nn.Parameter(c.clone()) for c in columns])
+
+    def forward(self, features):
+        return {"sentence_embedding": self.columns[features["column"]]}
+
+
+class Answers:
+    """A guide store that answers any rows with the vectors it holds."""
+
+    def __init__(self, guides, ids):
+        self.anchor, self.positive, self.negatives = guides
+        self.text_ids, self.label_ids = ids, ids % 4
+
+    def rows(self, row_ids):
+        return self
+
+
+def test_two_ranks_give_loss_and_gradients_of_one():
+    import socket
+
+    import torch.multiprocessing as mp
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    context = mp.get_context("spawn")
+    queue = context.Queue()
+    workers = [context.Process(target=_rank, args=(rank, 2, port, queue)) for rank in range(2)]
+    for w in workers:
+        w.start()
+    answers = sorted((queue.get(timeout=120) for _ in workers), key=lambda x: x[0])
+    for w in workers:
+        w.join(30)
+    students, guides, ids = ranks_batch()
+    one = Vectors(students)
+    loss = GISTLoss(one, Answers(guides, ids), temperature=0.1)([{"column": i} for i in range(3)], torch.zeros(6))
+    loss.backward()
+    assert sum(value for _, value, _ in answers) / 2 == pytest.approx(loss.item())
+    for column, parameter in enumerate(one.parameters()):
+        both = torch.cat([torch.from_numpy(grads[column]) for _, _, grads in answers]) / 2  # as DDP averages
+        torch.testing.assert_close(both, parameter.grad, rtol=1e-6, atol=1e-9)
+
+
+def test_inside_matryoshka_loss(step):
+    from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+
+    model = open_model(MINILM, device="cpu").eval()
+    store, features, rows = step
+    inner = GISTLoss(model, store, temperature=0.05, tokens_per_forward=10)
+    loss = MatryoshkaLoss(model, inner, matryoshka_dims=[384, 64])
+    got = loss([dict(f) for f in features], rows)
+    texts = [[r[c] for r in ROWS] for c in ("anchor", "positive", "negative")]
+    known, expected = store.rows(rows), 0.0
+    for dim in (384, 64):
+        vectors = [model.encode(t, convert_to_tensor=True)[:, :dim] for t in texts]
+        expected += gist_loss(
+            *vectors, guide_anchor=known.anchor, guide_positive=known.positive, guide_negatives=known.negatives,
+            temperature=0.05, text_ids=known.text_ids, label_ids=known.label_ids,
+        )  # fmt: skip
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
