@@ -1,0 +1,64 @@
+"""The audit names the candidates that the loss masks, neither more nor fewer, and says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from gisttools.audit import audit
+from gisttools.guide import GuideStore, VectorCache
+from gisttools.loss import GISTLoss
+from gisttools.models import open_model
+from gisttools.triplets import make_triplets
+
+MINILM = "embedded:all-MiniLM-L6-v2"
+ROWS = [
+    ("my parcel is late", "the delivery is overdue", ["I want my money back", "it broke"], "late"),
+    ("please cancel it", "I no longer want the order", ["the code is rejected"], "cancel"),
+    ("it should be here by now", "my parcel is late", [], "late"),
+    ("stop the order please", "please cancel it", ["my delivery is overdue"], "cancel"),
+    ("the voucher does not work", "my code is refused", ["please cancel it", "where is it"], None),
+]
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_triplets(
+        [{"anchor": a, "positive": p, "negatives": n, "anchor_label": x, "positive_label": x} for a, p, n, x in ROWS]
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return VectorCache(MINILM, folder=tmp_path_factory.mktemp("guide"))
+
+
+@pytest.mark.parametrize("guided", [True, False], ids=["guided", "unguided"])
+@pytest.mark.parametrize("labels", [True, False], ids=["labels", "no-labels"])
+@pytest.mark.parametrize("margin", [0.0, 0.2])
+def test_as_many_masked_as_the_loss_masks(table, cache, guided, labels, margin):
+    store = GuideStore.build(table, cache if guided else None)
+    student = open_model(MINILM, device="cpu").eval()
+    columns = store.training_columns()
+    names = [c for c in columns.column_names if c != "label"]
+    loss = GISTLoss(student, store, margin=margin, mask_same_label=labels)
+    loss([student.preprocess(columns[c][:]) for c in names], columns.with_format("torch")["label"][:])
+    found = audit(store, margin=margin, mask_same_label=labels).groupby("block").size().to_dict()
+    b, given = len(ROWS), sum(len(n) for _, _, n, _ in ROWS)
+    pairs = {"ap": b * (b - 1), "aa": b * (b - 1), "pp": b * (b - 1), "an": b * given}
+    masked = {name: round(share * pairs[name]) for name, share in loss.masked_shares().items()}
+    assert masked == {name: found.get(name, 0) for name in pairs}
+
+
+def test_reasons_and_scores(table, cache):
+    found = audit(GuideStore.build(table, cache))
+    tied = found[(found.row == 0) & (found.candidate == "my parcel is late")].iloc[0]
+    assert tied.masked_by.split(" + ")[-2:] == ["equal text", "label"]
+    by_guide = found[found.masked_by == "guide"]
+    assert (by_guide.guide_score > by_guide.threshold).all()
+    assert "late" not in str(found[found.anchor == "the voucher does not work"].masked_by)  # no label, no label mask
+
+
+def test_one_batch_holds_only_its_rows(table, cache):
+    found = audit(GuideStore.build(table, cache), rows=[1, 3])
+    assert set(found.row) <= {1, 3}
+    assert set(audit(GuideStore.build(table, cache), batch_size=1).block) <= {"an"}
