@@ -57,6 +57,8 @@ def test_white_space_is_evened_out():
         ("My late_parcel is not here", "prompt-leak"),
         ("Hello, I am [Name] and wait for a parcel", "prompt-leak"),
         ("The customer wants the parcel now", "prompt-leak"),
+        ("The parcel is late. How could you say it differently?", "prompt-leak"),
+        ("The parcel is late }", "prompt-leak"),
         ("I'm sorry, there is nothing here", "assistant-voice"),
         ("I’m really sorry, there is nothing here", "assistant-voice"),
         ("Is there more, how can I help you?", "assistant-voice"),

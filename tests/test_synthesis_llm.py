@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from gisttools.errors import DataError, EndpointError, ParameterError
-from gisttools.synthesis.llm import LLM, Request, extract_json
+from gisttools.synthesis.forms import extract_json
+from gisttools.synthesis.llm import LLM, Request
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 50}}, "required": ["text"]}
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from gisttools.synthesis.llm import Reply, extract_json
+from gisttools.synthesis.forms import extract_json
+from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.task import Task
 
 MIN_CHARACTERS = 8
@@ -25,8 +26,9 @@ _FARTHEST_SEEDS = 0.1  # share of the seeds that may be farther from their label
 
 _NOT_TEXT = re.compile(r"https?://|www\.|</?\w+>|(.)\1{5,}|\b(\S+)(\W+\2\b){3,}", re.IGNORECASE)
 _LEAK = re.compile(
-    r"\bjson\b|\bas an? (ai|assistant|language model|chatbot)\b|\[[^\]]*\]|\{\{|\bcustomer support (assistant|agent)\b"
-    r"|\b(here is|here's|this is) (a|an|the|your|my)( \w+)? (message|example|response)\b|\bthe (customer|user)('s)?\b",
+    r"\bjson\b|\bas an? (ai|assistant|language model|chatbot)\b|\[[^\]]*\]|[{}]|\bcustomer support (assistant|agent)\b"
+    r"|\b(here is|here's|this is) (a|an|the|your|my)( \w+)? (message|example|response)\b|\bthe (customer|user)('s)?\b"
+    r"|\bin other words\b|\bsay (it|this|that) (differently|in)\b|\b(rewrite|rephrase|paraphrase)\b",
     re.IGNORECASE,
 )
 _ASSISTANT = re.compile(

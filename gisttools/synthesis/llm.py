@@ -7,11 +7,9 @@ in scripts and in notebooks, which have a loop of their own.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import queue
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +20,11 @@ import openai
 
 from gisttools.errors import EndpointError, ParameterError, problems
 from gisttools.synthesis.cache import CallCache, call_key
+from gisttools.synthesis.forms import RUNGS, with_form
 from gisttools.synthesis.retry import Health, with_retries
 
 log = logging.getLogger(__name__)
 
-# How the answer's form is asked for, best first; an endpoint that refuses one is asked the next.
-# Some endpoints know JSON schemas, but not the length limits in them.
-RUNGS = ("json_schema", "json_schema without lengths", "json_object", "text")
 _DROPPABLE = ("temperature", "seed")  # reasoning models refuse them
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -226,22 +222,10 @@ class LLM:
         return False
 
     def _body(self, request: Request, rung: int) -> dict:
-        messages, schema = list(request.messages), request.schema
         body = {"model": self.model, "temperature": self.temperature, "seed": self.seed + request.replicate}
         body = {k: v for k, v in body.items() if k not in self._learnt["drop"]}
         body[self._learnt["limit"]] = self.max_tokens
-        if rung < 2:
-            shown = schema if rung == 0 else _without_lengths(schema)
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": shown, "strict": True},
-            }
-        else:
-            form = f"Answer with one JSON object that fits this JSON schema, and nothing else:\n{json.dumps(schema)}"
-            messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n\n{form}"}
-            if rung == 2:
-                body["response_format"] = {"type": "json_object"}
-        return body | {"messages": messages}
+        return body | with_form(request.messages, request.schema, rung)
 
     def _key(self, request: Request) -> str:
         parts = urlsplit(self.url)
@@ -249,25 +233,6 @@ class LLM:
         endpoint = "local" if parts.hostname in _LOOPBACK else self.url
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
         return call_key(endpoint, self.model, list(request.messages), request.schema, sampling, request.replicate)
-
-
-def extract_json(content: str) -> dict | None:
-    """The first JSON object in an answer, also behind a model's thoughts or inside a fenced block; None without one."""
-    content = re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL)
-    decoder = json.JSONDecoder(strict=False)
-    for match in re.finditer(r"\{", content):
-        try:
-            value, _ = decoder.raw_decode(content, match.start())
-        except (ValueError, RecursionError):
-            continue
-        return value if isinstance(value, dict) else None
-    return None
-
-
-def _without_lengths(node: object) -> object:
-    if isinstance(node, dict):
-        return {k: _without_lengths(v) for k, v in node.items() if k not in ("minLength", "maxLength")}
-    return [_without_lengths(v) for v in node] if isinstance(node, list) else node
 
 
 def _client(llm: LLM) -> openai.AsyncOpenAI:

@@ -11,8 +11,6 @@ from gisttools.synthesis.llm import Request
 from gisttools.synthesis.prompts import Prompt
 from gisttools.synthesis.task import Task
 
-_SHOWN_SEEDS = 4  # seeds shown in one prompt
-
 
 @dataclass(frozen=True, kw_only=True)
 class PlanItem:
@@ -23,7 +21,7 @@ class PlanItem:
     register: str
     persona: str
     length: str
-    seeds: tuple[int, ...]  # numbers of the label's seeds, in the order in which they are shown
+    seed: int | None  # number of the label's seed that is shown; None where it has none
 
 
 def plan(task: Task, rows: int, seed: int) -> list[PlanItem]:
@@ -55,7 +53,7 @@ def requests_for(task: Task, prompt: Prompt, items: Sequence[PlanItem]) -> list[
             "domain": task.domain,
             "language": task.language,
             "about": label.about,
-            "seeds": [label.seeds[i] for i in item.seeds],
+            "seed": None if item.seed is None else label.seeds[item.seed],
             "register": item.register,
             "persona": item.persona,
             "length": item.length,
@@ -70,16 +68,14 @@ def requests_for(task: Task, prompt: Prompt, items: Sequence[PlanItem]) -> list[
 def _label_stream(task: Task, name: str, rng: random.Random) -> Iterator[PlanItem]:
     label = task.labels[name]
     others = label.confusable or [other for other in task.labels if other != name]
-    attributes = [_cycle(values, rng) for values in (others, task.registers, task.personas, task.lengths)]
+    seeds = range(len(label.seeds)) or [None]
+    attributes = [_cycle(values, rng) for values in (others, task.registers, task.personas, task.lengths, seeds)]
     while True:
-        confusable, register, persona, length = (next(a) for a in attributes)
-        shown = sorted(rng.sample(range(len(label.seeds)), min(_SHOWN_SEEDS, len(label.seeds))))
-        yield PlanItem(
-            label=name, confusable=confusable, register=register, persona=persona, length=length, seeds=tuple(shown)
-        )
+        confusable, register, persona, length, seed = (next(a) for a in attributes)
+        yield PlanItem(label=name, confusable=confusable, register=register, persona=persona, length=length, seed=seed)
 
 
-def _cycle(values: Sequence[str], rng: random.Random) -> Iterator[str]:
+def _cycle(values: Sequence, rng: random.Random) -> Iterator:
     """Every value once in random order, then every value once again, and so on."""
     while True:
         yield from rng.sample(list(values), len(values))

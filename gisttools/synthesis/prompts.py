@@ -24,17 +24,17 @@ _environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False,
 _environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
 
 
-class Shot(BaseModel):
-    """An earlier turn of the conversation, rendered once for each text of `seeds` with that text as `seed`."""
+class Example(BaseModel):
+    """An earlier turn of the conversation: values that are rendered as a question, and the answer to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    user: str
-    assistant: str
+    values: dict
+    answer: dict
 
 
 class Prompt(BaseModel):
-    """One prompt file; `variables` says what each variable holds, `examples` are values that tests render."""
+    """One prompt file; `variables` says what each variable of the templates holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,10 +43,9 @@ class Prompt(BaseModel):
     description: str
     variables: dict[str, str]
     system: str
-    shot: Shot
     user: str
     output: dict
-    examples: tuple[dict, ...]
+    examples: tuple[Example, ...]
     prompt_sha: str
 
     @property
@@ -55,22 +54,26 @@ class Prompt(BaseModel):
         return f"{self.name}@{self.version}"
 
     def render(self, values: dict) -> list[dict[str, str]]:
-        """The chat messages: system, two for each of `values["seeds"]`, user.
+        """The chat messages: system, a question and an answer for each example, the question.
 
         Raises:
             ParameterError: variables are missing or unknown; all of them at once.
+            DataError: a template cannot be rendered.
         """
         found = [f"{v} is missing: {self.variables[v]}" for v in self.variables if v not in values]
         found += [f"{v} is not a variable of this prompt" for v in values if v not in self.variables]
         if found:
             raise ParameterError(problems(f"Prompt {self.prompt_id}: {len(found)} problem(s)", found))
-        messages = [("system", self.system, values)]
-        for seed in values["seeds"]:
-            messages += [("user", self.shot.user, values | {"seed": seed})]
-            messages += [("assistant", self.shot.assistant, values | {"seed": seed})]
-        messages += [("user", self.user, values)]
+        messages = [("system", self._fill(self.system, values))]
+        for example in self.examples:
+            messages.append(("user", self._fill(self.user, example.values)))
+            messages.append(("assistant", json.dumps(example.answer, ensure_ascii=False)))
+        messages.append(("user", self._fill(self.user, values)))
+        return [{"role": role, "content": content} for role, content in messages]
+
+    def _fill(self, template: str, values: dict) -> str:
         try:
-            return [{"role": r, "content": _environment.from_string(t).render(v).strip()} for r, t, v in messages]
+            return _environment.from_string(template).render(values).strip()
         except TemplateError as error:
             raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Mend its template.") from error
 
@@ -97,6 +100,4 @@ def load_prompt(name: str | Path) -> Prompt:
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry.")) from None
-    if "seeds" not in prompt.variables:
-        raise DataError(f"{path}: the variable 'seeds' is missing; give it, with one line on what it holds.")
     return prompt

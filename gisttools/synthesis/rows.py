@@ -87,7 +87,7 @@ def assemble(candidates: Sequence[Candidate], pool: dict, task: Task, seed: int)
             "anchor_label": c.item.label,
             "positive_label": c.item.label,
             "negative_labels": [c.item.confusable],
-            "seed_ids": [f"{c.item.label}:{i}" for i in c.item.seeds],
+            "seed_ids": [] if c.item.seed is None else [f"{c.item.label}:{c.item.seed}"],
             "llm_model": c.reply.model,
             "call_key": c.reply.key,
             "tokens_in": c.reply.tokens_in,
