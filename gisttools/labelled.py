@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -70,7 +71,9 @@ def read_labelled(
         files = [path / f"{split}{ending}" for ending in FILE_ENDINGS]
         path = next((f for f in files if f.exists()), files[2])
     if path.suffix in FILE_ENDINGS or path.exists():
-        return _from_frame(_read_file(path), name, split, text_column, label_column)
+        frame = _read_file(path)
+        revision = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        return _from_frame(frame, name, split, text_column, label_column, revision=revision)
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise MissingError(f"There is no file or folder {name}. Name a file, a folder with {split}.jsonl, or a task.")
     if "/" in name:

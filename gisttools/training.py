@@ -78,7 +78,9 @@ class Trained:
         """The numbers of this training, for the run's summary; `parameters` are those of the notebook."""
         p, losses, shares = parameters, self.history["loss"], self.history[[f"masked_{b}" for b in BLOCKS]].mean()
         weights = [w for w in self.student.parameters() if w.requires_grad]
-        settings = p.model_dump(exclude={"triplets", "student", "student_revision", "guide", "guide_revision"})
+        settings = p.model_dump(
+            exclude={"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
+        )
         return {
             "student": p.student,
             "student_revision": p.student_revision,

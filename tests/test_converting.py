@@ -58,11 +58,11 @@ def test_a_later_source_that_is_missing_is_found_before_any_work(caretaker, guid
 
 
 def test_no_triplet_left_is_refused_with_the_reasons(caretaker, guide):
-    with pytest.raises(DataError, match="No triplet is left of 48 texts; dropped: .*'text of an evaluation set': 48"):
+    with pytest.raises(DataError, match=r"No triplet is left of 48 texts; dropped: .*'text of an evaluation set': 48"):
         convert([str(caretaker)], guide, eval_texts=read_labelled(caretaker).texts)
 
 
 def test_a_class_of_one_text_is_named(guide, tmp_path):
     (tmp_path / "t.csv").write_text("text,label\nwarm,a\nhot,a\ncold,b\n")
-    with pytest.raises(DataError, match="(?s)of one text.*- b.*drop_singletons"):
+    with pytest.raises(DataError, match=r"(?s)of one text.*- b.*drop_singletons"):
         convert([str(tmp_path / "t.csv")], guide)

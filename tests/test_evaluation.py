@@ -21,6 +21,11 @@ def models(wordllama, minilm):
 
 
 @pytest.fixture(scope="module")
+def same(wordllama):
+    return {"base": wordllama, "tuned": wordllama}
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("evaluation")
 
@@ -91,8 +96,7 @@ def test_test_texts_in_the_training_table_are_counted_whatever_their_case(result
     assert not rows.loc["caretaker", "trained_on"]
 
 
-def test_a_model_against_itself_shows_nothing(models, caretaker, folder):
-    same = {"base": models["base"], "tuned": models["base"]}
+def test_a_model_against_itself_shows_nothing(same, caretaker, folder):
     result = evaluate(same, task_sources(files=[caretaker]), folder / "same")
     assert (result.comparison[["difference", "low", "high"]] == 0).all(axis=None)
     assert set(result.comparison["verdict"]) == {"not shown"}
@@ -100,18 +104,18 @@ def test_a_model_against_itself_shows_nothing(models, caretaker, folder):
 
 
 @pytest.mark.parametrize("name", ["folder", "train file", "triplet file", "other folder"])
-def test_a_model_trained_on_the_tasks_own_texts_is_flagged(models, caretaker, tmp_path, name):
+def test_a_model_trained_on_the_tasks_own_texts_is_flagged(same, caretaker, tmp_path, name):
     mine = tmp_path / "caretaker"
     shutil.copytree(caretaker, mine)
     trained = {"folder": mine, "train file": mine / "train.jsonl", "triplet file": mine / "t.jsonl"}.get(
         name, caretaker
     )
-    result = evaluate(models, task_sources(files=[mine])[:1], tmp_path / "out", trained_on=[str(trained)])
+    result = evaluate(same, task_sources(files=[mine])[:1], tmp_path / "out", trained_on=[str(trained)])
     assert bool(result.comparison["trained_on"].iloc[0]) is (name != "other folder")
 
 
-def test_what_is_not_known_of_the_training_is_null(models, caretaker, tmp_path):
-    row = evaluate(models, task_sources(files=[caretaker])[:1], tmp_path).comparison.iloc[0]
+def test_what_is_not_known_of_the_training_is_null(same, caretaker, tmp_path):
+    row = evaluate(same, task_sources(files=[caretaker])[:1], tmp_path).comparison.iloc[0]
     assert pd.isna(row["trained_on"])
     assert pd.isna(row["overlap"])
 
@@ -154,7 +158,7 @@ def test_an_unknown_task_has_a_suggestion():
 
 
 def test_nothing_to_evaluate_is_refused():
-    with pytest.raises(MissingError, match="Nothing to evaluate: give tasks .* or files"):
+    with pytest.raises(MissingError, match=r"Nothing to evaluate: give tasks .* or files"):
         task_sources()
 
 

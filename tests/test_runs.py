@@ -52,7 +52,7 @@ def test_a_run_by_hand_leaves_summary_manifest_and_checksums(results):
 
 
 def test_the_manifest_is_the_last_file_written(results, monkeypatch):
-    run = start("report", {})
+    run = start("convert", {})
     monkeypatch.setattr(os, "replace", None)
     seen = []
     monkeypatch.setattr(type(run.folder), "replace", lambda self, target: seen.extend(run.folder.iterdir()))
@@ -128,8 +128,23 @@ def test_a_changed_artefact_is_refused(make_run, change):
 
 def test_a_failed_run_is_no_input(make_run):
     folder = make_run("convert", status="failed", files={"triplets.parquet": b"half"}, message="no such column")
-    with pytest.raises(DataError, match=rf"Run {folder.name} failed: no such column Run it again"):
+    with pytest.raises(DataError, match=rf"Run {folder.name} failed \(no such column\)\. Run it again"):
         artefact(folder.name, "triplets.parquet")
+
+
+@pytest.mark.parametrize("kind", ["missing", "unfinished", "failed"])
+def test_a_run_that_cannot_be_an_input_is_refused_before_anything_is_made(make_run, results, kind):
+    name = "convert-20260101T000000Z-0123abcd"
+    if kind == "failed":
+        name = make_run("convert", status="failed", message="no such column.\nat all").name
+    elif kind == "unfinished":
+        (results / name).mkdir()
+    before = sorted(results.rglob("*"))
+    message = {"missing": f"no run '{name}'", "unfinished": "is unfinished", "failed": r"failed \(no such column\)\."}
+    for begin in (run_notebook, start):
+        with pytest.raises((MissingError, DataError), match=message[kind]):
+            begin("finetune", {"triplets": [name]})
+    assert sorted(results.rglob("*")) == before
 
 
 def test_an_artefact_that_a_run_does_not_have_is_named_with_those_it_has(make_run):
@@ -209,13 +224,22 @@ def test_the_spec_changes_with_the_notebooks_code_but_not_with_its_prose(tmp_pat
             {"cell_type": "code", "metadata": {}, "source": [code]},
         ]
         (tmp_path / "notebooks" / "5_report.ipynb").write_text(json.dumps({"cells": cells}))
-        return spec_of("report")
+        return spec_of("report", evaluation="mine")
 
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "prompts").mkdir()
     monkeypatch.chdir(tmp_path)
     assert notebook("1 + 1", "one") == notebook("1 + 1", "two")
     assert notebook("1 + 1", "one") != notebook("1 + 2", "one")
+
+
+def test_the_latest_evaluation_is_the_run_that_it_is_now(make_run):
+    first = make_run("evaluate", started="2026-01-01T00:00:01+00:00", files={"scores.parquet": b"1"})
+    before = spec_of("report")
+    assert before == spec_of("report", evaluation=first.name)
+    assert parents_of(check_params("report", {})) == [first.name]
+    make_run("evaluate", started="2026-01-01T00:00:02+00:00", files={"scores.parquet": b"2"}, seed=1)
+    assert spec_of("report") != before
 
 
 def test_only_runs_that_ended_well_are_reused(make_run):
@@ -257,7 +281,7 @@ def test_what_a_killed_run_left_is_removed_but_nothing_else(make_run, results):
 
 
 def test_a_run_under_way_in_another_process_is_not_removed(results):
-    script = "import sys; from gisttools.workflow import start; run = start('convert', {}); print(run.folder, flush=True); input()"
+    script = "from gisttools.workflow import start; run = start('convert', {}); print(run.folder, flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

@@ -114,7 +114,7 @@ def converted(data: ReportData) -> list[dict[str, Any]]:
     return [
         {
             "source": _plain(source.get("source")),
-            "revision": _plain(source.get("revision"))[:12],
+            "revision": _plain(source.get("revision"))[:19],
             "split": _plain(source.get("split")),
             **{k: count(source.get(k)) for k in ("texts", "classes", "triplets")},
             "dropped": ", ".join(f"{k} {count(n)}" for k, n in (source.get("dropped") or {}).items()) or "none",
@@ -139,7 +139,9 @@ def training(run: Run | None) -> list[tuple[str, str]]:
         ("parameters trained", count(s.get("parameters_trained"))),
         ("loss, first to last", f"{_plain(s.get('first_loss'))} → {_plain(s.get('final_loss'))}"),
     ]
-    return rows + [(k.replace("_", " "), _plain(v)) for k, v in (s.get("settings") or {}).items()]
+    return rows + [
+        (k.replace("_", " "), "none" if v is None else _plain(v)) for k, v in (s.get("settings") or {}).items()
+    ]
 
 
 def masked(run: Run | None) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -63,11 +64,13 @@ def run_notebook(
         title: what the terminal's line begins with.
 
     Raises:
-        ParameterError: the parameters are wrong; no folder is made.
+        ParameterError, MissingError, DataError: the parameters are wrong, or name a run that is not there, unfinished
+            or failed; no folder is made.
         MissingError: `only-cache`, and there is no finished run.
         RunFailed: the notebook ended with an error.
     """
     params = check_params(verb, parameters)
+    parents = parents_of(params)
     spec = spec_hash(verb, params)
     done = find_finished(spec, verb)
     title = title or verb
@@ -80,7 +83,7 @@ def run_notebook(
         raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
     remove_unfinished(spec, verb)
     folder = new_folder(verb, spec)
-    run = Run(verb, params, folder, spec, datetime.now(UTC), parents_of(params), hold(folder))
+    run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder))
     try:
         with _line(title, folder / "status.txt") as line:
             failure = _execute(run)
@@ -118,15 +121,16 @@ def _execute(run: Run) -> dict[str, Any] | None:
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
-        papermill.execute_notebook(
-            str(notebook_of(run.verb)),
-            str(output),
-            parameters=given,
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=str(project_root()),
-            config=_kernel_config(),
-        )
+        with tempfile.TemporaryDirectory(prefix="gist-", ignore_cleanup_errors=True) as sockets:
+            papermill.execute_notebook(
+                str(notebook_of(run.verb)),
+                str(output),
+                parameters=given,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(project_root()),
+                config=_kernel_config(sockets),
+            )
     except PapermillExecutionError as error:
         message = (
             f"{error.evalue}" if error.ename.endswith("Error") and error.evalue else f"{error.ename}: {error.evalue}"
@@ -163,11 +167,12 @@ def _failed_cell(notebook: Path) -> str | None:
     return next((c.get("id") for c in cells if c.metadata.get("papermill", {}).get("exception")), None)
 
 
-def _kernel_config():
+def _kernel_config(sockets: str):
     from traitlets.config import Config
 
-    # sockets in the file system: no races for ports, nothing to listen in on
-    return Config() if os.name == "nt" else Config(KernelManager={"transport": "ipc"})
+    # sockets in the file system: no races for ports, nothing to listen in on. In a folder of their own: the default
+    # name is the same for all kernels of a working directory, and two at once would take each other's messages.
+    return Config() if os.name == "nt" else Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
 
 
 def _say(text: str) -> None:

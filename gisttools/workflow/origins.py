@@ -44,7 +44,7 @@ def origin_of(model: str) -> Origin:
     manifest = read_manifest(folder)
     if manifest["verb"] != "finetune":
         raise ParameterError(
-            f"model = {model!r} is a {manifest['verb']} run; name a finetune run, a folder or a model."
+            f"model = {model!r} is a run of {manifest['verb']}; name a finetune run, a folder or a model."
         )
     path = artefact(model, "model")
     parameters, ancestors = manifest["parameters"], lineage(manifest["parents"])

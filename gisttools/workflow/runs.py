@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from gisttools.errors import DataError, MissingError
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
 from gisttools.workflow.params import VERBS, Params
 from gisttools.workflow.places import resolve, results_folder, run_folder
+
+_RUN_ID = re.compile(rf"({'|'.join(VERBS)})-\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}}")
 
 
 def finished_runs(verb: str | None = None) -> list[dict[str, Any]]:
@@ -46,11 +49,7 @@ def artefact(name: str, file: str) -> Path:
     folder = as_run(name)
     if folder is None:
         return resolve(name)
-    manifest = read_manifest(folder)
-    if manifest["status"] != "ok":
-        raise DataError(
-            f"Run {folder.name} failed: {manifest['error']['message'] if manifest['error'] else '?'} Run it again."
-        )
+    manifest = _of_good_run(folder)
     path = folder / file
     if path.is_dir():
         wanted = {k: v for k, v in manifest["artefacts"].items() if k.startswith(f"{file}/")}
@@ -75,11 +74,6 @@ def lineage(runs: Iterable[str]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def is_run(name: str) -> bool:
-    """Whether a parameter's value names a run rather than a file or model."""
-    return as_run(name) is not None
-
-
 def as_run(name: str) -> Path | None:
     """Folder of the run that a parameter's value names, by id or path; None if it is something else."""
     folder = Path(name) if Path(name).is_dir() else results_folder() / name
@@ -88,9 +82,34 @@ def as_run(name: str) -> Path | None:
 
 
 def parents_of(params: Params) -> list[str]:
-    """Ids of the runs that the parameters name."""
-    values = [v for value in params.model_dump().values() for v in (value if isinstance(value, list) else [value])]
-    return list(dict.fromkeys(as_run(v).name for v in values if isinstance(v, str) and v and as_run(v)))
+    """Ids of the runs that the parameters name.
+
+    Raises:
+        MissingError: a run is not there, or is unfinished.
+        DataError: a run failed.
+    """
+    values = [v for value in named(params).values() for v in (value if isinstance(value, list) else [value])]
+    found = {}
+    for value in values:
+        if isinstance(value, str) and value:
+            folder = run_folder(value) if _RUN_ID.fullmatch(Path(value).name) else as_run(value)
+            if folder is not None:
+                found[_of_good_run(folder)["run_id"]] = folder
+    return list(found)
+
+
+def named(params: Params) -> dict[str, Any]:
+    """The parameters as a dict; `evaluation = "latest"` names the run that it stands for now."""
+    values = params.model_dump()
+    return values | ({"evaluation": latest("evaluate")} if values.get("evaluation") == "latest" else {})
+
+
+def _of_good_run(folder: Path) -> dict[str, Any]:
+    manifest = read_manifest(folder)
+    if manifest["status"] != "ok":
+        why = (manifest["error"] or {}).get("message", "").split("\n")[0].rstrip(".")
+        raise DataError(f"Run {folder.name} failed ({why or 'it does not say why'}). Run it again.")
+    return manifest
 
 
 def find_finished(spec: str, verb: str) -> dict[str, Any] | None:

@@ -99,15 +99,17 @@ def start(verb: str, notebook: Mapping[str, Any]) -> Run:
 
     Raises:
         ParameterError: unknown parameters, wrong types or values; all at once.
+        MissingError, DataError: a run that they name is not there, unfinished or failed.
     """
     _keep_notebooks_quiet()
     given = {k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _is_json(v)}
     params = check_params(verb, given)
+    parents = parents_of(params)
     told = os.environ.get(RUN_FOLDER)
     spec = os.environ.get(SPEC_HASH) if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
     lock = None if told else hold(folder)
-    return Run(verb, params, folder, spec, datetime.now(UTC), parents_of(params), lock)
+    return Run(verb, params, folder, spec, datetime.now(UTC), parents, lock)
 
 
 def _is_json(value: Any) -> bool:

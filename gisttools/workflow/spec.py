@@ -11,7 +11,7 @@ from gisttools.errors import MissingError
 from gisttools.workflow.manifest import read_manifest, sha256
 from gisttools.workflow.params import Params
 from gisttools.workflow.places import notebook_of, project_root, resolve
-from gisttools.workflow.runs import as_run
+from gisttools.workflow.runs import as_run, named
 
 _LARGE = 1 << 26  # files in a named folder above this size count by name and size only
 
@@ -21,7 +21,7 @@ def spec_hash(verb: str, params: Params) -> str:
     the notebook's code, the package's code and the prompts."""
     root = project_root()
     digest = hashlib.sha256(f"{verb}\n".encode())
-    for name, value in sorted(params.model_dump().items()):
+    for name, value in sorted(named(params).items()):
         parts = [_content_of(v) for v in (value if isinstance(value, list) else [value])]
         digest.update(json.dumps([name, parts], ensure_ascii=False).encode())
     for path in sorted([*Path(__file__).resolve().parents[1].rglob("*.py"), *(root / "prompts").rglob("*.yaml")]):

@@ -1,0 +1,158 @@
+"""The command: exit status, one readable message instead of a traceback, and values read as YAML."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT, files_under
+
+from gisttools.cli import main
+from gisttools.workflow.runs import finished_runs
+
+
+@pytest.fixture
+def command():
+    """A function that runs the command in this process: (exit status, all it said)."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, list(arguments))
+        assert done.exception is None or isinstance(done.exception, SystemExit), "a traceback reached the user"
+        return done.exit_code, done.output
+
+    return run
+
+
+def test_an_unknown_parameter_is_one_message_and_leaves_nothing(results):
+    """As a user starts it: a process of its own."""
+    line = [sys.executable, "-m", "gisttools.cli", "run", "finetune", "-p", "epocs", "3"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=None)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("\nParameterError: finetune: 1 parameter problem(s)\n")
+    assert "unknown parameter 'epocs' = 3. Did you mean 'epochs'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert files_under(results) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("batch_size", "sixty", "batch_size = 'sixty'"),
+        ("batch_size", "[64", "-p batch_size '[64' is not YAML"),
+        ("mask_same_label", "maybe", "mask_same_label = 'maybe'"),
+        ("learning_rate", "-1e-5", "learning_rate = -1e-05"),
+        ("guide", "[a]", "guide = ['a']"),
+    ],
+)
+def test_a_wrong_value_is_named(command, results, name, value, expected):
+    status, said = command("run", "3_finetune", "-p", name, value)
+    assert status == 1
+    assert expected in said
+    assert files_under(results) == []
+
+
+def test_values_are_read_as_yaml_and_small_numbers_are_numbers(command, make_run):
+    folder = make_run("finetune", learning_rate=1e-5, mask_same_label=False, max_steps=None, triplets=["a", "b"])
+    values = {"learning_rate": "1e-5", "mask_same_label": "no", "max_steps": "null", "triplets": "[a, b]"}
+    arguments = [part for name, value in values.items() for part in ("-p", name, value)]
+    status, said = command("run", "finetune", *arguments, "--rerun", "only-cache")
+    assert (status, folder.name in said) == (0, True)
+
+
+@pytest.mark.parametrize("what", ["finetune", "3_finetune", "notebooks/3_finetune.ipynb"])
+def test_a_notebook_goes_by_several_names(command, make_run, what):
+    folder = make_run("finetune")
+    assert folder.name in command("run", what, "--rerun", "only-cache")[1]
+
+
+@pytest.mark.parametrize(
+    ("what", "meant"), [("finetun", "finetune"), ("quikstart", "quickstart"), ("my_finetune", "finetune")]
+)
+def test_something_unknown_to_run_has_a_suggestion(command, what, meant):
+    status, said = command("run", what)
+    assert status == 1
+    assert f"There is no notebook and no recipe '{what}'. Did you mean '{meant}'" in said
+    assert "Notebooks: synthesize, convert" in said
+
+
+def test_a_folder_is_no_recipe(command):
+    assert "no notebook and no recipe 'results'" in command("run", "results")[1]
+
+
+def test_a_recipe_may_be_named_after_a_verb(command, tmp_path, results):
+    (tmp_path / "my_report.yaml").write_text("name: x\nsteps: [{name: a, verb: b}]")
+    status, said = command("run", str(tmp_path / "my_report.yaml"))
+    assert status == 1
+    assert "there is no verb 'b'" in said
+    assert files_under(results) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("finetun.epochs", "3", "Did you mean 'finetune'?"),
+        ("epochs", "3", "say <step>.<parameter>; the steps are synthesize, convert"),
+        ("finetune.epocs", "3", "unknown parameter 'epocs' = 3. Did you mean 'epochs'?"),
+        ("finetune.triplets", "[$convrt]", "refers to $convrt"),
+    ],
+)
+def test_a_wrong_parameter_of_a_recipe_runs_nothing(command, results, name, value, expected):
+    status, said = command("run", "quickstart", "-p", name, value)
+    assert status == 1
+    assert expected in said
+    assert files_under(results) == []
+
+
+def test_a_missing_file_fails_with_its_name_and_leaves_no_artefact(command, results):
+    status, said = command("run", "finetune", "-p", "triplets", "[nowhere.csv]")
+    assert status == 1
+    assert "No triplet table at" in said
+    assert "nowhere.csv" in said
+    assert "In cell 'data' of" in said
+    (manifest,) = finished_runs()
+    assert (manifest["status"], manifest["artefacts"]) == ("failed", {})
+    assert [p for p in files_under(results) if "partial" in p or p.endswith("model")] == []
+
+
+def test_an_endpoint_that_refuses_fails_with_its_address_and_leaves_no_artefact(command, results):
+    status, said = command(
+        "run", "synthesize", "-p", "llm_base_url", "http://127.0.0.1:1/v1", "-p", "guide", "embedded:wordllama-256"
+    )
+    assert status == 1
+    assert "http://127.0.0.1:1/v1" in said
+    assert "In cell 'ask'" in said
+    (manifest,) = finished_runs()
+    assert (manifest["status"], manifest["error"]["type"]) == ("failed", "EndpointError")
+    assert not [p for p in files_under(results) if p.endswith((".parquet", ".partial", "summary.json"))]
+
+
+def test_runs_are_listed_oldest_first_with_status_and_headline(command, make_run):
+    first = make_run("convert", started="2026-01-01T00:00:01+00:00")
+    second = make_run("finetune", started="2026-01-01T00:00:02+00:00", status="failed")
+    status, said = command("runs")
+    assert status == 0
+    assert [line.split()[:2] for line in said.splitlines()] == [[first.name, "ok"], [second.name, "failed"]]
+    assert command("runs", "convert")[1].count("\n") == 1
+
+
+def test_without_runs_the_list_says_what_to_try(command):
+    assert "Try: gisttools run quickstart" in command("runs")[1]
+    assert "Try: gisttools run convert" in command("runs", "convert")[1]
+    assert command("runs", "convrt")[0] == 2
+
+
+def test_the_doctor_fails_where_something_does_not_answer(command):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        status, said = command("doctor", "--llm", f"http://127.0.0.1:{free.getsockname()[1]}/v1")
+    assert status == 1
+    assert "no  endpoint" in said
+
+
+def test_help_and_version():
+    for argument in ("--help", "--version"):
+        assert CliRunner().invoke(main, [argument]).exit_code == 0

