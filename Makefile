@@ -22,7 +22,7 @@ lab: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 bench: $(READY)
 	@set -e; for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script; done

@@ -75,7 +75,7 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(args.one[0], int(args.one[1]))))
         return
-    print(f"{'batch':>6} {'peer ms':>10} {'ours ms':>10} {'faster':>8} {'peer MB':>9} {'ours MB':>9} {'difference':>11}")
+    print(" batch    peer ms    ours ms   faster   peer MB   ours MB  difference")
     figures = []
     for batch in args.batches:
         row = {}

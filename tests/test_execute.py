@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -123,7 +124,12 @@ def test_a_killed_run_is_unfinished_and_is_replaced_by_the_next(project, results
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(120)
         (folder / "port").write_text(str(server.getsockname()[1]))
-        with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as process:
+        with (
+            tempfile.TemporaryDirectory() as scratch,  # for what the killed process cannot remove
+            subprocess.Popen(
+                command, start_new_session=True, stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": scratch}
+            ) as process,
+        ):
             _call, _ = server.accept()  # the notebook is in the middle of its work
             kernels = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, signal.SIGKILL)

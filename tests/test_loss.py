@@ -33,34 +33,31 @@ def oracle(a, p, n, ga, gp, gn, *, temperature=0.01, margin=0.0, margin_strategy
            contrast_positives=True, text_ids=None, label_ids=None, hard=False):  # fmt: skip
     """The definition, candidate by candidate, with no care for speed."""
     cos = torch.nn.functional.cosine_similarity
-    b, k = len(a), n.shape[1]
+    b, k, guided = len(a), n.shape[1], ga is not None
     total = 0.0
     for i in range(b):
-        theta = cos(ga[i], gp[i], dim=0) if ga is not None else math.inf
+        theta = cos(ga[i], gp[i], dim=0) if guided else math.inf
         limit = theta - margin if margin_strategy == "absolute" else theta - abs(theta) * margin
 
         def counts(guide_score, row, column, i=i, limit=limit):
-            if guide_score is not None and not guide_score <= limit:
+            if guided and not guide_score <= limit:
                 return False
             if text_ids is not None and text_ids[row, column] in (text_ids[i, 0], text_ids[i, 1], -1):
                 return False
             known = label_ids is not None and label_ids[i, 0] >= 0
             return not (known and label_ids[row, column] == label_ids[i, 0])
 
-        def guide(x, y):
-            return None if ga is None else cos(x(), y(), dim=0)
-
         scores = [cos(a[i], p[i], dim=0)]
         for j in range(b):
             if j != i:
-                if counts(guide(lambda: ga[i], lambda j=j: gp[j]), j, 1):
+                if counts(guided and cos(ga[i], gp[j], dim=0), j, 1):
                     scores.append(cos(a[i], p[j], dim=0))
-                if contrast_anchors and counts(guide(lambda: ga[i], lambda j=j: ga[j]), j, 0):
+                if contrast_anchors and counts(guided and cos(ga[i], ga[j], dim=0), j, 0):
                     scores.append(cos(a[i], a[j], dim=0))
-                if contrast_positives and counts(guide(lambda: gp[i], lambda j=j: gp[j]), j, 1):
+                if contrast_positives and counts(guided and cos(gp[i], gp[j], dim=0), j, 1):
                     scores.append(cos(p[i], p[j], dim=0))
             for m in range(k):
-                if counts(guide(lambda: ga[i], lambda j=j, m=m: gn[j, m]), j, 2 + m):
+                if counts(guided and cos(ga[i], gn[j, m], dim=0), j, 2 + m):
                     scores.append(cos(a[i], n[j, m], dim=0))
         if hard:
             scores = scores[:1] + [s for s in scores[1:] if s >= scores[0]]
@@ -147,7 +144,8 @@ def peer_loss(minilm, students, guides, **options):
     return peer([{"student": s, "guide": g} for s, g in zip(students, guides, strict=True)], None)
 
 
-@pytest.mark.parametrize("options", OPTIONS[:2] + OPTIONS[3:], ids=str)  # a negative margin lets the peer's self-pairs in
+# without the negative margin, which lets the peer's self-pairs in
+@pytest.mark.parametrize("options", OPTIONS[:2] + OPTIONS[3:], ids=str)
 @pytest.mark.parametrize("kind", ["pairs", "triplets"])
 def test_equals_sentence_transformers_on_batches_without_ties(minilm, options, kind):
     (a, p, n), (ga, gp, gn) = draw(32, 1, d=24, g=16, seed=3)

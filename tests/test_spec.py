@@ -1,0 +1,82 @@
+"""The spec of a run: it changes with whatever decides the outcome, and with nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from gisttools.workflow.params import check_params
+from gisttools.workflow.runs import parents_of
+from gisttools.workflow.spec import spec_hash
+
+LABELLED = '{"text": "warm", "label": "a"}\n{"text": "cold", "label": "b"}\n'
+
+
+def spec_of(verb: str, **given) -> str:
+    return spec_hash(verb, check_params(verb, given))
+
+
+def test_the_spec_is_the_same_at_another_time_and_for_spelt_out_defaults():
+    assert spec_of("convert") == spec_of("convert") == spec_of("convert", negatives=1)
+
+
+@pytest.mark.parametrize("given", [{"negatives": 2}, {"seed": 1}, {"strategy": "hard"}, {"guide_revision": "x"}])
+def test_the_spec_changes_with_a_parameter(given):
+    assert spec_of("convert", **given) != spec_of("convert")
+
+
+def test_the_spec_changes_with_the_content_of_a_named_file_not_with_its_date(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(LABELLED)
+    before = spec_of("convert", sources=[str(path)])
+    os.utime(path, (1, 1))
+    assert spec_of("convert", sources=[str(path)]) == before
+    path.write_text(LABELLED.replace("cold", "cool"))
+    assert spec_of("convert", sources=[str(path)]) != before
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "1_Pooling/config.json"])
+def test_the_spec_changes_with_the_content_of_a_named_folder_at_any_depth(tmp_path, name):
+    path = tmp_path / "folder" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("one")
+    before = spec_of("finetune", student=str(tmp_path / "folder"))
+    path.write_text("two")
+    assert spec_of("finetune", student=str(tmp_path / "folder")) != before
+
+
+def test_the_spec_depends_on_what_an_input_run_made_not_on_when(make_run, results):
+    def run(second: int, content: bytes) -> str:
+        files = {"triplets.parquet": content, "summary.json": str(second).encode()}
+        return make_run("convert", started=f"2026-01-01T00:00:{second}+00:00", files=files, seed=second).name
+
+    one, again, other = run(10, b"x"), run(11, b"x"), run(12, b"y")
+    assert spec_of("finetune", triplets=[one]) == spec_of("finetune", triplets=[again])
+    assert spec_of("finetune", triplets=[one]) != spec_of("finetune", triplets=[other])
+
+
+def test_the_spec_changes_with_the_notebooks_code_but_not_with_its_prose(tmp_path, monkeypatch):
+    def notebook(code: str, prose: str) -> str:
+        cells = [
+            {"cell_type": "markdown", "metadata": {}, "source": [prose]},
+            {"cell_type": "code", "metadata": {}, "source": [code]},
+        ]
+        (tmp_path / "notebooks" / "5_report.ipynb").write_text(json.dumps({"cells": cells}))
+        return spec_of("report", evaluation="mine")
+
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "prompts").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert notebook("1 + 1", "one") == notebook("1 + 1", "two")
+    assert notebook("1 + 1", "one") != notebook("1 + 2", "one")
+
+
+def test_the_latest_evaluation_is_the_run_that_it_is_now(make_run):
+    first = make_run("evaluate", started="2026-01-01T00:00:01+00:00", files={"scores.parquet": b"1"})
+    before = spec_of("report")
+    assert before == spec_of("report", evaluation=first.name)
+    assert parents_of(check_params("report", {})) == [first.name]
+    make_run("evaluate", started="2026-01-01T00:00:02+00:00", files={"scores.parquet": b"2"}, seed=1)
+    assert spec_of("report") != before
