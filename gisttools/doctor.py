@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from gisttools.errors import GistError
 from gisttools.guide import cache_folder
 from gisttools.models import INSTALL_OFFLINE, open_model
+from gisttools.progress import quiet_libraries
 from gisttools.workflow.manifest import hardware
 from gisttools.workflow.params import MINILM, WORDLLAMA
 from gisttools.workflow.places import project_root, results_folder
@@ -20,6 +21,7 @@ _PACKAGES = ("torch", "sentence-transformers", "transformers", "datasets", "mteb
 
 def checks(base_url: str | None = None) -> Iterator[Check]:
     """Yield the checks one by one; `ok` is None for plain facts. `base_url`: an endpoint to ask as well."""
+    quiet_libraries()
     for package in _PACKAGES:
         try:
             yield True, package, importlib.metadata.version(package)

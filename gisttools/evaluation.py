@@ -151,6 +151,7 @@ def evaluate(
             load_task(task)
             result = _run(models[role], task, folder / "predictions" / role, batch_size)
             results[source.name, role] = result
+            log.info("%s, %s: %s", source.name, role, {k: v["main_score"] for k, v in result.raw.items()})
             seconds[role] += result.embed_seconds
             texts[role] += result.embedded
             bar.update(1)

@@ -87,6 +87,7 @@ class VectorCache:
         return np.memmap(self.folder / "vectors.f32", dtype=np.float32, mode="r", shape=shape)[rows]
 
     def _embed_missing(self, texts: list[str]) -> None:
+        log.info("%s embeds %d texts", self.name, len(texts))
         texts.sort(key=len)  # batches of like length
         with tqdm(total=len(texts), desc="guide", unit="text", disable=len(texts) < _CHUNK, mininterval=1) as bar:
             for begin in range(0, len(texts), _CHUNK):

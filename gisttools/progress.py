@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import warnings
 from pathlib import Path
 
 from tqdm import tqdm as _tqdm
@@ -28,3 +30,17 @@ class tqdm(_tqdm):
         if msg is None:
             Path(status).write_text(str(self).strip(), encoding="utf-8")
         return True
+
+
+def quiet_libraries() -> None:
+    """Switch off other libraries' loading bars and hub chatter: noise in an executed notebook and in the terminal."""
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils import logging as transformers_logging
+
+    disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    for name in ("mteb", "sentence_transformers", "httpx", "huggingface_hub", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*superseded.*")

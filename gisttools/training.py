@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
+from datasets import Dataset
 from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, TrainerCallback
@@ -113,9 +114,10 @@ def finetune(
         raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
     if settings.max_length:
         student.max_seq_length = settings.max_length
-    student.model_card_data.generate_widget_examples = False  # draws a progress bar and embeds texts for a hub page
+    _card_examples(student, data)
     precision = choose_precision(settings.precision, student)
     steps = settings.max_steps or max(1, round(settings.epochs * -(-len(data) // settings.batch_size)))
+    log.info("training on %d triplets for %d steps in %s: %s", len(data), steps, precision, settings)
     recorder = _Recorder(loss, steps)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
@@ -165,6 +167,13 @@ def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:
 def settings_from(parameters: object) -> TrainSettings:
     """The training settings among the attributes of a notebook's parameters."""
     return TrainSettings(**{f.name: getattr(parameters, f.name) for f in fields(TrainSettings)})
+
+
+def _card_examples(student: SentenceTransformer, data: Dataset) -> None:
+    """Examples for the model card; left to itself the trainer draws them, under a bar that no switch hides."""
+    texts = [data[0]["anchor"], data[0]["positive"], data[len(data) // 2]["anchor"]]
+    student.model_card_data.widget = [{"source_sentence": texts[0], "sentences": texts[1:]}]
+    student.model_card_data.usage_examples = texts
 
 
 class _Recorder(TrainerCallback):

@@ -73,7 +73,7 @@ def test_a_run_that_ends_well(project, results, capsys):
     assert artefact(manifest["run_id"], "t.txt").read_text() == "5"
     assert capsys.readouterr().out.rstrip().endswith("seed 5")
     names = {p.name for p in folder.iterdir()}
-    assert names == {"manifest.json", "summary.json", "t.txt", "notebook.ipynb", "notebook.html"}
+    assert names == {"manifest.json", "summary.json", "t.txt", "log.txt", "notebook.ipynb", "notebook.html"}
     executed = nbformat.read(folder / "notebook.ipynb", as_version=4)
     assert [c.get("id") for c in executed.cells if "injected-parameters" not in c.metadata.tags] == [
         n for n, _ in CELLS
@@ -98,7 +98,7 @@ def test_a_run_that_fails(project, results, capsys):
     assert "13 is unlucky" in (folder / "notebook.ipynb").read_text()
     assert SECRET not in texts_of(folder)
     assert "FAILED" in capsys.readouterr().out
-    assert {p.name for p in folder.iterdir()} == {"manifest.json", "notebook.ipynb", "notebook.html"}
+    assert {p.name for p in folder.iterdir()} == {"manifest.json", "log.txt", "notebook.ipynb", "notebook.html"}
     with pytest.raises(MissingError, match="no finished run of these parameters"):
         run_notebook("convert", {"seed": 13}, rerun="only-cache")
 

@@ -46,7 +46,7 @@ def test_a_run_by_hand_leaves_summary_manifest_and_checksums(results):
     assert manifest["artefacts"]["model/weights.bin"] == sha256(run.path("model") / "weights.bin")
     assert json.loads(run.path("summary.json").read_text())["triplets"] == 3
     assert {"git", "versions", "hardware", "started", "seconds", "spec_hash", "parents", "error"} <= set(manifest)
-    assert sorted(p.name for p in run.folder.iterdir()) == ["manifest.json", "model", "summary.json"]
+    assert sorted(p.name for p in run.folder.iterdir()) == ["log.txt", "manifest.json", "model", "summary.json"]
 
 
 def test_the_manifest_is_the_last_file_written(results, monkeypatch):

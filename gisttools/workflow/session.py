@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from gisttools.errors import ParameterError
+from gisttools.progress import quiet_libraries
 from gisttools.workflow.manifest import LOCK, write_manifest
 from gisttools.workflow.params import check_params
 from gisttools.workflow.places import resolve, results_folder
@@ -101,37 +101,38 @@ def start(verb: str, notebook: Mapping[str, Any]) -> Run:
         ParameterError: unknown parameters, wrong types or values; all at once.
         MissingError, DataError: a run that they name is not there, unfinished or failed.
     """
-    _keep_notebooks_quiet()
-    given = {k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _is_json(v)}
+    quiet_libraries()
+    given = {
+        k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
+    }
     params = check_params(verb, given)
     parents = parents_of(params)
     told = os.environ.get(RUN_FOLDER)
     spec = os.environ.get(SPEC_HASH) if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
     lock = None if told else hold(folder)
+    _log_to(folder / "log.txt")
+    log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
     return Run(verb, params, folder, spec, datetime.now(UTC), parents, lock)
 
 
-def _is_json(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(_is_json(v) for v in value)
-    if isinstance(value, dict):
-        return all(_is_json(v) for v in value.values())
+def _could_be_parameter(value: Any) -> bool:
+    """Whether a variable could be a parameter: a JSON scalar or a list of them."""
+    if isinstance(value, list):
+        return all(_could_be_parameter(v) for v in value)
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _keep_notebooks_quiet() -> None:
-    """Loading bars of other libraries and hub chatter are noise in an executed notebook."""
-    from datasets.utils.logging import disable_progress_bar
-    from transformers.utils import logging as transformers_logging
-
-    disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    for name in ("mteb", "sentence_transformers", "httpx", "huggingface_hub", "datasets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*superseded.*")
+def _log_to(path: Path) -> None:
+    """Send what the package logs to a run's `log.txt`, and no longer to that of an earlier run in this kernel."""
+    logger = logging.getLogger("gisttools")
+    for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
+        logger.removeHandler(handler)
+        handler.close()
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def hold(folder: Path) -> FileLock:
