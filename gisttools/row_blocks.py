@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gisttools.batch import Options
 
 _MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
+_FEWEST_ROWS = 256  # flatter blocks make slow matrix products
 _CPU_BLOCK_BYTES, _GPU_BLOCK_BYTES = 4 << 20, 256 << 20  # scores of one row block: fit a CPU's cache, fill a GPU
 
 
@@ -31,7 +32,7 @@ class RowBlocks(torch.autograd.Function):
         against_anchor = _candidates(a, p, n, options)
         columns = len(against_anchor) + b * options.contrast_positives
         budget = _CPU_BLOCK_BYTES if a.device.type == "cpu" else _GPU_BLOCK_BYTES
-        size = options.block_rows or max(16, budget // (columns * a.element_size()))
+        size = options.block_rows or max(_FEWEST_ROWS, budget // (columns * a.element_size()))
         scale = 1.0 / options.temperature
         grads = [torch.zeros_like(x) for x in (against_anchor, a, p)] if want_grad else None
         total, masked = a.new_zeros(()), torch.zeros(4, dtype=torch.int64, device=a.device)
