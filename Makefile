@@ -17,7 +17,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 lab: $(READY)
-	PYTHONWARNINGS="ignore:IProgress not found" $(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks
 
 lint: $(READY)
 	$(BIN)/ruff check .

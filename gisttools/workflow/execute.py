@@ -116,7 +116,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
         STATUS_FILE: str(run.folder / "status.txt"),
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # idle threads must not starve others
-        "PYTHONWARNINGS": "ignore::FutureWarning,ignore:IProgress not found",
+        "PYTHONWARNINGS": "ignore::FutureWarning",
     }
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
