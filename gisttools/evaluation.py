@@ -22,6 +22,7 @@ from gisttools.errors import DataError, MissingError, problems
 from gisttools.hygiene import overlap
 from gisttools.labelled import load_task, mteb_task
 from gisttools.local_tasks import local_tasks
+from gisttools.models import revision_of
 from gisttools.progress import tqdm
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Evaluation:
         """The numbers of this evaluation, for the run's summary; `names` tells what each role's model is called."""
         return {
             **names,
+            "revisions": {role: revision_of(model, names[role]) for role, model in models.items()},
             "tasks": list(dict.fromkeys(self.comparison["task"])),
             "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
             "dimension": {role: model.get_embedding_dimension() for role, model in models.items()},
@@ -212,12 +214,13 @@ def _run(model: SentenceTransformer, task, folder: Path, batch_size: int) -> Tas
 
 def _score_rows(task, split: str, part: dict) -> list[dict]:
     subset, draws = part["hf_subset"], len(part.get("scores_per_experiment") or [1])
+    data = split_of(task, subset, split)
     common = {
         "task": task.metadata.name,
         "task_type": task.metadata.type,
         "split": split,
         "subset": subset,
-        "n_items": len(split_of(task, subset, split)) if split_of(task, subset, split) is not None else None,
+        "n_items": None if data is None else len(data),
         "n_draws": draws,
         "revision": task.metadata.dataset.get("revision"),
     }

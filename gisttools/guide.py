@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from filelock import FileLock
@@ -22,6 +23,7 @@ from gisttools.embedding import BatchRows
 from gisttools.errors import DataError, ModelError
 from gisttools.models import open_model, weights_sha
 from gisttools.progress import tqdm
+from gisttools.triplets import COLUMNS
 
 log = logging.getLogger(__name__)
 _KEY_BYTES = 16
@@ -203,17 +205,17 @@ def score_triplets(table: Dataset, guide: VectorCache) -> Dataset:
     there is no negative.
     """
     a, p = (guide.embed(table[c][:]) for c in ("anchor", "positive"))
-    ap = (a * p).sum(1)
-    an = [
-        (guide.embed(negatives) @ vector).tolist() if negatives else []
-        for vector, negatives in zip(a, table["negatives"][:], strict=True)
-    ]
+    ap, negatives = (a * p).sum(1), table["negatives"][:]
+    counts = [len(n) for n in negatives]
+    flat = (guide.embed([n for ns in negatives for n in ns]) * np.repeat(a, counts, axis=0)).sum(1)
+    an = [x.tolist() for x in np.split(flat, np.cumsum(counts)[:-1])] if counts else []
     live = [bool(min(scores) <= limit) if scores else None for scores, limit in zip(an, ap.tolist(), strict=True)]
-    filled = {"guide_id": [guide.guide_id] * len(table), "guide_ap": ap.tolist(), "guide_an": an, "live": live}
-    frame = table.to_pandas().assign(**filled)
-    from gisttools.triplets import make_triplets
-
-    return make_triplets(frame)
+    filled = {"guide_id": [guide.guide_id] * len(table), "guide_ap": ap, "guide_an": an, "live": live}
+    columns = table.with_format("arrow")[:]
+    for name, values in filled.items():
+        field = COLUMNS.field(name)
+        columns = columns.set_column(COLUMNS.get_field_index(name), field, pa.array(values, type=field.type))
+    return Dataset(columns)
 
 
 def _key(text: str) -> bytes:

@@ -241,7 +241,7 @@ def load_task(task) -> None:
     """Load a task's data; a failure names the task and what to do."""
     try:
         task.load_data()
-    except Exception as error:
+    except Exception as error:  # as many kinds as tasks have ways to load
         raise MissingError(
             f"The data of MTEB task {task.metadata.name} ({task.metadata.dataset['path']} at revision "
             f"{task.metadata.dataset['revision']}) cannot be loaded: {_first_line(error)} "

@@ -20,7 +20,7 @@ import numpy as np
 from datasets import Dataset
 
 from gisttools.errors import DataError, ParameterError, problems
-from gisttools.guide import VectorCache
+from gisttools.guide import VectorCache, score_triplets
 from gisttools.labelled import LabelledTexts
 from gisttools.triplets import make_triplets
 
@@ -95,8 +95,7 @@ def mine(
 
 def triplets_from_labelled(data: LabelledTexts, guide: VectorCache, **options) -> tuple[Dataset, dict[str, int]]:
     """Mine a triplet table from labelled texts; `options` are those of `mine`. Also returns the rows dropped."""
-    vectors = guide.embed(data.texts)
-    mined = mine(data.texts, data.labels, vectors, **options)
+    mined = mine(data.texts, data.labels, guide.embed(data.texts), **options)
     rows = []
     for a, p, ns in zip(mined.anchors, mined.positives, mined.negatives, strict=True):
         ns = ns[ns >= 0]
@@ -113,13 +112,9 @@ def triplets_from_labelled(data: LabelledTexts, guide: VectorCache, **options) -
                 "language": data.language,
                 "source": "labelled",
                 "source_revision": data.revision,
-                "guide_id": guide.guide_id,
-                "guide_ap": float(vectors[a] @ vectors[p]),
-                "guide_an": (vectors[ns] @ vectors[a]).tolist(),
-                "live": bool((vectors[ns] @ vectors[a]).min() <= vectors[a] @ vectors[p]),
             }
         )
-    return make_triplets(rows), mined.dropped
+    return score_triplets(make_triplets(rows), guide), mined.dropped
 
 
 def _check_options(strategy: str, negatives: int, topk: int, temperature: float) -> None:

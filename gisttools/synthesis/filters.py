@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from gisttools.hygiene import normalise
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.task import Task
@@ -39,11 +40,6 @@ _ASSISTANT = re.compile(
     r"|\bfeel free to\b|\bdo not hesitate\b|\bdon't hesitate\b",
     re.IGNORECASE,
 )
-
-
-def normalise(text: str) -> str:
-    """The form in which texts are compared: NFKC, without case, single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def read_text(reply: Reply, schema: dict) -> tuple[str | None, str | None]:
