@@ -1,0 +1,166 @@
+"""Which rows meet in which batch: one or several triplet sets, mixed in a batch or one set at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from sentence_transformers.base.sampler import DefaultBatchSampler
+
+from gisttools.errors import ParameterError, problems
+
+Strategy = Literal["proportional", "round_robin", "weights"]
+Batches = Literal["mixed", "one_set"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How often each set is drawn, and whether a batch may hold rows of several sets.
+
+    `strategy`: "proportional" to size, so that each pass takes every row once; "round_robin", every set as often as
+    any other; "weights", by `weights`, one number a set. With the last two, small sets are passed over several times
+    before a large one is through. `batches`: "mixed" rows, or rows of "one_set" (as in the GISTEmbed paper, where a
+    batch holds one task).
+    """
+
+    strategy: Strategy = "proportional"
+    weights: tuple[float, ...] = ()
+    batches: Batches = "mixed"
+
+    def check(self, sets: int) -> None:
+        """Raise one `ParameterError` with all that does not fit together, given the number of sets."""
+        found = []
+        if self.strategy not in ("proportional", "round_robin", "weights"):
+            found.append(f"mix is {self.strategy!r}, must be 'proportional', 'round_robin' or 'weights'")
+        if self.batches not in ("mixed", "one_set"):
+            found.append(f"batches is {self.batches!r}, must be 'mixed' or 'one_set'")
+        if (self.strategy == "weights") != bool(self.weights):
+            found.append(
+                f"mix is {self.strategy!r} and weights are {list(self.weights)}: mix 'weights' goes with weights"
+            )
+        elif self.weights and len(self.weights) != sets:
+            found.append(f"there are {len(self.weights)} weights for {sets} set(s): one weight a set, in their order")
+        if any(not 0 <= w < float("inf") for w in self.weights) or (self.weights and not sum(self.weights) > 0):
+            found.append(f"weights are {list(self.weights)}, must be finite, not negative, and not all 0")
+        if found:
+            raise ParameterError(problems("mixing triplet sets:", found))
+
+
+class BatchPlan(DefaultBatchSampler):
+    """All batches of a training, from the first step to the last, as row numbers.
+
+    A plan is decided by its arguments alone, whatever was drawn before: a training that was stopped finds its place
+    again by counting batches. Where several devices train together, each batch is handed out in equal consecutive
+    parts, one a device, as `accelerate` deals them.
+
+    Args:
+        set_of_row: number of the set that each row belongs to, int (N,), from 0.
+        batch_size: rows a step, over all devices.
+        steps: number of steps; None for `passes` over the rows.
+        passes: how many times N rows are drawn, where `steps` is None.
+        mix: see `Mix`.
+        seed: of all draws.
+        devices: how many parts a batch is dealt in.
+
+    Raises:
+        ParameterError: the mix does not fit the sets, or the batch size the devices.
+    """
+
+    def __init__(
+        self,
+        set_of_row: Sequence[int] | np.ndarray,
+        *,
+        batch_size: int,
+        steps: int | None = None,
+        passes: float = 1.0,
+        mix: Mix | None = None,
+        seed: int = 0,
+        devices: int = 1,
+    ) -> None:
+        set_of_row = np.asarray(set_of_row)
+        super().__init__(range(len(set_of_row)), batch_size // devices or 1, False, seed=seed)
+        self.mix, self.devices, self.rows = mix or Mix(), devices, len(set_of_row)
+        self.sets = [np.flatnonzero(set_of_row == s) for s in range(int(set_of_row.max(initial=-1)) + 1)]
+        self.mix.check(len(self.sets))
+        if batch_size < 1 or batch_size % devices:
+            raise ParameterError(f"batch_size is {batch_size}, must be >= 1 and divide among {devices} device(s).")
+        self.whole = batch_size  # rows a step
+        self.steps = max(1, round(passes * self._steps_a_pass())) if steps is None else steps
+
+    def __len__(self) -> int:
+        return self.steps * self.devices
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.batches():
+            for part in np.split(batch, self.devices):
+                yield part.tolist()
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """The rows of each step."""
+        rng = np.random.default_rng(self.seed)  # anew for each iteration: a plan is the same however often it is read
+        draw = self._passes if self.mix.strategy == "proportional" else self._draws
+        for _, batch in zip(range(self.steps), draw(rng), strict=False):
+            yield batch
+
+    def _passes(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Every row once a pass."""
+        while True:
+            if self.mix.batches == "mixed":
+                yield from self._cut(rng.permutation(self.rows))
+            else:
+                batches = [b for rows in self.sets for b in self._cut(rng.permutation(rows))]
+                for i in rng.permutation(len(batches)):
+                    yield batches[i]
+
+    def _cut(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Batches of like size; the last is what is left, as far as it divides among the devices."""
+        cut = [rows[i : i + self.whole] for i in range(0, len(rows), self.whole)]
+        cut[-1] = cut[-1][: len(cut[-1]) - len(cut[-1]) % self.devices]
+        return [b for b in cut if len(b)]
+
+    def _steps_a_pass(self) -> int:
+        if self.mix.strategy == "proportional" and self.mix.batches == "one_set":
+            return sum(len(self._cut(rows)) for rows in self.sets)
+        return -(-self.rows // self.whole)
+
+    def _draws(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Sets drawn by weight or in turn, each with an order of its own that begins anew when it is through."""
+        streams = [_Stream(rows, np.random.default_rng([self.seed, s])) for s, rows in enumerate(self.sets)]
+        weights = np.asarray(self.mix.weights or [1.0] * len(streams), dtype=float)
+        weights /= weights.sum()
+        step = 0
+        while True:
+            if self.mix.batches == "one_set":
+                turn = (
+                    step % len(streams) if self.mix.strategy == "round_robin" else rng.choice(len(streams), p=weights)
+                )
+                stream = streams[turn]
+                # a set smaller than a batch gives a smaller batch, not the same rows twice
+                size = min(self.whole, len(stream.rows) - len(stream.rows) % self.devices)
+                batch = stream.take(size or self.devices)
+            else:
+                if self.mix.strategy == "round_robin":
+                    turns = (step * self.whole + np.arange(self.whole)) % len(streams)
+                    counts = np.bincount(turns, minlength=len(streams))
+                else:
+                    counts = rng.multinomial(self.whole, weights)
+                batch = rng.permutation(np.concatenate([s.take(n) for s, n in zip(streams, counts, strict=True)]))
+            step += 1
+            yield batch
+
+
+class _Stream:
+    """Rows of one set in an order drawn anew each time it is through."""
+
+    def __init__(self, rows: np.ndarray, rng: np.random.Generator) -> None:
+        self.rows, self.rng, self.left = rows, rng, rows[:0]
+
+    def take(self, n: int) -> np.ndarray:
+        taken = self.left[:n]
+        self.left = self.left[n:]
+        while len(taken) < n:
+            self.left = self.rng.permutation(self.rows)
+            taken, self.left = np.concatenate([taken, self.left[: n - len(taken)]]), self.left[n - len(taken) :]
+        return taken
