@@ -16,7 +16,11 @@ from gisttools.labelled import LabelledTexts, read_labelled
 
 
 def local_tasks(
-    folder: str | Path, *, language: str = "eng-Latn", kinds: tuple[str, ...] = ("classification", "clustering")
+    folder: str | Path,
+    *,
+    language: str = "eng-Latn",
+    kinds: tuple[str, ...] = ("classification", "clustering"),
+    split: str = "test",
 ):
     """mteb tasks over a folder with `train` and `test` files of labelled texts (JSONL, CSV, TSV or Parquet).
 
@@ -27,6 +31,7 @@ def local_tasks(
         folder: holds train.<ending> and test.<ending>.
         language: ISO 639-3 code and script, as in mteb.
         kinds: any of "classification", "clustering".
+        split: the split that is scored, where it is not test, e.g. "dev".
 
     Returns:
         Fresh tasks (they hold random state: make new ones for each model).
@@ -34,14 +39,14 @@ def local_tasks(
     Raises:
         MissingError, DataError: as `read_labelled`; also if test holds a label that train does not.
     """
-    train, test = read_labelled(folder, split="train"), read_labelled(folder, split="test")
+    train, test = read_labelled(folder, split="train"), read_labelled(folder, split=split)
     unknown = sorted(set(test.labels) - set(train.labels))
     if unknown:
         raise DataError(
             problems(
-                f"{folder}: {len(unknown)} label(s) of the test split never occur in train:",
+                f"{folder}: {len(unknown)} label(s) of the {split} split never occur in train:",
                 unknown,
-                "A classifier cannot learn them: add train texts for them, or take them out of test.",
+                f"A classifier cannot learn them: add train texts for them, or take them out of {split}.",
             )
         )
     known = sorted(set(train.labels))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 import tempfile
-import time
 from collections import Counter
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,69 +18,125 @@ import torch
 from datasets import Dataset
 from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-from transformers import PrinterCallback, TrainerCallback
+from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+from transformers import PrinterCallback
 
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.adapters import add_lora, merge_lora
+from gisttools.callbacks import Recorder, TemperatureSchedule
+from gisttools.checkpoints import Checkpoints
+from gisttools.development import SCORE, DevelopmentScore, KeepBest
+from gisttools.errors import DataError, MissingError, ParameterError, problems
 from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS, GISTLoss
-from gisttools.progress import tqdm
+from gisttools.mixing import BatchPlan, Batches, Mix, Strategy
+from gisttools.models import weights_sha
+from gisttools.triplets import fingerprint
 
 log = logging.getLogger(__name__)
 Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
+Tracking = Literal["tensorboard", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How to train. Steps are optimiser steps; one step is one batch of triplets.
+    """How to train. A step is one optimiser step on one batch of triplets.
 
-    `precision="auto"` takes bfloat16 where the hardware multiplies it natively (and the student is not static), else
-    float32. `max_steps` ends training early; the learning rate then falls to zero by that step.
+    Attributes:
+        epochs: passes over the rows; `max_steps` ends training earlier, with the schedule run through by then.
+        batch_size: triplets a step, over all devices together.
+        learning_rate, warmup_ratio, schedule: peak, share of the steps that lead up to it, and the way down.
+        final_temperature: the loss's temperature moves to this in a straight line; None leaves it as it is.
+        max_length: tokens kept of a text.
+        precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static
+            model), else float32.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, a third more time.
+        lora_rank: train low-rank adapters in place of the weights; they are merged into the saved model.
+        matryoshka_dims: train the first so many dimensions of the vectors as well (arXiv 2205.13147), e.g. [256, 64].
+        mix, weights, batches: how several sets meet; see `gisttools.mixing.Mix`.
+        dev_every: steps between two looks at the development data; None for a tenth of the training.
+        patience: stop after so many looks without a better score; None never stops early.
+        checkpoint_minutes: time between two checkpoints, where `finetune` is given a folder for them.
+        deterministic: only deterministic algorithms; slower, and an error where there is none.
+        tracking: "tensorboard" or "trackio".
     """
 
     epochs: float = 1.0
+    max_steps: int | None = None
     batch_size: int = 64
     learning_rate: float = 5e-5
     warmup_ratio: float = 0.1
-    max_steps: int | None = None
-    max_length: int | None = None
+    schedule: Schedule = "linear"
+    final_temperature: float | None = None
     weight_decay: float = 0.0
+    max_length: int | None = None
     precision: Precision = "auto"
+    gradient_checkpointing: bool = False
+    lora_rank: int | None = None
+    matryoshka_dims: Sequence[int] = ()
+    mix: Strategy = "proportional"
+    weights: Sequence[float] = ()
+    batches: Batches = "mixed"
+    dev_every: int | None = None
+    patience: int | None = None
+    checkpoint_minutes: float = 2.0
     seed: int = 42
+    deterministic: bool = False
+    tracking: Tracking | None = None
 
     def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "learning_rate", "max_steps", "final_temperature", "lora_rank", "dev_every")
         found = [
-            f"{name} is {getattr(self, name)}, must be > 0"
-            for name in ("epochs", "batch_size", "learning_rate")
-            if not getattr(self, name) > 0
+            f"{name} is {value}, must be > 0"
+            for name in (*positive, "patience", "max_length")
+            if (value := getattr(self, name)) is not None and not value > 0
         ]
         if not 0 <= self.warmup_ratio <= 1:
             found.append(f"warmup_ratio is {self.warmup_ratio}, must lie in 0..1")
-        if self.max_steps is not None and self.max_steps < 1:
-            found.append(f"max_steps is {self.max_steps}, must be >= 1 or None")
+        if any(d < 1 for d in self.matryoshka_dims):
+            found.append(f"matryoshka_dims are {list(self.matryoshka_dims)}, must be > 0")
+        if self.checkpoint_minutes < 0:
+            found.append(f"checkpoint_minutes is {self.checkpoint_minutes}, must be >= 0")
+        if self.tracking and importlib.util.find_spec(self.tracking) is None:
+            found.append(f"tracking is {self.tracking!r}, but it is not installed: pip install {self.tracking}")
         if found:
             raise ParameterError(problems("training settings:", found))
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What `finetune` leaves: the model and its folder, one history row per logged step, seconds, precision."""
+    """What `finetune` leaves.
+
+    Attributes:
+        folder: the model, for `SentenceTransformer(folder)`.
+        history: one row per logged step, columns as in `gisttools.callbacks.COLUMNS`.
+        development: one row per look at the development data: step, dev_score.
+        steps, seconds, precision: how long, and in what arithmetic.
+        best_step: the step whose weights were kept; the last one without development data.
+        student: the model itself.
+    """
 
     folder: Path
     history: pd.DataFrame
+    development: pd.DataFrame
     steps: int
     seconds: float
     precision: str
+    best_step: int
     student: SentenceTransformer
 
     def headline(self) -> str:
-        """One line: steps, time, loss before and after."""
+        """One line: steps, time, loss before and after, and the best development score."""
         first, last = self.history["loss"].iloc[0], self.history["loss"].iloc[-1]
-        return f"{self.steps} steps in {self.seconds:.0f} s, loss {first:.2f} to {last:.2f}"
+        text = f"{self.steps} steps in {self.seconds:.0f} s, loss {first:.2f} to {last:.2f}"
+        if len(self.development):
+            text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
+        return text
 
     def summary(self, store: GuideStore, parameters: BaseModel) -> dict[str, Any]:
         """The numbers of this training, for the run's summary; `parameters` are those of the notebook."""
         p, losses, shares = parameters, self.history["loss"], self.history[[f"masked_{b}" for b in BLOCKS]].mean()
-        weights = [w for w in self.student.parameters() if w.requires_grad]
+        weights = list(self.student.parameters())
         settings = p.model_dump(
             exclude={"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
         )
@@ -89,6 +147,8 @@ class Trained:
             "triplets": len(store.table),
             "by_source": dict(Counter(x or "not told" for x in store.table["source"][:])),
             "steps": self.steps,
+            "best_step": self.best_step,
+            "development": self.development.to_dict("records"),
             "training_seconds": round(self.seconds, 1),
             "parameters_trained": sum(w.numel() for w in weights),
             "dimension": self.student.get_embedding_dimension(),
@@ -102,52 +162,102 @@ class Trained:
 
 
 def finetune(
-    student: SentenceTransformer, store: GuideStore, loss: GISTLoss, settings: TrainSettings, folder: Path
+    student: SentenceTransformer,
+    store: GuideStore,
+    loss: GISTLoss,
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    set_of_row: Sequence[int] | None = None,
+    development: DevelopmentScore | None = None,
+    checkpoints: Path | None = None,
 ) -> Trained:
     """Train `student` in place on the rows of `store`, and save it to `folder` for `SentenceTransformer(folder)`.
 
+    Started by `torchrun` or `accelerate launch`, all processes train together: each takes its part of every batch, and
+    candidates come from all of them, so that the result is that of one process.
+
+    Args:
+        student: the model to train.
+        store: triplets, and what the guide says of them.
+        loss: on this student and this store.
+        settings: see `TrainSettings`.
+        folder: gets the model; the first process writes it.
+        set_of_row: number of the triplet set of each row, int (N,); one set if None.
+        development: scored while training; the best step's weights are kept in place of the last's.
+        checkpoints: folder for checkpoints. A training that was stopped, even killed, goes on from the last one when
+            it is called again with the same folder; it is deleted when the model is saved.
+
     Raises:
-        DataError: the table has fewer than two rows, so that no batch holds a candidate negative.
+        DataError: the table has fewer than two rows, so that no batch holds a candidate negative; or `checkpoints` is
+            of another training.
+        ParameterError: the settings do not fit the student, the sets or the number of devices.
     """
     data = store.training_columns()
     if len(data) < 2:
         raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    _check_student(student, settings)
     if settings.max_length:
         student.max_seq_length = settings.max_length
-    _card_examples(student, data)
+    plan = BatchPlan(
+        np.zeros(len(data), dtype=int) if set_of_row is None else set_of_row,
+        batch_size=settings.batch_size,
+        steps=settings.max_steps,
+        passes=settings.epochs,
+        mix=Mix(strategy=settings.mix, weights=tuple(settings.weights), batches=settings.batches),
+        seed=settings.seed,
+        devices=devices,
+    )
     precision = choose_precision(settings.precision, student)
-    steps = settings.max_steps or max(1, round(settings.epochs * -(-len(data) // settings.batch_size)))
-    log.info("training on %d triplets for %d steps in %s: %s", len(data), steps, precision, settings)
-    recorder = _Recorder(loss, steps)
-    started = time.monotonic()
+    log.info("training on %d triplets for %d steps in %s: %s", len(data), plan.steps, precision, settings)
+    loss.gather_across_devices = loss.gather_across_devices or devices > 1
+    recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data))
+    _card_examples(student, data)
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=settings.epochs,
-            max_steps=settings.max_steps or -1,
-            per_device_train_batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            warmup_steps=settings.warmup_ratio,  # a share below 1 is read as a ratio
-            weight_decay=settings.weight_decay,
-            bf16=precision == "bfloat16",
-            use_cpu=student.device.type == "cpu",
-            seed=settings.seed,
-            data_seed=settings.seed,
-            logging_steps=max(1, steps // 100),
-            logging_first_step=True,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=torch.cuda.is_available(),
-        )
+        work = checkpoints or Path(scratch)
+        best = None if development is None else KeepBest(student, work / "best.safetensors", settings.patience)
+        keeper = None
+        if checkpoints is not None:
+            identity = _identity(student, store, loss, settings, plan, precision)
+            keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best)
+        if settings.lora_rank:
+            add_lora(student, settings.lora_rank)
+        wrapped = MatryoshkaLoss(student, loss, list(settings.matryoshka_dims)) if settings.matryoshka_dims else loss
+        callbacks = [recorder, best, keeper, _temperature(loss, settings.final_temperature)]
         trainer = SentenceTransformerTrainer(
-            model=student, args=arguments, train_dataset=data, loss=loss, callbacks=[recorder]
+            model=student,
+            args=_arguments(student, settings, plan, precision, work, development is not None),
+            train_dataset=data,
+            loss=wrapped,
+            evaluator=development,
+            callbacks=[c for c in callbacks if c is not None],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    student.save(str(folder))
+        try:
+            trainer.train(resume_from_checkpoint=keeper.resume() if keeper else None)
+        finally:
+            if settings.deterministic:
+                torch.use_deterministic_algorithms(False)
+        if best is not None:
+            best.restore()
+        if settings.lora_rank:
+            merge_lora(student)
+        if trainer.is_world_process_zero():
+            student.save(str(folder))
+            if keeper is not None:
+                keeper.remove()
+    rows = [] if best is None else best.rows
+    steps = trainer.state.global_step
     return Trained(
-        folder, recorder.history(), trainer.state.global_step, time.monotonic() - started, precision, student
+        folder=folder,
+        history=recorder.history(),
+        development=pd.DataFrame(rows, columns=["step", SCORE]),
+        steps=steps,
+        seconds=recorder.seconds(),
+        precision=precision,
+        best_step=int(best.best["step"]) if rows else steps,
+        student=student,
     )
 
 
@@ -155,13 +265,12 @@ def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:
     """`wanted`, or for "auto" bfloat16 where the hardware has it and there are matrix products to gain from."""
     if wanted != "auto":
         return wanted
-    static = not hasattr(student[0], "auto_model")
     device = student.device.type
     if device == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         native = device == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    return "bfloat16" if native and not static else "float32"
+    return "bfloat16" if native and _has_transformer(student) else "float32"
 
 
 def settings_from(parameters: object) -> TrainSettings:
@@ -169,35 +278,83 @@ def settings_from(parameters: object) -> TrainSettings:
     return TrainSettings(**{f.name: getattr(parameters, f.name) for f in fields(TrainSettings)})
 
 
+def _arguments(
+    student: SentenceTransformer,
+    settings: TrainSettings,
+    plan: BatchPlan,
+    precision: str,
+    folder: Path,
+    looks: bool,
+) -> SentenceTransformerTrainingArguments:
+    log_every = min(100, max(1, plan.steps // 100))
+    if settings.tracking == "tensorboard":
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        max_steps=plan.steps,
+        per_device_train_batch_size=plan.batch_size,
+        batch_sampler=lambda *_, **__: plan,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule if settings.schedule != "constant" else "constant_with_warmup",
+        warmup_steps=settings.warmup_ratio,  # a share below 1 is read as a ratio
+        weight_decay=settings.weight_decay,
+        bf16=precision == "bfloat16",
+        use_cpu=student.device.type == "cpu",
+        ddp_backend="gloo" if plan.devices > 1 and student.device.type == "cpu" else None,
+        activation_checkpointing=settings.gradient_checkpointing,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        full_determinism=settings.deterministic,
+        logging_steps=log_every,
+        logging_first_step=True,
+        eval_strategy="steps" if looks else "no",
+        eval_steps=settings.dev_every or max(1, plan.steps // 10),
+        save_strategy="no",  # `Checkpoints` says when
+        save_total_limit=2,
+        report_to=settings.tracking or "none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for torchrun; DataParallel would split the loss's batch
+    return arguments
+
+
+def _check_student(student: SentenceTransformer, settings: TrainSettings) -> None:
+    found = []
+    if settings.gradient_checkpointing and not _has_transformer(student):
+        found.append("gradient_checkpointing is true, but this student has no transformer layers")
+    dimension = student.get_embedding_dimension()
+    if any(d > dimension for d in settings.matryoshka_dims):
+        found.append(f"matryoshka_dims are {list(settings.matryoshka_dims)}, but the student has {dimension} dimensions")
+    if found:
+        raise ParameterError(problems("training settings:", found))
+
+
+def _has_transformer(student: SentenceTransformer) -> bool:
+    return hasattr(student[0], "auto_model")
+
+
+def _identity(student, store, loss, settings, plan, precision) -> dict[str, Any]:
+    """What makes this training the one that a checkpoint belongs to."""
+    given = {k: v for k, v in asdict(settings).items() if k not in ("checkpoint_minutes", "tracking")}
+    return {
+        "student": weights_sha(student),
+        "data": fingerprint(store.table),
+        "guide": store.guide_id,
+        "loss": loss.get_config_dict(),
+        "precision": precision,
+        "steps": plan.steps,
+        "devices": plan.devices,
+        **given,
+    }
+
+
+def _temperature(loss: GISTLoss, final: float | None) -> TemperatureSchedule | None:
+    return None if final is None else TemperatureSchedule(loss, final)
+
+
 def _card_examples(student: SentenceTransformer, data: Dataset) -> None:
     """Examples for the model card; left to itself the trainer draws them, under a bar that no switch hides."""
     texts = [data[0]["anchor"], data[0]["positive"], data[len(data) // 2]["anchor"]]
     student.model_card_data.widget = [{"source_sentence": texts[0], "sentences": texts[1:]}]
     student.model_card_data.usage_examples = texts
-
-
-class _Recorder(TrainerCallback):
-    """Keeps loss, learning rate and masked shares of each logged step, and shows one progress line."""
-
-    def __init__(self, loss: GISTLoss, steps: int) -> None:
-        self.loss, self.steps, self.rows = loss, steps, []
-
-    def on_train_begin(self, args, state, control, **_):
-        self.bar = tqdm(total=self.steps, desc="training", unit="step")
-
-    def on_step_end(self, args, state, control, **_):
-        self.bar.update(1)
-
-    def on_log(self, args, state, control, logs=None, **_):
-        if "loss" in logs:
-            shares = {f"masked_{name}": share for name, share in self.loss.masked_shares().items()}
-            row = {"step": state.global_step, "epoch": state.epoch, "loss": logs["loss"]}
-            self.rows.append({**row, "learning_rate": logs.get("learning_rate"), **shares})
-            self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
-
-    def on_train_end(self, args, state, control, **_):
-        self.bar.close()
-
-    def history(self) -> pd.DataFrame:
-        columns = ["step", "epoch", "loss", "learning_rate", *(f"masked_{name}" for name in BLOCKS)]
-        return pd.DataFrame(self.rows, columns=columns).astype({f"masked_{b}": float for b in BLOCKS})
