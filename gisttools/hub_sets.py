@@ -1,0 +1,125 @@
+"""Data sets on the hub by name, `org/name#config@revision:split`: the parts of a name, its commit, its stream of rows.
+
+All but `org/name` may be left out. Pin the revision: a set that changes upstream changes every number.
+A folder or a file of rows is opened in the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gisttools.errors import MissingError
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+log = logging.getLogger(__name__)
+BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
+_NAME = re.compile(
+    r"(?P<repository>[\w.-]+/[\w.-]+)(?:#(?P<config>[^#@:\s]+))?(?:@(?P<revision>[^#@:\s]+))?(?::(?P<split>[\w.-]+))?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSet:
+    """A set of rows: `path` is the repository on the hub, or a folder or file here."""
+
+    path: str
+    config: str | None = None
+    revision: str | None = None
+    split: str = "train"
+    is_local: bool = False
+
+    @property
+    def title(self) -> str:
+        """What to call the set: the repository and its configuration, or the file's name."""
+        name = Path(self.path).stem if self.is_local else self.path
+        return f"{name}#{self.config}" if self.config else name
+
+
+def parse_hub_name(name: str) -> HubSet | None:
+    """The parts of a hub set's name; None if it is not written like one."""
+    found = _NAME.fullmatch(name)
+    if not found or name.startswith((".", "/", "~")):
+        return None
+    parts = {k: v for k, v in found.groupdict().items() if v is not None}
+    return HubSet(path=parts.pop("repository"), **parts)
+
+
+def is_hub_name(name: str | Path) -> bool:
+    """Whether this names a hub set: written like one, no ending of a file, and nothing of that name is here."""
+    path = Path(name).expanduser()
+    return bool(parse_hub_name(str(name))) and path.suffix not in BUILDERS and not path.exists()
+
+
+def find_set(name: str | Path) -> HubSet:
+    """The set that a name stands for; its `revision` is the commit, or the hash of a local set's content.
+
+    Raises:
+        MissingError: there is neither a file or folder nor a hub set of this name and revision.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return HubSet(path=str(path.resolve()), revision=_content_hash(path), is_local=True)
+    told = parse_hub_name(str(name))
+    if told is None:
+        raise MissingError(f"There is no file or folder {name}. Name one, or a hub set: org/name@revision.")
+    return HubSet(path=told.path, config=told.config, revision=_commit(str(name), told), split=told.split)
+
+
+def open_stream(source: HubSet) -> IterableDataset:
+    """The rows of a set, streamed.
+
+    Raises:
+        MissingError: the set, configuration, revision or split does not exist, or the network failed.
+    """
+    from datasets import load_dataset
+
+    path = Path(source.path)
+    try:
+        if source.is_local and path.is_file():
+            more = {"sep": "\t"} if path.suffix == ".tsv" else {}
+            return load_dataset(BUILDERS[path.suffix], data_files=str(path), split="train", streaming=True, **more)
+        revision = None if source.is_local else source.revision
+        return load_dataset(source.path, source.config, split=source.split, revision=revision, streaming=True)
+    except Exception as error:  # the library raises many kinds, down to plain ValueError
+        raise MissingError(
+            f"Data set {source.path} (config {source.config}, split {source.split}, revision {source.revision}) cannot "
+            f"be read: {first_line(error)} Check the name, the revision and the network."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library's error says, as a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".") + "."
+
+
+def _commit(name: str, told: HubSet) -> str:
+    """The commit that a revision stands for; a full commit stands for itself and needs no network."""
+    if told.revision and re.fullmatch(r"[0-9a-f]{40}", told.revision):
+        return told.revision
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(told.path, revision=told.revision).sha
+    except Exception as error:  # of the hub, of HTTP, of the socket
+        raise MissingError(
+            f"There is no file or folder {name}, and it is not found on the hub: {first_line(error)} Check the name, "
+            "the revision and the network."
+        ) from error
+    log.warning("%s names no commit and may change under you. Pin it: %s@%s", name, told.title, commit)
+    return commit
+
+
+def _content_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        with open(file, "rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest.update(f"{file.relative_to(path)}\n{content}\n".encode())
+    return f"sha256:{digest.hexdigest()[:12]}"
