@@ -32,10 +32,8 @@ class Recorder(TrainerCallback):
         return self.seconds_before + time.monotonic() - self.started
 
     def on_train_begin(self, args, state, control, **_):
-        shown = state.is_world_process_zero
-        self.bar = tqdm(
-            total=self.steps, initial=state.global_step, desc="training", unit="step", disable=None if shown else True
-        )
+        hidden = not state.is_world_process_zero
+        self.bar = tqdm(total=self.steps, initial=state.global_step, desc="training", unit="step", disable=hidden)
         self.started = time.monotonic()
 
     def on_step_end(self, args, state, control, **_):

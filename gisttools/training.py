@@ -225,7 +225,8 @@ def finetune(
             add_lora(student, settings.lora_rank)
         wrapped = MatryoshkaLoss(student, loss, list(settings.matryoshka_dims)) if settings.matryoshka_dims else loss
         callbacks = [recorder, best, keeper, _temperature(loss, settings.final_temperature)]
-        trainer = SentenceTransformerTrainer(
+        trainer = _Trainer(
+            plan,
             model=student,
             args=_arguments(student, settings, plan, precision, work, development is not None),
             train_dataset=data,
@@ -261,6 +262,17 @@ def finetune(
     )
 
 
+class _Trainer(SentenceTransformerTrainer):
+    """The trainer, with the batches of a plan."""
+
+    def __init__(self, plan: BatchPlan, **options: Any) -> None:
+        self.plan = plan
+        super().__init__(**options)
+
+    def get_batch_sampler(self, *_: Any, **__: Any) -> BatchPlan:
+        return self.plan
+
+
 def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:
     """`wanted`, or for "auto" bfloat16 where the hardware has it and there are matrix products to gain from."""
     if wanted != "auto":
@@ -293,7 +305,6 @@ def _arguments(
         output_dir=str(folder),
         max_steps=plan.steps,
         per_device_train_batch_size=plan.batch_size,
-        batch_sampler=lambda *_, **__: plan,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule if settings.schedule != "constant" else "constant_with_warmup",
         warmup_steps=settings.warmup_ratio,  # a share below 1 is read as a ratio
