@@ -47,14 +47,19 @@ def main(debug: bool) -> None:
 @main.command()
 @click.argument("what")
 @_PARAMETERS
+@click.option("--profile", metavar="NAME", help="Run a recipe under one of its profiles.")
+@click.option("--smoke", is_flag=True, help="Short for --profile smoke: does all of the recipe work?")
 @_RERUN
-def run(what: str, parameters: tuple[tuple[str, str], ...], rerun: str) -> None:
+def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None, smoke: bool, rerun: str) -> None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
     from gisttools.workflow.execute import run_notebook, run_recipe
     from gisttools.workflow.params import VERBS
     from gisttools.workflow.places import project_root, results_folder
 
     given = {name: _value(name, text) for name, text in parameters}
+    if smoke and profile not in (None, "smoke"):
+        raise ParameterError(f"--smoke is --profile smoke, and --profile says {profile!r}. Name one of them.")
+    profile = "smoke" if smoke else profile
     verb = re.sub(r"^\d_", "", Path(what).stem)
     if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
         recipes = project_root() / "notebooks" / "recipes"
@@ -65,7 +70,9 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], rerun: str) -> None:
                 f"There is no notebook and no recipe {what!r}.{did_you_mean(what, [*VERBS, *known])} "
                 f"Notebooks: {', '.join(VERBS)}. Recipes: {', '.join(known)}."
             )
-        manifests = run_recipe(path, overrides=given, rerun=rerun)
+        manifests = run_recipe(path, overrides=given, profile=profile, rerun=rerun)
+    elif profile is not None:
+        raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. Leave out --profile and --smoke.")
     else:
         manifests = [run_notebook(verb, given, rerun=rerun)]
     last = manifests[-1]

@@ -107,6 +107,50 @@ def test_a_wrong_parameter_of_a_recipe_runs_nothing(command, results, name, valu
     assert files_under(results) == []
 
 
+@pytest.fixture
+def profiled(tmp_path):
+    """A recipe of one step with a profile."""
+    step = "{name: a, verb: finetune, parameters: {max_steps: 30}}"
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: mine\nprofiles: {{smoke: {{a.max_steps: 20}}}}\nsteps: [{step}]")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [
+        ((), 30),
+        (("--smoke",), 20),
+        (("--profile", "smoke"), 20),
+        (("--smoke", "--profile", "smoke"), 20),
+        (("--smoke", "-p", "a.max_steps", "10"), 10),
+    ],
+)
+def test_a_recipe_runs_under_a_profile(command, make_run, profiled, arguments, steps):
+    folders = {n: make_run("finetune", max_steps=n) for n in (10, 20, 30)}
+    status, said = command("run", profiled, *arguments, "--rerun", "only-cache")
+    assert (status, folders[steps].name in said) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--profile", "smok"), "no profile 'smok'; its profiles: smoke. Did you mean 'smoke'"),
+        (("--smoke", "--profile", "long"), "--profile says 'long'. Name one of them"),
+    ],
+)
+def test_a_wrong_profile_runs_nothing(command, results, profiled, arguments, expected):
+    status, said = command("run", profiled, *arguments)
+    assert (status, expected in said) == (1, True)
+    assert files_under(results) == []
+
+
+def test_a_notebook_has_no_profiles(command, results):
+    status, said = command("run", "finetune", "--smoke")
+    assert (status, "Profiles belong to recipes, and finetune is a notebook" in said) == (1, True)
+    assert files_under(results) == []
+
+
 def test_a_missing_file_fails_with_its_name_and_leaves_no_artefact(command, results):
     status, said = command("run", "finetune", "-p", "triplets", "[nowhere.csv]")
     assert status == 1

@@ -18,7 +18,17 @@ steps:
   - {name: first, verb: convert, parameters: {sources: [a.csv, b.csv]}}
   - {name: second, verb: finetune, parameters: {triplets: [$first, c.parquet], epochs: 2}}
 """
+PROFILED = """
+name: two
+profiles:
+  smoke: {first.negatives: 2, second.epochs: 1, second.max_steps: 20}
+  short: {skip: [first], second.triplets: [c.parquet]}
+steps:
+  - {name: first, verb: convert, parameters: {sources: [a.csv, b.csv]}}
+  - {name: second, verb: finetune, parameters: {triplets: [$first, c.parquet], epochs: 2}}
+"""
 RECIPES = sorted((ROOT / "notebooks" / "recipes").glob("*.yaml"))
+PROFILES = [(path, profile) for path in RECIPES for profile in (None, *read_recipe(path).profiles)]
 
 
 @pytest.fixture
@@ -32,9 +42,9 @@ def recipe(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
-def test_the_recipes_of_this_project_are_valid(path):
-    recipe = read_recipe(path)
+@pytest.mark.parametrize(("path", "profile"), PROFILES, ids=lambda p: getattr(p, "stem", str(p)))
+def test_the_recipes_of_this_project_are_valid(path, profile):
+    recipe = read_recipe(path, profile=profile)
     runs = {s.name: f"${s.name}" for s in recipe.steps}
     assert recipe.name == path.stem
     assert [type(check_params(s.verb, fill(s, runs))) for s in recipe.steps]
@@ -103,3 +113,53 @@ def test_a_wrong_parameter_of_the_last_step_stops_the_recipe_before_the_first(re
     with pytest.raises(ParameterError, match=r"epocs.*Did you mean 'epochs'"):
         run_recipe(recipe(GOOD.replace("epochs", "epocs")))
     assert files_under(results) == []
+
+
+def test_a_profile_replaces_and_adds_parameters(recipe):
+    first, second = read_recipe(recipe(PROFILED), profile="smoke").steps
+    assert first.parameters == {"sources": ["a.csv", "b.csv"], "negatives": 2}
+    assert second.parameters == {"triplets": ["$first", "c.parquet"], "epochs": 1, "max_steps": 20}
+
+
+def test_without_a_profile_none_applies(recipe):
+    plain, profiled = read_recipe(recipe(GOOD)).steps, read_recipe(recipe(PROFILED)).steps
+    assert plain == profiled
+
+
+def test_a_profile_leaves_out_steps(recipe):
+    assert [s.name for s in read_recipe(recipe(PROFILED), profile="short").steps] == ["second"]
+
+
+def test_overrides_win_over_the_profile(recipe):
+    read = read_recipe(recipe(PROFILED), {"second.epochs": 9}, profile="smoke")
+    assert (read.steps[1].parameters["epochs"], read.steps[1].parameters["max_steps"]) == (9, 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "profile", "expected"),
+    [
+        (PROFILED, "smok", r"no profile 'smok'; its profiles: smoke, short\. Did you mean 'smoke'"),
+        (GOOD, "smoke", "no profile 'smoke'; it has none"),
+        (PROFILED.replace("second.triplets", "second.epochs"), "short", r"refers to \$first, which the profile skips"),
+        # a profile that nobody asked for is checked as well
+        (PROFILED.replace("second.epochs", "secnd.epochs"), None, r"profile 'smoke': secnd\.epochs: .*Did you mean 's"),
+        (PROFILED.replace("second.epochs", "epochs"), None, "profile 'smoke': epochs: say <step>"),
+        (PROFILED.replace("skip: [first]", "skip: [frist]"), None, "'short' skips 'frist', which is no step.*'first'"),
+        (PROFILED.replace("skip: [first]", "skip: first"), None, "'short': skip = 'first' must be a list of steps"),
+        (PROFILED.replace("skip: [first]", "skip: [second]"), None, r"'short' sets second\.triplets and skips"),
+        (PROFILED.replace("skip: [first]", "skip: [first, second]"), None, "'short' skips every step"),
+        (
+            PROFILED.replace("short: {", "short: [").replace("parquet]}\nsteps", "parquet]]\nsteps"),
+            None,
+            "not a recipe",
+        ),
+    ],
+)
+def test_a_bad_profile_is_refused(recipe, text, profile, expected):
+    with pytest.raises(ParameterError, match=f"(?s)mine.yaml.*{expected}"):
+        read_recipe(recipe(text), profile=profile)
+
+
+def test_an_override_of_a_skipped_step_is_refused(recipe):
+    with pytest.raises(ParameterError, match=r"-p first\.negatives: the profile skips this step"):
+        read_recipe(recipe(PROFILED), {"first.negatives": 1}, profile="short")

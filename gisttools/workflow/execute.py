@@ -33,14 +33,20 @@ class RunFailed(GistError):
     """A notebook ended with an error; its executed copy and its manifest are kept."""
 
 
-def run_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, rerun: Rerun = "only-missing") -> list[dict]:
-    """Run the steps of a recipe one after the other; returns their manifests.
+def run_recipe(
+    path: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    profile: str | None = None,
+    rerun: Rerun = "only-missing",
+) -> list[dict]:
+    """Run the steps of a recipe, under one of its profiles if told, one after the other; returns their manifests.
 
     Raises:
         ParameterError: the recipe or the parameters of any step are wrong (before anything runs).
         RunFailed: a step failed; earlier steps are done and will not be run again.
     """
-    recipe = read_recipe(path, overrides)
+    recipe = read_recipe(path, overrides, profile=profile)
     for step in recipe.steps:  # all parameters first: nothing runs if a later step cannot
         check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps}))
     manifests, runs = [], {}

@@ -1,8 +1,12 @@
-"""Recipes: a YAML file that chains notebooks, each step with its parameters; `$step` stands for the run of a step."""
+"""Recipes: a YAML file that chains notebooks, each step with its parameters; `$step` stands for the run of a step.
+
+A recipe may have profiles, say a `smoke` one that shows in minutes that all of it works: `step.parameter: value` lines
+that replace parameters, and `skip`, a list of steps to leave out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +28,27 @@ class Step(BaseModel):
 
 
 class Recipe(BaseModel):
-    """Steps in the order in which they run."""
+    """Steps in the order in which they run. `profiles`: name -> {"step.parameter": value, "skip": [step]}."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     about: str = ""
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     steps: list[Step] = Field(min_length=1)
 
 
-def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profile: str | None = None) -> Recipe:
     """Read and check a recipe.
 
     Args:
         path: the YAML file.
-        overrides: {"step.parameter": value}.
+        overrides: {"step.parameter": value}; they win over the profile.
+        profile: name of one of its profiles; the steps it skips are not in the result.
 
     Raises:
         MissingError: no such file.
-        ParameterError: it is not a recipe, a step refers to one that does not stand before it, or an override names
-            no step; all problems at once.
+        ParameterError: it is not a recipe, there is no such profile, a step refers to one that does not stand before
+            it or is skipped, or a profile or an override names no step; all problems at once.
     """
     if not path.is_file():
         raise MissingError(f"There is no recipe {path}. See notebooks/recipes/.")
@@ -55,32 +61,22 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
             else [str(error)]
         )
         raise ParameterError(problems(f"{path} is not a recipe:", lines)) from None
-    found, known, steps = [], [], {s.name: s for s in recipe.steps}
-    for name, value in (overrides or {}).items():  # first, so that their references are checked as well
-        step_name, _, parameter = name.partition(".")
-        if step_name in steps and parameter:
-            steps[step_name].parameters[parameter] = value
-        else:
-            found.append(
-                f"-p {name}: say <step>.<parameter>; the steps are {', '.join(steps)}.{did_you_mean(step_name, steps)}"
-            )
-    for step in recipe.steps:
-        if step.verb not in VERBS:
-            found.append(
-                f"step {step.name!r}: there is no verb {step.verb!r}, only {', '.join(VERBS)}."
-                + did_you_mean(step.verb, VERBS)
-            )
-        if step.name in known:
-            found.append(f"two steps are called {step.name!r}")
-        found += [
-            f"step {step.name!r} refers to ${ref}, but no step of that name stands before it"
-            for ref in references(step)
-            if ref not in known
-        ]
-        known.append(step.name)
+    steps = {s.name: s for s in recipe.steps}
+    found = _profile_problems(recipe, profile)
+    told = recipe.profiles.get(profile or "", {})
+    skipped = _skipped(told)
+    given = {name: value for name, value in told.items() if name != "skip"}
+    for name, value in {**given, **(overrides or {})}.items():  # first, so that their references are checked as well
+        step, _, parameter = name.partition(".")
+        if step in steps and parameter:
+            steps[step].parameters[parameter] = value
+        elif name not in given:
+            found.append(f"-p {name}: {_no_such(step, steps)}")
+    found += [f"-p {name}: the profile skips this step" for name in overrides or {} if name.split(".")[0] in skipped]
+    found += _step_problems([s for s in recipe.steps if s.name not in skipped], skipped)
     if found:
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
-    return recipe
+    return recipe.model_copy(update={"steps": [s for s in recipe.steps if s.name not in skipped]})
 
 
 def references(step: Step) -> list[str]:
@@ -98,3 +94,58 @@ def fill(step: Step, runs: Mapping[str, str]) -> dict[str, Any]:
         return runs[value[1:]] if isinstance(value, str) and value.startswith("$") else value
 
     return {name: one(value) for name, value in step.parameters.items()}
+
+
+def _profile_problems(recipe: Recipe, profile: str | None) -> list[str]:
+    """What is wrong with any profile, used or not, and whether the one asked for is there."""
+    found, steps = [], [s.name for s in recipe.steps]
+    if profile is not None and profile not in recipe.profiles:
+        there = f"its profiles: {', '.join(recipe.profiles)}" if recipe.profiles else "it has none"
+        found.append(f"there is no profile {profile!r}; {there}.{did_you_mean(profile, recipe.profiles)}")
+    for name, told in recipe.profiles.items():
+        skip = told.get("skip", [])
+        if not isinstance(skip, list) or not all(isinstance(s, str) for s in skip):
+            found.append(f"profile {name!r}: skip = {skip!r} must be a list of steps")
+        elif not set(steps) - set(skip):
+            found.append(f"profile {name!r} skips every step")
+        found += [
+            f"profile {name!r} skips {s!r}, which is no step; the steps are {', '.join(steps)}.{did_you_mean(s, steps)}"
+            for s in _skipped(told)
+            if s not in steps
+        ]
+        for key in told:
+            step, _, parameter = key.partition(".")
+            if key != "skip" and not (step in steps and parameter):
+                found.append(f"profile {name!r}: {key}: {_no_such(step, steps)}")
+            elif step in _skipped(told):
+                found.append(f"profile {name!r} sets {key} and skips that step")
+    return found
+
+
+def _step_problems(steps: list[Step], skipped: list[str]) -> list[str]:
+    found, known = [], []
+    for step in steps:
+        if step.verb not in VERBS:
+            found.append(
+                f"step {step.name!r}: there is no verb {step.verb!r}, only {', '.join(VERBS)}."
+                + did_you_mean(step.verb, VERBS)
+            )
+        if step.name in known:
+            found.append(f"two steps are called {step.name!r}")
+        found += [
+            f"step {step.name!r} refers to ${ref}, "
+            + ("which the profile skips" if ref in skipped else "but no step of that name stands before it")
+            for ref in references(step)
+            if ref not in known
+        ]
+        known.append(step.name)
+    return found
+
+
+def _skipped(told: Mapping[str, Any]) -> list[str]:
+    skip = told.get("skip", [])
+    return [s for s in skip if isinstance(s, str)] if isinstance(skip, list) else []
+
+
+def _no_such(step: str, steps: Iterable[str]) -> str:
+    return f"say <step>.<parameter>; the steps are {', '.join(steps)}.{did_you_mean(step, steps)}"
