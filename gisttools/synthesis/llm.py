@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import openai
 
+from gisttools.calls import in_background, is_local, open_client, safe_url
 from gisttools.errors import EndpointError, ParameterError, problems
+from gisttools.retry import Health, with_retries
 from gisttools.synthesis.cache import CallCache, call_key
 from gisttools.synthesis.forms import RUNGS, with_form
-from gisttools.synthesis.retry import Health, with_retries
 
 log = logging.getLogger(__name__)
 
 _DROPPABLE = ("temperature", "seed")  # reasoning models refuse them
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +95,7 @@ class LLM:
     @property
     def url(self) -> str:
         """The address without user name and password."""
-        parts = urlsplit(self.base_url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+        return safe_url(self.base_url)
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer all requests; the replies stand in the order of the requests. Raises as `stream` does."""
@@ -116,46 +112,9 @@ class LLM:
             EndpointError: the endpoint is unreachable, refuses key, quota, model or every form of request, or fails
                 again and again.
         """
-        arrived: queue.Queue = queue.Queue()
-        handle: list = []
+        return in_background(lambda put: self._answer_all(requests, put))
 
-        async def main() -> None:
-            handle.append((asyncio.get_running_loop(), asyncio.current_task()))
-            await self._answer_all(requests, arrived)
-
-        def work() -> None:
-            end: BaseException | None = None
-            try:
-                asyncio.run(main())
-            except BaseException as error:
-                end = error
-                while isinstance(end, BaseExceptionGroup):
-                    end = end.exceptions[0]
-            arrived.put((-1, end))
-
-        thread = threading.Thread(target=work, name="llm-client", daemon=True)
-        thread.start()
-        try:
-            while True:
-                try:
-                    number, item = arrived.get(timeout=0.5)  # a wait without end cannot be interrupted on Windows
-                except queue.Empty:
-                    continue
-                if number < 0:
-                    if item is not None:
-                        raise item
-                    return
-                yield number, item
-        finally:
-            if thread.is_alive() and handle:
-                loop, task = handle[0]
-                try:
-                    loop.call_soon_threadsafe(task.cancel)
-                except RuntimeError:
-                    log.debug("the client's loop had already ended")
-            thread.join(10)
-
-    async def _answer_all(self, requests: Sequence[Request], arrived: queue.Queue) -> None:
+    async def _answer_all(self, requests: Sequence[Request], put: Callable[[tuple[int, Reply]], None]) -> None:
         with CallCache(self.cache) as cache:
             keys = [self._key(r) for r in requests]
             todo = []
@@ -164,18 +123,18 @@ class LLM:
                 if stored is None:
                     todo.append(i)
                 else:
-                    arrived.put((i, Reply(**stored, key=key, cached=True)))
+                    put((i, Reply(**stored, key=key, cached=True)))
             if not todo:
                 return
             pending, health = iter(todo), Health(url=self.url, key_name=self.api_key_env, model=self.model)
-            async with _client(self) as client:
+            async with open_client(self.base_url, self.api_key_env, self.timeout) as client:
 
                 async def worker() -> None:
                     for i in pending:
                         stored = await self._answer(client, requests[i], health)
                         if stored["finish_reason"] != "error":
                             cache.put(keys[i], stored)
-                        arrived.put((i, Reply(**stored, key=keys[i])))
+                        put((i, Reply(**stored, key=keys[i])))
 
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.concurrency, len(todo))):
@@ -228,20 +187,7 @@ class LLM:
         return body | with_form(request.messages, request.schema, rung)
 
     def _key(self, request: Request) -> str:
-        parts = urlsplit(self.url)
         # The port of a local server changes from run to run and says nothing about the model.
-        endpoint = "local" if parts.hostname in _LOOPBACK else self.url
+        endpoint = "local" if is_local(self.url) else self.url
         sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
         return call_key(endpoint, self.model, list(request.messages), request.schema, sampling, request.replicate)
-
-
-def _client(llm: LLM) -> openai.AsyncOpenAI:
-    # A proxy must not see local traffic.
-    direct = urlsplit(llm.base_url).hostname in _LOOPBACK
-    return openai.AsyncOpenAI(
-        base_url=llm.base_url,
-        api_key=os.environ.get(llm.api_key_env) or "none",
-        max_retries=0,  # retry.py is the one layer that retries
-        timeout=openai.Timeout(llm.timeout, connect=5.0),
-        http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if direct else None,
-    )

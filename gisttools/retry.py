@@ -1,4 +1,4 @@
-"""Retries of LLM calls: which failures pass, how long to wait, and when to give up with a clear message.
+"""Retries of endpoint calls (LLM and embeddings): which failures pass, how long to wait, and when to give up with a clear message.
 
 Failures that no waiting mends (key, quota, address, model) end the whole run at once; what was answered before is in
 the cache.
@@ -111,7 +111,7 @@ def _final(error: openai.OpenAIError, health: Health) -> str | None:
     status = getattr(error, "status_code", None)
     if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
         return (
-            f"No LLM endpoint answers at {health.url} ({error.__cause__ or error}). "
+            f"No endpoint answers at {health.url} ({error.__cause__ or error}). "
             "Start the server there, or correct base_url."
         )
     if status in (401, 403):
