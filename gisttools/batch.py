@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from sentence_transformers.util import all_gather, all_gather_with_grad
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from gisttools.errors import DataError, ParameterError, problems
 
 MarginStrategy = Literal["absolute", "relative"]
 Candidates = Literal["all", "hard"]
+_SMALLEST = 1e-12  # a vector shorter than this has no direction
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,10 @@ class Options:
 
     def __post_init__(self) -> None:
         found = []
-        if not self.temperature > 0:
-            found.append(f"temperature is {self.temperature}, must be > 0")
+        if not 0 < self.temperature < math.inf:
+            found.append(f"temperature is {self.temperature}, must be > 0 and finite")
+        if not math.isfinite(self.margin):
+            found.append(f"margin is {self.margin}, must be finite")
         if self.margin_strategy not in ("absolute", "relative"):
             found.append(f"margin_strategy is {self.margin_strategy!r}, must be 'absolute' or 'relative'")
         if self.candidates not in ("all", "hard"):
@@ -53,8 +58,8 @@ class Batch:
 
     @classmethod
     def make(cls, anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids):
-        if anchor.ndim != 2:
-            raise DataError(f"gist_loss: anchor has shape {tuple(anchor.shape)}, must be (B, D)")
+        if anchor.ndim != 2 or not anchor.numel():
+            raise DataError(f"gist_loss: anchor has shape {tuple(anchor.shape)}, must be (B, D), both at least 1")
         (b, d), found = anchor.shape, []
 
         def as_3d(x: Tensor | None, dim: int) -> Tensor:
@@ -70,22 +75,63 @@ class Batch:
         k = negatives.shape[1] if negatives.ndim == 3 else 0
         check("positive", positive, (b, d))
         check("negatives", negatives, (b, k, d))
+        for name, x in (("anchor", anchor), ("positive", positive), ("negatives", negatives)):
+            if not x.is_floating_point():
+                found.append(f"{name} has dtype {x.dtype}, must be floating point")
         guide = None
-        if guide_anchor is not None or guide_positive is not None:
+        if any(x is not None for x in (guide_anchor, guide_positive, guide_negatives)):
             if guide_anchor is None or guide_positive is None or (k and guide_negatives is None):
                 found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
             else:
-                g = guide_anchor.shape[-1]
-                guide = (guide_anchor, guide_positive, as_3d(guide_negatives if k else None, g))
+                g = guide_anchor.shape[-1] if guide_anchor.ndim else 0
+                guide = (guide_anchor, guide_positive, as_3d(guide_negatives, g))
                 check("guide_anchor", guide[0], (b, g))
                 check("guide_positive", guide[1], (b, g))
                 check("guide_negatives", guide[2], (b, k, g))
         for name, ids in (("text_ids", text_ids), ("label_ids", label_ids)):
             if ids is not None:
                 check(name, ids, (b, 2 + k))
+                if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+                    found.append(f"{name} has dtype {ids.dtype}, must be whole numbers (torch.int64)")
         if found:
-            raise DataError(problems("gist_loss: shapes do not fit (B rows, K negatives a row):", found))
+            raise DataError(problems("gist_loss: shapes or dtypes do not fit (B rows, K negatives a row):", found))
         return cls(anchor, positive, negatives, guide, text_ids, label_ids)
+
+    def unit(self) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor] | None]:
+        """Student and guide vectors of length 1 on the student's device; the guide's carry no gradient.
+
+        Float64 stays (where the device has it), all else becomes float32. Costs one device synchronisation.
+
+        Raises:
+            DataError: a vector is not finite or is zero, so that it has no cosine. Padding may be zero.
+        """
+        device = self.anchor.device
+        vectors = {"anchor": self.anchor, "positive": self.positive, "negatives": self.negatives}
+        if self.guide is not None:
+            vectors |= {f"guide_{c}": g.detach() for c, g in zip(tuple(vectors), self.guide, strict=True)}
+        wide = {name: x.to(device, _wide(x.dtype, device)) for name, x in vectors.items()}
+        norms = {name: torch.linalg.vector_norm(x, dim=-1, keepdim=True) for name, x in wide.items()}
+        fine = [((norm >= _SMALLEST) & (norm < math.inf)).all() for norm in norms.values()]
+        if not torch.stack(fine).all():
+            self._name_bad_vectors(wide, norms)
+        unit = [x / norms[name].clamp_min(_SMALLEST) for name, x in wide.items()]
+        return tuple(unit[:3]), tuple(unit[3:]) or None
+
+    def _name_bad_vectors(self, vectors: dict[str, Tensor], norms: dict[str, Tensor]) -> None:
+        padding = None if self.text_ids is None else self.text_ids[:, 2:].to(self.anchor.device) < 0
+        found = {}
+        for name, x in vectors.items():
+            infinite, zero = ~torch.isfinite(norms[name][..., 0]), norms[name][..., 0] < _SMALLEST
+            if name.endswith("negatives") and padding is not None:
+                infinite &= ~padding | ~torch.isfinite(x).all(-1)
+                zero &= ~padding
+            for bad, what in ((infinite, "not finite"), (zero, "zero")):
+                if bad.any():
+                    row = int(bad.nonzero()[0, 0])
+                    text = f"{name}: {int(bad.sum())} of {bad.numel()} vectors are {what}, the first in row {row}"
+                    found[text] = _MENDS[name.startswith("guide_"), what]
+        if found:
+            raise DataError(problems("gist_loss: vectors that have no cosine:", found, " ".join(set(found.values()))))
 
     def gathered(self) -> Batch:
         """The batches of all devices one after the other, by rank; student vectors keep their gradients."""
@@ -96,3 +142,17 @@ class Batch:
         students = (all_gather_with_grad(x.contiguous()) for x in (self.anchor, self.positive, self.negatives))
         guide = None if self.guide is None else tuple(plain(x) for x in self.guide)
         return Batch(*students, guide, plain(self.text_ids), plain(self.label_ids))
+
+
+_MENDS = {
+    (False, "not finite"): "The student overflowed or diverged: train in bfloat16 or float32 in place of float16, "
+    "or with a lower learning rate.",
+    (False, "zero"): "The student gives zero vectors: look for texts without any known token.",
+    (True, "not finite"): "The guide gives vectors that are not finite: embed its texts again in float32.",
+    (True, "zero"): "The guide gives zero vectors: look for texts without any known token, or take another guide.",
+}
+
+
+def _wide(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """What scores are computed in."""
+    return torch.float64 if dtype == torch.float64 and device.type != "mps" else torch.float32

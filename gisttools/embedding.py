@@ -2,7 +2,7 @@
 
 A step's texts differ widely in length and the collator pads every column to its longest text. Sorted by length, cut
 into micro-batches of equal token budget and trimmed, the same texts cost a fraction of the tokens; the vectors are put
-back in order, so the mathematics is the same.
+back in order, so the mathematics is the same. Texts that occur several times in a step can be embedded once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from sentence_transformers.sentence_transformer.losses.matryoshka import ForwardDecorator
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint
 
 _CPU_TOKENS, _GPU_TOKENS = 1024, 65536  # one micro-batch: fits the caches of a core, or fills a GPU
@@ -23,11 +25,15 @@ def embed_columns(
     features: list[dict],
     tokens_per_forward: int | None = None,
     mini_batch_size: int | None = None,
+    equal_texts_once: bool | None = None,
 ) -> list[Tensor]:
     """One tensor of sentence embeddings, shape (B, D), for each column of token features.
 
     With `mini_batch_size` a micro-batch holds at most so many texts, and only its vectors are kept: its activations are
     computed again in the backward pass, under the same random state.
+
+    With `equal_texts_once` texts of equal tokens are embedded once: the same vectors, and gradients that add up. By
+    default (None) so where `model` has no active dropout; with dropout, copies of a text would share its random draw.
 
     Columns that are not plain padded token batches (static embeddings, flattened or multi-modal input) are embedded
     one by one.
@@ -38,6 +44,11 @@ def embed_columns(
     mask = _stack([f["attention_mask"] for f in features], left)
     tensors = {key: _stack([f[key] for f in features], left) for key in _token_keys(features[0])}
     rest = {key: value for key, value in features[0].items() if key not in tensors}
+    number = None
+    if equal_texts_once or (equal_texts_once is None and not has_dropout(model)):
+        number, first = _equal_rows(torch.cat(list(tensors.values()), dim=1))
+        if number is not None:
+            mask, tensors = mask[first], {key: value[first] for key, value in tensors.items()}
     lengths = mask.sum(1)
     order = torch.argsort(lengths, stable=True)
     outputs = []
@@ -49,7 +60,25 @@ def embed_columns(
     vectors = torch.cat(outputs)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
-    return list(vectors[back].view(len(features), -1, vectors.shape[-1]).unbind(0))
+    vectors = vectors[back if number is None else back[number]]
+    return list(vectors.view(len(features), -1, vectors.shape[-1]).unbind(0))
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether the model draws at random in its present mode: a dropout module, or a rate that an attention applies
+    itself, be it kept on the module or in its configuration. Rather once too often than once too few."""
+
+    def applies(names: dict[str, object]) -> bool:
+        rates = (value for name, value in names.items() if "drop" in name and "classifier" not in name)
+        return any(isinstance(rate, int | float) and rate > 0 for rate in rates)
+
+    return any(
+        (isinstance(module, _DropoutNd) and module.p > 0)
+        or applies(vars(module))
+        or applies(getattr(vars(module).get("config"), "__dict__", {}))
+        for module in model.modules()
+        if module.training
+    )
 
 
 @dataclass(frozen=True)
@@ -92,6 +121,22 @@ def _is_padded_text(features: dict) -> bool:
     return all(v.shape[:2] == mask.shape and v.ndim == 2 and not v.is_floating_point() for v in tensors)
 
 
+def _equal_rows(rows: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """For each row the number of its content, and for each number one row of that content; None if all rows differ.
+
+    Rows are told apart by a random sum of their entries, which sorts faster than the rows would, and compared in full.
+    """
+    generator = torch.Generator().manual_seed(rows.shape[1])
+    weights = torch.randint(-(2**62), 2**62, (rows.shape[1],), generator=generator).to(rows.device)
+    found, number = torch.unique((rows * weights).sum(1), return_inverse=True)
+    places = torch.arange(len(rows), device=rows.device)
+    first = torch.empty_like(found)
+    first[number] = places  # any row of that content will do
+    if len(first) == len(rows) or not torch.equal(rows, rows[first[number]]):
+        return None, None
+    return number, first
+
+
 def _token_keys(features: dict) -> list[str]:
     return [key for key, value in features.items() if isinstance(value, Tensor)]
 
@@ -102,11 +147,28 @@ def _stack(columns: list[Tensor], left: bool) -> Tensor:
     return torch.cat([F.pad(c, (m, 0) if left else (0, m)) for c, m in zip(columns, missing, strict=True)])
 
 
-def _embed(model: nn.Module, features: dict, forget: bool) -> Tensor:
-    def forward() -> Tensor:
-        return model(dict(features))["sentence_embedding"]
+class _Forgetful:
+    """A forward pass that keeps the vectors alone; activations are computed again in the backward pass."""
 
-    return checkpoint(forward, use_reentrant=False) if forget and torch.is_grad_enabled() else forward()
+    def __init__(self, forward) -> None:
+        self.forward = forward
+
+    def __call__(self, features: dict) -> dict[str, Tensor]:
+        def vectors() -> Tensor:
+            return self.forward(dict(features))["sentence_embedding"]
+
+        return {"sentence_embedding": checkpoint(vectors, use_reentrant=False)}
+
+
+def _embed(model: nn.Module, features: dict, forget: bool) -> Tensor:
+    call = model
+    if forget and torch.is_grad_enabled():
+        if not isinstance(model.forward, ForwardDecorator):
+            call = _Forgetful(model)
+        elif not isinstance(model.forward.fn, _Forgetful):
+            # MatryoshkaLoss cuts the vectors in a forward of its own, which is gone by the backward pass
+            model.forward.fn = _Forgetful(model.forward.fn)
+    return call(dict(features))["sentence_embedding"]
 
 
 def _micro_batches(lengths: list[int], budget: int, most: int):

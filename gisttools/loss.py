@@ -13,14 +13,13 @@ from dataclasses import asdict
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from sentence_transformers.util import get_rank
 from torch import Tensor, nn
 
 from gisttools.batch import Batch, Candidates, MarginStrategy, Options
 from gisttools.embedding import embed_columns, rows_from_tokens
 from gisttools.errors import DataError, ParameterError
-from gisttools.row_blocks import RowBlocks
+from gisttools.row_blocks import Ids, RowBlocks
 
 BLOCKS = ("ap", "aa", "pp", "an")
 
@@ -80,7 +79,8 @@ def gist_loss(
 
     Raises:
         ParameterError: an option is out of range.
-        DataError: shapes do not fit; all problems are listed.
+        DataError: shapes or dtypes do not fit, or a vector is zero or not finite (padding may be zero); all problems
+            are listed.
     """
     batch = Batch.make(anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids)
     options = Options(
@@ -93,15 +93,9 @@ def _gist_loss(batch: Batch, options: Options, first: int = 0, count: int | None
     """The loss and, for each of `BLOCKS`, how many candidates were masked and how many there were: (4, 2)."""
     count = len(batch.anchor) if count is None else count
     with torch.autocast(batch.anchor.device.type, enabled=False):
-        dtype = torch.float64 if batch.anchor.dtype == torch.float64 else torch.float32
-        a, p, n = (F.normalize(x.to(dtype), dim=-1) for x in (batch.anchor, batch.positive, batch.negatives))
+        (a, p, n), guide = batch.unit()
         want_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (a, p, n))
-        guide = None
-        if batch.guide is not None:
-            wide = torch.float64 if batch.guide[0].dtype == torch.float64 else torch.float32
-            guide = tuple(F.normalize(g.detach().to(a.device, wide), dim=-1) for g in batch.guide)
-        ids = tuple(x if x is None else x.to(a.device) for x in (batch.text_ids, batch.label_ids))
-        return RowBlocks.apply(a, p, n.flatten(0, 1), guide, ids, options, want_grad, first, count)
+        return RowBlocks.apply(a, p, n.flatten(0, 1), guide, Ids.of(batch, a.device), options, want_grad, first, count)
 
 
 class GuideRows(Protocol):
@@ -143,6 +137,7 @@ class GISTLoss(nn.Module):
         gather_across_devices: candidates come from all devices' batches; gradients reach the device that owns them.
             Every device must hold a batch of the same size.
         tokens_per_forward: token budget of one micro-batch; None for the default of `embed_columns`.
+        equal_texts_once: embed texts that occur several times in a step once; None: where dropout is off.
         temperature, margin, margin_strategy, contrast_anchors, contrast_positives, candidates, block_rows: as in
             `gist_loss`.
 
@@ -165,6 +160,7 @@ class GISTLoss(nn.Module):
         gather_across_devices: bool = False,
         block_rows: int | None = None,
         tokens_per_forward: int | None = None,
+        equal_texts_once: bool | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -179,6 +175,7 @@ class GISTLoss(nn.Module):
         self.mini_batch_size = mini_batch_size
         self.gather_across_devices = gather_across_devices
         self.tokens_per_forward = tokens_per_forward
+        self.equal_texts_once = equal_texts_once
         self._counts = torch.zeros(4, 2, dtype=torch.int64)
 
     @property
@@ -196,7 +193,7 @@ class GISTLoss(nn.Module):
         else:
             rows = rows_from_tokens(self.model, self.guide, features, labels)
         anchor, positive, *negatives = embed_columns(
-            self.model, features, self.tokens_per_forward, self.mini_batch_size
+            self.model, features, self.tokens_per_forward, self.mini_batch_size, self.equal_texts_once
         )
         batch = Batch.make(
             anchor,
@@ -212,14 +209,14 @@ class GISTLoss(nn.Module):
         if self.gather_across_devices:
             batch, first = batch.gathered(), get_rank() * count
         loss, counts = _gist_loss(batch, self.options, first, count)
-        self._counts += counts.cpu()
+        self._counts = self._counts.to(counts.device) + counts  # kept there: reading it would wait for the device
         return loss
 
     def masked_shares(self, reset: bool = True) -> dict[str, float | None]:
         """Share of candidates masked in each block (ap, aa, pp, an) so far; None for a block without candidates."""
         shares = {name: m / c if c else None for name, (m, c) in zip(BLOCKS, self._counts.tolist(), strict=True)}
         if reset:
-            self._counts.zero_()
+            self._counts = torch.zeros_like(self._counts)
         return shares
 
     def get_config_dict(self) -> dict[str, object]:

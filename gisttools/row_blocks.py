@@ -5,17 +5,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gisttools.batch import Options
+    from gisttools.batch import Batch, Options
 
 _MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
 _FEWEST_ROWS = 256  # flatter blocks make slow matrix products
 _CPU_BLOCK_BYTES, _GPU_BLOCK_BYTES = 4 << 20, 256 << 20  # scores of one row block: fit a CPU's cache, fill a GPU
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Text and label ids (B, 2 + K) on the device of the scores, how many negatives are real, and if any id is -1."""
+
+    text: Tensor | None
+    label: Tensor | None
+    real: int
+    padded: bool
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> Ids:
+        text, label = batch.text_ids, batch.label_ids
+        # counted before they move, for the ids of a store lie on the CPU and are read without waiting for the device
+        present = None if text is None else text >= 0
+        real = batch.negatives[..., 0].numel() if text is None else int(present[:, 2:].sum())
+        padded = text is not None and not bool(present.all())
+        return cls(*(x if x is None else x.to(device) for x in (text, label)), real, padded)
 
 
 class RowBlocks(torch.autograd.Function):
@@ -26,9 +46,9 @@ class RowBlocks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, a, p, n, guide, ids, options: Options, want_grad: bool, first: int, count: int):
+    def forward(ctx, a, p, n, guide, ids: Ids, options: Options, want_grad: bool, first: int, count: int):
         b, k = len(a), len(n) // max(len(a), 1)
-        mask = _Mask(guide, ids, b, k, options, a.device)
+        mask = _Mask(guide, ids, b, k, options)
         against_anchor = _candidates(a, p, n, options)
         columns = len(against_anchor) + b * options.contrast_positives
         budget = _CPU_BLOCK_BYTES if a.device.type == "cpu" else _GPU_BLOCK_BYTES
@@ -97,8 +117,7 @@ def _softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
 class _Mask:
     """Which candidates of a block of rows count, and how many were masked."""
 
-    def __init__(self, guide, ids, b: int, k: int, options: Options, device) -> None:
-        text_ids, label_ids = ids
+    def __init__(self, guide, ids: Ids, b: int, k: int, options: Options) -> None:
         self.b, self.options = b, options
         self.columns = b * (1 + options.contrast_anchors + k)
 
@@ -112,16 +131,15 @@ class _Mask:
             slack = options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin
             self.limit = (theta - slack)[:, None]
             self.guide = (ga, _candidates(ga, gp, gn.flatten(0, 1), options), gp)
-        if text_ids is not None:
-            self.text = (text_ids[:, :1], text_ids[:, 1:2], side_by_side(text_ids))
-            if (text_ids < 0).any():
+        if ids.text is not None:
+            self.text = (ids.text[:, :1], ids.text[:, 1:2], side_by_side(ids.text))
+            if ids.padded:
                 self.present = self.text[2] >= 0
-        if label_ids is not None:
-            self.label = (label_ids[:, :1], side_by_side(label_ids))
-        real = b * k if self.present is None else int((text_ids[:, 2:] >= 0).sum())
+        if ids.label is not None:
+            self.label = (ids.label[:, :1], side_by_side(ids.label))
         pairs = b * (b - 1)
-        self.candidates = [pairs, pairs * options.contrast_anchors, pairs * options.contrast_positives, b * real]
-        self.absent = b * k - real
+        self.candidates = [pairs, pairs * options.contrast_anchors, pairs * options.contrast_positives, b * ids.real]
+        self.absent = b * k - ids.real
 
     def against_anchor(self, rows: Tensor, masked: Tensor) -> Tensor:
         """bool (rows, columns); adds to `masked` for ap, aa, an."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gisttools.embedding import embed_columns
+from gisttools.embedding import embed_columns, has_dropout
 from gisttools.models import open_model
 
 COLUMNS = [
@@ -64,3 +64,69 @@ def test_static_embeddings_are_embedded_column_by_column():
     got = embed_columns(model, [model.preprocess(texts) for texts in COLUMNS])
     for vectors, texts in zip(got, COLUMNS, strict=True):
         torch.testing.assert_close(vectors, model.encode(texts, convert_to_tensor=True))
+
+
+REPEATED = [["a text", "the other one, a bit longer"], ["the other one, a bit longer", "a third"], ["a text", "a text"]]
+
+
+@pytest.mark.parametrize("budget", [8, 100_000])
+@pytest.mark.parametrize("mini_batch_size", [None, 2])
+def test_equal_texts_once_gives_the_same_vectors_and_adds_up_gradients(minilm, budget, mini_batch_size):
+    features = [minilm.preprocess(texts) for texts in REPEATED]
+
+    def run(once):
+        minilm.zero_grad()
+        vectors = torch.stack(embed_columns(minilm, [dict(f) for f in features], budget, mini_batch_size, once))
+        weights = torch.arange(vectors.numel()).view_as(vectors).sin()  # another gradient for every copy
+        (vectors * weights).sum().backward()
+        return vectors.detach(), [p.grad.clone() for p in minilm.parameters() if p.grad is not None]
+
+    once, each = run(True), run(False)
+    assert len(once[1]) > 50
+    torch.testing.assert_close(once, each, rtol=1e-3, atol=1e-4)
+    assert torch.equal(once[0][0, 0], once[0][2, 1])
+
+
+@pytest.mark.parametrize(("training", "once", "rows"), [
+    (False, None, 3), (True, None, 6), (True, True, 3), (False, False, 6),
+])  # fmt: skip
+def test_equal_texts_are_embedded_once_where_no_dropout_tells_them_apart(minilm, training, once, rows):
+    model = Counting(minilm.train(training))
+    model.train(training)
+    try:
+        embed_columns(model, [minilm.preprocess(texts) for texts in REPEATED], None, None, once)
+    finally:
+        minilm.eval()
+    assert sum(shape[0] for shape in model.shapes) == rows
+
+
+def test_texts_that_differ_in_one_token_or_in_length_alone_are_not_equal(minilm):
+    model = Counting(minilm)
+    embed_columns(model, [minilm.preprocess(["a", "a a"]), minilm.preprocess(["a b", "b a"])])
+    assert sum(shape[0] for shape in model.shapes) == 4
+
+
+def test_pairs_of_one_text_padded_to_other_widths_are_equal(minilm):
+    model = Counting(minilm)
+    columns = [["one text"], ["a much longer text that widens this column"]]
+    wide = minilm.preprocess(["one text", columns[1][0]])
+    embed_columns(model, [minilm.preprocess(["one text", "one text"]), wide])
+    assert sum(shape[0] for shape in model.shapes) == 2
+
+
+@pytest.mark.parametrize("kind", ["module", "attribute", "configuration"])
+def test_dropout_is_found_wherever_a_model_keeps_it_and_only_in_training(kind):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.1 if kind == "module" else 0.0))
+    if kind == "attribute":
+        model[0].attention_dropout = 0.1  # as attentions hand it on to a fused kernel
+    if kind == "configuration":
+        model[0].config = type("Config", (), {})()
+        model[0].config.attention_probs_dropout_prob = 0.1
+    assert has_dropout(model.train())
+    assert not has_dropout(model.eval())
+
+
+def test_a_model_of_no_rates_has_no_dropout():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.0))
+    model[0].attention_dropout, model[0].classifier_dropout = 0.0, None
+    assert not has_dropout(model.train())
