@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
+import mteb
 import pytest
 from conftest import ROOT, files_under
 
 from gisttools.errors import MissingError, ParameterError
+from gisttools.hub_sets import is_hub_name, parse_hub_name
+from gisttools.hygiene import table_texts
+from gisttools.labelled import read_labelled
+from gisttools.triplet_sets import read_hub_triplets
 from gisttools.workflow.execute import run_recipe
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipe import fill, read_recipe, references
@@ -18,6 +25,7 @@ steps:
   - {name: first, verb: convert, parameters: {sources: [a.csv, b.csv]}}
   - {name: second, verb: finetune, parameters: {triplets: [$first, c.parquet], epochs: 2}}
 """
+COMMIT = re.compile("[0-9a-f]{40}")
 PROFILED = """
 name: two
 profiles:
@@ -48,6 +56,39 @@ def test_the_recipes_of_this_project_are_valid(path, profile):
     runs = {s.name: f"${s.name}" for s in recipe.steps}
     assert recipe.name == path.stem
     assert [type(check_params(s.verb, fill(s, runs))) for s in recipe.steps]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_every_hub_name_in_the_recipes_of_this_project_is_pinned_to_a_commit(path):
+    loose = []
+    for step in read_recipe(path).steps:
+        given = step.parameters
+        for role in ("student", "guide", "model", "baseline"):
+            if is_hub_name(str(given.get(role))) and not COMMIT.fullmatch(str(given.get(f"{role}_revision"))):
+                loose.append(given[role])
+        sets = [s for s in given.get("triplets", []) if is_hub_name(s) and not (ROOT / s).exists()]
+        loose += [s for s in sets if not COMMIT.fullmatch(str(parse_hub_name(s).revision))]
+    assert loose == []
+
+
+def test_the_paper_recipe_covers_its_benchmark_and_starts_each_student_alike():
+    steps = {s.name: s.parameters for s in read_recipe(ROOT / "notebooks" / "recipes" / "gistembed_paper.yaml").steps}
+    tasks = [t.metadata.name for t in mteb.get_benchmark("MTEB(eng, v1)").tasks]
+    trainings = [p for name, p in steps.items() if name.startswith("finetune")]
+    evaluations = [p for name, p in steps.items() if name.startswith("evaluate")]
+    assert len(trainings) == len(evaluations) == 4
+    assert all(sorted(p["tasks"] + p["guards"]) == sorted(tasks) for p in evaluations)
+    own = {"student", "student_revision", "batch_size", "max_steps"}
+    assert len({repr(sorted((k, v) for k, v in p.items() if k not in own)) for p in trainings}) == 1
+    assert [p["model"] for p in evaluations] == [f"${name}" for name in steps if name.startswith("finetune")]
+
+
+def test_the_smoke_data_of_the_paper_recipe_is_of_several_tasks_and_holds_no_test_text(tmp_path):
+    table = read_hub_triplets(ROOT / "data" / "medi_like.jsonl", folder=tmp_path)
+    test = set(read_labelled(ROOT / "data" / "support_intents", split="test").texts)
+    assert Counter(table["task_name"]) == {"support_same_request": 168, "support_describe": 140, "support_find": 84}
+    assert set(table_texts(table)) & test == set()
+    assert not [t for t in table_texts(table) if t.startswith("Represent ")]
 
 
 def test_references_are_filled_with_run_ids_inside_lists_too(recipe):
