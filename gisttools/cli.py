@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -75,6 +77,8 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None,
         raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. Leave out --profile and --smoke.")
     else:
         manifests = [run_notebook(verb, given, rerun=rerun)]
+    if os.environ.get("RANK", "0") != "0":
+        return  # the first of several processes says what came out
     last = manifests[-1]
     click.echo(f"\n{last['headline']}")
     report = results_folder() / last["run_id"] / "report.html"
@@ -93,6 +97,19 @@ def runs(verb: str | None) -> None:
     width = max((len(m["run_id"]) for m in found), default=0)
     for m in found:
         click.echo(f"{m['run_id']:<{width}}  {m['status']:<6}  {m['seconds']:>7.1f} s  {m['headline']}")
+
+
+@main.command()
+@click.argument("verb", type=click.Choice(["synthesize", "convert", "finetune", "evaluate", "report"]))
+def parameters(verb: str) -> None:
+    """Show all parameters of VERB's notebook with their defaults."""
+    from gisttools.workflow.params import VERBS
+
+    fields = VERBS[verb].model_fields
+    shown = {name: json.dumps(field.get_default(call_default_factory=True)) for name, field in fields.items()}
+    width, value_width = max(map(len, shown)), min(40, max(map(len, shown.values())))
+    for name, value in shown.items():
+        click.echo(f"{name:<{width}}  {value:<{value_width}}  {fields[name].description or ''}".rstrip())
 
 
 @main.command()

@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,16 +20,17 @@ from datasets import Dataset
 from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerCallback
+from transformers.integrations import TensorBoardCallback, TrackioCallback
 
 from gisttools.adapters import add_lora, merge_lora
 from gisttools.callbacks import Recorder, TemperatureSchedule
 from gisttools.checkpoints import Checkpoints
 from gisttools.development import SCORE, DevelopmentScore, KeepBest
-from gisttools.errors import DataError, MissingError, ParameterError, problems
+from gisttools.errors import DataError, ParameterError, problems
 from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS, GISTLoss
-from gisttools.mixing import BatchPlan, Batches, Mix, Strategy
+from gisttools.mixing import Batches, BatchPlan, Mix, Strategy
 from gisttools.models import weights_sha
 from gisttools.triplets import fingerprint
 
@@ -224,7 +226,7 @@ def finetune(
         if settings.lora_rank:
             add_lora(student, settings.lora_rank)
         wrapped = MatryoshkaLoss(student, loss, list(settings.matryoshka_dims)) if settings.matryoshka_dims else loss
-        callbacks = [recorder, best, keeper, _temperature(loss, settings.final_temperature)]
+        callbacks = [recorder, best, keeper, _temperature(loss, settings), _tracking(settings, folder.parent)]
         trainer = _Trainer(
             plan,
             model=student,
@@ -285,9 +287,16 @@ def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:
     return "bfloat16" if native and _has_transformer(student) else "float32"
 
 
-def settings_from(parameters: object) -> TrainSettings:
-    """The training settings among the attributes of a notebook's parameters."""
+def settings_from(parameters: BaseModel) -> TrainSettings:
+    """The training settings among a notebook's parameters."""
     return TrainSettings(**{f.name: getattr(parameters, f.name) for f in fields(TrainSettings)})
+
+
+def loss_from(parameters: BaseModel, student: SentenceTransformer, store: GuideStore) -> GISTLoss:
+    """The loss that a notebook's parameters ask for."""
+    names = [n for n in signature(GISTLoss).parameters if n in type(parameters).model_fields and n != "guide"]
+    options = {name: getattr(parameters, name) for name in names}
+    return GISTLoss(student, store, temperature=parameters.loss_temperature, **options)
 
 
 def _arguments(
@@ -299,8 +308,6 @@ def _arguments(
     looks: bool,
 ) -> SentenceTransformerTrainingArguments:
     log_every = min(100, max(1, plan.steps // 100))
-    if settings.tracking == "tensorboard":
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=plan.steps,
@@ -322,11 +329,13 @@ def _arguments(
         eval_steps=settings.dev_every or max(1, plan.steps // 10),
         save_strategy="no",  # `Checkpoints` says when
         save_total_limit=2,
-        report_to=settings.tracking or "none",
+        report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for torchrun; DataParallel would split the loss's batch
+    arguments._n_gpu = min(
+        arguments.n_gpu, 1
+    )  # several GPUs are for torchrun; DataParallel would split the loss's batch
     return arguments
 
 
@@ -336,7 +345,9 @@ def _check_student(student: SentenceTransformer, settings: TrainSettings) -> Non
         found.append("gradient_checkpointing is true, but this student has no transformer layers")
     dimension = student.get_embedding_dimension()
     if any(d > dimension for d in settings.matryoshka_dims):
-        found.append(f"matryoshka_dims are {list(settings.matryoshka_dims)}, but the student has {dimension} dimensions")
+        found.append(
+            f"matryoshka_dims are {list(settings.matryoshka_dims)}, but the student has {dimension} dimensions"
+        )
     if found:
         raise ParameterError(problems("training settings:", found))
 
@@ -360,8 +371,16 @@ def _identity(student, store, loss, settings, plan, precision) -> dict[str, Any]
     }
 
 
-def _temperature(loss: GISTLoss, final: float | None) -> TemperatureSchedule | None:
-    return None if final is None else TemperatureSchedule(loss, final)
+def _temperature(loss: GISTLoss, settings: TrainSettings) -> TemperatureSchedule | None:
+    return None if settings.final_temperature is None else TemperatureSchedule(loss, settings.final_temperature)
+
+
+def _tracking(settings: TrainSettings, folder: Path) -> TrainerCallback | None:
+    if settings.tracking == "tensorboard":
+        from torch.utils.tensorboard import SummaryWriter
+
+        return TensorBoardCallback(SummaryWriter(str(folder / "tensorboard")))
+    return TrackioCallback() if settings.tracking == "trackio" else None
 
 
 def _card_examples(student: SentenceTransformer, data: Dataset) -> None:

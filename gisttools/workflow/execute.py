@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from gisttools.errors import GistError, MissingError
+from gisttools.errors import GistError, MissingError, ParameterError
 from gisttools.progress import STATUS_FILE
 from gisttools.workflow.manifest import read_manifest, write_manifest
 from gisttools.workflow.params import check_params
@@ -62,6 +62,9 @@ def run_notebook(
 ) -> dict[str, Any]:
     """Run one notebook in a kernel of its own and return its manifest.
 
+    Started by `torchrun` or `accelerate launch`, each process runs `finetune` in a kernel of its own, and the first
+    keeps the run.
+
     Args:
         verb: synthesize, convert, finetune, evaluate or report.
         parameters: what differs from the notebook's defaults.
@@ -78,6 +81,9 @@ def run_notebook(
     params = check_params(verb, parameters)
     parents = parents_of(params)
     spec = spec_hash(verb, params)
+    rank, devices = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if devices > 1 and verb != "finetune":
+        raise ParameterError(f"{verb} runs in one process, this is one of {devices}. Only finetune is for torchrun.")
     done = find_finished(spec, verb)
     title = title or verb
     if done and rerun in ("only-missing", "only-cache"):
@@ -87,6 +93,8 @@ def run_notebook(
         raise MissingError(f"{verb}: this has run before, as {done['run_id']}, and rerun is 'never'.")
     if rerun == "only-cache":
         raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
+    if rank > 0:
+        return _follow(Run(verb, params, Path(), spec, datetime.now(UTC), parents))
     remove_unfinished(spec, verb)
     folder = new_folder(verb, spec)
     run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder))
@@ -106,6 +114,16 @@ def run_notebook(
     if failure:
         raise RunFailed(f"{failure['message']}\n\nIn cell {failure['cell']!r} of {folder / 'notebook.ipynb'}")
     return read_manifest(folder)
+
+
+def _follow(run: Run) -> dict[str, Any]:
+    """Run the notebook beside the first process, which keeps the run; what is written here is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
+        run.folder = Path(scratch) / run.verb
+        run.folder.mkdir()
+        if failure := _execute(run):
+            raise RunFailed(failure["message"])
+        return read_manifest(run.folder)
 
 
 def _execute(run: Run) -> dict[str, Any] | None:

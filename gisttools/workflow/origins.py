@@ -10,11 +10,11 @@ from gisttools.errors import ParameterError
 from gisttools.hygiene import table_texts
 from gisttools.labelled import read_labelled
 from gisttools.models import open_model
-from gisttools.triplets import read_triplets
+from gisttools.triplet_sets import concatenate, triplet_tables
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.params import EvaluateParams
 from gisttools.workflow.places import resolve
-from gisttools.workflow.runs import artefact, as_run, lineage
+from gisttools.workflow.runs import artefact, as_run, inputs, lineage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,7 +40,7 @@ def origin_of(model: str) -> Origin:
     """
     folder = as_run(model)
     if folder is None:
-        return Origin(str(resolve(model)) if resolve(model).is_dir() else model)
+        return Origin(str(resolve(model)) if resolve(model).exists() else model)
     manifest = read_manifest(folder)
     if manifest["verb"] != "finetune":
         raise ParameterError(
@@ -50,7 +50,11 @@ def origin_of(model: str) -> Origin:
     parameters, ancestors = manifest["parameters"], lineage(manifest["parents"])
     trainings = [manifest, *(m for m in ancestors if m["verb"] == "finetune")]  # the student may have been tuned before
     tables = list(dict.fromkeys(t for m in trainings for t in m["parameters"]["triplets"]))
-    table = read_triplets(*(artefact(t, "triplets.parquet") for t in tables))
+    table = concatenate(
+        triplet_tables(
+            inputs(tables, "triplets.parquet"), rows=parameters["rows"], instructions=parameters["instructions"]
+        )
+    )
     sources = [t for t in tables if as_run(t) is None]
     sources += [s for m in ancestors if m["verb"] == "convert" for s in m["parameters"]["sources"]]
     student = parameters["student"]

@@ -63,6 +63,17 @@ def artefact(name: str, file: str) -> Path:
     return path
 
 
+def inputs(names: Iterable[str], file: str) -> list[str]:
+    """`artefact` for several names; those of hub sets (`org/name@revision`) stay as they are."""
+    from gisttools.hub_sets import is_hub_name  # loads `datasets`; listing runs does without
+
+    def one(name: str) -> str:
+        on_hub = as_run(name) is None and is_hub_name(name) and not resolve(name).exists()
+        return name if on_hub else str(artefact(name, file))
+
+    return [one(name) for name in names]
+
+
 def lineage(runs: Iterable[str]) -> list[dict[str, Any]]:
     """Manifests of these runs and of all they came from that are still there, nearest first."""
     found, queue = {}, list(runs)

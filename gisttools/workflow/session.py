@@ -20,7 +20,7 @@ from gisttools.progress import quiet_libraries
 from gisttools.workflow.manifest import LOCK, write_manifest
 from gisttools.workflow.params import check_params
 from gisttools.workflow.places import resolve, results_folder
-from gisttools.workflow.runs import artefact, parents_of
+from gisttools.workflow.runs import artefact, inputs, parents_of
 from gisttools.workflow.spec import spec_hash
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
@@ -50,6 +50,15 @@ class Run:
     def input(self, name: str, file: str) -> Path:
         """A file of an earlier run, or a plain path; see `artefact`."""
         return artefact(name, file)
+
+    def inputs(self, names: list[str], file: str) -> list[str]:
+        """The same for several; names of hub sets (`org/name@revision`) stay as they are."""
+        return inputs(names, file)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where a training of this spec keeps its checkpoints, to go on from if it is stopped."""
+        return results_folder() / ".checkpoints" / f"{self.verb}-{self.spec[:16]}"
 
     def resolve(self, path: str) -> Path:
         """A path as told, or relative to the project's root."""
