@@ -10,7 +10,9 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +26,7 @@ from gisttools.progress import tqdm
 from gisttools.triplets import COLUMNS, FILE_NAME, read_triplets
 
 log = logging.getLogger(__name__)
+GroupBy = Literal["source", "task_name"]
 _VERSION = 1  # of the mapping; a new number makes new cache files
 _BATCH = 1000
 _LARGE = 1 << 28  # bytes; a table file above it is opened through the cache instead of being read whole
@@ -125,6 +128,17 @@ def concatenate(tables: Mapping[str, Dataset]) -> Dataset:
     if not tables:
         raise MissingError("No triplet table was named. Name a file, a run that wrote one, or a hub set.")
     return concatenate_datasets(list(tables.values()))
+
+
+def number_sets(tables: Mapping[str, Dataset], by: GroupBy = "source") -> np.ndarray:
+    """The set that each row of these tables, one after the other, belongs to: int (N,), numbered from 0.
+
+    `by`: "source", each table is a set; "task_name", each task is, in the order of their names.
+    """
+    if by == "source":
+        return np.repeat(np.arange(len(tables)), [len(table) for table in tables.values()])
+    names = [name or "" for table in tables.values() for name in table["task_name"][:]]
+    return np.unique(names, return_inverse=True)[1]
 
 
 def _cached(

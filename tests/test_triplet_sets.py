@@ -15,7 +15,7 @@ from conftest import files_under
 from gisttools import triplet_sets
 from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.hub_sets import HubSet, is_hub_name, parse_hub_name
-from gisttools.triplet_sets import concatenate, read_hub_triplets, triplet_tables
+from gisttools.triplet_sets import concatenate, number_sets, read_hub_triplets, triplet_tables
 from gisttools.triplets import COLUMNS, make_triplets, read_triplets, write_triplets
 
 COMMIT = "238a0499b6e6b690cc64ea56fde8461daa8341bb"
@@ -255,3 +255,12 @@ def test_a_large_parquet_table_is_opened_through_the_cache_and_is_the_same(tmp_p
     fewer = pq.read_table(path).select(["anchor", "positive"])
     pq.write_table(fewer, path)
     assert triplet_tables([path])[str(path)].to_dict() == read_triplets(path).to_dict()
+
+
+def test_rows_are_numbered_by_source_or_by_task():
+    def table(*tasks):
+        return make_triplets([{"anchor": f"{t} {i}", "positive": "p", "task_name": t} for i, t in enumerate(tasks)])
+
+    tables = {"one": table("b", "a", "b"), "two": table("a")}
+    assert number_sets(tables).tolist() == [0, 0, 0, 1]
+    assert number_sets(tables, "task_name").tolist() == [1, 0, 1, 0]
