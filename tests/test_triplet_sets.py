@@ -163,9 +163,9 @@ def test_a_wrong_option_is_named(tmp_path, told, expected):
 def test_a_large_set_needs_little_memory(tmp_path):
     """200,000 rows of 100 MB: the process grows by far less than their size."""
     with open(tmp_path / "train.jsonl", "w") as file:
-        text = '"{0} %s"' % ("word " * 30)
-        row = '{{"query": %s, "pos": %s, "neg": %s}}\n' % (text, text.replace("w", "c"), text.replace("w", "l"))
-        file.writelines(row.format(i) for i in range(200_000))
+        texts = [f'"{word * 30}' for word in ("word ", "cord ", "lord ")]
+        row = '{{"query": {1}{0}", "pos": {2}{0}", "neg": {3}{0}"}}\n'
+        file.writelines(row.format(i, *texts) for i in range(200_000))
     script = """
 import resource, sys, pathlib
 from gisttools.triplet_sets import read_hub_triplets
