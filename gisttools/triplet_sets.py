@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
@@ -137,8 +138,10 @@ def number_sets(tables: Mapping[str, Dataset], by: GroupBy = "source") -> np.nda
     """
     if by == "source":
         return np.repeat(np.arange(len(tables)), [len(table) for table in tables.values()])
-    names = [name or "" for table in tables.values() for name in table["task_name"][:]]
-    return np.unique(names, return_inverse=True)[1]
+    parts = [t.select_columns("task_name").with_format("arrow")[:]["task_name"].chunks for t in tables.values()]
+    names = pa.chunked_array(itertools.chain.from_iterable(parts), pa.string()).fill_null("")
+    codes = names.combine_chunks().dictionary_encode()  # in Arrow: as Python strings, millions of names fill gigabytes
+    return np.argsort(pc.array_sort_indices(codes.dictionary))[codes.indices.to_numpy()]
 
 
 def _cached(

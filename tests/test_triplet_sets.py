@@ -232,6 +232,6 @@ def test_rows_are_numbered_by_source_or_by_task():
     def table(*tasks):
         return make_triplets([{"anchor": f"{t} {i}", "positive": "p", "task_name": t} for i, t in enumerate(tasks)])
 
-    tables = {"one": table("b", "a", "b"), "two": table("a")}
-    assert number_sets(tables).tolist() == [0, 0, 0, 1]
-    assert number_sets(tables, "task_name").tolist() == [1, 0, 1, 0]
+    tables = {"one": table("b", "a", "b"), "two": table("a"), "three": table("Z", None)}
+    assert number_sets(tables).tolist() == [0, 0, 0, 1, 2, 2]
+    assert number_sets(tables, "task_name").tolist() == [3, 2, 3, 2, 1, 0]
