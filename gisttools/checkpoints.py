@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from filelock import FileLock, Timeout
 from transformers import TrainerCallback
 
 from gisttools.callbacks import Recorder
@@ -22,6 +24,7 @@ from gisttools.errors import DataError
 
 log = logging.getLogger(__name__)
 NOTE = "note.json"
+_WAIT = 30  # seconds
 
 
 class Checkpoints(TrainerCallback):
@@ -34,7 +37,7 @@ class Checkpoints(TrainerCallback):
         recorder, best: whose rows are kept in the note.
 
     Raises:
-        DataError: the folder holds checkpoints of another training.
+        DataError: the folder holds checkpoints of another training, or another process is at it.
     """
 
     def __init__(
@@ -43,6 +46,12 @@ class Checkpoints(TrainerCallback):
         self.folder, self.minutes, self.recorder, self.best = folder, minutes, recorder, best
         self.saved = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder.with_suffix(".lock"))
+        if os.environ.get("RANK", "0") == "0":
+            try:
+                self._lock.acquire(timeout=_WAIT)  # what is left of a killed run needs a moment to end
+            except Timeout:
+                raise DataError(f"Another process is training with the checkpoints in {folder}. Wait for it.") from None
         known, given = folder / "training.json", json.loads(json.dumps(identity, default=str))
         if known.exists():
             before = json.loads(known.read_text(encoding="utf-8"))
@@ -71,6 +80,8 @@ class Checkpoints(TrainerCallback):
     def remove(self) -> None:
         """Delete all checkpoints: the training has ended and its model is saved."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def on_step_end(self, args, state, control, **_):
         if control.should_log and state.global_step < state.max_steps:

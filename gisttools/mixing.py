@@ -81,6 +81,7 @@ class BatchPlan(DefaultBatchSampler):
     ) -> None:
         set_of_row = np.asarray(set_of_row)
         super().__init__(range(len(set_of_row)), batch_size // devices or 1, False, seed=seed)
+        self.batch_size = None  # batches differ in size; told one size, accelerate would drop the others
         self.mix, self.devices, self.rows = mix or Mix(), devices, len(set_of_row)
         self.sets = [np.flatnonzero(set_of_row == s) for s in range(int(set_of_row.max(initial=-1)) + 1)]
         self.mix.check(len(self.sets))

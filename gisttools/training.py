@@ -311,7 +311,7 @@ def _arguments(
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=plan.steps,
-        per_device_train_batch_size=plan.batch_size,
+        per_device_train_batch_size=plan.whole // plan.devices,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule if settings.schedule != "constant" else "constant_with_warmup",
         warmup_steps=settings.warmup_ratio,  # a share below 1 is read as a ratio

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import nbformat
 import papermill
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, files_under
 
 from gisttools.errors import MissingError, ParameterError
 from gisttools.workflow.execute import RunFailed, run_notebook, run_recipe
@@ -206,3 +207,40 @@ def test_wrong_parameters_start_no_kernel(project, results):
     with pytest.raises(ParameterError, match="unknown parameter 'sed'"):
         run_notebook("convert", {"sed": 3})
     assert list(results.iterdir()) == []
+
+
+def test_two_processes_run_finetune_and_the_first_keeps_the_run(results):
+    """As `torchrun` starts them: the second trains along and leaves nothing."""
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gisttools.cli"]
+    done = subprocess.run(
+        [sys.executable, *command, "run", "finetune", "-p", "max_steps", "3"],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("3 steps in") == 2  # the first process's line and headline
+    (folder,) = [p for p in results.iterdir() if p.name.startswith("finetune-")]
+    assert read_manifest(folder)["status"] == "ok"
+    assert (folder / "model" / "model.safetensors").exists()
+
+
+def test_only_finetune_runs_in_several_processes(monkeypatch, results):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ParameterError, match="convert runs in one process, this is one of 2"):
+        run_notebook("convert", {})
+    assert files_under(results) == []
+
+
+def test_a_killed_finetune_goes_on_from_its_checkpoint(results):
+    command = [sys.executable, "-m", "gisttools.cli", "run", "finetune"]
+    command += ["-p", "max_steps", "24", "-p", "checkpoint_minutes", "0"]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while first.poll() is None and not list(results.glob(".checkpoints/*/checkpoint-*/note.json")):
+        time.sleep(0.05)  # waits for a file, not for a time
+    first.kill()
+    first.wait()
+    assert list(results.glob("finetune-*/manifest.json")) == []
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "24 steps in" in done.stdout, done.stdout + done.stderr
+    (folder,) = results.glob("finetune-*")
+    assert "going on from checkpoint-" in (folder / "log.txt").read_text(encoding="utf-8")
+    assert not list(results.glob(".checkpoints/*"))

@@ -181,7 +181,7 @@ def test_checkpoints_of_another_training_are_refused(guide, tmp_path):
 
 def test_two_processes_train_as_one(guide, tmp_path):
     """Each takes half of every batch; candidates come from both."""
-    settings = {"max_steps": 6, "learning_rate": 1e-2, "batch_size": 6}
+    settings = {"max_steps": 6, "learning_rate": 1e-2, "batch_size": 8}  # 12 rows: every second batch is half as large
     single = train(table(), guide, tmp_path / "single", **settings)
     given = json.dumps({"folder": str(tmp_path), **settings})
     command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(HERE / "training_rows.py")]

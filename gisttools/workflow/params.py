@@ -101,6 +101,7 @@ class FinetuneParams(Params):
     guide_prompt: str | None = Field(None, description="text put before every text")
     guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
     guide_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
+    guide_dtype: Literal["float32", "float16"] = Field("float32", description="of its vectors on disk")
     # several sets
     group_by: Literal["source", "task_name"] = Field(
         "source", description="what a set is: an entry of triplets, a task"
