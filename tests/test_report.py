@@ -472,6 +472,15 @@ def test_a_long_history_does_not_make_a_large_figure():
     assert len(figures.to_svg(figures.masked_shares(history))) < 60_000
 
 
+def test_the_best_development_score_stands_below_the_loss():
+    history = pd.DataFrame({"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]})
+    looks = pd.DataFrame({"step": [1, 2, 3], "dev_score": [0.5, 0.71, 0.6]})
+    figure = figures.loss_curve(history, looks)
+    assert "best at step 2: 71.0" in figure.alt
+    assert ">71.0<" in figures.to_svg(figure)
+    assert "development" not in figures.to_svg(figures.loss_curve(history))
+
+
 def test_classes_of_several_tasks_are_kept_apart():
     items = pd.DataFrame(item_rows("one", 8) + item_rows("two", 8))
     assert ">two: order_status<" in figures.to_svg(figures.per_class(items))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -18,24 +19,48 @@ BLOCKS = {
 _MOST_POINTS = 400
 
 
-def loss_curve(history: pd.DataFrame) -> Figure:
-    """Training loss by step, raw and smoothed."""
+def loss_curve(history: pd.DataFrame, development: pd.DataFrame | None = None) -> Figure:
+    """Training loss by step, raw and smoothed; below it the development score with its best step, if there is one."""
     table = _thin(not_empty(history[history["loss"].notna()], "history has no loss"))
     smooth = _smooth(table["loss"])
     first, last = smooth.iloc[0], smooth.iloc[-1]
     alt = f"Smoothed loss goes from {first:.3g} to {last:.3g} over {int(table['step'].max())} steps."
-    figure = Drawing(190, "Training loss", alt)
-    axes = figure.panel(38, 34, WIDTH - 80, 140)
+    scored = development is not None and len(development) > 0
+    if scored:
+        best = development.loc[development["dev_score"].idxmax()]
+        alt += f" The development score is best at step {int(best['step'])}: {100 * best['dev_score']:.1f}."
+    below = 130 * scored  # points
+    figure = Drawing(190 + below + 14 * scored, "Training loss and development score" if scored else "Training loss", alt)
+    axes = figure.panel(38, 34 + below, WIDTH - 80, 140)
     grid(axes)
     axes.plot(table["step"], table["loss"], color=GOOD, linewidth=0.8, alpha=0.35)
     axes.plot(table["step"], smooth, "-" if len(table) > 1 else "o", color=GOOD, linewidth=2)
     axes.set_ylim(bottom=0)
+    _label(axes, table["step"].iloc[-1], last, f"{last:.2f}")
+    if scored:
+        axes.set_title("loss", fontsize=10, color=INK, loc="left", pad=7)
+        _development(figure.panel(38, 34, WIDTH - 80, 84), development, best, axes.get_xlim())
+    else:
+        axes.set_xlabel("step", fontsize=9, color=MUTED)
+    return figure
+
+
+def _development(axes: Axes, development: pd.DataFrame, best: pd.Series, limits: tuple[float, float]) -> None:
+    grid(axes)
+    axes.set_xlim(limits)
+    axes.plot(development["step"], 100 * development["dev_score"], "o-", color=GOOD, linewidth=1.5, markersize=3)
+    axes.plot(best["step"], 100 * best["dev_score"], "o", color=GOOD, markersize=7)
+    axes.margins(y=0.35)
+    _label(axes, best["step"], 100 * best["dev_score"], f"{100 * best['dev_score']:.1f}", above=True)
+    axes.set_title("development score, the best step kept", fontsize=10, color=INK, loc="left", pad=7)
+    axes.set_xlabel("step", fontsize=9, color=MUTED)
+
+
+def _label(axes: Axes, x: float, y: float, text: str, above: bool = False) -> None:
     axes.annotate(
-        f"{last:.2f}", (table["step"].iloc[-1], last), xytext=(5, 0), textcoords="offset points",
+        text, (x, y), xytext=(0, 11) if above else (6, 0), textcoords="offset points", ha="center" if above else "left",
         color=GOOD, fontsize=10, weight="bold", va="center", annotation_clip=False,
     )  # fmt: skip
-    axes.set_xlabel("step", fontsize=9, color=MUTED)
-    return figure
 
 
 def masked_shares(history: pd.DataFrame) -> Figure:

@@ -126,7 +126,8 @@ def _figures(data: ReportData) -> dict[str, Any]:
             found["labels"][run.id] = _svg(figures.label_counts, run.summary)
     history = data.history
     if history is not None and "loss" in history and history["loss"].notna().any():
-        found["loss"] = _svg(figures.loss_curve, history)
+        looks = pd.DataFrame(data.finetune.summary.get("development") or [], columns=["step", "dev_score"])
+        found["loss"] = Markup(figures.to_svg(figures.loss_curve(history, looks)))
     if history is not None and any(c in history and history[c].notna().any() for c in BLOCKS):
         found["masked"] = _svg(figures.masked_shares, history)
     return found
