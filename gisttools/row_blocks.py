@@ -87,11 +87,11 @@ class RowBlocks(torch.autograd.Function):
                     grads[2].addmm_(pp_weights.T, p_rows)
                     grads[2][rows] += pp_weights @ p * scale
         if want_grad:
-            grad_c, grad_a, grad_p = grads
+            grad_c, grad_a, grad_p = (grad.div_(count) for grad in grads)
             grad_p += grad_c[:b]
             if options.contrast_anchors:
                 grad_a += grad_c[b : 2 * b]
-            ctx.save_for_backward(grad_a / count, grad_p / count, grad_c[len(grad_c) - len(n) :] / count)
+            ctx.save_for_backward(grad_a, grad_p, grad_c[len(grad_c) - len(n) :])
         counts = torch.stack([masked, torch.tensor(mask.candidates, device=a.device) * count // b], dim=1)
         ctx.mark_non_differentiable(counts)
         return total / count, counts
