@@ -44,10 +44,11 @@ def read_hub_triplets(
     """Read a foreign triplet set; the first time by streaming it into the cache, later from there.
 
     Batch after batch is mapped to the columns of `gisttools.triplets.COLUMNS` and written to one Arrow file, which
-    is opened memory-mapped: no set is ever held whole. Which columns are known, and what a list of two strings stands
-    for, is told in `gisttools.foreign_rows.find_shape`. A row with several positives gives one triplet for each. Rows
-    without an anchor or a positive are dropped and counted in the log. `source` is "hub", `source_revision` the commit
-    (of a local set the hash of its content), and `task_name` the set's name where no column tells it.
+    is opened memory-mapped: no set is ever held whole (of Parquet files, a row group is). Which columns are known, and
+    what a list of two strings stands for, is told in `gisttools.foreign_rows.find_shape`. A row with several positives
+    gives one triplet for each. Rows without an anchor or a positive are dropped and counted in the log. `source` is
+    "hub", `source_revision` the commit (of a local set the hash of its content), and `task_name` the set's name where
+    no column tells it.
 
     Args:
         name: `org/name#config@revision:split` (see `gisttools.hub_sets`), a folder with the files of such a set, or
