@@ -11,7 +11,7 @@ _WHERE = {
     "GISTLoss": "loss",
     "GistError": "errors",
     "GuideStore": "guide",
-    "VectorCache": "guide",
+    "VectorCache": "vectors",
     "evaluate": "evaluation",
     "finetune": "training",
     "gist_loss": "loss",

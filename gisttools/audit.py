@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gisttools.batch import MarginStrategy, Options
+from gisttools.errors import DataError
 from gisttools.guide import GuideStore
 
 COLUMNS = ["batch", "row", "block", "anchor", "positive", "candidate", "guide_score", "threshold", "masked_by"]
@@ -43,6 +44,9 @@ def audit(
         against the positive), an (a given negative). `guide_score` and `threshold` are guide cosines (null without a
         guide; the threshold has the margin taken off). `masked_by`: guide, equal text, label, joined by " + ". A row's
         own anchor and positive are no candidates and not listed.
+
+    Raises:
+        DataError: a row is not in the table.
     """
     options = Options(
         margin=margin,
@@ -51,6 +55,8 @@ def audit(
         contrast_positives=contrast_positives,
     )
     order = np.arange(len(store.table)) if rows is None else np.asarray(rows, dtype=np.int64)
+    if len(order) and not 0 <= order.min() <= order.max() < len(store.table):
+        raise DataError(f"rows {order.min()} to {order.max()} were asked of a table of {len(store.table)} rows.")
     if seed is not None:
         order = np.random.default_rng(seed).permutation(order)
     found = []
@@ -60,7 +66,7 @@ def audit(
 
 
 def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, options: Options, labels: bool) -> Iterable[dict]:
-    known = store.rows(torch.from_numpy(ids))
+    known = store.rows(torch.from_numpy(store.row_ids[ids]))
     b, k = len(ids), store.negatives_per_row
     anchors, positives, negatives = known.text_ids[:, 0], known.text_ids[:, 1], known.text_ids[:, 2:].flatten()
     label = known.label_ids

