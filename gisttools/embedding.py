@@ -40,7 +40,8 @@ def embed_columns(
     """
     if not all(_is_padded_text(f) for f in features) or any(f.keys() != features[0].keys() for f in features):
         return [model(f)["sentence_embedding"] for f in features]
-    left = any(bool((f["attention_mask"][:, 0] == 0).any()) for f in features)  # the tokenizer pads on the left
+    # does the tokenizer pad on the left? asked of all columns at once, for each answer waits for the device
+    left = bool((torch.cat([f["attention_mask"][:, 0] for f in features]) == 0).any())
     mask = _stack([f["attention_mask"] for f in features], left)
     tensors = {key: _stack([f[key] for f in features], left) for key in _token_keys(features[0])}
     rest = {key: value for key, value in features[0].items() if key not in tensors}
