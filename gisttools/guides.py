@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from gisttools.endpoint_guide import PREFIX, EndpointGuide
 from gisttools.errors import ModelError, ParameterError
 from gisttools.given_vectors import ENDINGS, GivenVectors
-from gisttools.models import is_static, native_bfloat16, open_model, weights_sha
+from gisttools.models import is_static, native_bfloat16, open_model, reading_sha, weights_sha
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -57,7 +57,7 @@ class ModelGuide:
         if precision == "auto":
             precision = "bfloat16" if native_bfloat16(model) else "float32"
         self._precision = "float32" if self._static else precision
-        self.identity = f"model|{weights_sha(model)}|{prompt}|{self._precision}"
+        self.identity = f"model|{weights_sha(model)}|{reading_sha(model)}|{prompt}|{self._precision}"
         self.dimension = model.get_embedding_dimension()
         self._models = [copy.deepcopy(model).to(device) for device in devices] or [model]
         small = not self._static and self._models[0].device.type == "cpu"

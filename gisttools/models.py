@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 PREFIX = "embedded:"
+# settings of a transformer that say where it comes from or how it is run, not what it computes
+_NO_MATTER = ("_name_or_path", "architectures", "dtype", "gradient_checkpointing", "transformers_version", "use_cache")
 INSTALL_OFFLINE = 'pip install "gisttools[offline]"'
 
 
@@ -72,6 +75,19 @@ def weights_sha(model: SentenceTransformer) -> str:
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(_bytes()).numpy())
     return digest.hexdigest()
+
+
+def reading_sha(model: SentenceTransformer) -> str:
+    """12 hex digits of what decides a vector beside `weights_sha`: the tokenizer and the transformer's settings."""
+    tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
+    if hasattr(tokenizer, "to_str"):
+        read = {k: v for k, v in json.loads(tokenizer.to_str()).items() if k not in ("truncation", "padding")}
+    else:  # written in Python
+        read = [type(tokenizer).__name__, tokenizer.get_vocab(), repr(tokenizer.init_kwargs)]
+    config = getattr(getattr(model[0], "auto_model", None), "config", None)
+    settings = {k: v for k, v in (config.to_diff_dict() if config else {}).items() if k not in _NO_MATTER}
+    told = json.dumps([read, settings], sort_keys=True, default=repr)
+    return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
 def is_static(model: SentenceTransformer) -> bool:

@@ -299,6 +299,11 @@ def loss_from(parameters: BaseModel, student: SentenceTransformer, store: GuideS
     return GISTLoss(student, store, temperature=parameters.loss_temperature, **options)
 
 
+def development_from(parameters: BaseModel, names: Sequence[str]) -> DevelopmentScore | None:
+    """The development data that a notebook's parameters ask for; `names` are its folders and tasks."""
+    return DevelopmentScore(names, subsets=parameters.dev_subsets) if names else None
+
+
 def _arguments(
     student: SentenceTransformer,
     settings: TrainSettings,
@@ -314,7 +319,7 @@ def _arguments(
         per_device_train_batch_size=plan.whole // plan.devices,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule if settings.schedule != "constant" else "constant_with_warmup",
-        warmup_steps=settings.warmup_ratio,  # a share below 1 is read as a ratio
+        warmup_steps=round(settings.warmup_ratio * plan.steps),
         weight_decay=settings.weight_decay,
         bf16=precision == "bfloat16",
         use_cpu=student.device.type == "cpu",

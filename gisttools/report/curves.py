@@ -29,8 +29,8 @@ def loss_curve(history: pd.DataFrame, development: pd.DataFrame | None = None) -
     if scored:
         best = development.loc[development["dev_score"].idxmax()]
         alt += f" The development score is best at step {int(best['step'])}: {100 * best['dev_score']:.1f}."
-    below = 130 * scored  # points
-    figure = Drawing(190 + below + 14 * scored, "Training loss and development score" if scored else "Training loss", alt)
+    title, below = ("Training loss and development score", 130) if scored else ("Training loss", 0)  # points
+    figure = Drawing(190 + below + 14 * scored, title, alt)
     axes = figure.panel(38, 34 + below, WIDTH - 80, 140)
     grid(axes)
     axes.plot(table["step"], table["loss"], color=GOOD, linewidth=0.8, alpha=0.35)

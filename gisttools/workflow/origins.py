@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gisttools.errors import ParameterError
 from gisttools.hygiene import table_texts
@@ -49,12 +50,8 @@ def origin_of(model: str) -> Origin:
     path = artefact(model, "model")
     parameters, ancestors = manifest["parameters"], lineage(manifest["parents"])
     trainings = [manifest, *(m for m in ancestors if m["verb"] == "finetune")]  # the student may have been tuned before
+    texts = [text for training in trainings for text in _texts_of(training["parameters"])]
     tables = list(dict.fromkeys(t for m in trainings for t in m["parameters"]["triplets"]))
-    table = concatenate(
-        triplet_tables(
-            inputs(tables, "triplets.parquet"), rows=parameters["rows"], instructions=parameters["instructions"]
-        )
-    )
     sources = [t for t in tables if as_run(t) is None]
     sources += [s for m in ancestors if m["verb"] == "convert" for s in m["parameters"]["sources"]]
     student = parameters["student"]
@@ -64,8 +61,15 @@ def origin_of(model: str) -> Origin:
         str(known / "model") if known else student,
         parameters["student_revision"],
         [str(resolve(s)) if resolve(s).exists() else s for s in sources],
-        tuple(table_texts(table)),
+        tuple(dict.fromkeys(texts)),
     )
+
+
+def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
+    """The texts that a finetune run trained on."""
+    names = inputs(parameters["triplets"], "triplets.parquet")
+    tables = triplet_tables(names, rows=parameters["rows"], instructions=parameters["instructions"])
+    return table_texts(concatenate(tables))
 
 
 def open_pair(params: EvaluateParams) -> tuple[dict[str, SentenceTransformer], Origin, dict[str, str]]:

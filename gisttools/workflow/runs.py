@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gisttools.errors import DataError, MissingError
+from gisttools.hub_sets import is_hub_name
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
 from gisttools.workflow.params import VERBS, Params
 from gisttools.workflow.places import resolve, results_folder, run_folder
@@ -65,8 +66,6 @@ def artefact(name: str, file: str) -> Path:
 
 def inputs(names: Iterable[str], file: str) -> list[str]:
     """`artefact` for several names; those of hub sets (`org/name@revision`) stay as they are."""
-    from gisttools.hub_sets import is_hub_name  # loads `datasets`; listing runs does without
-
     def one(name: str) -> str:
         on_hub = as_run(name) is None and is_hub_name(name) and not resolve(name).exists()
         return name if on_hub else str(artefact(name, file))
