@@ -56,7 +56,9 @@ def audit(
     )
     order = np.arange(len(store.table)) if rows is None else np.asarray(rows, dtype=np.int64)
     if len(order) and not 0 <= order.min() <= order.max() < len(store.table):
-        raise DataError(f"rows {order.min()} to {order.max()} were asked of a table of {len(store.table)} rows.")
+        raise DataError(
+            f"rows {order.min()} to {order.max()} were asked of a table of {len(store.table)} rows. Name rows from 0."
+        )
     if seed is not None:
         order = np.random.default_rng(seed).permutation(order)
     found = []

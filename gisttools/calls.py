@@ -10,7 +10,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -44,7 +44,7 @@ def open_client(base_url: str, key_variable: str, timeout: float) -> openai.Asyn
     )
 
 
-def in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterator[T]:
+def in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Generator[T]:
     """Run the coroutine `work(put)` in a thread and yield what it puts, as it comes.
 
     An error of `work` is raised here, after everything that was put before it. Leaving the iterator early, or an

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ from pydantic import BaseModel
 
 from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS, CITATION
-from gisttools.training import Trained
-from gisttools.triplets import fingerprint
+from gisttools.trained import Trained
+from gisttools.triplet_sets import count_rows
 
+_ALWAYS_SHOWN = {"loss_temperature", "batch_size", "learning_rate", "seed", "mask_same_label"}
 _NOT_SHOWN = {"triplets", "student", "guide", "licence", "dev", "guide_key_variable", "tracking", "checkpoint_minutes"}
 
 
@@ -24,9 +24,6 @@ def write_card(trained: Trained, store: GuideStore, parameters: BaseModel) -> Pa
     With it the folder is ready for the hub: `SentenceTransformer(folder).push_to_hub(name)`, or `hf upload`.
     """
     p, history = parameters, trained.history
-    columns = [store.table[c][:] for c in ("task_name", "source", "source_revision")]
-    counts = Counter(zip(*columns, strict=True)).most_common()
-    keys = ("task_name", "source", "revision")
     data = ModelCardData(
         library_name="sentence-transformers",
         pipeline_tag="sentence-similarity",
@@ -39,7 +36,7 @@ def write_card(trained: Trained, store: GuideStore, parameters: BaseModel) -> Pa
     told = {
         name: value
         for name, value in p.model_dump().items()
-        if name not in _NOT_SHOWN and (value != getattr(defaults, name) or name in _ALWAYS)
+        if name not in _NOT_SHOWN and (value != getattr(defaults, name) or name in _ALWAYS_SHOWN)
     }
     card = ModelCard.from_template(
         data,
@@ -51,8 +48,8 @@ def write_card(trained: Trained, store: GuideStore, parameters: BaseModel) -> Pa
         dimension=trained.student.get_embedding_dimension(),
         rows=len(store.table),
         negatives=store.negatives_per_row,
-        sets=[dict(zip(keys, key, strict=True)) | {"rows": n} for key, n in counts],
-        fingerprint=fingerprint(store.table),
+        sets=count_rows(store.table, "task_name", "source", "source_revision"),
+        fingerprint=store.fingerprint,
         parameters=told,
         steps=trained.steps,
         seconds=round(trained.seconds),
@@ -67,9 +64,6 @@ def write_card(trained: Trained, store: GuideStore, parameters: BaseModel) -> Pa
     path = trained.folder / "README.md"
     card.save(path)
     return path
-
-
-_ALWAYS = {"loss_temperature", "batch_size", "learning_rate", "seed", "mask_same_label"}
 
 
 def _shares(history: Any) -> str:

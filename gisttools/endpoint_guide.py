@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -36,6 +36,7 @@ class EndpointGuide:
     """
 
     dimension = None  # known with the first answer
+    portion = 16 * _TEXTS
 
     def __init__(self, model: str, *, base_url: str | None, key_variable: str, prompt: str | None) -> None:
         self._base_url = base_url or _DEFAULT_URL
@@ -47,20 +48,20 @@ class EndpointGuide:
         self.url = safe_url(self._base_url)
         self.identity = f"endpoint|{self.url}|{model}|{prompt}"
 
-    def stream(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
         """Numbers of texts and their vectors, float32 (n, dimension), batch by batch as they arrive.
 
         Raises:
             EndpointError: no key, a refusal, or nonsense; after the batches that were answered.
         """
         if not texts:
-            return iter(())
+            return
         if not is_local(self._base_url) and not os.environ.get(self._key_variable):
             raise EndpointError(
                 f"{self.url} needs a key: the environment variable {self._key_variable} is empty. Put the key there, "
                 "or name the variable that holds it."
             )
-        return in_background(lambda put: self._ask_all(texts, put))
+        yield from in_background(lambda put: self._ask_all(texts, put))
 
     async def _ask_all(self, texts: Sequence[str], put: Callable) -> None:
         pending, failed = _batches(texts), []

@@ -52,10 +52,6 @@ class GivenVectors:
         """Blocks of texts and their vectors, float (n, dimension), as they stand in the file."""
         return self._matrix_items() if self._path.suffix == ".npy" else self._column_items()
 
-    def stream(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Nothing can be embedded: DataError."""
-        raise self.missing(len(texts), texts)
-
     def missing(self, count: int, texts: Sequence[str]) -> DataError:
         """The error for `count` texts that the file does not hold; `texts` are the first of them."""
         shown = ", ".join(repr(t[:80]) for t in texts[:3])

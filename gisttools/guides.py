@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,9 +27,11 @@ class Guide(Protocol):
     name: str
     identity: str  # everything that decides a vector; a guide of another identity never answers for this one
     dimension: int | None  # None until the first answer of an endpoint
+    portion: int  # texts that one call of `stream` should get
 
-    def stream(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Parts of the work as they are done: numbers of texts, int (n,), and their vectors, float (n, dimension)."""
+    def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
+        """Parts of the work as they are done: numbers of texts, int (n,), and their vectors, float (n, dimension).
+        Closing it ends what is under way."""
 
 
 class ModelGuide:
@@ -60,24 +62,21 @@ class ModelGuide:
         self.identity = f"model|{weights_sha(model)}|{reading_sha(model)}|{prompt}|{self._precision}"
         self.dimension = model.get_embedding_dimension()
         self._models = [copy.deepcopy(model).to(device) for device in devices] or [model]
-        small = not self._static and self._models[0].device.type == "cpu"
-        # texts between two writes: an interrupted build loses at most these
-        self._chunk, self._batch = (512, 32) if small else (4096 * len(self._models), 128)
+        slow = not self._static and self._models[0].device.type == "cpu"
+        self.portion, self._batch = (512, 32) if slow else (4096 * len(self._models), 128)
 
-    def stream(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """As `Guide.stream`: chunk by chunk, in order; best with texts sorted by length.
+    def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
+        """As `Guide.stream`, in one part; quickest with texts of like length.
 
         Raises:
-            ModelError: the model fails on a chunk.
+            ModelError: the model fails.
         """
-        for begin in range(0, len(texts), self._chunk):
-            numbers = np.arange(begin, min(begin + self._chunk, len(texts)))
-            # every so-manieth text, so that all devices get texts of all lengths
-            shares = [numbers[i :: len(self._models)] for i in range(len(self._models))]
-            parts = [[texts[n] for n in share] for share in shares]
-            with ThreadPoolExecutor(len(self._models)) as pool:
-                vectors = list(pool.map(self._encode, self._models, parts))
-            yield np.concatenate(shares), np.concatenate(vectors)
+        # every so-manieth text, so that all devices get texts of all lengths
+        shares = [np.arange(len(texts))[i :: len(self._models)] for i in range(len(self._models))]
+        parts = [[texts[n] for n in share] for share in shares]
+        with ThreadPoolExecutor(len(self._models)) as pool:
+            vectors = list(pool.map(self._encode, self._models, parts))
+        yield np.concatenate(shares), np.concatenate(vectors)
 
     def _encode(self, model: SentenceTransformer, texts: list[str]) -> np.ndarray:
         if not texts:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,138 +27,13 @@ from gisttools.checkpoints import Checkpoints
 from gisttools.development import SCORE, DevelopmentScore, KeepBest
 from gisttools.errors import DataError, ParameterError, problems
 from gisttools.guide import GuideStore
-from gisttools.loss import BLOCKS, GISTLoss
-from gisttools.mixing import Batches, BatchPlan, Mix, Strategy
-from gisttools.models import weights_sha
-from gisttools.triplets import fingerprint
+from gisttools.loss import GISTLoss
+from gisttools.mixing import BatchPlan, Mix
+from gisttools.models import is_static, native_bfloat16, weights_sha
+from gisttools.train_settings import Precision, TrainSettings
+from gisttools.trained import Trained
 
 log = logging.getLogger(__name__)
-Precision = Literal["auto", "float32", "bfloat16"]
-Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
-Tracking = Literal["tensorboard", "trackio"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """How to train. A step is one optimiser step on one batch of triplets.
-
-    Attributes:
-        epochs: passes over the rows; `max_steps` ends training earlier, with the schedule run through by then.
-        batch_size: triplets a step, over all devices together.
-        learning_rate, warmup_ratio, schedule: peak, share of the steps that lead up to it, and the way down.
-        final_temperature: the loss's temperature moves to this in a straight line; None leaves it as it is.
-        max_length: tokens kept of a text.
-        precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static
-            model), else float32.
-        gradient_checkpointing: compute activations again in the backward pass: less memory, a third more time.
-        lora_rank: train low-rank adapters in place of the weights; they are merged into the saved model.
-        matryoshka_dims: train the first so many dimensions of the vectors as well (arXiv 2205.13147), e.g. [256, 64].
-        mix, weights, batches: how several sets meet; see `gisttools.mixing.Mix`.
-        dev_every: steps between two looks at the development data; None for a tenth of the training.
-        patience: stop after so many looks without a better score; None never stops early.
-        checkpoint_minutes: time between two checkpoints, where `finetune` is given a folder for them.
-        deterministic: only deterministic algorithms; slower, and an error where there is none.
-        tracking: "tensorboard" or "trackio".
-    """
-
-    epochs: float = 1.0
-    max_steps: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 5e-5
-    warmup_ratio: float = 0.1
-    schedule: Schedule = "linear"
-    final_temperature: float | None = None
-    weight_decay: float = 0.0
-    max_length: int | None = None
-    precision: Precision = "auto"
-    gradient_checkpointing: bool = False
-    lora_rank: int | None = None
-    matryoshka_dims: Sequence[int] = ()
-    mix: Strategy = "proportional"
-    weights: Sequence[float] = ()
-    batches: Batches = "mixed"
-    dev_every: int | None = None
-    patience: int | None = None
-    checkpoint_minutes: float = 2.0
-    seed: int = 42
-    deterministic: bool = False
-    tracking: Tracking | None = None
-
-    def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "max_steps", "final_temperature", "lora_rank", "dev_every")
-        found = [
-            f"{name} is {value}, must be > 0"
-            for name in (*positive, "patience", "max_length")
-            if (value := getattr(self, name)) is not None and not value > 0
-        ]
-        if not 0 <= self.warmup_ratio <= 1:
-            found.append(f"warmup_ratio is {self.warmup_ratio}, must lie in 0..1")
-        if any(d < 1 for d in self.matryoshka_dims):
-            found.append(f"matryoshka_dims are {list(self.matryoshka_dims)}, must be > 0")
-        if self.checkpoint_minutes < 0:
-            found.append(f"checkpoint_minutes is {self.checkpoint_minutes}, must be >= 0")
-        if self.tracking and importlib.util.find_spec(self.tracking) is None:
-            found.append(f"tracking is {self.tracking!r}, but it is not installed: pip install {self.tracking}")
-        if found:
-            raise ParameterError(problems("training settings:", found))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What `finetune` leaves.
-
-    Attributes:
-        folder: the model, for `SentenceTransformer(folder)`.
-        history: one row per logged step, columns as in `gisttools.callbacks.COLUMNS`.
-        development: one row per look at the development data: step, dev_score.
-        steps, seconds, precision: how long, and in what arithmetic.
-        best_step: the step whose weights were kept; the last one without development data.
-        student: the model itself.
-    """
-
-    folder: Path
-    history: pd.DataFrame
-    development: pd.DataFrame
-    steps: int
-    seconds: float
-    precision: str
-    best_step: int
-    student: SentenceTransformer
-
-    def headline(self) -> str:
-        """One line: steps, time, loss before and after, and the best development score."""
-        first, last = self.history["loss"].iloc[0], self.history["loss"].iloc[-1]
-        text = f"{self.steps} steps in {self.seconds:.0f} s, loss {first:.2f} to {last:.2f}"
-        if len(self.development):
-            text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
-        return text
-
-    def summary(self, store: GuideStore, parameters: BaseModel) -> dict[str, Any]:
-        """The numbers of this training, for the run's summary; `parameters` are those of the notebook."""
-        p, losses, shares = parameters, self.history["loss"], self.history[[f"masked_{b}" for b in BLOCKS]].mean()
-        weights = list(self.student.parameters())
-        settings = p.model_dump(
-            exclude={"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
-        )
-        return {
-            "student": p.student,
-            "student_revision": p.student_revision,
-            "guide_id": store.guide_id,
-            "triplets": len(store.table),
-            "by_source": dict(Counter(x or "not told" for x in store.table["source"][:])),
-            "steps": self.steps,
-            "best_step": self.best_step,
-            "development": self.development.to_dict("records"),
-            "training_seconds": round(self.seconds, 1),
-            "parameters_trained": sum(w.numel() for w in weights),
-            "dimension": self.student.get_embedding_dimension(),
-            "settings": {**settings, "temperature": p.loss_temperature, "precision": self.precision},
-            "first_loss": float(losses.iloc[0]),
-            "final_loss": float(losses.iloc[-1]),
-            "masked": {b: None if np.isnan(shares[f"masked_{b}"]) else float(shares[f"masked_{b}"]) for b in BLOCKS},
-            "labels_masked": bool(p.mask_same_label and (store.label_ids >= 0).any()),
-            "model_mb": round(sum(w.numel() * w.element_size() for w in weights) / 1e6, 1),
-        }
 
 
 def finetune(
@@ -279,17 +152,7 @@ def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:
     """`wanted`, or for "auto" bfloat16 where the hardware has it and there are matrix products to gain from."""
     if wanted != "auto":
         return wanted
-    device = student.device.type
-    if device == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    return "bfloat16" if native and _has_transformer(student) else "float32"
-
-
-def settings_from(parameters: BaseModel) -> TrainSettings:
-    """The training settings among a notebook's parameters."""
-    return TrainSettings(**{f.name: getattr(parameters, f.name) for f in fields(TrainSettings)})
+    return "bfloat16" if native_bfloat16(student) else "float32"
 
 
 def loss_from(parameters: BaseModel, student: SentenceTransformer, store: GuideStore) -> GISTLoss:
@@ -346,7 +209,7 @@ def _arguments(
 
 def _check_student(student: SentenceTransformer, settings: TrainSettings) -> None:
     found = []
-    if settings.gradient_checkpointing and not _has_transformer(student):
+    if settings.gradient_checkpointing and is_static(student):
         found.append("gradient_checkpointing is true, but this student has no transformer layers")
     dimension = student.get_embedding_dimension()
     if any(d > dimension for d in settings.matryoshka_dims):
@@ -357,16 +220,12 @@ def _check_student(student: SentenceTransformer, settings: TrainSettings) -> Non
         raise ParameterError(problems("training settings:", found))
 
 
-def _has_transformer(student: SentenceTransformer) -> bool:
-    return hasattr(student[0], "auto_model")
-
-
 def _identity(student, store, loss, settings, plan, precision) -> dict[str, Any]:
     """What makes this training the one that a checkpoint belongs to."""
     given = {k: v for k, v in asdict(settings).items() if k not in ("checkpoint_minutes", "tracking")}
     return {
         "student": weights_sha(student),
-        "data": fingerprint(store.table),
+        "data": store.fingerprint,
         "guide": store.guide_id,
         "loss": loss.get_config_dict(),
         "precision": precision,

@@ -145,6 +145,13 @@ def number_sets(tables: Mapping[str, Dataset], by: GroupBy = "source") -> np.nda
     return np.argsort(pc.array_sort_indices(codes.dictionary))[codes.indices.to_numpy()]
 
 
+def count_rows(table: Dataset, *columns: str) -> list[dict]:
+    """One mapping for each combination of these columns' values, with its number of `rows`, the largest first."""
+    counted = table.with_format("arrow")[:].select(columns).group_by(list(columns)).aggregate([([], "count_all")])
+    found = counted.rename_columns([*columns, "rows"]).to_pylist()
+    return sorted(found, key=lambda r: (-r["rows"], *(r[c] or "" for c in columns)))
+
+
 def _cached(
     source: HubSet, what: list, tables: Callable[[Counter], Iterator[pa.Table]], folder: Path | None
 ) -> Dataset:

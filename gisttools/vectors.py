@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -110,14 +111,21 @@ class VectorCache:
                 log.info("%s embeds %d texts", self.name, len(texts))
                 # the longest first: too little memory shows at once, and the time left is never told too short
                 texts = sorted(texts, key=len, reverse=True)
-                with self._files.writing():  # another process may have added some, or be about to
-                    keys = text_keys(texts)
-                    todo = np.flatnonzero(self.find(keys) < 0)
-                    bar.update(len(texts) - len(todo))
-                    for numbers, vectors in self.guide.stream([texts[i] for i in todo]):
-                        part = todo[numbers]
-                        self._files.append(keys[part], _unit(vectors, [texts[i] for i in part], self.name))
-                        bar.update(len(part))
+                for begin in range(0, len(texts), self.guide.portion):
+                    portion = texts[begin : begin + self.guide.portion]
+                    self._embed(portion)
+                    bar.update(len(portion))
+
+    def _embed(self, texts: list[str]) -> None:
+        with self._files.writing():  # another process may have added some, or be about to
+            keys = text_keys(texts)
+            todo = np.flatnonzero(self.find(keys) < 0)
+            if not len(todo):
+                return
+            with closing(self.guide.stream([texts[i] for i in todo])) as parts:
+                for numbers, vectors in parts:
+                    part = todo[numbers]
+                    self._files.append(keys[part], _unit(vectors, [texts[i] for i in part], self.name))
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Rows, int64 (n,), of keys that `text_keys` gives; -1 for texts that have no vector here."""

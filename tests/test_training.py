@@ -20,7 +20,8 @@ from gisttools.errors import DataError, ModelError, ParameterError
 from gisttools.guide import GuideStore, VectorCache
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model
-from gisttools.training import TrainSettings, choose_precision, finetune
+from gisttools.train_settings import TrainSettings
+from gisttools.training import choose_precision, finetune
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}

@@ -14,7 +14,7 @@ from conftest import ROOT, files_under
 
 from gisttools import triplet_sets
 from gisttools.errors import DataError, MissingError, ParameterError
-from gisttools.triplet_sets import concatenate, number_sets, read_hub_triplets, triplet_tables
+from gisttools.triplet_sets import concatenate, count_rows, number_sets, read_hub_triplets, triplet_tables
 from gisttools.triplets import COLUMNS, make_triplets, read_triplets, write_triplets
 
 COMMIT = "238a0499b6e6b690cc64ea56fde8461daa8341bb"
@@ -235,3 +235,12 @@ def test_rows_are_numbered_by_source_or_by_task():
     tables = {"one": table("b", "a", "b"), "two": table("a"), "three": table("Z", None)}
     assert number_sets(tables).tolist() == [0, 0, 0, 1, 2, 2]
     assert number_sets(tables, "task_name").tolist() == [3, 2, 3, 2, 1, 0]
+
+
+def test_rows_are_counted_by_the_values_of_columns():
+    rows = [{"anchor": str(i), "positive": "p", "task_name": t} for i, t in enumerate(["a", "b", "b", None])]
+    assert count_rows(make_triplets(rows), "task_name") == [
+        {"task_name": "b", "rows": 2},
+        {"task_name": None, "rows": 1},
+        {"task_name": "a", "rows": 1},
+    ]

@@ -11,7 +11,9 @@ import numpy as np
 from gisttools.guide import GuideStore, VectorCache
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model
-from gisttools.training import Trained, TrainSettings, finetune
+from gisttools.train_settings import TrainSettings
+from gisttools.trained import Trained
+from gisttools.training import finetune
 from gisttools.triplets import make_triplets
 
 WORDLLAMA = "embedded:wordllama-256"

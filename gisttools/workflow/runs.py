@@ -66,6 +66,7 @@ def artefact(name: str, file: str) -> Path:
 
 def inputs(names: Iterable[str], file: str) -> list[str]:
     """`artefact` for several names; those of hub sets (`org/name@revision`) stay as they are."""
+
     def one(name: str) -> str:
         on_hub = as_run(name) is None and is_hub_name(name) and not resolve(name).exists()
         return name if on_hub else str(artefact(name, file))
