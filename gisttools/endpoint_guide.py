@@ -36,7 +36,7 @@ class EndpointGuide:
     """
 
     dimension = None  # known with the first answer
-    portion = 16 * _TEXTS
+    portion = 8 * _TEXTS
 
     def __init__(self, model: str, *, base_url: str | None, key_variable: str, prompt: str | None) -> None:
         self._base_url = base_url or _DEFAULT_URL

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from gisttools.audit import audit
-from gisttools.guide import GuideStore, VectorCache
+from gisttools.errors import DataError
+from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model
 from gisttools.triplets import make_triplets
+from gisttools.vectors import VectorCache
 
 MINILM = "embedded:all-MiniLM-L6-v2"
 ROWS = [
@@ -56,6 +58,12 @@ def test_reasons_and_scores(table, cache):
     by_guide = found[found.masked_by == "guide"]
     assert (by_guide.guide_score > by_guide.threshold).all()
     assert "late" not in str(found[found.anchor == "the voucher does not work"].masked_by)  # no label, no label mask
+
+
+@pytest.mark.parametrize("row", [-1, 5])
+def test_rows_that_are_not_in_the_table_are_refused(table, row):
+    with pytest.raises(DataError, match=f"rows {min(0, row)} to {max(0, row)} were asked of a table of 5 rows"):
+        audit(GuideStore.build(table, None), rows=[0, row])
 
 
 def test_one_batch_holds_only_its_rows(table, cache):

