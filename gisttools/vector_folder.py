@@ -53,6 +53,11 @@ class VectorFolder:
         """Numbers a vector; None while there is none."""
         return int(self._known["dimension"][0]) if len(self._known) else None
 
+    @property
+    def alive(self) -> int:
+        """Vectors that are not damaged."""
+        return int(self._known["rows"][self._known["alive"] > 0].sum(dtype=np.int64))
+
     def __len__(self) -> int:
         return int(self._known["rows"].sum(dtype=np.int64))
 

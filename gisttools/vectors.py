@@ -141,7 +141,7 @@ class VectorCache:
         """Copy given vectors into the memory-mapped matrix, once for each content of the file."""
         done = self.folder / "complete"
         with self._files.writing():
-            if done.exists() and len(self._files):
+            if done.exists() and done.read_text() == str(self._files.alive):
                 return
             log.info("%s: taking in given vectors", self.name)
             for texts, vectors in guide.items():
@@ -150,7 +150,7 @@ class VectorCache:
                 part = first[new]
                 if len(part):
                     self._files.append(keys[new], _unit(vectors[part], [texts[i] for i in part], self.name))
-            done.touch()
+            done.write_text(str(self._files.alive))
 
 
 def _unit(vectors: np.ndarray, texts: list[str], name: str) -> np.ndarray:

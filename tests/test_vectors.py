@@ -50,10 +50,6 @@ def expected(texts, model) -> np.ndarray:
     return model.encode(texts, normalize_embeddings=True)
 
 
-def row_bytes(cache: VectorCache, number: int = 0) -> slice:
-    return slice(number * cache.dimension * 4, (number + 1) * cache.dimension * 4)
-
-
 def damage(path: Path, place: int) -> None:
     """Flip a byte; the size stays, the time of change is another."""
     data = bytearray(path.read_bytes())
@@ -344,6 +340,13 @@ def test_the_same_vectors_for_other_texts_are_another_guide(tmp_path):
         for texts in (TEXTS, TEXTS[::-1])
     }
     assert len(keys) == 2
+
+
+def test_damaged_copies_of_given_vectors_are_taken_from_the_file_again(tmp_path):
+    name = given_file(tmp_path, "txt", TEXTS, np.eye(5))
+    damage(VectorCache(name, folder=tmp_path).folder / "vectors.float32", 5)
+    for _ in range(2):
+        assert np.array_equal(VectorCache(name, folder=tmp_path).embed(TEXTS), np.eye(5))
 
 
 @pytest.mark.parametrize("kind", ["npy without texts", "fewer texts", "integers", "columns", "lengths", "cut", "line"])
