@@ -10,12 +10,15 @@ from transformers import TrainerCallback
 
 from gisttools.loss import BLOCKS, GISTLoss
 from gisttools.progress import tqdm
+from gisttools.retention import RetentionLoss
 
-COLUMNS = ("step", "epoch", "loss", "learning_rate", "temperature", *(f"masked_{name}" for name in BLOCKS))
+COLUMNS = ("step", "epoch", "loss", "learning_rate", "temperature", "retention", *(f"masked_{name}" for name in BLOCKS))
 
 
 class Recorder(TrainerCallback):
-    """Keeps loss, learning rate, temperature and masked shares of each logged step, and shows one progress line.
+    """Keeps loss, learning rate, temperature, retention and masked shares of each logged step; shows one progress line.
+
+    The loss is the whole of it; `retention`, where there is one, is the mean distance before it is weighed.
 
     Args:
         loss: whose masked shares and temperature are kept.
@@ -26,6 +29,7 @@ class Recorder(TrainerCallback):
     def __init__(self, loss: GISTLoss, steps: int, epochs: float) -> None:
         self.loss, self.steps, self.epochs, self.rows = loss, steps, epochs, []
         self.seconds_before, self.started = 0.0, time.monotonic()
+        self.retention: RetentionLoss | None = None
 
     def seconds(self) -> float:
         """Seconds of training, over all processes that worked on it one after the other."""
@@ -45,6 +49,7 @@ class Recorder(TrainerCallback):
             epoch = self.epochs * state.global_step / self.steps
             row = {"step": state.global_step, "epoch": epoch, "loss": logs["loss"]}
             row |= {"learning_rate": logs.get("learning_rate"), "temperature": self.loss.options.temperature}
+            row["retention"] = self.retention.mean_distance() if self.retention else None
             self.rows.append({**row, **shares})
             self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
 
@@ -53,7 +58,7 @@ class Recorder(TrainerCallback):
 
     def history(self) -> pd.DataFrame:
         """One row for each logged step; columns as in `COLUMNS`."""
-        return pd.DataFrame(self.rows, columns=list(COLUMNS)).astype({f"masked_{b}": float for b in BLOCKS})
+        return pd.DataFrame(self.rows, columns=list(COLUMNS)).astype(dict.fromkeys(COLUMNS[5:], float))
 
 
 class TemperatureSchedule(TrainerCallback):

@@ -73,12 +73,13 @@ def find_set(name: str | Path) -> HubSet:
 
 
 def open_stream(source: HubSet) -> IterableDataset:
-    """The rows of a set, streamed.
+    """The rows of a set, streamed; where the hub is switched off (HF_HUB_OFFLINE), from the library's own cache.
 
     Raises:
         MissingError: the set, configuration, revision or split does not exist, or the network failed.
     """
     from datasets import load_dataset
+    from huggingface_hub.constants import HF_HUB_OFFLINE
 
     path = Path(source.path)
     try:
@@ -86,7 +87,9 @@ def open_stream(source: HubSet) -> IterableDataset:
             more = {"sep": "\t"} if path.suffix == ".tsv" else {}
             return load_dataset(BUILDERS[path.suffix], data_files=str(path), split="train", streaming=True, **more)
         revision = None if source.is_local else source.revision
-        return load_dataset(source.path, source.config, split=source.split, revision=revision, streaming=True)
+        streaming = source.is_local or not HF_HUB_OFFLINE
+        rows = load_dataset(source.path, source.config, split=source.split, revision=revision, streaming=streaming)
+        return rows if streaming else rows.to_iterable_dataset()
     except Exception as error:  # the library raises many kinds, down to plain ValueError
         raise MissingError(
             f"Data set {source.path} (config {source.config}, split {source.split}, revision {source.revision}) cannot "

@@ -30,8 +30,10 @@ from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.mixing import BatchPlan, Mix
 from gisttools.models import is_static, native_bfloat16, weights_sha
+from gisttools.retention import Retention, RetentionLoss, read_texts
 from gisttools.train_settings import Precision, TrainSettings
 from gisttools.trained import Trained
+from gisttools.vectors import VectorCache
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ def finetune(
     folder: Path,
     *,
     set_of_row: Sequence[int] | None = None,
+    retention: Retention | None = None,
     development: DevelopmentScore | None = None,
     checkpoints: Path | None = None,
 ) -> Trained:
@@ -59,6 +62,7 @@ def finetune(
         settings: see `TrainSettings`.
         folder: gets the model; the first process writes it.
         set_of_row: number of the triplet set of each row, int (N,); one set if None.
+        retention: general texts that hold the student near where it started.
         development: scored while training; the best step's weights are kept in place of the last's.
         checkpoints: folder for checkpoints. A training that was stopped, even killed, goes on from the last one when
             it is called again with the same folder; it is deleted when the model is saved.
@@ -95,10 +99,13 @@ def finetune(
         keeper = None
         if checkpoints is not None:
             identity = _identity(student, store, loss, settings, plan, precision)
+            identity["retention"] = None if retention is None else retention.identity
             keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best)
         if settings.lora_rank:
             add_lora(student, settings.lora_rank)
         wrapped = MatryoshkaLoss(student, loss, list(settings.matryoshka_dims)) if settings.matryoshka_dims else loss
+        if retention is not None:
+            wrapped = recorder.retention = RetentionLoss(student, wrapped, retention)
         callbacks = [recorder, best, keeper, _temperature(loss, settings), _tracking(settings, folder.parent)]
         trainer = _Trainer(
             plan,
@@ -160,6 +167,14 @@ def loss_from(parameters: BaseModel, student: SentenceTransformer, store: GuideS
     names = [n for n in signature(GISTLoss).parameters if n in type(parameters).model_fields and n != "guide"]
     options = {name: getattr(parameters, name) for name in names}
     return GISTLoss(student, store, temperature=parameters.loss_temperature, **options)
+
+
+def retention_from(parameters: BaseModel, names: Sequence[str], student: str) -> Retention | None:
+    """The retention that a notebook's parameters ask for; `names` are sources of texts, `student` what to open."""
+    if not names:
+        return None
+    start = VectorCache(student, parameters.student_revision, precision="float32")
+    return Retention(read_texts(names), start, weight=parameters.retain_weight, texts_a_step=parameters.retain_a_step)
 
 
 def development_from(parameters: BaseModel, names: Sequence[str]) -> DevelopmentScore | None:

@@ -48,15 +48,23 @@ def table(rows_per_label=4, ragged=False):
 
 
 def train(
-    rows, guide: VectorCache | None, folder: Path, *, student=WORDLLAMA, sets=None, development=None, checkpoints=None,
-    loss_options=None, **settings,
+    rows, guide: VectorCache | None, folder: Path, *, student=WORDLLAMA, sets=None, retention=None, development=None,
+    checkpoints=None, loss_options=None, **settings,
 ) -> Trained:  # fmt: skip
     """`finetune` on the CPU with settings that suit a few rows."""
     model, store = open_model(student, device="cpu"), GuideStore.build(rows, guide)
     loss = GISTLoss(model, store, **{"temperature": 0.05, **(loss_options or {})})
     chosen = TrainSettings(**{"epochs": 4, "batch_size": 6, "learning_rate": 1e-2, **settings})
     return finetune(
-        model, store, loss, chosen, folder, set_of_row=sets, development=development, checkpoints=checkpoints
+        model,
+        store,
+        loss,
+        chosen,
+        folder,
+        set_of_row=sets,
+        retention=retention,
+        development=development,
+        checkpoints=checkpoints,
     )
 
 

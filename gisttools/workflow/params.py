@@ -97,6 +97,10 @@ class FinetuneParams(Params):
     candidates: Literal["all", "hard"] = Field("all", description="hard: those the student ranks above the positive")
     final_temperature: float | None = Field(None, gt=0, description="the temperature moves to this in a straight line")
     matryoshka_dims: list[int] = Field([], description="train the first so many dimensions as well, e.g. [128, 64]")
+    # what the student knew before
+    retain: list[str] = Field([], description="general texts (files, hub sets) that hold the student near its start")
+    retain_weight: float = Field(8.0, gt=0, description="of that term in the loss")
+    retain_a_step: int = Field(32, ge=1, description="general texts a step")
     # more of the guide
     guide_prompt: str | None = Field(None, description="text put before every text")
     guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")

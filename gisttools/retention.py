@@ -1,0 +1,126 @@
+"""Keeping what the student knew: a term that holds it near where it started, on texts that belong to no task.
+
+A student tuned on one task drifts on others. Some general texts a step, embedded along with the batch and held to the
+vectors that the untouched student gave them, cost little of the task's gain and keep most of the rest. It is learning
+without forgetting (Li and Hoiem, arXiv 1606.09282) with vectors in the place of class scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gisttools.embedding import embed_columns
+from gisttools.errors import DataError, ParameterError, problems
+from gisttools.hub_sets import find_set, open_stream
+from gisttools.labelled import TEXT_COLUMNS
+from gisttools.vectors import VectorCache
+
+_COLUMNS = (*TEXT_COLUMNS, "sentence", "anchor", "positive", "passage", "document")
+
+
+class Retention:
+    """General texts, and what the untouched student made of them.
+
+    Args:
+        texts: some thousand sentences, best of many subjects, none from an evaluation set.
+        start: the untouched student's vectors.
+        weight: of the term in the loss, > 0; the larger, the nearer the student stays.
+        texts_a_step: how many are drawn a step, >= 1.
+
+    Raises:
+        ParameterError: a number is out of range.
+        DataError: there are fewer than two texts.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], start: VectorCache, *, weight: float = 8.0, texts_a_step: int = 32
+    ) -> None:
+        found = [f"weight is {weight}, must be > 0"] if not weight > 0 else []
+        found += [f"texts_a_step is {texts_a_step}, must be >= 1"] if texts_a_step < 1 else []
+        if found:
+            raise ParameterError(problems("retention:", found))
+        self.texts = list(dict.fromkeys(texts))
+        if len(self.texts) < 2:
+            raise DataError(f"There are {len(self.texts)} text(s) to retain; some thousand are wanted.")
+        self.start, self.weight, self.texts_a_step = torch.from_numpy(start.embed(self.texts)), weight, texts_a_step
+
+    @property
+    def identity(self) -> str:
+        """What decides this term, in a few words."""
+        digest = hashlib.blake2b("\0".join(self.texts).encode("utf-8", "surrogatepass"), digest_size=8)
+        return f"{self.weight} x {self.texts_a_step} of {digest.hexdigest()}"
+
+
+class RetentionLoss(nn.Module):
+    """`loss` plus weight * mean(1 - cos(student(x), start(x))) over texts x drawn anew each step.
+
+    Args:
+        model: the student.
+        loss: what trains it.
+        retention: the texts.
+
+    `mean_distance()` tells the mean of 1 - cos since it was last called.
+    """
+
+    def __init__(self, model: nn.Module, loss: nn.Module, retention: Retention) -> None:
+        super().__init__()
+        self.model, self.loss, self.retention = model, loss, retention
+        self._seen: list[float] = []
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
+        distance = self._distance()
+        self._seen.append(float(distance.detach()))
+        return self.loss(sentence_features, labels) + self.retention.weight * distance
+
+    def _distance(self) -> Tensor:
+        r = self.retention
+        drawn = torch.randint(len(r.texts), (r.texts_a_step,))  # torch's generator: checkpoints keep its state
+        features = self.model.preprocess([r.texts[i] for i in drawn.tolist()])
+        device = next(self.model.parameters()).device
+        features = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in features.items()}
+        (vectors,) = embed_columns(self.model, [features])
+        return 1 - F.cosine_similarity(vectors.float(), r.start[drawn].to(device), dim=-1).mean()
+
+    def mean_distance(self) -> float | None:
+        seen, self._seen = self._seen, []
+        return float(np.mean(seen)) if seen else None
+
+    def get_config_dict(self) -> dict[str, object]:
+        """For the model card that sentence-transformers writes."""
+        return {"retention_weight": self.retention.weight, "loss": type(self.loss).__name__}
+
+
+def read_texts(names: Sequence[str | Path], *, rows: int = 10_000) -> list[str]:
+    """Texts of several sources, at most `rows` of each: files and sets on the hub.
+
+    Args:
+        names: text files (one text a line); tables (CSV, TSV, JSONL, Parquet) and hub sets
+            (`org/name#config@revision:split`) with a column that is named like a text.
+
+    Raises:
+        MissingError: a source does not exist.
+        DataError: a source has no column of texts.
+    """
+    return [text for name in names for text in itertools.islice(_texts_of(name), rows)]
+
+
+def _texts_of(name: str | Path) -> Iterator[str]:
+    if Path(name).suffix == ".txt" and Path(name).is_file():
+        with open(name, encoding="utf-8-sig") as lines:
+            yield from (line.strip() for line in lines if line.strip())
+        return
+    column = None
+    for row in open_stream(find_set(name)):
+        column = column or next((c for c in _COLUMNS if isinstance(row.get(c), str)), None)
+        if column is None:
+            raise DataError(f"{name} has no column of texts ({', '.join(_COLUMNS)}); it has {', '.join(row)}.")
+        if isinstance(row[column], str) and row[column].strip():
+            yield row[column]
