@@ -12,8 +12,9 @@ from gisttools.hygiene import table_texts
 from gisttools.labelled import read_labelled
 from gisttools.models import open_model
 from gisttools.triplet_sets import concatenate, triplet_tables
+from gisttools.vectors import VectorCache
 from gisttools.workflow.manifest import read_manifest
-from gisttools.workflow.params import EvaluateParams
+from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, SynthesizeParams
 from gisttools.workflow.places import resolve
 from gisttools.workflow.runs import artefact, as_run, inputs, lineage
 
@@ -98,6 +99,20 @@ def open_pair(params: EvaluateParams) -> tuple[dict[str, SentenceTransformer], O
 def model_path(name: str) -> str:
     """What `open_model` should open for a name: the model folder of a run, a path, or the name itself."""
     return origin_of(name).path
+
+
+def guide_of(params: SynthesizeParams | ConvertParams | FinetuneParams) -> VectorCache | None:
+    """The guide that a notebook's parameters name; None for the unguided baseline."""
+    if params.guide is None:
+        return None
+    return VectorCache(
+        model_path(params.guide),
+        params.guide_revision,
+        prompt=params.guide_prompt,
+        base_url=params.guide_base_url,
+        key_variable=params.guide_key_variable,
+        dtype=params.guide_dtype,
+    )
 
 
 def eval_texts(files: list[str]) -> list[str]:

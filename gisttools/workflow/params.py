@@ -44,6 +44,11 @@ class SynthesizeParams(Params):
     guide_revision: str | None = Field(None, description="commit of a hub guide")
     eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
     seed: int = Field(7, description="seed of the plan and of the LLM's sampling")
+    # more of the guide, as in `3_finetune`
+    guide_prompt: str | None = Field(None, description="text put before every text")
+    guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
+    guide_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
+    guide_dtype: Literal["float32", "float16"] = Field("float32", description="of its vectors on disk")
 
 
 class ConvertParams(Params):
@@ -64,6 +69,11 @@ class ConvertParams(Params):
     drop_singletons: bool = Field(False, description="leave out classes of one text instead of refusing them")
     eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
     seed: int = Field(1029, description="seed of the draws")
+    # more of the guide, as in `3_finetune`
+    guide_prompt: str | None = Field(None, description="text put before every text")
+    guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
+    guide_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
+    guide_dtype: Literal["float32", "float16"] = Field("float32", description="of its vectors on disk")
 
 
 class FinetuneParams(Params):

@@ -50,7 +50,8 @@ def _content_of(value: Any) -> Any:
         return {name: sha for name, sha in made.items() if name != "summary.json"}
     path = resolve(value)
     if path.is_file():
-        return [value, sha256(path)]
+        beside = [p for p in path.parent.glob(f"{path.stem}.*") if path.suffix == ".npy"]  # its texts
+        return [value, *(sha256(p) for p in sorted({path, *beside}))]
     if path.is_dir():
         files = [(p, p.stat().st_size) for p in sorted(path.rglob("*")) if p.is_file()]  # a model's pooling lies deeper
         return [value, [(p.relative_to(path).as_posix(), sha256(p) if n < _LARGE else n) for p, n in files]]
