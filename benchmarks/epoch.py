@@ -2,8 +2,8 @@
 
 The peer is SentenceTransformerTrainer with GISTEmbedLoss, its guide in the loop. Triplets are mined once from
 Banking77's train split and kept under --folder. Both sides get the same rows in the same order (the batches of a
-`BatchPlan`), the same steps, learning rate, warm-up and seed. A side's time starts with its student open and ends with
-the model saved: opening the guide and embedding all texts into an empty cache is part of ours. Ours is measured in
+`BatchPlan`), the same steps, learning rate (no warm-up) and seed. A side's time starts with its student open and ends
+with the model saved: opening the guide and embedding all texts into an empty cache is part of ours. Ours is measured in
 float32 as the peer is, and with its defaults (bfloat16 where the hardware has it). The peer's defaults are float32.
 
     python benchmarks/epoch.py [--case a b small] [--steps 5] [--rounds 1] [--folder FOLDER]
@@ -13,9 +13,10 @@ student all-MiniLM-L6-v2, guide all-mpnet-base-v2. small: data/support_intents a
 guide, the default where the hub's models are missing. With --steps both sides stop early; their full time is then
 extrapolated from the time a step.
 
-A last pair of short runs compares the loss curves in float32, with dropout off on both sides (micro-batches draw
-dropout in another order) and on rows that share no text, so that neither equal texts nor labels are masked: there the
-two losses are the same function. Prints tables and, last, one JSON line. Each side runs in a process of its own.
+A last pair of short runs compares the loss curves in float32 where the two losses are the same function: dropout is off
+on both sides (micro-batches draw it in another order), no two rows share a text and labels are not used (only ours
+masks equal texts and labels), and texts are what the student's tokenizer leaves of them (the peer's guide reads these,
+ours the raw ones). Prints tables and, last, one JSON line. Each side runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER, EQUAL, DEFAULTS = "sentence-transformers", "gisttools, float32", "gisttools, defaults"
-TEMPERATURE, LEARNING_RATE, WARMUP, SEED = 0.01, 5e-5, 0.1, 42
+TEMPERATURE, LEARNING_RATE, SEED = 0.01, 5e-5, 42
 MINED_TEXTS = 4000  # of the train split; enough for all cases, and the guide embeds them in two minutes
 
 
@@ -109,6 +110,7 @@ def run_here(side: str, name: str, triplets: str, rows: int, steps: int, agreeme
     student = open_model(*case.student, device="cpu")
     if agreement:
         _dropout_off(student)
+        table = _as_the_peers_guide_reads_it(table, student.tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         train = _peer if side == PEER else _ours
         started = time.monotonic()
@@ -127,7 +129,7 @@ def _ours(side, case, table, student, steps, agreement, folder) -> dict:
     store = GuideStore.build(table, cache)
     guide_seconds = time.monotonic() - started
     settings = TrainSettings(
-        batch_size=case.batch, max_steps=steps, learning_rate=LEARNING_RATE, warmup_ratio=WARMUP, seed=SEED,
+        batch_size=case.batch, max_steps=steps, learning_rate=LEARNING_RATE, warmup_ratio=0.0, seed=SEED,
         precision=precision,
     )  # fmt: skip
     loss = GISTLoss(student, store, temperature=TEMPERATURE, mask_same_label=not agreement)
@@ -159,7 +161,7 @@ def _peer(side, case, table, student, steps, agreement, folder) -> dict:
     columns["negative"] = [negatives[0] for negatives in table["negatives"][:]]
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder), max_steps=steps, per_device_train_batch_size=case.batch, learning_rate=LEARNING_RATE,
-        warmup_steps=WARMUP, seed=SEED, batch_sampler=lambda *_, **__: plan, logging_steps=1, save_strategy="no",
+        warmup_steps=0, seed=SEED, batch_sampler=lambda *_, **__: plan, logging_steps=1, save_strategy="no",
         report_to="none", disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False,
     )  # fmt: skip
     loss = GISTEmbedLoss(student, open_model(*case.guide, device="cpu"), temperature=TEMPERATURE)
@@ -184,6 +186,19 @@ def _dropout_off(student) -> None:
     for module in student.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+
+
+def _as_the_peers_guide_reads_it(table, tokenizer):
+    """The texts as decoded from the student's tokens; a store reads the raw ones, and a guide scores them apart."""
+
+    def decoded(text: str) -> str:
+        return tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True)
+
+    def row(given: dict) -> dict:
+        negatives = [decoded(text) for text in given["negatives"]]
+        return {"anchor": decoded(given["anchor"]), "positive": decoded(given["positive"]), "negatives": negatives}
+
+    return table.map(row)
 
 
 def run_side(**spec) -> dict:
