@@ -1,7 +1,7 @@
 """What the guide and the labels bring: the same triplets, the same number of steps, several seeds, scored by mteb.
 
 Arms: the student as it came (base); trained unguided; under the guide as in the GISTEmbed paper (gist); under the guide
-with the labels of the rows (labels); the same, held near its starting vectors on general texts (held).
+with the labels of the rows (labels); the same, held near its start on general texts (held, `gisttools.retention`).
 all-MiniLM-L6-v2 is trained under all-mpnet-base-v2 on the train splits of Banking77 and AmazonCounterfactual (en) and
 scored on their test splits; STSBenchmark is the guard. Learning rate and hold were chosen on held-out train texts and
 the validation splits. `--equal-time` adds sentence-transformers' GISTEmbedLoss for as many seconds as the labelled arm
@@ -46,8 +46,6 @@ class Setup:
     guards: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     general: tuple[str, str, str] | None = None  # data set, configuration (and split), revision of the texts held to
-    hold: float = 8.0
-    held_texts: int = 32  # a step
     steps: int
     batch_size: int
     learning_rate: float
@@ -101,7 +99,7 @@ def run_one(setup: Setup, arm: str, seed: int, steps: int, budget: float, folder
 def triplets(setup: Setup):
     """The same table for every arm and seed: the paper's mining, one negative a row. Also the guide's cache."""
     from gisttools.converting import convert
-    from gisttools.guide import VectorCache
+    from gisttools.vectors import VectorCache
 
     guide = VectorCache(*setup.guide)
     return convert(setup.sources, guide, mining={"strategy": "gistembed", "negatives": 1}).triplets, guide
@@ -110,36 +108,21 @@ def triplets(setup: Setup):
 def train(setup: Setup, student, arm: str, seed: int, steps: int) -> dict:
     from gisttools.guide import GuideStore
     from gisttools.loss import GISTLoss
+    from gisttools.retention import Retention
     from gisttools.training import TrainSettings, finetune
+    from gisttools.vectors import VectorCache
 
     table, guide = triplets(setup)
     store = GuideStore.build(table, None if arm == "unguided" else guide)
     loss = GISTLoss(student, store, temperature=setup.temperature, mask_same_label=arm not in ("unguided", "gist"))
+    retention = None
     if arm == "held":
-        loss = hold(loss, setup, general_texts(setup, table), seed)
+        retention = Retention(general_texts(setup, table), VectorCache(*setup.student, precision="float32"))
     settings = TrainSettings(max_steps=steps, batch_size=setup.batch_size, learning_rate=setup.learning_rate, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
-        trained = finetune(student, store, loss, settings, Path(scratch) / "model")
+        trained = finetune(student, store, loss, settings, Path(scratch) / "model", retention=retention)
     facts = {"steps": trained.steps, "seconds": round(trained.seconds, 1), "precision": trained.precision}
-    return {**facts, "guide_seconds": guide_seconds(guide.model, store.table) if arm == LABELS else 0.0}
-
-
-def hold(loss, setup: Setup, texts: list[str], seed: int):
-    """The loss plus `hold` times the mean of 1 - cos(student, untouched student) over a few of `texts` a step."""
-    import torch
-
-    from gisttools.guide import VectorCache
-
-    start, rng, forward = VectorCache(*setup.student).embed(texts), np.random.default_rng(seed), loss.forward
-
-    def held(features, labels=None):
-        total, drawn = forward(features, labels), rng.choice(len(texts), setup.held_texts, replace=False)
-        tokens = loss.model.preprocess([texts[i] for i in drawn])
-        vectors = loss.model(tokens)["sentence_embedding"].float()
-        return total + setup.hold * (1 - torch.cosine_similarity(vectors, torch.from_numpy(start[drawn]))).mean()
-
-    loss.forward = held
-    return loss
+    return {**facts, "guide_seconds": guide_seconds(setup, table) if arm == LABELS else 0.0}
 
 
 def general_texts(setup: Setup, table) -> list[str]:
@@ -154,13 +137,17 @@ def general_texts(setup: Setup, table) -> list[str]:
     return sorted(found)[:: max(1, len(found) // 4000)]
 
 
-def guide_seconds(model, table) -> float:
+def guide_seconds(setup: Setup, table) -> float:
     """Seconds that the guide's vectors of all texts cost, from 256 of them: the cache may have held them already."""
+    from gisttools.vectors import VectorCache
+
     texts = sorted({*table["anchor"][:], *table["positive"][:], *(n for ns in table["negatives"][:] for n in ns)})
-    sample = sorted(np.random.default_rng(0).permutation(texts)[:256].tolist(), key=len)
-    started = time.monotonic()
-    model.encode(sample, batch_size=32, show_progress_bar=False)
-    return round((time.monotonic() - started) * len(texts) / len(sample), 1)
+    sample = np.random.default_rng(0).permutation(texts)[:256].tolist()
+    with tempfile.TemporaryDirectory() as scratch:
+        guide = VectorCache(*setup.guide, folder=Path(scratch))
+        started = time.monotonic()
+        guide.embed(sample)
+        return round((time.monotonic() - started) * len(texts) / len(sample), 1)
 
 
 def train_peer(setup: Setup, student, seed: int, budget: float) -> dict:
@@ -172,9 +159,10 @@ def train_peer(setup: Setup, student, seed: int, budget: float) -> dict:
     from gisttools.models import open_model
     from gisttools.training import choose_precision
 
-    table, guide = triplets(setup)
+    table, _ = triplets(setup)
     columns = {"anchor": table["anchor"][:], "positive": table["positive"][:]}
     data = Dataset.from_dict({**columns, "negative": [n[0] for n in table["negatives"][:]]})
+    guide = open_model(*setup.guide, device="cpu")
     bf16 = choose_precision("auto", student) == "bfloat16"
 
     def steps_of(model, steps: int) -> float:
@@ -192,7 +180,7 @@ def train_peer(setup: Setup, student, seed: int, budget: float) -> dict:
                 report_to="none",
                 disable_tqdm=True,
             )
-            loss = GISTEmbedLoss(model, guide.model, temperature=setup.temperature)
+            loss = GISTEmbedLoss(model, guide, temperature=setup.temperature)
             trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, loss=loss)
             started = time.monotonic()
             trainer.train()

@@ -90,14 +90,25 @@ def test_all_bad_numbers_are_named_at_once(start):
     assert "texts_a_step is 0" in str(caught.value)
 
 
-def test_texts_are_read_from_lines_tables_and_not_more_than_asked(tmp_path):
-    (tmp_path / "a.txt").write_text("one\n\n two \nthree\n", encoding="utf-8")
-    (tmp_path / "b.csv").write_text("id,text\n1,four\n2,five\n", encoding="utf-8")
-    lines = [json.dumps({"passage": t}) for t in ("six", "seven")]
+def test_sentences_are_read_from_files_and_tables(tmp_path):
+    (tmp_path / "a.txt").write_text("The first line says very little. No.\n\nThe second one says a bit more.\n")
+    (tmp_path / "b.csv").write_text("id,text\n1,A table holds this one text.\n2,Too short.\n", encoding="utf-8")
+    long = " ".join(["word"] * 36) + "."
+    lines = [json.dumps({"passage": t}) for t in (f"{long} Is this the only question here?", "Too short again.")]
     (tmp_path / "c.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    expected = [
+        "The first line says very little.",
+        "The second one says a bit more.",
+        "A table holds this one text.",
+        "Is this the only question here?",
+    ]
     files = [tmp_path / name for name in ("a.txt", "b.csv", "c.jsonl")]
-    assert read_texts(files) == ["one", "two", "three", "four", "five", "six", "seven"]
-    assert read_texts(files, rows=1) == ["one", "four", "six"]
+    assert read_texts(files) == expected
+    sample = read_texts(files, most=2)
+    assert len(sample) == 2
+    assert set(sample) < set(expected)
+    assert sample == read_texts(files, most=2)
+    assert len({tuple(read_texts(files, most=2, seed=s)) for s in range(8)}) > 1
 
 
 def test_a_table_without_texts_and_a_source_that_is_not_there_are_refused(tmp_path):
