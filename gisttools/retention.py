@@ -74,11 +74,11 @@ class RetentionLoss(nn.Module):
     def __init__(self, model: nn.Module, loss: nn.Module, retention: Retention) -> None:
         super().__init__()
         self.model, self.loss, self.retention = model, loss, retention
-        self._seen: list[float] = []
+        self._seen: list[Tensor] = []
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
         distance = self._distance()
-        self._seen.append(float(distance.detach()))
+        self._seen.append(distance.detach())  # read when asked: reading waits for the device
         return self.loss(sentence_features, labels) + self.retention.weight * distance
 
     def _distance(self) -> Tensor:
@@ -92,7 +92,7 @@ class RetentionLoss(nn.Module):
 
     def mean_distance(self) -> float | None:
         seen, self._seen = self._seen, []
-        return float(np.mean(seen)) if seen else None
+        return float(torch.stack(seen).mean()) if seen else None
 
     def get_config_dict(self) -> dict[str, object]:
         """For the model card that sentence-transformers writes."""
