@@ -56,6 +56,9 @@ class GuideStore:
     def build(cls, table: Dataset, guide: VectorCache | None) -> GuideStore:
         """Number texts and labels, and embed what `guide` has not seen yet.
 
+        Labels are compared as strings. One that two tasks of different names use, such as 0 or positive, is told apart
+        by the task.
+
         Args:
             table: a triplet table.
             guide: None gives the unguided baseline, which still knows equal texts and labels.
@@ -71,7 +74,7 @@ class GuideStore:
             digest.update(part.view(np.uint8))
         fingerprint = digest.hexdigest()
         text_ids, unique, first = _number(keys)
-        label_ids, _, _ = _number(labels)
+        label_ids = _by_task(_number(labels)[0], _task_keys(table))
         del keys, labels
         if guide is None:
             return cls(table, text_ids, label_ids, fingerprint, None, None)
@@ -176,6 +179,30 @@ def _keys(table: Dataset, columns: tuple[str, str, str], k: int) -> np.ndarray:
             keys[begin : begin + len(block), slot] = known[codes]
         begin += len(block)
     return keys
+
+
+def _task_keys(table: Dataset) -> np.ndarray:
+    """The key of each row's task name, shape (N,); b"" where it is not told."""
+    keys, begin = np.zeros(len(table), dtype=KEY), 0
+    for block in blocks(table, ["task_name"]):
+        told = block["task_name"].combine_chunks().dictionary_encode()
+        known = np.append(text_keys(told.dictionary.to_pylist()), KEY.type())
+        codes = pc.fill_null(told.indices, len(known) - 1).to_numpy(zero_copy_only=False)
+        keys[begin : begin + len(block)] = known[codes]
+        begin += len(block)
+    return keys
+
+
+def _by_task(label_ids: np.ndarray, task_keys: np.ndarray) -> np.ndarray:
+    """The label ids, with new ones for labels that several known tasks use: one for each task, and one for no task."""
+    tasks = _number(task_keys)[0]
+    if tasks.max(initial=-1) < 1:
+        return label_ids
+    known = (label_ids >= 0) & (tasks >= 0)[:, None]
+    pairs = np.unique(np.stack([label_ids[known], np.broadcast_to(tasks[:, None], label_ids.shape)[known]]), axis=1)
+    times = np.bincount(pairs[0], minlength=label_ids.max(initial=-1) + 2)
+    shared = times[label_ids] > 1  # -1 reads the last place, which no label has
+    return np.where(shared, label_ids + len(times) * (tasks[:, None] + 1), label_ids)
 
 
 def _number(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -245,3 +245,19 @@ def test_scores_do_not_depend_on_the_blocks(cache, monkeypatch, block):
 def test_an_empty_table_is_scored(cache):
     empty = make_triplets(ROWS).select([])
     assert score_triplets(empty, cache).to_dict() == empty.to_dict()
+
+
+def test_a_label_that_two_tasks_use_is_told_apart_by_task():
+    def row(name, label, task):
+        return {"anchor": name, "positive": "p", "anchor_label": label, "task_name": task}
+
+    rows = [
+        row("a", "0", "one"), row("b", "0", "one"), row("c", "0", "two"), row("d", "0", None),
+        row("e", "refund", "one"), row("f", "refund", None), row("g", None, "two"),
+    ]  # fmt: skip
+    ids = GuideStore.build(make_triplets(rows), None).label_ids[:, 0].tolist()
+    a, b, c, d, e, f, g = ids
+    assert a == b
+    assert len({a, c, d, e}) == 4
+    assert e == f  # only one task uses it: equal strings are equal labels
+    assert g == -1
