@@ -97,7 +97,11 @@ class FinetuneParams(Params):
     epochs: float = Field(10.0, gt=0, description="passes over the triplets")
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps")
     batch_size: int = Field(64, ge=2, description="triplets a step, over all devices together")
-    learning_rate: float = Field(1e-2, gt=0, description="peak; 1e-2 suits the static student, 5e-5 a transformer")
+    learning_rate: float = Field(
+        1e-2,
+        gt=0,
+        description="peak; 1e-2 suits the static student, 5e-5 a transformer, 1e-4 one that is held (retain)",
+    )
     dev: list[str] = Field([], description="folders with a dev file, or mteb tasks: the best step is kept")
     seed: int = Field(42, description="seed of the order of rows and of dropout")
     # more of the loss
