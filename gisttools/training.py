@@ -110,7 +110,7 @@ def finetune(
         trainer = _Trainer(
             plan,
             model=student,
-            args=_arguments(student, settings, plan, precision, work, development is not None),
+            args=_arguments(student, settings, plan, precision, work, folder.parent.name, development is not None),
             train_dataset=data,
             loss=wrapped,
             evaluator=development,
@@ -188,6 +188,7 @@ def _arguments(
     plan: BatchPlan,
     precision: str,
     folder: Path,
+    run_name: str,
     looks: bool,
 ) -> SentenceTransformerTrainingArguments:
     log_every = min(100, max(1, plan.steps // 100))
@@ -212,7 +213,9 @@ def _arguments(
         eval_steps=settings.dev_every or max(1, plan.steps // 10),
         save_strategy="no",  # `Checkpoints` says when
         save_total_limit=2,
-        report_to="none",
+        report_to="none",  # `_tracking` says where to
+        project="gisttools",
+        run_name=run_name,
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
