@@ -44,3 +44,4 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*superseded.*")
+    warnings.filterwarnings("ignore", message=".*is ill-defined.*")  # scikit-learn, of labels that nothing was given
