@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from gisttools.guide import GuideStore, VectorCache
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model
 from gisttools.train_settings import TrainSettings
-from gisttools.training import choose_precision, finetune
+from gisttools.training import choose_precision, finetune, loss_from
+from gisttools.workflow.params import check_params
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
@@ -229,3 +231,17 @@ def test_transformer_trains_in_bfloat16(guide, tmp_path):
     trained = finetune(student, store, GISTLoss(student, store), settings, tmp_path)
     assert trained.precision == "bfloat16"
     assert trained.history["loss"].notna().all()
+
+
+def test_a_notebooks_parameters_reach_loss_and_settings(guide):
+    given = {
+        "loss_temperature": 0.02, "margin": 0.1, "margin_strategy": "relative", "contrast_anchors": False,
+        "candidates": "hard", "mask_same_label": False, "mini_batch_size": 8, "tokens_per_forward": 256,
+        "equal_texts_once": True, "schedule": "cosine", "weights": [1.0, 2.0], "mix": "weights", "batches": "one_set",
+        "lora_rank": 4, "patience": 3, "checkpoint_minutes": 5.0,
+    }  # fmt: skip
+    parameters = check_params("finetune", given)
+    loss = loss_from(parameters, open_model(WORDLLAMA, device="cpu"), GuideStore.build(table(), guide))
+    found = {**asdict(loss.options), **vars(loss), **asdict(TrainSettings.of(parameters))}
+    found["loss_temperature"] = found["temperature"]
+    assert {name: found[name] for name in given} == given
