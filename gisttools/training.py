@@ -122,7 +122,7 @@ def finetune(
         finally:
             if settings.deterministic:
                 torch.use_deterministic_algorithms(False)
-        if best is not None:
+        if best is not None and trainer.is_world_process_zero():
             best.restore()
         if settings.lora_rank:
             merge_lora(student)
