@@ -137,9 +137,7 @@ def _be_the_first_to_be_killed() -> None:
 def run_side(side: str, batch: int) -> dict[str, float] | str:
     """What `measure` says in a process of its own, or why it says nothing."""
     command = [sys.executable, __file__, "--one", side, str(batch)]
-    # idle threads sleep: on a busy machine spinning ones take the time of those at work
-    environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     if done.returncode in (-9, 137) or "not enough memory" in done.stderr or "allocate memory" in done.stderr:
