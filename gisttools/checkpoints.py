@@ -57,6 +57,7 @@ class Checkpoints(TrainerCallback):
             before = json.loads(known.read_text(encoding="utf-8"))
             changed = [k for k in given if before.get(k) != given[k]]
             if changed:
+                self.release()
                 seen = "; ".join(f"{k}: {before.get(k)} there, {given[k]} now" for k in changed)
                 raise DataError(f"{folder} holds checkpoints of another training ({seen}). Name another, or delete it.")
         else:
@@ -77,10 +78,14 @@ class Checkpoints(TrainerCallback):
         log.info("going on from %s", newest.name)
         return str(newest)
 
+    def release(self) -> None:
+        """Let another training have the folder: in a notebook the next try comes from the same process."""
+        self._lock.release()
+
     def remove(self) -> None:
         """Delete all checkpoints: the training has ended and its model is saved."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.release()
+        self.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def on_step_end(self, args, state, control, **_):

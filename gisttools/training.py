@@ -120,6 +120,8 @@ def finetune(
         try:
             trainer.train(resume_from_checkpoint=keeper.resume() if keeper else None)
         finally:
+            if keeper is not None:
+                keeper.release()
             if settings.deterministic:
                 torch.use_deterministic_algorithms(False)
         if best is not None and trainer.is_world_process_zero():
