@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,21 @@ class Options:
             found.append(f"block_rows is {self.block_rows}, must be >= 1 or None")
         if found:
             raise ParameterError(problems("gist_loss:", found))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Unit vectors (2B + BK, .), anchors above positives above negatives, and the lengths (2B + BK, 1) they had."""
+
+    vectors: Tensor
+    norms: Tensor
+
+    @classmethod
+    def of(cls, columns: Sequence[Tensor], device: torch.device) -> Unit:
+        vectors = torch.cat([x.flatten(0, -2) for x in columns])  # a copy, so that it may be divided in place
+        vectors = vectors.to(device, _wide(vectors.dtype, device))
+        norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min_(_SMALLEST / 2)
+        return cls(vectors.div_(norms), norms)
 
 
 @dataclass(frozen=True)
@@ -97,8 +113,8 @@ class Batch:
             raise DataError(problems("gist_loss: shapes or dtypes do not fit (B rows, K negatives a row):", found))
         return cls(anchor, positive, negatives, guide, text_ids, label_ids)
 
-    def unit(self) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor] | None]:
-        """Student and guide vectors of length 1 on the student's device; the guide's carry no gradient.
+    def unit(self) -> tuple[Unit, Unit | None]:
+        """Student and guide vectors brought to length 1, on the student's device and without gradients.
 
         Float64 stays (where the device has it), all else becomes float32. Costs one device synchronisation.
 
@@ -106,22 +122,25 @@ class Batch:
             DataError: a vector is not finite or is zero, so that it has no cosine. Padding may be zero.
         """
         device = self.anchor.device
-        vectors = {"anchor": self.anchor, "positive": self.positive, "negatives": self.negatives}
-        if self.guide is not None:
-            vectors |= {f"guide_{c}": g.detach() for c, g in zip(tuple(vectors), self.guide, strict=True)}
-        wide = {name: x.to(device, _wide(x.dtype, device)) for name, x in vectors.items()}
-        norms = {name: torch.linalg.vector_norm(x, dim=-1, keepdim=True) for name, x in wide.items()}
-        fine = [((norm >= _SMALLEST) & (norm < math.inf)).all() for norm in norms.values()]
-        if not torch.stack(fine).all():
-            self._name_bad_vectors(wide, norms)
-        unit = [x / norms[name].clamp_min(_SMALLEST) for name, x in wide.items()]
-        return tuple(unit[:3]), tuple(unit[3:]) or None
+        given = [(self.anchor, self.positive, self.negatives), *([self.guide] if self.guide is not None else [])]
+        units = [Unit.of([x.detach() for x in vectors], device) for vectors in given]
+        extremes = torch.stack([x.float() for unit in units for x in unit.norms.aminmax()]).tolist()
+        if not all(_SMALLEST <= x < math.inf for x in extremes):
+            self._name_bad_vectors()
+        student, guide = units if self.guide is not None else (*units, None)
+        return student, guide
 
-    def _name_bad_vectors(self, vectors: dict[str, Tensor], norms: dict[str, Tensor]) -> None:
+    def _name_bad_vectors(self) -> None:
         padding = None if self.text_ids is None else self.text_ids[:, 2:].to(self.anchor.device) < 0
+        columns = ("anchor", "positive", "negatives")
+        vectors = dict(zip(columns, (self.anchor, self.positive, self.negatives), strict=True))
+        if self.guide is not None:
+            vectors |= {f"guide_{c}": g for c, g in zip(columns, self.guide, strict=True)}
         found = {}
         for name, x in vectors.items():
-            infinite, zero = ~torch.isfinite(norms[name][..., 0]), norms[name][..., 0] < _SMALLEST
+            x = x.detach().to(self.anchor.device, _wide(x.dtype, self.anchor.device))
+            norms = torch.linalg.vector_norm(x, dim=-1)
+            infinite, zero = ~torch.isfinite(norms), norms < _SMALLEST
             if name.endswith("negatives") and padding is not None:
                 infinite &= ~padding | ~torch.isfinite(x).all(-1)
                 zero &= ~padding

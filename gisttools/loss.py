@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gisttools.batch import Batch, Candidates, MarginStrategy, Options
 from gisttools.embedding import embed_columns, rows_from_tokens
 from gisttools.errors import DataError, ParameterError
-from gisttools.row_blocks import Ids, RowBlocks
+from gisttools.row_blocks import RowBlocks, count_masked
 
 BLOCKS = ("ap", "aa", "pp", "an")
 
@@ -90,12 +90,12 @@ def gist_loss(
 
 
 def _gist_loss(batch: Batch, options: Options, first: int = 0, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """The loss and, for each of `BLOCKS`, how many candidates were masked and how many there were: (4, 2)."""
+    """The loss of the rows first..first+count (all if None), and how often each column of the scores was masked."""
     count = len(batch.anchor) if count is None else count
     with torch.autocast(batch.anchor.device.type, enabled=False):
-        (a, p, n), guide = batch.unit()
-        want_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (a, p, n))
-        return RowBlocks.apply(a, p, n.flatten(0, 1), guide, Ids.of(batch, a.device), options, want_grad, first, count)
+        vectors = (batch.anchor, batch.positive, batch.negatives)
+        want_grad = torch.is_grad_enabled() and any(x.requires_grad for x in vectors)
+        return RowBlocks.apply(*vectors, batch, options, want_grad, first, count)
 
 
 class GuideRows(Protocol):
@@ -208,7 +208,8 @@ class GISTLoss(nn.Module):
         first, count = 0, len(anchor)
         if self.gather_across_devices:
             batch, first = batch.gathered(), get_rank() * count
-        loss, counts = _gist_loss(batch, self.options, first, count)
+        loss, masked = _gist_loss(batch, self.options, first, count)
+        counts = count_masked(masked, batch, self.options, count)
         self._counts = self._counts.to(counts.device) + counts  # kept there: reading it would wait for the device
         return loss
 

@@ -1,179 +1,180 @@
 """The GIST loss, one block of rows at a time: mask, scores, softmax and analytic gradients in a single pass.
 
-`gisttools.loss` checks and normalises what comes in here; nothing else should import this module.
+`gisttools.loss` checks what comes in here; nothing else should import this module. Vectors lie in one matrix, anchors
+above positives above negatives, and the scores of a row in one line, so that a block costs few and large operations:
+
+    [anchors | positives | negatives] against the row's anchor, [positives] against the row's positive
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gisttools.batch import Batch, Options
+    from gisttools.batch import Batch, Options, Unit
 
 _MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
 _FEWEST_ROWS = 256  # flatter blocks make slow matrix products
 _CPU_BLOCK_BYTES, _GPU_BLOCK_BYTES = 4 << 20, 256 << 20  # scores of one row block: fit a CPU's cache, fill a GPU
 
 
-@dataclass(frozen=True)
-class Ids:
-    """Text and label ids (B, 2 + K) on the device of the scores, how many negatives are real, and if any id is -1."""
-
-    text: Tensor | None
-    label: Tensor | None
-    real: int
-    padded: bool
-
-    @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> Ids:
-        text, label = batch.text_ids, batch.label_ids
-        # counted before they move, for the ids of a store lie on the CPU and are read without waiting for the device
-        present = None if text is None else text >= 0
-        real = batch.negatives[..., 0].numel() if text is None else int(present[:, 2:].sum())
-        padded = text is not None and not bool(present.all())
-        return cls(*(x if x is None else x.to(device) for x in (text, label)), real, padded)
-
-
 class RowBlocks(torch.autograd.Function):
-    """Mean loss of the rows first..first+count, and gradients for all vectors; vectors come normalised.
+    """Mean loss of the rows first..first+count, and gradients for all vectors of the batch. Also how often each column
+    of the scores was masked; `count_masked` sums this up.
 
     `first` and `count` are 0 and B, but where vectors were gathered from several devices: then each device scores its
-    own rows against everybody's candidates.
+    own rows against everybody's candidates. `vectors` are those of the batch, for autograd to see.
     """
 
     @staticmethod
-    def forward(ctx, a, p, n, guide, ids: Ids, options: Options, want_grad: bool, first: int, count: int):
-        b, k = len(a), len(n) // max(len(a), 1)
-        mask = _Mask(guide, ids, b, k, options)
-        against_anchor = _candidates(a, p, n, options)
-        columns = len(against_anchor) + b * options.contrast_positives
-        budget = _CPU_BLOCK_BYTES if a.device.type == "cpu" else _GPU_BLOCK_BYTES
-        size = options.block_rows or max(_FEWEST_ROWS, budget // (columns * a.element_size()))
-        scale = 1.0 / options.temperature
-        grads = [torch.zeros_like(x) for x in (against_anchor, a, p)] if want_grad else None
-        total, masked = a.new_zeros(()), torch.zeros(4, dtype=torch.int64, device=a.device)
+    def forward(ctx, *inputs):
+        *vectors, batch, options, want_grad, first, count = inputs
+        student, guide = batch.unit()
+        unit, b, scale = student.vectors, len(batch.anchor), 1.0 / options.temperature
+        layout = _Layout(b, len(unit), options)
+        mask = _Mask(guide, batch, layout, options)
+        grad = torch.zeros_like(unit) if want_grad else None
+        budget = _CPU_BLOCK_BYTES if unit.device.type == "cpu" else _GPU_BLOCK_BYTES
+        size = options.block_rows or max(_FEWEST_ROWS, budget // (layout.width * unit.element_size()))
+        total = unit.new_zeros(())
 
         for start in range(first, first + count, size):
-            rows = torch.arange(start, min(start + size, first + count), device=a.device)
-            local = torch.arange(len(rows), device=a.device)
-            a_rows = a[rows] * scale
-            keep = mask.against_anchor(rows, masked)
-            scores = (a_rows @ against_anchor.T).masked_fill_(~keep, _MASKED)
-            target = scores[local, rows]
+            rows = slice(start, min(start + size, first + count))
+            scores = layout.scores(unit, rows, scale).masked_fill_(mask.drop(rows), _MASKED)
+            target = layout.target(scores, rows)
             if options.candidates == "hard":
                 scores.masked_fill_(scores < target[:, None], _MASKED)
-            weights, log_z = _softmax(scores)
-            if options.contrast_positives:
-                p_rows = p[rows] * scale
-                keep = mask.against_positive(rows, masked)
-                pp_scores = (p_rows @ p.T).masked_fill_(~keep, _MASKED)
-                if options.candidates == "hard":
-                    pp_scores.masked_fill_(pp_scores < target[:, None], _MASKED)
-                pp_weights, pp_log_z = _softmax(pp_scores)
-                both = torch.logaddexp(log_z, pp_log_z)
-                weights *= (log_z - both).exp_()[:, None]
-                pp_weights *= (pp_log_z - both).exp_()[:, None]
-                log_z = both
-            total += (log_z - target).sum()
+            # exp and logsumexp are several times slower on CPUs than softmax, so the latter is read off the former:
+            # the largest weight of a row is exp(max - log_z)
+            weights = torch.softmax(scores, dim=1)
+            total += (scores.amax(1) - weights.amax(1).log_() - target).sum()
             if want_grad:
-                weights[local, rows] -= 1.0  # d(log_z - target) / d(scores)
-                grads[0].addmm_(weights.T, a_rows)
-                grads[1][rows] += weights @ against_anchor * scale
-                if options.contrast_positives:
-                    grads[2].addmm_(pp_weights.T, p_rows)
-                    grads[2][rows] += pp_weights @ p * scale
+                layout.target(weights, rows).sub_(1.0)  # d(log_z - target) / d(scores)
+                layout.add_gradients(grad, weights, unit, rows, scale)
         if want_grad:
-            grad_c, grad_a, grad_p = (grad.div_(count) for grad in grads)
-            grad_p += grad_c[:b]
-            if options.contrast_anchors:
-                grad_a += grad_c[b : 2 * b]
-            ctx.save_for_backward(grad_a, grad_p, grad_c[len(grad_c) - len(n) :])
-        counts = torch.stack([masked, torch.tensor(mask.candidates, device=a.device) * count // b], dim=1)
-        ctx.mark_non_differentiable(counts)
-        return total / count, counts
+            grad.div_(count)
+            # back through the division by the length
+            grad.addcmul_(unit, (grad * unit).sum(1, keepdim=True), value=-1.0).div_(student.norms)
+            ctx.save_for_backward(grad)
+            ctx.given = [(x.shape, x.device, x.dtype) for x in vectors]
+        ctx.mark_non_differentiable(mask.masked)
+        return total / count, mask.masked
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream, _counts):
-        return *(g * upstream for g in ctx.saved_tensors), *[None] * 6
+    def backward(ctx, upstream, _masked):
+        grad = ctx.saved_tensors[0] * upstream
+        parts = grad.split([shape[:-1].numel() for shape, _, _ in ctx.given])
+        given = zip(parts, ctx.given, strict=True)
+        return *(part.view(shape).to(device, dtype) for part, (shape, device, dtype) in given), *[None] * 5
 
 
-def _candidates(anchor: Tensor, positive: Tensor, negatives: Tensor, options: Options) -> Tensor:
-    """What is scored against the anchor, side by side: [positives | anchors, if asked | negatives]."""
-    return torch.cat([positive, anchor, negatives] if options.contrast_anchors else [positive, negatives])
+def count_masked(by_column: Tensor, batch: Batch, options: Options, rows: int) -> Tensor:
+    """(4, 2): how many candidates of `rows` rows were masked and how many there were, in ap, aa, pp and an. A row's own
+    texts and padding are no candidates."""
+    b, real, aa, pp = len(batch.anchor), _count_real(batch), options.contrast_anchors, options.contrast_positives
+    given = batch.negatives[..., 0].numel()
+    anchors, positives, negatives, again = (x.sum() for x in by_column.split([b * aa, b, given, b * pp]))
+    pairs = rows * (b - 1)
+    masked = torch.stack([positives, anchors - rows * aa, again - rows * pp, negatives - rows * (given - real)])
+    return torch.stack([masked, masked.new_tensor([pairs, pairs * aa, pairs * pp, rows * real])], dim=1)
 
 
-def _softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax and log-sum-exp of each row. exp and logsumexp are several times slower on CPUs than softmax, so the
-    latter is read off the former: the largest weight w of a row is exp(max - log_z)."""
-    weights = torch.softmax(scores, dim=1)
-    return weights, scores.amax(1) - weights.amax(1).log()
+def _count_real(batch: Batch) -> int:
+    """Negatives that are no padding; where the ids of a store lie on the CPU, without waiting for the device."""
+    return batch.negatives[..., 0].numel() if batch.text_ids is None else int((batch.text_ids[:, 2:] >= 0).sum())
+
+
+class _Layout:
+    """Where things lie: the candidates of an anchor among all vectors, and the columns of a block of scores."""
+
+    def __init__(self, b: int, vectors: int, options: Options) -> None:
+        self.b = b
+        self.anchor_columns = b * options.contrast_anchors  # the first columns; the positives follow
+        self.candidates = slice(b - self.anchor_columns, None)  # scored against the anchor
+        self.width_anchor = vectors - b + self.anchor_columns
+        self.contrast_positives = options.contrast_positives
+        self.width = self.width_anchor + b * options.contrast_positives
+
+    def scores(self, unit: Tensor, rows: slice, scale: float | None = None) -> Tensor:
+        """(rows, width)"""
+        b, w = self.b, self.width_anchor
+        anchors, positives = unit[rows], unit[b : 2 * b]
+        if not self.contrast_positives:
+            scores = anchors @ unit[self.candidates].T
+        else:
+            scores = unit.new_empty(len(anchors), self.width)
+            torch.mm(anchors, unit[self.candidates].T, out=scores[:, :w])
+            torch.mm(positives[rows], positives.T, out=scores[:, w:])
+        return scores if scale is None else scores.mul_(scale)
+
+    def target(self, scores: Tensor, rows: slice) -> Tensor:
+        """The row's own positive, as a view."""
+        return scores[:, self.anchor_columns + rows.start :].diagonal()
+
+    def add_gradients(self, grad: Tensor, weights: Tensor, unit: Tensor, rows: slice, scale: float) -> None:
+        b, w = self.b, self.width_anchor
+        against_anchor = weights[:, :w]
+        grad[self.candidates].addmm_(against_anchor.T, unit[rows], alpha=scale)
+        grad[rows].addmm_(against_anchor, unit[self.candidates], alpha=scale)
+        if self.contrast_positives:
+            positives, against_positive = unit[b : 2 * b], weights[:, w:]
+            grad[b : 2 * b].addmm_(against_positive.T, positives[rows], alpha=scale)
+            grad[b : 2 * b][rows].addmm_(against_positive, positives, alpha=scale)
+
+    def side_by_side(self, ids: Tensor) -> Tensor:
+        """Ids (B, 2 + K) of all columns of a block of scores."""
+        parts = [ids[:, 0]] if self.anchor_columns else []
+        parts += [ids[:, 1], ids[:, 2:].flatten()]
+        return torch.cat([*parts, ids[:, 1]] if self.contrast_positives else parts)
 
 
 class _Mask:
-    """Which candidates of a block of rows count, and how many were masked."""
+    """Which candidates of a block of rows do not count, and how many these were."""
 
-    def __init__(self, guide, ids: Ids, b: int, k: int, options: Options) -> None:
-        self.b, self.options = b, options
-        self.columns = b * (1 + options.contrast_anchors + k)
-
-        def side_by_side(ids: Tensor) -> Tensor:
-            return _candidates(ids[:, 0], ids[:, 1], ids[:, 2:].flatten(), options)
-
-        self.guide = self.limit = self.text = self.label = self.present = None
+    def __init__(self, guide: Unit | None, batch: Batch, layout: _Layout, options: Options) -> None:
+        self.b, self.layout = layout.b, layout
+        device = batch.anchor.device
+        self.guide = self.limit = self.text = self.label = None
         if guide is not None:
-            ga, gp, gn = guide
-            theta = (ga * gp).sum(-1)
+            self.guide, b = guide.vectors, self.b
+            theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
             slack = options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin
-            self.limit = (theta - slack)[:, None]
-            self.guide = (ga, _candidates(ga, gp, gn.flatten(0, 1), options), gp)
-        if ids.text is not None:
-            self.text = (ids.text[:, :1], ids.text[:, 1:2], side_by_side(ids.text))
-            if ids.padded:
-                self.present = self.text[2] >= 0
-        if ids.label is not None:
-            self.label = (ids.label[:, :1], side_by_side(ids.label))
-        pairs = b * (b - 1)
-        self.candidates = [pairs, pairs * options.contrast_anchors, pairs * options.contrast_positives, b * ids.real]
-        self.absent = b * k - ids.real
+            self.limit = theta - slack
+        self.is_padded = _count_real(batch) < batch.negatives[..., 0].numel()
+        if batch.text_ids is not None:
+            ids = batch.text_ids.to(device)
+            self.text = (ids[:, :1], ids[:, 1:2], layout.side_by_side(ids))
+        if batch.label_ids is not None:
+            ids = batch.label_ids.to(device)
+            own = ids[:, :1]
+            self.label = (own.masked_fill(own < 0, -2), layout.side_by_side(ids))  # unknown equals nothing
+        self.masked = torch.zeros(layout.width, dtype=torch.int64, device=device)
 
-    def against_anchor(self, rows: Tensor, masked: Tensor) -> Tensor:
-        """bool (rows, columns); adds to `masked` for ap, aa, an."""
-        b, local = self.b, torch.arange(len(rows), device=rows.device)
-        keep = self._keep(rows, None if self.guide is None else self.guide[:2], slice(None))
-        keep[local, rows] = True  # the positive is the target, never a candidate
-        if self.options.contrast_anchors:
-            keep[local, b + rows] = False
-            masked[1] += len(rows) * (b - 1) - keep[:, b : 2 * b].sum()
-        negatives = keep[:, b * (1 + self.options.contrast_anchors) :]
-        masked[0] += len(rows) * b - keep[:, :b].sum()
-        masked[3] += negatives.numel() - negatives.sum() - self.absent * len(rows)
-        return keep
-
-    def against_positive(self, rows: Tensor, masked: Tensor) -> Tensor:
-        """bool (rows, b); adds to `masked` for pp."""
-        local = torch.arange(len(rows), device=rows.device)
-        keep = self._keep(rows, None if self.guide is None else (self.guide[2], self.guide[2]), slice(0, self.b))
-        keep[local, rows] = False
-        masked[2] += len(rows) * (self.b - 1) - keep.sum()
-        return keep
-
-    def _keep(self, rows: Tensor, guide, columns: slice) -> Tensor:
-        if guide is not None:
-            keep = guide[0][rows] @ guide[1].T <= self.limit[rows]
+    def drop(self, rows: slice) -> Tensor:
+        """bool (rows, width); counted by column."""
+        b, layout = self.b, self.layout
+        if self.guide is not None:
+            drop = layout.scores(self.guide, rows) > self.limit[rows]
         else:
-            width = self.b if columns.stop else self.columns
-            keep = torch.ones(len(rows), width, dtype=torch.bool, device=rows.device)
+            shape = (rows.stop - rows.start, layout.width)
+            drop = torch.zeros(shape, dtype=torch.bool, device=self.masked.device)
         if self.text is not None:
             anchor, positive, candidates = self.text
-            keep &= (candidates[columns] != anchor[rows]) & (candidates[columns] != positive[rows])
-            if self.present is not None:
-                keep &= self.present[columns]
+            drop |= candidates == anchor[rows]
+            drop |= candidates == positive[rows]
+            if self.is_padded:
+                drop |= candidates < 0
         if self.label is not None:
             anchor, candidates = self.label
-            keep &= (candidates[columns] != anchor[rows]) | (anchor[rows] < 0)
-        return keep
+            drop |= candidates == anchor[rows]
+        if layout.anchor_columns:
+            drop[:, rows.start : rows.stop].fill_diagonal_(True)
+        if layout.contrast_positives:
+            drop[:, layout.width - b + rows.start : layout.width - b + rows.stop].fill_diagonal_(True)
+        layout.target(drop, rows).fill_(False)  # the positive is the target, never a candidate
+        self.masked += drop.sum(0)
+        return drop
