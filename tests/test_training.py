@@ -17,6 +17,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 
+from gisttools.callbacks import Recorder
 from gisttools.errors import DataError, ModelError, ParameterError
 from gisttools.guide import GuideStore, VectorCache
 from gisttools.loss import GISTLoss
@@ -172,6 +173,15 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been_killed(guide, 
     weights = np.concatenate([w.detach().numpy().ravel() for w in whole.student.parameters()])
     np.testing.assert_allclose(np.load(tmp_path / "weights_0.npy"), weights, atol=1e-4)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_training_that_fails_can_be_tried_again_in_the_same_process(guide, tmp_path, monkeypatch):
+    options = {"checkpoints": tmp_path / "checkpoints", "max_steps": 4, "checkpoint_minutes": 0}
+    with monkeypatch.context() as broken:
+        broken.setattr(Recorder, "on_log", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(table(), guide, tmp_path / "model", **options)
+    assert train(table(), guide, tmp_path / "model", **options).steps == 4
 
 
 def test_checkpoints_of_another_training_are_refused(guide, tmp_path):
