@@ -196,7 +196,7 @@ def score(setup: Setup, student) -> tuple[dict[str, float], dict[str, np.ndarray
     """Main scores (0 to 100) by task; by task, the share of draws that got each item right, or an STS set's cosines."""
     import mteb
 
-    from gisttools.comparison import split_of
+    from gisttools.eval_sets import split_of
     from gisttools.evaluation import task_sources
     from gisttools.labelled import load_task
 

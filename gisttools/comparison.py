@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gisttools.errors import DataError
+from gisttools.eval_sets import split_of, texts_of
 from gisttools.statistics import Interval, draws_interval, metric_bootstrap, paired_bootstrap, spearman, verdict
 
 
@@ -54,7 +55,7 @@ def compare(task, base: TaskResult, tuned: TaskResult, *, seed: int = 0) -> list
                 "n_draws": interval.n_draws if interval else None,
                 "method": interval.method if interval else "no interval for this kind of task yet",
                 "verdict": verdict(interval) if interval else "not shown",
-                "texts": _texts(task, data),
+                "texts": texts_of(task, data),
                 "items": items,
             }
         )
@@ -112,22 +113,6 @@ def _items(task, data, gold: np.ndarray, answers: list[np.ndarray], correct: lis
         }
         for i, text in enumerate(data[task.input_column_name])
     ]
-
-
-def split_of(task, subset: str, split: str):
-    """The data of one subset and split, or None where a task keeps it otherwise."""
-    data = task.dataset or {}
-    data = data.get(subset, data)
-    return data.get(split) if hasattr(data, "get") else None
-
-
-def _texts(task, data) -> list[str]:
-    """Test texts, as far as the task keeps them in plain columns."""
-    if data is None or not hasattr(data, "column_names"):
-        return []
-    columns = [getattr(task, "input_column_name", None), *(getattr(task, "column_names", None) or ())]
-    texts = [x for c in columns if isinstance(c, str) and c in data.column_names for x in data[c]]
-    return [t for x in texts for t in (x if isinstance(x, list) else [x])]
 
 
 def _flat(values) -> list[float]:

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from sentence_transformers import SentenceTransformer
 
-from gisttools.comparison import TaskResult, compare, split_of
+from gisttools.comparison import TaskResult, compare
 from gisttools.errors import DataError, MissingError, problems
+from gisttools.eval_sets import eval_task, split_of
 from gisttools.hygiene import overlap
 from gisttools.labelled import load_task, mteb_task
 from gisttools.local_tasks import local_tasks
@@ -102,7 +103,7 @@ def task_sources(
     found = []
     for name in [*tasks, *guards]:
         mteb_task(name)  # fails early, with the nearest names
-        found.append(TaskSource(name, lambda name=name: _named(name, subsets), name in tasks, name))
+        found.append(TaskSource(name, lambda name=name: eval_task(name, subsets), name in tasks, name))
     for folder in files:
         for i, task in enumerate(local_tasks(folder)):
             # clustering is a second look at the same texts; what the labels are for is telling them apart
@@ -171,20 +172,6 @@ def evaluate(
     speed = {role: texts[role] / seconds[role] if seconds[role] else None for role in ROLES}
     columns = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer"]
     return Evaluation(pd.DataFrame(scores), pd.DataFrame(comparison), pd.DataFrame(items, columns=columns), speed)
-
-
-def _named(name: str, subsets: Sequence[str] | None):
-    task = mteb_task(name)
-    if subsets is not None and task.metadata.is_multilingual:
-        wanted = [s for s in task.metadata.hf_subsets if s in subsets]
-        if not wanted:
-            raise MissingError(
-                f"Task {name} has none of the subsets {list(subsets)}; it has {task.metadata.hf_subsets}."
-            )
-        task = mteb.get_task(name, hf_subsets=wanted)
-    if "test" in task.metadata.eval_splits:
-        task = mteb.get_task(name, eval_splits=["test"], hf_subsets=list(task.hf_subsets))
-    return task
 
 
 def _run(model: SentenceTransformer, task, folder: Path, batch_size: int) -> TaskResult:

@@ -1,0 +1,73 @@
+"""The texts of evaluation sets, by task and by folder: what a training table must not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gisttools.errors import MissingError
+from gisttools.labelled import load_task, mteb_task, read_labelled
+
+
+def eval_sets(
+    tasks: Sequence[str] = (), folders: Sequence[str | Path] = (), *, subsets: Sequence[str] | None = None
+) -> dict[str, list[str]]:
+    """The test texts of mteb tasks and of folders with a test file, by name; each text once, in order.
+
+    Args:
+        tasks: names of mteb tasks.
+        folders: as in `gisttools.local_tasks`.
+        subsets: language subsets of multilingual tasks; all if None.
+
+    Raises:
+        MissingError: a task, its data, a subset or a file is missing.
+        DataError: a file cannot be read.
+    """
+    found = {str(folder): list(dict.fromkeys(read_labelled(folder, split="test").texts)) for folder in folders}
+    for name in tasks:
+        task = eval_task(name, subsets)
+        load_task(task)
+        parts = [split_of(task, s, split) for s in task.hf_subsets for split in task.eval_splits]
+        found[name] = list(dict.fromkeys(text for part in parts for text in texts_of(task, part)))
+    return found
+
+
+def eval_task(name: str, subsets: Sequence[str] | None = None):
+    """The mteb task of that name, fresh and not loaded yet: its test split alone where it has one, and of a
+    multilingual task the subsets that are asked for (all if None).
+
+    Raises:
+        MissingError: mteb knows no such task, or it has none of the subsets.
+    """
+    import mteb
+
+    task = mteb_task(name)
+    if subsets is not None and task.metadata.is_multilingual:
+        wanted = [s for s in task.metadata.hf_subsets if s in subsets]
+        if not wanted:
+            raise MissingError(
+                f"Task {name} has none of the subsets {list(subsets)}; it has {task.metadata.hf_subsets}."
+            )
+        task = mteb.get_task(name, hf_subsets=wanted)
+    if "test" in task.metadata.eval_splits:
+        task = mteb.get_task(name, eval_splits=["test"], hf_subsets=list(task.hf_subsets))
+    return task
+
+
+def split_of(task, subset: str, split: str):
+    """The data of one subset and split of a loaded task, or None where it keeps them otherwise."""
+    data = task.dataset or {}
+    data = data.get(subset, data)
+    return data.get(split) if hasattr(data, "get") else None
+
+
+def texts_of(task, data) -> list[str]:
+    """The texts of one split (from `split_of`), as far as the task keeps them in plain columns. Of retrieval tasks
+    the queries: a corpus is there to be searched, and to know its documents is no cheating."""
+    if isinstance(data, dict) and "queries" in data:
+        return [text for text in data["queries"]["text"] if isinstance(text, str)]
+    if not hasattr(data, "column_names"):
+        return []
+    columns = [getattr(task, "input_column_name", None), *(getattr(task, "column_names", None) or ())]
+    texts = [x for c in columns if isinstance(c, str) and c in data.column_names for x in data[c]]
+    return [t for x in texts for t in (x if isinstance(x, list) else [x]) if isinstance(t, str)]
