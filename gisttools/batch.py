@@ -54,9 +54,9 @@ class Unit:
     norms: Tensor
 
     @classmethod
-    def of(cls, columns: Sequence[Tensor], device: torch.device) -> Unit:
+    def of(cls, columns: Sequence[Tensor], device: torch.device, dtype: torch.dtype) -> Unit:
         vectors = torch.cat([x.flatten(0, -2) for x in columns])  # a copy, so that it may be divided in place
-        vectors = vectors.to(device, _wide(vectors.dtype, device))
+        vectors = vectors.to(device, dtype)
         norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min_(_SMALLEST / 2)
         return cls(vectors.div_(norms), norms)
 
@@ -116,14 +116,15 @@ class Batch:
     def unit(self) -> tuple[Unit, Unit | None]:
         """Student and guide vectors brought to length 1, on the student's device and without gradients.
 
-        Float64 stays (where the device has it), all else becomes float32. Costs one device synchronisation.
+        In float64 if the student's are (and the device has it), else in float32. Costs one device synchronisation.
 
         Raises:
             DataError: a vector is not finite or is zero, so that it has no cosine. Padding may be zero.
         """
         device = self.anchor.device
         given = [(self.anchor, self.positive, self.negatives), *([self.guide] if self.guide is not None else [])]
-        units = [Unit.of([x.detach() for x in vectors], device) for vectors in given]
+        dtype = _wide(self.anchor.dtype, device)
+        units = [Unit.of([x.detach() for x in vectors], device, dtype) for vectors in given]
         extremes = torch.stack([x.float() for unit in units for x in unit.norms.aminmax()]).tolist()
         if not all(_SMALLEST <= x < math.inf for x in extremes):
             self._name_bad_vectors()

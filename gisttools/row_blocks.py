@@ -35,21 +35,24 @@ class RowBlocks(torch.autograd.Function):
         student, guide = batch.unit()
         unit, b, scale = student.vectors, len(batch.anchor), 1.0 / options.temperature
         layout = _Layout(b, len(unit), options)
-        mask = _Mask(guide, batch, layout, options)
+        mask = _Mask(guide, batch, layout, options, unit.dtype)
         grad = torch.zeros_like(unit) if want_grad else None
         budget = _CPU_BLOCK_BYTES if unit.device.type == "cpu" else _GPU_BLOCK_BYTES
         size = options.block_rows or max(_FEWEST_ROWS, budget // (layout.width * unit.element_size()))
+        # written again by each block: fresh memory of this size would cost more than what is computed in it
+        buffers = [unit.new_empty(min(size, count), layout.width) for _ in range(2)]
         total = unit.new_zeros(())
 
         for start in range(first, first + count, size):
             rows = slice(start, min(start + size, first + count))
-            scores = layout.scores(unit, rows, scale).masked_fill_(mask.drop(rows), _MASKED)
+            scores, spare = (buffer[: rows.stop - rows.start] for buffer in buffers)
+            layout.scores(unit, rows, scores).mul_(scale).add_(mask.dropped(rows, spare), alpha=_MASKED)
             target = layout.target(scores, rows)
             if options.candidates == "hard":
                 scores.masked_fill_(scores < target[:, None], _MASKED)
             # exp and logsumexp are several times slower on CPUs than softmax, so the latter is read off the former:
             # the largest weight of a row is exp(max - log_z)
-            weights = torch.softmax(scores, dim=1)
+            weights = torch.softmax(scores, dim=1, out=spare)
             total += (scores.amax(1) - weights.amax(1).log_() - target).sum()
             if want_grad:
                 layout.target(weights, rows).sub_(1.0)  # d(log_z - target) / d(scores)
@@ -77,7 +80,7 @@ def count_masked(by_column: Tensor, batch: Batch, options: Options, rows: int) -
     texts and padding are no candidates."""
     b, real, aa, pp = len(batch.anchor), _count_real(batch), options.contrast_anchors, options.contrast_positives
     given = batch.negatives[..., 0].numel()
-    anchors, positives, negatives, again = (x.sum() for x in by_column.split([b * aa, b, given, b * pp]))
+    anchors, positives, negatives, again = (x.sum() for x in by_column.long().split([b * aa, b, given, b * pp]))
     pairs = rows * (b - 1)
     masked = torch.stack([positives, anchors - rows * aa, again - rows * pp, negatives - rows * (given - real)])
     return torch.stack([masked, masked.new_tensor([pairs, pairs * aa, pairs * pp, rows * real])], dim=1)
@@ -99,17 +102,14 @@ class _Layout:
         self.contrast_positives = options.contrast_positives
         self.width = self.width_anchor + b * options.contrast_positives
 
-    def scores(self, unit: Tensor, rows: slice, scale: float | None = None) -> Tensor:
+    def scores(self, unit: Tensor, rows: slice, out: Tensor) -> Tensor:
         """(rows, width)"""
         b, w = self.b, self.width_anchor
-        anchors, positives = unit[rows], unit[b : 2 * b]
-        if not self.contrast_positives:
-            scores = anchors @ unit[self.candidates].T
-        else:
-            scores = unit.new_empty(len(anchors), self.width)
-            torch.mm(anchors, unit[self.candidates].T, out=scores[:, :w])
-            torch.mm(positives[rows], positives.T, out=scores[:, w:])
-        return scores if scale is None else scores.mul_(scale)
+        torch.mm(unit[rows], unit[self.candidates].T, out=out[:, :w])
+        if self.contrast_positives:
+            positives = unit[b : 2 * b]
+            torch.mm(positives[rows], positives.T, out=out[:, w:])
+        return out
 
     def target(self, scores: Tensor, rows: slice) -> Tensor:
         """The row's own positive, as a view."""
@@ -135,46 +135,45 @@ class _Layout:
 class _Mask:
     """Which candidates of a block of rows do not count, and how many these were."""
 
-    def __init__(self, guide: Unit | None, batch: Batch, layout: _Layout, options: Options) -> None:
+    def __init__(self, guide: Unit | None, batch: Batch, layout: _Layout, options: Options, dtype: torch.dtype) -> None:
         self.b, self.layout = layout.b, layout
         device = batch.anchor.device
-        self.guide = self.limit = self.text = self.label = None
+        self.guide = self.limit = None
         if guide is not None:
             self.guide, b = guide.vectors, self.b
             theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
             slack = options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin
             self.limit = theta - slack
-        self.is_padded = _count_real(batch) < batch.negatives[..., 0].numel()
+        self.equal: list[tuple[Tensor, Tensor]] = []  # an id of the row (B, 1) that no candidate (width,) may have
         if batch.text_ids is not None:
             ids = batch.text_ids.to(device)
-            self.text = (ids[:, :1], ids[:, 1:2], layout.side_by_side(ids))
+            candidates = layout.side_by_side(ids)
+            self.equal += [(ids[:, :1], candidates), (ids[:, 1:2], candidates)]
+            if _count_real(batch) < batch.negatives[..., 0].numel():
+                self.equal.append((torch.full_like(ids[:, :1], -1), candidates))  # padding
         if batch.label_ids is not None:
             ids = batch.label_ids.to(device)
             own = ids[:, :1]
-            self.label = (own.masked_fill(own < 0, -2), layout.side_by_side(ids))  # unknown equals nothing
-        self.masked = torch.zeros(layout.width, dtype=torch.int64, device=device)
+            self.equal.append((own.masked_fill(own < 0, -2), layout.side_by_side(ids)))  # unknown equals nothing
+        self.masked = torch.zeros(layout.width, dtype=dtype, device=device)
 
-    def drop(self, rows: slice) -> Tensor:
-        """bool (rows, width); counted by column."""
-        b, layout = self.b, self.layout
+    def dropped(self, rows: slice, out: Tensor) -> Tensor:
+        """(rows, width): 1 where a candidate does not count, else 0; counted by column. As numbers and not as truth
+        values, which CPUs are several times slower to write and to apply."""
+        layout = self.layout
         if self.guide is not None:
-            drop = layout.scores(self.guide, rows) > self.limit[rows]
+            layout.scores(self.guide, rows, out).gt_(self.limit[rows])
         else:
-            shape = (rows.stop - rows.start, layout.width)
-            drop = torch.zeros(shape, dtype=torch.bool, device=self.masked.device)
-        if self.text is not None:
-            anchor, positive, candidates = self.text
-            drop |= candidates == anchor[rows]
-            drop |= candidates == positive[rows]
-            if self.is_padded:
-                drop |= candidates < 0
-        if self.label is not None:
-            anchor, candidates = self.label
-            drop |= candidates == anchor[rows]
+            out.zero_()
+        if self.equal:
+            equal = torch.zeros_like(out, dtype=torch.bool)
+            for own, candidates in self.equal:
+                equal |= candidates == own[rows]
+            torch.maximum(out, equal.to(out.dtype), out=out)
         if layout.anchor_columns:
-            drop[:, rows.start : rows.stop].fill_diagonal_(True)
+            out[:, rows].fill_diagonal_(1.0)
         if layout.contrast_positives:
-            drop[:, layout.width - b + rows.start : layout.width - b + rows.stop].fill_diagonal_(True)
-        layout.target(drop, rows).fill_(False)  # the positive is the target, never a candidate
-        self.masked += drop.sum(0)
-        return drop
+            out[:, layout.width_anchor :][:, rows].fill_diagonal_(1.0)
+        layout.target(out, rows).zero_()  # the positive is the target, never a candidate
+        self.masked += out.sum(0)
+        return out
