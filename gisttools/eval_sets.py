@@ -27,9 +27,14 @@ def eval_sets(
     for name in tasks:
         task = eval_task(name, subsets)
         load_task(task)
-        parts = [split_of(task, s, split) for s in task.hf_subsets for split in task.eval_splits]
-        found[name] = list(dict.fromkeys(text for part in parts for text in texts_of(task, part)))
+        found[name] = all_texts_of(task)
     return found
+
+
+def all_texts_of(task) -> list[str]:
+    """The texts of all subsets and evaluation splits of a loaded task, each once, in order."""
+    parts = [split_of(task, s, split) for s in task.hf_subsets for split in task.eval_splits]
+    return list(dict.fromkeys(text for part in parts for text in texts_of(task, part)))
 
 
 def eval_task(name: str, subsets: Sequence[str] | None = None):

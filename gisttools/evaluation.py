@@ -20,8 +20,8 @@ from sentence_transformers import SentenceTransformer
 from gisttools.comparison import TaskResult, compare
 from gisttools.errors import DataError, MissingError, problems
 from gisttools.eval_sets import eval_task, split_of
-from gisttools.hygiene import overlap
 from gisttools.labelled import load_task, mteb_task
+from gisttools.leakage import shared_texts
 from gisttools.local_tasks import local_tasks
 from gisttools.models import revision_of
 from gisttools.progress import tqdm
@@ -43,11 +43,13 @@ class TaskSource:
 @dataclass(frozen=True)
 class Evaluation:
     """`scores`: one row per role, task, subset and metric. `comparison`: one row per task and subset. `items`: one
-    row per test text of classification tasks. `speed`: texts a second, by role."""
+    row per test text of classification tasks. `overlap`: one row per test text that the training table holds.
+    `speed`: texts a second, by role."""
 
     scores: pd.DataFrame
     comparison: pd.DataFrame
     items: pd.DataFrame
+    overlap: pd.DataFrame
     speed: dict[str, float | None]
 
     def headline(self) -> str:
@@ -66,8 +68,8 @@ class Evaluation:
         return table.assign(**{c: (100 * table[c]).round(1) for c in points})
 
     def save(self, folder: Path) -> None:
-        """Write scores, comparison and items as Parquet."""
-        for name in ("scores", "comparison", "items"):
+        """Write scores, comparison, items and overlap as Parquet."""
+        for name in ("scores", "comparison", "items", "overlap"):
             getattr(self, name).to_parquet(folder / f"{name}.parquet")
 
     def summary(self, models: Mapping[str, SentenceTransformer], names: Mapping[str, str]) -> dict[str, Any]:
@@ -127,6 +129,7 @@ def evaluate(
     *,
     trained_on: Sequence[str] | None = None,
     training_texts: Sequence[str] = (),
+    allow_overlap: bool = False,
     batch_size: int = 64,
     seed: int = 0,
 ) -> Evaluation:
@@ -137,13 +140,16 @@ def evaluate(
         sources: from `task_sources`.
         folder: gets `predictions/<role>/`.
         trained_on: sources of the tuned model's training table (task names, folders); None if not known.
-        training_texts: texts of that table, to count test texts among them.
+        training_texts: texts of that table, to look for test texts among them: equal ones and near copies.
+        allow_overlap: compare although there are some; they are counted and listed.
         batch_size: texts embedded at a time.
         seed: of the bootstrap.
 
     Raises:
         MissingError: a task's data cannot be loaded.
+        DataError: the training table holds test texts, and `allow_overlap` is False; told before any model runs.
     """
+    shared = shared_texts({source.name: source.make for source in sources}, training_texts, allow=allow_overlap)
     scores, comparison, items, seconds, texts = [], [], [], Counter(), Counter()
     jobs = [(source, role) for source in sources for role in ROLES]
     results: dict[tuple[str, str], TaskResult] = {}
@@ -162,7 +168,8 @@ def evaluate(
                 for part in compare(task, results[source.name, "base"], result, seed=seed):
                     test_texts = part.pop("texts")
                     part["is_target"] = source.is_target
-                    part["overlap"] = len(overlap(test_texts, training_texts)) if trained_on is not None else None
+                    known = set(shared["text"][shared["task"] == source.name])
+                    part["overlap"] = len(known.intersection(test_texts)) if trained_on is not None else None
                     part["n_test"] = len(test_texts)
                     part["trained_on"] = None if trained_on is None else _used(source.train_source, trained_on)
                     items += part.pop("items")
@@ -171,7 +178,9 @@ def evaluate(
         scores += [{"role": role, **row} for row in result.scores]
     speed = {role: texts[role] / seconds[role] if seconds[role] else None for role in ROLES}
     columns = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer"]
-    return Evaluation(pd.DataFrame(scores), pd.DataFrame(comparison), pd.DataFrame(items, columns=columns), speed)
+    return Evaluation(
+        pd.DataFrame(scores), pd.DataFrame(comparison), pd.DataFrame(items, columns=columns), shared, speed
+    )
 
 
 def _run(model: SentenceTransformer, task, folder: Path, batch_size: int) -> TaskResult:

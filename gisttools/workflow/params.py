@@ -164,6 +164,7 @@ class EvaluateParams(Params):
     )
     guards: list[str] = Field([], description="mteb tasks the tuning must not hurt")
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
+    allow_overlap: bool = Field(False, description="compare although the training table holds test texts")
     batch_size: int = Field(64, ge=1, description="texts embedded at a time")
     seed: int = Field(0, description="seed of the bootstrap")
 
