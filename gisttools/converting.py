@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 
 from gisttools.errors import DataError
-from gisttools.hygiene import drop_overlap
+from gisttools.hygiene import Tiers, drop_overlap
 from gisttools.labelled import LabelledTexts, read_labelled
 from gisttools.mining import triplets_from_labelled
 from gisttools.vectors import VectorCache
@@ -53,9 +53,10 @@ def convert(
     tables, counts = [], []
     for texts in data:
         table, dropped = triplets_from_labelled(texts, guide, **(mining or {}))
-        table, overlapping = drop_overlap(table, eval_texts)
-        if overlapping:
-            dropped = {**dropped, "text of an evaluation set": overlapping}
+        known = {"evaluation texts": eval_texts} if len(eval_texts) else {}
+        table, found = drop_overlap(table, known, Tiers(near=None))
+        if len(found):
+            dropped = {**dropped, "text of an evaluation set": found["place"].nunique()}
         tables.append(table)
         counts.append(
             {

@@ -33,7 +33,7 @@ from gisttools.report.drawing import (
 )  # fmt: skip
 from gisttools.report.formats import signed
 
-__all__ = ["accept_reject", "class_balance", "forest", "label_counts", "loss_curve", "masked_shares"]
+__all__ = ["accept_reject", "class_balance", "forest", "label_counts", "label_noise", "loss_curve", "masked_shares"]
 __all__ += ["per_class", "to_svg"]
 _MOST_ROWS = 40
 _GAP = "\u2003"  # a wide space, which SVG does not fold into one
@@ -125,6 +125,41 @@ def class_balance(labels: Iterable[object]) -> Figure:
     alt = f"{len(counts)} labels, from {counts[-1][1]} to {counts[0][1]} texts."
     values = [n for _, n in shown]
     return _bars("Texts by label", alt, [k for k, _ in shown], values, [GOOD] * len(shown), [f"{n:,}" for n in values])
+
+
+def label_noise(confused: pd.DataFrame, most: int = 10) -> Figure:
+    """Pairs of classes that the guide confuses most: the share of their texts that are nearer to the other's centroid,
+    those of the left one in blue, those of the right one in grey.
+
+    Args:
+        confused: the table of that name of `gisttools.label_noise.LabelNoise`.
+        most: pairs shown, the worst.
+
+    Raises:
+        DataError: no pair is confused.
+    """
+    table = not_empty(confused, "no text is nearer to another class than to its own").head(min(most, _MOST_ROWS))
+    alt = f"{len(confused)} pairs of classes share texts by their centroids. " + "; ".join(
+        f"{r.label} and {r.other}: {r.there} and {r.back} of {r.texts}" for r in table.itertuples()
+    )
+    row, foot = 42, 26
+    figure = Drawing(row * len(table) + foot, "Classes that the guide confuses", alt)
+    axes = figure.panel(4, foot, WIDTH - 8, row * len(table))
+    top = float(table["share"].max())
+    per_point = top / (WIDTH - 52)  # the share stands to the right of the longest bar
+    axes.set(xlim=(0, (WIDTH - 8) * per_point), ylim=(row * len(table), 0), xticks=[], yticks=[])
+    for i, r in enumerate(table.itertuples()):
+        y, there, back = row * i, r.there / r.texts, r.back / r.texts
+        write(axes, 0, y + 12, clip(r.label, 30), size=9.5, color=GOOD)
+        write(axes, (WIDTH - 8) * per_point, y + 12, clip(r.other, 30), size=9.5, color=MUTED, ha="right")
+        axes.barh(y + 28, there, 9, color=GOOD)
+        axes.barh(y + 28, back, 9, left=there, color=BASE)
+        if there and back:
+            axes.plot([there, there], [y + 23.5, y + 32.5], color=PAPER, linewidth=1.5, solid_capstyle="butt")
+        write(axes, there + back + 5 * per_point, y + 28, f"{100 * r.share:.0f} %", size=9, color=MUTED)
+    note = "texts nearer to the other class, of all texts of both"
+    write(axes, 0, row * len(table) + 10, note, size=9, color=MUTED)
+    return figure
 
 
 def per_class(items: pd.DataFrame) -> Figure:

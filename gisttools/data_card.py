@@ -1,0 +1,193 @@
+"""The data card: where triplets come from, what they are like, what was left out, and what looks wrong."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+
+from gisttools.hygiene import TIERS
+from gisttools.labelled import LabelledTexts
+from gisttools.triplets import fingerprint
+
+if TYPE_CHECKING:
+    from gisttools.label_noise import LabelNoise
+
+_QUANTILES = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
+_UNTOLD = "not told"
+_LONGEST = 80  # characters of a cell
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What is known of a triplet table. `facts` holds only what JSON can hold; None is not known, or not checked."""
+
+    facts: dict[str, Any]
+
+    def markdown(self) -> str:
+        """The same as a page. Texts that come from the data are escaped, so that none can break it."""
+        f = self.facts
+        lines = ["# Data card", "", f"{f['triplets']:,} triplets, {f['negatives']:,} negatives."]
+        lines += ["", f"Fingerprint of texts and labels: `{f['fingerprint']}`.", "", "## Sources", ""]
+        heads = ["source", "split", "revision", "licence", "language", "kind"]
+        names = ["source", "split", "revision", "licence", "language", "task_type"]
+        lines += _table(heads, [[s[name] for name in names] for s in f["sources"]]) or ["None was told."]
+        lines += ["", "## Texts and classes", ""]
+        heads = ["source", "texts", "classes", "largest", "texts in it", "smallest", "texts in it"]
+        rows = [
+            [
+                s["source"],
+                s["texts"],
+                s["classes"],
+                *(s["largest_class"] or [""] * 2),
+                *(s["smallest_class"] or [""] * 2),
+            ]
+            for s in f["sources"]
+        ]
+        lines += _table(heads, rows) or ["Not told."]
+        lines += ["", "## Lengths in characters", ""]
+        lengths = [*((s["source"], s["characters"]) for s in f["sources"]), *f["characters"].items()]
+        rows = [[name, *numbers.values()] for name, numbers in lengths if numbers]
+        lines += _table(["texts", *_QUANTILES], rows) or ["There are no texts."]
+        for title, head, counts in (
+            ("Languages", "language", f["languages"]),
+            ("Made by", "source", f["made_by"]),
+        ):
+            lines += [
+                "",
+                f"## {title}",
+                "",
+                *(_table([head, "triplets"], counts.items()) or ["There are no triplets."]),
+            ]
+        lines += ["", "## Left out", ""]
+        left_out = [[s["source"], *pair] for s in f["sources"] for pair in s["dropped"].items()]
+        left_out += [["triplets", *pair] for pair in f["dropped"].items()]
+        lines += _table(["from", "reason", "number"], left_out) or ["Nothing was."]
+        lines += ["", "## Duplicates", ""]
+        lines += _found(f["duplicates"], ["by", "texts"], lambda found: found.items())
+        lines += ["", "## Overlap with evaluation sets", ""]
+        overlap = f["overlap"]
+        lines += _found(
+            overlap and overlap["sets"],
+            ["evaluation set", *TIERS],
+            lambda found: [[name, *(counts[tier] for tier in TIERS)] for name, counts in found.items()],
+        )
+        if overlap:
+            lines += ["", f"{overlap['triplets']:,} triplets hold such a text; the numbers are of different texts."]
+        lines += ["", "## Labels", ""]
+        noise = f["label_noise"]
+        told = noise and {name: "not checked" if n is None else n for name, n in noise.items()}
+        lines += _found(told, ["what looks wrong", "number"], lambda found: found.items())
+        return "\n".join(lines) + "\n"
+
+
+def data_card(
+    table: Dataset,
+    data: Sequence[LabelledTexts] = (),
+    *,
+    dropped: Mapping[str, int] | None = None,
+    duplicates: pd.DataFrame | None = None,
+    overlap: pd.DataFrame | None = None,
+    noise: LabelNoise | None = None,
+) -> DataCard:
+    """What is known of a triplet table and of the labelled texts it was made from. The same input gives the same card.
+
+    Args:
+        table: columns as in `gisttools.triplets.COLUMNS`; after the overlap was dropped, if it was.
+        data: the labelled texts; none for triplets of other origin.
+        dropped: triplets left out, by reason.
+        duplicates: what `gisttools.hygiene.find_duplicates` found; None: it was not asked.
+        overlap: what `gisttools.hygiene.drop_overlap` found; None: it was not asked.
+        noise: what `gisttools.label_noise.label_noise` found; None: it was not asked.
+    """
+    negatives = [text for texts in table["negatives"][:] for text in texts]
+    facts = {
+        "triplets": len(table),
+        "negatives": len(negatives),
+        "fingerprint": fingerprint(table),
+        "sources": [_source(texts) for texts in data],
+        "characters": {
+            "anchor": _lengths(table["anchor"][:]),
+            "positive": _lengths(table["positive"][:]),
+            "negatives": _lengths(negatives),
+        },
+        "languages": _counts(table["language"][:]),
+        "made_by": _counts(table["source"][:]),
+        "dropped": dict(dropped or {}),
+        "duplicates": None if duplicates is None else _tiers(duplicates),
+        "overlap": None if overlap is None else _overlap(overlap),
+        "label_noise": None if noise is None else dict(noise.counts),
+    }
+    return DataCard(facts)
+
+
+def _source(texts: LabelledTexts) -> dict[str, Any]:
+    label_sets = getattr(texts, "label_sets", None)
+    counts = Counter(texts.labels) if label_sets is None else Counter(x for labels in label_sets for x in labels)
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return {
+        "source": texts.source,
+        "split": texts.split,
+        "revision": texts.revision,
+        "licence": getattr(texts, "licence", None),
+        "language": texts.language,
+        "task_type": getattr(texts, "task_type", None),
+        "texts": len(texts),
+        "classes": len(ranked),
+        "largest_class": list(ranked[0]) if ranked else None,
+        "smallest_class": list(ranked[-1]) if ranked else None,
+        "characters": _lengths(texts.texts),
+        "dropped": dict(getattr(texts, "dropped", None) or {}),
+    }
+
+
+def _lengths(texts: Sequence[str]) -> dict[str, int] | None:
+    if not len(texts):
+        return None
+    values = np.quantile([len(t) for t in texts], list(_QUANTILES.values()), method="inverted_cdf")
+    return dict(zip(_QUANTILES, map(int, values), strict=True))
+
+
+def _counts(values: Iterable[str | None]) -> dict[str, int]:
+    counts = Counter(_UNTOLD if value is None else value for value in values)
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _tiers(found: pd.DataFrame) -> dict[str, int]:
+    return {tier: int((found["tier"] == tier).sum()) for tier in TIERS}
+
+
+def _overlap(found: pd.DataFrame) -> dict[str, Any]:
+    texts = found.drop_duplicates(["eval_set", "text"])
+    sets = {str(name): _tiers(part) for name, part in texts.groupby("eval_set", sort=True)}
+    return {"triplets": int(found["place"].nunique()), "sets": sets}
+
+
+def _found(found: Any, heads: list[str], rows: Any) -> list[str]:
+    """A table of what was found; or that nothing was, or that nobody looked."""
+    if found is None:
+        return ["Not checked."]
+    return _table(heads, rows(found)) or ["None found."]
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    return [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *lines] if lines else []
+
+
+def _cell(value: object) -> str:
+    """A value as the content of a Markdown cell: one line, nothing in it that means something."""
+    if value is None:
+        return _UNTOLD
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in str(value))
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return re.sub(r"([\\`*_\[\]{}()<>#+!|~&$:@-])", r"\\\1", " ".join(text.split())) or "\\-"
