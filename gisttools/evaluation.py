@@ -20,9 +20,9 @@ from sentence_transformers import SentenceTransformer
 from gisttools.comparison import TaskResult, compare, split_of
 from gisttools.errors import DataError, MissingError, problems
 from gisttools.hygiene import overlap
-from gisttools.labelled import load_task, mteb_task
 from gisttools.local_tasks import local_tasks
 from gisttools.models import revision_of
+from gisttools.mteb_sets import load_task, mteb_task
 from gisttools.progress import tqdm
 
 log = logging.getLogger(__name__)
