@@ -107,10 +107,10 @@ def open_task(name: str, *, subset: str | None = None, split: str | None = None)
     wanted = told_split or split or "train"
     if wanted == "train":
         wanted = getattr(task, "train_split", "train")
-        if told_split is None and getattr(task, "is_cross_validation", False):
+        if told_split is None and (wanted in about.eval_splits or getattr(task, "is_cross_validation", False)):
             raise DataError(
-                f"MTEB task {name} is scored by cross-validation on its split {wanted!r}: training on it would leak. "
-                f"If you do not evaluate on it, say {name}:{wanted}."
+                f"MTEB task {name} is scored on the split that it trains on, {wanted!r}: its score would tell nothing "
+                f"after training on it. If you do not evaluate on it, say {name}:{wanted}."
             )
     task.hf_subsets = [subset]
     load_task(task)

@@ -1,4 +1,4 @@
-"""Files of rows read a part at a time: CSV, TSV, JSONL, a JSON array or Parquet; what is wrong with one is told by name.
+"""Files of rows, read a part at a time: CSV, TSV, JSONL, a JSON array or Parquet; what is wrong with one is told.
 
 All but Parquet may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM), or what
 `encoding` says; nothing is guessed, for a wrong guess spoils texts without a word. CSV cells stay the strings they

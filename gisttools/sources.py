@@ -147,11 +147,8 @@ def _is_local(source: str) -> bool:
 
 
 def _first_columns(name: str, path: Path, options: ReadOptions) -> list[str]:
-    if path.is_dir():
-        opened = HubSet(path=str(path.resolve()), split=options.split, is_local=True)
-    else:
-        opened = find_set(name)
-    stream = open_stream(opened)
+    here = HubSet(path=str(path.resolve()), split=options.split, is_local=True)
+    stream = open_stream(here if path.is_dir() else find_set(name))
     return list(stream.column_names or next(iter(stream), {}))
 
 

@@ -130,7 +130,7 @@ def test_numbers_are_no_texts():
     [
         ("t.csv", b"text,label\nhello, you,greeting\n", "more or fewer fields than the header. Quote texts"),
         ("t.csv", b"text,label\na,b\nhello, you,greeting\n", "cannot be read as csv"),
-        ("t.csv", "text,label\ncafé,a\n".encode("latin-1"), "cannot be read as csv"),
+        ("t.csv", "text,label\ncafé,a\n".encode("latin-1"), "is not UTF-8: line 2 holds the byte 0xe9"),
         ("t.csv", b"", "cannot be read as csv"),
         ("t.jsonl", b'{"text": "a", "label": ', "cannot be read as jsonl"),
         ("t.parquet", b"PAR1", "cannot be read as parquet"),
