@@ -198,7 +198,7 @@ def score(setup: Setup, student) -> tuple[dict[str, float], dict[str, np.ndarray
 
     from gisttools.eval_sets import split_of
     from gisttools.evaluation import task_sources
-    from gisttools.labelled import load_task
+    from gisttools.mteb_sets import load_task
 
     sources = task_sources(setup.tasks, setup.files, subsets=["en"] if setup.tasks else None, guards=setup.guards)
     scores, items = {}, {}
@@ -282,8 +282,9 @@ def report(setup: Setup, arms: list[str], seeds: list[int], folder: Path) -> dic
 def have_hub_data() -> bool:
     """Whether models and data can be read; says what is missing where they cannot."""
     from gisttools.errors import GistError
-    from gisttools.labelled import load_task, mteb_task, read_labelled
+    from gisttools.labelled import read_labelled
     from gisttools.models import open_model
+    from gisttools.mteb_sets import load_task, mteb_task
 
     try:
         for source in FULL.sources:

@@ -20,8 +20,9 @@ from sentence_transformers.sentence_transformer.evaluation import SentenceEvalua
 from transformers import TrainerCallback
 
 from gisttools.errors import MissingError, ParameterError, problems
-from gisttools.labelled import FILE_ENDINGS, load_task, mteb_task
 from gisttools.local_tasks import local_tasks
+from gisttools.mteb_sets import load_task, mteb_task
+from gisttools.row_files import FILE_ENDINGS
 
 log = logging.getLogger(__name__)
 SPLITS = ("dev", "validation", "valid")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gisttools.errors import MissingError
-from gisttools.labelled import load_task, mteb_task, read_labelled
+from gisttools.labelled import read_labelled
+from gisttools.mteb_sets import load_task, mteb_task
 
 
 def eval_sets(

@@ -20,10 +20,10 @@ from sentence_transformers import SentenceTransformer
 from gisttools.comparison import TaskResult, compare
 from gisttools.errors import DataError, MissingError, problems
 from gisttools.eval_sets import eval_task, split_of
-from gisttools.labelled import load_task, mteb_task
 from gisttools.leakage import shared_texts
 from gisttools.local_tasks import local_tasks
 from gisttools.models import revision_of
+from gisttools.mteb_sets import load_task, mteb_task
 from gisttools.progress import tqdm
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,14 @@ from gisttools.triplets import triplet_id
 
 Pairs = Literal["instruction", "texts"]
 ANCHOR_COLUMNS = ("anchor", "query", "question", "sentence1", "text1")
-POSITIVE_COLUMNS = ("positive", "positives", "pos", "answer", "answers", "sentence2", "text2")
+POSITIVE_COLUMNS = (
+    "positive", "positives", "pos", "positive_passages", "answer", "answers", "sentence2", "text2",
+)  # fmt: skip
 TASK_COLUMNS = ("task_name", "task", "dataset_name", "dataset", "task_type", "task_id")
-_NEGATIVE = re.compile(r"(?:hard_)?(?:negatives?|negs?)_?(\d*)")
+_NEGATIVE = re.compile(r"(?:hard_)?(?:negatives?|negs?)_?(\d*)|negative_passages")
 _SIDE_BY_SIDE = ("sentence1", "text1")  # names of scored pairs as well, of which not all are positives
+_ANSWERS = ("answer", "answers")  # an answer with a number beside it may be a wrong one
+_LABELLED = (("text", "sentence", "utterance"), ("label", "label_text", "intent", "category", "labels"))
 _SCORES = ("label", "labels", "score", "scores", "similarity", "similarity_score")
 _KEPT = ("anchor_label", "positive_label", "language")
 KNOWN = (
@@ -27,7 +31,8 @@ KNOWN = (
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """Which column of a foreign set holds what. `pairs`: columns whose lists are one [instruction, text] pair.
-    `instructions`: text column -> column of its instructions. `kept`: our column -> the set's column."""
+    `instructions`: text column -> column of its instructions. `kept`: our column -> the set's column. `score`: of
+    scored pairs, the column that must reach `threshold`."""
 
     anchor: str
     positive: str
@@ -37,9 +42,19 @@ class Shape:
     task: str | None
     negative_labels: str | None
     kept: Mapping[str, str]
+    score: str | None = None
+    threshold: float | None = None
 
 
-def find_shape(batch: Mapping[str, Sequence], where: str, pairs: Pairs | None = None) -> Shape:
+def is_triplet_shaped(columns: Sequence[str]) -> bool:
+    """Whether columns of these names hold triplets, or pairs: there is an anchor and a positive among them."""
+    names = {str(c).lower() for c in columns}
+    return not names.isdisjoint(ANCHOR_COLUMNS) and not names.isdisjoint(POSITIVE_COLUMNS)
+
+
+def find_shape(
+    batch: Mapping[str, Sequence], where: str, pairs: Pairs | None = None, threshold: float | None = None
+) -> Shape:
     """Which columns hold what, by their names (upper and lower case alike) and the first rows.
 
     A list of two strings may be an instruction and its text, or two texts. If every anchor of the first rows is such
@@ -50,9 +65,11 @@ def find_shape(batch: Mapping[str, Sequence], where: str, pairs: Pairs | None = 
         batch: the first rows, column by column.
         where: what to call the set in errors.
         pairs: decides what lists of two strings are, where the rule guesses wrong.
+        threshold: of scored pairs, the least score of a pair that counts as positive; other sets have no use for it.
 
     Raises:
-        DataError: there is no anchor or no positive column, the pairs carry scores, or the anchors are lists of texts.
+        DataError: there is no anchor or no positive column, the pairs carry scores and no threshold is told (or a
+            score is no number), or the anchors are lists of texts.
     """
     by_name = {str(c).lower(): c for c in batch}
     anchor = next((by_name[n] for n in ANCHOR_COLUMNS if n in by_name), None)
@@ -61,14 +78,20 @@ def find_shape(batch: Mapping[str, Sequence], where: str, pairs: Pairs | None = 
         what = " and ".join(w for w, c in (("anchor", anchor), ("positive", positive)) if c is None)
         raise DataError(
             f"{where} has no column known to hold the {what}. Its columns: {', '.join(map(str, batch)) or 'none'}. "
-            f"Known are {KNOWN}. Rename its columns, or write a file of your own."
+            f"Known are {KNOWN}. Rename its columns, or write a file of your own." + _labelled_hint(by_name)
         )
     scores = [by_name[n] for n in _SCORES if n in by_name]
-    if anchor.lower() in _SIDE_BY_SIDE and scores:
+    numbers = [c for c in scores if any(v is not None for v in batch[c]) and all(map(_is_score, batch[c]))]
+    scored = (anchor.lower() in _SIDE_BY_SIDE and scores) or (positive.lower() in _ANSWERS and numbers)
+    if scored and threshold is None:
         raise DataError(
-            f"{where} holds pairs with a {scores[0]!r} column, so not every {anchor} and {positive} belong together. "
-            "Write the pairs that do into a file with the columns anchor and positive."
+            f"{where} holds pairs with a {scored[0]!r} column, so not every {anchor} and {positive} belong together. "
+            "Set threshold to the least score of a pair that counts, or write the pairs that do into a file with the "
+            "columns anchor and positive."
         )
+    if scored and not numbers:
+        seen = next((v for v in batch[scores[0]] if not _is_score(v)), None)
+        raise DataError(f"{where}: {scores[0]!r} holds {seen!r}, which is no score. A threshold needs numbers.")
     numbered = [(m, c) for n, c in by_name.items() if (m := _NEGATIVE.fullmatch(n))]
     negatives = tuple(c for _, c in sorted(numbered, key=lambda mc: int(mc[0][1] or 0)))
     texts = (anchor, positive, *negatives)
@@ -96,7 +119,18 @@ def find_shape(batch: Mapping[str, Sequence], where: str, pairs: Pairs | None = 
         task=task,
         negative_labels=by_name.get("negative_labels"),
         kept=kept,
+        score=numbers[0] if numbers and threshold is not None else None,
+        threshold=threshold,
     )
+
+
+def reaching(batch: Mapping[str, Sequence], shape: Shape) -> Mapping[str, Sequence]:
+    """The rows of a batch whose score reaches the threshold (one without a score does not); all where none is set."""
+    if shape.score is None:
+        return batch
+    scores = [float(v) if v is not None and _is_score(v) else None for v in batch[shape.score]]
+    kept = [i for i, score in enumerate(scores) if score is not None and score >= shape.threshold]
+    return {column: [values[i] for i in kept] for column, values in batch.items()}
 
 
 def triplets_of(
@@ -141,7 +175,7 @@ def triplets_of(
 
 def _texts(row: Mapping[str, Any], column: str, shape: Shape, instructions: bool) -> list[str]:
     """The texts of a cell, stripped; an empty string where there is none."""
-    value = row[column]
+    value = _passages(row[column])
     if column in shape.pairs and not (isinstance(value, list) and len(value) == 2):
         value = []  # the other rows hold pairs, so nobody knows which of these strings is the text
     if column in shape.pairs and value:
@@ -160,9 +194,42 @@ def _texts(row: Mapping[str, Any], column: str, shape: Shape, instructions: bool
     return found
 
 
+def _passages(value: object) -> object:
+    """A cell of Tevatron's passages ({docid, title, text}) as texts, the title in front; other cells as they are."""
+    if isinstance(value, Mapping):
+        lists = {k: v for k, v in value.items() if isinstance(v, list)}
+        if not lists:  # one passage
+            return _passage(value)
+        size = max(map(len, lists.values()))  # older versions of the library turn a list of mappings inside out
+        value = [{k: v[i] for k, v in lists.items() if i < len(v)} for i in range(size)]
+    if isinstance(value, list):
+        return [_passage(v) if isinstance(v, Mapping) else v for v in value]
+    return value
+
+
+def _passage(passage: Mapping[str, Any]) -> str:
+    title, text = (str(passage.get(k) or "").strip() for k in ("title", "text"))
+    return f"{title} {text}".strip() if text else ""
+
+
+def _is_score(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return not value.strip()
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _labelled_hint(names: Mapping[str, str]) -> str:
+    if all(any(n in names for n in usual) for usual in _LABELLED):
+        return " These look like labelled texts: mine triplets from them (gisttools.labelled, the notebook 2_convert)."
+    return ""
+
+
 def _instruction_names(column: str, anchor: str) -> list[str]:
     names = [f"{column.lower()}_instruct", f"{column.lower()}_instruction"]
-    return [*names, "instruction"] if column == anchor else names
+    return [*names, "instruction", "prompt"] if column == anchor else names
 
 
 def _all_twos(values: Sequence) -> bool:

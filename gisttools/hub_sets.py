@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisttools.errors import MissingError
+from gisttools.row_files import file_kind
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -54,7 +55,7 @@ def parse_hub_name(name: str) -> HubSet | None:
 def is_hub_name(name: str | Path) -> bool:
     """Whether this names a hub set: written like one, no ending of a file, and nothing of that name is here."""
     path = Path(name).expanduser()
-    return bool(parse_hub_name(str(name))) and path.suffix not in BUILDERS and not path.exists()
+    return bool(parse_hub_name(str(name))) and file_kind(path) is None and not path.exists()
 
 
 def find_set(name: str | Path) -> HubSet:
@@ -84,8 +85,10 @@ def open_stream(source: HubSet) -> IterableDataset:
     path = Path(source.path)
     try:
         if source.is_local and path.is_file():
-            more = {"sep": "\t"} if path.suffix == ".tsv" else {}
-            return load_dataset(BUILDERS[path.suffix], data_files=str(path), split="train", streaming=True, **more)
+            kind = file_kind(path)
+            more = {"na_filter": False} if kind in (".csv", ".tsv") else {}  # a text may well be "null" or "NA"
+            more |= {"sep": "\t"} if kind == ".tsv" else {}
+            return load_dataset(BUILDERS[kind], data_files=str(path), split="train", streaming=True, **more)
         revision = None if source.is_local else source.revision
         streaming = source.is_local or not HF_HUB_OFFLINE
         rows = load_dataset(source.path, source.config, split=source.split, revision=revision, streaming=streaming)

@@ -1,26 +1,38 @@
-"""Labelled texts from an MTEB classification task, a data set on the hub, or a file."""
+"""Labelled texts from an MTEB task, a data set on the hub, a file, a folder or a DataFrame: all are read alike."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gisttools.errors import DataError, MissingError, did_you_mean, problems
+from gisttools.errors import DataError, MissingError, ParameterError, did_you_mean
+from gisttools.hub_sets import first_line, parse_hub_name
+from gisttools.label_rows import LabelRows
+from gisttools.mteb_sets import dataset_parts, open_task, unnested
+from gisttools.row_files import FILE_ENDINGS, column_names, file_kind, read_parts
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 TEXT_COLUMNS = ("text", "sentence", "utterance", "query", "content", "message")
 LABEL_COLUMNS = ("label_text", "label", "intent", "category", "class", "labels")
-FILE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with one label each, and where they come from."""
+    """Texts with their labels, and where they come from.
+
+    `labels` holds one name for each text. Of a multi-label source, `label_sets` holds the sorted names of each text
+    and `labels` the same joined by " | "; two texts count as of the same label if they share one. `dropped`: rows left
+    out while reading, by reason.
+    """
 
     texts: list[str]
     labels: list[str]
@@ -29,14 +41,35 @@ class LabelledTexts:
     revision: str | None = None
     language: str | None = None
     task_name: str | None = None
+    label_sets: list[tuple[str, ...]] | None = None
+    dropped: dict[str, int] = field(default_factory=dict)
+    licence: str | None = None
+    task_type: str = "Classification"
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @property
     def classes(self) -> dict[str, int]:
-        """Texts per label, the largest class first."""
+        """Texts per label, the largest class first; a text of several labels counts for each."""
+        if self.label_sets is not None:
+            return dict(Counter(name for names in self.label_sets for name in names).most_common())
         return dict(Counter(self.labels).most_common())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How to read labelled texts; see `read_labelled`. `subset` may be several here, for `gisttools.sources`."""
+
+    split: str = "train"
+    subset: str | tuple[str, ...] | None = None
+    revision: str | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    id_column: str | None = "id"
+    encoding: str | None = None
+    drop_empty: bool | None = None
+    drop_unlabelled: bool | None = None
 
 
 def read_labelled(
@@ -47,72 +80,172 @@ def read_labelled(
     revision: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    id_column: str | None = "id",
+    encoding: str | None = None,
+    drop_empty: bool | None = None,
+    drop_unlabelled: bool | None = None,
 ) -> LabelledTexts:
-    """Read labelled texts.
+    """Read labelled texts, a part at a time: only texts and labels are kept.
+
+    Lists of labels make a multi-label source. A text of white space alone or of over a million characters, a cell
+    without a label and an id that comes twice are refused, all at once.
 
     Args:
-        source: the name of an MTEB classification task (read at mteb's pinned revision), a data set on the hub
-            (`org/name`), a file (CSV, TSV, JSONL or Parquet), a folder that holds `<split>.jsonl` (or another of
-            these endings), or a DataFrame.
-        split: which split of a task, data set or folder.
-        subset: language subset of a multilingual MTEB task, or configuration of a hub data set.
+        source: an MTEB task of type classification, multi-label classification or clustering (`Task#subset:split`, read
+            at mteb's pinned revision), a data set on the hub (`org/name#config@revision:split`), a file (CSV, TSV,
+            JSONL, a JSON array or Parquet; text may be compressed: .gz, .zst), a folder that holds `<split>.jsonl` (or
+            another of these endings), or a DataFrame. What a name says wins over the arguments.
+        split: which split of a task, data set or folder. Of a task "train" is what the task itself trains on.
+        subset: subset or language code of a multilingual MTEB task, or configuration of a hub data set.
         revision: commit of a hub data set; pin it.
         text_column, label_column: column names where they are not among the usual ones.
+        id_column: values in it must not repeat, where there is such a column; None not to look. Not of MTEB tasks.
+        encoding: of a text file that is not UTF-8 and has no mark (BOM) that tells.
+        drop_empty, drop_unlabelled: leave rows out, counted in `dropped`, that have no text or no label. None: so for
+            MTEB tasks, which nobody here can mend; else such rows are refused.
 
     Raises:
-        MissingError: the file, task, data set, subset or split does not exist.
-        DataError: a column is missing, a text or label is empty, or there is only one class; all problems at once.
+        MissingError: the file, task, data set, subset, revision or split does not exist.
+        DataError: a column is missing, the file is not what it says, cells are empty or no texts, or there is only one
+            class; all problems at once.
+        ParameterError: there is no such encoding, or several subsets are asked for.
     """
+    options = ReadOptions(
+        split=split, subset=subset, revision=revision, text_column=text_column, label_column=label_column,
+        id_column=id_column, encoding=encoding, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled,
+    )  # fmt: skip
+    return read_source(source, options)
+
+
+def read_source(source: str | Path | pd.DataFrame, options: ReadOptions) -> LabelledTexts:
+    """As `read_labelled`, with the options in one object."""
+    if not (options.subset is None or isinstance(options.subset, str)):
+        raise ParameterError(
+            f"subset is {options.subset!r}, must be one name; gisttools.sources.read_sources reads several."
+        )
     if isinstance(source, pd.DataFrame):
-        return _from_frame(source, "DataFrame", split, text_column, label_column)
-    name = str(source)
-    path = Path(source).expanduser()
+        return _from_frame(source, options)
+    name, path = str(source), Path(source).expanduser()
     if path.is_dir():
-        files = [path / f"{split}{ending}" for ending in FILE_ENDINGS]
-        path = next((f for f in files if f.exists()), files[2])
-    if path.suffix in FILE_ENDINGS or path.exists():
-        frame = _read_file(path)
-        revision = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-        return _from_frame(frame, name, split, text_column, label_column, revision=revision)
-    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
-        raise MissingError(f"There is no file or folder {name}. Name a file, a folder with {split}.jsonl, or a task.")
-    if "/" in name:
-        frame = _read_hub(name, split, subset, revision)
-        return _from_frame(frame, name, split, text_column, label_column, revision=revision)
-    return _read_mteb(name, split, subset)
+        path = split_file(path, options.split) or path / f"{options.split}.jsonl"
+    if file_kind(path) or path.exists():
+        columns = column_names(path, options.encoding)
+        chosen = _columns(columns, name, options)
+        with open(path, "rb") as file:
+            revision = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+        parts = read_parts(path, [c for c in chosen if c], options.encoding)
+        return _collect(_cells(parts, chosen), chosen, name, options.split, options, revision=revision)
+    told = parse_hub_name(name)
+    if told is not None:
+        return _from_hub(name, options)
+    if name.startswith(("/", ".", "~")) or "/" in name:
+        raise MissingError(
+            f"There is no file or folder {name}. Name a file, a folder with {options.split}.jsonl, or a task."
+        )
+    return _from_mteb(name, options)
 
 
-def _from_frame(
-    frame: pd.DataFrame,
+def split_file(folder: Path, split: str) -> Path | None:
+    """A folder's file for a split, `<split>` and one of `FILE_ENDINGS`; None if there is none."""
+    return next((f for e in FILE_ENDINGS if (f := folder / f"{split}{e}").is_file()), None)
+
+
+def _from_frame(frame: pd.DataFrame, options: ReadOptions) -> LabelledTexts:
+    names = list(frame.columns)
+    chosen = _columns(names, "DataFrame", options)
+    twice = [c for c in chosen if c and names.count(c) > 1]
+    if twice:
+        raise DataError(f"DataFrame has the column {twice[0]!r} more than once. Rename one of them.")
+    parts = iter([{c: frame[c].tolist() for c in chosen if c}])
+    return _collect(_cells(parts, chosen), chosen, "DataFrame", options.split, options)
+
+
+def _from_hub(name: str, options: ReadOptions) -> LabelledTexts:
+    told = parse_hub_name(name)
+    config, revision = told.config or options.subset, told.revision or options.revision
+    split = told.split if ":" in name else options.split
+    data = _load_hub(told.path, config, split, revision)
+    found = re.search(r"@([0-9a-f]{40})/", " ".join(data.info.download_checksums or ()))
+    chosen = _columns(data.column_names, name, options)
+    cells = _cells(dataset_parts(data, [c for c in dict.fromkeys(chosen) if c]), chosen)
+    licence = data.info.license or None
+    return _collect(cells, chosen, name, split, options, revision=found[1] if found else revision, licence=licence)
+
+
+def _load_hub(path: str, config: str | None, split: str, revision: str | None) -> Dataset:
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(path, config, split=split, revision=revision)
+    except Exception as error:  # the library raises many kinds, down to plain ValueError
+        raise MissingError(
+            f"Data set {path} (config {config}, split {split}, revision {revision}) cannot be read: "
+            f"{first_line(error)} Check the names and the network; for a file, give its path."
+        ) from error
+
+
+def _from_mteb(name: str, options: ReadOptions) -> LabelledTexts:
+    task = open_task(name, subset=options.subset, split=options.split)
+    text, label = options.text_column or task.text_column, options.label_column or task.label_column
+    told = ReadOptions(text_column=text, label_column=label, id_column=None)
+    chosen = _columns(task.rows.column_names, name, told)
+    cells = ((t, x, None, n) for t, x, n in unnested(dataset_parts(task.rows, [text, label]), text, label))
+    return _collect(
+        cells, chosen, name, task.split, options, published=True, revision=task.revision, language=task.language,
+        task_name=task.task_name, licence=task.licence, task_type=task.task_type,
+    )  # fmt: skip
+
+
+def _collect(
+    cells: Iterable[tuple[list, list, list | None, int]],
+    chosen: tuple[str, str, str | None],
     source: str,
     split: str,
-    text_column: str | None,
-    label_column: str | None,
+    options: ReadOptions,
+    *,
+    published: bool = False,
     **origin: str | None,
 ) -> LabelledTexts:
-    text_column = _column(frame, source, "text", text_column, TEXT_COLUMNS)
-    label_column = _column(frame, source, "label", label_column, LABEL_COLUMNS)
-    texts, labels = frame[text_column].tolist(), frame[label_column].tolist()
-    found = _bad_rows(texts, lambda t: not isinstance(t, str) or not t.strip(), f"{text_column!r} is empty or no text")
-    found += _bad_rows(labels, _no_label, f"{label_column!r} is empty")
-    names = [_label_name(x) for x in labels]
-    if not found and len(set(names)) < 2:
-        seen = f"is only the label {names[0]!r}" if names else "are no rows at all"
-        found.append(f"there {seen}; triplets need at least two classes")
-    if found:
-        raise DataError(
-            problems(f"{source}, split {split}: {len(found)} problem(s)", found, "Mend or drop these rows.")
-        )
-    return LabelledTexts(texts, names, source, split, **origin)
+    rows = LabelRows(
+        text_column=chosen[0],
+        label_column=chosen[1],
+        drop_empty=published if options.drop_empty is None else options.drop_empty,
+        drop_unlabelled=published if options.drop_unlabelled is None else options.drop_unlabelled,
+    )
+    for texts, labels, ids, repeated in cells:
+        rows.add(texts, labels, ids)
+        rows.dropped.update({"repeated in another sample": repeated} if repeated else {})
+    rows.finish(f"{source}, split {split}")
+    return LabelledTexts(
+        rows.texts, rows.labels, source, split, label_sets=rows.label_sets, dropped=dict(rows.dropped), **origin
+    )
 
 
-def _column(frame: pd.DataFrame, source: str, what: str, told: str | None, usual: tuple[str, ...]) -> str:
-    names = list(frame.columns)
+def _cells(
+    parts: Iterator[dict[str, list]], chosen: tuple[str, str, str | None]
+) -> Iterator[tuple[list, list, list | None, int]]:
+    text, label, ids = chosen
+    return ((part[text], part[label], part[ids] if ids else None, 0) for part in parts)
+
+
+def _columns(names: list, source: str, options: ReadOptions) -> tuple[str, str, str | None]:
+    text = _column(names, source, "text", options.text_column, TEXT_COLUMNS)
+    label = _column(names, source, "label", options.label_column, LABEL_COLUMNS)
+    ids = options.id_column
+    if ids is not None and ids not in names:
+        if ids != ReadOptions.id_column:
+            _column(names, source, "id", ids, ())
+        ids = None
+    return text, label, ids if ids not in (text, label) else None
+
+
+def _column(names: list, source: str, what: str, told: str | None, usual: tuple[str, ...]) -> str:
+    listed = ", ".join(map(str, names))
     if told is not None:
         if told not in names:
             raise DataError(
                 f"{source} has no column {told!r}.{did_you_mean(told, map(str, names))} "
-                f"Its columns: {', '.join(map(str, names))}. Set {what}_column to one of them."
+                f"Its columns: {listed}. Set {what}_column to one of them."
             )
         return told
     for name in usual:
@@ -120,130 +253,5 @@ def _column(frame: pd.DataFrame, source: str, what: str, told: str | None, usual
             return name
     raise DataError(
         f"{source} has none of the usual {what} columns ({', '.join(usual)}). "
-        f"Its columns: {', '.join(map(str, names))}. Set {what}_column to one of them."
+        f"Its columns: {listed}. Set {what}_column to one of them."
     )
-
-
-def _bad_rows(values: list, bad, what: str) -> list[str]:
-    rows = [i for i, v in enumerate(values) if bad(v)]
-    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-    return [f"{what} in row(s) {', '.join(map(str, rows[:_SHOWN]))}{more}"] if rows else []
-
-
-def _no_label(value: object) -> bool:
-    return value is None or value is pd.NA or value != value or (isinstance(value, str) and not value.strip())
-
-
-def _label_name(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-
-
-def _read_file(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        raise MissingError(f"There is no file {path}. Name a file, a folder with train.jsonl, or an MTEB task.")
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        if path.suffix == ".jsonl":
-            lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also cut at U+2028 in a text
-            return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-        if path.suffix in (".csv", ".tsv"):
-            separator = "\t" if path.suffix == ".tsv" else ","
-            frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-            if not isinstance(frame.index, pd.RangeIndex):  # pandas would take the first fields as row names
-                raise DataError(f"{path}: rows have more fields than the header. Quote texts that hold a separator.")
-            return frame
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        why = str(error).strip().rstrip(".")
-        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {why}. Is it what its ending says?") from error
-    raise DataError(f"{path}: unknown ending {path.suffix!r}. Use one of {', '.join(FILE_ENDINGS)}.")
-
-
-def _read_hub(name: str, split: str, config: str | None, revision: str | None) -> pd.DataFrame:
-    from datasets import ClassLabel, load_dataset
-
-    try:
-        data = load_dataset(name, config, split=split, revision=revision)
-    except Exception as error:  # the library raises many kinds, down to plain ValueError
-        raise MissingError(
-            f"Data set {name} (config {config}, split {split}, revision {revision}) cannot be read: "
-            f"{_first_line(error)} Check the names and the network; for a file, give its path."
-        ) from error
-    frame = data.to_pandas()
-    for column, feature in data.features.items():
-        if isinstance(feature, ClassLabel):
-            frame[column] = [feature.int2str(int(v)) for v in frame[column]]
-    return frame
-
-
-def _read_mteb(name: str, split: str, subset: str | None) -> LabelledTexts:
-    task = mteb_task(name)
-    if not hasattr(task, "label_column_name") or task.metadata.type != "Classification":
-        raise DataError(
-            f"MTEB task {name} is of type {task.metadata.type}; triplets are made from classification tasks."
-        )
-    if split == "train":
-        split = task.train_split
-    subsets = list(task.metadata.hf_subsets)
-    if subset is None and len(subsets) > 1:
-        subset = "en" if "en" in subsets else subsets[0]
-    subset = subset or subsets[0]
-    if subset not in subsets:
-        raise MissingError(
-            f"MTEB task {name} has no subset {subset!r}.{did_you_mean(subset, subsets)} It has: {subsets}."
-        )
-    task.hf_subsets = [subset]
-    load_task(task)
-    data = task.dataset.get(subset, task.dataset)
-    if split not in data:
-        raise MissingError(f"MTEB task {name} has no split {split!r}; it has {', '.join(data)}.")
-    frame = data[split].to_pandas()
-    label_column = "label_text" if "label_text" in frame.columns else task.label_column_name
-    languages = task.metadata.eval_langs
-    language = (languages[subset] if isinstance(languages, dict) else languages)[0]
-    read = _from_frame(
-        frame,
-        name,
-        split,
-        task.input_column_name,
-        label_column,
-        revision=task.metadata.dataset["revision"],
-        language=language,
-        task_name=name,
-    )
-    return read
-
-
-def mteb_task(name: str):
-    """The mteb task of that name, fresh (tasks hold random state).
-
-    Raises:
-        MissingError: mteb knows no such task; the message holds the nearest names.
-    """
-    import mteb
-
-    try:
-        return mteb.get_task(name)
-    except KeyError:
-        from mteb.get_tasks import _TASKS_REGISTRY as known
-
-        raise MissingError(
-            f"There is no file and no MTEB task {name!r}.{did_you_mean(name, known)} "
-            "See mteb.get_tasks() for all names, or give a path or a hub name (org/name)."
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def load_task(task) -> None:
-    """Load a task's data; a failure names the task and what to do."""
-    try:
-        task.load_data()
-    except Exception as error:  # as many kinds as tasks have ways to load
-        raise MissingError(
-            f"The data of MTEB task {task.metadata.name} ({task.metadata.dataset['path']} at revision "
-            f"{task.metadata.dataset['revision']}) cannot be loaded: {_first_line(error)} "
-            "Check the network, or load it once where there is one and set HF_HOME."
-        ) from error

@@ -10,7 +10,7 @@ import pandas as pd
 from gisttools.errors import DataError, problems
 from gisttools.eval_sets import all_texts_of
 from gisttools.hygiene import find_overlap
-from gisttools.labelled import load_task
+from gisttools.mteb_sets import load_task
 
 COLUMNS = {"task": "str", "text": "str", "training_text": "str", "tier": "str", "score": "float64"}
 _SHOWN = 60  # characters of a text in a message

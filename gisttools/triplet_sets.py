@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,14 +21,15 @@ from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
 from gisttools.errors import DataError, GistError, MissingError, ParameterError
-from gisttools.foreign_rows import Pairs, find_shape, triplets_of
+from gisttools.foreign_rows import Pairs, find_shape, reaching, triplets_of
 from gisttools.hub_sets import BUILDERS, HubSet, find_set, first_line, is_hub_name, open_stream
 from gisttools.progress import tqdm
+from gisttools.row_files import column_names, file_kind
 from gisttools.triplets import COLUMNS, FILE_NAME, read_triplets
 
 log = logging.getLogger(__name__)
 GroupBy = Literal["source", "task_name"]
-_VERSION = 1  # of the mapping; a new number makes new cache files
+_VERSION = 2  # of the mapping; a new number makes new cache files
 _BATCH = 1000
 _LARGE = 1 << 28  # bytes; a table file above it is opened through the cache instead of being read whole
 
@@ -40,6 +41,7 @@ def read_hub_triplets(
     folder: Path | None = None,
     instructions: bool = False,
     pairs: Pairs | None = None,
+    threshold: float | None = None,
 ) -> Dataset:
     """Read a foreign triplet set; the first time by streaming it into the cache, later from there.
 
@@ -57,16 +59,20 @@ def read_hub_triplets(
         folder: where the cache lives; `cache_folder()/triplets` if None.
         instructions: put each text's instruction in front of it, where the set has some; else leave them out.
         pairs: whether lists of two strings are an "instruction" and its text, or two "texts"; by rule if None.
+        threshold: of scored pairs (sentence1, sentence2, score), the least score of a pair that counts as positive; the
+            other rows are left out and counted in the log.
 
     Raises:
         MissingError: the set, configuration, revision or split does not exist, or the network failed.
-        DataError: no known columns, no usable row, or a file that cannot be read.
-        ParameterError: `rows` is below 1, or `pairs` is something else.
+        DataError: no known columns, no usable row, scored pairs without a threshold, or a file that cannot be read.
+        ParameterError: `rows` is below 1, `threshold` is not finite, or `pairs` is something else.
     """
     if rows is not None and rows < 1:
         raise ParameterError(f"rows is {rows}, must be >= 1, or None for all.")
     if pairs not in (None, "instruction", "texts"):
         raise ParameterError(f"pairs is {pairs!r}, must be 'instruction', 'texts' or None.")
+    if threshold is not None and not math.isfinite(threshold):
+        raise ParameterError(f"threshold is {threshold}, must be a finite number, or None for sets without scores.")
     source = find_set(name)
 
     def tables(counts: Counter) -> Iterator[pa.Table]:
@@ -76,30 +82,37 @@ def read_hub_triplets(
         batches = (stream.take(rows) if rows else stream).iter(batch_size=_BATCH)
         with tqdm(total=total, desc="triplet set", unit="row", disable=bool(total) and total < _BATCH) as bar:
             first = next(batches, {})
-            shape = find_shape(first, str(name), pairs)
-            for batch in itertools.chain([first], batches):
+            shape = find_shape(first, str(name), pairs, threshold)
+            for whole in itertools.chain([first], batches):
+                batch = reaching(whole, shape)
+                below = len(whole[shape.anchor]) - len(batch[shape.anchor])
                 found = list(
                     triplets_of(
                         batch, shape, task_name=source.title, revision=source.revision, instructions=instructions
                     )
                 )
-                counts.update(rows=len(found), dropped=sum(not triplets for triplets in found))
-                bar.update(len(found))
+                counts.update(rows=len(found) + below, below=below, dropped=sum(not triplets for triplets in found))
+                bar.update(len(found) + below)
                 yield pa.Table.from_pylist(list(itertools.chain.from_iterable(found)), schema=COLUMNS)
 
-    what = [source.path, source.config, source.revision, source.split, rows, instructions, pairs]
+    what = [source.path, source.config, source.revision, source.split, rows, instructions, pairs, threshold]
     return _cached(source, what, tables, folder)
 
 
 def triplet_tables(
-    names: Sequence[str | Path], *, rows: int | None = None, instructions: bool = False, pairs: Pairs | None = None
+    names: Sequence[str | Path],
+    *,
+    rows: int | None = None,
+    instructions: bool = False,
+    pairs: Pairs | None = None,
+    threshold: float | None = None,
 ) -> dict[str, Dataset]:
     """Each source's table by its name, in order; foreign sets and large Parquet files stay memory-mapped.
 
     Args:
         names: triplet tables (files, or folders that hold `triplets.parquet`) and what `read_hub_triplets` reads. A
             file with the columns anchor and positive is a triplet table, any other one a foreign set.
-        rows, instructions, pairs: as in `read_hub_triplets`, for the foreign sets alone.
+        rows, instructions, pairs, threshold: as in `read_hub_triplets`, for the foreign sets alone.
 
     Raises:
         MissingError, DataError, ParameterError: as `read_hub_triplets` and `read_triplets`; also if a name comes twice.
@@ -113,7 +126,9 @@ def triplet_tables(
         file = path / FILE_NAME if (path / FILE_NAME).is_file() else path
         is_foreign = not _is_table(file) if file.is_file() else path.is_dir() or is_hub_name(name)
         if is_foreign:
-            found[str(name)] = read_hub_triplets(name, rows=rows, instructions=instructions, pairs=pairs)
+            found[str(name)] = read_hub_triplets(
+                name, rows=rows, instructions=instructions, pairs=pairs, threshold=threshold
+            )
         elif file.suffix == ".parquet" and file.is_file() and file.stat().st_size > _LARGE:
             found[str(name)] = _open_large(file)
         else:
@@ -173,12 +188,14 @@ def _cached(
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     counts = json.loads((target / "meta.json").read_text(encoding="utf-8"))
-    log.info("%(path)s: %(triplets)d triplets of %(rows)d rows; %(dropped)d lack an anchor or a positive", counts)
+    under = f"; {counts['below']} are below the threshold" if counts["below"] else ""
+    said = "%(path)s: %(triplets)d triplets of %(rows)d rows; %(dropped)d lack an anchor or a positive"
+    log.info(said + under, counts)
     return Dataset.from_file(str(target / "data.arrow"))
 
 
 def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], folder: Path) -> None:
-    counts = Counter(rows=0, dropped=0, triplets=0)
+    counts = Counter(rows=0, dropped=0, below=0, triplets=0)
     try:
         with pa.OSFile(str(folder / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, COLUMNS) as out:
             for table in tables(counts):
@@ -192,6 +209,8 @@ def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], fold
         raise MissingError(
             f"{source.path} broke off after {counts['rows']} rows: {first_line(error)} Check the network, then retry."
         ) from error
+    if counts["rows"] and counts["below"] == counts["rows"]:
+        raise DataError(f"{source.path}: none of its {counts['rows']} scores reaches the threshold. Lower it.")
     if not counts["triplets"]:
         raise DataError(f"{source.path}: none of its {counts['rows']} rows has an anchor and a positive with text.")
     meta = {"path": source.path, "config": source.config, "split": source.split, "revision": source.revision, **counts}
@@ -200,21 +219,17 @@ def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], fold
 
 def _is_table(path: Path) -> bool:
     """Whether a file has the columns of a triplet table; what cannot be told is left to `read_triplets` to refuse."""
-    if path.suffix not in BUILDERS:
+    if file_kind(path) is None:
         return True
+    if path.suffix not in BUILDERS:
+        return False  # compressed
     try:
-        if path.suffix == ".parquet":
-            columns = pq.read_schema(path).names
-        elif path.suffix in (".csv", ".tsv"):
-            separator = "\t" if path.suffix == ".tsv" else ","
-            columns = list(pd.read_csv(path, sep=separator, nrows=0, encoding="utf-8-sig").columns)
-        else:
+        if path.suffix in (".json", ".jsonl"):
             with open(path, encoding="utf-8-sig") as file:
                 if file.read(1) == "[":  # one array, as MEDI's own file: no line of ours, and it may be huge
                     return False
-                file.seek(0)
-                columns = list(json.loads(next((line for line in file if line.strip()), "{}")))
-    except (ValueError, OSError, TypeError):
+        columns = column_names(path)
+    except (GistError, ValueError, OSError):
         return True
     return not columns or {"anchor", "positive"} <= set(columns)
 

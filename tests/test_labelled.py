@@ -9,7 +9,8 @@ import pytest
 from conftest import files_under
 
 from gisttools.errors import DataError, MissingError
-from gisttools.labelled import load_task, mteb_task, read_labelled
+from gisttools.labelled import read_labelled
+from gisttools.mteb_sets import load_task, mteb_task
 
 TEXTS = ['He said "no",\nthen left', "naïve café 🙂", "plain", " two\u2028lines"]
 LABELS = ["b", "a", "b", "a"]
@@ -127,9 +128,9 @@ def test_numbers_are_no_texts():
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("t.csv", b"text,label\nhello, you,greeting\n", "more fields than the header. Quote texts"),
+        ("t.csv", b"text,label\nhello, you,greeting\n", "more or fewer fields than the header. Quote texts"),
         ("t.csv", b"text,label\na,b\nhello, you,greeting\n", "cannot be read as csv"),
-        ("t.csv", "text,label\ncafé,a\n".encode("latin-1"), "cannot be read as csv"),
+        ("t.csv", "text,label\ncafé,a\n".encode("latin-1"), "is not UTF-8: line 2 holds the byte 0xe9"),
         ("t.csv", b"", "cannot be read as csv"),
         ("t.jsonl", b'{"text": "a", "label": ', "cannot be read as jsonl"),
         ("t.parquet", b"PAR1", "cannot be read as parquet"),

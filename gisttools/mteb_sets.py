@@ -1,0 +1,234 @@
+"""Labelled texts of MTEB tasks: classification, multi-label classification and clustering, at mteb's pinned revision.
+
+A task is named as in mteb, and may name a subset and a split: `MassiveIntentClassification#de:validation`. A subset is
+mteb's own code or a language's ("de", "deu"). Without one, a task of many languages gives its English subset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gisttools.errors import DataError, MissingError, did_you_mean
+from gisttools.hub_sets import first_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TYPES = ("Classification", "MultilabelClassification", "Clustering")
+_NAME = re.compile(r"(?P<task>[^#:]+)(?:#(?P<subset>[^#:]+))?(?::(?P<split>[^#:]+))?")
+_ROWS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRows:
+    """The rows of one split and subset of a task, and what its metadata says of them."""
+
+    rows: Dataset
+    task_name: str
+    text_column: str
+    label_column: str
+    split: str
+    subset: str
+    revision: str
+    language: str
+    licence: str | None
+    task_type: str
+
+
+def parse_task_name(name: str) -> tuple[str, str | None, str | None]:
+    """Task, subset and split of `Task#subset:split`; None for what is not told."""
+    found = _NAME.fullmatch(name)
+    return (found["task"], found["subset"], found["split"]) if found else (name, None, None)
+
+
+def mteb_task(name: str):
+    """The mteb task of that name, fresh (tasks hold random state).
+
+    Raises:
+        MissingError: mteb knows no such task; the message holds the nearest names.
+    """
+    import mteb
+
+    try:
+        return mteb.get_task(name)
+    except KeyError:
+        raise MissingError(
+            f"There is no file and no MTEB task {name!r}.{did_you_mean(name, task_names())} "
+            "See mteb.get_tasks() for all names, or give a path or a hub name (org/name)."
+        ) from None
+
+
+def task_names() -> set[str]:
+    """The names of all tasks that the installed mteb knows."""
+    from mteb.get_tasks import _TASKS_REGISTRY as known
+
+    return set(known)
+
+
+def load_task(task) -> None:
+    """Load a task's data; a failure names the task and what to do."""
+    try:
+        task.load_data()
+    except Exception as error:  # as many kinds as tasks have ways to load
+        raise MissingError(
+            f"The data of MTEB task {task.metadata.name} ({task.metadata.dataset['path']} at revision "
+            f"{task.metadata.dataset['revision']}) cannot be loaded: {first_line(error)} "
+            "Check the network, or load it once where there is one and set HF_HOME."
+        ) from error
+
+
+def open_task(name: str, *, subset: str | None = None, split: str | None = None) -> TaskRows:
+    """The rows to train on of a task.
+
+    Args:
+        name: `Task`, `Task#subset`, `Task:split` or `Task#subset:split`; what the name says wins.
+        subset: one of the task's subsets or a language code; English if None (or the first subset).
+        split: None or "train" stand for the split that the task itself trains on (`task.train_split`).
+
+    Raises:
+        MissingError: mteb knows no such task, subset or split, or its data is out of reach.
+        DataError: the task is of a type without labels, or not about texts; or its train split is one it is scored
+            on and the name does not ask for that split.
+    """
+    name, told_subset, told_split = parse_task_name(name)
+    task = mteb_task(name)
+    about = task.metadata
+    if about.type not in TYPES or not hasattr(task, "label_column_name"):
+        raise DataError(
+            f"MTEB task {name} is of type {about.type}{'' if about.type not in TYPES else ', made of other tasks'}; "
+            f"triplets are made from tasks with labels: {', '.join(TYPES)}."
+        )
+    if list(about.modalities) != ["text"] or not isinstance(task.input_column_name, str):
+        raise DataError(f"MTEB task {name} is about {', '.join(about.modalities)}; only tasks about text can be read.")
+    subset = _subset(task, told_subset or subset)
+    wanted = told_split or split or "train"
+    if wanted == "train":
+        wanted = getattr(task, "train_split", "train")
+        if told_split is None and (wanted in about.eval_splits or getattr(task, "is_cross_validation", False)):
+            raise DataError(
+                f"MTEB task {name} is scored on the split that it trains on, {wanted!r}: its score would tell nothing "
+                f"after training on it. If you do not evaluate on it, say {name}:{wanted}."
+            )
+    task.hf_subsets = [subset]
+    load_task(task)
+    data = task.dataset.get(subset, task.dataset)
+    if wanted not in data:
+        known = ", ".join(map(str, data))
+        raise MissingError(
+            f"MTEB task {name} has no split {wanted!r}; it has {known}."
+            + (f" A split it is scored on must be asked for: {name}:{next(iter(data))}." if told_split is None else "")
+        )
+    rows = data[wanted]
+    language = about.hf_subsets_to_langscripts[subset][0]
+    return TaskRows(
+        rows=rows,
+        task_name=name,
+        text_column=task.input_column_name,
+        label_column="label_text" if "label_text" in rows.column_names else task.label_column_name,
+        split=wanted,
+        subset=subset,
+        revision=about.dataset["revision"],
+        language=language,
+        licence=about.license if about.license != "not specified" else None,
+        task_type=about.type,
+    )
+
+
+def dataset_parts(rows: Dataset, columns: list[str]) -> Iterator[dict[str, list]]:
+    """The columns of a data set, some thousands of rows at a time; numbers that stand for class names become those
+    names, and -1, which stands for none, None."""
+    from datasets import ClassLabel
+
+    kept = rows.select_columns(columns)
+    named = {}
+    for column in columns:
+        inner = getattr(kept.features[column], "feature", kept.features[column])
+        if isinstance(inner, ClassLabel):
+            named[column] = inner.names
+    for batch in kept.with_format("arrow").iter(batch_size=_ROWS):
+        part = {column: batch.column(column).to_pylist() for column in columns}
+        for column, names in named.items():
+            part[column] = [_class_name(value, names) for value in part[column]]
+        yield part
+
+
+def unnested(parts: Iterator[dict[str, list]], text: str, label: str) -> Iterator[tuple[list, list, int]]:
+    """Texts, labels and how many were left out, part by part. Where a row holds lists of texts and of their labels
+    (older clustering tasks: each row is a sample), each text counts once with the same label."""
+    seen: set[tuple] = set()
+    for part in parts:
+        texts, labels, repeated = [], [], 0
+        for cell, names in zip(part[text], part[label], strict=True):
+            if not isinstance(cell, list):
+                texts.append(cell)
+                labels.append(names)
+                continue
+            for pair in zip(cell, names, strict=True):
+                key = (pair[0], str(pair[1]))
+                repeated += key in seen
+                if key not in seen:
+                    seen.add(key)
+                    texts.append(pair[0])
+                    labels.append(pair[1])
+        yield texts, labels, repeated
+
+
+def train_texts_in_test(name: str, subset: str | None = None) -> dict[str, int] | None:
+    """How many texts of each split that a task is scored on stand in its train split as well, as mteb counted them
+    (equal to the letter); None where it did not.
+
+    Args:
+        name: a task.
+        subset: count one subset alone; all together if None.
+
+    Raises:
+        MissingError: mteb knows no such task or subset.
+    """
+    task = mteb_task(name)
+    chosen = _subset(task, subset) if subset else None
+    found = {}
+    for split, stats in (task.metadata.descriptive_stats or {}).items():
+        if chosen and "hf_subset_descriptive_stats" in stats:
+            stats = stats["hf_subset_descriptive_stats"].get(chosen, {})
+        if split in task.metadata.eval_splits and stats.get("samples_in_train") is not None:
+            found[split] = stats["samples_in_train"]
+    return found or None
+
+
+def cleaned_task(name: str) -> str | None:
+    """The task `<name>.v2`, which mteb cleaned of empty, repeated and leaked texts; None where there is none.
+
+    Raises:
+        MissingError: mteb knows no task of this name.
+    """
+    known = task_names()
+    if name not in known:
+        mteb_task(name)
+    return f"{name}.v2" if f"{name}.v2" in known else None
+
+
+def _subset(task, wanted: str | None) -> str:
+    scripts = task.metadata.hf_subsets_to_langscripts
+    name = task.metadata.name
+    if wanted is None:
+        english = next((s for s, codes in scripts.items() if list(codes) == ["eng-Latn"]), next(iter(scripts)))
+        return "en" if "en" in scripts else english
+    if wanted in scripts:
+        return wanted
+    spoken = [s for s, codes in scripts.items() if [c.split("-")[0] for c in codes] == [wanted]]
+    spoken = spoken or [s for s, codes in scripts.items() if list(codes) == [wanted]]
+    if len(spoken) == 1:
+        return spoken[0]
+    why = f"has several of {wanted!r}: {', '.join(spoken)}. Name one." if spoken else f"has no subset {wanted!r}."
+    raise MissingError(
+        f"MTEB task {name} {why}{did_you_mean(wanted, scripts)}" + ("" if spoken else f" It has: {list(scripts)}.")
+    )
+
+
+def _class_name(value: object, names: list[str]) -> object:
+    if isinstance(value, list):
+        return [_class_name(v, names) for v in value if v != -1]
+    return None if value is None or value == -1 else names[value]
