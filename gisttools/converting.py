@@ -11,7 +11,7 @@ from datasets import Dataset, concatenate_datasets
 from gisttools.errors import DataError
 from gisttools.hygiene import drop_overlap
 from gisttools.labelled import LabelledTexts, read_labelled
-from gisttools.mining import triplets_from_labelled
+from gisttools.mining import MiningOptions, triplets_from_labelled
 from gisttools.vectors import VectorCache
 
 
@@ -43,7 +43,7 @@ def convert(
     Args:
         sources: as in `gisttools.labelled.read_labelled`.
         guide: its similarities pick positives and negatives.
-        reading, mining: options of `read_labelled` and of `gisttools.mining.mine`.
+        reading, mining: options of `read_labelled` and of `gisttools.mining.MiningOptions`.
         eval_texts: texts of evaluation sets; rows that hold one of them are dropped and counted.
 
     Raises:
@@ -52,7 +52,8 @@ def convert(
     data = [read_labelled(source, **(reading or {})) for source in sources]  # all first: errors before work
     tables, counts = [], []
     for texts in data:
-        table, dropped = triplets_from_labelled(texts, guide, **(mining or {}))
+        table, mined = triplets_from_labelled(texts, guide, MiningOptions(**(mining or {})))
+        dropped = mined.dropped
         table, overlapping = drop_overlap(table, eval_texts)
         if overlapping:
             dropped = {**dropped, "text of an evaluation set": overlapping}
