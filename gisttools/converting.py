@@ -1,85 +1,192 @@
-"""From named sources of labelled texts to one triplet table, with the counts that tell what became of every text."""
+"""From named sources to one triplet table: labelled texts are mined, triplet sets are mapped, what overlaps an
+evaluation set is left out, and a data card tells what became of every text."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from datasets import Dataset, concatenate_datasets
 
-from gisttools.errors import DataError
-from gisttools.hygiene import Tiers, drop_overlap
-from gisttools.labelled import LabelledTexts, read_labelled
+from gisttools.data_card import DataCard, data_card
+from gisttools.errors import DataError, ParameterError
+from gisttools.guide import score_triplets
+from gisttools.hygiene import Tiers, drop_overlap, find_duplicates, table_texts
+from gisttools.label_noise import LabelNoise, label_noise
+from gisttools.labelled import LabelledTexts, ReadOptions
 from gisttools.mining import triplets_from_labelled
+from gisttools.mining_options import MiningOptions
+from gisttools.mteb_sets import cleaned_task, train_texts_in_test
+from gisttools.sources import expand_sources, kind_of, read_sources
+from gisttools.triplet_sets import read_hub_triplets, triplet_tables
+from gisttools.triplets import write_triplets
 from gisttools.vectors import VectorCache
 
+_NEAR_TEXTS = 200_000  # beyond, only exact duplicates are counted in the card, and near-copies of other labels skipped
+_OVERLAPS = "overlaps an evaluation set"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Converted:
-    """The table, the labelled texts it was made from, and the counts."""
+    """What `convert` made.
+
+    Attributes:
+        triplets: the table, all sources one after the other.
+        tables: the table of each source, by its name.
+        data: the labelled texts that were mined; triplet sets have none.
+        overlap: rows that were left out for the sake of evaluation sets, as `gisttools.hygiene.drop_overlap` tells.
+        noise: what looks wrong about the labels of each labelled source, by its name.
+        card: all of it in short.
+        summary: the numbers.
+    """
 
     triplets: Dataset
+    tables: dict[str, Dataset]
     data: list[LabelledTexts]
-    summary: dict[str, Any]
+    overlap: pd.DataFrame
+    noise: dict[str, LabelNoise]
+    card: DataCard
+    summary: dict[str, Any] = field(default_factory=dict)
 
     def headline(self) -> str:
         """One line: how many triplets of how many texts."""
+        live = f"{self.summary['live_share']:.0%} live"
+        if not self.data:
+            return f"{len(self.triplets)} triplets of {len(self.tables)} set(s), {live}"
         texts, classes = sum(map(len, self.data)), sum(len(d.classes) for d in self.data)
-        live = self.summary["live_share"]
-        return f"{len(self.triplets)} triplets of {texts} texts in {classes} classes, {live:.0%} live"
+        return f"{len(self.triplets)} triplets of {texts} texts in {classes} classes, {live}"
+
+    def table(self) -> pd.DataFrame:
+        """One line a source: texts, classes, triplets, rows dropped by reason, test texts that mteb found in train."""
+        columns = ["source", "texts", "classes", "triplets", "dropped", "test_texts_in_train", "cleaned_task"]
+        frame = pd.DataFrame(self.summary["sources"])[columns]
+        told = ["test_texts_in_train", "cleaned_task"]
+        return frame.drop(columns=[c for c in told if frame[c].isna().all()]).set_index("source")
+
+    def save(self, folder: Path) -> None:
+        """Write `triplets.parquet`, `data_card.md`, `data_card.json` and `overlap.parquet`; of several sources each
+        table as well, in `tables/`."""
+        write_triplets(self.triplets, folder)
+        if len(self.tables) > 1:
+            for number, (name, table) in enumerate(self.tables.items(), 1):
+                write_triplets(table, folder / "tables" / f"{number:02}-{_slug(name)}.parquet")
+        self.overlap.to_parquet(folder / "overlap.parquet")
+        (folder / "data_card.md").write_text(self.card.markdown(), encoding="utf-8")
+        facts = json.dumps(self.card.facts, ensure_ascii=False, indent=1)
+        (folder / "data_card.json").write_text(facts, encoding="utf-8")
 
 
 def convert(
     sources: Sequence[str],
     guide: VectorCache,
     *,
-    reading: Mapping[str, Any] | None = None,
-    mining: Mapping[str, Any] | None = None,
-    eval_texts: Sequence[str] = (),
+    reading: ReadOptions | None = None,
+    mining: MiningOptions | None = None,
+    threshold: float | None = None,
+    eval_sets: Mapping[str, Sequence[str]] | None = None,
+    tiers: Tiers | None = None,
 ) -> Converted:
-    """Read the train split of every source and mine triplets inside each source.
+    """Read the train split of every source, mine triplets inside each that has labels, and leave out what overlaps.
 
     Args:
-        sources: as in `gisttools.labelled.read_labelled`.
-        guide: its similarities pick positives and negatives.
-        reading, mining: options of `read_labelled` and of `gisttools.mining.mine`.
-        eval_texts: texts of evaluation sets; rows that hold one of them are dropped and counted.
+        sources: MTEB tasks, presets, hub sets, files and folders, as in `gisttools.sources.expand_sources`; with labels,
+            or with triplets or pairs (`gisttools.foreign_rows`).
+        guide: its similarities pick positives and negatives, and score every row.
+        reading: how to read labelled texts.
+        mining: how to mine them.
+        threshold: least score of a pair that counts as positive, in sets of scored pairs.
+        eval_sets: texts by name of the evaluation set; rows any text of which overlaps one are left out and listed.
+        tiers: how alike that is; `Tiers()` if None.
 
     Raises:
         MissingError, DataError, ParameterError: as those functions; also if no triplet is left.
     """
-    data = [read_labelled(source, **(reading or {})) for source in sources]  # all first: errors before work
-    tables, counts = [], []
-    for texts in data:
-        table, dropped = triplets_from_labelled(texts, guide, **(mining or {}))
-        known = {"evaluation texts": eval_texts} if len(eval_texts) else {}
-        table, found = drop_overlap(table, known, Tiers(near=None))
+    names = expand_sources(sources)
+    if not names:
+        raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
+    kinds = {name: kind_of(name, reading) for name in names}
+    data = {}  # all are read first: errors before work
+    for name in names:
+        if kinds[name] == "labelled":
+            data |= {texts.source: texts for texts in read_sources([name], reading)}
+    foreign = {name: _triplet_set(name, threshold) for name in names if kinds[name] == "triplets"}
+    tables, counts, overlaps = {}, [], []
+    for name in [*data, *foreign]:
+        texts = data.get(name)
+        recall = None
+        if texts is None:
+            table, dropped = score_triplets(foreign[name], guide), {}
+        else:
+            table, mined = triplets_from_labelled(texts, guide, mining)
+            dropped, recall = {**texts.dropped, **mined.dropped}, mined.recall
+        table, found = drop_overlap(table, eval_sets or {}, tiers)
         if len(found):
-            dropped = {**dropped, "text of an evaluation set": found["place"].nunique()}
-        tables.append(table)
-        counts.append(
-            {
-                "source": texts.source,
-                "revision": texts.revision,
-                "split": texts.split,
-                "texts": len(texts),
-                "classes": len(texts.classes),
-                "triplets": len(table),
-                "dropped": dropped,
-            }
-        )
-    triplets = concatenate_datasets(tables)
+            dropped = {**dropped, _OVERLAPS: int(found["place"].nunique())}
+            overlaps.append(found.assign(source=name))
+        tables[name] = table
+        counts.append(_counts(name, texts, table, dropped, recall))
+    triplets = concatenate_datasets(list(tables.values()))
     if not len(triplets):
-        raise DataError(
-            f"No triplet is left of {sum(map(len, data))} texts; dropped: {[c['dropped'] for c in counts]}."
-        )
+        raise DataError(f"No triplet is left of {', '.join(names)}; dropped: {[c['dropped'] for c in counts]}.")
+    overlap = pd.concat(overlaps, ignore_index=True) if overlaps else found.assign(source="")
+    few = sum(map(len, data.values())) <= _NEAR_TEXTS
+    near = (tiers or Tiers()).near if few else None
+    noise = {
+        name: label_noise(texts.texts, texts.label_sets or texts.labels, guide=guide, near=near)
+        for name, texts in data.items()
+    }
+    sets = {name: texts.texts for name, texts in data.items()} or {n: table_texts(t) for n, t in tables.items()}
     live = triplets["live"][:]
     summary = {
         "sources": counts,
         "guide_id": guide.guide_id,
-        "strategy": (mining or {}).get("strategy", "gistembed"),
+        "strategy": (mining or MiningOptions()).strategy,
         "triplets": len(triplets),
         "live_share": sum(map(bool, live)) / len(live),
+        "overlap": dict(Counter(overlap["tier"])),
+        "eval_sets": {name: len(texts) for name, texts in (eval_sets or {}).items()},
+        "label_noise": {name: found.counts for name, found in noise.items()},
     }
-    return Converted(triplets, data, summary)
+    card = data_card(
+        triplets,
+        list(data.values()),
+        dropped=dict(sum((Counter(c["dropped"]) for c in counts), Counter())),
+        duplicates=find_duplicates(sets, Tiers(near=near)),
+        overlap=overlap if eval_sets else None,
+    )
+    return Converted(
+        triplets=triplets, tables=tables, data=list(data.values()), overlap=overlap, noise=noise, card=card, summary=summary
+    )
+
+
+def _triplet_set(name: str, threshold: float | None) -> Dataset:
+    if threshold is not None:
+        return read_hub_triplets(name, threshold=threshold)
+    return triplet_tables([name])[name]
+
+
+def _counts(name: str, texts: LabelledTexts | None, table: Dataset, dropped: dict, recall: float | None) -> dict:
+    task = texts.task_name if texts is not None else None
+    return {
+        "source": name,
+        "revision": texts.revision if texts is not None else next(iter(table["source_revision"][:1]), None),
+        "split": texts.split if texts is not None else None,
+        "texts": len(texts) if texts is not None else None,
+        "classes": len(texts.classes) if texts is not None else None,
+        "triplets": len(table),
+        "dropped": dropped,
+        "recall": recall,
+        "licence": texts.licence if texts is not None else None,
+        "test_texts_in_train": train_texts_in_test(task) if task else None,
+        "cleaned_task": cleaned_task(task) if task else None,
+    }
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-.") or "set"

@@ -1,142 +1,322 @@
-"""Labelled texts to triplets, by guide similarity, in blocks.
+"""Labelled texts to triplets, by guide similarity, at any size.
 
-`strategy="gistembed"` is the procedure of the GISTEmbed paper (arXiv 2402.16829): every text is an anchor once; its
-positive is drawn from the softmax of the guide's similarities over the nearest texts of its class, its negatives
-uniformly from all other classes. Where this differs from the paper's code: a text never becomes its own positive, and
-similarities are computed inside a class only, one block of rows at a time.
+`MiningOptions(strategy="gistembed")` with its defaults is the procedure of the GISTEmbed paper (arXiv 2402.16829):
+every text is an anchor once; its positive is drawn from softmax(similarity / 0.05) over the 100 guide-nearest texts of its
+class, its negative uniformly from all other classes; seed 1029. Where this differs from the paper's code:
 
-`strategy="hard"` draws positives alike and takes as negatives the nearest texts of other classes that stay under the
-guide's margin (positive-aware mining: g(a, n) <= margin * g(a, p)).
+- A class of one text is refused or left out; there such a text became its own positive and was dropped later.
+- A text, and a copy of it, never becomes its own positive; there such rows were dropped later.
+- A row whose negative equals its anchor or positive is dropped, as there; it is counted here.
+- Similarities are computed inside a class only, a block at a time; there all N x N were held.
+- The random numbers are NumPy's of today, so rows of the same seed are others.
+
+`strategy="hard"` takes as negatives the nearest texts of other classes that stay under the guide's margin
+(positive-aware mining: g(a, n) <= margin * g(a, p)), no text twice in a row.
+
+With several labels a text, a positive shares at least one with the anchor, a negative none.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from datasets import Dataset
 
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.classes import Classes
+from gisttools.errors import DataError, problems
 from gisttools.guide import score_triplets
 from gisttools.labelled import LabelledTexts
-from gisttools.triplets import make_triplets
+from gisttools.mining_options import MiningOptions
+from gisttools.neighbours import Pool, compare
+from gisttools.picking import by_rank, by_softmax, top, uniform_among_best
+from gisttools.triplets import make_triplets_from_columns
 from gisttools.vectors import VectorCache
 
-_BLOCK_VALUES = 4_000_000  # similarities held at a time
-_SLICE = 32  # rows of one matrix product
+_EXACT_UP_TO = 20_000  # texts that are compared with each other; above, `search="auto"` is approximate
+_RECALL_ROWS = 256  # whose exact neighbours tell the recall
+_BLOCK = 1 << 16  # rows read or made at a time
 
-Strategy = Literal["gistembed", "hard"]
+_KEPT, _OVER_LIMIT, _ALONE, _NO_POSITIVE, _NO_NEGATIVE, _NONE_UNDER_MARGIN, _CLASH = range(7)
+_REASONS = (
+    "kept",
+    "over the limit",
+    "class of one text",
+    "no other text in its class",
+    "no text of another class",
+    "no negative under the margin",
+    "negative equals anchor or positive",
+)
 
 
 @dataclass(frozen=True)
 class Mined:
-    """Indices into the texts: anchors (M,), positives (M,), negatives (M, K); and rows dropped, by reason."""
+    """What was mined of N texts; len(anchors) + sum(dropped.values()) == N.
+
+    Attributes:
+        anchors, positives: numbers of texts, int64 (M,).
+        negatives: int64 (M, K); -1 where `hard` found fewer.
+        dropped: texts that are no anchors, by reason.
+        recall: where search was approximate: the share of the true nearest candidates that it found, on 256 texts (the
+            lower of the two where both positives and negatives were searched that way); else None.
+    """
 
     anchors: np.ndarray
     positives: np.ndarray
     negatives: np.ndarray
     dropped: dict[str, int]
+    recall: float | None = None
 
 
 def mine(
     texts: Sequence[str],
-    labels: Sequence[str],
+    labels: Sequence[str] | Sequence[tuple[str, ...]],
     vectors: np.ndarray,
-    *,
-    strategy: Strategy = "gistembed",
-    negatives: int = 1,
-    topk: int = 100,
-    temperature: float = 0.05,
-    margin: float = 0.95,
-    drop_singletons: bool = False,
-    seed: int = 1029,
+    options: MiningOptions | None = None,
 ) -> Mined:
     """Pick a positive and negatives for every text.
 
     Args:
-        texts, labels: N of each.
-        vectors: unit guide vectors, shape (N, G).
-        negatives: negatives per row.
-        topk, temperature: the positive is drawn from softmax(similarity / temperature) over the `topk` nearest.
-        margin: `hard` only; a negative's similarity to the anchor is at most this share of the positive's.
-        drop_singletons: drop classes of one text instead of refusing them.
-        seed: the same seed gives the same rows, whatever the block size.
+        texts, labels: N of each; a label, or a tuple of labels.
+        vectors: unit guide vectors, float32 (N, G).
+        options: the paper's if None.
 
     Raises:
-        ParameterError: an option is out of range.
-        DataError: fewer than two classes, or a class of one text; every such class is named.
+        DataError: the lengths differ, vectors are no unit vectors, no two texts are of different classes, or a class
+            has one text only; every such class is named.
     """
-    _check_options(strategy, negatives, topk, temperature)
-    names, y = np.unique(np.asarray(labels), return_inverse=True)
-    sizes = np.bincount(y)
-    _check_classes(names, sizes, drop_singletons)
-    _, text_ids = np.unique(np.asarray(texts, dtype=object), return_inverse=True)
-    draws = np.random.default_rng(seed).random((len(texts), 1 + negatives))  # drawn up front: blocks cannot matter
-
-    positives = _draw_positives(vectors, y, text_ids, draws[:, 0], topk, temperature)
-    if strategy == "gistembed":
-        chosen = _draw_uniform_negatives(y, sizes, draws[:, 1:])
-    else:
-        chosen = _nearest_negatives(vectors, y, text_ids, positives, negatives, margin)
-
-    anchors = np.arange(len(texts))
-    reasons = np.full(len(texts), "", dtype=object)
-    reasons[sizes[y] == 1] = "class of one text"
-    reasons[(reasons == "") & (positives < 0)] = "no other text in its class"
-    reasons[(reasons == "") & (chosen < 0).all(1)] = "no negative under the margin"
-    safe = np.where(chosen < 0, 0, chosen)
-    clash = (text_ids[safe] == text_ids[:, None]) | (text_ids[safe] == text_ids[positives][:, None])
-    reasons[(reasons == "") & (clash & (chosen >= 0)).any(1)] = "negative equals anchor or positive"
-    keep = reasons == ""
-    return Mined(anchors[keep], positives[keep], chosen[keep], dict(Counter(reasons[~keep])))
+    options = options or MiningOptions()
+    _check_shapes(texts, labels, vectors)
+    classes = Classes.of(labels)
+    alike = classes.alike()[classes.codes]
+    _check_classes(classes, alike, options.drop_singletons)
+    return _Miner(texts, classes, alike, vectors, options).run()
 
 
-def triplets_from_labelled(data: LabelledTexts, guide: VectorCache, **options) -> tuple[Dataset, dict[str, int]]:
-    """Mine a triplet table from labelled texts; `options` are those of `mine`. Also returns the rows dropped."""
-    mined = mine(data.texts, data.labels, guide.embed(data.texts), **options)
-    rows = []
-    for a, p, ns in zip(mined.anchors, mined.positives, mined.negatives, strict=True):
-        ns = ns[ns >= 0]
-        rows.append(
-            {
-                "anchor": data.texts[a],
-                "positive": data.texts[p],
-                "negatives": [data.texts[n] for n in ns],
-                "anchor_label": data.labels[a],
-                "positive_label": data.labels[p],
-                "negative_labels": [data.labels[n] for n in ns],
-                "task_name": data.task_name or data.source,
-                "task_type": "Classification",
-                "language": data.language,
-                "source": "labelled",
-                "source_revision": data.revision,
-            }
+def triplets_from_labelled(
+    data: LabelledTexts, guide: VectorCache, options: MiningOptions | None = None
+) -> tuple[Dataset, Mined]:
+    """Mine a triplet table from labelled texts and score it by the guide. Also returns what was mined: the numbers of
+    the rows' texts, the rows dropped, the recall. Raises as `mine` and as `VectorCache.embed`."""
+    labels = getattr(data, "label_sets", None) or data.labels
+    mined = mine(data.texts, labels, guide.embed(data.texts), options)
+    table = make_triplets_from_columns(_columns(data, mined), len(mined.anchors))
+    return score_triplets(table, guide), mined
+
+
+class _Miner:
+    """The steps of `mine`, which all look at the same texts."""
+
+    def __init__(self, texts, classes: Classes, alike, vectors, options: MiningOptions) -> None:
+        self.classes, self.alike, self.vectors, self.options = classes, alike, vectors, options
+        values = np.empty(len(texts), dtype=object)
+        values[:] = list(texts)
+        self.text_ids = pd.factorize(values)[0]
+        self.has_copies = np.bincount(self.text_ids)[self.text_ids] > 1
+        self.is_copy = np.ones(len(texts), dtype=bool)  # of a text that stands before
+        self.is_copy[np.unique(self.text_ids, return_index=True)[1]] = False
+        # one row of random numbers a text, drawn up front: neither blocks nor threads can matter
+        self.draws = np.random.default_rng(options.seed).random((len(texts), 1 + options.negatives))
+        self.positives = np.full(len(texts), -1, dtype=np.int64)
+        self.negatives = np.full((len(texts), options.negatives), -1, dtype=np.int64)
+        self.recalls: list[float] = []
+
+    def run(self) -> Mined:
+        why = np.where(self.alike <= 1, _ALONE, _KEPT).astype(np.int8)
+        why[(why == _KEPT) & ~self._anchors(why == _KEPT)] = _OVER_LIMIT
+        self._find_positives(why == _KEPT)
+        why[(why == _KEPT) & (self.positives < 0)] = _NO_POSITIVE
+        why[(why == _KEPT) & (self.alike == len(why))] = _NO_NEGATIVE
+        self._find_negatives(why == _KEPT)
+        none = _NONE_UNDER_MARGIN if self.options.strategy == "hard" else _CLASH
+        why[(why == _KEPT) & (self.negatives < 0).all(1)] = none
+        rows = np.flatnonzero(why == _KEPT)
+        ids, drawn = self.text_ids, self.text_ids[self.negatives[rows]]
+        clash = (drawn == ids[rows][:, None]) | (drawn == ids[self.positives[rows]][:, None])
+        why[rows[(clash & (self.negatives[rows] >= 0)).any(1)]] = _CLASH
+        rows = np.flatnonzero(why == _KEPT)
+        counts = np.bincount(why, minlength=len(_REASONS))
+        dropped = {reason: int(n) for reason, n in zip(_REASONS, counts, strict=True) if n and reason != "kept"}
+        recall = min(self.recalls) if self.recalls else None
+        return Mined(rows, self.positives[rows], self.negatives[rows], dropped, recall)
+
+    def _anchors(self, usable: np.ndarray) -> np.ndarray:
+        """Which texts become anchors, bool (N,)."""
+        o, codes = self.options, self.classes.codes
+        if not o.balanced and o.per_class is None and o.limit is None:
+            return usable
+        shuffled = np.random.default_rng([o.seed, 1]).permutation(np.flatnonzero(usable))
+        by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
+        sizes = np.bincount(codes[shuffled], minlength=len(self.classes.sizes))
+        rank = np.arange(len(by_class)) - (np.cumsum(sizes) - sizes)[codes[by_class]]
+        most = len(codes) if o.per_class is None else o.per_class
+        if o.balanced and len(shuffled):
+            most = min(most, sizes[sizes > 0].min())
+            most = most if o.limit is None else min(most, o.limit // np.count_nonzero(sizes))
+        among = np.zeros(len(codes), dtype=bool)
+        among[by_class[rank < most]] = True
+        among[shuffled[among[shuffled]][o.limit :] if o.limit is not None else []] = False
+        return among
+
+    def _find_positives(self, wanted: np.ndarray) -> None:
+        o = self.options
+        if o.positives == "random" and self.classes.labels is None:
+            self._random_positives(np.flatnonzero(wanted))
+            return
+
+        def allowed(rows, columns, scores):
+            if self.classes.labels is not None:
+                np.putmask(scores, ~self.classes.same(rows, columns), -np.inf)
+            if o.positives == "farthest":
+                np.negative(scores, out=scores, where=scores > -np.inf)
+            self._bar_texts(scores, columns, rows)
+            return scores
+
+        def pick(rows, scores):
+            draws = self.draws[rows, :1]
+            if o.positives == "softmax":
+                return by_softmax(scores, draws, o.temperature, o.topk)
+            if o.positives == "random":
+                return uniform_among_best(scores, draws, scores.shape[1])
+            return by_rank(scores, 1, 0, None, draws)
+
+        one_pool = self.classes.labels is not None
+        members = (
+            [np.arange(len(wanted))] if one_pool else [self.classes.members(i) for i in np.unique(self.classes.codes)]
         )
-    return score_triplets(make_triplets(rows), guide), mined.dropped
+        pools = self._pools(members, exact=o.positives in ("farthest", "random"))
+        self._search(pools, wanted, allowed, pick, self.positives[:, None], o.topk if o.positives == "softmax" else 1)
+
+    def _random_positives(self, rows: np.ndarray) -> None:
+        """Uniform over the class without the copies of the anchor: texts by class and text, its own range left out."""
+        codes, ids = self.classes.codes, self.text_ids
+        order = np.lexsort((ids, codes))
+        keys = codes[order] * (ids.max() + 1) + ids[order]
+        own = codes[rows] * (ids.max() + 1) + ids[rows]
+        low, high = np.searchsorted(keys, own, side="left"), np.searchsorted(keys, own, side="right")
+        start, left = self.classes.start[codes[rows]], self.classes.sizes[codes[rows]] - (high - low)
+        place = start + (self.draws[rows, 0] * left).astype(np.int64)
+        place += np.where(place >= low, high - low, 0)
+        self.positives[rows] = np.where(left > 0, order[np.minimum(place, len(order) - 1)], -1)
+
+    def _find_negatives(self, wanted: np.ndarray) -> None:
+        o = self.options
+        if o.strategy == "gistembed" and o.negatives_from == "uniform":
+            rows = np.flatnonzero(wanted)
+            self.negatives[rows] = self.classes.draw_unlike(rows, self.draws[rows, 1:])
+            return
+
+        def allowed(rows, columns, scores):
+            positives = self.positives[rows]
+            if o.strategy == "hard":
+                limit = o.margin * (self.vectors[rows] * self.vectors[positives]).sum(1)
+                np.putmask(scores, scores > limit[:, None], -np.inf)
+                scores[:, self.is_copy[columns]] = -np.inf  # no text twice in a row
+            elif o.negatives_from == "least_similar":
+                np.negative(scores, out=scores)
+            np.putmask(scores, self.classes.same(rows, columns), -np.inf)
+            self._bar_texts(scores, columns, rows)
+            self._bar_texts(scores, columns, positives)
+            return scores
+
+        def pick(rows, scores):
+            draws = self.draws[rows, 1:]
+            if o.strategy == "hard":
+                return by_rank(scores, o.negatives, o.rank_from, o.rank_to, draws)
+            if o.negatives_from == "softmax":
+                return by_softmax(scores, draws, o.temperature)
+            return uniform_among_best(scores, draws, o.least)
+
+        pools = self._pools([np.arange(len(wanted))], exact=o.negatives_from == "least_similar")
+        count = o.topk if o.strategy == "gistembed" else o.rank_to or o.rank_from + o.negatives
+        self._search(pools, wanted, allowed, pick, self.negatives, count)
+
+    def _pools(self, members: list[np.ndarray], exact: bool) -> list[Pool]:
+        found = []
+        for part in members:
+            large = len(part) > _EXACT_UP_TO or self.options.search == "approximate"
+            found.append(
+                Pool(self.vectors, part, large and not exact and self.options.search != "exact", self.options.seed)
+            )
+        return found
+
+    def _search(self, pools: list[Pool], wanted, allowed, pick, out: np.ndarray, count: int) -> None:
+        """Fill `out`, (N, k), for the wanted rows; rows that find nothing in near cells are searched exactly."""
+
+        def work(rows, columns, scores):
+            places = pick(rows, allowed(rows, columns, scores))
+            out[rows] = np.where(places < 0, -1, columns[places])
+
+        compare(self.vectors, (join for pool in pools for join in pool.joins(wanted)), work)
+        near = [pool for pool in pools if pool.approximate]
+        if near:
+            self.recalls.append(self._recall(near, wanted, allowed, count))
+            empty = wanted & (out < 0).all(1)
+            compare(self.vectors, (join for pool in near for join in pool.joins(empty, exact=True)), work)
+
+    def _recall(self, pools: list[Pool], wanted, allowed, count: int) -> float:
+        members = np.concatenate([pool.members for pool in pools])
+        members = members[wanted[members]]
+        sample = np.zeros(len(wanted), dtype=bool)
+        rng = np.random.default_rng([self.options.seed, 2])
+        sample[rng.choice(members, min(len(members), _RECALL_ROWS), replace=False)] = True
+        found: list[set] = []
+        for exact in (False, True):
+            pairs: set[tuple[int, int]] = set()
+
+            def work(rows, columns, scores, pairs=pairs):
+                i, j = top(allowed(rows, columns, scores), count)
+                pairs.update(zip(rows[i].tolist(), columns[j].tolist(), strict=True))
+
+            compare(self.vectors, (join for pool in pools for join in pool.joins(sample, exact)), work)
+            found.append(pairs)
+        return len(found[0] & found[1]) / len(found[1]) if found[1] else 1.0
+
+    def _bar_texts(self, scores: np.ndarray, columns: np.ndarray, barred: np.ndarray) -> None:
+        """Set -inf where a column holds the text barred for the row, which is decided by the text, not by rounding."""
+        place = np.minimum(np.searchsorted(columns, barred), len(columns) - 1)
+        there = np.flatnonzero(columns[place] == barred)
+        scores[there, place[there]] = -np.inf
+        rows = np.flatnonzero(self.has_copies[barred])
+        if len(rows):
+            equal = self.text_ids[barred[rows]][:, None] == self.text_ids[columns]
+            i, j = np.nonzero(equal)
+            scores[rows[i], j] = -np.inf
 
 
-def _check_options(strategy: str, negatives: int, topk: int, temperature: float) -> None:
-    found = []
-    if strategy not in ("gistembed", "hard"):
-        found.append(f"strategy is {strategy!r}, must be 'gistembed' or 'hard'")
-    if negatives < 1:
-        found.append(f"negatives is {negatives}, must be >= 1")
-    if topk < 1:
-        found.append(f"topk is {topk}, must be >= 1")
-    if not temperature > 0:
-        found.append(f"temperature is {temperature}, must be > 0")
-    if found:
-        raise ParameterError(problems("mining:", found))
+def _check_shapes(texts, labels, vectors: np.ndarray) -> None:
+    shape = np.shape(vectors)
+    if len(texts) != len(labels) or len(shape) != 2 or shape[0] != len(texts):
+        raise DataError(
+            f"Mining needs as many labels and vectors as texts: {len(texts)} texts, {len(labels)} labels, vectors of "
+            f"shape {shape}."
+        )
+    for begin in range(0, len(vectors), _BLOCK):
+        part = vectors[begin : begin + _BLOCK]
+        squares = np.einsum("ij,ij->i", part, part)
+        bad = np.flatnonzero(~(np.abs(squares - 1) < 0.01))
+        if len(bad):
+            raise DataError(
+                f"Vector {begin + bad[0]} has the squared length {squares[bad[0]]:.4g}; mining needs unit vectors, as "
+                "VectorCache.embed gives them. Divide each by its length."
+            )
 
 
-def _check_classes(names: np.ndarray, sizes: np.ndarray, drop_singletons: bool) -> None:
-    if len(names) < 2:
-        seen = f"only {str(names[0])!r}" if len(names) else "none"
+def _check_classes(classes: Classes, alike: np.ndarray, drop_singletons: bool) -> None:
+    if len(alike) == 0 or (alike == len(alike)).all():
+        many = len(classes.names) > 1
+        seen = (
+            "every text shares a label with every other"
+            if many
+            else f"only {classes.names[0]!r}"
+            if len(alike)
+            else "none"
+        )
         raise DataError(f"Triplets need at least two classes; there is {seen}.")
-    single = [str(n) for n, size in zip(names, sizes, strict=True) if size == 1]
+    single = [classes.names[i] for i in np.unique(classes.codes[alike <= 1])]
     if single and not drop_singletons:
         raise DataError(
             problems(
@@ -147,56 +327,33 @@ def _check_classes(names: np.ndarray, sizes: np.ndarray, drop_singletons: bool) 
         )
 
 
-def _draw_positives(vectors, y, text_ids, draws, topk: int, temperature: float) -> np.ndarray:
-    positives = np.full(len(y), -1, dtype=np.int64)
-    for label in range(y.max() + 1):
-        members = np.flatnonzero(y == label)
-        block, others = _block_rows(len(members)), vectors[members]
-        for begin in range(0, len(members), block):
-            rows = members[begin : begin + block]
-            scores = _similarities(vectors[rows], others)
-            scores[text_ids[rows][:, None] == text_ids[members]] = -np.inf  # itself and its copies
-            if len(members) > topk:
-                cut = np.partition(scores, -topk, axis=1)[:, -topk][:, None]
-                scores[scores < cut] = -np.inf
-            best = scores.max(1, keepdims=True)
-            some = np.isfinite(best[:, 0])
-            weights = np.exp((scores[some] - best[some]) / temperature).cumsum(1)
-            picks = (weights < draws[rows[some]][:, None] * weights[:, -1:]).sum(1)
-            positives[rows[some]] = members[picks]
-    return positives
+def _columns(data: LabelledTexts, mined: Mined) -> dict[str, pa.ChunkedArray | str | None]:
+    texts, labels = (pa.array(x, pa.large_string()) for x in (data.texts, data.labels))
 
+    def taken(values: pa.Array, numbers: np.ndarray) -> pa.ChunkedArray:
+        if numbers.ndim == 1:
+            parts = [
+                values.take(pa.array(numbers[i : i + _BLOCK])).cast(pa.string()) for i in range(0, len(numbers), _BLOCK)
+            ]
+            return pa.chunked_array(parts, pa.string())
+        parts = []
+        for i in range(0, len(numbers), _BLOCK):
+            given = numbers[i : i + _BLOCK] >= 0
+            flat = values.take(pa.array(numbers[i : i + _BLOCK][given])).cast(pa.string())
+            ends = np.concatenate([[0], np.cumsum(given.sum(1))]).astype(np.int32)
+            parts.append(pa.ListArray.from_arrays(ends, flat))
+        return pa.chunked_array(parts, pa.list_(pa.string()))
 
-def _block_rows(columns: int) -> int:
-    return max(1, _BLOCK_VALUES // columns // _SLICE) * _SLICE
-
-
-def _similarities(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Products in slices of one height, at the same places for any block size: BLAS rounds by the shape it is given."""
-    return np.concatenate([rows[i : i + _SLICE] @ others.T for i in range(0, len(rows), _SLICE)])
-
-
-def _draw_uniform_negatives(y, sizes, draws) -> np.ndarray:
-    order = np.argsort(y, kind="stable")  # texts sorted by class: the others lie before and after a class's range
-    start = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    place = (draws * (len(y) - sizes[y])[:, None]).astype(np.int64)
-    place += np.where(place >= start[y][:, None], sizes[y][:, None], 0)
-    return order[place]
-
-
-def _nearest_negatives(vectors, y, text_ids, positives, k: int, margin: float) -> np.ndarray:
-    chosen = np.full((len(y), k), -1, dtype=np.int64)
-    limit = margin * (vectors * vectors[positives]).sum(1)
-    copy = np.ones(len(y), dtype=bool)
-    copy[np.unique(text_ids, return_index=True)[1]] = False  # no text twice in a row
-    block = _block_rows(len(y))
-    for begin in range(0, len(y), block):
-        rows = np.arange(begin, min(begin + block, len(y)))
-        scores = _similarities(vectors[rows], vectors)
-        barred = copy | (y[rows][:, None] == y) | (scores > limit[rows][:, None])
-        barred |= (text_ids[rows][:, None] == text_ids) | (text_ids[positives[rows]][:, None] == text_ids)
-        scores[barred] = -np.inf
-        nearest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        valid = np.isfinite(np.take_along_axis(scores, nearest, axis=1))
-        chosen[rows, : nearest.shape[1]] = np.where(valid, nearest, -1)
-    return chosen
+    return {
+        "anchor": taken(texts, mined.anchors),
+        "positive": taken(texts, mined.positives),
+        "negatives": taken(texts, mined.negatives),
+        "anchor_label": taken(labels, mined.anchors),
+        "positive_label": taken(labels, mined.positives),
+        "negative_labels": taken(labels, mined.negatives),
+        "task_name": data.task_name or data.source,
+        "task_type": getattr(data, "task_type", "Classification"),
+        "language": data.language,
+        "source": "labelled",
+        "source_revision": data.revision,
+    }

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset
+from datasets.fingerprint import generate_random_fingerprint
 
 from gisttools.errors import DataError, MissingError, problems
 
@@ -55,6 +58,7 @@ COLUMNS = pa.schema(
     ]
 )
 FILE_NAME = "triplets.parquet"
+_BLOCK = 10_000  # rows that are Python objects at a time
 _SHOWN = 5  # rows named in an error message
 
 
@@ -86,6 +90,50 @@ def make_triplets(rows: Iterable[Mapping] | pd.DataFrame) -> Dataset:
         r["status"] = r.get("status") or "accepted"
         r["id"] = triplet_id(r["anchor"], r["positive"], r["negatives"])
     return Dataset(_to_table(records))
+
+
+def make_triplets_from_columns(columns: Mapping[str, pa.ChunkedArray | pa.Array | str | None], rows: int) -> Dataset:
+    """As `make_triplets`, from Arrow columns: a million rows without a million dicts.
+
+    Args:
+        columns: by name; a single text, or None, stands for a column that holds it in every row.
+        rows: how many there are.
+
+    Raises:
+        DataError: as `make_triplets`; also a column of another length. All problems at once.
+    """
+    found = [f"column {name!r} is missing" for name in ("anchor", "positive") if name not in columns]
+    unknown = sorted(set(columns) - set(COLUMNS.names))
+    if unknown:
+        found.append(f"unknown columns: {', '.join(unknown)} (known: {', '.join(COLUMNS.names)})")
+    given = {"negatives": pa.scalar([], _TEXTS), "status": "accepted", **columns}
+    whole = {}
+    for field in COLUMNS:
+        column = given.get(field.name)
+        try:
+            whole[field.name] = _whole_column(column, field.type, rows)
+        except pa.ArrowException as error:
+            found.append(f"column {field.name!r} must hold {field.type}: {error}")
+            continue
+        if len(whole[field.name]) != rows:
+            found.append(f"column {field.name!r} has {len(whole[field.name])} rows, not {rows}")
+    for name in ("anchor", "positive"):
+        if name in columns and name in whole:
+            found += _told(_blank(whole[name]), f"{name} is empty or no text")
+    if "negatives" in whole:
+        lists = whole["negatives"]
+        counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+        parents = np.repeat(np.arange(len(counts)), counts)
+        found += _told(np.unique(parents[_blank(pc.list_flatten(lists))]), "a negative is empty or no text")
+    if found:
+        raise DataError(problems(f"triplet table: {len(found)} problem(s)", found, "Mend the columns, then retry."))
+    ids = []
+    for begin in range(0, rows, _BLOCK):
+        texts = (whole[name].slice(begin, _BLOCK).to_pylist() for name in ("anchor", "positive", "negatives"))
+        ids.append(pa.array([triplet_id(a, p, n) for a, p, n in zip(*texts, strict=True)], pa.string()))
+    whole["id"] = pa.chunked_array(ids, pa.string())
+    table = pa.Table.from_arrays([whole[name] for name in COLUMNS.names], schema=COLUMNS)
+    return Dataset(table, fingerprint=generate_random_fingerprint())  # the usual one hashes all texts
 
 
 def validate(records: list[dict], where: str = "triplet table") -> None:
@@ -198,6 +246,20 @@ def _to_table(records: list[dict]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=COLUMNS)
 
 
+def _whole_column(column: object, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
+    """The column in its type; negatives that are null become empty lists, as in `make_triplets`."""
+    if not isinstance(column, pa.ChunkedArray | pa.Array):
+        column = pa.repeat(column if isinstance(column, pa.Scalar) else pa.scalar(column, kind), rows)
+    column = column.cast(kind)
+    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column], kind)
+
+
+def _blank(texts: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Where there is no text, or only white space."""
+    blank = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), True)
+    return np.flatnonzero(blank.to_numpy(zero_copy_only=False) if isinstance(blank, pa.Array) else blank.to_numpy())
+
+
 def _from_cell(name: str, text: object) -> object:
     """A CSV cell as its column's type: lists, numbers and truth values are written as in JSON."""
     if not isinstance(text, str) or name not in COLUMNS.names or COLUMNS.field(name).type == pa.string():
@@ -217,8 +279,11 @@ def _is_text(value: object) -> bool:
 
 
 def _rows_where(records: list[dict], bad, what: str) -> list[str]:
-    rows = [i for i, r in enumerate(records) if bad(r)]
-    if not rows:
+    return _told([i for i, r in enumerate(records) if bad(r)], what)
+
+
+def _told(rows: Sequence[int], what: str) -> list[str]:
+    if not len(rows):
         return []
     more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
     return [f"{what} in row(s) {', '.join(map(str, rows[:_SHOWN]))}{more}"]

@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 from gisttools import mining
 from gisttools.errors import DataError, ParameterError
 from gisttools.labelled import read_labelled
-from gisttools.mining import mine, triplets_from_labelled
+from gisttools.mining import MiningOptions, mine, triplets_from_labelled
 
 
 @st.composite
@@ -46,7 +46,7 @@ OPTIONS = st.fixed_dictionaries(
 
 @given(tables(), OPTIONS)
 def test_no_text_is_lost_or_invented(table, options):
-    mined = mine(*table, **options)
+    mined = mine(*table, MiningOptions(**options))
     assert len(set(mined.anchors)) == len(mined.anchors) == len(mined.positives) == len(mined.negatives)
     assert len(mined.anchors) + sum(mined.dropped.values()) == len(table[0])
     assert mined.negatives.shape[1] == options["negatives"]
@@ -56,7 +56,7 @@ def test_no_text_is_lost_or_invented(table, options):
 @given(tables(), OPTIONS)
 def test_labels_and_texts_of_a_row_are_what_they_must_be(table, options):
     texts, labels, vectors = table
-    mined = mine(texts, labels, vectors, **options)
+    mined = mine(texts, labels, vectors, MiningOptions(**options))
     for a, p, ns in zip(mined.anchors, mined.positives, mined.negatives, strict=True):
         real = [n for n in ns if n >= 0]
         assert real, "a row without any negative"
@@ -72,9 +72,9 @@ def test_the_same_seed_gives_the_same_rows_for_any_block_size(monkeypatch, strat
     rng = np.random.default_rng(0)
     vectors = np.tile(unit(rng, 500, 384), (2, 1))  # every text twice: the smallest difference in rounding shows
     texts, labels = [f"text {i % 500}" for i in range(1000)], [f"c{c}" for c in rng.integers(0, 3, 1000)]
-    whole = mine(texts, labels, vectors, strategy=strategy, negatives=3)
+    whole = mine(texts, labels, vectors, MiningOptions(strategy=strategy, negatives=3))
     monkeypatch.setattr(mining, "_BLOCK_VALUES", values)
-    parts = mine(texts, labels, vectors, strategy=strategy, negatives=3)
+    parts = mine(texts, labels, vectors, MiningOptions(strategy=strategy, negatives=3))
     for name in ("anchors", "positives", "negatives"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
     assert whole.dropped == parts.dropped
@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_rows_for_any_block_size(monkeypatch, strat
 def test_another_seed_gives_other_rows():
     rng = np.random.default_rng(0)
     vectors, labels = unit(rng, 60), ["a", "b"] * 30
-    one, other = (mine(list(map(str, range(60))), labels, vectors, seed=s) for s in (1, 2))
+    one, other = (mine(list(map(str, range(60))), labels, vectors, MiningOptions(seed=s)) for s in (1, 2))
     assert (one.positives != other.positives).any()
     assert (one.negatives != other.negatives).any()
 
@@ -96,7 +96,7 @@ def test_positives_are_drawn_from_the_softmax_over_the_nearest(topk):
     texts = list(map(str, range(n + 2)))
     counts = np.zeros(n)
     for seed in range(draws):
-        counts[mine(texts, labels, vectors, topk=topk, temperature=temperature, seed=seed).positives[0]] += 1
+        counts[mine(texts, labels, vectors, MiningOptions(topk=topk, temperature=temperature, seed=seed)).positives[0]] += 1
     scores = vectors[1:n].astype(float) @ vectors[0].astype(float)
     weights = np.exp(scores / temperature)
     weights[scores < np.sort(scores)[::-1][: min(topk, n - 1)].min()] = 0
@@ -112,7 +112,7 @@ def test_only_the_topk_nearest_become_positives():
     texts = list(map(str, range(40)))
     similarity = vectors.astype(float) @ vectors.T
     for seed in range(20):
-        mined = mine(texts, labels, vectors, topk=4, temperature=10.0, seed=seed)
+        mined = mine(texts, labels, vectors, MiningOptions(topk=4, temperature=10.0, seed=seed))
         for a, p in zip(mined.anchors, mined.positives, strict=True):
             same = [i for i in range(40) if labels[i] == labels[a] and i != a]
             assert (similarity[a, same] > similarity[a, p]).sum() < 4
@@ -123,7 +123,7 @@ def test_negatives_are_uniform_over_all_other_classes():
     labels = [str(c) for c, size in enumerate(sizes) for _ in range(size)]
     order = np.random.default_rng(5).permutation(len(labels))
     labels = [labels[i] for i in order]
-    mined = mine(list(map(str, range(30))), labels, unit(np.random.default_rng(0), 30), negatives=1000, seed=11)
+    mined = mine(list(map(str, range(30))), labels, unit(np.random.default_rng(0), 30), MiningOptions(negatives=1000, seed=11))
     assert len(mined.anchors) == 30
     for a, ns in zip(mined.anchors, mined.negatives, strict=True):
         others = [i for i in range(30) if labels[i] != labels[a]]
@@ -135,7 +135,7 @@ def test_negatives_are_uniform_over_all_other_classes():
 @given(tables(), st.integers(1, 4), st.sampled_from([0.3, 0.95, 1.0]))
 def test_hard_negatives_are_the_nearest_under_the_margin_no_text_twice(table, k, margin):
     texts, labels, vectors = table
-    mined = mine(texts, labels, vectors, strategy="hard", negatives=k, margin=margin)
+    mined = mine(texts, labels, vectors, MiningOptions(strategy="hard", negatives=k, margin=margin))
     similarity = vectors.astype(float) @ vectors.T.astype(float)
     first = [texts.index(t) for t in texts]
     for a, p, ns in zip(mined.anchors, mined.positives, mined.negatives, strict=True):
@@ -165,7 +165,7 @@ def test_every_class_of_one_text_is_named_with_the_ways_out():
 
 def test_classes_of_one_text_can_be_dropped_but_still_serve_as_negatives():
     labels = ["a"] * 10 + ["one"]
-    mined = mine(list(map(str, range(11))), labels, unit(np.random.default_rng(0), 11), drop_singletons=True)
+    mined = mine(list(map(str, range(11))), labels, unit(np.random.default_rng(0), 11), MiningOptions(drop_singletons=True))
     assert mined.dropped == {"class of one text": 1}
     assert set(mined.negatives.ravel()) == {10}
 
@@ -179,16 +179,16 @@ def test_copies_in_a_class_give_no_positive():
 
 def test_all_wrong_options_come_in_one_message():
     with pytest.raises(ParameterError) as caught:
-        mine(["x"], ["a"], np.ones((1, 2)), strategy="soft", negatives=0, topk=0, temperature=0.0)
+        MiningOptions(strategy="soft", negatives=0, topk=0, temperature=0.0)
     for part in ("strategy is 'soft'", "negatives is 0", "topk is 0", "temperature is 0.0"):
         assert part in str(caught.value)
 
 
 def test_a_mined_table_says_where_its_rows_come_from(caretaker, guide):
     data = read_labelled(caretaker)
-    table, dropped = triplets_from_labelled(data, guide, negatives=2)
+    table, mined = triplets_from_labelled(data, guide, MiningOptions(negatives=2))
     frame = table.to_pandas()
-    assert dropped == {}
+    assert mined.dropped == {}
     assert frame["anchor"].tolist() == data.texts
     assert set(frame["source"]) == {"labelled"}
     assert set(frame["guide_id"]) == {guide.guide_id}

@@ -1,0 +1,121 @@
+"""Who is near whom: similarities between the texts of a pool, a block of rows at a time, exact or in the nearest cells.
+
+The approximate search is the inverted file that faiss calls IVF, as a join of a pool with itself: spherical k-means
+makes cells of some hundred texts, and the texts of one cell are compared with those of the nearest cells in one matrix
+product. An index of a library is asked text by text, which is slower here, and would be one package more.
+
+Nothing depends on the number of threads: each matrix product has a shape that the data alone decides and runs on one
+thread (BLAS rounds by shape and threads); what runs side by side are different products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+_VALUES = 16_000_000  # similarities of one product
+_HEIGHTS = (16, 256)  # rows of one product, the least and the most; powers of two
+_TASK = 1024  # rows that one thread takes at a time, a multiple of the largest height
+_CELL = 256  # texts of a cell, on average
+_PROBED = 24  # cells that a cell is compared with
+_ROUNDS = 5  # of k-means, on at most _SAMPLED texts a cell
+_SAMPLED = 64
+
+Work = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+
+
+class Join(NamedTuple):
+    """Rows that are to be compared with the texts of all `parts`; numbers of texts, ascending."""
+
+    rows: np.ndarray
+    parts: list[np.ndarray]
+
+
+class Pool:
+    """Texts that are compared with each other.
+
+    Args:
+        vectors: unit vectors of all texts, (N, D).
+        members: int64, ascending, the numbers of the pool's texts.
+        approximate: compare only with the nearest cells.
+        seed: of k-means.
+    """
+
+    def __init__(self, vectors: np.ndarray, members: np.ndarray, approximate: bool, seed: int) -> None:
+        self.members, self.approximate = members, approximate
+        self._cells, self._near = _cells(vectors, members, seed) if approximate else ([members], np.zeros((1, 1), int))
+
+    def joins(self, wanted: np.ndarray, exact: bool = False) -> Iterator[Join]:
+        """What to compare so that all wanted texts, bool (N,), of the pool meet their candidates."""
+        if exact or not self.approximate:
+            yield Join(self.members[wanted[self.members]], [self.members])
+            return
+        for cell, near in zip(self._cells, self._near, strict=True):
+            yield Join(cell[wanted[cell]], [self._cells[i] for i in near])
+
+
+def compare(vectors: np.ndarray, joins: Iterable[Join], work: Work) -> None:
+    """Call work(rows, columns, scores) for blocks that cover all joins: numbers of texts, (b,) and (C,), both
+    ascending, and their similarities, float32 (b, C), which `work` may change. Calls come from several threads and in
+    any order; every row of a join comes exactly once."""
+    tasks = (Join(j.rows[i : i + _TASK], j.parts) for j in joins for i in range(0, len(j.rows), _TASK))
+    _side_by_side(tasks, lambda task: _compare(vectors, task, work))
+
+
+def _compare(vectors: np.ndarray, join: Join, work: Work) -> None:
+    columns = join.parts[0] if len(join.parts) == 1 else np.sort(np.concatenate(join.parts))
+    others = vectors if len(columns) == len(vectors) else vectors[columns]
+    height = _height(len(columns))
+    for begin in range(0, len(join.rows), height):
+        rows = join.rows[begin : begin + height]
+        work(rows, columns, vectors[rows] @ others.T)
+
+
+def _height(columns: int) -> int:
+    least, most = _HEIGHTS
+    return min(most, max(least, 1 << (_VALUES // max(1, columns)).bit_length() - 1))
+
+
+def _side_by_side(tasks: Iterable, do: Callable) -> None:
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(blas, default=1)) as threads:
+        for _ in threads.map(do, tasks):
+            pass
+
+
+def _cells(vectors: np.ndarray, members: np.ndarray, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Cells of texts, each ascending, none empty; and for each the numbers of the nearest cells, itself first."""
+    count = max(1, round(len(members) / _CELL))
+    rng = np.random.default_rng([seed, len(members)])
+    sample = np.sort(rng.choice(members, min(len(members), count * _SAMPLED), replace=False))
+    centres = vectors[np.sort(rng.choice(sample, count, replace=False))]
+    for _ in range(_ROUNDS):
+        nearest = _nearest(vectors, sample, centres)
+        order = np.argsort(nearest, kind="stable")
+        used, begins = np.unique(nearest[order], return_index=True)
+        for number, rows in zip(used, np.split(sample[order], begins[1:]), strict=True):
+            total = vectors[rows].sum(0, dtype=np.float64)
+            centres[number] = total / max(np.linalg.norm(total), 1e-9)
+    nearest = _nearest(vectors, members, centres)
+    order = np.argsort(nearest, kind="stable")
+    used, begins = np.unique(nearest[order], return_index=True)
+    near = _nearest(centres[used], np.arange(len(used)), centres[used], _PROBED)
+    return np.split(members[order], begins[1:]), near
+
+
+def _nearest(vectors: np.ndarray, rows: np.ndarray, centres: np.ndarray, count: int = 1) -> np.ndarray:
+    """The nearest centre of each row, (n,); or the nearest `count`, (n, count)."""
+    found = np.empty((len(rows), min(count, len(centres))), dtype=np.int64)
+
+    def do(begin: int) -> None:
+        for i in range(begin, min(begin + _TASK, len(rows)), _HEIGHTS[1]):
+            scores = vectors[rows[i : i + _HEIGHTS[1]]] @ centres.T
+            best = scores.argmax(1)[:, None] if count == 1 else np.argsort(-scores, axis=1, kind="stable")
+            found[i : i + _HEIGHTS[1]] = best[:, :count]
+
+    _side_by_side(range(0, len(rows), _TASK), do)
+    return found[:, 0] if count == 1 else found
