@@ -128,7 +128,7 @@ def reaching(batch: Mapping[str, Sequence], shape: Shape) -> Mapping[str, Sequen
     """The rows of a batch whose score reaches the threshold (one without a score does not); all where none is set."""
     if shape.score is None:
         return batch
-    scores = [float(v) if v is not None and _is_score(v) else None for v in batch[shape.score]]
+    scores = [float(v) if _is_score(v) and v not in (None, "") else None for v in batch[shape.score]]
     kept = [i for i, score in enumerate(scores) if score is not None and score >= shape.threshold]
     return {column: [values[i] for i in kept] for column, values in batch.items()}
 
@@ -217,7 +217,7 @@ def _is_score(value: object) -> bool:
         try:
             value = float(value)
         except ValueError:
-            return not value.strip()
+            return not value
     return value is None or isinstance(value, bool | int | float)
 
 

@@ -43,7 +43,7 @@ class LabelRows:
                 self.dropped["empty text"] += 1
                 continue
             found = self._set_of(label)
-            if not found and self.drop_unlabelled:
+            if found == () and self.drop_unlabelled:
                 self.dropped["no label"] += 1
                 continue
             if wrong:

@@ -22,7 +22,7 @@ _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 FILE_ENDINGS = (*_PLAIN, *(f"{kind}{packed}" for kind in _PLAIN[:-1] for packed in _COMPRESSIONS))
 _ROWS = 10_000  # of a part
 _FIRST = 1000  # rows of JSON that tell the columns
-_BLOCK = 1 << 20
+_BLOCK = 1 << 20  # bytes read at a time; of CSV eight times as many, for a row must fit
 _SHOWN = 5
 _MAGIC = (
     (b"PAR1", "a Parquet file", "Name it .parquet"),
@@ -62,7 +62,7 @@ def column_names(path: str | Path, encoding: str | None = None) -> list[str]:
             return pq.read_schema(path).names
         code = _check_encoding(path, kind, encoding)
         if kind in (".csv", ".tsv"):
-            return _open_csv(path, kind, code).schema.names
+            return _header(path, kind, code)
         rows = itertools.islice(_json_rows(path, code), _FIRST)
         return list(dict.fromkeys(name for row in rows for name in row))
 
@@ -92,6 +92,7 @@ def read_parts(path: str | Path, columns: Sequence[str], encoding: str | None = 
             return
         code = _check_encoding(path, kind, encoding)
         if kind in (".csv", ".tsv"):
+            _header(path, kind, code)
             for batch in _open_csv(path, kind, code, columns):
                 yield {name: batch.column(name).to_pylist() for name in columns}
             return
@@ -118,6 +119,8 @@ def _told(path: Path, kind: str) -> Iterator[None]:
         raise
     except (ValueError, OSError, EOFError) as error:  # Arrow's and JSON's errors are ValueErrors
         why = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        if "straddling" in why:
+            why = "a row is longer than 8 MB. Is a quote never closed"
         if "Expected" in why and "columns, got" in why:
             why += ". Rows have more or fewer fields than the header. Quote texts that hold a separator or a line end"
         raise DataError(f"{path} cannot be read as {kind[1:]}: {why[:500]}. Is it what its ending says?") from error
@@ -206,9 +209,9 @@ def _open_csv(path: Path, kind: str, code: str, columns: Sequence[str] | None = 
     import pyarrow as pa
     from pyarrow import csv
 
-    reader = csv.open_csv(
+    return csv.open_csv(
         _open_utf8(path, code),
-        read_options=csv.ReadOptions(block_size=4 * _BLOCK, use_threads=False),
+        read_options=csv.ReadOptions(block_size=8 * _BLOCK, use_threads=False),
         parse_options=csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",", newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             include_columns=columns,
@@ -216,10 +219,14 @@ def _open_csv(path: Path, kind: str, code: str, columns: Sequence[str] | None = 
             strings_can_be_null=False,
         ),
     )
-    twice = {name for name in reader.schema.names if reader.schema.names.count(name) > 1}
+
+
+def _header(path: Path, kind: str, code: str) -> list[str]:
+    names = _open_csv(path, kind, code).schema.names
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{path}: the header names {', '.join(sorted(twice))} more than once. Rename one of them.")
-    return reader
+        raise DataError(f"{path}: the header names {', '.join(twice)} more than once. Rename one of them.")
+    return names
 
 
 def _json_rows(path: Path, code: str) -> Iterator[dict]:
@@ -229,13 +236,13 @@ def _json_rows(path: Path, code: str) -> Iterator[dict]:
 
 
 def _line_rows(path: Path, file: Iterable[bytes]) -> Iterator[dict]:
-    found, bad = [], 0
+    found, bad, decode = [], 0, json.JSONDecoder().decode
     for number, line in enumerate(file, 1):  # ends at \n alone: str.splitlines would also cut at U+2028 in a text
         line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = decode(line.decode("utf-8"))
             why = None if isinstance(row, dict) else f"is no object but {_what(row)}"
         except ValueError as error:
             row, why = None, str(error)
@@ -253,7 +260,7 @@ def _line_rows(path: Path, file: Iterable[bytes]) -> Iterator[dict]:
 def _array_rows(path: Path, file: io.BufferedReader) -> Iterator[dict]:
     """The objects of one JSON array, decoded one after the other: the text is never held whole."""
     text, decoder, number = io.TextIOWrapper(file, "utf-8-sig", newline=""), json.JSONDecoder(), 0
-    held, at, wanted, last = text.read(_BLOCK), 0, "[", False
+    held, at, wanted = text.read(_BLOCK), 0, "["
     while True:
         at = next((i for i in range(at, len(held)) if held[i] not in " \t\r\n"), len(held))
         try:
@@ -268,7 +275,7 @@ def _array_rows(path: Path, file: io.BufferedReader) -> Iterator[dict]:
                 continue
             row, at = decoder.raw_decode(held, at)
         except json.JSONDecodeError as error:
-            more = "" if last else text.read(max(_BLOCK, len(held) - at))
+            more = text.read(max(_BLOCK, len(held) - at))
             if not more:
                 raise DataError(
                     f"{path} cannot be read as json: row {number} of the array: {error.msg}. Is the file whole?"

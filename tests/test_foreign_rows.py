@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gisttools.errors import DataError
-from gisttools.foreign_rows import find_shape, triplets_of
+from gisttools.foreign_rows import find_shape, is_triplet_shaped, reaching, triplets_of
 from gisttools.triplets import triplet_id
 
 MEDI = {
@@ -167,7 +167,79 @@ def test_unknown_columns_are_listed_with_the_known_ones(batch):
         rows(batch)
 
 
+PAIRS = {"sentence1": ["a", "b", "c", "d"], "sentence2": ["p", "q", "r", "s"]}
+
+
 @pytest.mark.parametrize("score", ["label", "score", "Similarity_Score"])
-def test_scored_pairs_are_no_positives(score):
-    with pytest.raises(DataError, match=f"'{score}' column, so not every"):
-        rows({"sentence1": ["a"], "sentence2": ["p"], score: [0]})
+def test_scored_pairs_are_no_positives_without_a_threshold(score):
+    with pytest.raises(DataError, match=rf"'{score}' column, so not every .*Set threshold"):
+        rows({**PAIRS, score: [0, 1, 1, 0]})
+
+
+@pytest.mark.parametrize("name", ["score", "label"])
+def test_scored_pairs_count_from_the_threshold_on(name):
+    batch = {**PAIRS, name: [0.79, 0.8, None, 1]}
+    shape = find_shape(batch, "the set", threshold=0.8)
+    kept = reaching(batch, shape)
+    found = triplets_of(kept, shape, task_name="", revision=None)
+    assert [(t["anchor"], t["positive"]) for (t,) in found] == [("b", "q"), ("d", "s")]
+
+
+def test_scores_may_be_written_as_strings():
+    batch = {**PAIRS, "score": ["0.1", "0.9", "", "1e0"]}
+    assert reaching(batch, find_shape(batch, "the set", threshold=0.5))["sentence1"] == ["b", "d"]
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    with pytest.raises(DataError, match="'label' holds 'entailment', which is no score"):
+        find_shape({**PAIRS, "label": ["1", "entailment", "2", "3"]}, "the set", threshold=0.5)
+
+
+def test_answers_with_a_number_beside_them_may_be_wrong_ones():
+    batch = {"question": ["a", "b"], "answer": ["p", "q"], "label": [0, 1]}
+    with pytest.raises(DataError, match="holds pairs with a 'label' column"):
+        find_shape(batch, "the set")
+    assert reaching(batch, find_shape(batch, "the set", threshold=1))["question"] == ["b"]
+    assert texts({**batch, "label": ["billing", "orders"]}) == [("a", "p", []), ("b", "q", [])]
+
+
+def test_a_set_without_scores_has_no_use_for_a_threshold():
+    batch = {"query": ["a"], "pos": [["p"]]}
+    assert reaching(batch, find_shape(batch, "the set", threshold=0.5)) == batch
+
+
+def passage(text: str, title: str = "") -> dict:
+    return {"docid": "1", "title": title, "text": text}
+
+
+@pytest.mark.parametrize("inside_out", [False, True])
+def test_passages_are_texts_with_their_title_in_front(inside_out):
+    positive, negative = [passage("p", "Title")], [passage("n"), passage("m", "Other")]
+    if inside_out:
+        positive, negative = ({k: [p[k] for p in cell] for k in cell[0]} for cell in (positive, negative))
+    batch = {"query_id": ["7"], "query": ["a"], "positive_passages": [positive], "negative_passages": [negative]}
+    assert texts(batch) == [("a", "Title p", ["n", "Other m"])]
+
+
+def test_an_empty_passage_is_no_text():
+    batch = {"query": ["a", "b"], "positive_passages": [[passage("", "Title")], []], "negative_passages": [[], []]}
+    assert rows(batch) == [[], []]
+
+
+def test_a_prompt_column_is_the_instruction_of_the_query():
+    batch = {"query": ["a"], "pos": [["p"]], "neg": [["n"]], "pos_scores": [[0.9]], "prompt": ["Find it:"]}
+    assert texts(batch) == [("a", "p", ["n"])]
+    assert texts(batch, instructions=True) == [("Find it: a", "p", ["n"])]
+
+
+def test_labelled_texts_are_told_as_that():
+    with pytest.raises(DataError, match="These look like labelled texts: mine triplets from them"):
+        rows({"text": ["a"], "label": [1]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "are"),
+    [(("Query", "POS"), True), (("text1", "text2"), True), (("text", "label"), False), (("query",), False)],
+)
+def test_columns_that_are_shaped_like_triplets(columns, are):
+    assert is_triplet_shaped(columns) == are

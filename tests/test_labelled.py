@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
-from conftest import files_under
+from conftest import ROOT, files_under
+from datasets import ClassLabel, Dataset, Features, Value
 
-from gisttools.errors import DataError, MissingError
+from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.labelled import read_labelled
 from gisttools.mteb_sets import load_task, mteb_task
 
@@ -73,6 +76,107 @@ def test_told_columns_win_over_the_usual_ones():
     frame = FRAME.assign(body=["w", "x", "y", "z"], kind=["1", "2", "2", "1"])
     read = read_labelled(frame, text_column="body", label_column="kind")
     assert (read.texts, read.labels) == (["w", "x", "y", "z"], ["1", "2", "2", "1"])
+
+
+def test_lists_of_labels_make_a_multi_label_set_in_files_and_frames(tmp_path):
+    frame = FRAME.assign(label=[["a", "b"], ["b"], ["c", "a"], ["a"]])
+    wanted = [("a", "b"), ("b",), ("a", "c"), ("a",)]
+    for source in (frame, write(frame, tmp_path / "m.jsonl"), write(frame, tmp_path / "m.parquet")):
+        read = read_labelled(source)
+        assert (read.label_sets, read.labels[0]) == (wanted, "a | b")
+    assert read.classes == {"a": 3, "b": 2, "c": 1}
+
+
+def test_ids_that_repeat_are_refused_unless_they_are_no_ids(tmp_path):
+    path = write(FRAME.assign(id=["1", "2", "1", "3"]), tmp_path / "i.csv")
+    with pytest.raises(DataError, match=r"ids come more than once: '1' \(2 times\); set id_column to None"):
+        read_labelled(path)
+    assert len(read_labelled(path, id_column=None)) == 4
+    with pytest.raises(DataError, match="no column 'uid'"):
+        read_labelled(path, id_column="uid")
+
+
+def test_dropped_rows_are_counted_if_asked_for():
+    frame = FRAME.assign(text=["a", "", "c", None], label=["x", "y", "y", None])
+    read = read_labelled(frame, drop_empty=True)
+    assert (read.texts, read.labels, read.dropped) == (["a", "c"], ["x", "y"], {"empty text": 2})
+    frame = FRAME.assign(label=["x", None, "y", ""])
+    assert read_labelled(frame, drop_unlabelled=True).dropped == {"no label": 2}
+
+
+def test_an_encoding_is_told_for_a_file(tmp_path):
+    (tmp_path / "t.csv").write_bytes("text,label\ncafé,a\nthé,b\n".encode("windows-1252"))
+    assert read_labelled(tmp_path / "t.csv", encoding="windows-1252").texts == ["café", "thé"]
+
+
+def test_a_column_of_a_frame_that_comes_twice_is_refused():
+    with pytest.raises(DataError, match="DataFrame has the column 'text' more than once"):
+        read_labelled(pd.concat([FRAME, FRAME[["text"]]], axis=1))
+
+
+def test_only_one_subset_is_read_at_a_time():
+    with pytest.raises(ParameterError, match="read_sources reads several"):
+        read_labelled("MassiveIntentClassification", subset=("de", "en"))
+
+
+class Hub:
+    """Stands for `datasets.load_dataset`: keeps what it was asked for."""
+
+    def __init__(self):
+        features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+        self.data = Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, -1]}, features=features)
+        self.asked = None
+
+    def __call__(self, *args, **told):
+        self.asked = (*args, *told.values())
+        return self.data
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "asked"),
+    [
+        ("org/set", {}, ("org/set", None, "train", None)),
+        ("org/set#de@v1:dev", {}, ("org/set", "de", "dev", "v1")),
+        ("org/set", {"subset": "de", "revision": "v1", "split": "dev"}, ("org/set", "de", "dev", "v1")),
+        ("org/set@v2:test", {"revision": "v1", "split": "dev"}, ("org/set", None, "test", "v2")),
+    ],
+)
+def test_a_hub_set_is_read_by_name_or_by_arguments_and_the_name_wins(monkeypatch, name, told, asked):
+    hub = Hub()
+    monkeypatch.setattr("datasets.load_dataset", hub)
+    read = read_labelled(name, drop_unlabelled=True, **told)
+    assert hub.asked == asked
+    assert (read.texts, read.labels, read.split, read.dropped) == (["a", "b"], ["no", "yes"], asked[2], {"no label": 1})
+
+
+def test_the_commit_of_a_hub_set_is_kept_where_the_library_knows_it(monkeypatch):
+    hub, commit = Hub(), "d" * 40
+    hub.data.info.download_checksums = {f"hf://datasets/org/set@{commit}/train.csv": {}}
+    monkeypatch.setattr("datasets.load_dataset", hub)
+    assert read_labelled("org/set@main", drop_unlabelled=True).revision == commit
+
+
+def test_columns_that_are_not_asked_for_take_no_memory(tmp_path):
+    """In a process of its own, with small blocks: what Arrow holds at most is some blocks, not the file."""
+    path = tmp_path / "wide.csv"
+    with open(path, "w") as file:
+        file.write("text,label,other\n")
+        file.writelines(f"text number {i},label {i % 9},{'x' * 5000}\n" for i in range(10_000))
+    script = """
+import sys
+import pyarrow as pa, pyarrow.csv
+from gisttools import row_files
+from gisttools.labelled import read_labelled
+row_files._BLOCK = 1 << 16
+before = pa.total_allocated_bytes()
+read = read_labelled(sys.argv[1])
+print(len(read), pa.default_memory_pool().max_memory() - before)
+"""
+    line = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT)
+    rows, most = map(int, done.stdout.split())
+    assert rows == 10_000
+    assert most < 25_000_000, "the file has 50 MB"
 
 
 def test_classes_count_the_largest_first():

@@ -115,6 +115,30 @@ def test_bad_rows_are_dropped_and_counted_in_one_line(repository, tmp_path, capl
     assert "5 triplets of 7 rows; 2 lack an anchor or a positive" in line
 
 
+def test_pairs_below_the_threshold_are_left_out_and_counted(repository, tmp_path, caplog):
+    rows = [{"sentence1": f"a{i}", "sentence2": f"p{i}", "score": i / 10} for i in range(11)]
+    with caplog.at_level(logging.INFO, logger="gisttools"):
+        table = read_hub_triplets(repository(rows), threshold=0.8, folder=tmp_path / "cache")
+    assert table["anchor"][:] == ["a8", "a9", "a10"]
+    (line,) = [r.getMessage() for r in caplog.records if "triplets of" in r.getMessage()]
+    assert "3 triplets of 11 rows; 0 lack an anchor or a positive; 8 are below the threshold" in line
+
+
+def test_a_threshold_that_no_score_reaches_is_told(repository, tmp_path):
+    rows = [{"sentence1": "a", "sentence2": "p", "score": 5}]
+    with pytest.raises(DataError, match=r"none of its 1 scores reaches the threshold. Lower it"):
+        read_hub_triplets(repository(rows), threshold=6, folder=tmp_path / "cache")
+
+
+def test_packed_files_are_read_as_their_content(tmp_path):
+    import gzip
+
+    (tmp_path / "faq.jsonl.gz").write_bytes(gzip.compress(b'{"query": "a", "pos": "p"}\n'))
+    (tmp_path / "faq.csv.gz").write_bytes(gzip.compress(b"anchor,positive\nnull,NA\n"))
+    tables = triplet_tables([tmp_path / "faq.jsonl.gz", tmp_path / "faq.csv.gz"])
+    assert [(t["anchor"][0], t["positive"][0]) for t in tables.values()] == [("a", "p"), ("null", "NA")]
+
+
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
@@ -154,7 +178,14 @@ def test_a_set_that_is_not_there_is_named(tmp_path, name, expected):
         read_hub_triplets(name, folder=tmp_path / "cache")
 
 
-@pytest.mark.parametrize(("told", "expected"), [({"rows": 0}, "rows is 0"), ({"pairs": "both"}, "pairs is 'both'")])
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"rows": 0}, "rows is 0"),
+        ({"pairs": "both"}, "pairs is 'both'"),
+        ({"threshold": float("nan")}, "threshold is nan"),
+    ],
+)
 def test_a_wrong_option_is_named(tmp_path, told, expected):
     with pytest.raises(ParameterError, match=expected):
         read_hub_triplets(tmp_path, **told)
