@@ -102,7 +102,7 @@ def triplets(setup: Setup):
     from gisttools.vectors import VectorCache
 
     guide = VectorCache(*setup.guide)
-    return convert(setup.sources, guide, mining={"strategy": "gistembed", "negatives": 1}).triplets, guide
+    return convert(setup.sources, guide).triplets, guide
 
 
 def train(setup: Setup, student, arm: str, seed: int, steps: int) -> dict:

@@ -24,7 +24,7 @@ from gisttools.mining import triplets_from_labelled
 from gisttools.mining_options import MiningOptions
 from gisttools.mteb_sets import cleaned_task, train_texts_in_test
 from gisttools.sources import expand_sources, kind_of, read_sources
-from gisttools.triplet_sets import read_hub_triplets, triplet_tables
+from gisttools.triplet_sets import triplet_tables
 from gisttools.triplets import write_triplets
 from gisttools.vectors import VectorCache
 
@@ -62,6 +62,12 @@ class Converted:
         texts, classes = sum(map(len, self.data)), sum(len(d.classes) for d in self.data)
         return f"{len(self.triplets)} triplets of {texts} texts in {classes} classes, {live}"
 
+    @property
+    def confused(self) -> pd.DataFrame:
+        """Pairs of classes that the guide confuses, of all labelled sources, the worst first."""
+        found = pd.concat([noise.confused for noise in self.noise.values()] or [pd.DataFrame({"share": []})])
+        return found.sort_values("share", ascending=False, kind="stable", ignore_index=True)
+
     def table(self) -> pd.DataFrame:
         """One line a source: texts, classes, triplets, rows dropped by reason, test texts that mteb found in train."""
         columns = ["source", "texts", "classes", "triplets", "dropped", "test_texts_in_train", "cleaned_task"]
@@ -95,8 +101,8 @@ def convert(
     """Read the train split of every source, mine triplets inside each that has labels, and leave out what overlaps.
 
     Args:
-        sources: MTEB tasks, presets, hub sets, files and folders, as in `gisttools.sources.expand_sources`; with labels,
-            or with triplets or pairs (`gisttools.foreign_rows`).
+        sources: MTEB tasks, presets, hub sets, files and folders, as in `gisttools.sources.expand_sources`; they hold
+            labelled texts, or triplets or pairs (`gisttools.foreign_rows`).
         guide: its similarities pick positives and negatives, and score every row.
         reading: how to read labelled texts.
         mining: how to mine them.
@@ -115,7 +121,7 @@ def convert(
     for name in names:
         if kinds[name] == "labelled":
             data |= {texts.source: texts for texts in read_sources([name], reading)}
-    foreign = {name: _triplet_set(name, threshold) for name in names if kinds[name] == "triplets"}
+    foreign = triplet_tables([n for n in names if kinds[n] == "triplets"], threshold=threshold)
     tables, counts, overlaps = {}, [], []
     for name in [*data, *foreign]:
         texts = data.get(name)
@@ -161,14 +167,14 @@ def convert(
         overlap=overlap if eval_sets else None,
     )
     return Converted(
-        triplets=triplets, tables=tables, data=list(data.values()), overlap=overlap, noise=noise, card=card, summary=summary
+        triplets=triplets,
+        tables=tables,
+        data=list(data.values()),
+        overlap=overlap,
+        noise=noise,
+        card=card,
+        summary=summary,
     )
-
-
-def _triplet_set(name: str, threshold: float | None) -> Dataset:
-    if threshold is not None:
-        return read_hub_triplets(name, threshold=threshold)
-    return triplet_tables([name])[name]
 
 
 def _counts(name: str, texts: LabelledTexts | None, table: Dataset, dropped: dict, recall: float | None) -> dict:

@@ -103,7 +103,7 @@ def open_task(name: str, *, subset: str | None = None, split: str | None = None)
         )
     if list(about.modalities) != ["text"] or not isinstance(task.input_column_name, str):
         raise DataError(f"MTEB task {name} is about {', '.join(about.modalities)}; only tasks about text can be read.")
-    subset = _subset(task, told_subset or subset)
+    subset = subset_of(task, told_subset or subset)
     wanted = told_split or split or "train"
     if wanted == "train":
         wanted = getattr(task, "train_split", "train")
@@ -188,7 +188,7 @@ def train_texts_in_test(name: str, subset: str | None = None) -> dict[str, int] 
         MissingError: mteb knows no such task or subset.
     """
     task = mteb_task(name)
-    chosen = _subset(task, subset) if subset else None
+    chosen = subset_of(task, subset) if subset else None
     found = {}
     for split, stats in (task.metadata.descriptive_stats or {}).items():
         if chosen and "hf_subset_descriptive_stats" in stats:
@@ -210,7 +210,12 @@ def cleaned_task(name: str) -> str | None:
     return f"{name}.v2" if f"{name}.v2" in known else None
 
 
-def _subset(task, wanted: str | None) -> str:
+def subset_of(task, wanted: str | None = None) -> str:
+    """The subset of a task that a subset's name or a language code stands for; English, or else the first, if None.
+
+    Raises:
+        MissingError: there is no such subset, or several of that language.
+    """
     scripts = task.metadata.hf_subsets_to_langscripts
     name = task.metadata.name
     if wanted is None:

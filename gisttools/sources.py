@@ -118,6 +118,11 @@ def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = Non
     return "labelled"
 
 
+def is_task(name: str) -> bool:
+    """Whether a name, after `expand_sources`, is that of an MTEB task."""
+    return not _is_elsewhere(name)
+
+
 def _is_elsewhere(name: str) -> bool:
     return "/" in name or name.startswith("~") or bool(file_kind(name)) or Path(name).expanduser().exists()
 

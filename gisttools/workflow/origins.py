@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gisttools.errors import ParameterError
+from gisttools.eval_sets import eval_sets
 from gisttools.hygiene import table_texts
-from gisttools.labelled import read_labelled
 from gisttools.models import open_model
 from gisttools.triplet_sets import concatenate, triplet_tables
 from gisttools.vectors import VectorCache
@@ -117,7 +117,7 @@ def guide_of(params: SynthesizeParams | ConvertParams | FinetuneParams) -> Vecto
 
 def eval_texts(files: list[str]) -> list[str]:
     """All test texts of folders with train and test files, to keep them out of training tables."""
-    return [text for folder in files for text in read_labelled(resolve(folder), split="test").texts]
+    return [text for texts in eval_sets(folders=[resolve(f) for f in files]).values() for text in texts]
 
 
 def paths(names: list[str]) -> list[str]:

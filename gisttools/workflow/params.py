@@ -52,23 +52,54 @@ class SynthesizeParams(Params):
 
 
 class ConvertParams(Params):
-    """`2_convert`: labelled texts give triplets."""
+    """`2_convert`: labelled texts give triplets, sets of pairs and triplets are mapped."""
 
-    sources: list[str] = Field(["data/support_intents"], min_length=1, description="MTEB tasks, hub data sets, files")
-    subset: str | None = Field(None, description="language subset or configuration")
-    revision: str | None = Field(None, description="commit of a hub data set")
+    # what is in the notebook's parameters cell
+    sources: list[str] = Field(
+        ["data/support_intents"],
+        min_length=1,
+        description="MTEB tasks, the preset mteb_eng_v1_classification, hub sets (org/name@revision), files, folders",
+    )
+    subset: str | list[str] | None = Field(None, description="subsets of multilingual tasks, or a configuration")
     text_column: str | None = Field(None, description="where it is not one of the usual names")
     label_column: str | None = Field(None, description="where it is not one of the usual names")
     guide: str = Field(MINILM, description="model whose similarities pick positives and negatives")
     guide_revision: str | None = Field(None, description="commit of a hub guide")
-    strategy: Literal["gistembed", "hard"] = Field("gistembed", description="how negatives are picked")
+    strategy: Literal["gistembed", "hard"] = Field("gistembed", description="hard: the nearest texts of other classes")
     negatives: int = Field(1, ge=1, description="negatives per row")
+    eval_tasks: list[str] | None = Field(
+        None, description="MTEB tasks whose test texts must not occur; null: those among the sources"
+    )
+    eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
+    seed: int = Field(1029, ge=0, description="seed of the draws")
+    # more of reading
+    revision: str | None = Field(None, description="commit of a hub data set")
+    split: str = Field("train", description="split of a task, hub set or folder")
+    encoding: str | None = Field(None, description="of text files that are not UTF-8, e.g. cp1252")
+    drop_empty: bool | None = Field(None, description="leave out rows without text; null: of MTEB tasks alone")
+    drop_unlabelled: bool | None = Field(None, description="leave out rows without label; null: of MTEB tasks alone")
+    threshold: float | None = Field(None, description="least score of a positive, in sets of scored pairs")
+    # more of mining
+    positives: Literal["softmax", "nearest", "farthest", "random"] = Field("softmax", description="within the class")
     topk: int = Field(100, ge=1, description="positives are drawn among so many nearest of the class")
     temperature: float = Field(0.05, gt=0, description="of that draw")
+    negatives_from: Literal["uniform", "softmax", "least_similar"] = Field("uniform", description="gistembed only")
+    least: int = Field(100, ge=1, description="least_similar: among so many")
     margin: float = Field(0.95, gt=0, description="hard: largest share of the positive's similarity")
+    rank_from: int = Field(0, ge=0, description="hard: so many nearest are skipped")
+    rank_to: int | None = Field(None, ge=1, description="hard: negatives are drawn from the ranks below")
+    per_class: int | None = Field(None, ge=1, description="most anchors of a class")
+    limit: int | None = Field(None, ge=1, description="most anchors in all")
+    balanced: bool = Field(False, description="equally many anchors of each class")
     drop_singletons: bool = Field(False, description="leave out classes of one text instead of refusing them")
-    eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
-    seed: int = Field(1029, description="seed of the draws")
+    search: Literal["auto", "exact", "approximate"] = Field("auto", description="approximate: for very large classes")
+    # more of the overlap with evaluation sets
+    near: float | None = Field(
+        0.8, gt=0, le=1, description="least likeness of near copies (Jaccard); null: not looked at"
+    )
+    semantic: float | None = Field(
+        0.98, gt=0, le=1, description="least guide cosine of restatements; null: none"
+    )
     # more of the guide, as in `3_finetune`
     guide_prompt: str | None = Field(None, description="text put before every text")
     guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
