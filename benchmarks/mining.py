@@ -32,7 +32,9 @@ D = 384
 def measure(case: str, side: str, quick: bool) -> dict:
     """Seconds, peak memory and what was found by one side; runs in a process of its own."""
     texts, labels, vectors = data(case, quick)
-    prepare, run = {"paper": _paper, "peer": _peer, "gistembed": _ours, "hard": _ours}[side](side, texts, labels, vectors)
+    prepare, run = {"paper": _paper, "peer": _peer, "gistembed": _ours, "hard": _ours}[side](
+        side, texts, labels, vectors
+    )
     prepare()
     held = _now_mb()
     with Peak() as peak:
@@ -88,7 +90,9 @@ def _ours(side, texts, labels, vectors):
         mined = mine(texts, labels, vectors, options)
         return {"rows": len(mined.anchors), "recall": mined.recall, "dropped": mined.dropped}
 
-    return lambda: mine(texts[:4000], labels[:4000], vectors[:4000], MiningOptions(strategy=side, drop_singletons=True)), run
+    return lambda: mine(
+        texts[:4000], labels[:4000], vectors[:4000], MiningOptions(strategy=side, drop_singletons=True)
+    ), run
 
 
 def _paper(side, texts, labels, vectors):
@@ -204,7 +208,9 @@ def main() -> None:
         row = {k: statistics.median(r[k] for r in rounds) for k in ("seconds", "extra_mb", "peak_mb")}
         figures.append({"side": side, **rounds[-1], **row})
         more = {k: v for k, v in rounds[-1].items() if k not in (*row, "rows") and v}
-        print(f"{side:<10} {row['seconds']:>9.2f} {row['extra_mb']:>9.0f} {row['peak_mb']:>9.0f} {rounds[-1]['rows']:>9} {more}")
+        print(
+            f"{side:<10} {row['seconds']:>9.2f} {row['extra_mb']:>9.0f} {row['peak_mb']:>9.0f} {rounds[-1]['rows']:>9} {more}"
+        )
     print(json.dumps({"benchmark": "mining", "case": args.case, "rounds": args.rounds, "figures": figures}))
 
 

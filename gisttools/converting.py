@@ -165,6 +165,7 @@ def convert(
         dropped=dict(sum((Counter(c["dropped"]) for c in counts), Counter())),
         duplicates=find_duplicates(sets, Tiers(near=near)),
         overlap=overlap if eval_sets else None,
+        noise=noise,
     )
     return Converted(
         triplets=triplets,

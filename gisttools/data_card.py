@@ -83,8 +83,12 @@ class DataCard:
             lines += ["", f"{overlap['triplets']:,} triplets hold such a text; the numbers are of different texts."]
         lines += ["", "## Labels", ""]
         noise = f["label_noise"]
-        told = noise and {name: "not checked" if n is None else n for name, n in noise.items()}
-        lines += _found(told, ["what looks wrong", "number"], lambda found: found.items())
+        rows = [
+            [source, what, "not checked" if n is None else n]
+            for source, counts in (noise or {}).items()
+            for what, n in counts.items()
+        ]
+        lines += _found(noise, ["source", "what looks wrong", "number"], lambda _: rows)
         return "\n".join(lines) + "\n"
 
 
@@ -95,7 +99,7 @@ def data_card(
     dropped: Mapping[str, int] | None = None,
     duplicates: pd.DataFrame | None = None,
     overlap: pd.DataFrame | None = None,
-    noise: LabelNoise | None = None,
+    noise: Mapping[str, LabelNoise] | None = None,
 ) -> DataCard:
     """What is known of a triplet table and of the labelled texts it was made from. The same input gives the same card.
 
@@ -104,8 +108,9 @@ def data_card(
         data: the labelled texts; none for triplets of other origin.
         dropped: triplets left out, by reason.
         duplicates: what `gisttools.hygiene.find_duplicates` found; None: it was not asked.
-        overlap: what `gisttools.hygiene.drop_overlap` found; None: it was not asked.
-        noise: what `gisttools.label_noise.label_noise` found; None: it was not asked.
+        overlap: what `gisttools.hygiene.drop_overlap` found, of several tables with the column `source`; None: it was
+            not asked.
+        noise: what `gisttools.label_noise.label_noise` found, by source; None: it was not asked.
     """
     negatives = [text for texts in table["negatives"][:] for text in texts]
     facts = {
@@ -123,7 +128,7 @@ def data_card(
         "dropped": dict(dropped or {}),
         "duplicates": None if duplicates is None else _tiers(duplicates),
         "overlap": None if overlap is None else _overlap(overlap),
-        "label_noise": None if noise is None else dict(noise.counts),
+        "label_noise": None if noise is None else {source: dict(found.counts) for source, found in noise.items()},
     }
     return DataCard(facts)
 
@@ -167,7 +172,8 @@ def _tiers(found: pd.DataFrame) -> dict[str, int]:
 def _overlap(found: pd.DataFrame) -> dict[str, Any]:
     texts = found.drop_duplicates(["eval_set", "text"])
     sets = {str(name): _tiers(part) for name, part in texts.groupby("eval_set", sort=True)}
-    return {"triplets": int(found["place"].nunique()), "sets": sets}
+    rows = found.drop_duplicates([c for c in ("source", "place") if c in found])
+    return {"triplets": len(rows), "sets": sets}
 
 
 def _found(found: Any, heads: list[str], rows: Any) -> list[str]:

@@ -39,6 +39,7 @@ def result(models, caretaker, folder):
         folder,
         trained_on=["elsewhere.csv"],
         training_texts=[test[0].upper(), test[3] + "  ", "something else"],
+        allow_overlap=True,
     )
 
 

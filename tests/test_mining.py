@@ -96,7 +96,9 @@ def test_positives_are_drawn_from_the_softmax_over_the_nearest(topk):
     texts = list(map(str, range(n + 2)))
     counts = np.zeros(n)
     for seed in range(draws):
-        counts[mine(texts, labels, vectors, MiningOptions(topk=topk, temperature=temperature, seed=seed)).positives[0]] += 1
+        counts[
+            mine(texts, labels, vectors, MiningOptions(topk=topk, temperature=temperature, seed=seed)).positives[0]
+        ] += 1
     scores = vectors[1:n].astype(float) @ vectors[0].astype(float)
     weights = np.exp(scores / temperature)
     weights[scores < np.sort(scores)[::-1][: min(topk, n - 1)].min()] = 0
@@ -123,7 +125,9 @@ def test_negatives_are_uniform_over_all_other_classes():
     labels = [str(c) for c, size in enumerate(sizes) for _ in range(size)]
     order = np.random.default_rng(5).permutation(len(labels))
     labels = [labels[i] for i in order]
-    mined = mine(list(map(str, range(30))), labels, unit(np.random.default_rng(0), 30), MiningOptions(negatives=1000, seed=11))
+    mined = mine(
+        list(map(str, range(30))), labels, unit(np.random.default_rng(0), 30), MiningOptions(negatives=1000, seed=11)
+    )
     assert len(mined.anchors) == 30
     for a, ns in zip(mined.anchors, mined.negatives, strict=True):
         others = [i for i in range(30) if labels[i] != labels[a]]
@@ -165,7 +169,9 @@ def test_every_class_of_one_text_is_named_with_the_ways_out():
 
 def test_classes_of_one_text_can_be_dropped_but_still_serve_as_negatives():
     labels = ["a"] * 10 + ["one"]
-    mined = mine(list(map(str, range(11))), labels, unit(np.random.default_rng(0), 11), MiningOptions(drop_singletons=True))
+    mined = mine(
+        list(map(str, range(11))), labels, unit(np.random.default_rng(0), 11), MiningOptions(drop_singletons=True)
+    )
     assert mined.dropped == {"class of one text": 1}
     assert set(mined.negatives.ravel()) == {10}
 

@@ -97,9 +97,7 @@ class ConvertParams(Params):
     near: float | None = Field(
         0.8, gt=0, le=1, description="least likeness of near copies (Jaccard); null: not looked at"
     )
-    semantic: float | None = Field(
-        0.98, gt=0, le=1, description="least guide cosine of restatements; null: none"
-    )
+    semantic: float | None = Field(0.98, gt=0, le=1, description="least guide cosine of restatements; null: none")
     # more of the guide, as in `3_finetune`
     guide_prompt: str | None = Field(None, description="text put before every text")
     guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
