@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gisttools.vectors import VectorCache
 
 TIERS = ("exact", "near", "semantic")
+# In Banking77, train beside test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where do I
+# find my PIN?"), under all-MiniLM-L6-v2 as under all-mpnet-base-v2; from 0.95 down also other questions of one answer.
 SEMANTIC = 0.98
 
 
