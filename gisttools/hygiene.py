@@ -183,9 +183,12 @@ def drop_overlap(
         column (anchor, positive or negatives), text, eval_set, eval_text, tier, score.
 
     Raises:
-        DataError: an evaluation set holds no text, so that nothing would be checked; or is one text, not several.
+        DataError: an evaluation set holds no text, so that nothing would be checked; or is one text, not several; or
+            the sets have no names.
         Others as `find_overlap`.
     """
+    if not isinstance(eval_sets, Mapping):
+        raise DataError(f"eval_sets is a {type(eval_sets).__name__}. Give texts by name: {{'test': [...]}}.")
     wrong = [f"{name} is one text, not a sequence of texts" for name, texts in eval_sets.items() if _is_text(texts)]
     wrong += [f"{name} holds no text" for name, texts in eval_sets.items() if not _is_text(texts) and not len(texts)]
     if wrong:
