@@ -59,13 +59,19 @@ class Tiers:
         if found:
             raise ParameterError(problems("Tiers:", found, "A guide is a VectorCache; without it, leave semantic out."))
 
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """What each tier asks for; None where it is not asked."""
+        semantic = SEMANTIC if self.semantic is None else self.semantic
+        return {"exact": 1.0, "near": self.near, "semantic": None if self.guide is None else semantic}
+
     def pairs(self, texts: Mapping[str, str], others: Mapping[str, str]) -> Iterator[tuple[str, Iterator[Pairs]]]:
         """Name and pairs of each tier after the exact one; texts as normal form to text as written."""
         if self.near is not None:
             yield "near", near_pairs(list(texts), list(others), self.near)
         if self.guide is not None:
-            threshold = SEMANTIC if self.semantic is None else self.semantic
-            yield "semantic", semantic_pairs(list(texts.values()), list(others.values()), threshold, self.guide)
+            written = list(texts.values()), list(others.values())
+            yield "semantic", semantic_pairs(*written, self.thresholds["semantic"], self.guide)
 
 
 def normalise(text: str) -> str:
