@@ -28,7 +28,7 @@ from gisttools.triplet_sets import triplet_tables
 from gisttools.triplets import write_triplets
 from gisttools.vectors import VectorCache
 
-_NEAR_TEXTS = 200_000  # beyond, only exact duplicates are counted in the card, and near-copies of other labels skipped
+_MANY = 50_000  # texts; beyond, duplicates within the training texts and near copies of other labels are not looked for
 _OVERLAPS = "overlaps an evaluation set"
 
 
@@ -141,13 +141,14 @@ def convert(
     if not len(triplets):
         raise DataError(f"No triplet is left of {', '.join(names)}; dropped: {[c['dropped'] for c in counts]}.")
     overlap = pd.concat(overlaps, ignore_index=True) if overlaps else found.assign(source="")
-    few = sum(map(len, data.values())) <= _NEAR_TEXTS
-    near = (tiers or Tiers()).near if few else None
+    tiers = tiers or Tiers()
+    sets = {name: texts.texts for name, texts in data.items()} or {n: table_texts(t) for n, t in tables.items()}
+    few = sum(map(len, sets.values())) <= _MANY
+    near = tiers.near if few else None
     noise = {
         name: label_noise(texts.texts, texts.label_sets or texts.labels, guide=guide, near=near)
         for name, texts in data.items()
     }
-    sets = {name: texts.texts for name, texts in data.items()} or {n: table_texts(t) for n, t in tables.items()}
     live = triplets["live"][:]
     summary = {
         "sources": counts,
@@ -163,9 +164,10 @@ def convert(
         triplets,
         list(data.values()),
         dropped=dict(sum((Counter(c["dropped"]) for c in counts), Counter())),
-        duplicates=find_duplicates(sets, Tiers(near=near)),
+        duplicates=find_duplicates(sets, tiers) if few else None,
         overlap=overlap if eval_sets else None,
         noise=noise,
+        tiers=tiers,
     )
     return Converted(
         triplets=triplets,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.hygiene import TIERS
+from gisttools.hygiene import TIERS, Tiers
 from gisttools.labelled import LabelledTexts
 from gisttools.triplets import fingerprint
 
@@ -71,23 +71,21 @@ class DataCard:
         left_out += [["triplets", *pair] for pair in f["dropped"].items()]
         lines += _table(["from", "reason", "number"], left_out) or ["Nothing was."]
         lines += ["", "## Duplicates", ""]
-        lines += _found(f["duplicates"], ["by", "texts"], lambda found: found.items())
+        heads = ["by", "threshold", "texts"]
+        asked = {tier: "not asked" if least is None else str(least) for tier, least in f["tiers"].items()}
+        lines += _found(f["duplicates"], heads, lambda found: [[t, asked[t], _checked(n)] for t, n in found.items()])
         lines += ["", "## Overlap with evaluation sets", ""]
         overlap = f["overlap"]
         lines += _found(
             overlap and overlap["sets"],
             ["evaluation set", *TIERS],
-            lambda found: [[name, *(counts[tier] for tier in TIERS)] for name, counts in found.items()],
+            lambda found: [[name, *(_checked(counts[tier]) for tier in TIERS)] for name, counts in found.items()],
         )
         if overlap:
             lines += ["", f"{overlap['triplets']:,} triplets hold such a text; the numbers are of different texts."]
         lines += ["", "## Labels", ""]
         noise = f["label_noise"]
-        rows = [
-            [source, what, "not checked" if n is None else n]
-            for source, counts in (noise or {}).items()
-            for what, n in counts.items()
-        ]
+        rows = [[source, what, _checked(n)] for source, counts in (noise or {}).items() for what, n in counts.items()]
         lines += _found(noise, ["source", "what looks wrong", "number"], lambda _: rows)
         return "\n".join(lines) + "\n"
 
@@ -100,6 +98,7 @@ def data_card(
     duplicates: pd.DataFrame | None = None,
     overlap: pd.DataFrame | None = None,
     noise: Mapping[str, LabelNoise] | None = None,
+    tiers: Tiers | None = None,
 ) -> DataCard:
     """What is known of a triplet table and of the labelled texts it was made from. The same input gives the same card.
 
@@ -111,7 +110,9 @@ def data_card(
         overlap: what `gisttools.hygiene.drop_overlap` found, of several tables with the column `source`; None: it was
             not asked.
         noise: what `gisttools.label_noise.label_noise` found, by source; None: it was not asked.
+        tiers: with which duplicates and overlap were looked for; `Tiers()` if None.
     """
+    thresholds = (tiers or Tiers()).thresholds
     negatives = [text for texts in table["negatives"][:] for text in texts]
     facts = {
         "triplets": len(table),
@@ -126,8 +127,9 @@ def data_card(
         "languages": _counts(table["language"][:]),
         "made_by": _counts(table["source"][:]),
         "dropped": dict(dropped or {}),
-        "duplicates": None if duplicates is None else _tiers(duplicates),
-        "overlap": None if overlap is None else _overlap(overlap),
+        "tiers": thresholds,
+        "duplicates": None if duplicates is None else _tiers(duplicates, thresholds),
+        "overlap": None if overlap is None else _overlap(overlap, thresholds),
         "label_noise": None if noise is None else {source: dict(found.counts) for source, found in noise.items()},
     }
     return DataCard(facts)
@@ -165,15 +167,20 @@ def _counts(values: Iterable[str | None]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _tiers(found: pd.DataFrame) -> dict[str, int]:
-    return {tier: int((found["tier"] == tier).sum()) for tier in TIERS}
+def _tiers(found: pd.DataFrame, thresholds: Mapping[str, float | None]) -> dict[str, int | None]:
+    counts = found["tier"].value_counts()
+    return {tier: None if thresholds[tier] is None else int(counts.get(tier, 0)) for tier in TIERS}
 
 
-def _overlap(found: pd.DataFrame) -> dict[str, Any]:
+def _overlap(found: pd.DataFrame, thresholds: Mapping[str, float | None]) -> dict[str, Any]:
     texts = found.drop_duplicates(["eval_set", "text"])
-    sets = {str(name): _tiers(part) for name, part in texts.groupby("eval_set", sort=True)}
+    sets = {str(name): _tiers(part, thresholds) for name, part in texts.groupby("eval_set", sort=True)}
     rows = found.drop_duplicates([c for c in ("source", "place") if c in found])
     return {"triplets": len(rows), "sets": sets}
+
+
+def _checked(number: int | None) -> int | str:
+    return "not checked" if number is None else number
 
 
 def _found(found: Any, heads: list[str], rows: Any) -> list[str]:

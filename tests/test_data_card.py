@@ -51,18 +51,17 @@ def test_what_was_not_checked_is_told_from_what_was_not_found():
     table = make_triplets(ROWS)
     assert data_card(table).markdown().count("Not checked.") == 3
     left, overlap = drop_overlap(table, {"test": ["nothing of it"]})
-    card = data_card(
-        left, duplicates=find_duplicates(["one"]), overlap=overlap, noise={"one": label_noise(["one"], ["x"])}
-    )
+    card = data_card(left, duplicates=find_duplicates(["one"]), overlap=overlap, noise={"one": label_noise(["one"], ["x"])})
     assert "Not checked." not in card.markdown()
     assert "None found." in card.markdown()
+    assert "| semantic | not asked | not checked |" in card.markdown()
     assert card.facts["label_noise"]["one"]["texts nearer to another class"] is None
 
 
 def test_duplicates_and_overlap_are_counted_by_tier():
     overlap = drop_overlap(make_triplets(ROWS), {"mine": ["BB", "aaa"], "other": ["aaa"]})[1]
     facts = data_card(make_triplets(ROWS[:0]), overlap=overlap, duplicates=find_duplicates(["no", "No", "x"])).facts
-    assert facts["duplicates"] == {"exact": 2, "near": 0, "semantic": 0}
+    assert facts["duplicates"] == {"exact": 2, "near": 0, "semantic": None}
     assert facts["overlap"]["triplets"] == 100
     assert {name: counts["exact"] for name, counts in facts["overlap"]["sets"].items()} == {"mine": 2, "other": 1}
 

@@ -210,6 +210,8 @@ def test_without_evaluation_sets_nothing_goes():
 def test_an_evaluation_set_that_checks_nothing_is_refused():
     with pytest.raises(DataError, match=r"(?s)mine is one text.*empty holds no text"):
         drop_overlap(make_triplets(ROWS), {"mine": "Where is it?", "empty": []})
+    with pytest.raises(DataError, match="is a list"):
+        drop_overlap(make_triplets(ROWS), ["Where is it?"])
 
 
 @settings(max_examples=40)
