@@ -10,12 +10,12 @@ from __future__ import annotations
 import codecs
 import io
 import itertools
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gisttools.errors import DataError, GistError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.errors import DataError, GistError, MissingError, ParameterError, did_you_mean
+from gisttools.json_rows import json_rows
 
 _PLAIN = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -23,7 +23,6 @@ FILE_ENDINGS = (*_PLAIN, *(f"{kind}{packed}" for kind in _PLAIN[:-1] for packed 
 _ROWS = 10_000  # of a part
 _FIRST = 1000  # rows of JSON that tell the columns
 _BLOCK = 1 << 20  # bytes read at a time; of CSV eight times as many, for a row must fit
-_SHOWN = 5
 _MAGIC = (
     (b"PAR1", "a Parquet file", "Name it .parquet"),
     (b"PK\x03\x04", "a ZIP archive (or an Office document, which is one)", "Unpack it, or save its sheet as CSV"),
@@ -231,64 +230,4 @@ def _header(path: Path, kind: str, code: str) -> list[str]:
 
 def _json_rows(path: Path, code: str) -> Iterator[dict]:
     with io.BufferedReader(_open_utf8(path, code), _BLOCK) as file:
-        head = file.peek(4096).removeprefix(codecs.BOM_UTF8).lstrip()
-        yield from _array_rows(path, file) if head.startswith(b"[") else _line_rows(path, file)
-
-
-def _line_rows(path: Path, file: Iterable[bytes]) -> Iterator[dict]:
-    found, bad, decode = [], 0, json.JSONDecoder().decode
-    for number, line in enumerate(file, 1):  # ends at \n alone: str.splitlines would also cut at U+2028 in a text
-        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-        if not line.strip():
-            continue
-        try:
-            row = decode(line.decode("utf-8"))
-            why = None if isinstance(row, dict) else f"is no object but {_what(row)}"
-        except ValueError as error:
-            row, why = None, str(error)
-        if why is None and not bad:
-            yield row
-        elif why is not None:
-            bad += 1
-            found += [f"line {number}: {why}"] if bad <= _SHOWN else []
-    if bad:
-        more = [f"and {bad - _SHOWN} more lines"] if bad > _SHOWN else []
-        title = f"{path} cannot be read as {(file_kind(path) or '')[1:]}: {bad} line(s) hold no JSON object"
-        raise DataError(problems(title, [*found, *more], 'Each line is one row, such as {"text": ..., "label": ...}.'))
-
-
-def _array_rows(path: Path, file: io.BufferedReader) -> Iterator[dict]:
-    """The objects of one JSON array, decoded one after the other: the text is never held whole."""
-    text, decoder, number = io.TextIOWrapper(file, "utf-8-sig", newline=""), json.JSONDecoder(), 0
-    held, at, wanted = text.read(_BLOCK), 0, "["
-    while True:
-        at = next((i for i in range(at, len(held)) if held[i] not in " \t\r\n"), len(held))
-        try:
-            if at == len(held):
-                raise json.JSONDecodeError("the array is not closed", held, at)
-            if held[at] == "]" and wanted != "[" and not (wanted == "{" and number):
-                break
-            if wanted in "[,":
-                if held[at] != wanted:
-                    raise DataError(f"{path}: after row {number} of the array stands {held[at]!r}, not a comma.")
-                at, wanted = at + 1, "{"
-                continue
-            row, at = decoder.raw_decode(held, at)
-        except json.JSONDecodeError as error:
-            more = text.read(max(_BLOCK, len(held) - at))
-            if not more:
-                raise DataError(
-                    f"{path} cannot be read as json: row {number} of the array: {error.msg}. Is the file whole?"
-                ) from error
-            held, at = held[at:] + more, 0
-            continue
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: row {number} of the array is no object but {_what(row)}.")
-        yield row
-        number, wanted = number + 1, ","
-    if (held[at + 1 :] + text.read()).strip():
-        raise DataError(f"{path}: something stands after the array's end. Is it several files in one?")
-
-
-def _what(value: object) -> str:
-    return {list: "a list", str: "a string", type(None): "null"}.get(type(value), f"a {type(value).__name__}")
+        yield from json_rows(file, path, _BLOCK)

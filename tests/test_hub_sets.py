@@ -16,8 +16,10 @@ from conftest import ROOT
 from gisttools.hub_sets import HubSet, is_hub_name, parse_hub_name
 
 COMMIT = "238a0499b6e6b690cc64ea56fde8461daa8341bb"
+LABELLED = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
 SETS = {  # None: listed, but its download fails
     "org/faq": {"train.jsonl": "".join(json.dumps({"query": f"a{i}", "pos": f"p{i}"}) + "\n" for i in range(3000))},
+    "org/labelled": {"train.jsonl": LABELLED},
     "org/broken": {"train-0.jsonl": '{"query": "a", "pos": "p"}\n' * 2000, "train-1.jsonl": None},
 }
 
@@ -98,10 +100,16 @@ class Hub(BaseHTTPRequestHandler):
 SCRIPT = """
 import json, logging, sys
 from pathlib import Path
+from gisttools.labelled import read_labelled
+from gisttools.sources import kind_of
 from gisttools.triplet_sets import read_hub_triplets
 logging.basicConfig(level=logging.WARNING, format="%(name)s %(message)s")
 for name in sys.argv[2:]:
     try:
+        if name.startswith("org/labelled"):
+            read = read_labelled(name)
+            print(json.dumps([read.texts, read.labels, read.revision, kind_of(name)]), flush=True)
+            continue
         table = read_hub_triplets(name, folder=Path(sys.argv[1]))
         said = [len(table), table[-1]["anchor"], table[-1]["source_revision"], table[-1]["task_name"]]
     except Exception as error:
@@ -153,6 +161,16 @@ def test_what_the_hub_does_not_have_is_missing_by_its_name(read):
     assert all(re.split("[@#:]", name)[0] in text for name, text in zip(names, said, strict=True))
     assert "Available splits: ['train']" in said[4]
     assert "'german' not found" in said[5]
+
+
+def test_labelled_texts_of_the_hub_are_read_at_their_commit_and_what_is_missing_is_told(read):
+    good = f"org/labelled@{COMMIT}"
+    (first, *bad), _, _ = read(good, f"org/labelled@{'d' * 40}", f"{good}:dev", f"org/labelled#german@{COMMIT}")
+    assert first == [["a", "b"], ["x", "y"], COMMIT, "labelled"]
+    assert all(said.startswith("MissingError: Data set org/labelled") for said in bad)
+    assert "d" * 40 in bad[0]
+    assert "train" in bad[1]
+    assert "german" in bad[2]
 
 
 def test_a_stream_that_breaks_off_is_told_and_leaves_nothing_to_mistake_for_the_set(read):
