@@ -228,8 +228,9 @@ def _score_rows(task, split: str, part: dict) -> list[dict]:
 
 
 def _used(train_source: str, trained_on: Sequence[str]) -> bool:
-    """Whether the training table names this task, or a file of this folder, as a source."""
-    if train_source in trained_on:
+    """Whether the training table names this task (or the one of which it is the cleaned `.v2`), or a file of this
+    folder, as a source."""
+    if train_source.removesuffix(".v2") in {source.removesuffix(".v2") for source in trained_on}:
         return True
     folder = Path(train_source)
     return any(folder.resolve() in (Path(s).resolve(), Path(s).resolve().parent) for s in trained_on if folder.exists())

@@ -51,7 +51,9 @@ def test_what_was_not_checked_is_told_from_what_was_not_found():
     table = make_triplets(ROWS)
     assert data_card(table).markdown().count("Not checked.") == 3
     left, overlap = drop_overlap(table, {"test": ["nothing of it"]})
-    card = data_card(left, duplicates=find_duplicates(["one"]), overlap=overlap, noise={"one": label_noise(["one"], ["x"])})
+    card = data_card(
+        left, duplicates=find_duplicates(["one"]), overlap=overlap, noise={"one": label_noise(["one"], ["x"])}
+    )
     assert "Not checked." not in card.markdown()
     assert "None found." in card.markdown()
     assert "| semantic | not asked | not checked |" in card.markdown()

@@ -11,6 +11,8 @@ from gisttools.errors import ParameterError
 from gisttools.eval_sets import eval_sets
 from gisttools.hygiene import table_texts
 from gisttools.models import open_model
+from gisttools.mteb_sets import parse_task_name
+from gisttools.sources import expand_sources, is_task
 from gisttools.triplet_sets import concatenate, triplet_tables
 from gisttools.vectors import VectorCache
 from gisttools.workflow.manifest import read_manifest
@@ -54,7 +56,8 @@ def origin_of(model: str) -> Origin:
     texts = [text for training in trainings for text in _texts_of(training["parameters"])]
     tables = list(dict.fromkeys(t for m in trainings for t in m["parameters"]["triplets"]))
     sources = [t for t in tables if as_run(t) is None]
-    sources += [s for m in ancestors if m["verb"] == "convert" for s in m["parameters"]["sources"]]
+    converted = [s for m in ancestors if m["verb"] == "convert" for s in m["parameters"]["sources"]]
+    sources += [parse_task_name(s)[0] if is_task(s) else s for s in expand_sources(paths(converted))]
     student = parameters["student"]
     known = as_run(student)
     return Origin(
