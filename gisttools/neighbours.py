@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _VALUES = 16_000_000  # similarities of one product
 _HEIGHTS = (16, 256)  # rows of one product, the least and the most; powers of two
@@ -81,10 +82,16 @@ def _height(columns: int) -> int:
 
 
 def _side_by_side(tasks: Iterable, do: Callable) -> None:
-    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(blas, default=1)) as threads:
+    blas = _blas()
+    count = max((library["num_threads"] for library in blas.info()), default=1)
+    with blas.limit(limits=1), ThreadPoolExecutor(count) as threads:
         for _ in threads.map(do, tasks):
             pass
+
+
+@cache  # looking through the loaded libraries takes longer than mining a small table
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _cells(vectors: np.ndarray, members: np.ndarray, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
