@@ -104,7 +104,9 @@ def _paper(side, texts, labels, vectors):
     def run():
         rng = np.random.default_rng(1029)
         all_vectors, cosine = torch.from_numpy(vectors), torch.nn.CosineSimilarity(dim=-1)
-        matrix = torch.stack([cosine(row[None], all_vectors) for row in all_vectors]).numpy()
+        matrix = np.empty((len(vectors), len(vectors)), dtype=np.float32)
+        for i, row in enumerate(all_vectors):  # rows put by one after another kept hold of their temporaries
+            matrix[i] = cosine(row[None], all_vectors).numpy()
         y, rows = np.array(labels), 0
         for i in range(len(y)):
             same = np.flatnonzero(y == y[i])
