@@ -1,8 +1,8 @@
 """Labelled texts to triplets, by guide similarity, at any size.
 
 `MiningOptions(strategy="gistembed")` with its defaults is the procedure of the GISTEmbed paper (arXiv 2402.16829):
-every text is an anchor once; its positive is drawn from softmax(similarity / 0.05) over the 100 guide-nearest texts of its
-class, its negative uniformly from all other classes; seed 1029. Where this differs from the paper's code:
+every text is an anchor once; its positive is drawn from softmax(similarity / 0.05) over the 100 guide-nearest texts of
+its class, its negative uniformly from all other classes; seed 1029. Where this differs from the paper's code:
 
 - A class of one text is refused or left out; there such a text became its own positive and was dropped later.
 - A text, and a copy of it, never becomes its own positive; there such rows were dropped later.

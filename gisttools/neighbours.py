@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _VALUES = 16_000_000  # similarities of one product
 _HEIGHTS = (16, 256)  # rows of one product, the least and the most; powers of two
@@ -81,10 +82,16 @@ def _height(columns: int) -> int:
 
 
 def _side_by_side(tasks: Iterable, do: Callable) -> None:
-    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(blas, default=1)) as threads:
+    blas = _blas()
+    count = max((library["num_threads"] for library in blas.info()), default=1)
+    with blas.limit(limits=1), ThreadPoolExecutor(count) as threads:
         for _ in threads.map(do, tasks):
             pass
+
+
+@cache  # looking through the loaded libraries takes longer than mining a small table
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _cells(vectors: np.ndarray, members: np.ndarray, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -94,21 +101,21 @@ def _cells(vectors: np.ndarray, members: np.ndarray, seed: int) -> tuple[list[np
     sample = np.sort(rng.choice(members, min(len(members), count * _SAMPLED), replace=False))
     centres = vectors[np.sort(rng.choice(sample, count, replace=False))]
     for _ in range(_ROUNDS):
-        nearest = _nearest(vectors, sample, centres)
+        nearest = _nearest(vectors, sample, centres, 1)[:, 0]
         order = np.argsort(nearest, kind="stable")
         used, begins = np.unique(nearest[order], return_index=True)
         for number, rows in zip(used, np.split(sample[order], begins[1:]), strict=True):
             total = vectors[rows].sum(0, dtype=np.float64)
             centres[number] = total / max(np.linalg.norm(total), 1e-9)
-    nearest = _nearest(vectors, members, centres)
+    nearest = _nearest(vectors, members, centres, 1)[:, 0]
     order = np.argsort(nearest, kind="stable")
     used, begins = np.unique(nearest[order], return_index=True)
     near = _nearest(centres[used], np.arange(len(used)), centres[used], _PROBED)
     return np.split(members[order], begins[1:]), near
 
 
-def _nearest(vectors: np.ndarray, rows: np.ndarray, centres: np.ndarray, count: int = 1) -> np.ndarray:
-    """The nearest centre of each row, (n,); or the nearest `count`, (n, count)."""
+def _nearest(vectors: np.ndarray, rows: np.ndarray, centres: np.ndarray, count: int) -> np.ndarray:
+    """The `count` nearest centres of each row, the nearest first, (n, count)."""
     found = np.empty((len(rows), min(count, len(centres))), dtype=np.int64)
 
     def do(begin: int) -> None:
@@ -118,4 +125,4 @@ def _nearest(vectors: np.ndarray, rows: np.ndarray, centres: np.ndarray, count: 
             found[i : i + _HEIGHTS[1]] = best[:, :count]
 
     _side_by_side(range(0, len(rows), _TASK), do)
-    return found[:, 0] if count == 1 else found
+    return found

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from gisttools import mining
+from gisttools import mining, neighbours
 from gisttools.errors import DataError, ParameterError
 from gisttools.labelled import read_labelled
-from gisttools.mining import MiningOptions, mine, triplets_from_labelled
+from gisttools.mining import Mined, MiningOptions, mine, triplets_from_labelled
 
 
 @st.composite
@@ -33,30 +37,53 @@ def unit(rng: np.random.Generator, n: int, dim: int = 5) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-OPTIONS = st.fixed_dictionaries(
-    {
-        "strategy": st.sampled_from(["gistembed", "hard"]),
-        "negatives": st.integers(1, 3),
-        "topk": st.integers(1, 8),
-        "margin": st.sampled_from([0.5, 0.95, 1.0]),
-        "seed": st.integers(0, 5),
-    }
-)
+@st.composite
+def options(draw):
+    """Options of all kinds that go together."""
+    strategy = draw(st.sampled_from(["gistembed", "hard"]))
+    negatives, rank_from = draw(st.integers(1, 3)), draw(st.integers(0, 2))
+    if strategy == "hard":
+        rank_to = draw(st.sampled_from([None, rank_from + negatives, rank_from + negatives + 2]))
+        told = {"rank_from": rank_from, "rank_to": rank_to, "margin": draw(st.sampled_from([0.5, 0.95, 1.0]))}
+    else:
+        told = {"negatives_from": draw(st.sampled_from(["uniform", "softmax", "least_similar"])), "least": 4}
+    return MiningOptions(
+        strategy=strategy,
+        negatives=negatives,
+        positives=draw(st.sampled_from(["softmax", "nearest", "farthest", "random"])),
+        topk=draw(st.integers(1, 8)),
+        per_class=draw(st.sampled_from([None, 1, 3])),
+        limit=draw(st.sampled_from([None, 1, 7])),
+        balanced=draw(st.booleans()),
+        drop_singletons=True,
+        seed=draw(st.integers(0, 5)),
+        **told,
+    )
 
 
-@given(tables(), OPTIONS)
+@st.composite
+def several_labels(draw):
+    """Texts with none to three labels each, of which at least two texts share none."""
+    n = draw(st.integers(4, 16))
+    sets = st.lists(st.sampled_from("abcde"), max_size=3, unique=True).map(tuple)
+    labels = [("a",), ("b",), *draw(st.lists(sets, min_size=n - 2, max_size=n - 2))]
+    return [f"text {i}" for i in range(n)], labels, unit(np.random.default_rng(draw(st.integers(0, 99))), n)
+
+
+@given(st.one_of(tables(), several_labels()), options())
 def test_no_text_is_lost_or_invented(table, options):
-    mined = mine(*table, MiningOptions(**options))
+    mined = mine(*table, options)
     assert len(set(mined.anchors)) == len(mined.anchors) == len(mined.positives) == len(mined.negatives)
     assert len(mined.anchors) + sum(mined.dropped.values()) == len(table[0])
-    assert mined.negatives.shape[1] == options["negatives"]
+    assert mined.negatives.shape[1] == options.negatives
     assert set(mined.positives) | set(mined.anchors) <= set(range(len(table[0])))
+    assert (mined.recall, mined.negatives.max(initial=0) < len(table[0])) == (None, True)
 
 
-@given(tables(), OPTIONS)
+@given(tables(), options())
 def test_labels_and_texts_of_a_row_are_what_they_must_be(table, options):
     texts, labels, vectors = table
-    mined = mine(texts, labels, vectors, MiningOptions(**options))
+    mined = mine(texts, labels, vectors, options)
     for a, p, ns in zip(mined.anchors, mined.positives, mined.negatives, strict=True):
         real = [n for n in ns if n >= 0]
         assert real, "a row without any negative"
@@ -66,18 +93,63 @@ def test_labels_and_texts_of_a_row_are_what_they_must_be(table, options):
         assert not {texts[a], texts[p]} & {texts[n] for n in real}
 
 
-@pytest.mark.parametrize("strategy", ["gistembed", "hard"])
-@pytest.mark.parametrize("values", [1, 9_000, 70_000])
-def test_the_same_seed_gives_the_same_rows_for_any_block_size(monkeypatch, strategy, values):
-    rng = np.random.default_rng(0)
-    vectors = np.tile(unit(rng, 500, 384), (2, 1))  # every text twice: the smallest difference in rounding shows
-    texts, labels = [f"text {i % 500}" for i in range(1000)], [f"c{c}" for c in rng.integers(0, 3, 1000)]
-    whole = mine(texts, labels, vectors, MiningOptions(strategy=strategy, negatives=3))
-    monkeypatch.setattr(mining, "_BLOCK_VALUES", values)
-    parts = mine(texts, labels, vectors, MiningOptions(strategy=strategy, negatives=3))
+@given(several_labels(), options())
+def test_with_several_labels_a_positive_shares_one_and_a_negative_none(table, options):
+    _, labels, _ = table
+    mined = mine(*table, options)
+    for a, p, ns in zip(mined.anchors, mined.positives, mined.negatives, strict=True):
+        assert p != a
+        assert set(labels[a]) & set(labels[p])
+        assert not any(set(labels[a]) & set(labels[n]) for n in ns if n >= 0)
+
+
+@given(tables(), options())
+def test_one_label_in_a_tuple_is_a_label(table, options):
+    texts, labels, vectors = table
+    assert_equal(mine(texts, labels, vectors, options), mine(texts, [(x,) for x in labels], vectors, options))
+
+
+def assert_equal(one: Mined, other: Mined) -> None:
     for name in ("anchors", "positives", "negatives"):
-        assert np.array_equal(getattr(whole, name), getattr(parts, name))
-    assert whole.dropped == parts.dropped
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    assert (one.dropped, one.recall) == (other.dropped, other.recall)
+
+
+def copies(n: int = 1200) -> tuple[list[str], list[str], np.ndarray]:
+    """Every text twice, so that the smallest difference in rounding shows."""
+    rng = np.random.default_rng(0)
+    vectors = np.tile(unit(rng, n // 2, 64), (2, 1))
+    return [f"text {i % (n // 2)}" for i in range(n)], [f"c{c}" for c in rng.integers(0, 3, n)], vectors
+
+
+@pytest.mark.parametrize("rows", [256, 512])
+@pytest.mark.parametrize("search", ["exact", "approximate"])
+@pytest.mark.parametrize("strategy", ["gistembed", "hard"])
+def test_the_same_seed_gives_the_same_rows_however_many_a_thread_takes(monkeypatch, strategy, search, rows):
+    options = MiningOptions(strategy=strategy, negatives=3, search=search)
+    whole = mine(*copies(), options)
+    monkeypatch.setattr(neighbours, "_TASK", rows)
+    assert_equal(whole, mine(*copies(), options))
+
+
+def test_the_same_seed_gives_the_same_rows_for_any_number_of_threads():
+    script = (
+        "import sys; sys.path.insert(0, 'tests'); from test_mining import copies; from gisttools.mining import *\n"
+        "for strategy in ('gistembed', 'hard'):\n"
+        "    for search in ('exact', 'approximate'):\n"
+        "        m = mine(*copies(), MiningOptions(strategy=strategy, negatives=2, search=search))\n"
+        "        print(m.positives.tolist(), m.negatives.tolist(), m.recall, m.dropped)\n"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": str(count), "OPENBLAS_NUM_THREADS": str(count)},
+        )
+        for count in (1, 3)
+    ]  # fmt: skip
+    one, three = (process.communicate()[0] for process in running)
+    assert one == three
+    assert len(one.splitlines()) == 4
 
 
 def test_another_seed_gives_other_rows():
@@ -90,7 +162,7 @@ def test_another_seed_gives_other_rows():
 
 @pytest.mark.parametrize("topk", [3, 100])
 def test_positives_are_drawn_from_the_softmax_over_the_nearest(topk):
-    n, draws, temperature = 6, 3000, 0.4
+    n, draws, temperature = 6, 800, 0.4
     vectors = unit(np.random.default_rng(3), n + 2)
     labels = ["mine"] * n + ["other"] * 2
     texts = list(map(str, range(n + 2)))
@@ -134,6 +206,197 @@ def test_negatives_are_uniform_over_all_other_classes():
         counts = Counter(ns.tolist())
         assert set(counts) <= set(others)
         assert chisquare([counts[i] for i in others]).pvalue > 1e-4
+
+
+DRAWS = 400
+
+
+def unequal_table():
+    """A small table and its similarities in float64: three classes, one text twice in a class and again in another."""
+    vectors = unit(np.random.default_rng(8), 14)
+    labels = list("aaaaaabbbbbccc")
+    texts = list("rstuvwxyzAABCD")
+    vectors[10] = vectors[9]
+    return texts, labels, vectors, vectors.astype(float) @ vectors.T.astype(float)
+
+
+def drawn(options: dict) -> tuple[list[Mined], tuple]:
+    table = unequal_table()
+    return [mine(*table[:3], MiningOptions(seed=seed, **options)) for seed in range(DRAWS)], table
+
+
+def assert_drawn_from(counts: Counter, weights: dict[int, float]) -> None:
+    """The counts follow the weights: nothing else is drawn, and chi-square sees no difference."""
+    assert set(counts) <= {i for i, w in weights.items() if w > 0}
+    total, times = sum(weights.values()), sum(counts.values())
+    some = [i for i in weights if weights[i] * times / total > 1]
+    seen, expected = [counts[i] for i in some], [weights[i] * times / total for i in some]
+    if len(some) < len(weights):
+        seen, expected = [*seen, times - sum(seen)], [*expected, max(times - sum(expected), 1e-9)]
+        if seen[-1] == 0:
+            seen, expected = seen[:-1], [e * sum(seen) / sum(expected[:-1]) for e in expected[:-1]]
+    assert chisquare(seen, expected).pvalue > 1e-4
+
+
+def test_random_positives_are_uniform_over_the_class_without_copies():
+    mined, (texts, labels, *_) = drawn({"positives": "random"})
+    for anchor in (0, 9, 12):
+        counts = Counter(int(m.positives[m.anchors == anchor][0]) for m in mined if anchor in m.anchors)
+        assert_drawn_from(
+            counts, {i: 1.0 for i in range(14) if labels[i] == labels[anchor] and texts[i] != texts[anchor]}
+        )
+
+
+@pytest.mark.parametrize(("positives", "best"), [("nearest", np.argmax), ("farthest", np.argmin)])
+def test_nearest_and_farthest_positives_are_those_of_the_class(positives, best):
+    texts, labels, vectors, similarity = unequal_table()
+    mined = mine(texts, labels, vectors, MiningOptions(positives=positives, strategy="hard", margin=50.0))
+    for a, p in zip(mined.anchors, mined.positives, strict=True):
+        same = [i for i in range(14) if labels[i] == labels[a] and texts[i] != texts[a]]
+        assert similarity[a, p] == pytest.approx(similarity[a, same[best(similarity[a, same])]], abs=1e-6)
+
+
+@pytest.mark.parametrize(("negatives_from", "temperature"), [("softmax", 0.3), ("least_similar", 0.3)])
+def test_negatives_are_drawn_as_told_from_texts_that_differ_from_anchor_and_positive(negatives_from, temperature):
+    mined, (texts, labels, _, similarity) = drawn(
+        {
+            "negatives_from": negatives_from,
+            "temperature": temperature,
+            "least": 3,
+            "negatives": 2,
+            "positives": "nearest",
+        }
+    )
+    for anchor in (0, 9, 12):
+        counts = Counter(n for m in mined for n in m.negatives[m.anchors == anchor].ravel().tolist())
+        positive = mined[0].positives[mined[0].anchors == anchor][0]
+        others = [
+            i for i in range(14) if labels[i] != labels[anchor] and texts[i] not in (texts[anchor], texts[positive])
+        ]
+        if negatives_from == "softmax":
+            weights = {i: float(np.exp(similarity[anchor, i] / temperature)) for i in others}
+        else:
+            third = np.sort(similarity[anchor, others])[2]  # text 10 is as near as text 9: ties count
+            weights = {i: 1.0 for i in others if similarity[anchor, i] <= third + 1e-6}
+        assert_drawn_from(counts, weights)
+
+
+def test_with_several_labels_negatives_are_uniform_over_the_texts_that_share_none():
+    labels = [("a",), ("a", "b"), ("b", "c"), ("c",), ("d",), ("d", "a"), (), ("e", "b")]
+    labels = labels * 2
+    vectors = unit(np.random.default_rng(0), len(labels))
+    mined = mine([str(i) for i in range(16)], labels, vectors, MiningOptions(negatives=2000, drop_singletons=True))
+    assert mined.dropped == {"class of one text": 2}
+    for a, ns in zip(mined.anchors, mined.negatives, strict=True):
+        assert_drawn_from(
+            Counter(ns.tolist()), {i: 1.0 for i in range(16) if not set(labels[i]) & set(labels[a]) and i != a}
+        )
+
+
+def test_with_several_labels_positives_are_drawn_from_the_softmax_over_those_that_share_one():
+    labels = [("a", "b"), ("a",), ("b", "c"), ("c",), ("b",), ("a", "c")]
+    vectors = unit(np.random.default_rng(2), 6)
+    counts = Counter()
+    for seed in range(DRAWS):
+        mined = mine(list("uvwxyz"), labels, vectors, MiningOptions(temperature=0.5, seed=seed))
+        counts[int(mined.positives[mined.anchors == 0][0])] += 1
+    weights = np.exp(vectors.astype(float) @ vectors[0] / 0.5)
+    assert_drawn_from(counts, {i: float(weights[i]) for i in (1, 2, 4, 5)})
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, None), (2, None), (1, 4)])
+def test_hard_negatives_come_from_the_ranks_asked_for(begin, end):
+    texts, labels, vectors, similarity = unequal_table()
+    seen: dict[int, Counter] = {0: Counter(), 12: Counter()}
+    for seed in range(200):
+        told = MiningOptions(
+            strategy="hard", negatives=2, margin=50.0, positives="nearest", rank_from=begin, rank_to=end, seed=seed
+        )
+        mined = mine(texts, labels, vectors, told)
+        for anchor, counts in seen.items():
+            row = mined.anchors == anchor
+            limit = 50.0 * similarity[anchor, mined.positives[row][0]]
+            ranked = [
+                i for i in np.argsort(-similarity[anchor]) if labels[i] != labels[anchor] and i != 10
+                and similarity[anchor, i] <= limit
+            ]  # fmt: skip
+            chosen = mined.negatives[row][0].tolist()
+            assert len(set(chosen)) == 2
+            if end is None:
+                assert chosen == ranked[begin : begin + 2]
+            counts.update(chosen)
+            wanted = {int(i): 1.0 for i in ranked[begin:end]}
+    if end is not None:
+        assert_drawn_from(seen[12], wanted)
+
+
+@given(tables(), st.integers(1, 5), st.integers(1, 12))
+def test_limits_hold_and_take_as_many_anchors_as_they_allow(table, per_class, limit):
+    texts, labels, vectors = (
+        [str(i) for i in range(len(table[0]))],
+        table[1],
+        unit(np.random.default_rng(1), len(table[0])),
+    )
+    mined = mine(texts, labels, vectors, MiningOptions(per_class=per_class, limit=limit))
+    counts = Counter(labels[a] for a in mined.anchors)
+    assert max(counts.values()) <= per_class
+    assert len(mined.anchors) == min(limit, sum(min(per_class, size) for size in Counter(labels).values()))
+    assert mined.dropped.get("over the limit", 0) == len(labels) - len(mined.anchors)
+
+
+@given(tables(), st.sampled_from([None, 4, 9]))
+def test_balanced_anchors_are_equally_many_of_each_class(table, limit):
+    texts, labels, vectors = (
+        [str(i) for i in range(len(table[0]))],
+        table[1],
+        unit(np.random.default_rng(1), len(table[0])),
+    )
+    mined = mine(texts, labels, vectors, MiningOptions(balanced=True, limit=limit))
+    counts = Counter(labels[a] for a in mined.anchors)
+    sizes = Counter(labels)
+    each = min(sizes.values()) if limit is None else min(*sizes.values(), limit // len(sizes))
+    assert [counts[name] for name in sizes] == [each] * len(sizes)
+
+
+def topics(n: int, classes: int) -> tuple[list[str], list[str], np.ndarray]:
+    """Vectors in clusters, two classes to a cluster, so that near texts of other classes exist."""
+    rng = np.random.default_rng(4)
+    centres, topic = unit(rng, 40, 16), rng.integers(0, 40, n)
+    vectors = centres[topic] + 0.12 * rng.normal(size=(n, 16)).astype(np.float32)
+    labels = [f"c{(t + c) % classes}" for t, c in zip(topic, rng.integers(0, 2, n), strict=True)]
+    return [str(i) for i in range(n)], labels, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("strategy", ["gistembed", "hard"])
+def test_approximate_search_says_what_share_of_the_nearest_it_found(monkeypatch, strategy):
+    monkeypatch.setattr(neighbours, "_PROBED", 3)
+    table = topics(6000, 2)
+    mined = mine(*table, MiningOptions(strategy=strategy, search="approximate", positives="nearest"))
+    assert len(mined.anchors) + sum(mined.dropped.values()) == 6000
+    exact = mine(*table, MiningOptions(strategy=strategy, search="exact", positives="nearest"))
+    assert exact.recall is None
+    agreeing = np.mean(mined.positives == exact.positives)
+    assert 0.5 < mined.recall <= 1
+    assert agreeing == pytest.approx(1.0 if mined.recall == 1 else mined.recall, abs=0.15)
+
+
+def test_rows_that_find_nothing_in_near_cells_are_searched_exactly(monkeypatch):
+    monkeypatch.setattr(neighbours, "_PROBED", 1)
+    rng = np.random.default_rng(0)
+    sides = np.repeat([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 600, axis=0) + 0.01 * rng.normal(size=(1200, 3))
+    vectors = (sides / np.linalg.norm(sides, axis=1, keepdims=True)).astype(np.float32)
+    labels = ["left"] * 600 + ["right"] * 600  # a cell holds one class only
+    mined = mine([str(i) for i in range(1200)], labels, vectors, MiningOptions(strategy="hard", search="approximate"))
+    assert len(mined.anchors) == 1200
+    assert (mined.negatives[:, 0] // 600 != mined.anchors // 600).all()
+
+
+def test_auto_is_exact_for_few_texts_and_approximate_for_many(monkeypatch):
+    table = topics(900, 2)
+    assert mine(*table).recall is None
+    monkeypatch.setattr(mining, "_EXACT_UP_TO", 300)
+    assert mine(*table).recall is not None
+    assert mine(*table, MiningOptions(search="exact")).recall is None
 
 
 @given(tables(), st.integers(1, 4), st.sampled_from([0.3, 0.95, 1.0]))
@@ -185,9 +448,40 @@ def test_copies_in_a_class_give_no_positive():
 
 def test_all_wrong_options_come_in_one_message():
     with pytest.raises(ParameterError) as caught:
-        MiningOptions(strategy="soft", negatives=0, topk=0, temperature=0.0)
-    for part in ("strategy is 'soft'", "negatives is 0", "topk is 0", "temperature is 0.0"):
+        MiningOptions(strategy="soft", negatives=0, topk=0, temperature=0.0, limit=0, seed=-1, search="fast")
+    for part in ("strategy is 'soft'", "negatives is 0", "topk is 0", "temperature is 0.0", "limit is 0", "seed is -1",
+                 "search is 'fast'", "7 problem(s)"):  # fmt: skip
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strategy": "hard", "negatives_from": "softmax"}, "needs strategy 'gistembed'"),
+        ({"rank_from": 2}, "need strategy 'hard'"),
+        ({"strategy": "hard", "rank_from": 2, "rank_to": 3, "negatives": 2}, r"rank_to is 3, .* \(4\)"),
+        ({"positives": "farthest", "search": "approximate"}, "finds near texts only: use search 'exact'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, message):
+    with pytest.raises(ParameterError, match=message):
+        MiningOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "vectors", "message"),
+    [
+        (["a", "b", "b"], np.eye(2), "2 texts, 3 labels"),
+        (["a", "b"], np.eye(3), r"vectors of shape \(3, 3\)"),
+        (["a", "b"], 2 * np.eye(2), "Vector 0 has the squared length 4"),
+        (["a", "b"], np.array([[1.0, 0.0], [np.nan, 0.0]]), "Vector 1 has the squared length nan"),
+        (["a", ("b",)], np.eye(2), "1 of 2 labels are tuples"),
+        ([("a", "b"), ("b", "c")], np.eye(2), "every text shares a label with every other"),
+    ],
+)
+def test_tables_that_cannot_be_mined_are_refused(labels, vectors, message):
+    with pytest.raises(DataError, match=message):
+        mine(["x", "y"], labels, vectors)
 
 
 def test_a_mined_table_says_where_its_rows_come_from(caretaker, guide):

@@ -6,6 +6,7 @@ import json
 import math
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import files_under
@@ -13,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gisttools.errors import DataError, MissingError
-from gisttools.triplets import COLUMNS, fingerprint, make_triplets, read_triplets, triplet_id, write_triplets
+from gisttools.triplets import (
+    COLUMNS,
+    fingerprint,
+    make_triplets,
+    make_triplets_from_columns,
+    read_triplets,
+    triplet_id,
+    write_triplets,
+)
 
 ROW = {
     "anchor": 'Where is my "blue" coat,\nplease?',
@@ -188,3 +197,21 @@ def test_a_write_that_dies_leaves_the_old_file_and_nothing_else(tmp_path, monkey
         write_triplets([ROW], path)
     assert path.read_bytes() == before
     assert files_under(tmp_path / "out") == ["t.parquet"]
+
+
+def test_a_table_of_columns_is_the_table_of_the_same_rows():
+    rows = [
+        {"anchor": "a", "positive": "b", "negatives": ["c", "d"], "task_name": "t"},
+        {"anchor": "e", "positive": "f", "negatives": [], "task_name": "t"},
+    ]
+    columns = {name: pa.array([r[name] for r in rows]) for name in ("anchor", "positive", "negatives")}
+    assert make_triplets_from_columns({**columns, "task_name": "t"}, 2).to_list() == make_triplets(rows).to_list()
+
+
+def test_a_table_of_columns_is_checked_like_rows_all_problems_at_once():
+    columns = {"anchor": pa.array(["a", " "]), "negatives": pa.array([["x"], ["y", None]]), "colour": "red"}
+    with pytest.raises(DataError) as caught:
+        make_triplets_from_columns({**columns, "task_name": pa.array(["t"])}, 2)
+    for part in ("'positive' is missing", "unknown columns: colour", "anchor is empty or no text in row(s) 1",
+                 "a negative is empty or no text in row(s) 1", "'task_name' has 1 rows, not 2"):  # fmt: skip
+        assert part in str(caught.value)
