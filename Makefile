@@ -14,7 +14,7 @@ quickstart: $(READY)
 	@$(BIN)/gisttools run quickstart
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
