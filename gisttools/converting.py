@@ -22,7 +22,7 @@ from gisttools.label_noise import LabelNoise, label_noise
 from gisttools.labelled import LabelledTexts, ReadOptions
 from gisttools.mining import triplets_from_labelled
 from gisttools.mining_options import MiningOptions
-from gisttools.mteb_sets import cleaned_task, train_texts_in_test
+from gisttools.mteb_sets import cleaned_task, parse_task_name, train_texts_in_test
 from gisttools.sources import expand_sources, kind_of, read_sources
 from gisttools.triplet_sets import triplet_tables
 from gisttools.triplets import write_triplets
@@ -69,11 +69,15 @@ class Converted:
         return found.sort_values("share", ascending=False, kind="stable", ignore_index=True)
 
     def table(self) -> pd.DataFrame:
-        """One line a source: texts, classes, triplets, rows dropped by reason, test texts that mteb found in train."""
+        """One line a source: texts, classes, triplets, rows dropped by reason; of MTEB tasks, how many test texts mteb
+        found in the train split to the letter, and the task that was cleaned of them."""
         columns = ["source", "texts", "classes", "triplets", "dropped", "test_texts_in_train", "cleaned_task"]
         frame = pd.DataFrame(self.summary["sources"])[columns]
         told = ["test_texts_in_train", "cleaned_task"]
-        return frame.drop(columns=[c for c in told if frame[c].isna().all()]).set_index("source")
+        frame = frame.drop(columns=[c for c in told if frame[c].isna().all()]).set_index("source")
+        for counts in {"dropped", "test_texts_in_train"} & set(frame):
+            frame[counts] = [", ".join(f"{n:,} {what}" for what, n in (found or {}).items()) for found in frame[counts]]
+        return frame
 
     def save(self, folder: Path) -> None:
         """Write `triplets.parquet`, `data_card.md`, `data_card.json` and `overlap.parquet`; of several sources each
@@ -192,7 +196,7 @@ def _counts(name: str, texts: LabelledTexts | None, table: Dataset, dropped: dic
         "dropped": dropped,
         "recall": recall,
         "licence": texts.licence if texts is not None else None,
-        "test_texts_in_train": train_texts_in_test(task) if task else None,
+        "test_texts_in_train": train_texts_in_test(task, parse_task_name(name)[1]) if task else None,
         "cleaned_task": cleaned_task(task) if task else None,
     }
 

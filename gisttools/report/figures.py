@@ -36,6 +36,7 @@ from gisttools.report.formats import signed
 __all__ = ["accept_reject", "class_balance", "forest", "label_counts", "label_noise", "loss_curve", "masked_shares"]
 __all__ += ["per_class", "to_svg"]
 _MOST_ROWS = 40
+_ENDS = 10  # rows at either end of a long list
 _GAP = "\u2003"  # a wide space, which SVG does not fold into one
 _LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
 
@@ -119,12 +120,14 @@ def label_counts(summary: Mapping[str, Any]) -> Figure:
 
 
 def class_balance(labels: Iterable[object]) -> Figure:
-    """How many texts each label has."""
+    """How many texts each label has; of many labels the largest and the smallest."""
     counts = not_empty(Counter(str(x) for x in labels if x is not None and x == x).most_common(), "no row has a label")
-    shown = counts[:_MOST_ROWS]
     alt = f"{len(counts)} labels, from {counts[-1][1]} to {counts[0][1]} texts."
-    values = [n for _, n in shown]
-    return _bars("Texts by label", alt, [k for k, _ in shown], values, [GOOD] * len(shown), [f"{n:,}" for n in values])
+    rows = [(name, n, f"{n:,}") for name, n in counts]
+    if len(rows) > 2 * _ENDS + 4:
+        rows[_ENDS:-_ENDS] = [(f"… {len(rows) - 2 * _ENDS} more …", 0, "")]
+    names, values, notes = zip(*rows, strict=True)
+    return _bars("Texts by label", alt, names, values, [GOOD] * len(rows), notes)
 
 
 def label_noise(confused: pd.DataFrame, most: int = 10) -> Figure:
@@ -225,7 +228,7 @@ def _bars(
 
 def _names(names: Iterable[object]) -> tuple[list[str], float]:
     """Row names short enough for a phone, and the margin they need in points."""
-    short = [clip(n, 30) for n in names]
+    short = [clip(n, 28) for n in names]
     return short, min(180.0, max(width_of(n) for n in short) + 10)
 
 
