@@ -70,10 +70,12 @@ def score_rows(comparison):
     return rows
 
 
-def evaluate(results, comparison, parents=(), items=None, **manifest):
+def evaluate(results, comparison, parents=(), items=None, overlap=None, **manifest):
     tables = {"comparison.parquet": comparison, "scores.parquet": score_rows(comparison)}
     if items is not None:
         tables["items.parquet"] = items
+    if overlap is not None:
+        tables["overlap.parquet"] = overlap
     summary = {
         "base": "embedded:base", "tuned": "results/finetune-1/model", "tasks": [c["task"] for c in comparison],
         "seconds": 9.0, "speed": {"base": {"texts_per_s": 900}, "tuned": {"texts_per_s": 910}},
@@ -190,6 +192,16 @@ def seen(text):
 def test_ancestors_are_found_across_generations(whole):
     assert [run.id for run in whole.runs] == ["synthesize-1", "convert-1", "finetune-1", "evaluate-1"]
     assert len(whole.history) == 30
+
+
+def test_test_texts_in_the_training_table_are_shown_as_text(tmp_path):
+    row = {"task": "support", "text": f"asked {EVIL}", "training_text": f"known {EVIL}", "tier": "near", "score": 0.9}
+    data = collect(evaluate(tmp_path, [comparison_row()], overlap=[row]), tmp_path)
+    said = seen(render_html(data))
+    assert "Test texts in the training table" in said
+    assert f"asked {' '.join(EVIL.split())}" in said
+    assert "near · in training: known" in said
+    assert "in the training table (near): asked" in render_markdown(data)
 
 
 def test_a_missing_ancestor_is_named_not_fatal(tmp_path):

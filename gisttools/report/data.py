@@ -72,6 +72,7 @@ class ReportData:
     scores: pd.DataFrame
     comparison: pd.DataFrame
     items: pd.DataFrame | None = None
+    overlap: pd.DataFrame | None = None  # test texts that the training table holds
     finetunes: tuple[Run, ...] = ()  # the nearest one first
     history: pd.DataFrame | None = None  # of the nearest one
     converts: tuple[Run, ...] = ()
@@ -117,6 +118,7 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         scores=scores,
         comparison=comparison,
         items=items if items is not None and len(items) else None,
+        overlap=run.table("overlap.parquet"),
         finetunes=by_verb["finetune"],
         history=nearest.table("history.parquet") if nearest else None,
         converts=by_verb["convert"],

@@ -35,7 +35,9 @@ def _overlap(rows: pd.DataFrame) -> Fact:
         return Fact(name="Train/test overlap", value="not checked", detail="no training table here", warn=True)
     shared, tests = int(known["overlap"].sum()), known["n_test"].map(lambda n: n if is_number(n) else 0).sum()
     detail = (
-        f"of {count(tests)} test texts stand in the training table" if tests else "test texts in the training table"
+        f"of {count(tests)} test texts stand in the training table, or nearly"
+        if tests
+        else "test texts in the training table"
     )
     return Fact(name="Train/test overlap", value=count(shared), detail=detail, warn=shared > 0)
 

@@ -97,6 +97,7 @@ def _view(data: ReportData) -> dict[str, Any]:
         "synthetic": tables.synthetic(data),
         "converted": tables.converted(data),
         "converts": data.converts,
+        "shared": tables.shared(data),
         "finetune": data.finetune,
         "earlier": data.finetunes[1:],
         "training": tables.training(data.finetune),

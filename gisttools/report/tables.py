@@ -17,6 +17,7 @@ CHANGED = 8  # texts shown of each kind
 ROWS = 200  # tasks shown of each group
 METRICS = 600  # rows of the table of all metrics
 _LONG = 280  # characters of a text shown
+_SHARED = 4  # examples of a task's test texts in the training table
 _WRITTEN_BY = {"task": "task", "kind": "kind", "model": "llm_model", "prompt": "prompt_id"}
 _REASONS, _OF_EACH, _ACCEPTED = 3, 2, 4  # samples of synthetic rows
 
@@ -122,6 +123,22 @@ def converted(data: ReportData) -> list[dict[str, Any]]:
         for run in data.converts
         for source in run.summary.get("sources") or []
     ]
+
+
+def shared(data: ReportData) -> list[dict[str, str]]:
+    """A few test texts that the training table holds, the least alike of each task first: they show what counts."""
+    if data.overlap is None or not len(data.overlap):
+        return []
+    rows = data.overlap.sort_values("score", kind="stable").groupby("task", sort=False).head(_SHARED)
+    return [
+        {
+            "task": _plain(r["task"]),
+            "tier": _plain(r["tier"]),
+            "text": clip(r["text"], _LONG),
+            "training_text": clip(r["training_text"], _LONG),
+        }
+        for r in rows.to_dict("records")
+    ][: 3 * _SHARED]
 
 
 def training(run: Run | None) -> list[tuple[str, str]]:
