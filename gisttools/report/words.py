@@ -122,8 +122,10 @@ def _data_limits(data: ReportData, rows: pd.DataFrame) -> list[str]:
     for r in rows.to_dict("records"):
         if is_number(r["overlap"]) and r["overlap"] > 0:
             of = f" of {count(r['n_test'])}" if is_number(r["n_test"]) else ""
-            found.append(f"{count(r['overlap'])}{of} test texts of {r['task']} also stand in the training table, or nearly:"
-                         " the tuned model has seen them, and its score there may flatter it.")  # fmt: skip
+            found.append(
+                f"{count(r['overlap'])}{of} test texts of {r['task']} also stand in the training table, or nearly so:"
+                " the tuned model has seen them, and its score there may flatter it."
+            )
     if not rows["overlap"].map(is_number).any():
         found.append("Whether test texts also stand in the training data was not checked.")
     trained = [r["task"] for r in rows.to_dict("records") if is_true(r["trained_on"])]
