@@ -23,7 +23,7 @@ from gisttools.eval_sets import eval_task, split_of
 from gisttools.leakage import shared_texts
 from gisttools.local_tasks import local_tasks
 from gisttools.models import revision_of
-from gisttools.mteb_sets import load_task, mteb_task
+from gisttools.mteb_sets import cleaned_task, load_task, mteb_task, train_texts_in_test
 from gisttools.progress import tqdm
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class TaskSource:
     make: Callable[[], Any]
     is_target: bool
     train_source: str  # what a training table names as its source if it used this task's train split
+    is_mteb: bool = True  # one of mteb's own tasks
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Evaluation:
 
     def table(self) -> pd.DataFrame:
         """The comparison as people read it: points out of 100."""
-        hidden = ["is_target", "n_items", "n_draws", "task_type", "method"]
+        hidden = ["is_target", "n_items", "n_draws", "task_type", "method", "in_train", "cleaned_task"]
         table = self.comparison.drop(columns=hidden + ["subset"] * (set(self.comparison["subset"]) == {"default"}))
         points = ["base", "tuned", "difference", "low", "high"]
         return table.assign(**{c: (100 * table[c]).round(1) for c in points})
@@ -111,7 +112,7 @@ def task_sources(
             # clustering is a second look at the same texts; what the labels are for is telling them apart
             is_target = task.metadata.type == "Classification"
             found.append(
-                TaskSource(task.metadata.name, lambda f=folder, i=i: local_tasks(f)[i], is_target, str(folder))
+                TaskSource(task.metadata.name, lambda f=folder, i=i: local_tasks(f)[i], is_target, str(folder), False)
             )
     if not found:
         raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders with train and test).")
@@ -171,6 +172,10 @@ def evaluate(
                     known = set(shared["text"][shared["task"] == source.name])
                     part["overlap"] = len(known.intersection(test_texts)) if trained_on is not None else None
                     part["n_test"] = len(test_texts)
+                    # as mteb tells it: test texts that stand in the task's own train split, and its cleaned version
+                    counted = train_texts_in_test(source.name) if source.is_mteb else None
+                    part["in_train"] = sum(counted.values()) if counted else None
+                    part["cleaned_task"] = cleaned_task(source.name) if source.is_mteb else None
                     part["trained_on"] = None if trained_on is None else _used(source.train_source, trained_on)
                     items += part.pop("items")
                     comparison.append(part)

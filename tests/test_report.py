@@ -204,6 +204,12 @@ def test_test_texts_in_the_training_table_are_shown_as_text(tmp_path):
     assert "in the training table (near): asked" in render_markdown(data)
 
 
+def test_a_cleaned_task_is_offered(tmp_path):
+    row = comparison_row(cleaned_task="support.v2", in_train=11)
+    said = seen(render_html(collect(evaluate(tmp_path, [row]), tmp_path)))
+    assert "mteb counts 11 of its test texts in its own train split and offers support.v2" in said
+
+
 def test_a_missing_ancestor_is_named_not_fatal(tmp_path):
     data = collect(evaluate(tmp_path, [comparison_row()], ["finetune-gone"]), tmp_path)
     assert data.finetune is None

@@ -15,7 +15,19 @@ from gisttools.errors import DataError, MissingError, problems
 
 _COMPARISON = ("task", "metric", "base", "tuned", "difference", "low", "high", "verdict")
 _SCORES = ("role", "task", "metric", "score")
-_NUMBERS = {"base", "tuned", "difference", "low", "high", "score", "n_items", "n_draws", "overlap", "n_test"}
+_NUMBERS = {
+    "base",
+    "tuned",
+    "difference",
+    "low",
+    "high",
+    "score",
+    "n_items",
+    "n_draws",
+    "overlap",
+    "n_test",
+    "in_train",
+}
 _DEFAULTS = {  # columns a writer may leave out, and what their absence means
     "task_type": "",
     "split": "",
@@ -25,6 +37,8 @@ _DEFAULTS = {  # columns a writer may leave out, and what their absence means
     "trained_on": None,
     "overlap": None,
     "n_test": None,
+    "in_train": None,
+    "cleaned_task": None,
     "n_items": None,
     "n_draws": None,
     "method": "",

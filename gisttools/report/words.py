@@ -128,6 +128,11 @@ def _data_limits(data: ReportData, rows: pd.DataFrame) -> list[str]:
             )
     if not rows["overlap"].map(is_number).any():
         found.append("Whether test texts also stand in the training data was not checked.")
+    for r in rows.to_dict("records"):
+        if isinstance(r["cleaned_task"], str) and r["cleaned_task"]:
+            known = is_number(r["in_train"]) and r["in_train"] > 0
+            counted = f" counts {count(r['in_train'])} of its test texts in its own train split and" if known else ""
+            found.append(f"mteb{counted} offers {r['cleaned_task']}, cleaned of empty, repeated and leaked texts.")
     trained = [r["task"] for r in rows.to_dict("records") if is_true(r["trained_on"])]
     if trained:
         names = ", ".join(map(str, trained))
