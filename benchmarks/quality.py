@@ -5,7 +5,8 @@ with the labels of the rows (labels); the same, held near its start on general t
 all-MiniLM-L6-v2 is trained under all-mpnet-base-v2 on the train splits of Banking77 and AmazonCounterfactual (en) and
 scored on their test splits; STSBenchmark is the guard. Learning rate and hold were chosen on held-out train texts and
 the validation splits. `--equal-time` adds sentence-transformers' GISTEmbedLoss for as many seconds as the labelled arm
-took, the vectors of its guide included.
+took, the vectors of its guide included. `--clean` leaves out training rows that overlap a test text, equal or nearly
+(`gisttools.hygiene`), as `2_convert` does.
 
 Each training has a process of its own, and its result a file in `--folder`: a benchmark that was stopped goes on where
 it was. Intervals are over seeds and test items together (`gisttools.statistics.paired_bootstrap`; over items alone with
@@ -13,6 +14,7 @@ one seed), on STSBenchmark over seeds. Without the hub's data, or with `--small`
 data/support_intents stand in: minutes become seconds, and the numbers say little. Prints tables and, last, a JSON line.
 
     python benchmarks/quality.py [--seeds 0 1 2] [--steps 150] [--arms unguided gist labels held] [--equal-time]
+        [--clean]
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,6 +52,7 @@ class Setup:
     batch_size: int
     learning_rate: float
     temperature: float
+    clean: bool = False
 
 
 FULL = Setup(
@@ -90,7 +93,7 @@ def run_one(setup: Setup, arm: str, seed: int, steps: int, budget: float, folder
         facts = train(setup, student, arm, seed, steps)
     scores, items = score(setup, student)
     np.savez_compressed(folder / f"{arm}-{seed}.npz", **items)
-    text = json.dumps({"arm": arm, "seed": seed, "asked_steps": steps, **facts, "scores": scores})
+    text = json.dumps({"arm": arm, "seed": seed, "asked_steps": steps, "clean": setup.clean, **facts, "scores": scores})
     partial = folder / f"{arm}-{seed}.partial"
     partial.write_text(text, encoding="utf-8")
     partial.replace(folder / f"{arm}-{seed}.json")
@@ -99,10 +102,13 @@ def run_one(setup: Setup, arm: str, seed: int, steps: int, budget: float, folder
 def triplets(setup: Setup):
     """The same table for every arm and seed: the paper's mining, one negative a row. Also the guide's cache."""
     from gisttools.converting import convert
+    from gisttools.eval_sets import eval_sets
     from gisttools.vectors import VectorCache
 
-    guide = VectorCache(*setup.guide)
-    return convert(setup.sources, guide).triplets, guide
+    guide, known = VectorCache(*setup.guide), {}
+    if setup.clean:
+        known = eval_sets(setup.tasks, setup.files, subsets=["en"] if setup.tasks else None)
+    return convert(setup.sources, guide, eval_sets=known).triplets, guide
 
 
 def train(setup: Setup, student, arm: str, seed: int, steps: int) -> dict:
@@ -305,19 +311,21 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--folder", type=Path, help="keeps results, so that a stopped benchmark goes on")
     parser.add_argument("--equal-time", action="store_true")
+    parser.add_argument("--clean", action="store_true", help="leave out rows that overlap a test text")
     parser.add_argument("--small", action="store_true", help="embedded models on data/support_intents")
     parser.add_argument("--one", nargs=3, metavar=("ARM", "SEED", "BUDGET"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.equal_time and (args.small or LABELS not in args.arms):
         parser.error(f"--equal-time needs the arm {LABELS}, whose seconds are the budget, and no static student")
-    setup = SMALL if args.small or (not args.one and not have_hub_data()) else FULL
+    full = not (args.small or (not args.one and not have_hub_data()))
+    setup = replace(FULL if full else SMALL, clean=args.clean)
     steps = args.steps or setup.steps
     if args.one:
         run_one(setup, args.one[0], int(args.one[1]), steps, float(args.one[2]), args.folder)
         return
     folder = args.folder or Path(tempfile.mkdtemp(prefix="gisttools-quality-"))
     folder.mkdir(parents=True, exist_ok=True)
-    arms = [BASE, *args.arms] + [PEER] * (args.equal_time and setup is FULL)
+    arms = [BASE, *args.arms] + [PEER] * (args.equal_time and full)
     print(f"{setup.student[0]} under {setup.guide[0]}, {steps} steps of {setup.batch_size}; results in {folder}\n")
     for seed in args.seeds:
         for arm in arms:
@@ -326,14 +334,14 @@ def main() -> None:
                 result.with_suffix(".npz").write_bytes(first.with_suffix(".npz").read_bytes())
                 result.write_bytes(first.read_bytes())
             if result.exists():
-                check_steps(result, arm, steps)
+                check_kept(result, arm, steps, args.clean)
                 continue
             budget = 0.0
             if arm == PEER:
                 ours = json.loads((folder / f"{LABELS}-{seed}.json").read_text(encoding="utf-8"))
                 budget = ours["seconds"] + ours["guide_seconds"]
             command = [sys.executable, __file__, "--one", arm, str(seed), str(budget), "--folder", str(folder)]
-            command += ["--steps", str(steps)] + ["--small"] * (setup is SMALL)
+            command += ["--steps", str(steps)] + ["--small"] * (not full) + ["--clean"] * args.clean
             environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
@@ -341,11 +349,12 @@ def main() -> None:
     print(json.dumps(report(setup, arms, args.seeds, folder)))
 
 
-def check_steps(result: Path, arm: str, steps: int) -> None:
-    """Kept results of another number of steps are not mixed in."""
-    kept = json.loads(result.read_text(encoding="utf-8"))["asked_steps"]
-    if arm != BASE and kept != steps:
-        sys.exit(f"{result} is of {kept} steps, asked are {steps}. Give another --folder, or delete it.")
+def check_kept(result: Path, arm: str, steps: int, clean: bool) -> None:
+    """Kept results of another number of steps, or of other rows, are not mixed in."""
+    kept = json.loads(result.read_text(encoding="utf-8"))
+    seen, asked = (kept["asked_steps"], kept.get("clean", False)), (steps, clean)
+    if arm != BASE and seen != asked:
+        sys.exit(f"{result} has (steps, clean) = {seen}, asked are {asked}. Give another --folder, or delete it.")
 
 
 if __name__ == "__main__":
