@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from gisttools import mining, neighbours
+from gisttools import miner, neighbours
 from gisttools.errors import DataError, ParameterError
 from gisttools.labelled import read_labelled
 from gisttools.mining import Mined, MiningOptions, mine, triplets_from_labelled
@@ -394,7 +394,7 @@ def test_rows_that_find_nothing_in_near_cells_are_searched_exactly(monkeypatch):
 def test_auto_is_exact_for_few_texts_and_approximate_for_many(monkeypatch):
     table = topics(900, 2)
     assert mine(*table).recall is None
-    monkeypatch.setattr(mining, "_EXACT_UP_TO", 300)
+    monkeypatch.setattr(miner, "_EXACT_UP_TO", 300)
     assert mine(*table).recall is not None
     assert mine(*table, MiningOptions(search="exact")).recall is None
 
