@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -199,17 +200,33 @@ def _by_task(label_ids: np.ndarray, task_keys: np.ndarray) -> np.ndarray:
     if tasks.max(initial=-1) < 1:
         return label_ids
     known = (label_ids >= 0) & (tasks >= 0)[:, None]
-    pairs = np.unique(np.stack([label_ids[known], np.broadcast_to(tasks[:, None], label_ids.shape)[known]]), axis=1)
-    times = np.bincount(pairs[0], minlength=label_ids.max(initial=-1) + 2)
+    count = tasks.max() + 1
+    pairs = pd.unique((label_ids * count + tasks[:, None])[known])
+    times = np.bincount(pairs // count, minlength=label_ids.max(initial=-1) + 2)
     shared = times[label_ids] > 1  # -1 reads the last place, which no label has
     return np.where(shared, label_ids + len(times) * (tasks[:, None] + 1), label_ids)
 
 
 def _number(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Equal keys numbered alike, b"" as -1; the keys in order of their numbers; where each stands first (flat)."""
-    unique, first, ids = np.unique(keys, return_index=True, return_inverse=True)
-    none = int(len(unique) > 0 and unique[0] == b"")
-    return ids.reshape(keys.shape).astype(np.int64, copy=False) - none, unique[none:], first[none:]
+    flat = np.ascontiguousarray(keys).reshape(-1)
+    halves = flat.view("<u8").reshape(-1, 2)
+    ids, first = _by_hash(np.ascontiguousarray(halves[:, 0]))
+    if (halves[first, 1][ids] != halves[:, 1]).any():  # two texts of one first half: sorting whole keys is slower
+        _, first, ids = np.unique(flat, return_index=True, return_inverse=True)
+    none = np.flatnonzero(flat[first] == b"")
+    if len(none):
+        ids = np.where(ids == none[0], -1, ids - (ids > none[0]))
+        first = np.delete(first, none)
+    return ids.reshape(keys.shape).astype(np.int64, copy=False), flat[first], first
+
+
+def _by_hash(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the values in order of appearance, and where each stands first; pandas hashes and does not sort."""
+    ids, known = pd.factorize(values)
+    first = np.empty(len(known), dtype=np.int64)
+    first[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
+    return ids, first
 
 
 def _texts_at(table: Dataset, places: np.ndarray, k: int) -> Iterator[list[str]]:

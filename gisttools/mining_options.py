@@ -39,7 +39,7 @@ class MiningOptions:
         drop_singletons: leave out texts that are alone in their class instead of refusing them. They still serve as
             negatives.
         search: `exact` compares all texts of a class (`hard` and drawing negatives by similarity: all texts) with each
-            other. `approximate` looks into the nearest cells of a k-means partition. `auto` is exact up to 20,000
+            other. `approximate` looks into the nearest cells of a k-means partition. `auto` is exact up to 50,000
             texts that are compared with each other.
         seed: the same seed gives the same rows, whatever the number of threads.
 

@@ -1,0 +1,235 @@
+"""`Miner`: the steps from classes and guide vectors to a positive and negatives for every text, and `Mined`, what comes
+out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gisttools.classes import Classes
+from gisttools.mining_options import MiningOptions
+from gisttools.neighbours import Pool, compare
+from gisttools.picking import by_rank, by_softmax, top, uniform_among_best
+
+_EXACT_UP_TO = 50_000  # texts that are compared with each other, about a CPU minute; above, "auto" is approximate
+_RECALL_ROWS = 256  # whose exact neighbours tell the recall
+
+_KEPT, _OVER_LIMIT, _ALONE, _NO_POSITIVE, _NO_NEGATIVE, _NONE_UNDER_MARGIN, _CLASH = range(7)
+_REASONS = (
+    "kept",
+    "over the limit",
+    "class of one text",
+    "no other text in its class",
+    "no text of another class",
+    "no negative under the margin",
+    "negative equals anchor or positive",
+)
+
+
+@dataclass(frozen=True)
+class Mined:
+    """What was mined of N texts; len(anchors) + sum(dropped.values()) == N.
+
+    Attributes:
+        anchors, positives: numbers of texts, int64 (M,).
+        negatives: int64 (M, K); -1 where `hard` found fewer.
+        dropped: texts that are no anchors, by reason.
+        recall: where search was approximate: the share of the true nearest candidates that it found, on 256 texts (the
+            lower of the two where both positives and negatives were searched that way); else None.
+    """
+
+    anchors: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
+    dropped: dict[str, int]
+    recall: float | None = None
+
+
+class Miner:
+    """The steps of `mine`, which all look at the same texts."""
+
+    def __init__(self, texts, classes: Classes, alike, vectors, options: MiningOptions) -> None:
+        self.classes, self.alike, self.vectors, self.options = classes, alike, vectors, options
+        values = np.empty(len(texts), dtype=object)
+        values[:] = list(texts)
+        self.text_ids = pd.factorize(values)[0]
+        self.has_copies = np.bincount(self.text_ids)[self.text_ids] > 1
+        self.is_copy = np.ones(len(texts), dtype=bool)  # of a text that stands before
+        self.is_copy[np.unique(self.text_ids, return_index=True)[1]] = False
+        # one row of random numbers a text, drawn up front: neither blocks nor threads can matter
+        self.draws = np.random.default_rng(options.seed).random((len(texts), 1 + options.negatives))
+        self.positives = np.full(len(texts), -1, dtype=np.int64)
+        self.negatives = np.full((len(texts), options.negatives), -1, dtype=np.int64)
+        self.recalls: list[float] = []
+
+    def run(self) -> Mined:
+        why = np.where(self.alike <= 1, _ALONE, _KEPT).astype(np.int8)
+        why[(why == _KEPT) & ~self._anchors(why == _KEPT)] = _OVER_LIMIT
+        self._find_positives(why == _KEPT)
+        why[(why == _KEPT) & (self.positives < 0)] = _NO_POSITIVE
+        why[(why == _KEPT) & (self.alike == len(why))] = _NO_NEGATIVE
+        self._find_negatives(why == _KEPT)
+        none = _NONE_UNDER_MARGIN if self.options.strategy == "hard" else _CLASH
+        why[(why == _KEPT) & (self.negatives < 0).all(1)] = none
+        rows = np.flatnonzero(why == _KEPT)
+        ids, drawn = self.text_ids, self.text_ids[self.negatives[rows]]
+        clash = (drawn == ids[rows][:, None]) | (drawn == ids[self.positives[rows]][:, None])
+        why[rows[(clash & (self.negatives[rows] >= 0)).any(1)]] = _CLASH
+        rows = np.flatnonzero(why == _KEPT)
+        counts = np.bincount(why, minlength=len(_REASONS))
+        dropped = {reason: int(n) for reason, n in zip(_REASONS, counts, strict=True) if n and reason != "kept"}
+        recall = min(self.recalls) if self.recalls else None
+        return Mined(rows, self.positives[rows], self.negatives[rows], dropped, recall)
+
+    def _anchors(self, usable: np.ndarray) -> np.ndarray:
+        """Which texts become anchors, bool (N,)."""
+        o, codes = self.options, self.classes.codes
+        if not o.balanced and o.per_class is None and o.limit is None:
+            return usable
+        shuffled = np.random.default_rng([o.seed, 1]).permutation(np.flatnonzero(usable))
+        by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
+        sizes = np.bincount(codes[shuffled], minlength=len(self.classes.sizes))
+        rank = np.arange(len(by_class)) - (np.cumsum(sizes) - sizes)[codes[by_class]]
+        most = len(codes) if o.per_class is None else o.per_class
+        if o.balanced and len(shuffled):
+            most = min(most, sizes[sizes > 0].min())
+            most = most if o.limit is None else min(most, o.limit // np.count_nonzero(sizes))
+        among = np.zeros(len(codes), dtype=bool)
+        among[by_class[rank < most]] = True
+        among[shuffled[among[shuffled]][o.limit :] if o.limit is not None else []] = False
+        return among
+
+    def _find_positives(self, wanted: np.ndarray) -> None:
+        o = self.options
+        if o.positives == "random" and self.classes.labels is None:
+            self._random_positives(np.flatnonzero(wanted))
+            return
+
+        def allowed(rows, columns, scores):
+            if self.classes.labels is not None:
+                np.putmask(scores, ~self.classes.same(rows, columns), -np.inf)
+            if o.positives == "farthest":
+                np.negative(scores, out=scores, where=scores > -np.inf)
+            self._bar_texts(scores, columns, rows)
+            return scores
+
+        def pick(rows, scores):
+            draws = self.draws[rows, :1]
+            if o.positives == "softmax":
+                return by_softmax(scores, draws, o.temperature, o.topk)
+            if o.positives == "random":
+                return uniform_among_best(scores, draws, scores.shape[1])
+            return by_rank(scores, 1, 0, None, draws)
+
+        one_pool = self.classes.labels is not None
+        members = (
+            [np.arange(len(wanted))] if one_pool else [self.classes.members(i) for i in np.unique(self.classes.codes)]
+        )
+        pools = self._pools(members, exact=o.positives in ("farthest", "random"))
+        self._search(pools, wanted, allowed, pick, self.positives[:, None], o.topk if o.positives == "softmax" else 1)
+
+    def _random_positives(self, rows: np.ndarray) -> None:
+        """Uniform over the class without the copies of the anchor: texts by class and text, its own range left out."""
+        codes, ids = self.classes.codes, self.text_ids
+        order = np.lexsort((ids, codes))
+        keys = codes[order] * (ids.max() + 1) + ids[order]
+        own = codes[rows] * (ids.max() + 1) + ids[rows]
+        low, high = np.searchsorted(keys, own, side="left"), np.searchsorted(keys, own, side="right")
+        start, left = self.classes.start[codes[rows]], self.classes.sizes[codes[rows]] - (high - low)
+        place = start + (self.draws[rows, 0] * left).astype(np.int64)
+        place += np.where(place >= low, high - low, 0)
+        self.positives[rows] = np.where(left > 0, order[np.minimum(place, len(order) - 1)], -1)
+
+    def _find_negatives(self, wanted: np.ndarray) -> None:
+        o = self.options
+        if o.strategy == "gistembed" and o.negatives_from == "uniform":
+            rows = np.flatnonzero(wanted)
+            self.negatives[rows] = self.classes.draw_unlike(rows, self.draws[rows, 1:])
+            return
+
+        def allowed(rows, columns, scores):
+            positives = self.positives[rows]
+            if o.strategy == "hard":
+                limit = o.margin * (self.vectors[rows] * self.vectors[positives]).sum(1)
+                np.putmask(scores, scores > limit[:, None], -np.inf)
+                scores[:, self.is_copy[columns]] = -np.inf  # no text twice in a row
+            elif o.negatives_from == "least_similar":
+                np.negative(scores, out=scores)
+            np.putmask(scores, self.classes.same(rows, columns), -np.inf)
+            self._bar_texts(scores, columns, rows)
+            self._bar_texts(scores, columns, positives)
+            return scores
+
+        def pick(rows, scores):
+            draws = self.draws[rows, 1:]
+            if o.strategy == "hard":
+                return by_rank(scores, o.negatives, o.rank_from, o.rank_to, draws)
+            if o.negatives_from == "softmax":
+                return by_softmax(scores, draws, o.temperature)
+            return uniform_among_best(scores, draws, o.least)
+
+        pools = self._pools([np.arange(len(wanted))], exact=o.negatives_from == "least_similar", apart=self._large())
+        count = o.topk if o.strategy == "gistembed" else o.rank_to or o.rank_from + o.negatives
+        self._search(pools, wanted, allowed, pick, self.negatives, count)
+
+    def _pools(self, members: list[np.ndarray], exact: bool, apart: np.ndarray | None = None) -> list[Pool]:
+        found, search = [], self.options.search
+        for part in members:
+            large = len(part) > _EXACT_UP_TO or search == "approximate"
+            found.append(Pool(self.vectors, part, large and not exact and search != "exact", self.options.seed, apart))
+        return found
+
+    def _large(self) -> np.ndarray | None:
+        """Each text's class where it holds a tenth of all texts or more, else -1: of those, pairs of one class are not
+        computed when negatives are sought. Smaller ones are masked, which costs less than telling them apart."""
+        codes, sizes = self.classes.codes, self.classes.sizes
+        return (
+            np.where(10 * sizes >= len(codes), np.arange(len(sizes)), -1)[codes]
+            if self.classes.labels is None
+            else None
+        )
+
+    def _search(self, pools: list[Pool], wanted, allowed, pick, out: np.ndarray, count: int) -> None:
+        """Fill `out`, (N, k), for the wanted rows; rows that find nothing in near cells are searched exactly."""
+
+        def work(rows, columns, scores):
+            places = pick(rows, allowed(rows, columns, scores))
+            out[rows] = np.where(places < 0, -1, columns[places])
+
+        compare(self.vectors, (join for pool in pools for join in pool.joins(wanted)), work)
+        near = [pool for pool in pools if pool.approximate]
+        if near:
+            self.recalls.append(self._recall(near, wanted, allowed, count))
+            empty = wanted & (out < 0).all(1)
+            compare(self.vectors, (join for pool in near for join in pool.joins(empty, exact=True)), work)
+
+    def _recall(self, pools: list[Pool], wanted, allowed, count: int) -> float:
+        members = np.concatenate([pool.members for pool in pools])
+        members = members[wanted[members]]
+        sample = np.zeros(len(wanted), dtype=bool)
+        rng = np.random.default_rng([self.options.seed, 2])
+        sample[rng.choice(members, min(len(members), _RECALL_ROWS), replace=False)] = True
+        found: list[set] = []
+        for exact in (False, True):
+            pairs: set[tuple[int, int]] = set()
+
+            def work(rows, columns, scores, pairs=pairs):
+                i, j = top(allowed(rows, columns, scores), count)
+                pairs.update(zip(rows[i].tolist(), columns[j].tolist(), strict=True))
+
+            compare(self.vectors, (join for pool in pools for join in pool.joins(sample, exact)), work)
+            found.append(pairs)
+        return len(found[0] & found[1]) / len(found[1]) if found[1] else 1.0
+
+    def _bar_texts(self, scores: np.ndarray, columns: np.ndarray, barred: np.ndarray) -> None:
+        """Set -inf where a column holds the text barred for the row, which is decided by the text, not by rounding."""
+        place = np.minimum(np.searchsorted(columns, barred), len(columns) - 1)
+        there = np.flatnonzero(columns[place] == barred)
+        scores[there, place[there]] = -np.inf
+        rows = np.flatnonzero(self.has_copies[barred])
+        if len(rows):
+            equal = self.text_ids[barred[rows]][:, None] == self.text_ids[columns]
+            i, j = np.nonzero(equal)
+            scores[rows[i], j] = -np.inf
