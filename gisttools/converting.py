@@ -69,11 +69,11 @@ class Converted:
         return found.sort_values("share", ascending=False, kind="stable", ignore_index=True)
 
     def table(self) -> pd.DataFrame:
-        """One line a source: texts, classes, triplets, rows dropped by reason; of MTEB tasks, how many test texts mteb
-        found in the train split to the letter, and the task that was cleaned of them."""
-        columns = ["source", "texts", "classes", "triplets", "dropped", "test_texts_in_train", "cleaned_task"]
+        """One line a source: texts, classes, triplets, rows dropped by reason; the recall of an approximate search; of
+        MTEB tasks, how many test texts mteb found in the train split to the letter, and the task cleaned of them."""
+        columns = ["source", "texts", "classes", "triplets", "dropped", "recall", "test_texts_in_train", "cleaned_task"]
         frame = pd.DataFrame(self.summary["sources"])[columns]
-        told = ["test_texts_in_train", "cleaned_task"]
+        told = ["recall", "test_texts_in_train", "cleaned_task"]
         frame = frame.drop(columns=[c for c in told if frame[c].isna().all()]).set_index("source")
         for counts in {"dropped", "test_texts_in_train"} & set(frame):
             frame[counts] = [", ".join(f"{n:,} {what}" for what, n in (found or {}).items()) for found in frame[counts]]

@@ -18,6 +18,7 @@ With several labels a text, a positive shares at least one with the anchor, a ne
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,9 @@ from gisttools.mining_options import MiningOptions
 from gisttools.triplets import make_triplets_from_columns
 from gisttools.vectors import VectorCache
 
+log = logging.getLogger(__name__)
 _BLOCK = 1 << 16  # rows read or made at a time
+_LOW_RECALL = 0.8  # of an approximate search; below, its user is told
 
 
 def mine(
@@ -68,6 +71,12 @@ def triplets_from_labelled(
     the rows' texts, the rows dropped, the recall. Raises as `mine` and as `VectorCache.embed`."""
     labels = data.label_sets or data.labels
     mined = mine(data.texts, labels, guide.embed(data.texts), options)
+    if mined.recall is not None and mined.recall < _LOW_RECALL:
+        log.warning(
+            "%s: the approximate search found %.0f %% of the nearest candidates. Where that matters, set search = 'exact'.",
+            data.source,
+            100 * mined.recall,
+        )
     table = make_triplets_from_columns(_columns(data, mined), len(mined.anchors))
     return score_triplets(table, guide), mined
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from threadpoolctl import threadpool_limits
 
-from gisttools import miner, neighbours
+from gisttools import miner, mining, neighbours
 from gisttools.errors import DataError, ParameterError
-from gisttools.labelled import read_labelled
+from gisttools.labelled import LabelledTexts, read_labelled
 from gisttools.mining import Mined, MiningOptions, mine, triplets_from_labelled
 
 
@@ -161,7 +162,7 @@ def test_another_seed_gives_other_rows():
 
 @pytest.mark.parametrize("topk", [3, 100])
 def test_positives_are_drawn_from_the_softmax_over_the_nearest(topk):
-    n, draws, temperature = 6, 400, 0.4
+    n, draws, temperature = 6, 800, 0.4
     vectors = unit(np.random.default_rng(3), n + 2)
     labels = ["mine"] * n + ["other"] * 2
     texts = list(map(str, range(n + 2)))
@@ -207,7 +208,7 @@ def test_negatives_are_uniform_over_all_other_classes():
         assert chisquare([counts[i] for i in others]).pvalue > 1e-4
 
 
-DRAWS = 200
+DRAWS = 400
 
 
 def unequal_table():
@@ -307,7 +308,7 @@ def test_with_several_labels_positives_are_drawn_from_the_softmax_over_those_tha
 def test_hard_negatives_come_from_the_ranks_asked_for(begin, end):
     texts, labels, vectors, similarity = unequal_table()
     seen: dict[int, Counter] = {0: Counter(), 12: Counter()}
-    for seed in range(100):
+    for seed in range(200):
         told = MiningOptions(
             strategy="hard", negatives=2, margin=50.0, positives="nearest", rank_from=begin, rank_to=end, seed=seed
         )
@@ -502,3 +503,12 @@ def test_a_data_frame_goes_through_mining(guide):
     data = read_labelled(pd.DataFrame({"text": ["hot", "warm", "loud", "noisy"], "label": [0, 0, 1, 1]}))
     table, _ = triplets_from_labelled(data, guide)
     assert next(zip(table["anchor"], table["positive"], strict=True)) == ("hot", "warm")
+
+
+def test_a_low_recall_of_the_approximate_search_is_told(monkeypatch, guide, caplog):
+    texts = [f"text {i}" for i in range(6)]
+    data = LabelledTexts(texts, ["a", "b"] * 3, "mine.csv", "train")
+    found = mine(texts, data.labels, guide.embed(texts))
+    monkeypatch.setattr(mining, "mine", lambda *_: replace(found, recall=0.52))
+    triplets_from_labelled(data, guide)
+    assert "mine.csv: the approximate search found 52 % of the nearest candidates" in caplog.text
