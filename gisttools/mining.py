@@ -73,7 +73,7 @@ def triplets_from_labelled(
     mined = mine(data.texts, labels, guide.embed(data.texts), options)
     if mined.recall is not None and mined.recall < _LOW_RECALL:
         log.warning(
-            "%s: the approximate search found %.0f %% of the nearest candidates. Where that matters, set search = 'exact'.",
+            "%s: the approximate search found %.0f %% of the nearest candidates. If that is too few, search = 'exact'.",
             data.source,
             100 * mined.recall,
         )

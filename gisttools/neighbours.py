@@ -2,8 +2,8 @@
 
 The approximate search is the inverted file that faiss calls IVF, as a join of a pool with itself: spherical k-means
 makes cells of some hundred texts, and the texts of one cell are compared with those of the nearest cells in one matrix
-product. faiss's own index, a package more, is about as fast: between less time at a lower recall and more at a higher one
-(one thread, 200,060 texts of two classes, extrapolated from 4,000 queries; benchmarks/README.md).
+product. faiss's own index, a package more, is about as fast: less time at a lower recall, more at a higher one (one
+thread, 200,060 texts of two classes, extrapolated from 4,000 queries; benchmarks/README.md).
 
 Nothing depends on the number of threads: each matrix product has a shape that the data alone decides and runs on one
 thread (BLAS rounds by shape and threads); what runs side by side are different products.
