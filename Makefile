@@ -27,6 +27,8 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/loss.py
 	$(BIN)/python benchmarks/guide.py
+	$(BIN)/python benchmarks/mining.py --quick
+	$(BIN)/python benchmarks/hygiene.py --texts 20000 --others 2000
 	$(BIN)/python benchmarks/epoch.py --case small
 	$(BIN)/python benchmarks/quality.py --small
 
