@@ -146,10 +146,10 @@ def resampled_interval(
     if gain.ndim != 1 or n_items < 1 or drawn < 1:
         raise DataError(f"Scores of shape {gain.shape} over {drawn} of {n_items} items: give one score a draw.")
     spread = float(gain.var(ddof=1))
-    of_items, of_draws = spread * drawn / n_items, spread / gain.size
+    of_items, of_draws = drawn / n_items, 1 / gain.size  # in units of the spread
     return student_interval(
         float(gain.mean()),
-        of_items + of_draws,
+        spread * (of_items + of_draws),
         gain.size - 1,
         n_items=n_items,
         n_draws=gain.size,

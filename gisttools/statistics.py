@@ -201,12 +201,15 @@ def _normal_score(values: NDArray, at: float) -> float:
 def _acceleration(base: NDArray, tuned: NDArray, truth: NDArray, metric: Metric) -> float:
     """Skewness of the difference as groups of items are left out in turn, over six times their square root."""
     groups = np.arange(base.size) % min(base.size, _GROUPS)
-    left_out = []
-    for k in range(groups.max() + 1):
-        keep = groups != k
-        gold = truth[None, keep]
-        left_out.append(float(metric(tuned[None, keep], gold)[0] - metric(base[None, keep], gold)[0]))
-    pull = np.asarray(left_out)
+    sizes = np.bincount(groups)
+    parts = []
+    for size in np.unique(sizes):  # groups of one size leave equally many items, so they go side by side
+        wanted = np.flatnonzero(sizes == size)
+        for start, stop in _blocks(wanted.size, base.size):
+            kept = np.stack([np.flatnonzero(groups != k) for k in wanted[start:stop]])
+            gold = truth[kept]
+            parts.append(metric(tuned[kept], gold) - metric(base[kept], gold))
+    pull = np.concatenate(parts)
     pull = pull[np.isfinite(pull)]
     pull = pull.mean() - pull if pull.size else pull
     scale = (pull**2).sum() ** 1.5

@@ -179,7 +179,9 @@ def _clustered(task, data, raw) -> Interval | None:
             pool = int(fraction * pool)
         elif (most := getattr(task, "max_document_to_embed", None)) is not None:
             pool = min(most, pool)
-        return resampled_interval(levels[0][0], levels[1][0], n_items=max(pool, 1), drawn=drawn)
+        # far larger draws hardly differ in their documents: what then varies is where k-means starts
+        if drawn <= 2 * pool:
+            return resampled_interval(levels[0][0], levels[1][0], n_items=pool, drawn=drawn)
     flat = [[x for level in m for x in level] for m in levels]
     return draws_interval(*flat) if len(flat[0]) > 1 else None
 
