@@ -68,7 +68,7 @@ class Evaluation:
         hidden += ["mde", "items_for_one_point", "standard_error", "freedom", "allowed_loss", "non_inferior"]
         table = self.comparison.drop(columns=hidden + ["subset"] * (set(self.comparison["subset"]) == {"default"}))
         points = ["base", "tuned", "difference", "low", "high"]
-        return table.assign(**{c: (100 * table[c]).round(1) for c in points})
+        return table.assign(**{c: (100 * table[c]).round(1) for c in points}, p_holm=table["p_holm"].round(4))
 
     def save(self, folder: Path) -> None:
         """Write scores, comparison, items and overlap as Parquet."""

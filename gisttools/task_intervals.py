@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,8 @@ def _classified(task, data, raw, predictions) -> Interval | None:
                 f"{task.metadata.name}: saved predictions give accuracy {told}. Was the data changed while it ran?"
             )
         return None
-    return crossed_interval(*values)
+    found = crossed_interval(*values)
+    return replace(found, method=f"{found.method}, F1 taken apart by item") if metric == "f1" else found
 
 
 def _correlated(task, data, raw, predictions, seed: int) -> Interval | None:
@@ -130,7 +132,8 @@ def _pairs(task, data, raw, predictions, seed: int) -> Interval | None:
         scores.append(sign * np.asarray(saved[key], dtype=float))
     if not _adds_up(task, raw, [average_precision(s, gold) for s in scores]):
         return None
-    return metric_bootstrap(*scores, gold, average_precision, seed=seed)
+    found = metric_bootstrap(*scores, gold, average_precision, seed=seed)
+    return replace(found, method=f"{found.method}, each model under its best similarity") if name == "max" else found
 
 
 def _searched(task, data, raw, predictions) -> Interval | None:
