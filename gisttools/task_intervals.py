@@ -48,26 +48,38 @@ def task_interval(task, data, raw: Sequence[Mapping], predictions: Sequence[Any]
             tasks that is logged and there is no interval: mteb has tasks that score in a way of their own.
     """
     kind, metric = task.metadata.type, task.metadata.main_score
-    whole = data is not None and all(p is not None and len(p) for p in predictions)
-    found = None
-    if whole and kind in ("Classification", "MultilabelClassification"):
+    saved = data is not None and all(predictions)
+    if saved and kind in ("Classification", "MultilabelClassification"):
         found = _classified(task, data, raw, predictions)
-    elif whole and kind == "STS":
-        found = _correlated(task, data, raw, predictions, seed)
-    elif whole and kind == "PairClassification":
-        found = _pairs(task, data, raw, predictions, seed)
-    elif whole and isinstance(data, Mapping) and "relevant_docs" in data:
-        found = _searched(task, data, raw, predictions)
-    elif whole and kind == "BitextMining" and metric == "f1":
-        found = _matched(task, data, raw, predictions)
-    elif whole and kind == "Summarization" and metric == "cosine_spearman":
-        found = _summaries(task, raw, predictions)
-    elif kind == "Clustering" and "v_measures" in raw[1]:
-        found = _clustered(task, data, raw)
+    else:
+        try:
+            found = _other(task, data, raw, predictions if saved else None, seed)
+        except DataError as error:  # one item, or scores that are all equal: no reason to lose an evaluation
+            log.warning("%s: no interval. %s", task.metadata.name, error)
+            found = None
     if found is None and all("scores_per_experiment" in r for r in raw):
         draws = [[e[metric] for e in r["scores_per_experiment"]] for r in raw]
         found = draws_interval(*draws) if len(draws[0]) > 1 else None
     return found
+
+
+def _other(task, data, raw, predictions, seed: int) -> Interval | None:
+    kind, metric = task.metadata.type, task.metadata.main_score
+    if kind == "Clustering" and "v_measures" in raw[1]:
+        return _clustered(task, data, raw)
+    if predictions is None or not all(isinstance(p, Mapping) for p in predictions):
+        return None
+    if isinstance(data, Mapping) and "relevant_docs" in data:
+        return _searched(task, data, raw, predictions)
+    if kind == "STS":
+        return _correlated(task, data, raw, predictions, seed)
+    if kind == "PairClassification":
+        return _pairs(task, data, raw, predictions, seed)
+    if kind == "BitextMining" and metric == "f1":
+        return _matched(task, data, raw, predictions)
+    if kind == "Summarization" and metric == "cosine_spearman":
+        return _summaries(task, raw, predictions)
+    return None
 
 
 def gold_labels(task, data) -> NDArray | None:
@@ -88,6 +100,8 @@ def _classified(task, data, raw, predictions) -> Interval | None:
     if any(len(draw) != len(gold) for p in predictions for draw in p):
         return None  # cross-validation: each fold has items of its own
     answers = [np.asarray(p) for p in predictions]
+    if any(a.shape[1:] != gold.shape for a in answers):
+        return None
     if metric == "f1":
         values = [f1_values(a, gold) for a in answers]
     else:

@@ -183,6 +183,14 @@ def test_a_task_without_predictions_has_no_interval(compared):
     assert task_interval(task, split_of(task, "default", "test"), raw, [None, None]) is None
 
 
+def test_gold_scores_that_are_all_equal_give_no_interval(compared, caplog):
+    _, task, results = compared("STS")
+    data, predictions = split_of(task, "default", "test"), [r.predictions["default"] for r in results]
+    alike = Dataset.from_dict({"score": [1.0] * len(data)})
+    assert task_interval(task, alike, [{"main_score": 0.5}] * 2, predictions) is None
+    assert "SmallSTS: no interval" in caplog.text
+
+
 def classified(answers, gold, metric="accuracy", scores=None, kind="Classification"):
     task = SimpleNamespace(
         metadata=SimpleNamespace(name="fake", type=kind, main_score=metric), label_column_name="label"
