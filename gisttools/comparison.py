@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gisttools.errors import DataError
 from gisttools.eval_sets import split_of, texts_of
-from gisttools.statistics import Interval, draws_interval, metric_bootstrap, paired_bootstrap, spearman, verdict
+from gisttools.intervals import Interval, verdict
+from gisttools.judgement import POINT, items_needed, smallest_seen
+from gisttools.task_intervals import task_interval
 
 
 @dataclass(frozen=True)
@@ -34,64 +36,69 @@ def compare(task, base: TaskResult, tuned: TaskResult, *, seed: int = 0) -> list
         seed: of the bootstrap.
 
     Raises:
-        DataError: saved predictions do not give the score that mteb reports.
+        DataError: saved predictions do not give the accuracy that mteb reports.
     """
     rows = []
     for subset in tuned.raw:
         data = split_of(task, subset, tuned.split)
-        interval, items = _interval(task, data, base, tuned, subset, seed)
+        raw = [r.raw[subset] for r in (base, tuned)]
+        predictions = [r.predictions.get(subset) for r in (base, tuned)]
+        interval = task_interval(task, data, raw, predictions, seed=seed)
+        before, after = (float(r["main_score"]) for r in raw)
         rows.append(
             {
                 "task": task.metadata.name,
                 "task_type": task.metadata.type,
                 "subset": subset,
                 "metric": task.metadata.main_score,
-                "base": float(base.raw[subset]["main_score"]),
-                "tuned": float(tuned.raw[subset]["main_score"]),
-                "difference": float(tuned.raw[subset]["main_score"] - base.raw[subset]["main_score"]),
-                "low": interval.low if interval else np.nan,
-                "high": interval.high if interval else np.nan,
-                "n_items": None if data is None else len(data),
-                "n_draws": interval.n_draws if interval else None,
-                "method": interval.method if interval else "no interval for this kind of task yet",
-                "verdict": verdict(interval) if interval else "not shown",
+                "base": before,
+                "tuned": after,
+                "difference": after - before,
+                **_interval_columns(interval),
+                "n_items": _size(data, interval),
                 "texts": texts_of(task, data),
-                "items": items,
+                "items": _items(task, data, predictions),
             }
         )
     return rows
 
 
-def _interval(
-    task, data, base: TaskResult, tuned: TaskResult, subset: str, seed: int
-) -> tuple[Interval | None, list[dict]]:
-    kind, metric = task.metadata.type, task.metadata.main_score
-    predictions = [r.predictions.get(subset) for r in (base, tuned)]
-    if kind == "Classification" and metric == "accuracy" and all(predictions):
-        gold = np.asarray(data[task.label_column_name])
-        answers = [np.asarray(p) for p in predictions]
-        correct = [(a == gold).astype(float) for a in answers]
-        for result, c in zip((base, tuned), correct, strict=True):
-            if abs(c.mean() - result.raw[subset]["accuracy"]) > 1e-6:
-                raise DataError(
-                    f"{task.metadata.name}: saved predictions give accuracy {c.mean():.4f}, mteb reports "
-                    f"{result.raw[subset]['accuracy']:.4f}. Was the data changed while it ran?"
-                )
-        return paired_bootstrap(*correct, seed=seed), _items(task, data, gold, answers, correct)
-    if kind == "Classification" and "scores_per_experiment" in tuned.raw[subset]:
-        values = [[e[metric] for e in r.raw[subset]["scores_per_experiment"]] for r in (base, tuned)]
-        return draws_interval(*values), []
-    if kind == "STS" and all(predictions):
-        values = [p.get("cosine_scores") for p in predictions]
-        if all(values):
-            return metric_bootstrap(*values, data["score"], spearman, seed=seed), []
-    if kind == "Clustering" and "v_measures" in tuned.raw[subset]:
-        values = [_flat(r.raw[subset]["v_measures"]) for r in (base, tuned)]
-        return draws_interval(*values), []
-    return None, []
+def _interval_columns(interval: Interval | None) -> dict[str, Any]:
+    if interval is None:
+        numbers = ("low", "high", "p", "mde", "items_for_one_point", "standard_error", "freedom")
+        nothing: dict[str, Any] = dict.fromkeys(numbers, np.nan)
+        return {**nothing, "n_draws": None, "method": "no interval for this kind of task yet", "verdict": "not shown"}
+    return {
+        "low": interval.low,
+        "high": interval.high,
+        "p": interval.p,
+        "mde": smallest_seen(interval),
+        "items_for_one_point": items_needed(interval, POINT),
+        "standard_error": interval.standard_error,
+        "freedom": interval.freedom if np.isfinite(interval.freedom) else np.nan,
+        "n_draws": interval.n_draws,
+        "method": interval.method,
+        "verdict": verdict(interval),
+    }
 
 
-def _items(task, data, gold: np.ndarray, answers: list[np.ndarray], correct: list[np.ndarray]) -> list[dict]:
+def _size(data, interval: Interval | None) -> int | None:
+    """Items of the split; of retrieval tasks the queries, of one row that holds all pairs the pairs."""
+    if data is None:
+        return None
+    if isinstance(data, Mapping) or len(data) == 1:
+        return interval.n_items if interval else None
+    return len(data)
+
+
+def _items(task, data, predictions: Sequence[Any]) -> list[dict]:
+    """Each text of a classification task that has one label, with the answers of both models."""
+    whole = task.metadata.type == "Classification" and data is not None and all(predictions)
+    if not whole or any(len(draw) != len(data) for p in predictions for draw in p):
+        return []
+    gold = np.asarray(data[task.label_column_name])
+    answers = [np.asarray(p) for p in predictions]
+    correct = [a == gold for a in answers]
     names = getattr(task, "label_names", None)
     if names is None and "label_text" in data.column_names:
         names = dict(zip(gold.tolist(), data["label_text"], strict=True))
@@ -113,7 +120,3 @@ def _items(task, data, gold: np.ndarray, answers: list[np.ndarray], correct: lis
         }
         for i, text in enumerate(data[task.input_column_name])
     ]
-
-
-def _flat(values) -> list[float]:
-    return [x for level in values.values() for x in level] if isinstance(values, dict) else list(values)

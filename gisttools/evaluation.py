@@ -20,6 +20,7 @@ from sentence_transformers import SentenceTransformer
 from gisttools.comparison import TaskResult, compare
 from gisttools.errors import DataError, MissingError, problems
 from gisttools.eval_sets import eval_task, split_of
+from gisttools.judgement import judge
 from gisttools.leakage import shared_texts
 from gisttools.local_tasks import local_tasks
 from gisttools.models import revision_of
@@ -63,10 +64,11 @@ class Evaluation:
 
     def table(self) -> pd.DataFrame:
         """The comparison as people read it: points out of 100."""
-        hidden = ["is_target", "n_items", "n_draws", "task_type", "method", "in_train", "cleaned_task"]
+        hidden = ["is_target", "n_items", "n_draws", "task_type", "method", "in_train", "cleaned_task", "p"]
+        hidden += ["mde", "items_for_one_point", "standard_error", "freedom", "allowed_loss", "non_inferior"]
         table = self.comparison.drop(columns=hidden + ["subset"] * (set(self.comparison["subset"]) == {"default"}))
         points = ["base", "tuned", "difference", "low", "high"]
-        return table.assign(**{c: (100 * table[c]).round(1) for c in points})
+        return table.assign(**{c: (100 * table[c]).round(1) for c in points}, p_holm=table["p_holm"].round(4))
 
     def save(self, folder: Path) -> None:
         """Write scores, comparison, items and overlap as Parquet."""
@@ -184,7 +186,7 @@ def evaluate(
     speed = {role: texts[role] / seconds[role] if seconds[role] else None for role in ROLES}
     columns = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer"]
     return Evaluation(
-        pd.DataFrame(scores), pd.DataFrame(comparison), pd.DataFrame(items, columns=columns), shared, speed
+        pd.DataFrame(scores), pd.DataFrame(judge(comparison)), pd.DataFrame(items, columns=columns), shared, speed
     )
 
 

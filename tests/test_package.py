@@ -64,9 +64,14 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = gisttools.nothing
 
 
-@pytest.mark.parametrize("name", ["errors", "triplets", "statistics", "progress"])
+@pytest.mark.parametrize("name", ["errors", "triplets", "intervals", "progress"])
 def test_modules_on_the_ground_import_only_errors(name):
     assert imported(PACKAGE / f"{name}.py") <= {"errors"} - {name}
+
+
+@pytest.mark.parametrize("name", ["statistics", "mean_intervals", "judgement"])
+def test_statistics_stand_on_intervals_alone(name):
+    assert imported(PACKAGE / f"{name}.py") <= {"errors", "intervals"}
 
 
 @pytest.mark.parametrize("name", LOSS)

@@ -1,11 +1,14 @@
 """Intervals: against brute force, against simulated truth, and what they refuse."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from gisttools.errors import DataError, ParameterError
-from gisttools.statistics import Interval, draws_interval, metric_bootstrap, paired_bootstrap, spearman, verdict
+from gisttools.intervals import Interval, verdict
+from gisttools.statistics import draws_interval, metric_bootstrap, paired_bootstrap, spearman
 
 TRUE = 0.1
 
@@ -124,13 +127,70 @@ def test_metric_bootstrap_is_the_brute_force_loop():
     rng = np.random.default_rng(0)
     gold = rng.random(40)
     base, tuned = gold + rng.normal(size=40), gold + 0.3 * rng.normal(size=40)
-    interval = metric_bootstrap(base, tuned, gold, spearman, resamples=200, seed=7)
+    interval = metric_bootstrap(base, tuned, gold, spearman, resamples=200, seed=7, method="percentile")
     chosen = np.random.default_rng(7).integers(0, 40, (200, 40))
     loop = [stats.spearmanr(tuned[c], gold[c]).statistic - stats.spearmanr(base[c], gold[c]).statistic for c in chosen]
     assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(loop, [0.025, 0.975])))
     assert interval.difference == pytest.approx(
         stats.spearmanr(tuned, gold).statistic - stats.spearmanr(base, gold).statistic
     )
+
+
+def test_bca_is_scipys_on_the_same_resamples():
+    rng = np.random.default_rng(0)
+    gold = rng.exponential(size=60)
+    base, tuned = gold + rng.normal(size=60), gold + 0.3 * rng.normal(size=60)
+    interval = metric_bootstrap(base, tuned, gold, spearman, resamples=999, seed=7)
+
+    def difference(b, t, g, axis=-1):
+        return spearman(t, g) - spearman(b, g)
+
+    chosen = np.random.default_rng(7).integers(0, 60, (999, 60))
+    ours = SimpleNamespace(bootstrap_distribution=difference(base[chosen], tuned[chosen], gold[chosen]))
+    expected = stats.bootstrap(
+        (base, tuned, gold),
+        difference,
+        paired=True,
+        vectorized=True,
+        n_resamples=0,
+        method="BCa",
+        bootstrap_result=ours,
+    ).confidence_interval
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+@pytest.mark.parametrize("at", ["low", "high"])
+def test_bootstrap_p_is_five_percent_where_an_end_touches_zero(at):
+    rng = np.random.default_rng(0)
+    base, tuned = rng.exponential(size=(2, 80))
+
+    def mean(scores, gold):
+        return scores.mean(axis=-1)
+
+    end = getattr(metric_bootstrap(base, tuned, np.zeros(80), mean), at)
+    assert metric_bootstrap(base, tuned - end, np.zeros(80), mean).p == pytest.approx(0.05, abs=0.002)
+
+
+def test_bootstrap_p_far_from_zero_is_small_but_no_nought():
+    rng = np.random.default_rng(0)
+    gold = rng.random(200)
+    interval = metric_bootstrap(rng.random(200), gold + 0.1 * rng.random(200), gold, spearman, resamples=200)
+    assert 0 < interval.p < 1e-6
+
+
+def test_sts_intervals_cover_the_truth():
+    # normal scores correlated by r with gold have Spearman's correlation 6 / pi asin(r / 2)
+    rng = np.random.default_rng(0)
+    truth = 6 / np.pi * (np.arcsin(0.9 / 2) - np.arcsin(0.8 / 2))
+
+    def covered():
+        gold, shared, a, b = rng.normal(size=(4, 70))
+        base = 0.8 * gold + 0.6 * (shared + a) / np.sqrt(2)
+        tuned = 0.9 * gold + np.sqrt(1 - 0.81) * (shared + b) / np.sqrt(2)
+        interval = metric_bootstrap(base, tuned, gold, spearman, resamples=200)
+        return interval.low <= truth <= interval.high
+
+    assert 0.92 <= np.mean([covered() for _ in range(200)]) <= 0.98
 
 
 def test_metric_bootstrap_of_a_mean_is_the_paired_bootstrap():
@@ -178,3 +238,8 @@ def test_every_bad_option_is_named_at_once():
         paired_bootstrap([0, 1], [1, 1], resamples=0, confidence=95, draws="both")
     assert "confidence is 95" in str(caught.value)
     assert "'both'" in str(caught.value)
+
+
+def test_an_unknown_kind_of_bootstrap_is_refused():
+    with pytest.raises(ParameterError, match="method is 'basic'"):
+        metric_bootstrap([0, 1], [1, 1], [0, 1], spearman, method="basic")
