@@ -76,7 +76,8 @@ def _passes(error: BaseException) -> bool:
     if isinstance(error, openai.APIStatusError):
         transient = error.status_code in (408, 409, 425, 429) or error.status_code >= 500
         return transient and error.code not in _QUOTA_CODES and (_asked_wait(error) or 0) <= _LONGEST_WAIT
-    return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError)
+    # The base class itself says that an answer came, but made no sense.
+    return isinstance(error, openai.APIConnectionError) or type(error) is openai.OpenAIError
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
