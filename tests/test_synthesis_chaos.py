@@ -16,11 +16,10 @@ from conftest import ROOT
 from scripted_llm import HANG, RESET, completion, refusal, scripted
 
 from gisttools.synthesis import LLM, generate
-from gisttools.synthesis.plan import plan, requests_for
-from gisttools.synthesis.prompts import load_prompt
+from gisttools.synthesis.plan import plan
 from gisttools.synthesis.task import Task
 
-ITEMS, KILLS, SEED = 300, 3, 11
+ITEMS, KILLS, SEED = 240, 3, 11
 ANIMALS = ("dog", "cat", "bird")
 TASK = {
     "name": "pets",
@@ -58,7 +57,7 @@ class Misbehaviour:
 
     def __init__(self) -> None:
         self.random, self.asked, self.of_answer = random.Random(0), [], {}
-        self.alarm, self.alarm_at = threading.Event(), 60
+        self.alarm, self.alarm_at = threading.Event(), 50
 
     def __call__(self, number: int, body: dict):
         body.pop("response_format", None)
@@ -107,7 +106,7 @@ def test_all_items_end_with_a_verdict_and_no_stored_answer_is_paid_twice_over_th
             paid, so_far = {script.of_answer[i] for i in stored_answers(cache)}, len(script.asked)
             asked_again.append((paid, so_far))
             script.alarm.clear()
-            script.alarm_at = len(script.of_answer) + 60
+            script.alarm_at = len(script.of_answer) + 50
         outcome = generate(Task(**TASK), LLM(**llm), requests=ITEMS, seed=SEED, embed=embed, guide_id="animals")
     for paid, so_far in asked_again:
         assert len(paid) > 0

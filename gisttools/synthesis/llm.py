@@ -115,10 +115,11 @@ class LLM:
             found.append("model is empty")
         if not 0 <= self.temperature <= 2:
             found.append(f"temperature is {self.temperature}, not in 0..2")
-        found += [f"{n} is {getattr(self, n)}, not above 0" for n in ("max_tokens", "concurrency", "timeout")
-                  if getattr(self, n) <= 0]  # fmt: skip
-        limits = ("requests_per_minute", "tokens_per_minute", "budget_usd", "budget_tokens")
-        found += [f"{n} is {getattr(self, n)}, not above 0" for n in limits if (getattr(self, n) or 1) <= 0]
+        positive = ("max_tokens", "concurrency", "timeout", "requests_per_minute", "tokens_per_minute", "budget_usd")
+        values = {name: getattr(self, name) for name in (*positive, "budget_tokens")}
+        found += [
+            f"{name} is {value}, not above 0" for name, value in values.items() if value is not None and value <= 0
+        ]
         prices = (self.price_in, self.price_out)
         if (None in prices and prices != (None, None)) or any(p is not None and p < 0 for p in prices):
             found.append(f"price_in and price_out are {prices[0]} and {prices[1]}; give both, 0 or more, or neither")
