@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from gisttools.errors import DataError, EndpointError, MissingError, ParameterError
+from gisttools.synthesis import open_llm
 from gisttools.synthesis.cache import CallCache
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.llm import LLM, Request
+from gisttools.workflow.params import SynthesizeParams
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 50}}, "required": ["text"]}
 
@@ -370,6 +372,25 @@ def test_what_is_under_way_when_the_run_fails_still_arrives_and_is_kept(tmp_path
             llm.ask([_ask("probe"), _ask("slow"), _ask("bad")])
         (kept,) = LLM(base_url=url, model="m", cache=llm.cache, mode="replay").ask([_ask("slow")])
     assert kept.finish_reason == "stop"
+
+
+def test_too_many_requests_are_borne_with_longer_than_other_failures(monkeypatch):
+    monkeypatch.setattr("gisttools.retry._ATTEMPTS", 1)
+    busy = _refusal(429, headers={"retry-after": "0"})
+    with misbehaving(lambda number, _: busy if number < 3 else _good()) as (url, bodies):
+        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
+    assert (reply.finish_reason, len(bodies)) == ("stop", 4)
+
+
+def test_the_parameters_of_the_notebook_reach_the_client(tmp_path):
+    given = {"requests_per_minute": 60.0, "tokens_per_minute": 900.0, "budget_usd": 2.5, "budget_tokens": 7, "seed": 3}
+    given |= {"price_in": 0.5, "price_out": 1.5, "temperature": 0.25, "max_tokens": 99, "concurrency": 9}
+    params = SynthesizeParams(llm_base_url="http://127.0.0.1:9/v1", llm_model="m", llm_mode="replay", llm_timeout=8.0,
+                              llm_key_variable="K", **given)  # fmt: skip
+    with open_llm(params, cache=tmp_path / "c.sqlite") as llm:
+        assert {name: getattr(llm, name) for name in given} == given
+        assert (llm.base_url, llm.model, llm.mode) == ("http://127.0.0.1:9/v1", "m", "replay")
+        assert (llm.timeout, llm.api_key_env) == (8.0, "K")
 
 
 def test_bad_settings_are_listed_at_once():

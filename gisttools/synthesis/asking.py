@@ -141,7 +141,7 @@ class Asker:
         while rung < len(RUNGS):
             body = self._body(messages, request, room, rung)
             try:
-                response = await with_retries(lambda body=body: self._attempt(client, body), self._health)
+                response = await with_retries(lambda body=body: self._attempt(client, body, room), self._health)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if error.code == "content_filter":
                     learnt.settled = True
@@ -167,12 +167,12 @@ class Asker:
             f"{self._llm.url} refuses the request in every form: {refusal}. Check model and parameters."
         )
 
-    async def _attempt(self, client: openai.AsyncOpenAI, body: dict) -> dict | str | None:
+    async def _attempt(self, client: openai.AsyncOpenAI, body: dict, room: int) -> dict | str | None:
         """One HTTP request, in the endpoint's pace and within the budget: the response; None where the budget does not
         hold it; why it is not tried where the run is ending."""
         if self.failed is not None:
             return str(self.failed)
-        most = (most_tokens_in(body["messages"], json.dumps(body.get("response_format"))), body[self._learnt.limit])
+        most = (most_tokens_in(body["messages"], json.dumps(body.get("response_format"))), room)
         if not await self._budget.reserve(*most):
             return None
         used = (0, 0)

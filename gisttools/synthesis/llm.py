@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from gisttools.calls import in_background, open_client, safe_url
 from gisttools.errors import EndpointError, MissingError, ParameterError, problems
-from gisttools.synthesis.asking import Asker, Learnt
+from gisttools.synthesis.asking import UNANSWERED, Asker, Learnt
 from gisttools.synthesis.budget import Price, Spent, known_price
 from gisttools.synthesis.cache import CallCache
 
@@ -190,9 +190,12 @@ class LLM:
                     if asker.failed is not None:
                         return
                     try:
-                        put((i, await asker.from_endpoint(client, requests[i])))
+                        reply = await asker.from_endpoint(client, requests[i])
                     except EndpointError as error:  # what the others have under way is paid for: let it arrive
                         asker.failed = asker.failed or error
+                        return
+                    if asker.failed is None or reply.finish_reason not in UNANSWERED:
+                        put((i, reply))
 
             async with asyncio.TaskGroup() as group:
                 # More than may call at once: some wait for another attempt meanwhile.
