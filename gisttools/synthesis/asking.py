@@ -144,7 +144,6 @@ class Asker:
                 response = await with_retries(lambda body=body: self._attempt(client, body, room), self._health)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if error.code == "content_filter":
-                    learnt.settled = True
                     return self._keep(key, {"error": error.body}, "content_filter")
                 refusal = refusal or error
                 if learnt.adapt(error):
