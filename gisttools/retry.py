@@ -20,6 +20,7 @@ _ATTEMPTS = 6
 _LONGEST_WAIT = 300.0  # seconds; an endpoint that asks for more is not worth waiting for
 _PATIENCE_AT_START = 4.0  # seconds without a connection, before the first answer
 _PATIENCE_LATER = 90.0
+_PATIENCE_BUSY = 180.0  # seconds of nothing but "too many requests"
 _FAILURES_IN_A_ROW = 5
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached")
 
@@ -75,7 +76,8 @@ def _passes(error: BaseException) -> bool:
     if isinstance(error, openai.APIStatusError):
         transient = error.status_code in (408, 409, 425, 429) or error.status_code >= 500
         return transient and error.code not in _QUOTA_CODES and (_asked_wait(error) or 0) <= _LONGEST_WAIT
-    return isinstance(error, openai.APIConnectionError)
+    # The base class itself says that an answer came, but made no sense.
+    return isinstance(error, openai.APIConnectionError) or type(error) is openai.OpenAIError
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
@@ -88,6 +90,8 @@ def _give_up(state: tenacity.RetryCallState, health: Health) -> bool:
     error = state.outcome.exception()
     if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
         return state.seconds_since_start >= (_PATIENCE_LATER if health.answered else _PATIENCE_AT_START)
+    if isinstance(error, openai.RateLimitError) and state.seconds_since_start < _PATIENCE_BUSY:
+        return False
     return state.attempt_number >= _ATTEMPTS
 
 

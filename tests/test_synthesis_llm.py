@@ -1,6 +1,7 @@
 """The LLM client against a server that misbehaves on purpose."""
 
 import asyncio
+import dataclasses
 import json
 import threading
 import time
@@ -9,9 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gisttools.errors import DataError, EndpointError, ParameterError
+from gisttools.errors import DataError, EndpointError, MissingError, ParameterError
+from gisttools.synthesis import open_llm
+from gisttools.synthesis.cache import CallCache
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.llm import LLM, Request
+from gisttools.workflow.params import SynthesizeParams
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 50}}, "required": ["text"]}
 
@@ -206,7 +210,7 @@ def test_leaving_the_stream_early_ends_its_thread():
         stream = LLM(base_url=url, model="m", concurrency=1).stream([_ask(str(i)) for i in range(500)])
         next(stream)
         stream.close()
-        assert not [t for t in threading.enumerate() if t.name == "llm-client"]
+        assert not [t for t in threading.enumerate() if t.name == "endpoint-calls"]
 
 
 def test_a_file_that_is_no_cache_is_named(tmp_path):
@@ -216,10 +220,183 @@ def test_a_file_that_is_no_cache_is_named(tmp_path):
         LLM(base_url="http://127.0.0.1:9/v1", model="m", cache=path).ask([_ask()])
 
 
+def test_what_the_endpoint_takes_is_found_out_by_one_request_while_the_others_wait():
+    def answer(_, body):
+        return _refusal(400) if "response_format" in body else _good()
+
+    with misbehaving(answer) as (url, bodies):
+        LLM(base_url=url, model="m", concurrency=8).ask([_ask(str(i)) for i in range(16)])
+    assert sum("response_format" in b for b in bodies) == 3
+
+
+def test_one_refused_request_among_answered_ones_is_an_error_of_its_own():
+    def answer(_, body):
+        return _refusal(400, "too long") if body["messages"][0]["content"] == "1" else _good()
+
+    with misbehaving(answer) as (url, bodies):
+        replies = LLM(base_url=url, model="m", concurrency=1).ask([_ask(str(i)) for i in range(3)])
+    assert [r.finish_reason for r in replies] == ["stop", "error", "stop"]
+    assert "too long" in replies[1].content
+    assert len(bodies) == 3
+
+
+def test_a_cut_answer_is_asked_for_once_more_with_more_room():
+    with misbehaving(lambda number, _: _good(finish="stop" if number else "length")) as (url, bodies):
+        (reply,) = LLM(base_url=url, model="m", max_tokens=40).ask([_ask()])
+    assert [b["max_tokens"] for b in bodies] == [40, 80]
+    assert bodies[0]["messages"] == bodies[1]["messages"]
+    assert (reply.finish_reason, reply.calls, reply.tokens_out) == ("stop", 2, 6)
+
+
+def test_an_answer_that_is_cut_twice_stays_cut_even_if_it_looks_whole():
+    with misbehaving(lambda *_: _good(finish="length")) as (url, bodies):
+        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
+    assert (reply.finish_reason, len(bodies)) == ("length", 2)
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_once_more_with_the_reason():
+    with misbehaving(lambda number, _: _good() if number else _good('{"txt": 1}')) as (url, bodies):
+        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
+    assert [m["role"] for m in bodies[1]["messages"]] == ["user", "assistant", "user"]
+    assert bodies[1]["messages"][1]["content"] == '{"txt": 1}'
+    assert "text" in bodies[1]["messages"][2]["content"]
+    assert (reply.content, reply.problem, reply.calls) == ('{"text": "hello"}', None, 2)
+
+
+def test_an_answer_that_never_fits_is_handed_on_with_its_problem():
+    with misbehaving(lambda *_: _good("no")) as (url, bodies):
+        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
+    assert len(bodies) == 2
+    assert "JSON" in reply.problem
+
+
+def _declined():
+    status, headers, body = _good(None)
+    body["choices"][0]["message"]["refusal"] = "I will not."
+    return status, headers, body
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish"),
+    [
+        (_declined(), "refusal"),
+        (_good("", finish="content_filter"), "content_filter"),
+        (_refusal(400, "filtered", code="content_filter"), "content_filter"),
+    ],
+)
+def test_a_refusal_is_kept_and_never_asked_again(tmp_path, answer, finish):
+    with misbehaving(lambda *_: answer) as (url, bodies):
+        llm = LLM(base_url=url, model="m", cache=tmp_path / "c.sqlite")
+        replies = llm.ask([_ask()]) + llm.ask([_ask()])
+    assert [r.finish_reason for r in replies] == [finish] * 2
+    assert len(bodies) == 1
+
+
+@pytest.mark.parametrize("nonsense", [{}, {"choices": []}, ["x"], {"error": {"message": "busy"}}])
+def test_an_answer_that_is_no_completion_is_tried_again(nonsense):
+    with misbehaving(lambda number, _: _good() if number else (200, {}, nonsense)) as (url, bodies):
+        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
+    assert (reply.finish_reason, len(bodies)) == ("stop", 2)
+
+
+def test_the_raw_response_is_kept_as_it_came(tmp_path):
+    status, headers, body = _good()
+    body["system_fingerprint"] = {"of": "the server"}
+    with misbehaving(lambda *_: (status, headers, body)) as (url, _):
+        (reply,) = LLM(base_url=url, model="m", cache=tmp_path / "c.sqlite").ask([_ask()])
+    with CallCache(tmp_path / "c.sqlite") as cache:
+        stored = cache.get(reply.key)
+    assert stored["response"] == body
+    assert set(stored) == {"response", "finish_reason", "model", "tokens_in", "tokens_out", "time"}
+
+
+def test_a_replay_gives_the_recorded_replies_without_network_also_those_of_several_calls(tmp_path):
+    answers = [_good('{"txt": 1}'), _good(finish="length"), _good(), _good("no"), _good("never")]
+    with misbehaving(lambda number, _: answers[number]) as (url, _):
+        settings = {"base_url": url, "model": "m", "concurrency": 1, "cache": tmp_path / "c.sqlite"}
+        recorded = LLM(**settings).ask([_ask("a"), _ask("b")])
+    replayed = LLM(**settings, mode="replay").ask([_ask("a"), _ask("b")])
+    assert [r.calls for r in recorded] == [3, 2]
+    assert replayed == [dataclasses.replace(r, calls=0, cached=True) for r in recorded]
+
+
+def test_a_replay_names_what_was_not_recorded(tmp_path):
+    with misbehaving(lambda *_: _good()) as (url, bodies):
+        settings = {"base_url": url, "model": "m", "cache": tmp_path / "c.sqlite"}
+        LLM(**settings).ask([_ask("a")])
+        with pytest.raises(MissingError) as caught:
+            LLM(**settings, mode="replay").ask([_ask("a"), _ask("how are you", replicate=3), _ask("c")])
+    for part in ("2 of 3", "number 1, replicate 3: 'how are you'", "number 2", "c.sqlite"):
+        assert part in str(caught.value)
+    assert len(bodies) == 1
+
+
+def test_a_recording_asks_anew_and_the_cache_learns_it(tmp_path):
+    with misbehaving(lambda number, _: _good(f'{{"text": "number {number}"}}')) as (url, _):
+        settings = {"base_url": url, "model": "m", "cache": tmp_path / "c.sqlite"}
+        contents = [LLM(**settings, mode=mode).ask([_ask()])[0].content for mode in ("auto", "record", "replay")]
+    assert contents == ['{"text": "number 0"}', '{"text": "number 1"}', '{"text": "number 1"}']
+
+
+def test_two_runs_that_share_a_cache_leave_each_answer_once_and_whole(tmp_path):
+    requests, replies = [_ask(str(i)) for i in range(60)], {}
+    with misbehaving(lambda *_: _good()) as (url, _):
+
+        def run(name):
+            replies[name] = LLM(base_url=url, model="m", cache=tmp_path / "c.sqlite").ask(requests)
+
+        threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert {r.content for name in "ab" for r in replies[name]} == {'{"text": "hello"}'}
+    with CallCache(tmp_path / "c.sqlite") as cache:
+        assert all(cache.get(r.key) for r in replies["a"])
+
+
+def test_what_is_under_way_when_the_run_fails_still_arrives_and_is_kept(tmp_path):
+    first = threading.Event()
+
+    def answer(number, body):
+        if body["messages"][0]["content"] == "slow":
+            first.wait(10)
+        elif number > 1:
+            threading.Timer(0.2, first.set).start()
+            return _refusal(401)
+        return _good()
+
+    with misbehaving(answer) as (url, _):
+        llm = LLM(base_url=url, model="m", concurrency=2, cache=tmp_path / "c.sqlite")
+        with pytest.raises(EndpointError):
+            llm.ask([_ask("probe"), _ask("slow"), _ask("bad")])
+        (kept,) = LLM(base_url=url, model="m", cache=llm.cache, mode="replay").ask([_ask("slow")])
+    assert kept.finish_reason == "stop"
+
+
+def test_too_many_requests_are_borne_with_longer_than_other_failures(monkeypatch):
+    monkeypatch.setattr("gisttools.retry._ATTEMPTS", 1)
+    busy = _refusal(429, headers={"retry-after": "0"})
+    with misbehaving(lambda number, _: busy if number < 3 else _good()) as (url, bodies):
+        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
+    assert (reply.finish_reason, len(bodies)) == ("stop", 4)
+
+
+def test_the_parameters_of_the_notebook_reach_the_client(tmp_path):
+    given = {"requests_per_minute": 60.0, "tokens_per_minute": 900.0, "budget_usd": 2.5, "budget_tokens": 7, "seed": 3}
+    given |= {"price_in": 0.5, "price_out": 1.5, "temperature": 0.25, "max_tokens": 99, "concurrency": 9}
+    params = SynthesizeParams(llm_base_url="http://127.0.0.1:9/v1", llm_model="m", llm_mode="replay", llm_timeout=8.0,
+                              llm_key_variable="K", **given)  # fmt: skip
+    with open_llm(params, cache=tmp_path / "c.sqlite") as llm:
+        assert {name: getattr(llm, name) for name in given} == given
+        assert (llm.base_url, llm.model, llm.mode) == ("http://127.0.0.1:9/v1", "m", "replay")
+        assert (llm.timeout, llm.api_key_env) == (8.0, "K")
+
+
 def test_bad_settings_are_listed_at_once():
     with pytest.raises(ParameterError) as caught:
-        LLM(base_url="localhost:8080", model="", temperature=3, concurrency=0)
-    for part in ("base_url", "model", "temperature", "concurrency"):
+        LLM(base_url="localhost:8080", model="", temperature=3, concurrency=0, budget_tokens=0, mode="replay")
+    for part in ("base_url", "model", "temperature", "concurrency", "budget_tokens", "no cache"):
         assert part in str(caught.value)
 
 

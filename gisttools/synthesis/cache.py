@@ -1,4 +1,4 @@
-"""The cache of LLM calls: a SQLite file in which every answer stands under the hash of its request."""
+"""The cache of LLM calls: a SQLite file in which every response stands under the hash of its request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,22 @@ from gisttools.errors import DataError
 
 def call_key(endpoint: str, model: str, messages: list[dict], schema: dict, sampling: dict, replicate: int) -> str:
     """SHA-256 of the canonical request, as 64 hex digits."""
-    request = [endpoint, model, messages, schema, sampling, replicate]
-    return hashlib.sha256(json.dumps(request, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    request = {
+        "endpoint": endpoint,
+        "model": model,
+        "messages": messages,
+        "schema": schema,
+        "sampling": sampling,
+        "replicate": replicate,
+    }
+    text = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class CallCache:
-    """Answers on disk, to be used in a `with` block; several processes may share the file.
+    """Responses on disk, to be used in a `with` block; several processes may share the file.
+
+    A response that was put is kept whatever happens to the process.
 
     Raises:
         DataError: the file cannot be opened, or is no cache.
@@ -36,7 +46,7 @@ class CallCache:
             )
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         except sqlite3.Error as error:
             raise DataError(f"The cache {self.path} cannot be used: {error}. Name another file.") from error
         return self
@@ -45,15 +55,11 @@ class CallCache:
         self._connection.close()
 
     def get(self, key: str) -> dict | None:
-        """The stored answer (content, finish_reason, model, tokens_in, tokens_out), or None."""
-        row = self._connection.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        value = json.loads(row[0])
-        value.pop("time")
-        return value
+        """The stored value: response (as it came), finish_reason, model, tokens_in, tokens_out, time; or None."""
+        row = self._connection.execute("SELECT value FROM responses WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def put(self, key: str, value: dict) -> None:
-        """Store an answer; the time (seconds since 1970, UTC) is added."""
+        """Store a value in place of an older one; the time (seconds since 1970, UTC) is added."""
         text = json.dumps({**value, "time": time.time()})
-        self._connection.execute("INSERT OR REPLACE INTO calls VALUES (?, ?)", (key, text))
+        self._connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, text))

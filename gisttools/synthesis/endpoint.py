@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gisttools.synthesis.llm import LLM
-from gisttools.synthesis.local import serve_local
+from gisttools.synthesis.local import find_model, identity, serve_local
 
 
 class LLMParams(Protocol):
@@ -21,6 +21,14 @@ class LLMParams(Protocol):
     max_tokens: int
     concurrency: int
     seed: int
+    llm_mode: str
+    llm_timeout: float
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+    budget_usd: float | None
+    budget_tokens: int | None
+    price_in: float | None
+    price_out: float | None
 
 
 @contextmanager
@@ -41,7 +49,7 @@ def open_llm(params: LLMParams, *, log: str | Path | None = None, cache: str | P
 
         cache = cache_folder() / "llm.sqlite"
 
-    def llm(base_url: str, model: str) -> LLM:
+    def llm(base_url: str, model: str, price: tuple[float | None, float | None]) -> LLM:
         return LLM(
             base_url=base_url,
             model=model,
@@ -51,10 +59,22 @@ def open_llm(params: LLMParams, *, log: str | Path | None = None, cache: str | P
             concurrency=params.concurrency,
             seed=params.seed,
             cache=cache,
+            mode=params.llm_mode,
+            timeout=params.llm_timeout,
+            requests_per_minute=params.requests_per_minute,
+            tokens_per_minute=params.tokens_per_minute,
+            budget_usd=params.budget_usd,
+            budget_tokens=params.budget_tokens,
+            price_in=price[0],
+            price_out=price[1],
         )
 
     if params.llm_base_url != "embedded":
-        yield llm(params.llm_base_url, params.llm_model)
+        yield llm(params.llm_base_url, params.llm_model, (params.price_in, params.price_out))
+        return
+    free = (0.0, 0.0)
+    if params.llm_mode == "replay":  # the file says which answers count; nobody is asked
+        yield llm("http://127.0.0.1/v1", identity(find_model(params.llm_model)), free)
         return
     with serve_local(params.llm_model, slots=params.concurrency, log=log) as server:
-        yield llm(server.base_url, server.model)
+        yield llm(server.base_url, server.model, free)

@@ -2,7 +2,8 @@
 
 They run from cheap to dear, and the first that objects names the reason:
 
-    call-failed, truncated, schema, length, not-text, prompt-leak, assistant-voice, forbidden-pattern,
+    call-failed, over-budget, refused, truncated, schema, length, not-text, prompt-leak, assistant-voice,
+    forbidden-pattern,
     in-evaluation-set, duplicate, near-duplicate, label-mismatch, off-topic, no-partner, guide-order
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from gisttools.hygiene import normalise
+from gisttools.synthesis.asking import REFUSED
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.task import Task
@@ -43,12 +45,16 @@ _ASSISTANT = re.compile(
 
 
 def read_text(reply: Reply, schema: dict) -> tuple[str | None, str | None]:
-    """(text, None) of a reply, or (None, reason): call-failed, truncated, schema.
+    """(text, None) of a reply, or (None, reason): call-failed, over-budget, refused, truncated, schema.
 
     `schema` describes an object with one text field.
     """
     if reply.finish_reason == "error":
         return None, "call-failed"
+    if reply.finish_reason == "budget":
+        return None, "over-budget"
+    if reply.finish_reason in REFUSED:
+        return None, "refused"
     if reply.finish_reason == "length":
         return None, "truncated"
     (name, limits), answer = next(iter(schema["properties"].items())), extract_json(reply.content)

@@ -1,13 +1,22 @@
-"""The form of an answer: how JSON is asked for, by what the endpoint knows, and how it is found in what comes back."""
+"""The form of an answer: how JSON is asked for, by what the endpoint knows, how it is found in what comes back, and
+what is wrong with it."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from types import NoneType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 # Best first; an endpoint that refuses one is asked by the next. Some know JSON schemas, but not length limits in them.
 RUNGS = ("json_schema", "json_schema without lengths", "json_object", "text")
+_PLAIN = {"string": str, "integer": int, "number": float, "boolean": bool, "null": NoneType}
+_LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minItems": "min_length", "maxItems": "max_length",
+           "minimum": "ge", "maximum": "le"}  # fmt: skip
 
 
 def with_form(messages: Sequence[dict[str, str]], schema: dict, rung: int) -> dict:
@@ -23,16 +32,67 @@ def with_form(messages: Sequence[dict[str, str]], schema: dict, rung: int) -> di
 
 
 def extract_json(content: str) -> dict | None:
-    """The first JSON object in an answer, also behind a model's thoughts or inside a fenced block; None without one."""
-    content = re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL)
-    decoder = json.JSONDecoder(strict=False)
-    for match in re.finditer(r"\{", content):
+    """The first JSON object in an answer, also behind a model's thoughts or inside a fenced block; None without one.
+
+    An object that is cut or broken is never mended, and no part of it is taken for the answer.
+    """
+    content = re.sub(r"<think>.*?(</think>|\Z)", "", content, flags=re.DOTALL)
+    decoder, begin = json.JSONDecoder(strict=False), 0
+    while (begin := content.find("{", begin)) >= 0:
         try:
-            value, _ = decoder.raw_decode(content, match.start())
-        except (ValueError, RecursionError):
-            continue
-        return value if isinstance(value, dict) else None
+            return decoder.raw_decode(content, begin)[0]
+        except json.JSONDecodeError as error:
+            if error.msg.startswith("Unterminated"):
+                return None
+            begin = max(begin + 1, error.pos)  # what stands before was read as a part of the broken object
+        except RecursionError:
+            return None
     return None
+
+
+def fault(content: str, schema: dict) -> str | None:
+    """What is wrong with an answer, in a line for its writer; None where it fits the schema.
+
+    Looked at: properties, required, additionalProperties, type, enum, items, and the limits of lengths and numbers.
+    """
+    answer = extract_json(content)
+    if answer is None:
+        return "there is no whole JSON object in it"
+    try:
+        _model(json.dumps(schema, sort_keys=True)).model_validate(answer)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found[:5])
+    return None
+
+
+@lru_cache(maxsize=64)
+def _model(schema: str) -> type[BaseModel]:
+    return _object(json.loads(schema))
+
+
+def _object(node: dict) -> type[BaseModel]:
+    fields: dict[str, Any] = {}
+    for number, (name, inner) in enumerate(node.get("properties", {}).items()):
+        needed = name in node.get("required", ())
+        kind = _type(inner) if needed else _type(inner) | None
+        # a property may have a name that no field can have
+        fields[f"field_{number}"] = (kind, Field(... if needed else None, alias=name))
+    extra = "forbid" if node.get("additionalProperties") is False else "allow"
+    return create_model("Answer", __config__=ConfigDict(strict=True, extra=extra), **fields)
+
+
+def _type(node: dict) -> Any:
+    kind = node.get("type")
+    if "enum" in node:
+        return Literal[tuple(node["enum"])]
+    if kind == "object":
+        return _object(node)
+    if kind != "array" and kind not in _PLAIN:
+        return Any
+    plain = list[_type(node.get("items", {}))] if kind == "array" else _PLAIN[kind]
+    limits = {ours: node[theirs] for theirs, ours in _LIMITS.items() if theirs in node}
+    return Annotated[plain, Field(**limits)] if limits else plain
 
 
 def _without_lengths(node: object) -> object:

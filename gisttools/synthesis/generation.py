@@ -71,14 +71,16 @@ def generate(
 
     Returns:
         Tables with the columns of `triplets.COLUMNS`, and the summary: task, kind, prompt_id, llm_model, base_url,
-        asked, accepted, rejected, reasons, by_label, calls (made now), cached_calls, tokens_in and tokens_out (of all
-        answers, cached ones too), cost_usd (not known: None), seconds.
+        asked, accepted, rejected, reasons, by_label, calls (made now), cached_calls (rows that needed none), tokens_in,
+        tokens_out and cost_usd (of all answers, cached ones too; None where the price is not known), spent_usd (now,
+        also on calls that may have to be paid without an answer), seconds.
 
     Raises:
         EndpointError: the endpoint cannot be used; see `LLM.stream`.
-        ParameterError, MissingError, DataError: `requests`, the prompt or the cache is no good.
+        ParameterError, MissingError, DataError: `requests`, the prompt or the cache is no good, or an answer is to be
+            replayed that was not recorded.
     """
-    start = time.monotonic()
+    start, spent_before = time.monotonic(), llm.spent.usd
     template = load_prompt(prompt or task.kind)
     items = plan(task, requests, seed)
     judge = Judge(task, template.output, embed, eval_texts)
@@ -100,11 +102,12 @@ def generate(
         "rejected": len(rejected),
         "reasons": dict(Counter(r["reject_reason"] for r in rejected).most_common()),
         "by_label": {name: {"asked": _count(rows, name), "accepted": _count(accepted, name)} for name in task.labels},
-        "calls": sum(not r.cached for r in replies),
+        "calls": sum(r.calls for r in replies),
         "cached_calls": sum(r.cached for r in replies),
         "tokens_in": sum(r.tokens_in for r in replies),
         "tokens_out": sum(r.tokens_out for r in replies),
-        "cost_usd": None,
+        "cost_usd": sum(r.cost_usd for r in replies) if llm.price else None,
+        "spent_usd": llm.spent.usd - spent_before if llm.price else None,
         "seconds": round(time.monotonic() - start, 2),
     }
     return Outcome(accepted=_table(accepted), rejected=_table(rejected), summary=summary)
@@ -115,16 +118,18 @@ def _ask(llm: LLM, requests: list, items: list, judge: Judge) -> list[Candidate]
     arrived: dict[int, Candidate] = {}
     waiting: list[Candidate] = []
     done = kept = tokens = 0
+    cost = 0.0
     with tqdm(total=len(requests), desc="synthesize", unit="call") as bar:
         for number, reply in llm.stream(requests):
             arrived[number] = Candidate(item=items[number], reply=reply)
             while done + len(waiting) in arrived:
                 waiting.append(arrived[done + len(waiting)])
-            tokens += reply.tokens_out
+            tokens, cost = tokens + reply.tokens_in + reply.tokens_out, cost + (reply.cost_usd or 0)
             if len(waiting) >= _BATCH or done + len(waiting) == len(requests):
                 judge.judge(waiting)
                 done, kept, waiting = done + len(waiting), kept + sum(c.reason is None for c in waiting), []
-                bar.set_postfix_str(f"accepted {kept}/{done}, {tokens} tokens")
+                money = f"${cost:.4f}" if llm.price else "cost unknown"
+                bar.set_postfix_str(f"accepted {kept}/{done}, {tokens:,} tokens, {money}")
             bar.update()
     return [arrived[i] for i in range(len(requests))]
 

@@ -1,4 +1,4 @@
-"""The LLM client: many requests to an OpenAI-compatible endpoint, with structured output, retries and a cache.
+"""The LLM client: many requests to an OpenAI-compatible endpoint, with structured output, a budget and a cache.
 
 Answers come back in the order in which they arrive. The event loop runs in a worker thread, so that the client works
 in scripts and in notebooks, which have a loop of their own.
@@ -7,23 +7,20 @@ in scripts and in notebooks, which have a loop of their own.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
-import openai
+from gisttools.calls import in_background, open_client, safe_url
+from gisttools.errors import EndpointError, MissingError, ParameterError, problems
+from gisttools.synthesis.asking import UNANSWERED, Asker, Learnt
+from gisttools.synthesis.budget import Price, Spent, known_price
+from gisttools.synthesis.cache import CallCache
 
-from gisttools.calls import in_background, is_local, open_client, safe_url
-from gisttools.errors import EndpointError, ParameterError, problems
-from gisttools.retry import Health, with_retries
-from gisttools.synthesis.cache import CallCache, call_key
-from gisttools.synthesis.forms import RUNGS, with_form
-
-log = logging.getLogger(__name__)
-
-_DROPPABLE = ("temperature", "seed")  # reasoning models refuse them
+_SHOWN = 5  # missing requests named in an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +34,20 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One answer. `content` is the raw text; a call that failed has finish_reason "error" and says why in it."""
+    """One answer.
+
+    Attributes:
+        key: of the call that gave it, in the cache.
+        content: the raw text; of a refusal its words, of a call that failed the reason.
+        finish_reason: as the endpoint says it; also "refusal", "error" (failed after all attempts) and "budget" (not
+            asked, for the budget did not hold it).
+        model: as the endpoint names it.
+        tokens_in, tokens_out: of all calls that it took, cached ones too.
+        cost_usd: of these tokens; None where the price is not known.
+        calls: made now for it: 0 from the cache, up to 3.
+        cached: nothing was asked for it now.
+        problem: what does not fit the schema, after it was asked again; None where it fits, or was not looked at.
+    """
 
     key: str
     content: str
@@ -45,7 +55,10 @@ class Reply:
     model: str
     tokens_in: int = 0
     tokens_out: int = 0
+    cost_usd: float | None = None
+    calls: int = 0
     cached: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +70,22 @@ class LLM:
         model: name that the endpoint knows.
         api_key_env: environment variable that holds the key; a local endpoint needs none.
         temperature: sampling temperature, 0 to 2.
-        max_tokens: limit of an answer's length.
+        max_tokens: limit of an answer's length; one that is cut there is asked for once more with twice as much.
         seed: seed of the sampling; the replicate number is added.
-        concurrency: requests under way at the same time.
+        concurrency: requests under way at the same time, at most: fewer while the endpoint says 429.
         timeout: seconds until one attempt is given up.
         cache: SQLite file of answers; equal requests are answered from it and cost nothing. None: no cache.
+        mode: auto: the cache, else the endpoint; record: always the endpoint, and the cache learns; replay: the cache
+            alone, without network.
+        requests_per_minute, tokens_per_minute: the account's limits; None: only what 429 teaches.
+        budget_usd, budget_tokens: never overstepped by the calls of this object, for the most that a call can cost is
+            reserved before it is sent; what is not asked for that reason says so. A call without an answer counts as
+            paid in full. Cached answers cost nothing.
+        price_in, price_out: US dollars for a million tokens, both or none; None: the list price by the package
+            genai-prices where it is installed and knows the model, else not known.
 
     Raises:
-        ParameterError: a value is out of range; all of them at once.
+        ParameterError: a value is out of range, or a budget in dollars has no price; all of them at once.
     """
 
     base_url: str
@@ -76,8 +97,15 @@ class LLM:
     concurrency: int = 4
     timeout: float = 120.0
     cache: str | Path | None = None
-    # What the endpoint taught us: the rung it takes, parameters it refuses.
-    _learnt: dict = field(default_factory=lambda: {"rung": 0, "drop": set(), "limit": "max_tokens"}, repr=False)
+    mode: Literal["auto", "record", "replay"] = "auto"
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    price_in: float | None = None
+    price_out: float | None = None
+    learnt: Learnt = field(default_factory=Learnt, init=False, repr=False, compare=False)
+    spent: Spent = field(default_factory=Spent, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         found = []
@@ -87,8 +115,23 @@ class LLM:
             found.append("model is empty")
         if not 0 <= self.temperature <= 2:
             found.append(f"temperature is {self.temperature}, not in 0..2")
-        found += [f"{n} is {getattr(self, n)}, not above 0" for n in ("max_tokens", "concurrency", "timeout")
-                  if getattr(self, n) <= 0]  # fmt: skip
+        positive = ("max_tokens", "concurrency", "timeout", "requests_per_minute", "tokens_per_minute", "budget_usd")
+        values = {name: getattr(self, name) for name in (*positive, "budget_tokens")}
+        found += [
+            f"{name} is {value}, not above 0" for name, value in values.items() if value is not None and value <= 0
+        ]
+        prices = (self.price_in, self.price_out)
+        if (None in prices and prices != (None, None)) or any(p is not None and p < 0 for p in prices):
+            found.append(f"price_in and price_out are {prices[0]} and {prices[1]}; give both, 0 or more, or neither")
+        elif self.budget_usd is not None and not found and self.price is None:
+            found.append(
+                f"budget_usd is {self.budget_usd}, but the price of {self.model!r} is not known: "
+                "give price_in and price_out, or a budget of tokens"
+            )
+        if self.mode not in ("auto", "record", "replay"):
+            found.append(f"mode is {self.mode!r}, not auto, record or replay")
+        elif self.mode != "auto" and self.cache is None:
+            found.append(f"mode is {self.mode!r}, but there is no cache: name its file")
         if found:
             raise ParameterError(problems(f"LLM: {len(found)} problem(s)", found))
 
@@ -96,6 +139,13 @@ class LLM:
     def url(self) -> str:
         """The address without user name and password."""
         return safe_url(self.base_url)
+
+    @cached_property
+    def price(self) -> Price | None:
+        """What a million tokens cost; None where it is not known."""
+        if self.price_in is not None:
+            return Price(per_million_in=self.price_in, per_million_out=self.price_out)
+        return known_price(self.url, self.model)
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer all requests; the replies stand in the order of the requests. Raises as `stream` does."""
@@ -105,89 +155,61 @@ class LLM:
     def stream(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
         """Answer all requests; yields (number of the request, reply) as they arrive, cached ones first.
 
-        A request that still fails after retries yields a reply with finish_reason "error". Leaving the iterator early,
-        or an interrupt, cancels what is under way.
+        Every request gets one reply, also where it failed, was refused or is over the budget. Leaving the iterator
+        early, or an interrupt, cancels what is under way.
 
         Raises:
             EndpointError: the endpoint is unreachable, refuses key, quota, model or every form of request, or fails
-                again and again.
+                again and again; what was under way arrives before.
+            MissingError: in mode replay, requests that are not in the cache; after those that are.
+            DataError: the cache cannot be used.
         """
         return in_background(lambda put: self._answer_all(requests, put))
 
     async def _answer_all(self, requests: Sequence[Request], put: Callable[[tuple[int, Reply]], None]) -> None:
         with CallCache(self.cache) as cache:
-            keys = [self._key(r) for r in requests]
-            todo = []
-            for i, key in enumerate(keys):
-                stored = cache.get(key)
-                if stored is None:
+            asker, todo = Asker(self, cache), []
+            for i, request in enumerate(requests):
+                reply = None if self.mode == "record" else await asker.from_cache(request)
+                if reply is None:
                     todo.append(i)
                 else:
-                    put((i, Reply(**stored, key=key, cached=True)))
-            if not todo:
-                return
-            pending, health = iter(todo), Health(url=self.url, key_name=self.api_key_env, model=self.model)
-            async with open_client(self.base_url, self.api_key_env, self.timeout) as client:
+                    put((i, reply))
+                await asyncio.sleep(0)  # or leaving the iterator early would have to wait for all
+            if todo and self.mode == "replay":
+                raise MissingError(self._not_recorded(requests, todo))
+            if todo:
+                await self._call_all(asker, requests, todo, put)
 
-                async def worker() -> None:
-                    for i in pending:
-                        stored = await self._answer(client, requests[i], health)
-                        if stored["finish_reason"] != "error":
-                            cache.put(keys[i], stored)
-                        put((i, Reply(**stored, key=keys[i])))
+    async def _call_all(self, asker: Asker, requests: Sequence[Request], todo: list[int], put: Callable) -> None:
+        pending = iter(todo)
+        async with open_client(self.base_url, self.api_key_env, self.timeout) as client:
 
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.concurrency, len(todo))):
-                        group.create_task(worker())
+            async def worker() -> None:
+                for i in pending:
+                    if asker.failed is not None:
+                        return
+                    try:
+                        reply = await asker.from_endpoint(client, requests[i])
+                    except EndpointError as error:  # what the others have under way is paid for: let it arrive
+                        asker.failed = asker.failed or error
+                        return
+                    if asker.failed is None or reply.finish_reason not in UNANSWERED:
+                        put((i, reply))
 
-    async def _answer(self, client: openai.AsyncOpenAI, request: Request, health: Health) -> dict:
-        """Ask on the best rung that works. A 400 may mean the form of the request, so lower rungs are tried first."""
-        rung, refusal = self._learnt["rung"], None
-        while rung < len(RUNGS):
-            try:
-                answer = await with_retries(
-                    lambda rung=rung: client.chat.completions.create(**self._body(request, rung)), health
-                )
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                refusal = refusal or error
-                if not self._adapt(error):
-                    rung += 1
-                continue
-            if isinstance(answer, str):
-                return {"content": answer, "finish_reason": "error", "model": self.model}
-            if rung > self._learnt["rung"]:
-                log.info("%s does not take %s; asking by %s", self.url, RUNGS[self._learnt["rung"]], RUNGS[rung])
-                self._learnt["rung"] = rung
-            choice = answer.choices[0] if answer.choices else None
-            return {
-                "content": (choice and choice.message.content) or "",
-                "finish_reason": (choice and choice.finish_reason) or "empty",
-                "model": answer.model or self.model,
-                "tokens_in": answer.usage.prompt_tokens if answer.usage else 0,
-                "tokens_out": answer.usage.completion_tokens if answer.usage else 0,
-            }
-        raise EndpointError(f"{self.url} refuses the request in every form: {refusal}. Check model and parameters.")
+            async with asyncio.TaskGroup() as group:
+                # More than may call at once: some wait for another attempt meanwhile.
+                for _ in range(min(2 * self.concurrency, len(todo))):
+                    group.create_task(worker())
+        if asker.failed is not None:
+            raise asker.failed
 
-    def _adapt(self, error: openai.APIStatusError) -> bool:
-        """Learn from a refusal that names a parameter; True where the request is worth repeating."""
-        named = error.param
-        if named == "max_tokens" and self._learnt["limit"] == "max_tokens":
-            self._learnt["limit"] = "max_completion_tokens"
-            return True
-        if named in _DROPPABLE and named not in self._learnt["drop"]:
-            log.warning("%s refuses %s; asking without it", self.url, named)
-            self._learnt["drop"].add(named)
-            return True
-        return False
-
-    def _body(self, request: Request, rung: int) -> dict:
-        body = {"model": self.model, "temperature": self.temperature, "seed": self.seed + request.replicate}
-        body = {k: v for k, v in body.items() if k not in self._learnt["drop"]}
-        body[self._learnt["limit"]] = self.max_tokens
-        return body | with_form(request.messages, request.schema, rung)
-
-    def _key(self, request: Request) -> str:
-        # The port of a local server changes from run to run and says nothing about the model.
-        endpoint = "local" if is_local(self.url) else self.url
-        sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
-        return call_key(endpoint, self.model, list(request.messages), request.schema, sampling, request.replicate)
+    def _not_recorded(self, requests: Sequence[Request], todo: list[int]) -> str:
+        found = []
+        for i in todo[:_SHOWN]:
+            words = " ".join(requests[i].messages[-1]["content"].split())
+            words = words if len(words) <= 80 else f"{words[:80]}..."
+            found.append(f"number {i}, replicate {requests[i].replicate}: {words!r}")
+        found += [f"and {len(todo) - _SHOWN} more"] if len(todo) > _SHOWN else []
+        title = f"{len(todo)} of {len(requests)} requests to {self.model!r} are not in the cache {self.cache}:"
+        return problems(title, found, "Ask for the same as when it was recorded, or run with mode auto.")

@@ -108,7 +108,7 @@ def serve_local(
         )
         try:
             address = _wait(process, log, time.monotonic() + timeout, timeout)
-            yield LocalServer(base_url=f"{address}/v1", model=_identity(gguf), pid=process.pid)
+            yield LocalServer(base_url=f"{address}/v1", model=identity(gguf), pid=process.pid)
         finally:
             _stop(process)
 
@@ -145,7 +145,7 @@ def _stop(process: subprocess.Popen) -> None:
     process.stdout.close()
 
 
-def _identity(gguf: Path) -> str:
+def identity(gguf: Path) -> str:
     """File name and 8 hex digits of the content: cached answers of another file of this name do not count."""
     digest = hashlib.sha256(str(gguf.stat().st_size).encode())
     with gguf.open("rb") as file:

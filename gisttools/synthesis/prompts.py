@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -73,9 +74,14 @@ class Prompt(BaseModel):
 
     def _fill(self, template: str, values: dict) -> str:
         try:
-            return _environment.from_string(template).render(values).strip()
+            return _compiled(template).render(values).strip()
         except TemplateError as error:
             raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Mend its template.") from error
+
+
+@lru_cache(maxsize=64)  # compiling takes a hundred times as long as rendering
+def _compiled(template: str) -> Template:
+    return _environment.from_string(template)
 
 
 def load_prompt(name: str | Path) -> Prompt:

@@ -92,6 +92,7 @@ def assemble(candidates: Sequence[Candidate], pool: dict, task: Task, seed: int)
             "call_key": c.reply.key,
             "tokens_in": c.reply.tokens_in,
             "tokens_out": c.reply.tokens_out,
+            "cost_usd": c.reply.cost_usd,
         }
         if c.reason is None:
             c.reason = _complete(row, c, pool, task, rng)

@@ -49,6 +49,17 @@ class SynthesizeParams(Params):
     guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
     guide_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
     guide_dtype: Literal["float32", "float16"] = Field("float32", description="of its vectors on disk")
+    # more of the LLM
+    budget_usd: float | None = Field(None, gt=0, description="never overstepped by the calls of this run")
+    budget_tokens: int | None = Field(None, gt=0, description="in and out together; never overstepped either")
+    price_in: float | None = Field(None, ge=0, description="US dollars for a million tokens in; null: the list price")
+    price_out: float | None = Field(None, ge=0, description="US dollars for a million tokens out")
+    llm_mode: Literal["auto", "record", "replay"] = Field(
+        "auto", description="record: ask for everything anew; replay: from the cache alone, without network"
+    )
+    llm_timeout: float = Field(120.0, gt=0, description="seconds until one attempt is given up")
+    requests_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
+    tokens_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
 
 
 class ConvertParams(Params):

@@ -1,0 +1,94 @@
+"""What calls cost, and the budget that no call oversteps: its dearest outcome is reserved before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gisttools.synthesis.pace import Bell
+
+_MILLION = 1e6
+_A_MESSAGE = 16  # tokens that a chat template may put around a message, generously
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """US dollars for a million tokens in, and for a million tokens out."""
+
+    per_million_in: float
+    per_million_out: float
+
+    def of(self, tokens_in: int, tokens_out: int) -> float:
+        """US dollars for so many tokens."""
+        return (tokens_in * self.per_million_in + tokens_out * self.per_million_out) / _MILLION
+
+
+def known_price(url: str, model: str) -> Price | None:
+    """The list price of a model at an address, from the package genai-prices; None where that, or the price, is not
+    there. Of prices in steps the lowest step, that of short prompts."""
+    try:
+        from genai_prices import Usage, calc_price
+    except ImportError:
+        return None
+    try:
+        found = calc_price(Usage(input_tokens=1000, output_tokens=1000), model_ref=model, provider_api_url=url)
+    except LookupError:
+        return None
+    return Price(per_million_in=float(found.input_price) * 1000, per_million_out=float(found.output_price) * 1000)
+
+
+def most_tokens_in(messages: Sequence[dict[str, str]], form: str) -> int:
+    """No fewer tokens than the messages and their form can have: one for each byte, and a few around each message."""
+    return sum(len(m["content"].encode()) + _A_MESSAGE for m in messages) + len(form.encode()) + _A_MESSAGE
+
+
+@dataclass(kw_only=True)
+class Spent:
+    """Tokens and US dollars of calls that were sent; their most, where an answer did not come or did not say."""
+
+    tokens: int = 0
+    usd: float = 0.0
+
+
+class Budget:
+    """Tokens and US dollars that may be spent.
+
+    Args:
+        tokens, usd: limits; None: none. A limit in dollars needs a price.
+        spent: what was spent before; it is counted on.
+    """
+
+    def __init__(self, *, tokens: int | None, usd: float | None, price: Price | None, spent: Spent) -> None:
+        self._limits = (tokens if tokens is not None else float("inf"), usd if usd is not None else float("inf"))
+        self._price, self._spent, self._bell = price, spent, Bell()
+        self._held = [0, 0.0]
+        self._holders = 0
+
+    async def reserve(self, tokens_in: int, tokens_out: int) -> bool:
+        """Hold back what a call can cost. Waits for calls under way where they may leave enough; False where there
+        will not be enough. Every True is ended by one `settle`."""
+        need = self._costs(tokens_in, tokens_out)
+        await self._bell.wait(lambda: self._fits(need, self._held) or not self._fits(need, (0, 0.0)))
+        if not self._fits(need, self._held):
+            return False
+        self._hold(need, 1)
+        return True
+
+    def settle(self, reserved: tuple[int, int], used: tuple[int, int]) -> None:
+        """The call that reserved (tokens in, out) used so many of them."""
+        self._hold(self._costs(*reserved), -1)
+        tokens, usd = self._costs(*used)
+        self._spent.tokens += tokens
+        self._spent.usd += usd
+        self._bell.ring()
+
+    def _costs(self, tokens_in: int, tokens_out: int) -> tuple[int, float]:
+        return tokens_in + tokens_out, self._price.of(tokens_in, tokens_out) if self._price else 0.0
+
+    def _hold(self, cost: tuple[int, float], sign: int) -> None:
+        self._holders += sign
+        self._held = [self._held[0] + sign * cost[0], self._held[1] + sign * cost[1] if self._holders else 0.0]
+
+    def _fits(self, need: tuple[int, float], held: Sequence[float]) -> bool:
+        spent = (self._spent.tokens, self._spent.usd)
+        return all(s + h + n <= limit for s, h, n, limit in zip(spent, held, need, self._limits, strict=True))

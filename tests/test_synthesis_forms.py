@@ -1,0 +1,78 @@
+"""What is taken for an answer, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gisttools.synthesis.forms import extract_json, fault
+
+LEAVES = st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=6)
+VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3))
+OBJECTS = st.dictionaries(st.text(max_size=5), VALUES, min_size=1, max_size=4)
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "text": {"type": "string", "minLength": 2, "maxLength": 8},
+        "score": {"type": "integer", "minimum": 0, "maximum": 5},
+        "kind": {"enum": ["a", "b"]},
+        "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 2},
+        "_of": {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]},
+    },
+    "required": ["text", "kind"],
+    "additionalProperties": False,
+}
+
+
+@given(OBJECTS, st.data())
+def test_no_part_of_an_object_that_is_cut_is_taken_for_the_answer(value, data):
+    text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
+    cut = data.draw(st.integers(1, len(text) - 1))
+    assert extract_json(text[:cut]) is None
+
+
+@given(OBJECTS)
+def test_a_whole_object_is_found_in_a_fenced_block(value):
+    assert extract_json(f"Sure:\n```json\n{json.dumps(value, indent=1)}\n```") == value
+
+
+def test_thoughts_without_an_end_are_no_answer():
+    assert extract_json('<think> perhaps {"text": "x"}') is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"text": "ab", "kind": "a"},
+        {"text": "abcdefgh", "kind": "b", "score": 5, "tags": ["x", "y"], "_of": {"x": 1.5}},
+    ],
+)
+def test_what_fits_has_no_fault(answer):
+    assert fault(json.dumps(answer), SCHEMA) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"text": "a"}, "text"),
+        ({"text": "abcdefghi"}, "text"),
+        ({"text": 1}, "text"),
+        ({"kind": "c"}, "kind"),
+        ({"score": 6}, "score"),
+        ({"score": "1"}, "score"),
+        ({"tags": ["x", 1]}, "tags.1"),
+        ({"tags": ["x"] * 3}, "tags"),
+        ({"_of": {}}, "x"),
+        ({"other": 1}, "other"),
+    ],
+)
+def test_a_fault_names_the_property(change, named):
+    assert named in fault(json.dumps({"text": "abc", "kind": "a"} | change), SCHEMA)
+
+
+def test_a_missing_property_and_missing_json_are_faults():
+    assert "kind" in fault('{"text": "abc"}', SCHEMA)
+    assert "JSON" in fault("Sorry, no.", SCHEMA)
