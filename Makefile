@@ -31,6 +31,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/hygiene.py --texts 20000 --others 2000
 	$(BIN)/python benchmarks/epoch.py --case small
 	$(BIN)/python benchmarks/quality.py --small
+	$(BIN)/python benchmarks/synthesis.py --calls 320 --rounds 1 --rows 10000
 
 clean:
 	rm -rf $(VENV)

@@ -11,7 +11,12 @@ from gisttools.report.formats import count, is_number, is_true, plural, score, s
 
 _NAMED = 3  # tasks named one by one
 SMALL = 300  # test texts below which an interval is several points wide
-_SAID = {
+_SAID = {  # by how the method's name begins
+    "two-way variance over draws and items": "counts two sources of chance, test texts and few-shot draws, so it covers"
+    " other test texts and other draws",
+    "paired t over items": "takes the differences item by item, so it covers other test items of the same kind; items of"
+    " one source count as one cluster",
+    "paired t over draws that resample documents": "covers other draws of other documents of the same kind",
     "paired bootstrap over draws and items": "resamples test texts and few-shot draws together, so it covers other"
     " test texts and other draws; it errs on the wide side",
     "paired bootstrap over items": "resamples test items, so it covers other test items of the same kind",
@@ -110,7 +115,8 @@ def limits(data: ReportData) -> list[str]:
             " changed by chance alone."
         )
     for method in sorted({str(m) for m in every["method"] if m}):
-        found.append(f"Method “{method}”: {_SAID[method]}." if method in _SAID else f"Method: {method}.")
+        said = next((text for name, text in _SAID.items() if method.startswith(name)), None)
+        found.append(f"Method “{method}”: {said}." if said else f"Method: {method}.")
     found += [f"A step could not be read: {m}." for m in data.missing]
     if any((run.manifest.get("git") or {}).get("dirty") for run in data.runs):
         found.append("The code had changes that were not committed when these runs were made.")
