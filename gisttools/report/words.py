@@ -14,8 +14,8 @@ SMALL = 300  # test texts below which an interval is several points wide
 _SAID = {  # by how the method's name begins
     "two-way variance over draws and items": "counts two sources of chance, test texts and few-shot draws, so it covers"
     " other test texts and other draws",
-    "paired t over items": "takes the differences item by item, so it covers other test items of the same kind; items of"
-    " one source count as one cluster",
+    "paired t over items": "takes the differences item by item, so it covers other test items of the same kind; items"
+    " of one source count as one cluster",
     "paired t over draws that resample documents": "covers other draws of other documents of the same kind",
     "paired bootstrap over draws and items": "resamples test texts and few-shot draws together, so it covers other"
     " test texts and other draws; it errs on the wide side",
