@@ -218,6 +218,8 @@ def _run(model: SentenceTransformer, task, folder: Path, batch_size: int) -> Tas
 def _score_rows(task, split: str, part: dict) -> list[dict]:
     subset, draws = part["hf_subset"], len(part.get("scores_per_experiment") or [1])
     data = split_of(task, subset, split)
+    if isinstance(data, dict):  # of retrieval
+        data = data.get("queries")
     common = {
         "task": task.metadata.name,
         "task_type": task.metadata.type,

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gisttools.errors import DataError
-from gisttools.guide import GuideStore, score_triplets
+from gisttools.guide import GuideStore, _number, score_triplets
 from gisttools.triplets import make_triplets
 from gisttools.vectors import VectorCache
 
@@ -261,3 +261,12 @@ def test_a_label_that_two_tasks_use_is_told_apart_by_task():
     assert len({a, c, d, e}) == 4
     assert e == f  # only one task uses it: equal strings are equal labels
     assert g == -1
+
+
+def test_keys_that_share_their_first_half_are_told_apart():
+    keys = np.array([[b"12345678b", b""], [b"12345678a", b"12345678b"]], dtype="S16")
+    ids, known, first = _number(keys)
+    assert ids[0, 0] == ids[1, 1] != ids[1, 0]
+    assert ids[0, 1] == -1
+    assert [known[i] for i in ids[[0, 1], [0, 0]]] == [b"12345678b", b"12345678a"]
+    assert (keys.reshape(-1)[first] == known).all()
