@@ -79,12 +79,6 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def overlap(texts: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Those of `texts` that also stand in `others`, by `normalise`; each once, in order."""
-    known = {normalise(t) for t in others}
-    return list(dict.fromkeys(t for t in texts if normalise(t) in known))
-
-
 def table_texts(table: Dataset) -> list[str]:
     """All texts of a triplet table, each once."""
     texts = [*table["anchor"][:], *table["positive"][:], *(n for ns in table["negatives"][:] for n in ns)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gisttools.errors import DataError, ParameterError
-from gisttools.hygiene import TIERS, Tiers, drop_overlap, find_duplicates, find_overlap, normalise, overlap, table_texts
+from gisttools.hygiene import TIERS, Tiers, drop_overlap, find_duplicates, find_overlap, normalise, table_texts
 from gisttools.near_duplicates import jaccard
 from gisttools.triplets import make_triplets
 
@@ -55,7 +55,8 @@ def test_words_and_punctuation_do_matter():
 
 
 def test_overlap_gives_the_texts_as_written_each_once_in_order():
-    assert overlap(["B", "x", "A", "B"], ["a ", "b", "c"]) == ["B", "A"]
+    found = find_overlap(["B", "x", "A", "B"], ["a ", "b", "c"], Tiers(near=None))
+    assert found["text"].tolist() == ["B", "A"]
 
 
 def test_all_texts_of_a_table_each_once():
