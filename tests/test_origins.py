@@ -113,3 +113,11 @@ def test_names_that_are_paths_are_found_from_anywhere_and_others_stay(tmp_path, 
     (tmp_path / "mine.csv").write_text("")
     found = paths(["mine.csv", "data/support_intents", "Banking77Classification", "org/name"])
     assert found == ["mine.csv", str(ROOT / "data/support_intents"), "Banking77Classification", "org/name"]
+
+
+def test_of_a_run_with_a_limit_only_the_rows_it_trained_on_count(make_run, tmp_path):
+    rows = [{"anchor": f"a{i}", "positive": f"p{i}"} for i in range(10)]
+    table = write_triplets(rows, tmp_path / "ten.parquet")
+    whole, part, less = (origin_of(tuned(make_run, [str(table)], limit=n).name).training_texts for n in (None, 6, 3))
+    assert (len(whole), len(part), len(less)) == (20, 12, 6)
+    assert set(less) < set(part) < set(whole)

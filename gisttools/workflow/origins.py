@@ -13,6 +13,7 @@ from gisttools.hygiene import table_texts
 from gisttools.models import open_model
 from gisttools.mteb_sets import parse_task_name
 from gisttools.sources import expand_sources, is_task
+from gisttools.subsets import nested_subset
 from gisttools.triplet_sets import concatenate, triplet_tables
 from gisttools.vectors import VectorCache
 from gisttools.workflow.manifest import read_manifest
@@ -73,7 +74,8 @@ def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
     """The texts that a finetune run trained on."""
     names = inputs(parameters["triplets"], "triplets.parquet")
     tables = triplet_tables(names, rows=parameters["rows"], instructions=parameters["instructions"])
-    return table_texts(concatenate(tables))
+    limit, seed = parameters.get("limit"), parameters.get("limit_seed", 0)  # older runs have none
+    return table_texts(concatenate(nested_subset(tables, limit, seed=seed)))
 
 
 def open_pair(params: EvaluateParams) -> tuple[dict[str, SentenceTransformer], Origin, dict[str, str]]:

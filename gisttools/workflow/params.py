@@ -171,6 +171,9 @@ class FinetuneParams(Params):
     batches: Literal["mixed", "one_set"] = Field("mixed", description="rows of several sets in a batch, or of one")
     rows: int | None = Field(None, ge=1, description="rows read of a hub set")
     instructions: bool = Field(False, description="keep the instructions of MEDI-like sets in front of the texts")
+    # fewer rows than there are
+    limit: int | None = Field(None, ge=2, description="most rows trained on; smaller limits are subsets of larger ones")
+    limit_seed: int = Field(0, ge=0, description="seed of the order they are taken in; whatever seed says")
     # more of the training
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
     schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = Field("linear")

@@ -64,6 +64,11 @@ def artefact(name: str, file: str) -> Path:
     return path
 
 
+def read_summary(run: str) -> dict[str, Any]:
+    """The numbers that a finished run left; raises as `artefact` does."""
+    return json.loads(artefact(run, "summary.json").read_text(encoding="utf-8"))
+
+
 def inputs(names: Iterable[str], file: str) -> list[str]:
     """`artefact` for several names; those of hub sets (`org/name@revision`) stay as they are."""
 
