@@ -96,11 +96,11 @@ def measure_cache(rows: int) -> dict[str, float]:
         llm = LLM(base_url="http://127.0.0.1:9/v1", model="m", cache=Path(folder) / "c.sqlite", mode="replay")
         with CallCache(llm.cache) as cache:
             asker = Asker(llm, cache)
-            cache._connection.execute("BEGIN")
+            cache.connection.execute("BEGIN")
             for request in asked:
-                key = asker._key(list(request.messages), request, llm.max_tokens)
-                asker._keep(key, answer, "stop")
-            cache._connection.execute("COMMIT")
+                key = asker.key(list(request.messages), request, llm.max_tokens)
+                asker.keep(key, answer, "stop")
+            cache.connection.execute("COMMIT")
         started = time.perf_counter()
         llm.ask(asked[-1:])
         opened = time.perf_counter() - started

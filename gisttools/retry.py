@@ -72,10 +72,28 @@ async def with_retries(call: Callable[[], Awaitable], health: Health) -> object:
     return answer
 
 
+def passing(status: int, code: str | None) -> bool:
+    """Is a call that failed with this HTTP status and error code worth another attempt?"""
+    return (status in (408, 409, 425, 429) or status >= 500) and code not in _QUOTA_CODES
+
+
+def final_words(status: int | None, code: str | None, words: str, health: Health) -> str | None:
+    """The message for a status and code that no waiting mends, with the endpoint's words; None for others."""
+    if status in (401, 403):
+        return (
+            f"{health.url} refuses the key (status {status}: {words}). "
+            f"Put a valid key in the environment variable {health.key_name}."
+        )
+    if status == 402 or code in _QUOTA_CODES:
+        return f"{health.url} says that the account's quota is used up ({words}). Add credit, or use another endpoint."
+    if status == 404:
+        return f"{health.url} does not know this address or the model {health.model!r} ({words}). Correct them."
+    return None
+
+
 def _passes(error: BaseException) -> bool:
     if isinstance(error, openai.APIStatusError):
-        transient = error.status_code in (408, 409, 425, 429) or error.status_code >= 500
-        return transient and error.code not in _QUOTA_CODES and (_asked_wait(error) or 0) <= _LONGEST_WAIT
+        return passing(error.status_code, error.code) and (_asked_wait(error) or 0) <= _LONGEST_WAIT
     # The base class itself says that an answer came, but made no sense.
     return isinstance(error, openai.APIConnectionError) or type(error) is openai.OpenAIError
 
@@ -112,21 +130,14 @@ def _asked_wait(error: BaseException) -> float | None:
 
 def _final(error: openai.OpenAIError, health: Health) -> str | None:
     """The message for a failure that no waiting mends; None for others."""
-    status = getattr(error, "status_code", None)
     if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
         return (
             f"No endpoint answers at {health.url} ({error.__cause__ or error}). "
             "Start the server there, or correct base_url."
         )
-    if status in (401, 403):
-        return (
-            f"{health.url} refuses the key (status {status}: {error}). "
-            f"Put a valid key in the environment variable {health.key_name}."
-        )
-    if status == 402 or getattr(error, "code", None) in _QUOTA_CODES:
-        return f"{health.url} says that the account's quota is used up ({error}). Add credit, or use another endpoint."
-    if status == 404:
-        return f"{health.url} does not know this address or the model {health.model!r} ({error}). Correct them."
+    known = final_words(getattr(error, "status_code", None), getattr(error, "code", None), str(error), health)
+    if known is not None:
+        return known
     asked = _asked_wait(error)
     if asked and asked > _LONGEST_WAIT:
         return f"{health.url} asks to wait {asked:.0f} s ({error}). Run again then; answers so far are in the cache."

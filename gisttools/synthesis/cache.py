@@ -8,6 +8,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+import tenacity
+
 from gisttools.errors import DataError
 
 
@@ -41,25 +43,37 @@ class CallCache:
         if self.path is not None:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._connection = sqlite3.connect(
+            self.connection = sqlite3.connect(
                 ":memory:" if self.path is None else self.path, timeout=60, isolation_level=None
             )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            for attempt in _while_busy():
+                with attempt:
+                    self.connection.execute("PRAGMA journal_mode = WAL")
+            self.connection.execute("PRAGMA synchronous = NORMAL")
+            self.connection.execute("CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         except sqlite3.Error as error:
             raise DataError(f"The cache {self.path} cannot be used: {error}. Name another file.") from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        self.connection.close()
 
     def get(self, key: str) -> dict | None:
         """The stored value: response (as it came), finish_reason, model, tokens_in, tokens_out, time; or None."""
-        row = self._connection.execute("SELECT value FROM responses WHERE key = ?", (key,)).fetchone()
+        row = self.connection.execute("SELECT value FROM responses WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def put(self, key: str, value: dict) -> None:
         """Store a value in place of an older one; the time (seconds since 1970, UTC) is added."""
         text = json.dumps({**value, "time": time.time()})
-        self._connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, text))
+        self.connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, text))
+
+
+def _while_busy() -> tenacity.Retrying:
+    """SQLite does not wait by itself where two processes turn a new file's journal to WAL at the same time."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda e: getattr(e, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY),
+        wait=tenacity.wait_random(0, 0.05),
+        stop=tenacity.stop_after_delay(60),
+        reraise=True,
+    )

@@ -15,10 +15,11 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from gisttools.calls import in_background, open_client, safe_url
-from gisttools.errors import EndpointError, MissingError, ParameterError, problems
-from gisttools.synthesis.asking import UNANSWERED, Asker, Learnt
+from gisttools.errors import MissingError, ParameterError, problems
+from gisttools.synthesis.asking import Asker, Learnt
 from gisttools.synthesis.budget import Price, Spent, known_price
 from gisttools.synthesis.cache import CallCache
+from gisttools.synthesis.live import answer_live
 
 _SHOWN = 5  # missing requests named in an error
 
@@ -179,30 +180,8 @@ class LLM:
             if todo and self.mode == "replay":
                 raise MissingError(self._not_recorded(requests, todo))
             if todo:
-                await self._call_all(asker, requests, todo, put)
-
-    async def _call_all(self, asker: Asker, requests: Sequence[Request], todo: list[int], put: Callable) -> None:
-        pending = iter(todo)
-        async with open_client(self.base_url, self.api_key_env, self.timeout) as client:
-
-            async def worker() -> None:
-                for i in pending:
-                    if asker.failed is not None:
-                        return
-                    try:
-                        reply = await asker.from_endpoint(client, requests[i])
-                    except EndpointError as error:  # what the others have under way is paid for: let it arrive
-                        asker.failed = asker.failed or error
-                        return
-                    if asker.failed is None or reply.finish_reason not in UNANSWERED:
-                        put((i, reply))
-
-            async with asyncio.TaskGroup() as group:
-                # More than may call at once: some wait for another attempt meanwhile.
-                for _ in range(min(2 * self.concurrency, len(todo))):
-                    group.create_task(worker())
-        if asker.failed is not None:
-            raise asker.failed
+                async with open_client(self.base_url, self.api_key_env, self.timeout) as client:
+                    await answer_live(asker, client, requests, todo, put)
 
     def _not_recorded(self, requests: Sequence[Request], todo: list[int]) -> str:
         found = []
