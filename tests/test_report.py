@@ -3,12 +3,12 @@
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from html_page import Page, seen
 
 from gisttools.errors import DataError, MissingError
 from gisttools.report import figures
@@ -157,33 +157,6 @@ def alone(tmp_path):
     """An evaluate run without parents and without items."""
     unknown = comparison_row(trained_on=None, overlap=None, n_test=None)
     return collect(evaluate(tmp_path, [unknown]), tmp_path)
-
-
-class Page(HTMLParser):
-    """Elements, ids, heading levels and visible text of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.open, self.text, self.scripts = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag in self.open:
-            while self.open.pop() != tag:
-                pass
-
-    def handle_data(self, data):
-        where = self.scripts if "script" in self.open else self.text
-        if "style" not in self.open:
-            where.append(data)
-
-
-def seen(text):
-    return " ".join(" ".join(Page(text).text).split())
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

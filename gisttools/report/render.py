@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -21,8 +17,8 @@ from gisttools.report.curves import BLOCKS
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clean
 from gisttools.report.formats import NOT_RUN, count, is_number, is_true, model_name, plural
+from gisttools.report.page import as_json, environment, script, style
 
-_TEMPLATES = Path(__file__).parent
 _MOST_EMBEDDED = 1500  # score rows in the page; all of them stand in scores.csv
 _MOST_CLASS_FIGURES = 3
 
@@ -49,23 +45,25 @@ def write_report(data: ReportData, folder: str | Path) -> Path:
 
 def render_html(data: ReportData) -> str:
     """The page: one self-contained HTML file, light and dark, for screens and paper."""
-    environment = _environment(autoescape=True)
-    script = (_TEMPLATES / "sort.js.j2").read_text(encoding="utf-8").strip()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.get_template("report.html.j2").render(
-        **_view(data),
-        figures=_figures(data),
-        style=Markup((_TEMPLATES / "style.css.j2").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=digest,
-        numbers=_json(_numbers(data)),
+    code, digest = script("sort.js.j2")
+    page = (
+        environment(autoescape=True)
+        .get_template("report.html.j2")
+        .render(
+            **_view(data),
+            figures=_figures(data),
+            style=style("style.css.j2"),
+            script=code,
+            script_hash=digest,
+            numbers=as_json(_jsonable(_numbers(data))),
+        )
     )
     return page.lstrip() + "\n"
 
 
 def render_markdown(data: ReportData) -> str:
     """The same content in short, without pictures; every text from the data is escaped."""
-    text = _environment(finalize=_markdown).get_template("report.md.j2").render(**_view(data))
+    text = environment(finalize=_markdown).get_template("report.md.j2").render(**_view(data))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -158,14 +156,6 @@ def _columns(table: pd.DataFrame) -> dict[str, list]:
     return {name: table[name].astype(object).tolist() for name in table.columns}
 
 
-def _json(content: object) -> Markup:
-    """JSON that can stand in a script element: no NaN, and no character that could end the element."""
-    text = json.dumps(_jsonable(content), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
 def _jsonable(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): _jsonable(v) for k, v in value.items()}
@@ -178,17 +168,6 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return round(float(value), 6) if np.isfinite(value) else None
     return None if value is None or value is pd.NA or value is pd.NaT else str(value)
-
-
-def _environment(*, autoescape: bool = False, finalize: Callable[[Any], Any] | None = None) -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=autoescape,
-        finalize=finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _markdown(value: object) -> object:
