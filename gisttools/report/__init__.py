@@ -1,8 +1,11 @@
-"""The report: what is read (`data`), what is said (`words`, `facts`, `tables`, `figures`), its files (`render`)."""
+"""The report: what is read (`data`), what is said (`words`, `facts`, `tables`, `figures`), its files (`render`).
+
+Beside it `browse`, a page to look through the triplets of a run.
+"""
 
 from importlib import import_module
 
-_WHERE = {"ReportData": "data", "collect": "data", "write_report": "render"}
+_WHERE = {"ReportData": "data", "collect": "data", "write_browser": "browse", "write_report": "render"}
 __all__ = sorted(_WHERE)
 
 
