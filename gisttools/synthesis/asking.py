@@ -15,7 +15,7 @@ from gisttools.calls import is_local
 from gisttools.retry import Health
 from gisttools.synthesis.budget import Budget
 from gisttools.synthesis.cache import CallCache, call_key
-from gisttools.synthesis.forms import fault, with_form
+from gisttools.synthesis.forms import RUNGS, fault, with_form
 
 if TYPE_CHECKING:
     from gisttools.synthesis.llm import LLM, Reply, Request
@@ -43,6 +43,10 @@ class Learnt:
     def take(self, form: dict) -> None:
         """Take over the form of calls that an earlier run sent; it had found out that the endpoint takes it."""
         self.rung, self.limit, self.drop, self.settled = form["rung"], form["limit"], set(form["drop"]), True
+
+    def lower(self) -> None:
+        """Go down a rung, where there is one, after a batch in which all calls were refused."""
+        self.rung = min(self.rung + 1, len(RUNGS) - 1)
 
     def adapt(self, named: str | None) -> bool:
         """Learn from a refusal that names a parameter; True where the request is worth repeating."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gisttools.synthesis.pace import Bell
 
@@ -48,6 +48,7 @@ class Spent:
 
     tokens: int = 0
     usd: float = 0.0
+    left: dict[str, tuple[int, float]] = field(default_factory=dict, repr=False)  # batches left under way, by token
 
 
 class Budget:
@@ -81,6 +82,22 @@ class Budget:
         self._spent.tokens += tokens
         self._spent.usd += usd
         self._bell.ring()
+
+    def fits(self, tokens_in: int, tokens_out: int, *, ever: bool = False) -> bool:
+        """Does the budget hold so much now; or, `ever`, could it if all that is held back were left over?"""
+        return self._fits(self._costs(tokens_in, tokens_out), (0, 0.0) if ever else self._held)
+
+    def hold(self, token: str, most: tuple[int, int]) -> None:
+        """Hold back what a batch can cost, fits it or not: it is under way. Ended by one `settle` or `leave`."""
+        tokens, usd = self._spent.left.pop(token, (0, 0.0))  # it was counted when an earlier run left it
+        self._spent.tokens -= tokens
+        self._spent.usd -= usd
+        self._hold(self._costs(*most), 1)
+
+    def leave(self, token: str, most: tuple[int, int]) -> None:
+        """A run ends while its batch goes on: it counts in full until a later run holds it again."""
+        self.settle(most, most)
+        self._spent.left[token] = self._costs(*most)
 
     def _costs(self, tokens_in: int, tokens_out: int) -> tuple[int, float]:
         return tokens_in + tokens_out, self._price.of(tokens_in, tokens_out) if self._price else 0.0

@@ -6,6 +6,8 @@ import hashlib
 import json
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tenacity
@@ -62,6 +64,20 @@ class CallCache:
         """The stored value: response (as it came), finish_reason, model, tokens_in, tokens_out, time; or None."""
         row = self.connection.execute("SELECT value FROM responses WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
+
+    @contextmanager
+    def together(self, *, durable: bool = False) -> Iterator[None]:
+        """Changes inside the block are kept all or none. `durable`: whatever happens to the machine, too."""
+        self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        finally:
+            self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def put(self, key: str, value: dict) -> None:
         """Store a value in place of an older one; the time (seconds since 1970, UTC) is added."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from gisttools.errors import ParameterError
 from gisttools.synthesis.llm import LLM
 from gisttools.synthesis.local import find_model, identity, serve_local
 
@@ -22,6 +23,7 @@ class LLMParams(Protocol):
     concurrency: int
     seed: int
     llm_mode: str
+    llm_transport: str
     llm_timeout: float
     requests_per_minute: float | None
     tokens_per_minute: float | None
@@ -42,7 +44,7 @@ def open_llm(params: LLMParams, *, log: str | Path | None = None, cache: str | P
 
     Raises:
         MissingError, EndpointError: the embedded server cannot be started.
-        ParameterError: a value is out of range.
+        ParameterError: a value is out of range, or batches are asked of the embedded server.
     """
     if cache is None:
         from gisttools.vectors import cache_folder  # the guides need torch
@@ -60,6 +62,7 @@ def open_llm(params: LLMParams, *, log: str | Path | None = None, cache: str | P
             seed=params.seed,
             cache=cache,
             mode=params.llm_mode,
+            transport=params.llm_transport,
             timeout=params.llm_timeout,
             requests_per_minute=params.requests_per_minute,
             tokens_per_minute=params.tokens_per_minute,
@@ -72,6 +75,11 @@ def open_llm(params: LLMParams, *, log: str | Path | None = None, cache: str | P
     if params.llm_base_url != "embedded":
         yield llm(params.llm_base_url, params.llm_model, (params.price_in, params.price_out))
         return
+    if params.llm_transport == "batch":
+        raise ParameterError(
+            "llm_transport is 'batch', but the embedded server (llm_base_url 'embedded') has no Batch API. Set "
+            "llm_transport to live, or llm_base_url to an endpoint that has one."
+        )
     free = (0.0, 0.0)
     if params.llm_mode == "replay":  # the file says which answers count; nobody is asked
         yield llm("http://127.0.0.1/v1", identity(find_model(params.llm_model)), free)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from gisttools.calls import in_background, open_client, safe_url
 from gisttools.errors import MissingError, ParameterError, problems
 from gisttools.synthesis.asking import Asker, Learnt
+from gisttools.synthesis.batches import answer_by_batches
 from gisttools.synthesis.budget import Price, Spent, known_price
 from gisttools.synthesis.cache import CallCache
 from gisttools.synthesis.live import answer_live
@@ -78,12 +79,16 @@ class LLM:
         cache: SQLite file of answers; equal requests are answered from it and cost nothing. None: no cache.
         mode: auto: the cache, else the endpoint; record: always the endpoint, and the cache learns; replay: the cache
             alone, without network.
+        transport: live: a call for each answer. batch: the endpoint's Batch API, cheaper and within a day; needs a
+            cache, in which batches under way are found again after a restart.
+        poll_seconds: seconds between two looks at a batch.
         requests_per_minute, tokens_per_minute: the account's limits; None: only what 429 teaches.
         budget_usd, budget_tokens: never overstepped by the calls of this object, for the most that a call can cost is
             reserved before it is sent; what is not asked for that reason says so. A call without an answer counts as
-            paid in full. Cached answers cost nothing.
+            paid in full. Cached answers cost nothing; answers of a batch that an earlier run left under way count.
         price_in, price_out: US dollars for a million tokens, both or none; None: the list price by the package
-            genai-prices where it is installed and knows the model, else not known.
+            genai-prices where it is installed and knows the model, else not known. Batches count at the same price,
+            an upper bound where they are billed at a discount; give the prices as billed.
 
     Raises:
         ParameterError: a value is out of range, or a budget in dollars has no price; all of them at once.
@@ -99,6 +104,8 @@ class LLM:
     timeout: float = 120.0
     cache: str | Path | None = None
     mode: Literal["auto", "record", "replay"] = "auto"
+    transport: Literal["live", "batch"] = "live"
+    poll_seconds: float = 30.0
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     budget_usd: float | None = None
@@ -116,7 +123,8 @@ class LLM:
             found.append("model is empty")
         if not 0 <= self.temperature <= 2:
             found.append(f"temperature is {self.temperature}, not in 0..2")
-        positive = ("max_tokens", "concurrency", "timeout", "requests_per_minute", "tokens_per_minute", "budget_usd")
+        positive = ("max_tokens", "concurrency", "timeout", "requests_per_minute", "tokens_per_minute", "budget_usd",
+                    "poll_seconds")  # fmt: skip
         values = {name: getattr(self, name) for name in (*positive, "budget_tokens")}
         found += [
             f"{name} is {value}, not above 0" for name, value in values.items() if value is not None and value <= 0
@@ -133,6 +141,10 @@ class LLM:
             found.append(f"mode is {self.mode!r}, not auto, record or replay")
         elif self.mode != "auto" and self.cache is None:
             found.append(f"mode is {self.mode!r}, but there is no cache: name its file")
+        if self.transport not in ("live", "batch"):
+            found.append(f"transport is {self.transport!r}, not live or batch")
+        elif self.transport == "batch" and self.cache is None:
+            found.append("transport is 'batch', but there is no cache, which remembers the batches: name its file")
         if found:
             raise ParameterError(problems(f"LLM: {len(found)} problem(s)", found))
 
@@ -157,11 +169,11 @@ class LLM:
         """Answer all requests; yields (number of the request, reply) as they arrive, cached ones first.
 
         Every request gets one reply, also where it failed, was refused or is over the budget. Leaving the iterator
-        early, or an interrupt, cancels what is under way.
+        early, or an interrupt, cancels what is under way; but batches go on, and the next run finds them.
 
         Raises:
             EndpointError: the endpoint is unreachable, refuses key, quota, model or every form of request, or fails
-                again and again; what was under way arrives before.
+                again and again; what was under way arrives before. Also, a batch failed or was cancelled.
             MissingError: in mode replay, requests that are not in the cache; after those that are.
             DataError: the cache cannot be used.
         """
@@ -181,7 +193,8 @@ class LLM:
                 raise MissingError(self._not_recorded(requests, todo))
             if todo:
                 async with open_client(self.base_url, self.api_key_env, self.timeout) as client:
-                    await answer_live(asker, client, requests, todo, put)
+                    carry = answer_live if self.transport == "live" else answer_by_batches
+                    await carry(asker, client, requests, todo, put)
 
     def _not_recorded(self, requests: Sequence[Request], todo: list[int]) -> str:
         found = []

@@ -57,6 +57,9 @@ class SynthesizeParams(Params):
     llm_mode: Literal["auto", "record", "replay"] = Field(
         "auto", description="record: ask for everything anew; replay: from the cache alone, without network"
     )
+    llm_transport: Literal["live", "batch"] = Field(
+        "live", description="batch: the endpoint's Batch API, cheaper and within a day"
+    )
     llm_timeout: float = Field(120.0, gt=0, description="seconds until one attempt is given up")
     requests_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
     tokens_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
