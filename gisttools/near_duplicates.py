@@ -59,7 +59,7 @@ def near_pairs(texts: Sequence[str], others: Sequence[str], threshold: float) ->
         for j, i, score in near_pairs(others, texts, threshold):
             yield i, j, score
         return
-    index = _Index(others, threshold)
+    index = NearIndex(others, threshold)
     begin = 0
     for part in _parts(texts):
         for i, j, score in index.find(part):
@@ -77,8 +77,9 @@ def bands(threshold: float) -> tuple[int, int]:
     return _HASHES // length, length
 
 
-class _Index:
-    """Texts by the bands of their hashes, with their trigrams to compare."""
+class NearIndex:
+    """Texts that others are compared with, by the bands of their hashes, with their trigrams. `texts` and `threshold` as in
+    `near_pairs`."""
 
     def __init__(self, texts: Sequence[str], threshold: float) -> None:
         self._threshold, self._bands = threshold, bands(threshold)

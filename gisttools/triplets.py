@@ -32,16 +32,18 @@ COLUMNS = pa.schema(
         # what is known about the texts
         ("anchor_label", pa.string()),
         ("positive_label", pa.string()),
-        ("negative_labels", _TEXTS),
+        ("negative_labels", _TEXTS),  # of graded passages (reranking) positive_label and these are the grades
         ("task_name", pa.string()),
         ("task_type", pa.string()),
-        ("language", pa.string()),  # ISO 639-3 and script, as in mteb: eng-Latn
+        ("language", pa.string()),  # ISO 639-3 and script, as in mteb: eng-Latn; of translations both
         # where it comes from
         ("source", pa.string()),  # llm | labelled | hub
         ("source_revision", pa.string()),
         ("seed_ids", _TEXTS),
         ("prompt_id", pa.string()),
         ("prompt_sha", pa.string()),
+        ("attributes", pa.string()),  # JSON: in which way the LLM was to write
+        ("negative_sources", _TEXTS),  # of each negative: written | replaced | mined | label
         ("llm_model", pa.string()),
         ("call_key", pa.string()),
         ("tokens_in", pa.int64()),

@@ -1,10 +1,16 @@
-"""Filters of generated texts. Each says in one short word why a text is not kept, or None where it may stay.
+"""Filters of single texts: what an answer's form, its words and its language say. Each is pure, and names in one short
+word why a text is not kept, or None where it may stay.
 
-They run from cheap to dear, and the first that objects names the reason:
+All reasons, from cheap to dear; the first that objects is the row's:
 
-    call-failed, over-budget, refused, truncated, schema, length, not-text, prompt-leak, assistant-voice,
-    forbidden-pattern,
-    in-evaluation-set, duplicate, near-duplicate, label-mismatch, off-topic, no-partner, guide-order
+    call-failed, over-budget, refused, truncated, schema        the answer (`read_answer`)
+    length, not-text, prompt-leak, assistant-voice,
+    forbidden-pattern, language                                 a text (`bad_form`, `PromptWords`)
+    in-evaluation-set, duplicate, near-duplicate, copy          against other texts (`judge.Judge`)
+    label-mismatch, off-topic                                   against the label (`label_checks`)
+    blind-label                                                 a second call of the LLM (`blind`)
+    round-trip, no-partner, guide-order                         as a triplet (`partners`)
+    over-quota                                                  nothing is wrong with it; the group has its rows
 """
 
 from __future__ import annotations
@@ -13,24 +19,25 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from gisttools.hygiene import normalise
 from gisttools.synthesis.asking import REFUSED
-from gisttools.synthesis.forms import extract_json
+from gisttools.synthesis.forms import extract_json, fault
+from gisttools.synthesis.languages import is_foreign
 from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.task import Task
 
 MIN_CHARACTERS = 8
-NEAR_DUPLICATE = 0.7  # Jaccard similarity of character trigrams
 _MIN_LETTERS = 0.7  # share of letters and spaces
-_PERMUTATIONS = 64
-_FARTHEST_SEEDS = 0.1  # share of the seeds that may be farther from their label than a text must be
+_RUN = 7  # words in a row that are taken for the prompt's own
 
 _NOT_TEXT = re.compile(r"https?://|www\.|</?\w+>|(.)\1{5,}|\b(\S+)(\W+\2\b){3,}", re.IGNORECASE)
+# An answer about the answer, placeholders, and braces that no text has.
 _LEAK = re.compile(
-    r"\bjson\b|\bas an? (ai|assistant|language model|chatbot)\b|\[[^\]]*\]|[{}]|\bcustomer support (assistant|agent)\b"
-    r"|\b(here is|here's|this is) (a|an|the|your|my)( \w+)? (message|example|response)\b|\bthe (customer|user)('s)?\b"
+    r"\bjson\b|\bas an? (ai|assistant|language model|chatbot)\b|\[[^\]]*\]|[{}]"
+    r"|\b(here is|here's|this is) (a|an|the|your|my)( \w+)? (message|query|passage|sentence|example|response)\b",
+    re.IGNORECASE,
+)
+_REWRITER = re.compile(
+    r"\bcustomer support (assistant|agent)\b|\bthe (customer|user)('s)?\b"
     r"|\bin other words\b|\bsay (it|this|that) (differently|in)\b|\b(rewrite|rephrase|paraphrase)\b",
     re.IGNORECASE,
 )
@@ -44,118 +51,74 @@ _ASSISTANT = re.compile(
 )
 
 
-def read_text(reply: Reply, schema: dict) -> tuple[str | None, str | None]:
-    """(text, None) of a reply, or (None, reason): call-failed, over-budget, refused, truncated, schema.
+def read_answer(reply: Reply, schema: dict) -> tuple[dict[str, str], str | None]:
+    """({field: text}, None) of a reply, or ({}, reason): call-failed, over-budget, refused, truncated, schema.
 
-    `schema` describes an object with one text field.
+    `schema` describes an object of text fields; white space in them is evened out.
     """
-    if reply.finish_reason == "error":
-        return None, "call-failed"
-    if reply.finish_reason == "budget":
-        return None, "over-budget"
-    if reply.finish_reason in REFUSED:
-        return None, "refused"
-    if reply.finish_reason == "length":
-        return None, "truncated"
-    (name, limits), answer = next(iter(schema["properties"].items())), extract_json(reply.content)
-    if answer is None or set(answer) != {name} or not isinstance(answer[name], str):
-        return None, "schema"
-    text = " ".join(answer[name].split())
+    ends = {"error": "call-failed", "budget": "over-budget", "length": "truncated", **dict.fromkeys(REFUSED, "refused")}
+    if reply.finish_reason in ends:
+        return {}, ends[reply.finish_reason]
+    answer, properties = extract_json(reply.content), schema["properties"]
+    if answer is None or set(answer) != set(properties) or not all(isinstance(v, str) for v in answer.values()):
+        return {}, "schema"
     # A server that enforces maxLength cuts the text there, in the middle of a word.
-    if len(answer[name]) >= limits.get("maxLength", float("inf")):
-        return None, "truncated"
-    return text, None
+    if any(len(text) >= properties[name].get("maxLength", float("inf")) for name, text in answer.items()):
+        return {}, "truncated"
+    texts = {name: " ".join(text.split()) for name, text in answer.items()}
+    short = any(len(t) < properties[name].get("minLength", 0) for name, t in texts.items())
+    if short or any(len(t) < MIN_CHARACTERS for t in texts.values()):
+        return texts, "length"
+    return (texts, "schema") if fault(reply.content, schema) else (texts, None)
 
 
-def bad_form(text: str, task: Task) -> str | None:
-    """length, not-text, prompt-leak, assistant-voice or forbidden-pattern, where the text alone shows it."""
+def bad_form(text: str, task: Task, language: str | None = None) -> str | None:
+    """length, not-text, prompt-leak, assistant-voice, forbidden-pattern or language, where the text alone shows it.
+
+    `language` is the task's where None.
+    """
     if len(text) < MIN_CHARACTERS:
         return "length"
     letters = sum(c.isalpha() or c.isspace() or unicodedata.category(c).startswith("M") for c in text)
     if letters < _MIN_LETTERS * len(text) or _NOT_TEXT.search(text):
         return "not-text"
     plain = text.replace("’", "'")
-    if _LEAK.search(plain) or any("_" in name and name.casefold() in plain.casefold() for name in task.labels):
+    if _LEAK.search(plain) or any(_names(name, plain) for name in task.labels):
         return "prompt-leak"
-    if _ASSISTANT.search(plain):
-        return "assistant-voice"
+    if task.spec.voice and (found := _voice(plain)):
+        return found
     if any(re.search(pattern, plain, re.IGNORECASE) for pattern in task.forbidden):
         return "forbidden-pattern"
-    return None
+    return "language" if is_foreign(text, language or task.language) else None
 
 
-class Seen:
-    """Texts that a new one must not repeat: exactly, or nearly (MinHash LSH finds candidates, Jaccard decides)."""
+class PromptWords:
+    """The prompt's own words: a text that repeats seven of them in a row was not written, but copied."""
 
-    def __init__(self, texts: Iterable[str] = ()) -> None:
-        from datasketch import MinHashLSH
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._runs = {run for text in texts for run in _runs(_words(text))}
 
-        # A low threshold finds nearly all candidates; the exact similarity then decides.
-        self._index = MinHashLSH(threshold=NEAR_DUPLICATE - 0.25, num_perm=_PERMUTATIONS)
-        self._shingles: dict[str, set[str]] = {}
-        for text in texts:
-            self.add(text)
-
-    def add(self, text: str) -> None:
-        """Remember a text."""
-        text = normalise(text)
-        if text not in self._shingles:
-            self._shingles[text] = _shingles(text)
-            self._index.insert(text, _minhash(self._shingles[text]))
-
-    def repeats(self, text: str) -> str | None:
-        """duplicate, near-duplicate or None."""
-        text = normalise(text)
-        if text in self._shingles:
-            return "duplicate"
-        own = _shingles(text)
-        for other in self._index.query(_minhash(own)):
-            shared = len(own & self._shingles[other])
-            if shared / (len(own) + len(self._shingles[other]) - shared) >= NEAR_DUPLICATE:
-                return "near-duplicate"
-        return None
+    def leak(self, text: str) -> str | None:
+        """prompt-leak, where the text repeats the prompt; else None."""
+        return "prompt-leak" if not self._runs.isdisjoint(_runs(_words(text))) else None
 
 
-class LabelCentroids:
-    """Mean guide vector of each label: does a text belong to it?
-
-    Args:
-        vectors: (n, dim), of seeds and labels' lines.
-        label_of: (n) names of their labels.
-        is_seed: (n) True for seeds. They also set how near to its label a text must be: no farther than all but the
-            farthest tenth of the seeds, each measured without itself.
-    """
-
-    def __init__(self, vectors: np.ndarray, label_of: Sequence[str], is_seed: Sequence[bool]) -> None:
-        self.names = list(dict.fromkeys(label_of))
-        owner = np.array([self.names.index(name) for name in label_of])
-        sums = np.stack([vectors[owner == i].sum(axis=0) for i in range(len(self.names))])
-        self._centroids = _unit(sums)
-        seeds = np.flatnonzero(is_seed)
-        others = _unit(sums[owner[seeds]] - vectors[seeds])
-        own = np.einsum("nd,nd->n", others, vectors[seeds])
-        self.floor = float(np.quantile(own, _FARTHEST_SEEDS)) if len(seeds) else -1.0
-
-    def judge(self, vector: np.ndarray, label: str) -> str | None:
-        """label-mismatch or off-topic, where a unit vector (dim) does not belong to the label; else None."""
-        cosines = self._centroids @ vector
-        nearest = int(np.argmax(cosines))
-        if self.names[nearest] != label:
-            return "label-mismatch"
-        return "off-topic" if cosines[nearest] < self.floor else None
+def _names(label: str, text: str) -> bool:
+    """Whether a text gives its label away: by a name that is no plain word, or by a name and a colon in front."""
+    name, text = label.casefold(), text.casefold()
+    written = re.search(r"[_/#]|\w-\w", name) is not None and name in text
+    return written or re.match(rf"\W*{re.escape(name)}\W*\s*[:=]", text) is not None
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+def _voice(text: str) -> str | None:
+    if _REWRITER.search(text):
+        return "prompt-leak"
+    return "assistant-voice" if _ASSISTANT.search(text) else None
 
 
-def _shingles(text: str) -> set[str]:
-    return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
 
 
-def _minhash(shingles: set[str]) -> object:
-    from datasketch import MinHash
-
-    digest = MinHash(num_perm=_PERMUTATIONS)
-    digest.update_batch([s.encode("utf-8", "surrogatepass") for s in shingles])
-    return digest
+def _runs(words: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    return (tuple(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1))

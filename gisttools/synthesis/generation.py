@@ -1,6 +1,7 @@
-"""From a task description to triplets: plan, ask, filter, put together.
+"""From a task description to triplets: think of ideas where need be, then plan, ask, filter and put together in rounds,
+until every group has its rows or nothing more may be asked.
 
-The LLM writes one text a call, and triplets are put together from texts that passed the filters (`rows.py`).
+The LLM of a labelled task writes one text a call, and triplets are put together from texts that passed the filters.
 """
 
 # Why one text a call, and a rewritten one: of 42 answers of the embedded model (135 million parameters) to a request
@@ -9,135 +10,214 @@ The LLM writes one text a call, and triplets are put together from texts that pa
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pyarrow as pa
-from datasets import Dataset
+import numpy as np
 
+from gisttools.errors import ParameterError, problems
 from gisttools.progress import tqdm
+from gisttools.synthesis.blind import ask_blind
+from gisttools.synthesis.checks import Checks, Known
+from gisttools.synthesis.ideas import Ideas, needs_ideas, write_ideas
+from gisttools.synthesis.judge import Candidate, Embed, Judge
 from gisttools.synthesis.llm import LLM
-from gisttools.synthesis.plan import plan, requests_for
-from gisttools.synthesis.prompts import load_prompt
-from gisttools.synthesis.rows import Candidate, Embed, Judge, assemble
+from gisttools.synthesis.outcome import Outcome, in_words, outcome_of
+from gisttools.synthesis.partners import LabelPartners, WrittenPartners
+from gisttools.synthesis.plan import Plan, Requests, check_prompt, quotas
+from gisttools.synthesis.prompts import Prompt, load_prompt
+from gisttools.synthesis.quota import PROBE, Quotas
 from gisttools.synthesis.task import Task
-from gisttools.triplets import COLUMNS, triplet_id
 
-__all__ = ["Outcome", "generate", "plan"]
+__all__ = ["Outcome", "generate"]
 _BATCH = 16  # texts judged at a time: few enough for a live count, enough to embed them together
+_PENDING = ("no-partner", "guide-order")  # what more texts may mend
 
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """Two triplet tables and the figures of the step. A rejected row may lack positive and negatives."""
-
-    accepted: Dataset
-    rejected: Dataset
-    summary: dict
-
-    def headline(self) -> str:
-        """One line: how many rows were accepted, and what stopped most of the others."""
-        s = self.summary
-        line = f"{s['accepted']} of {s['asked']} rows accepted ({s['accepted'] / s['asked']:.0%})"
-        reasons = [f"{reason} {n}" for reason, n in list(s["reasons"].items())[:3]]
-        return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
+log = logging.getLogger(__name__)
 
 
 def generate(
     task: Task,
     llm: LLM,
     *,
-    requests: int,
+    rows: int,
     seed: int,
     embed: Embed,
     guide_id: str,
+    attempts: float = 4.0,
     prompt: str | Path | None = None,
-    eval_texts: Sequence[str] = (),
+    prompts: str | Path | None = None,
+    checks: Checks | None = None,
+    known: Known | None = None,
+    dry_run: bool = False,
 ) -> Outcome:
     """Make triplets for a task.
 
     Args:
         task: what to write, see `read_task`.
         llm: who writes it.
-        requests: number of calls; each gives one row, accepted or rejected.
+        rows: accepted rows wanted, shared out equally between the task's groups (labels, topics, search terms).
         seed: seed of the plan and of the choice of positives and negatives.
         embed: guide; n texts to vectors (n, dim) of unit length.
         guide_id: name of the guide, for the table.
+        attempts: calls for each wanted row, at most.
         prompt: name or path of a prompt file; the kind's own where None.
-        eval_texts: texts of evaluation sets; a generated text that equals one is rejected.
+        prompts: a folder of the user's, where prompts are looked for first.
+        checks, known: what rows must stand up to, and the texts they are held against.
+        dry_run: ask for the first few rows only, and say what all would take.
 
     Returns:
         Tables with the columns of `triplets.COLUMNS`, and the summary: task, kind, prompt_id, llm_model, base_url,
-        asked, accepted, rejected, reasons, by_label, calls (made now), cached_calls (rows that needed none), tokens_in,
-        tokens_out and cost_usd (of all answers, cached ones too; None where the price is not known), spent_usd (now,
-        also on calls that may have to be paid without an answer), seconds.
+        wanted, dry_run, rounds, stopped (quota, attempts, budget or dry run), estimate, ideas (how many), diversity of
+        written and real texts, calls (made now, ideas and blind looks included), cached_calls (rows that needed none),
+        spent_usd (now, also on calls that may have to be paid without an answer), idea_cost_usd, seconds, and what
+        `tally` counts. tokens_in, tokens_out and cost_usd are of all answers to rows, cached ones too.
 
     Raises:
         EndpointError: the endpoint cannot be used; see `LLM.stream`.
-        ParameterError, MissingError, DataError: `requests`, the prompt or the cache is no good, or an answer is to be
+        ParameterError, MissingError, DataError: a value, a prompt or the cache is no good, or an answer is to be
             replayed that was not recorded.
     """
     start, spent_before = time.monotonic(), llm.spent.usd
-    template = load_prompt(prompt or task.kind)
-    items = plan(task, requests, seed)
-    judge = Judge(task, template.output, embed, eval_texts)
-    candidates = _ask(llm, requests_for(task, template, items), items, judge)
-    common = {"task_name": task.name, "task_type": "Classification", "language": task.language, "source": "llm"}
-    common |= {"prompt_id": template.prompt_id, "prompt_sha": template.prompt_sha, "guide_id": guide_id}
-    rows = [common | row for row in assemble(candidates, judge.pool, task, seed)]
-    accepted = [r for r in rows if r["status"] == "accepted"]
-    rejected = [r for r in rows if r["status"] == "rejected"]
-    replies = [c.reply for c in candidates]
-    summary = {
-        "task": task.name,
-        "kind": task.kind,
-        "prompt_id": template.prompt_id,
-        "llm_model": llm.model,
-        "base_url": llm.url,
-        "asked": len(rows),
-        "accepted": len(accepted),
-        "rejected": len(rejected),
-        "reasons": dict(Counter(r["reject_reason"] for r in rejected).most_common()),
-        "by_label": {name: {"asked": _count(rows, name), "accepted": _count(accepted, name)} for name in task.labels},
-        "calls": sum(r.calls for r in replies),
-        "cached_calls": sum(r.cached for r in replies),
-        "tokens_in": sum(r.tokens_in for r in replies),
-        "tokens_out": sum(r.tokens_out for r in replies),
-        "cost_usd": sum(r.cost_usd for r in replies) if llm.price else None,
-        "spent_usd": llm.spent.usd - spent_before if llm.price else None,
-        "seconds": round(time.monotonic() - start, 2),
-    }
-    return Outcome(accepted=_table(accepted), rejected=_table(rejected), summary=summary)
+    checks, known = checks or Checks(), known or Known()
+    _check(task, checks, attempts)
+    template = load_prompt(prompt or task.prompt, prompts)
+    check_prompt(template)
+    if dry_run:  # a batch takes hours
+        llm = replace(llm, transport="live")
+    wanted = quotas(task, rows, seed)
+    judge = Judge(task, template, embed, checks, known)
+    ideas = write_ideas(task, llm, wanted, seed, prompts) if needs_ideas(task, template) else None
+    synthesis = _Synthesis(
+        task=task,
+        llm=llm,
+        prompt=template,
+        folder=prompts,
+        checks=checks,
+        judge=judge,
+        partners=_partners(task, template, judge, checks, embed, seed),
+        plan=Plan(task, rows, seed, ideas.by_group if ideas else None),
+        requests=Requests(task, template),
+        counts=Quotas(wanted, attempts),
+    )
+    estimate = synthesis.run(rows, dry_run)
+    return outcome_of(
+        task,
+        template,
+        synthesis.candidates,
+        wanted=wanted,
+        ideas=ideas or Ideas(by_group={}, replies=[]),
+        embed=embed,
+        known=known,
+        guide_id=guide_id,
+        facts={
+            "llm_model": llm.model,
+            "base_url": llm.url,
+            "priced": llm.price is not None,
+            "dry_run": dry_run,
+            "rounds": synthesis.rounds,
+            "estimate": estimate,
+            "spent_usd": llm.spent.usd - spent_before if llm.price else None,
+            "seconds": round(time.monotonic() - start, 2),
+        },
+    )
 
 
-def _ask(llm: LLM, requests: list, items: list, judge: Judge) -> list[Candidate]:
-    """All candidates, judged. Judged in the order of the plan: the outcome must not depend on who answers first."""
-    arrived: dict[int, Candidate] = {}
-    waiting: list[Candidate] = []
-    done = kept = tokens = 0
-    cost = 0.0
-    with tqdm(total=len(requests), desc="synthesize", unit="call") as bar:
-        for number, reply in llm.stream(requests):
+@dataclass(kw_only=True)
+class _Synthesis:
+    """The rounds of one synthesis, and the candidates so far."""
+
+    task: Task
+    llm: LLM
+    prompt: Prompt
+    folder: str | Path | None
+    checks: Checks
+    judge: Judge
+    partners: LabelPartners | WrittenPartners
+    plan: Plan
+    requests: Requests
+    counts: Quotas
+    candidates: list[Candidate] = field(default_factory=list)
+    rounds: int = 0
+
+    def run(self, rows: int, dry_run: bool) -> dict | None:
+        """All rounds; what the first one says of the whole."""
+        estimate = None
+        probe = PROBE if self.llm.transport == "live" else None
+        with tqdm(total=rows, desc="synthesize", unit="row") as bar:
+            while batch := self.counts.next_round(None if self.candidates else probe):
+                began = time.monotonic()
+                new = self._round(batch, bar)
+                if estimate is None:
+                    took, llm = time.monotonic() - began, self.llm
+                    estimate = self.counts.estimate(new, took, llm.concurrency, llm.price is not None)
+                    self._tell(estimate, rows)
+                if dry_run or any(c.reason == "over-budget" for c in new):
+                    break
+        return estimate
+
+    def _round(self, batch: Mapping[str, int], bar: tqdm) -> list[Candidate]:
+        new = self._ask(batch, bar)
+        if self.checks.blind:
+            ask_blind(self.task, self.llm, [c for c in new if c.reason is None], self.folder)
+        passed = [c for c in new if c.reason is None]
+        self.partners.complete(passed, [*(c for c in self.candidates if c.reason in _PENDING), *passed])
+        self.candidates += new
+        self.counts.count(self.candidates)
+        self.rounds += 1
+        bar.n = sum(self.counts.accepted.values())
+        return new
+
+    def _ask(self, batch: Mapping[str, int], bar: tqdm) -> list[Candidate]:
+        """All candidates of a round, judged in the order of the plan: the outcome must not depend on who answers
+        first."""
+        items = self.plan.take(batch)
+        arrived: dict[int, Candidate] = {}
+        waiting: list[Candidate] = []
+        done = 0
+        for number, reply in self.llm.stream(self.requests.of(items)):
             arrived[number] = Candidate(item=items[number], reply=reply)
             while done + len(waiting) in arrived:
                 waiting.append(arrived[done + len(waiting)])
-            tokens, cost = tokens + reply.tokens_in + reply.tokens_out, cost + (reply.cost_usd or 0)
-            if len(waiting) >= _BATCH or done + len(waiting) == len(requests):
-                judge.judge(waiting)
-                done, kept, waiting = done + len(waiting), kept + sum(c.reason is None for c in waiting), []
-                money = f"${cost:.4f}" if llm.price else "cost unknown"
-                bar.set_postfix_str(f"accepted {kept}/{done}, {tokens:,} tokens, {money}")
-            bar.update()
-    return [arrived[i] for i in range(len(requests))]
+            if len(waiting) >= _BATCH or done + len(waiting) == len(items):
+                self.judge.judge(waiting)
+                bar.n += sum(c.reason is None for c in waiting)
+                done, waiting = done + len(waiting), []
+            self._show(bar, len(self.candidates) + len(arrived))
+        return [arrived[i] for i in range(len(items))]
+
+    def _show(self, bar: tqdm, asked: int) -> None:
+        spent, speed = self.llm.spent, asked / max(1e-3, time.time() - bar.start_t)
+        money = f"${spent.usd:.4f}" if self.llm.price else "cost unknown"
+        bar.set_postfix_str(f"{asked} asked, {speed:.1f} calls/s, {spent.tokens:,} tokens, {money}", refresh=False)
+        bar.update(0)
+
+    def _tell(self, estimate: dict, rows: int) -> None:
+        log.info("%d rows would take %s", rows, in_words(estimate))
+        llm, spent = self.llm, self.llm.spent
+        left = {"tokens": (llm.budget_tokens, spent.tokens), "cost_usd": (llm.budget_usd, spent.usd)}
+        for what, (budget, so_far) in left.items():
+            if budget is not None and estimate[what] > budget - so_far:
+                log.warning("the budget will end before all rows are there: %s of %s", estimate[what], budget)
 
 
-def _count(rows: list[dict], label: str) -> int:
-    return sum(row["anchor_label"] == label for row in rows)
+def _partners(
+    task: Task, prompt: Prompt, judge: Judge, checks: Checks, embed: Embed, seed: int
+) -> LabelPartners | WrittenPartners:
+    if prompt.row.positive is None:
+        return LabelPartners(task, judge, checks, seed)
+    corpus = list(task.passages)
+    return WrittenPartners(task, checks, corpus, np.asarray(embed(corpus)) if corpus else np.zeros((0, 1), np.float32))
 
 
-def _table(rows: list[dict]) -> Dataset:
-    filled = [{"id": triplet_id(r["anchor"], r["positive"] or "", r["negatives"]), **r} for r in rows]
-    return Dataset(pa.Table.from_pylist(filled, schema=COLUMNS))
+def _check(task: Task, checks: Checks, attempts: float) -> None:
+    found = []
+    if attempts < 1:
+        found.append(f"attempts is {attempts}, must be at least 1: calls for each wanted row")
+    if checks.blind and not task.labels:
+        found.append(f"blind is for tasks with labels; {task.name} has none")
+    if found:
+        raise ParameterError(problems(f"Synthesis: {len(found)} problem(s)", found))

@@ -35,7 +35,7 @@ EMBEDDED = {
     )
 }
 _SERVER_PACKAGE = ("xllamacpp", 'pip install "gisttools[offline]"')
-_CONTEXT = 2048  # tokens a slot
+CONTEXT = 2048  # tokens of a prompt and its answer, unless told otherwise
 _LOG_TAIL = 15  # lines of the log shown in an error message
 
 
@@ -77,6 +77,7 @@ def serve_local(
     model: str | Path = "embedded:SmolLM2-135M-Instruct",
     *,
     slots: int = 4,
+    context: int = CONTEXT,
     threads: int | None = None,
     log: str | Path | None = None,
     timeout: float = 120.0,
@@ -85,7 +86,8 @@ def serve_local(
 
     Args:
         model: a name of `EMBEDDED`, or the path of a GGUF file.
-        slots: requests answered at the same time, each with 2048 tokens of context.
+        slots: requests answered at the same time.
+        context: tokens that a prompt and its answer may have together.
         threads: CPU threads; all cores of this process but one where None.
         log: file for what llama.cpp writes; a temporary file where None.
         timeout: seconds until the server must answer.
@@ -99,7 +101,7 @@ def serve_local(
         log = Path(log) if log else Path(scratch) / "server.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "gisttools.synthesis.local", "--model", str(gguf.resolve())]
-        command += ["--slots", str(slots), "--threads", str(threads or _threads()), "--log", str(log.resolve())]
+        command += ["--slots", str(slots), "--context", str(context), "--threads", str(threads or _threads()), "--log", str(log.resolve())]
         root = str(Path(__file__).resolve().parents[2])
         environment = {"OMP_WAIT_POLICY": "passive"} | os.environ  # see _threads
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -174,6 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m gisttools.synthesis.local", description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--slots", type=int, required=True)
+    parser.add_argument("--context", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--log", required=True)
     options = parser.parse_args(arguments)
@@ -187,7 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     p = xllamacpp.CommonParams()
     p.model.path = options.model
-    p.n_ctx = _CONTEXT * options.slots
+    p.n_ctx = options.context * options.slots
     p.n_parallel = options.slots
     p.cpuparams.n_threads = options.threads
     p.hostnames = ["127.0.0.1"]

@@ -3,76 +3,175 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gisttools.errors import ParameterError
+from gisttools.errors import DataError, ParameterError, problems
+from gisttools.synthesis.languages import name_of
 from gisttools.synthesis.llm import Request
 from gisttools.synthesis.prompts import Prompt
-from gisttools.synthesis.task import Task
+from gisttools.synthesis.task import WHOLE, Task
+
+ATTRIBUTES = ("register", "persona", "length", "difficulty")
+# What a prompt may use.
+VARIABLES = ("domain", "description", "language", "target_language", "about", "contrast", "subject", "idea", "seeds",
+             *ATTRIBUTES)  # fmt: skip
+SHOWN = 4000  # characters of a text that the LLM is shown: about a thousand tokens
+_SEEDS_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanItem:
-    """What one call is asked to write, and the label that the row's negative comes from."""
+    """What one call is asked to write.
 
-    label: str
-    confusable: str
+    Attributes:
+        group: label, topic or search term; see `Task.groups`.
+        contrast: the label that the row's negative comes from; None where there are no labels.
+        subject: the text that the call starts from: a seed, passage, term, text or idea; None where there is none.
+        subject_id: `<group>:<number>` of the subject.
+        idea: of prompts that use one.
+        register, persona, length, difficulty: how the text should be.
+    """
+
+    group: str
+    contrast: str | None = None
+    subject: str | None = None
+    subject_id: str | None = None
+    idea: str | None = None
     register: str
     persona: str
     length: str
-    seed: int | None  # number of the label's seed that is shown; None where it has none
+    difficulty: str
 
 
-def plan(task: Task, rows: int, seed: int) -> list[PlanItem]:
-    """Draw what `rows` calls write. Counts of labels, and of each attribute within a label, differ by one at most.
+class Plan:
+    """An endless plan of each group, from which calls are taken as long as rows are missing.
 
-    The plan depends on the seed alone, and a longer plan starts with the shorter one.
+    The plan of a group depends on task, ideas and seed alone; within it counts of every attribute, and of subjects,
+    differ by one at most.
+
+    Args:
+        task: what to write.
+        rows: accepted rows that are wanted in all; `quotas` shares them out equally.
+        seed: of the draws.
+        ideas: by group, where the prompt uses them or the task starts from topics.
+
+    Raises:
+        ParameterError: `rows` is not above 0.
+    """
+
+    def __init__(self, task: Task, rows: int, seed: int, ideas: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.quotas = quotas(task, rows, seed)
+        self._streams = {
+            group: _stream(task, group, (ideas or {}).get(group, ()), random.Random(f"{seed}/{group}"))
+            for group in self.quotas
+        }
+
+    def take(self, wanted: Mapping[str, int]) -> list[PlanItem]:
+        """The next so many items of each group, the groups in turn: what is asked last should be of all groups."""
+        left, items = dict(wanted), []
+        while any(n > 0 for n in left.values()):
+            for group in [g for g in self.quotas if left.get(g, 0) > 0]:
+                items.append(next(self._streams[group]))
+                left[group] -= 1
+        return items
+
+
+def quotas(task: Task, rows: int, seed: int) -> dict[str, int]:
+    """Accepted rows wanted of each group, in the order in which the groups are asked; they differ by one at most.
 
     Raises:
         ParameterError: `rows` is not above 0.
     """
     if rows < 1:
-        raise ParameterError(f"requests is {rows}, not above 0. Ask for at least one.")
-    names = list(task.labels)
-    streams = {name: _label_stream(task, name, random.Random(f"{seed}/{name}")) for name in names}
-    order = random.Random(f"{seed}/order")
-    items: list[PlanItem] = []
-    while len(items) < rows:
-        items += [next(streams[name]) for name in order.sample(names, len(names))]
-    return items[:rows]
+        raise ParameterError(f"rows is {rows}, not above 0. Ask for at least one.")
+    names = list(task.groups)
+    names = random.Random(f"{seed}/order").sample(names, len(names))
+    each, more = divmod(rows, len(names))
+    shares = {name: each + (i < more) for i, name in enumerate(names)}
+    return {name: n for name, n in shares.items() if n}
 
 
-def requests_for(task: Task, prompt: Prompt, items: Sequence[PlanItem]) -> list[Request]:
-    """The request of each item. Items with the same messages become replicates of one another."""
-    asked: dict[str, int] = {}
-    requests = []
-    for item in items:
-        label = task.labels[item.label]
-        values = {
-            "domain": task.domain,
-            "language": task.language,
-            "about": label.about,
-            "seed": None if item.seed is None else label.seeds[item.seed],
-            "register": item.register,
-            "persona": item.persona,
-            "length": item.length,
-        }
-        messages = prompt.render(values)
-        same = repr(messages)
-        requests.append(Request(messages=messages, schema=prompt.output, replicate=asked.get(same, 0)))
-        asked[same] = asked.get(same, 0) + 1
-    return requests
+def check_prompt(prompt: Prompt) -> None:
+    """Raises DataError where a prompt makes no rows or uses variables that nothing fills."""
+    found = [f"variables: {v} is none of {', '.join(VARIABLES)}" for v in prompt.variables if v not in VARIABLES]
+    found += ["row: is missing, so that its answers make no rows"] if prompt.row is None else []
+    if found:
+        raise DataError(problems(f"Prompt {prompt.prompt_id}: {len(found)} problem(s)", found, "Mend the file."))
 
 
-def _label_stream(task: Task, name: str, rng: random.Random) -> Iterator[PlanItem]:
-    label = task.labels[name]
-    others = label.confusable or [other for other in task.labels if other != name]
-    seeds = range(len(label.seeds)) or [None]
-    attributes = [_cycle(values, rng) for values in (others, task.registers, task.personas, task.lengths, seeds)]
+class Requests:
+    """Turns items into requests; items with the same messages become replicates of one another."""
+
+    def __init__(self, task: Task, prompt: Prompt) -> None:
+        self._task, self._prompt, self._asked = task, prompt, {}
+
+    def of(self, items: Sequence[PlanItem]) -> list[Request]:
+        """The request of each item; what was asked before counts on."""
+        found = []
+        for item in items:
+            values = values_of(self._task, item)
+            messages = self._prompt.render({name: values[name] for name in self._prompt.variables})
+            same = repr(messages)
+            number = self._asked.get(same, 0)
+            found.append(Request(messages=messages, schema=self._prompt.output, replicate=number))
+            self._asked[same] = number + 1
+        return found
+
+
+def values_of(task: Task, item: PlanItem) -> dict:
+    """What each variable of a prompt holds for an item."""
+    label = task.labels.get(item.group)
+    return {
+        "domain": task.domain,
+        "description": task.description,
+        "language": name_of(task.language),
+        "target_language": name_of(task.target_language) if task.target_language else None,
+        "about": task.groups[item.group],
+        "contrast": task.groups.get(item.contrast) if item.contrast else None,
+        "subject": shown(item.subject),
+        "idea": shown(item.idea),
+        "seeds": [shown(text) for text in label.seeds[:_SEEDS_SHOWN]] if label else [],
+        **{name: getattr(item, name) for name in ATTRIBUTES},
+    }
+
+
+def shown(text: str | None) -> str | None:
+    """A text as the LLM sees it: all of it, or as many whole words as fit into `SHOWN` characters."""
+    if text is None or len(text) <= SHOWN:
+        return text
+    cut = text[:SHOWN]
+    return cut[: cut.rfind(" ")] if " " in cut else cut
+
+
+def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) -> Iterator[PlanItem]:
+    label = task.labels.get(group)
+    if label:
+        others = label.confusable or [other for other in task.labels if other != group]
+        subjects: Sequence[str] = label.seeds
+    else:
+        others = [None]
+        subjects = ideas if task.topics else [group] if task.search_terms else (*task.passages, *task.texts)
+    # an item's attributes do not move where there are more ideas or passages
+    streams = [_cycle(values, random.Random(rng.random())) for values in
+               (others, task.registers, task.personas, task.lengths, task.difficulties,
+                range(len(subjects)) or [None], ideas or [None])]  # fmt: skip
     while True:
-        confusable, register, persona, length, seed = (next(a) for a in attributes)
-        yield PlanItem(label=name, confusable=confusable, register=register, persona=persona, length=length, seed=seed)
+        contrast, register, persona, length, difficulty, number, idea = (next(s) for s in streams)
+        subject = None if number is None else subjects[number]
+        yield PlanItem(
+            group=group,
+            contrast=contrast,
+            subject=subject,
+            subject_id=None
+            if number is None or group not in (*task.labels, *task.topics, WHOLE)
+            else f"{group}:{number}",
+            idea=idea if label else subject,
+            register=register,
+            persona=persona,
+            length=length,
+            difficulty=difficulty,
+        )
 
 
 def _cycle(values: Sequence, rng: random.Random) -> Iterator:

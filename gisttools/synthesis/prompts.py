@@ -10,16 +10,19 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import gisttools
-from gisttools.errors import DataError, MissingError, ParameterError, problems
+from gisttools.errors import DataError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.synthesis.forms import fault
 
 FOLDER = Path(gisttools.__file__).parents[1] / "prompts"
+SUBJECT = "subject"  # in `row`: the text that the call started from, not one of the answer
 
 _environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
 _environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
@@ -34,8 +37,29 @@ class Example(BaseModel):
     answer: dict
 
 
+class Row(BaseModel):
+    """Which field of the answer, or `subject`, is which text of a triplet.
+
+    Without `positive` rows are put together from texts of equal label, without `negatives` these are mined. `grades`
+    are of positive and negatives, of reranking.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    anchor: str
+    positive: str | None = None
+    negatives: tuple[str, ...] = ()
+    grades: tuple[int, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All of them, in order."""
+        return (self.anchor, *((self.positive,) if self.positive else ()), *self.negatives)
+
+
 class Prompt(BaseModel):
-    """One prompt file; `variables` says what each variable of the templates holds."""
+    """One prompt file; `variables` says what each variable of the templates holds. A prompt without `row` makes no
+    rows, as that of the ideas."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +70,7 @@ class Prompt(BaseModel):
     system: str
     user: str
     output: dict
+    row: Row | None = None
     examples: tuple[Example, ...]
     prompt_sha: str
 
@@ -72,9 +97,15 @@ class Prompt(BaseModel):
         messages.append(("user", self._fill(self.user, values)))
         return [{"role": role, "content": content} for role, content in messages]
 
+    def own_texts(self) -> list[str]:
+        """What it says itself, without the values: what a text of the LLM must not repeat."""
+        written = [str(v) for e in self.examples for v in (*e.answer.values(), *e.values.values())]
+        return [_without_templates(self.system), _without_templates(self.user), *written]
+
     def _fill(self, template: str, values: dict) -> str:
         try:
-            return _compiled(template).render(values).strip()
+            # line breaks of texts are escaped by `json`, so that these are the template's own
+            return "\n".join(line.strip() for line in _compiled(template).render(values).strip().split("\n"))
         except TemplateError as error:
             raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Mend its template.") from error
 
@@ -84,19 +115,37 @@ def _compiled(template: str) -> Template:
     return _environment.from_string(template)
 
 
-def load_prompt(name: str | Path) -> Prompt:
-    """Read a prompt: the name of a file in the repository's `prompts/` folder, without ending, or a path.
+def _without_templates(template: str) -> str:
+    return "".join(value for _, kind, value in _environment.lex(template) if kind == "data")
+
+
+def find_prompt(name: str | Path, folder: str | Path | None = None) -> Path:
+    """The file of a prompt: a path, or a name (without ending) in a folder of the user's or in `prompts/`.
+
+    Raises:
+        MissingError: there is no such file.
+    """
+    path = Path(name)
+    folders = [Path(f) for f in (folder, FOLDER) if f]
+    tries = [path] if path.suffix in (".yaml", ".yml") else [f / f"{name}.yaml" for f in folders]
+    found = next((p for p in tries if p.is_file()), None)
+    if found is None:
+        known = sorted({p.stem for f in folders for p in f.glob("*.yaml")})
+        raise MissingError(
+            f"No prompt at {tries[0]}.{did_you_mean(path.stem, known)} Known by name: {', '.join(known) or 'none'}; "
+            "or give the path of a YAML file."
+        )
+    return found
+
+
+def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
+    """Read a prompt, by path or by name; see `find_prompt`.
 
     Raises:
         MissingError: there is no such file.
         DataError: it is not a prompt file; all problems at once.
     """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml"))) or "none"
-        raise MissingError(f"No prompt at {path}. Known by name: {known}; or give the path of a YAML file.")
+    path = find_prompt(name, folder)
     raw = path.read_bytes().replace(b"\r\n", b"\n")  # a checkout with other line ends is the same prompt
     try:
         content = yaml.safe_load(raw)
@@ -106,4 +155,51 @@ def load_prompt(name: str | Path) -> Prompt:
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry.")) from None
+    found = [*_template_problems(prompt), *_output_problems(prompt)]
+    if found:
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry."))
     return prompt
+
+
+def _template_problems(prompt: Prompt) -> list[str]:
+    found, used = [], set()
+    for key in ("system", "user"):
+        try:
+            used |= meta.find_undeclared_variables(_environment.parse(getattr(prompt, key)))
+        except TemplateError as error:
+            found.append(f"{key}: {error}")
+    known = set(prompt.variables)
+    found += [f"variables: {v} is used, but not listed" for v in sorted(used - known)]
+    if not found:
+        found += [f"variables: {v} is listed, but not used" for v in sorted(known - used)]
+    for i, example in enumerate(prompt.examples):
+        given = set(example.values)
+        found += [f"examples[{i}].values: {v} is missing" for v in sorted(known - given)]
+        found += [f"examples[{i}].values: {v} is no variable" for v in sorted(given - known)]
+    return found
+
+
+def _output_problems(prompt: Prompt) -> list[str]:
+    properties: dict[str, Any] = prompt.output.get("properties") or {}
+    if prompt.output.get("type") != "object" or not properties:
+        return ["output: must be the JSON schema of an object with properties"]
+    found = []
+    for i, example in enumerate(prompt.examples):
+        wrong = fault(json.dumps(example.answer), prompt.output)
+        found += [f"examples[{i}].answer does not fit the output: {wrong}"] if wrong else []
+    if prompt.row is None:
+        return found
+    for name in prompt.row.fields:
+        if name != SUBJECT and (properties.get(name) or {}).get("type") != "string":
+            found.append(f"row: {name} is no text of the output ({', '.join(properties)}) and not {SUBJECT!r}")
+    unused = sorted(set(properties) - set(prompt.row.fields))
+    found += [f"row: {name} of the output is used for nothing" for name in unused]
+    if len(set(prompt.row.fields)) < len(prompt.row.fields):
+        found.append(f"row: one text is used twice ({', '.join(prompt.row.fields)})")
+    if prompt.row.grades and len(prompt.row.grades) != 1 + len(prompt.row.negatives):
+        found.append(f"row.grades: {len(prompt.row.grades)} for {1 + len(prompt.row.negatives)} passages")
+    if prompt.row.grades and list(prompt.row.grades) != sorted(set(prompt.row.grades), reverse=True):
+        found.append("row.grades: must fall from the positive to the last negative")
+    if prompt.row.negatives and prompt.row.positive is None:
+        found.append("row: negatives without a positive")
+    return found

@@ -1,121 +1,90 @@
-"""From answers to rows of the triplet table: run the filters over the texts, then put triplets together.
-
-A row's anchor is a text that passed; its positive another one of the same label, or a seed; its negative one of a
-confusable label, or a seed of it.
-"""
+"""From candidates to rows of the triplet table; what failed stays as a rejected row, with its reason."""
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
 
-import numpy as np
+import pyarrow as pa
+from datasets import Dataset
 
-from gisttools.synthesis import filters
-from gisttools.synthesis.llm import Reply
-from gisttools.synthesis.plan import PlanItem
+from gisttools.synthesis.judge import Candidate
+from gisttools.synthesis.plan import ATTRIBUTES
+from gisttools.synthesis.prompts import Prompt
 from gisttools.synthesis.task import Task
+from gisttools.triplets import COLUMNS, triplet_id
 
-Embed = Callable[[list[str]], np.ndarray]
 _RAW_SHOWN = 2000  # characters of an unreadable answer that are kept
-_TRIES = 8  # pairs of positive and negative that are drawn until the guide agrees with one
 
 
-@dataclass(kw_only=True)
-class Candidate:
-    """One call's answer on its way through the filters; `reason` says which one stopped it."""
-
-    item: PlanItem
-    reply: Reply
-    text: str | None = None
-    vector: np.ndarray | None = None
-    reason: str | None = None
-
-
-class Judge:
-    """The filters with what they compare against: seeds, accepted texts, label centroids, evaluation texts.
-
-    `embed` turns n texts into vectors (n, dim) of unit length; `schema` is the prompt's output schema.
-    """
-
-    def __init__(self, task: Task, schema: dict, embed: Embed, eval_texts: Iterable[str] = ()) -> None:
-        self._task, self._schema, self._embed = task, schema, embed
-        self._evaluation = {filters.normalise(text) for text in eval_texts}
-        seeds = [(name, text) for name, label in task.labels.items() for text in label.seeds]
-        lines = [(name, label.about) for name, label in task.labels.items()]
-        vectors = np.asarray(embed([text for _, text in seeds + lines]))
-        is_seed = [True] * len(seeds) + [False] * len(lines)
-        self._centroids = filters.LabelCentroids(vectors, [name for name, _ in seeds + lines], is_seed)
-        self._seen = filters.Seen(text for _, text in seeds)
-        self._lines = filters.Seen(text for _, text in lines)
-        # Texts of each label that rows may be put together from: seeds now, accepted texts later.
-        self.pool: dict[str, list[tuple[str, np.ndarray]]] = defaultdict(list)
-        for (name, text), vector in zip(seeds, vectors, strict=False):  # the lines' vectors come after
-            self.pool[name].append((text, vector))
-
-    def judge(self, candidates: Sequence[Candidate]) -> None:
-        """Fill text, vector and reason; a text that passes joins the pool, and later ones must not repeat it."""
-        for c in candidates:
-            c.text, c.reason = filters.read_text(c.reply, self._schema)
-            c.reason = c.reason or filters.bad_form(c.text, self._task)
-        alive = [c for c in candidates if c.reason is None]
-        if not alive:
-            return
-        for c, vector in zip(alive, np.asarray(self._embed([c.text for c in alive])), strict=True):
-            c.vector = vector
-            if filters.normalise(c.text) in self._evaluation:
-                c.reason = "in-evaluation-set"
-            elif self._lines.repeats(c.text):
-                c.reason = "prompt-leak"
-            c.reason = c.reason or self._seen.repeats(c.text) or self._centroids.judge(vector, c.item.label)
-            if c.reason is None:
-                self._seen.add(c.text)
-                self.pool[c.item.label].append((c.text, vector))
+def table_of(task: Task, prompt: Prompt, guide_id: str, candidates: Sequence[Candidate]) -> Dataset:
+    """A table with the columns of `triplets.COLUMNS`, one row a candidate, in order."""
+    common = {
+        "task_name": task.name,
+        "task_type": task.spec.task_type,
+        "language": " ".join(filter(None, [task.language, task.target_language])),
+        "source": "llm",
+        "prompt_id": prompt.prompt_id,
+        "prompt_sha": prompt.prompt_sha,
+        "guide_id": guide_id,
+    }
+    rows = [common | _row(task, prompt, c) for c in candidates]
+    filled = [{"id": triplet_id(r["anchor"], r["positive"] or "", r["negatives"]), **r} for r in rows]
+    return Dataset(pa.Table.from_pylist(filled, schema=COLUMNS))
 
 
-def assemble(candidates: Sequence[Candidate], pool: dict, task: Task, seed: int) -> list[dict]:
-    """One row for each candidate, in order, with columns of `triplets.COLUMNS`; what failed stays as a rejected row."""
-    rng = random.Random(f"{seed}/rows")
-    rows = []
-    for c in candidates:
-        row = {
-            "anchor": c.text if c.text is not None else c.reply.content[:_RAW_SHOWN],
-            "positive": None,
-            "negatives": [],
-            "anchor_label": c.item.label,
-            "positive_label": c.item.label,
-            "negative_labels": [c.item.confusable],
-            "seed_ids": [] if c.item.seed is None else [f"{c.item.label}:{c.item.seed}"],
-            "llm_model": c.reply.model,
-            "call_key": c.reply.key,
-            "tokens_in": c.reply.tokens_in,
-            "tokens_out": c.reply.tokens_out,
-            "cost_usd": c.reply.cost_usd,
-        }
-        if c.reason is None:
-            c.reason = _complete(row, c, pool, task, rng)
-        rows.append(row | {"status": "rejected" if c.reason else "accepted", "reject_reason": c.reason})
-    return rows
+def cost_of(c: Candidate) -> tuple[int, int, float]:
+    """Tokens in, tokens out and US dollars (0 where unknown) of a candidate, its blind look included."""
+    replies = [r for r in (c.reply, c.second) if r is not None]
+    return (
+        sum(r.tokens_in for r in replies),
+        sum(r.tokens_out for r in replies),
+        sum(r.cost_usd or 0.0 for r in replies),
+    )
 
 
-def _complete(row: dict, c: Candidate, pool: dict, task: Task, rng: random.Random) -> str | None:
-    """Give the row a positive and a negative that the guide finds in the right order; a reason where there are none.
+def is_live(c: Candidate) -> bool | None:
+    """Whether a negative survives the guide's mask; None where the guide has not seen any."""
+    return None if not c.guide_an or c.guide_ap is None else min(c.guide_an) <= c.guide_ap
 
-    Drawn at random, not by likeness: a positive that is always the nearest text teaches nothing.
-    """
-    positives = [(text, vector) for text, vector in pool[c.item.label] if text != c.text]
-    # Where the confusable label has no text at all, another label's texts serve.
-    named = [c.item.confusable, *(n for n in task.labels if n not in (c.item.label, c.item.confusable))]
-    negative_label = next((name for name in named if pool[name]), None)
-    if not positives or negative_label is None:
-        return "no-partner"
-    for _ in range(_TRIES):
-        (positive, pv), (negative, nv) = rng.choice(positives), rng.choice(pool[negative_label])
-        ap, an = float(c.vector @ pv), float(c.vector @ nv)
-        row |= {"positive": positive, "negatives": [negative], "negative_labels": [negative_label]}
-        row |= {"guide_ap": ap, "guide_an": [an], "live": an <= ap}
-        if ap > an:
-            return None
-    return "guide-order"
+
+def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
+    tokens_in, tokens_out, cost = cost_of(c)
+    return {
+        "anchor": c.anchor if c.anchor is not None else c.reply.content[:_RAW_SHOWN],
+        "positive": c.positive,
+        "negatives": c.negatives,
+        **_labels(task, prompt, c),
+        "negative_sources": c.sources if c.negatives else [],
+        "attributes": json.dumps(_attributes(task, prompt, c), ensure_ascii=False),
+        "seed_ids": [c.item.subject_id] if c.item.subject_id else [],
+        "llm_model": c.reply.model,
+        "call_key": c.reply.key,
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "cost_usd": None if c.reply.cost_usd is None else cost,
+        "guide_ap": c.guide_ap,
+        "guide_an": c.guide_an,
+        "live": is_live(c),
+        "status": "rejected" if c.reason else "accepted",
+        "reject_reason": c.reason,
+    }
+
+
+def _attributes(task: Task, prompt: Prompt, c: Candidate) -> dict[str, str]:
+    found = {a: getattr(c.item, a) for a in ATTRIBUTES if a in prompt.variables}
+    return {"topic": c.item.group, **found} if task.topics or task.search_terms else found
+
+
+def _labels(task: Task, prompt: Prompt, c: Candidate) -> dict:
+    """Labels of the row's texts; of graded passages their grades, of other kinds none: a topic is no label, for texts
+    on one topic may well be each other's negatives."""
+    if task.labels:
+        label = c.negative_label or c.item.contrast
+        negatives = [label] * (len(c.negatives) or 1)
+        return {"anchor_label": c.item.group, "positive_label": c.item.group, "negative_labels": negatives}
+    if prompt.row.grades:
+        best, *others = map(str, prompt.row.grades)
+        grades = others if c.sources == ["written"] * len(others) else [others[-1]] * len(c.negatives)
+        return {"anchor_label": None, "positive_label": best, "negative_labels": grades}
+    return {"anchor_label": None, "positive_label": None, "negative_labels": []}

@@ -1,28 +1,30 @@
-"""The task description: what the texts are for, which labels there are, and in which ways texts should differ.
+"""The task description: what the texts are for, what they are written from, and in which ways they should differ.
 
-It is a YAML file that a person writes, so everything that is wrong with it is said at once.
+It is a YAML file that a person writes, so everything that is wrong with it is said at once (`task_checks`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 
-from gisttools.errors import DataError, MissingError, did_you_mean, problems
+from gisttools.errors import DataError, MissingError, problems
+from gisttools.synthesis.kinds import KINDS, STARTS, Kind
+from gisttools.synthesis.languages import PATTERN
 
 REGISTERS = ("neutral", "polite", "annoyed", "casual")
 PERSONAS = ("an ordinary person", "a person in a hurry", "a person who is new to this", "a person who knows this well")
 LENGTHS = ("a few words", "one sentence", "two sentences")
+DIFFICULTIES = ("plain", "less obvious")
+WHOLE = "all"  # the one group of a task that starts from passages or texts
 
 
 class Label(BaseModel):
-    """One class: a line on what belongs to it, classes it is easily confused with, and a few real texts."""
+    """One class or theme: a line on what belongs to it, classes it is easily confused with, and a few real texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,44 +33,88 @@ class Label(BaseModel):
     seeds: tuple[StrictStr, ...] = ()
 
 
-class Task(BaseModel):
-    """A task description; `registers`, `personas`, `lengths` are phrases that the prompt inserts as they stand.
+def _lines(value: object) -> object:
+    """A plain list of topics is one whose lines are their names."""
+    return {name: name for name in value} if isinstance(value, list) else value
 
-    `forbidden` lists regular expressions (case does not matter) that show that a text is not what was asked for,
-    such as words that only the other side of a conversation uses.
+
+class Task(BaseModel):
+    """A task description.
+
+    `registers`, `personas`, `lengths` and `difficulties` are phrases that the prompt inserts as they stand. `forbidden`
+    lists regular expressions (case does not matter) that show that a text is not what was asked for, such as words that
+    only the other side of a conversation uses. A task starts from exactly one of `kinds.STARTS`, one that its kind
+    knows.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: StrictStr
-    kind: Literal["classification"]
+    kind: Literal["classification", "clustering", "retrieval", "reranking", "sts", "bitext"]
     description: StrictStr
     domain: StrictStr
-    language: StrictStr = Field(pattern=r"^[a-z]{3}-[A-Z][a-z]{3}$")  # ISO 639-3 and script, as in mteb
-    labels: dict[StrictStr, Label]
+    language: StrictStr = Field(pattern=PATTERN)
+    target_language: StrictStr | None = Field(None, pattern=PATTERN)  # of bitext
+    labels: dict[StrictStr, Label] = {}
+    topics: Annotated[dict[StrictStr, StrictStr], BeforeValidator(_lines)] = {}
+    passages: tuple[StrictStr, ...] = ()
+    search_terms: tuple[StrictStr, ...] = ()
+    texts: tuple[StrictStr, ...] = ()
+    negatives: Literal["written", "mined"] | None = None  # None: as the prompt of the kind has it
     registers: tuple[StrictStr, ...] = REGISTERS
     personas: tuple[StrictStr, ...] = PERSONAS
     lengths: tuple[StrictStr, ...] = LENGTHS
+    difficulties: tuple[StrictStr, ...] = DIFFICULTIES
     forbidden: tuple[StrictStr, ...] = ()
 
     @property
+    def spec(self) -> Kind:
+        """What there is to know of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def start(self) -> str:
+        """What it starts from: one of `kinds.STARTS`."""
+        return next(name for name in STARTS if getattr(self, name))
+
+    @property
+    def prompt(self) -> str:
+        """Name of the prompt file that it uses unless another one is told."""
+        hard = self.spec.hard_prompts if self.negatives == "written" else {}
+        return hard.get(self.start) or self.spec.prompts[self.start]
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """What rows are shared out equally between, with a line each: labels, topics, search terms, or one for all."""
+        if self.labels:
+            return {name: label.about for name, label in self.labels.items()}
+        return dict(self.topics) or {term: term for term in self.search_terms} or {WHOLE: self.description}
+
+    @property
     def seeds(self) -> list[str]:
-        """Every seed text of every label."""
-        return [text for label in self.labels.values() for text in label.seeds]
+        """Every text that the user gave: seeds of labels, passages, texts."""
+        return [*(text for label in self.labels.values() for text in label.seeds), *self.passages, *self.texts]
 
     def table(self) -> pd.DataFrame:
-        """One row a label: label, about, confusable (names with commas), seeds (their number)."""
-        rows = [(n, x.about, ", ".join(x.confusable), len(x.seeds)) for n, x in self.labels.items()]
-        return pd.DataFrame(rows, columns=["label", "about", "confusable", "seeds"])
+        """One row a label (label, about, confusable, seeds), topic or search term; else the first texts."""
+        if self.labels:
+            rows = [(n, x.about, ", ".join(x.confusable), len(x.seeds)) for n, x in self.labels.items()]
+            return pd.DataFrame(rows, columns=["label", "about", "confusable", "seeds"])
+        if self.topics:
+            return pd.DataFrame(list(self.topics.items()), columns=["topic", "about"])
+        return pd.DataFrame({self.start: list(getattr(self, self.start))}).head(20)
 
 
 def read_task(path: str | Path) -> Task:
-    """Read a task description from a YAML file.
+    """Read a task description from a YAML file. `passages`, `texts` and `search_terms` may name a file beside it: one
+    text a line (.txt), or a file of rows with a column text.
 
     Raises:
-        MissingError: there is no such file.
+        MissingError: there is no such file, or one that it names.
         DataError: it is no YAML, or not a task description; all problems at once.
     """
+    from gisttools.synthesis import task_checks  # it needs the models above
+
     path = Path(path)
     if not path.is_file():
         raise MissingError(f"No task description at {path}. prompts/tasks/ holds examples to copy.")
@@ -78,76 +124,45 @@ def read_task(path: str | Path) -> Task:
         raise DataError(f"{path} is not readable as YAML: {error}. Quote texts that hold a colon or a #.") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold keys and values, but holds a {type(content).__name__}.")
-    found = list(_bare_words(content))
+    found = list(task_checks.bare_words(content))
     if found:  # what is not even text cannot be checked further
         raise DataError(problems(f"{path}: {len(found)} value(s) that YAML did not read as text", found))
+    content |= {key: read_texts(path.parent / content[key]) for key in files_in(content)}
     try:
         task = Task.model_validate(content)
     except ValidationError as error:
-        found = [_in_words(e) for e in error.errors()]
+        found = [task_checks.in_words(e) for e in error.errors()]
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry.")) from None
-    found = list(_contradictions(task))
+    found = list(task_checks.contradictions(task))
     if found:
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry."))
     return task
 
 
-def _bare_words(node: object, where: str = "") -> Iterator[str]:
-    """YAML 1.1 reads no, yes, on, off as booleans, 12 as a number and 2024-01-01 as a date."""
-    hint = "Put it in quotes."
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if not isinstance(key, str):
-                yield f"{where or 'top level'}: the key {key!r} is a {type(key).__name__}, not a text. {hint}"
-            yield from _bare_words(value, f"{where}.{key}" if where else str(key))
-    elif isinstance(node, list):
-        for i, value in enumerate(node):
-            yield from _bare_words(value, f"{where}[{i}]")
-    elif node is not None and not isinstance(node, str):
-        yield f"{where}: {node!r} is a {type(node).__name__}, not a text. {hint}"
+def files_in(content: dict) -> list[str]:
+    """The keys of a task file that name a file instead of holding texts."""
+    return [key for key in ("passages", "search_terms", "texts") if isinstance(content.get(key), str)]
 
 
-def _in_words(error: dict) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = Label.model_fields if len(error["loc"]) == 3 else Task.model_fields
-        return f"{where}: unknown key.{did_you_mean(str(error['loc'][-1]), known)} Known: {', '.join(known)}"
-    if error["type"] == "missing":
-        return f"{where}: is missing"
-    if error["type"] == "string_pattern_mismatch":
-        return f"{where}: {error['input']!r} is no language and script such as eng-Latn or deu-Latn"
-    return f"{where}: {error['msg']} (found {error['input']!r:.80})"
+def read_texts(path: Path) -> list[str]:
+    """The texts of a file, each once: its lines (.txt), or the column text, passage or document of its rows.
 
+    Raises:
+        MissingError: there is no such file.
+        DataError: it is of another kind, or has no such column.
+    """
+    from gisttools.row_files import column_names, file_kind, read_parts
 
-def _contradictions(task: Task) -> Iterator[str]:
-    if len(task.labels) < 2:
-        yield f"labels: {len(task.labels)} given, at least 2 are needed"
-    for key in ("name", "description", "domain"):
-        if not getattr(task, key).strip():
-            yield f"{key}: is empty"
-    for key in ("registers", "personas", "lengths"):
-        if not getattr(task, key):
-            yield f"{key}: is an empty list; leave it out to get the default"
-        yield from (f"{key}[{i}]: is empty" for i, t in enumerate(getattr(task, key)) if not t.strip())
-    for i, pattern in enumerate(task.forbidden):
-        try:
-            if re.compile(pattern).search(""):
-                yield f"forbidden[{i}]: {pattern!r} matches every text"
-        except re.error as error:
-            yield f"forbidden[{i}]: {pattern!r} is no regular expression: {error}"
-    owner: dict[str, str] = {}
-    for name, label in task.labels.items():
-        if not name.strip():
-            yield "labels: a label has an empty name"
-        if not label.about.strip():
-            yield f"labels.{name}.about: is empty"
-        for other in label.confusable:
-            if other == name:
-                yield f"labels.{name}.confusable: names itself"
-            elif other not in task.labels:
-                yield f"labels.{name}.confusable: there is no label {other!r}.{did_you_mean(other, task.labels)}"
-        for i, text in enumerate(label.seeds):
-            if not text.strip():
-                yield f"labels.{name}.seeds[{i}]: is empty"
-            elif owner.setdefault(text, name) != name:
-                yield f"labels.{name}.seeds[{i}]: {text!r:.60} is also a seed of {owner[text]}"
+    if not path.is_file():
+        raise MissingError(f"There is no file {path}, which the task description names. Correct its path.")
+    if path.suffix == ".txt":
+        texts = path.read_text(encoding="utf-8-sig").split("\n")
+    elif file_kind(path) is None:
+        raise DataError(f"{path}: texts are read from .txt, .csv, .tsv, .jsonl, .json or .parquet. Convert it.")
+    else:
+        there = column_names(path)
+        column = next((c for c in ("text", "passage", "document") if c in there), None)
+        if column is None:
+            raise DataError(f"{path} has no column text, passage or document, but {', '.join(there)}. Rename one.")
+        texts = [str(t) for part in read_parts(path, [column]) for t in part[column] if t is not None]
+    return list(dict.fromkeys(t.strip() for t in texts if t.strip()))

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from gisttools.errors import MissingError
 from gisttools.workflow.manifest import read_manifest, sha256
 from gisttools.workflow.params import Params
@@ -31,6 +33,14 @@ def spec_hash(verb: str, params: Params) -> str:
     return digest.hexdigest()
 
 
+def _texts_in(path: Path) -> list[str]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return []  # whoever reads it says what is wrong
+    return [v for v in content.values() if isinstance(v, str)] if isinstance(content, dict) else []
+
+
 def _code_cells(path: Path) -> list[str]:
     if not path.exists():
         raise MissingError(f"There is no notebook {path}. Run from a checkout of gisttools.")
@@ -49,6 +59,9 @@ def _content_of(value: Any) -> Any:
         made = read_manifest(folder)["artefacts"]
         return {name: sha for name, sha in made.items() if name != "summary.json"}
     path = resolve(value)
+    if path.suffix in (".yaml", ".yml") and path.is_file():  # a task description may name files of texts
+        named_files = [path.parent / text for text in _texts_in(path) if len(text) < 200]
+        return [value, *(sha256(p) for p in [path, *(f for f in named_files if f.is_file())])]
     if path.is_file():
         beside = [p for p in path.parent.glob(f"{path.stem}.*") if path.suffix == ".npy"]  # its texts
         return [value, *(sha256(p) for p in sorted({path, *beside}))]

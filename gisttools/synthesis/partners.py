@@ -1,0 +1,126 @@
+"""From texts to triplets: who is whose positive and negative, and whether the guide finds them in the right order.
+
+Of labels, positive and negatives are drawn among the texts that passed: another one of the label, one of the label that
+it is easily taken for. Of the other kinds the LLM wrote them; a written negative that the guide finds nearer to the
+anchor than the positive is masked by the GIST loss, was paid for in vain, and is replaced by a mined one: the text that
+the guide finds nearest but for the first few, which may answer as well, and below the positive.
+
+`sources` says of each negative where it is from: label, written, mined, or replaced (mined in place of a written one).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from gisttools.synthesis.checks import Checks
+from gisttools.synthesis.judge import Candidate, Judge
+from gisttools.synthesis.task import Task
+
+_TRIES = 8  # pairs of positive and negative that are drawn until the guide agrees with one
+_BLOCK = 1024  # anchors compared with the pool at a time
+_MOST = 50_000  # texts of a pool that are looked through for negatives
+
+
+class LabelPartners:
+    """Rows of labels: texts that passed become one another's partners. Texts that pass join the judge's pool here.
+
+    Drawn at random, not by likeness: a positive that is always the nearest text teaches nothing.
+    """
+
+    def __init__(self, task: Task, judge: Judge, checks: Checks, seed: int) -> None:
+        self._task, self._judge, self._checks, self._seed = task, judge, checks, seed
+        self._vectors: dict[str, np.ndarray] = {t: judge.seed_vector(t) for texts in judge.pool.values() for t in texts}
+
+    def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
+        """Give each open row its texts, or the reason no-partner or guide-order; `passed` are new to the pool."""
+        for c in passed:
+            self._judge.pool[c.item.group].append(c.anchor)
+            self._vectors[c.anchor] = c.vectors[c.anchor]
+        for c in open_rows:
+            c.reason = self._draw(c)
+
+    def _draw(self, c: Candidate) -> str | None:
+        pool, group = self._judge.pool, c.item.group
+        positives = [text for text in pool[group] if text != c.anchor]
+        # Where the confusable label has no text at all, another label's texts serve.
+        named = [c.item.contrast, *(n for n in self._task.labels if n not in (group, c.item.contrast))]
+        c.negative_label = next((name for name in named if pool[name]), None)
+        if not positives or c.negative_label is None:
+            return "no-partner"
+        rng = random.Random(f"{self._seed}/{group}/{c.anchor}")
+        for _ in range(_TRIES):
+            c.positive, negative = rng.choice(positives), rng.choice(pool[c.negative_label])
+            c.guide_ap = float(c.vectors[c.anchor] @ self._vectors[c.positive])
+            c.negatives, c.sources = [negative], ["label"]
+            c.guide_an = [float(c.vectors[c.anchor] @ self._vectors[negative])]
+            if c.guide_ap > c.guide_an[0] or not self._checks.guide_order:
+                return None
+        return "guide-order"
+
+
+class WrittenPartners:
+    """Rows whose positive is written or given: the round trip, the guide's order, and mined negatives.
+
+    Args:
+        task, checks: what was asked, and what to look at.
+        corpus: texts that may serve as negatives from the start, with their unit vectors (n, dim): the user's passages.
+            Positives of rows that pass join them.
+    """
+
+    def __init__(self, task: Task, checks: Checks, corpus: Sequence[str], vectors: np.ndarray) -> None:
+        self._task, self._checks = task, checks
+        self._texts: dict[str, int] = {}
+        self._vectors: list[np.ndarray] = []
+        for text, vector in zip(corpus, vectors, strict=True):
+            self._add(text, vector)
+
+    def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
+        """Fill scores and negatives of each open row, or the reason round-trip, no-partner or guide-order; `passed` are
+        new to the pool."""
+        for c in passed:
+            self._add(c.positive, c.vectors[c.positive])
+        texts = list(self._texts)
+        pool = np.stack(self._vectors[-_MOST:])  # never empty: the positives of these rows are in it
+        texts = texts[-_MOST:]
+        for begin in range(0, len(open_rows), _BLOCK):
+            block = open_rows[begin : begin + _BLOCK]
+            scores = np.stack([c.vectors[c.anchor] for c in block]) @ pool.T
+            for c, row in zip(block, scores, strict=True):
+                c.reason = self._judge(c, texts, row)
+
+    def _add(self, text: str, vector: np.ndarray) -> None:
+        if text not in self._texts:
+            self._texts[text] = len(self._texts)
+            self._vectors.append(vector)
+
+    def _judge(self, c: Candidate, texts: list[str], scores: np.ndarray) -> str | None:
+        """The reason against a row; `scores` are the guide's cosines (n,) of its anchor with the pool's texts."""
+        checks, anchor = self._checks, c.vectors[c.anchor]
+        c.guide_ap = float(anchor @ c.vectors[c.positive])
+        first = len(self._texts) - len(texts)
+        own = [self._texts[t] - first for t in (c.positive, c.anchor) if self._texts.get(t, -1) >= first]
+        scores[own] = -np.inf
+        better = int((scores > c.guide_ap).sum())
+        if self._task.spec.round_trip and checks.top_k is not None and better >= checks.top_k:
+            return "round-trip"
+        if c.sources and "mined" not in c.sources:
+            c.guide_an = [float(anchor @ c.vectors[text]) for text in c.negatives]
+            if not checks.guide_order or min(c.guide_an) < c.guide_ap:
+                return None
+        found = self._mine(c, scores, len(texts) - len(own))
+        if found is None:
+            return "guide-order" if c.sources == ["written"] * len(c.negatives) and c.negatives else "no-partner"
+        source = "replaced" if c.negatives else "mined"
+        c.negatives, c.sources, c.guide_an = [texts[found]], [source], [float(scores[found])]
+        return None
+
+    def _mine(self, c: Candidate, scores: np.ndarray, n: int) -> int | None:
+        """The place of the text nearest to the anchor but for the first few, and below the positive; of `n` texts, all
+        others have no score."""
+        order = np.argsort(-scores, kind="stable")[:n]
+        skip = min(self._checks.skip_nearest, n // 3)
+        left = [i for i in order[skip:].tolist() if scores[i] < c.guide_ap or not self._checks.guide_order]
+        return left[0] if left else None

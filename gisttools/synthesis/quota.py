@@ -1,0 +1,98 @@
+"""Quotas: how many calls each group gets next, so that all end with equally many accepted rows.
+
+Generation goes in rounds, each judged before the next is planned: what a round asks for depends on the answers alone,
+never on who answered first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gisttools.synthesis.judge import Candidate
+from gisttools.synthesis.rows import cost_of
+
+OVER = "over-quota"
+PROBE = 8  # calls of the first round, from which the whole is estimated
+_FEW = 8  # rows that are missing, up to which no more are asked for than that
+
+
+class Quotas:
+    """Counts of a synthesis under way.
+
+    Args:
+        wanted: accepted rows wanted of each group.
+        attempts: calls for each wanted row, at most, on average of a group.
+    """
+
+    def __init__(self, wanted: Mapping[str, int], attempts: float) -> None:
+        self.wanted = dict(wanted)
+        self._most = {group: math.ceil(n * attempts) for group, n in wanted.items()}
+        self.asked: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+
+    def next_round(self, most: int | None = None) -> dict[str, int]:
+        """Calls of each group in the next round; `most` in all. Empty where all have their rows, or had their calls."""
+        found: dict[str, int] = {}
+        for group, wanted in self.wanted.items():
+            need, left = wanted - self.accepted[group], self._most[group] - self.asked[group]
+            if need > 0 and left > 0:
+                found[group] = min(left, _calls(need, self._rate(group)))
+        if most is not None:
+            found = _cut(found, most)
+        return found
+
+    def count(self, candidates: Sequence[Candidate]) -> None:
+        """Count all candidates so far, in order; a good row beyond its group's quota gets the reason over-quota."""
+        self.asked = Counter(c.item.group for c in candidates)
+        self.accepted = Counter()
+        for c in candidates:
+            if c.reason in (None, OVER):
+                full = self.accepted[c.item.group] >= self.wanted[c.item.group]
+                c.reason = OVER if full else None
+                self.accepted[c.item.group] += not full
+
+    def estimate(
+        self, candidates: Sequence[Candidate], seconds: float, concurrency: int, priced: bool
+    ) -> dict[str, Any]:
+        """What all rows will take, from those that were asked for: acceptance, calls, tokens, cost_usd (None where the
+        price is not known), seconds (None where all answers came from the cache)."""
+        share = (sum(self.accepted.values()) + 1) / (len(candidates) + 2)
+        calls = sum(min(self._most[g], math.ceil(n / share)) for g, n in self.wanted.items())
+        tokens = sum(sum(cost_of(c)[:2]) for c in candidates) / len(candidates)
+        usd = sum(cost_of(c)[2] for c in candidates) / len(candidates)
+        fresh = sum(not c.reply.cached for c in candidates)
+        # a first round is too short to fill all places
+        each = seconds * min(concurrency, fresh) / (fresh * concurrency) if fresh else None
+        return {
+            "acceptance": round(share, 3),
+            "calls": calls,
+            "tokens": round(calls * tokens),
+            "cost_usd": calls * usd if priced else None,
+            "seconds": None if each is None else round(calls * each, 1),
+        }
+
+    def _rate(self, group: str) -> float:
+        """Share of a group's calls that gave a row; 1 before the first, so that nothing is asked for in excess."""
+        return (self.accepted[group] + 1) / (self.asked[group] + 1)
+
+
+def _calls(need: int, rate: float) -> int:
+    """As many calls as give `need` rows or fewer in five of six cases: n rate + sqrt(n rate (1 - rate)) = need."""
+    if need <= _FEW:
+        return need
+    spread = math.sqrt(rate * (1 - rate))
+    root = (math.sqrt(spread**2 + 4 * rate * need) - spread) / (2 * rate)
+    return max(need, int(root**2))
+
+
+def _cut(wanted: Mapping[str, int], most: int) -> dict[str, int]:
+    """The first `most` calls, the groups in turn."""
+    found: Counter[str] = Counter()
+    while sum(found.values()) < most and found != Counter(wanted):
+        for group, n in wanted.items():
+            if found[group] < n and sum(found.values()) < most:
+                found[group] += 1
+    return dict(found)
