@@ -39,6 +39,14 @@ class _Group(click.Group):
             sys.exit(1)
 
 
+def _known_verb(_context: click.Context, _parameter: click.Parameter, verb: str | None) -> str | None:
+    from gisttools.workflow.params import VERBS  # not above: `gisttools --help` is to be quick
+
+    if verb is not None and verb not in VERBS:
+        raise click.BadParameter(f"{verb!r} is none of {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}")
+    return verb
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="gisttools")
@@ -63,8 +71,8 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None,
         raise ParameterError(f"--smoke is --profile smoke, and --profile says {profile!r}. Name one of them.")
     profile = "smoke" if smoke else profile
     verb = re.sub(r"^\d_", "", Path(what).stem)
+    recipes = project_root() / "notebooks" / "recipes"
     if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
-        recipes = project_root() / "notebooks" / "recipes"
         path = Path(what) if Path(what).is_file() else recipes / f"{Path(what).stem}.yaml"
         if not path.is_file():
             known = sorted(p.stem for p in recipes.glob("*.yaml"))
@@ -74,7 +82,8 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None,
             )
         manifests = run_recipe(path, overrides=given, profile=profile, rerun=rerun)
     elif profile is not None:
-        raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. Leave out --profile and --smoke.")
+        mend = f"Say {verb}.yaml for the recipe." if (recipes / f"{verb}.yaml").is_file() else "Leave out the profile."
+        raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {mend}")
     else:
         manifests = [run_notebook(verb, given, rerun=rerun)]
     if os.environ.get("RANK", "0") != "0":
@@ -86,7 +95,7 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None,
 
 
 @main.command()
-@click.argument("verb", required=False, type=click.Choice(["synthesize", "convert", "finetune", "evaluate", "report"]))
+@click.argument("verb", required=False, callback=_known_verb)
 def runs(verb: str | None) -> None:
     """Show what has run, the newest last; VERB limits it to one notebook."""
     from gisttools.workflow.runs import finished_runs
@@ -100,7 +109,7 @@ def runs(verb: str | None) -> None:
 
 
 @main.command()
-@click.argument("verb", type=click.Choice(["synthesize", "convert", "finetune", "evaluate", "report"]))
+@click.argument("verb", callback=_known_verb)
 def parameters(verb: str) -> None:
     """Show all parameters of VERB's notebook with their defaults."""
     from gisttools.workflow.params import VERBS

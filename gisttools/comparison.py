@@ -57,7 +57,7 @@ def compare(task, base: TaskResult, tuned: TaskResult, *, seed: int = 0) -> list
                 **_interval_columns(interval),
                 "n_items": _size(data, interval),
                 "texts": texts_of(task, data),
-                "items": _items(task, data, predictions),
+                "items": _items(task, subset, data, predictions),
             }
         )
     return rows
@@ -91,8 +91,9 @@ def _size(data, interval: Interval | None) -> int | None:
     return len(data)
 
 
-def _items(task, data, predictions: Sequence[Any]) -> list[dict]:
-    """Each text of a classification task that has one label, with the answers of both models."""
+def _items(task, subset: str, data, predictions: Sequence[Any]) -> list[dict]:
+    """Each text of a classification task that has one label, with the answers of both models; `base_draws` and
+    `tuned_draws` say of each few-shot draw whether the answer was right."""
     whole = task.metadata.type == "Classification" and data is not None and all(predictions)
     if not whole or any(len(draw) != len(data) for p in predictions for draw in p):
         return []
@@ -117,6 +118,9 @@ def _items(task, data, predictions: Sequence[Any]) -> list[dict]:
             "tuned_correct": float(correct[1][:, i].mean()),
             "base_answer": name(majority[0][i]),
             "tuned_answer": name(majority[1][i]),
+            "subset": subset,
+            "base_draws": correct[0][:, i].tolist(),
+            "tuned_draws": correct[1][:, i].tolist(),
         }
         for i, text in enumerate(data[task.input_column_name])
     ]

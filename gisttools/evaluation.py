@@ -185,6 +185,7 @@ def evaluate(
         scores += [{"role": role, **row} for row in result.scores]
     speed = {role: texts[role] / seconds[role] if seconds[role] else None for role in ROLES}
     columns = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer"]
+    columns += ["subset", "base_draws", "tuned_draws"]
     return Evaluation(
         pd.DataFrame(scores), pd.DataFrame(judge(comparison)), pd.DataFrame(items, columns=columns), shared, speed
     )

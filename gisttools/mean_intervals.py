@@ -34,11 +34,13 @@ class _Parts:
 @dataclass(frozen=True, kw_only=True)
 class SeedSpread:
     """A difference over training seeds: `interval` holds all noise; `seed_error` and `item_error` are the standard
-    errors of its parts; `speaks_of` is `this checkpoint` for one seed and `the recipe` for several."""
+    errors of its parts, `item_freedom` the degrees of freedom of the second; `speaks_of` is `this checkpoint` for one
+    seed and `the recipe` for several."""
 
     interval: Interval
     seed_error: float
     item_error: float
+    item_freedom: float
     speaks_of: str
 
 
@@ -194,7 +196,7 @@ def seed_spread(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.95) 
     interval = student_interval(
         float(gain.mean()),
         whole,
-        _satterthwaite(whole, parts),
+        satterthwaite(whole, parts),
         n_items=gain.shape[-1],
         n_draws=gain.shape[1] if gain.ndim == 3 else 1,
         method=f"{seeds} training seeds crossed with test items" if seeds > 1 else "one training seed, test items",
@@ -205,6 +207,7 @@ def seed_spread(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.95) 
         interval=interval,
         seed_error=float(np.sqrt(of_seeds)) if seeds > 1 else np.nan,
         item_error=float(np.sqrt(over_seeds.whole)),
+        item_freedom=float(over_seeds.freedom),
         speaks_of="the recipe" if seeds > 1 else "this checkpoint",
     )
 
@@ -226,11 +229,12 @@ def _crossed(gain: NDArray) -> _Parts:
         rows=rows,
         columns=columns,
         cells=cells,
-        freedom=_satterthwaite(parts.whole, [(rows, n_rows - 1), (columns, n_columns - 1), (cells, free)]),
+        freedom=satterthwaite(parts.whole, [(rows, n_rows - 1), (columns, n_columns - 1), (cells, free)]),
         column_share=1 - max(rows - cells, 0.0) / parts.whole if parts.whole > 0 else np.nan,
     )
 
 
-def _satterthwaite(whole: float, parts: Sequence[tuple[float, float]]) -> float:
+def satterthwaite(whole: float, parts: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a variance that is made of estimated ones: `parts` are (variance, its freedom)."""
     below = sum(v**2 / f for v, f in parts if f > 0)
     return max(whole**2 / below, 1.0) if below > 0 else np.inf

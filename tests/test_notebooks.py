@@ -26,15 +26,17 @@ FILES = {  # what each run leaves, beside manifest, notebook and summary
     "finetune": {"history.parquet", "model/model.safetensors", "model/modules.json"},
     "evaluate": {"scores.parquet", "comparison.parquet", "items.parquet"},
     "report": {"report.html", "report.md", "scores.csv"},
+    "cost_to_gain": {"curve.parquet", "curve.svg"},
 }
 SUMMARIES = {
     "synthesize": "task kind prompt_id llm_model base_url asked accepted rejected reasons by_label calls cached_calls "
     "tokens_in tokens_out cost_usd seconds",
     "convert": "sources guide_id strategy triplets seconds live_share",
     "finetune": "student guide_id triplets by_source steps seconds parameters_trained dimension settings final_loss "
-    "first_loss masked labels_masked model_mb",
+    "first_loss masked labels_masked model_mb rows rows_cost_usd rows_priced",
     "evaluate": "base tuned tasks seconds speed dimension",
     "report": "evaluation seconds",
+    "cost_to_gain": "task metric base enough verdict caveat sizes seconds",
 }
 MANIFEST = (
     "run_id verb status started seconds parameters spec_hash git versions hardware seeds artefacts parents error "
@@ -59,7 +61,7 @@ def each_notebook(function):
 
 
 def test_there_is_one_notebook_for_each_verb_in_order():
-    assert [notebook_of(verb).exists() for verb in VERBS] == [True] * 5
+    assert [notebook_of(verb).exists() for verb in VERBS] == [True] * len(VERBS)
     assert [p.stem.split("_", 1)[1] for p in ALL if p.stem[0] != "0"] == list(VERBS)
 
 
@@ -123,7 +125,8 @@ def test_an_unknown_parameter_stops_a_notebook_under_plain_papermill(results, tm
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    """All five notebooks with their defaults, in the order of their use: {verb: manifest}, results folder."""
+    """All notebooks with their defaults, in the order of their use: {verb: manifest}, results folder. For the curve two
+    trainings of other sizes are evaluated as well."""
     folder = tmp_path_factory.mktemp("chain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GISTTOOLS_RESULTS", str(folder))
@@ -132,6 +135,9 @@ def chain(tmp_path_factory):
         done["evaluate"] = run_notebook("evaluate", {})
         done["report"] = run_notebook("report", {})
         done["synthesize"] = run_notebook("synthesize", {"requests": 6})
+        for limit in (60, 240):
+            run_notebook("evaluate", {"model": run_notebook("finetune", {"limit": limit, "max_steps": 20})["run_id"]})
+        done["cost_to_gain"] = run_notebook("cost_to_gain", {})
     return done, folder
 
 
@@ -211,3 +217,15 @@ def test_the_report_is_one_page_on_the_latest_evaluation(chain):
     page = (folder / "report.html").read_text()
     assert re.findall(r'(?:src|href)="(https?:[^"]+)"', page) == []
     assert "support_intents" in page
+
+
+def test_the_curve_is_of_the_runs_with_a_limit_and_of_no_other(chain):
+    done, results = chain
+    folder = results / done["cost_to_gain"]["run_id"]
+    curve = pq.read_table(folder / "curve.parquet").to_pandas()
+    assert curve["rows"].tolist() == [60, 240]
+    assert len(done["cost_to_gain"]["parents"]) == 2
+    assert done["evaluate"]["run_id"] not in done["cost_to_gain"]["parents"]
+    assert (curve["low"] < curve["gain"]).all()
+    assert (curve["gain"] < curve["high"]).all()
+    assert not (folder / "dollars.svg").exists()  # labelled texts have no price

@@ -35,6 +35,19 @@ steps:
   - {name: first, verb: convert, parameters: {sources: [a.csv, b.csv]}}
   - {name: second, verb: finetune, parameters: {triplets: [$first, c.parquet], epochs: 2}}
 """
+MATRIX = """
+name: several
+profiles:
+  smoke: {finetune.limit: [9], finetune.seed: 0}
+steps:
+  - {name: convert, verb: convert, parameters: {sources: [a.csv]}}
+  - name: finetune
+    verb: finetune
+    parameters: {triplets: [$convert], epochs: 3}
+    matrix: {limit: [100, 250], seed: [0, 1]}
+  - {name: evaluate, verb: evaluate, parameters: {model: $finetune}}
+  - {name: cost_to_gain, verb: cost_to_gain, parameters: {evaluations: [$evaluate]}}
+"""
 RECIPES = sorted((ROOT / "notebooks" / "recipes").glob("*.yaml"))
 PROFILES = [(path, profile) for path in RECIPES for profile in (None, *read_recipe(path).profiles)]
 
@@ -204,3 +217,96 @@ def test_a_bad_profile_is_refused(recipe, text, profile, expected):
 def test_an_override_of_a_skipped_step_is_refused(recipe):
     with pytest.raises(ParameterError, match=r"-p first\.negatives: the profile skips this step"):
         read_recipe(recipe(PROFILED), {"first.negatives": 1}, profile="short")
+
+
+def steps_of(read) -> dict:
+    return {s.name: s.parameters for s in read.steps}
+
+
+def test_a_matrix_gives_every_combination_in_order(recipe):
+    names = [s.name for s in read_recipe(recipe(MATRIX)).steps]
+    assert names[1:5] == [f"finetune[limit={n},seed={s}]" for n in (100, 250) for s in (0, 1)]
+    assert names[0] == "convert"
+
+
+def test_a_combination_has_the_steps_parameters_and_its_own_values(recipe):
+    steps = steps_of(read_recipe(recipe(MATRIX)))
+    assert steps["finetune[limit=250,seed=1]"] == {"triplets": ["$convert"], "epochs": 3, "limit": 250, "seed": 1}
+
+
+def test_a_step_that_names_an_expanded_one_follows_it_and_a_list_gets_all_of_them(recipe):
+    steps = steps_of(read_recipe(recipe(MATRIX)))
+    evaluations = [name for name in steps if name.startswith("evaluate")]
+    assert evaluations == [f"evaluate[limit={n},seed={s}]" for n in (100, 250) for s in (0, 1)]
+    assert [steps[name]["model"] for name in evaluations] == [f"$finetune{name[8:]}" for name in evaluations]
+    assert steps["cost_to_gain"] == {"evaluations": [f"${name}" for name in evaluations]}
+
+
+def test_lists_take_all_of_a_step_between_what_else_they_hold(recipe):
+    text = MATRIX.replace("evaluations: [$evaluate]", "evaluations: [first, $evaluate, last]")
+    (last,) = [s for s in read_recipe(recipe(text)).steps if s.name == "cost_to_gain"]
+    runs = {name: name.upper() for name in references(last)}
+    assert fill(last, runs)["evaluations"] == ["first", *runs.values(), "last"]
+    assert len(runs) == 4
+
+
+def test_a_step_that_names_two_expanded_ones_gets_those_that_belong_together(recipe):
+    text = MATRIX.replace("model: $finetune", "model: $finetune, baseline: $finetune")
+    text = text.replace("evaluations: [$evaluate]", "evaluations: [], task: $evaluate, other: $finetune")
+    steps = [s for s in read_recipe(recipe(text)).steps if s.name.startswith("cost")]
+    assert [s.parameters["task"][9:] for s in steps] == [s.parameters["other"][9:] for s in steps]
+    assert len(steps) == 4
+
+
+def test_a_step_that_follows_may_have_a_matrix_of_its_own(recipe):
+    text = MATRIX.replace("{model: $finetune}", "{model: $finetune}, matrix: {seed: [5, 6]}")
+    names = [s.name for s in read_recipe(recipe(text)).steps if s.name.startswith("evaluate")]
+    assert len(set(names)) == 8
+    assert "evaluate[limit=250,finetune.seed=1,evaluate.seed=5]" in names
+
+
+def test_a_matrix_may_be_over_steps(recipe):
+    text = GOOD.replace("{triplets: [$first, c.parquet], epochs: 2}", "{}, matrix: {triplets: [[$first], [c, $first]]}")
+    found = [s.parameters["triplets"] for s in read_recipe(recipe(text)).steps[1:]]
+    assert found == [["$first"], ["c", "$first"]]
+
+
+def test_overrides_hold_for_all_combinations_and_replace_an_axis(recipe):
+    given = {"finetune.epochs": 5, "finetune.seed": [7], "finetune.limit": 30}
+    steps = steps_of(read_recipe(recipe(MATRIX), given))
+    assert [name for name in steps if "finetune" in name] == ["finetune[limit=30,seed=7]"]
+    assert steps["finetune[limit=30,seed=7]"] == {"triplets": ["$convert"], "epochs": 5, "limit": 30, "seed": 7}
+
+
+def test_a_profile_replaces_an_axis_too(recipe):
+    names = [s.name for s in read_recipe(recipe(MATRIX), profile="smoke").steps]
+    assert names == ["convert", "finetune[limit=9,seed=0]", "evaluate[limit=9,seed=0]", "cost_to_gain"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (MATRIX.replace("seed: [0, 1]", "seed: 3"), r"not a recipe.*steps\.1\.matrix\.seed: .*valid list"),
+        (MATRIX.replace("seed: [0, 1]", "seed: []"), "'finetune': matrix seed has no values"),
+        (MATRIX.replace("seed: [0, 1]", "seed: [0, 1, 0]"), "'finetune': matrix seed names 0 more than once"),
+        (MATRIX.replace("epochs: 3", "seed: 3"), "'finetune': seed stands in parameters and in matrix"),
+        (MATRIX.replace("seed: [0, 1]", "student: [$evaluate]"), r"'finetune' refers to \$evaluate, but no step"),
+    ],
+)
+def test_a_bad_matrix_is_refused(recipe, text, expected):
+    with pytest.raises(ParameterError, match=f"(?s)mine.yaml.*{expected}"):
+        read_recipe(recipe(text))
+
+
+def test_a_recipe_with_a_matrix_runs_each_combination_on_its_own_runs(recipe, monkeypatch):
+    ran = []
+
+    def run(verb, parameters, *, rerun, title):
+        ran.append((title, verb, dict(parameters)))
+        return {"run_id": f"{verb}-{len(ran)}"}
+
+    monkeypatch.setattr("gisttools.workflow.execute.run_notebook", run)
+    assert len(run_recipe(recipe(MATRIX))) == len(ran) == 10
+    assert ran[1][0] == "[2/10] finetune[limit=100,seed=0]"
+    assert [p["model"] for _, verb, p in ran if verb == "evaluate"] == [f"finetune-{n}" for n in (2, 3, 4, 5)]
+    assert ran[-1][2] == {"evaluations": [f"evaluate-{n}" for n in (6, 7, 8, 9)]}

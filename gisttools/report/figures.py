@@ -32,9 +32,10 @@ from gisttools.report.drawing import (
     write,
 )  # fmt: skip
 from gisttools.report.formats import signed
+from gisttools.report.gain_figures import score_by_cost, score_by_rows
 
 __all__ = ["accept_reject", "class_balance", "forest", "label_counts", "label_noise", "loss_curve", "masked_shares"]
-__all__ += ["per_class", "to_svg"]
+__all__ += ["per_class", "score_by_cost", "score_by_rows", "to_svg"]
 _MOST_ROWS = 40
 _ENDS = 10  # rows at either end of a long list
 _GAP = "\u2003"  # a wide space, which SVG does not fold into one

@@ -66,7 +66,7 @@ def run_notebook(
     keeps the run.
 
     Args:
-        verb: synthesize, convert, finetune, evaluate or report.
+        verb: one of `params.VERBS`.
         parameters: what differs from the notebook's defaults.
         rerun: `only-missing` answers with a finished run of the same spec, `always` runs anew, `never` refuses to run
             a spec that has run before, `only-cache` refuses to run at all.

@@ -221,12 +221,22 @@ class ReportParams(Params):
     evaluation: str = Field("latest", description='evaluate run; "latest" is the newest finished one')
 
 
+class CostToGainParams(Params):
+    """`6_cost_to_gain`: evaluations of trainings on more and more rows give a curve."""
+
+    evaluations: list[str] = Field(
+        [], description="evaluate runs; [] for the newest of a finetune run with a limit, and those that differ in size"
+    )
+    task: str | None = Field(None, description="task that is drawn; null: the mean of the targets")
+
+
 VERBS: dict[str, type[Params]] = {
     "synthesize": SynthesizeParams,
     "convert": ConvertParams,
     "finetune": FinetuneParams,
     "evaluate": EvaluateParams,
     "report": ReportParams,
+    "cost_to_gain": CostToGainParams,
 }
 
 

@@ -1,5 +1,7 @@
 """Recipes: a YAML file that chains notebooks, each step with its parameters; `$step` stands for the run of a step.
 
+A step may have a `matrix`, parameter -> list of values, and is run for each combination (`gisttools.workflow.matrix`).
+
 A recipe may have profiles, say a `smoke` one that shows in minutes that all of it works: `step.parameter: value` lines
 that replace parameters, and `skip`, a list of steps to leave out.
 """
@@ -14,17 +16,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gisttools.errors import MissingError, ParameterError, did_you_mean, problems
+from gisttools.workflow.matrix import expand, is_reference, matrix_problems, set_parameter
 from gisttools.workflow.params import VERBS
 
 
 class Step(BaseModel):
-    """One notebook with its parameters."""
+    """One notebook with its parameters; with a matrix, one for each combination of its values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     verb: str
     about: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict)
+    matrix: dict[str, list[Any]] = Field(default_factory=dict)
 
 
 class Recipe(BaseModel):
@@ -38,11 +42,12 @@ class Recipe(BaseModel):
 
 
 def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profile: str | None = None) -> Recipe:
-    """Read and check a recipe.
+    """Read and check a recipe; steps with a matrix come back as one step a combination.
 
     Args:
         path: the YAML file.
-        overrides: {"step.parameter": value}; they win over the profile.
+        overrides: {"step.parameter": value}; they win over the profile. They hold for all combinations of a step; a
+            parameter of its matrix gets other values.
         profile: name of one of its profiles; the steps it skips are not in the result.
 
     Raises:
@@ -69,20 +74,21 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
     for name, value in {**given, **(overrides or {})}.items():  # first, so that their references are checked as well
         step, _, parameter = name.partition(".")
         if step in steps and parameter:
-            steps[step].parameters[parameter] = value
+            set_parameter(steps[step], parameter, value)
         elif name not in given:
             found.append(f"-p {name}: {_no_such(step, steps)}")
     found += [f"-p {name}: the profile skips this step" for name in overrides or {} if name.split(".")[0] in skipped]
     found += _step_problems([s for s in recipe.steps if s.name not in skipped], skipped)
     if found:
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
-    return recipe.model_copy(update={"steps": [s for s in recipe.steps if s.name not in skipped]})
+    return recipe.model_copy(update={"steps": expand(s for s in recipe.steps if s.name not in skipped)})
 
 
 def references(step: Step) -> list[str]:
     """Names of the steps that this step's parameters refer to."""
-    values = [v for value in step.parameters.values() for v in (value if isinstance(value, list) else [value])]
-    return [v[1:] for v in values if isinstance(v, str) and v.startswith("$")]
+    values = [*step.parameters.values(), *(v for several in step.matrix.values() for v in several)]
+    single = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    return [v[1:] for v in single if is_reference(v)]
 
 
 def fill(step: Step, runs: Mapping[str, str]) -> dict[str, Any]:
@@ -91,7 +97,7 @@ def fill(step: Step, runs: Mapping[str, str]) -> dict[str, Any]:
     def one(value: Any) -> Any:
         if isinstance(value, list):
             return [one(v) for v in value]
-        return runs[value[1:]] if isinstance(value, str) and value.startswith("$") else value
+        return runs[value[1:]] if is_reference(value) else value
 
     return {name: one(value) for name, value in step.parameters.items()}
 
@@ -132,6 +138,7 @@ def _step_problems(steps: list[Step], skipped: list[str]) -> list[str]:
             )
         if step.name in known:
             found.append(f"two steps are called {step.name!r}")
+        found += matrix_problems(step)
         found += [
             f"step {step.name!r} refers to ${ref}, "
             + ("which the profile skips" if ref in skipped else "but no step of that name stands before it")

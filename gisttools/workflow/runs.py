@@ -115,9 +115,41 @@ def parents_of(params: Params) -> list[str]:
 
 
 def named(params: Params) -> dict[str, Any]:
-    """The parameters as a dict; `evaluation = "latest"` names the run that it stands for now."""
+    """The parameters as a dict; `evaluation = "latest"` and `evaluations = []` name the runs they stand for now."""
     values = params.model_dump()
-    return values | ({"evaluation": latest("evaluate")} if values.get("evaluation") == "latest" else {})
+    if values.get("evaluation") == "latest":
+        values["evaluation"] = latest("evaluate")
+    if values.get("evaluations") == []:
+        values["evaluations"] = evaluations_by_size()
+    return values
+
+
+def evaluations_by_size() -> list[str]:
+    """Ids of the newest evaluate run of a finetune run with a limit, and of all that differ from it in limit and seeds
+    alone, oldest first; of one limit and seeds the newest.
+
+    Raises:
+        MissingError: there is none.
+    """
+    own = ("limit", "limit_seed", "seed")
+    found: dict[str, dict[tuple, str]] = {}
+    for manifest in finished_runs("evaluate"):
+        told = dict(manifest["parameters"])
+        model = as_run(str(told.pop("model", None)))
+        if manifest["status"] != "ok" or model is None or not (model / MANIFEST).exists():
+            continue
+        training = read_manifest(model)
+        given = dict(training["parameters"])
+        if training["verb"] == "finetune" and given.get("limit") is not None:
+            size = tuple(given.pop(name, None) for name in own)
+            alike = json.dumps([told, given], sort_keys=True)
+            found[alike] = found.pop(alike, {}) | {size: manifest["run_id"]}  # the newest kind last
+    if not found:
+        raise MissingError(
+            f"No finished evaluate run in {results_folder()} is of a finetune run with a limit. Name evaluations, or "
+            "run the recipe that makes them: gisttools run cost_to_gain.yaml."
+        )
+    return list(found[next(reversed(found))].values())
 
 
 def _of_good_run(folder: Path) -> dict[str, Any]:
@@ -144,6 +176,11 @@ def remove_unfinished(spec: str, verb: str) -> None:
         except Timeout:
             continue
         (folder / LOCK).unlink(missing_ok=True)
+
+
+def evaluations_of(names: list[str]) -> list[str]:
+    """The evaluate runs that a notebook's `evaluations` name."""
+    return names or evaluations_by_size()
 
 
 def evaluation_folder(name: str) -> Path:
