@@ -31,7 +31,7 @@ def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str
     for c, reply in zip(candidates, llm.ask(requests), strict=True):
         c.second = reply
         said = (extract_json(reply.content) or {}).get("label")
-        c.second_label = said if said in task.labels else NONE
+        c.second_label = said if isinstance(said, str) and said in task.labels else NONE
         if c.second_label != c.item.group:
             c.reason = "blind-label"
 
