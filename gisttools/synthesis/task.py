@@ -5,6 +5,7 @@ It is a YAML file that a person writes, so everything that is wrong with it is s
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,7 +36,8 @@ class Label(BaseModel):
 
 def _lines(value: object) -> object:
     """A plain list of topics is one whose lines are their names."""
-    return {name: name for name in value} if isinstance(value, list) else value
+    plain = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return {name: name for name in value} if plain else value
 
 
 class Task(BaseModel):
@@ -153,10 +155,13 @@ def read_texts(path: Path) -> list[str]:
     """
     from gisttools.row_files import column_names, file_kind, read_parts
 
-    if not path.is_file():
-        raise MissingError(f"There is no file {path}, which the task description names. Correct its path.")
-    if path.suffix == ".txt":
-        texts = path.read_text(encoding="utf-8-sig").split("\n")
+    if not os.path.isfile(path):  # Path.is_file refuses names as long as a text that should stand in a list
+        raise MissingError(f"There is no file {str(path)[:300]}, which the task description names. Correct its path.")
+    if path.suffix.lower() == ".txt":
+        try:
+            texts = path.read_text(encoding="utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8: {error}. Save it as UTF-8.") from error
     elif file_kind(path) is None:
         raise DataError(f"{path}: texts are read from .txt, .csv, .tsv, .jsonl, .json or .parquet. Convert it.")
     else:
