@@ -180,10 +180,16 @@ def _template_problems(prompt: Prompt) -> list[str]:
 
 
 def _output_problems(prompt: Prompt) -> list[str]:
-    properties: dict[str, Any] = prompt.output.get("properties") or {}
-    if prompt.output.get("type") != "object" or not properties:
+    properties: Any = prompt.output.get("properties")
+    if prompt.output.get("type") != "object" or not isinstance(properties, dict) or not properties:
         return ["output: must be the JSON schema of an object with properties"]
-    found = []
+    found = [
+        f"output.properties.{name}: must be a schema such as {{type: string}}, but is {node!r}"
+        for name, node in properties.items()
+        if not isinstance(node, dict)
+    ]
+    if found:
+        return found
     for i, example in enumerate(prompt.examples):
         wrong = fault(json.dumps(example.answer), prompt.output)
         found += [f"examples[{i}].answer does not fit the output: {wrong}"] if wrong else []
