@@ -17,6 +17,7 @@ ATTRIBUTES = ("register", "persona", "length", "difficulty")
 VARIABLES = ("domain", "description", "language", "target_language", "about", "contrast", "subject", "idea", "seeds",
              *ATTRIBUTES)  # fmt: skip
 SHOWN = 4000  # characters of a text that the LLM is shown: about a thousand tokens
+_LONGEST_WORD = 100
 _SEEDS_SHOWN = 4
 
 
@@ -140,8 +141,8 @@ def shown(text: str | None) -> str | None:
     """A text as the LLM sees it: all of it, or as many whole words as fit into `SHOWN` characters."""
     if text is None or len(text) <= SHOWN:
         return text
-    cut = text[:SHOWN]
-    return cut[: cut.rfind(" ")] if " " in cut else cut
+    end = text.rfind(" ", SHOWN - _LONGEST_WORD, SHOWN + 1)
+    return text[: end if end > 0 else SHOWN]  # some scripts have no spaces
 
 
 def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) -> Iterator[PlanItem]:
