@@ -29,7 +29,7 @@ class Quotas:
 
     def __init__(self, wanted: Mapping[str, int], attempts: float) -> None:
         self.wanted = dict(wanted)
-        self._most = {group: math.ceil(n * attempts) for group, n in wanted.items()}
+        self._most = {group: math.ceil(round(n * attempts, 6)) for group, n in wanted.items()}  # 10 * 1.1 is above 11
         self.asked: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
 
