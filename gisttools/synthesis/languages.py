@@ -16,7 +16,8 @@ _LEAST_LETTERS = 0.5  # share of a text's letters that must be of the script: na
 # Languages so alike that one is often taken for the other in a single sentence.
 _ALIKE = ({"no", "nb", "nn", "da", "sv"}, {"id", "ms", "jv"}, {"hr", "sr", "bs", "sl"}, {"gl", "pt", "es", "ca", "an"},
           {"cs", "sk"}, {"be", "ru", "uk"}, {"bg", "mk"}, {"nl", "af", "fy"}, {"ur", "hi", "fa"},
-          {"tr", "az"})  # fmt: skip
+          {"tr", "az"}, {"ar", "arz", "ary"}, {"zh", "yue", "wuu"}, {"el", "grc"}, {"he", "hbo"}, {"zu", "xh"},
+          {"uz", "uzs"})  # fmt: skip
 _SCRIPTS = {  # first word of the Unicode names of a script's letters
     "Latn": {"LATIN"}, "Cyrl": {"CYRILLIC"}, "Grek": {"GREEK"}, "Arab": {"ARABIC"}, "Hebr": {"HEBREW"},
     "Deva": {"DEVANAGARI"}, "Beng": {"BENGALI"}, "Taml": {"TAMIL"}, "Telu": {"TELUGU"}, "Thai": {"THAI"},
@@ -44,6 +45,7 @@ def is_foreign(text: str, language: str) -> bool:
         if own < _LEAST_LETTERS * len(letters):
             return True
     code, (identifier, known) = _short(language), _identifier()
+    code = "no" if code == "nb" else code  # as the identifier calls it
     if len(text) < _LEAST_CHARACTERS or code not in known:
         return False
     found, probability = identifier.classify(text)
