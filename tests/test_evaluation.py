@@ -82,6 +82,14 @@ def test_shares_of_correct_draws_add_up_to_the_accuracy(result):
         assert items[f"{role}_correct"].mean() == pytest.approx(scores["caretaker", role], abs=1e-9)
 
 
+def test_items_tell_each_draw(result):
+    for role in ("base", "tuned"):
+        draws = np.stack(result.items[f"{role}_draws"].to_numpy())
+        assert draws.dtype == bool
+        assert draws.mean(axis=1) == pytest.approx(result.items[f"{role}_correct"].to_numpy())
+    assert set(result.items["subset"]) == {"default"}
+
+
 def test_items_are_the_test_texts_with_their_labels_by_name(result, caretaker):
     test = read_labelled(caretaker, split="test")
     assert result.items["text"].tolist() == test.texts

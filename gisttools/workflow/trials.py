@@ -37,11 +37,10 @@ def read_trials(evaluations: Sequence[str]) -> list[Trial]:
             found.append(f"{name} is of {model}, which is no finetune run: its rows are not known")
             continue
         told = read_summary(name)
-        baselines[name] = f"{told['base']} ({(told.get('revisions') or {}).get('base')})"
+        baselines.setdefault(f"{told['base']} ({(told.get('revisions') or {}).get('base')})", name)  # the first of each
         trials.append(_trial(name, model, read_manifest(training)["parameters"]))
-    if len(set(baselines.values())) > 1:
-        first = {baseline: name for name, baseline in reversed(baselines.items())}
-        found.append("baselines differ: " + ", ".join(f"{name} against {b}" for b, name in first.items()))
+    if len(baselines) > 1:
+        found.append("baselines differ: " + ", ".join(f"{name} against {b}" for b, name in baselines.items()))
     if found:
         mend = "Name evaluate runs of finetune runs, all with the same baseline."
         raise ParameterError(problems(f"evaluations: {len(found)} problem(s)", found, mend))
