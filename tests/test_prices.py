@@ -18,11 +18,11 @@ from gisttools.workflow.runs import inputs
 def written(make_run, tmp_path):
     """A function that leaves a synthesize run of 10 accepted rows that cost 0.01 each, of 20 answers in all."""
 
-    def write(cost_usd: float | None, own: float | None = 0.01) -> str:
+    def write(cost_usd: float | None, own: float | None = 0.01, **summary: float) -> str:
         rows = [{"anchor": f"a{i}", "positive": "p", "cost_usd": own, "anchor_label": str(i % 2)} for i in range(10)]
         files = {
             "triplets.parquet": write_triplets(rows, tmp_path / "t.parquet").read_bytes(),
-            "summary.json": json.dumps({"asked": 20, "accepted": 10, "cost_usd": cost_usd}).encode(),
+            "summary.json": json.dumps({"asked": 20, "accepted": 10, "cost_usd": cost_usd, **summary}).encode(),
         }
         return make_run("synthesize", files=files).name
 
@@ -37,6 +37,10 @@ def test_rows_of_a_synthesize_run_carry_what_its_rejected_rows_cost(written):
     run = written(0.25)
     assert cost([run]) == {"rows": 10, "rows_cost_usd": pytest.approx(0.25), "rows_priced": 10}
     assert cost([run], limit=4) == {"rows": 4, "rows_cost_usd": pytest.approx(0.1), "rows_priced": 4}
+
+
+def test_ideas_are_paid_for_as_well(written):
+    assert cost([written(0.25, idea_cost_usd=0.05)])["rows_cost_usd"] == pytest.approx(0.3)
 
 
 def test_rows_of_a_file_cost_what_they_say(written, tmp_path):

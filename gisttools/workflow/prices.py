@@ -48,4 +48,6 @@ def _price_of_a_row(name: str) -> float | None:
         return None
     summary = read_summary(name)
     cost, accepted = summary.get("cost_usd"), summary.get("accepted")
-    return cost / accepted if cost is not None and accepted else None
+    if cost is None or not accepted:
+        return None
+    return (cost + (summary.get("idea_cost_usd") or 0.0)) / accepted  # ideas are asked for before rows
