@@ -1,12 +1,17 @@
 """Task descriptions: what is accepted, and that everything wrong is said at once."""
 
+from __future__ import annotations
+
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gisttools.errors import DataError, MissingError
-from gisttools.synthesis.prompts import FOLDER
-from gisttools.synthesis.task import read_task
+from gisttools.synthesis.kinds import KINDS, STARTS
+from gisttools.synthesis.prompts import FOLDER, load_prompt
+from gisttools.synthesis.task import Task, read_task
 
 GOOD = """
 name: pets
@@ -18,12 +23,35 @@ labels:
   dog: {about: "About dogs.", confusable: [cat], seeds: ["My dog barks."]}
   cat: {about: "About cats.", seeds: ["My cat sleeps."]}
 """
+GIVEN = {
+    "labels": {"dog": {"about": "About dogs."}, "cat": {"about": "About cats."}},
+    "topics": {"food": "What pets eat.", "sleep": "How pets sleep."},
+    "passages": ["A dog eats twice a day.", "A cat sleeps all day."],
+    "search_terms": ["dog food", "cat basket"],
+    "texts": ["The dog ate at noon.", "The cat slept till four."],
+}
+STARTING = [(kind, start) for kind, spec in KINDS.items() for start in spec.prompts]
 
 
 def _write(folder: Path, text: str) -> Path:
     path = folder / "task.yaml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _content(kind: str, start: str, **more) -> dict:
+    content = {"name": "pets", "kind": kind, "description": "Pets.", "domain": "a pet forum", "language": "eng-Latn"}
+    return content | ({"target_language": "deu-Latn"} if kind == "bitext" else {}) | {start: GIVEN[start]} | more
+
+
+def _read(folder: Path, content: dict) -> Task:
+    return read_task(_write(folder, yaml.safe_dump(content)))
+
+
+def _refusal(folder: Path, content: dict) -> str:
+    with pytest.raises(DataError) as caught:
+        _read(folder, content)
+    return str(caught.value)
 
 
 def test_a_good_task_is_read_with_defaults(tmp_path):
@@ -78,9 +106,20 @@ def test_one_label_is_too_few(tmp_path):
         read_task(_write(tmp_path, text))
 
 
-def test_the_example_task_takes_its_seeds_from_the_train_split():
-    import json
+def test_one_text_is_a_seed_of_one_label_alone(tmp_path):
+    text = GOOD.replace("My cat sleeps.", "My dog barks.")
+    with pytest.raises(DataError, match=r"'My dog barks\.' is also a seed of dog"):
+        read_task(_write(tmp_path, text))
 
+
+@pytest.mark.parametrize("pattern", ["", "x*", "a|"])
+def test_a_forbidden_pattern_that_matches_every_text_is_refused(tmp_path, pattern):
+    message = _refusal(tmp_path, _content("sts", "texts", forbidden=[pattern]))
+    assert "forbidden[0]" in message
+    assert "matches every text" in message
+
+
+def test_the_example_task_takes_its_seeds_from_the_train_split():
     data = FOLDER.parent / "data" / "support_intents"
     rows = [json.loads(line) for line in (data / "train.jsonl").read_text(encoding="utf-8").splitlines()]
     labels_of = {row["text"]: row["label"] for row in rows}
@@ -89,3 +128,162 @@ def test_the_example_task_takes_its_seeds_from_the_train_split():
     for name, label in task.labels.items():
         assert len(label.seeds) == 4
         assert {labels_of.get(text) for text in label.seeds} == {name}
+
+
+# --- kinds and what they start from --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "start"), STARTING)
+def test_every_kind_is_read_from_every_start_that_it_knows(tmp_path, kind, start):
+    task = _read(tmp_path, _content(kind, start))
+    assert task.start == start
+    assert task.spec.task_type
+    assert load_prompt(task.prompt).row is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"), [(k, s) for k, spec in KINDS.items() for s in STARTS if s not in spec.prompts]
+)
+def test_a_start_that_the_kind_does_not_know_is_refused_with_those_it_knows(tmp_path, kind, start):
+    message = _refusal(tmp_path, _content(kind, start))
+    assert f"{start}: a task of kind {kind} starts from one of: {', '.join(KINDS[kind].prompts)}" in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_without_a_start_is_refused(tmp_path, kind):
+    content = _content(kind, "texts")
+    del content["texts"]
+    assert "given: none" in _refusal(tmp_path, content)
+
+
+def test_a_task_with_two_starts_is_refused(tmp_path):
+    content = _content("retrieval", "passages", topics=GIVEN["topics"])
+    assert "given: topics, passages" in _refusal(tmp_path, content)
+
+
+def test_bitext_needs_a_target_language(tmp_path):
+    content = _content("bitext", "texts")
+    del content["target_language"]
+    assert "bitext needs it" in _refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "bitext"])
+def test_no_other_kind_has_a_target_language(tmp_path, kind):
+    start = next(iter(KINDS[kind].prompts))
+    assert "no other kind has it" in _refusal(tmp_path, _content(kind, start, target_language="deu-Latn"))
+
+
+def test_a_translation_into_the_same_language_is_none(tmp_path):
+    assert "is eng-Latn as well" in _refusal(tmp_path, _content("bitext", "texts", target_language="eng-Latn"))
+
+
+def test_written_negatives_of_passages_have_a_prompt_of_their_own(tmp_path):
+    prompts = {n: _read(tmp_path, _content("retrieval", "passages", negatives=n)).prompt for n in ("written", "mined")}
+    assert not load_prompt(prompts["mined"]).row.negatives
+    assert load_prompt(prompts["written"]).row.negatives
+    assert _read(tmp_path, _content("retrieval", "passages")).prompt == prompts["mined"]
+
+
+@pytest.mark.parametrize(("kind", "start"), [pair for pair in STARTING if pair != ("retrieval", "passages")])
+def test_negatives_are_chosen_only_where_there_is_a_choice(tmp_path, kind, start):
+    message = _refusal(tmp_path, _content(kind, start, negatives="mined"))
+    assert "negatives: only retrieval from passages has the choice" in message
+
+
+# --- groups, seeds, table ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "groups"),
+    [
+        ("clustering", "labels", {"dog": "About dogs.", "cat": "About cats."}),
+        ("sts", "topics", {"food": "What pets eat.", "sleep": "How pets sleep."}),
+        ("reranking", "search_terms", {"dog food": "dog food", "cat basket": "cat basket"}),
+        ("retrieval", "passages", {"all": "Pets."}),
+        ("bitext", "texts", {"all": "Pets."}),
+    ],
+)
+def test_rows_are_shared_between_labels_topics_or_terms_and_else_one_group(tmp_path, kind, start, groups):
+    assert _read(tmp_path, _content(kind, start)).groups == groups
+
+
+@pytest.mark.parametrize(("kind", "start"), [("retrieval", "passages"), ("sts", "texts")])
+def test_seeds_are_the_texts_that_the_user_gave(tmp_path, kind, start):
+    assert _read(tmp_path, _content(kind, start)).seeds == GIVEN[start]
+
+
+def test_a_list_of_topics_is_a_mapping_of_each_to_itself(tmp_path):
+    one = _read(tmp_path, _content("sts", "topics", topics=["food", "sleep"]))
+    assert one == _read(tmp_path, _content("sts", "topics", topics={"food": "food", "sleep": "sleep"}))
+
+
+@pytest.mark.parametrize("topics", [[{"food": "What pets eat."}, "sleep"], [["food"]], "food", {"food": ["a", "b"]}])
+def test_topics_that_are_no_texts_are_refused_by_name(tmp_path, topics):
+    assert "topics" in _refusal(tmp_path, _content("sts", "topics", topics=topics))
+
+
+def test_an_empty_topic_is_refused(tmp_path):
+    assert "topics.food: is empty" in _refusal(tmp_path, _content("sts", "topics", topics={"food": " "}))
+
+
+def test_the_table_has_a_row_for_each_label_with_its_seeds_counted(tmp_path):
+    table = read_task(_write(tmp_path, GOOD)).table()
+    assert table.to_dict("records") == [
+        {"label": "dog", "about": "About dogs.", "confusable": "cat", "seeds": 1},
+        {"label": "cat", "about": "About cats.", "confusable": "", "seeds": 1},
+    ]
+
+
+def test_the_table_has_a_row_for_each_topic(tmp_path):
+    table = _read(tmp_path, _content("sts", "topics")).table()
+    assert dict(table.itertuples(index=False)) == GIVEN["topics"]
+
+
+def test_the_table_of_many_passages_shows_the_first(tmp_path):
+    texts = [f"Passage number {i}." for i in range(50)]
+    table = _read(tmp_path, _content("retrieval", "passages", passages=texts)).table()
+    assert table["passages"].tolist() == texts[:20]
+
+
+# --- texts from files ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("texts.txt", "one text\n\n two texts \none text\n"),
+        ("texts.TXT", "\ufeffone text\r\ntwo texts\r\n"),
+        ("texts.jsonl", '{"text": "one text", "id": 1}\n{"text": "two texts"}\n{"text": null}\n{"text": " "}\n'),
+        ("texts.jsonl", '{"passage": "one text"}\n{"passage": "two texts"}\n'),
+        ("texts.csv", "id,document\n1,one text\n2,two texts\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "start"), [("retrieval", "passages"), ("reranking", "search_terms"), ("sts", "texts")]
+)
+def test_texts_may_stand_in_a_file_beside_the_task_each_once(tmp_path, kind, start, name, content):
+    (tmp_path / name).write_bytes(content.encode())
+    assert getattr(_read(tmp_path, _content(kind, start, **{start: name})), start) == ("one text", "two texts")
+
+
+@pytest.mark.parametrize("named", ["gone.txt", "A whole passage where a list should stand. " * 20, ""])
+def test_a_file_of_texts_that_is_not_there_is_named(tmp_path, named):
+    with pytest.raises(MissingError, match="There is no file"):
+        _read(tmp_path, _content("retrieval", "passages", passages=named))
+
+
+def test_a_file_without_a_column_of_texts_is_refused_with_the_columns_it_has(tmp_path):
+    (tmp_path / "texts.jsonl").write_text('{"body": "one text", "number": "1"}\n')
+    message = _refusal(tmp_path, _content("sts", "texts", texts="texts.jsonl"))
+    assert "no column text, passage or document, but body, number" in message
+
+
+@pytest.mark.parametrize(("name", "content"), [("texts.pdf", b"%PDF"), ("texts.txt", b"caf\xe9")])
+def test_a_file_that_cannot_be_read_as_texts_is_refused_by_name(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert name in _refusal(tmp_path, _content("sts", "texts", texts=name))
+
+
+def test_a_file_of_no_texts_is_an_empty_list(tmp_path):
+    (tmp_path / "texts.txt").write_text("\n \n")
+    assert "texts: is an empty list" in _refusal(tmp_path, _content("sts", "texts", texts="texts.txt"))
