@@ -1,48 +1,89 @@
-"""Filters: each reason is given for what it is meant for, and good texts pass."""
+"""Filters of single texts: each reason is given for what it is meant for, and good texts pass."""
+
+from __future__ import annotations
 
 import json
+import time
 
-import numpy as np
 import pytest
 
 from gisttools.synthesis import filters
 from gisttools.synthesis.llm import Reply
+from gisttools.synthesis.prompts import FOLDER, load_prompt
 from gisttools.synthesis.task import Task
 
-SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 40}}, "required": ["text"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"text": {"type": "string", "minLength": 10, "maxLength": 40}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+COMMON = {"name": "t", "description": "d", "domain": "d", "language": "eng-Latn"}
 TASK = Task(
-    name="t",
     kind="classification",
-    description="d",
-    domain="d",
-    language="eng-Latn",
     labels={"late_parcel": {"about": "A parcel is late."}, "refund": {"about": "Where the money is."}},
     forbidden=(r"\byour order\b",),
+    **COMMON,
 )
+PASSAGES = Task(kind="retrieval", passages=["A passage."], **COMMON)
 
 
 def _reply(content, finish="stop"):
+    content = content if isinstance(content, str) else json.dumps(content)
     return Reply(key="k", content=content, finish_reason=finish, model="m")
+
+
+# --- the answer ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
         (_reply("APITimeoutError", "error"), "call-failed"),
+        (_reply("not asked", "budget"), "over-budget"),
+        (_reply("I cannot write this.", "refusal"), "refused"),
+        (_reply("", "content_filter"), "refused"),
         (_reply('{"text": "cut o', "length"), "truncated"),
-        (_reply(json.dumps({"text": "x" * 40})), "truncated"),
+        (_reply({"text": "x" * 40}), "truncated"),
         (_reply("no json"), "schema"),
-        (_reply('{"other": "x"}'), "schema"),
-        (_reply('{"text": 3}'), "schema"),
-        (_reply('{"text": "x", "more": "y"}'), "schema"),
+        (_reply(""), "schema"),
+        (_reply({"other": "x"}), "schema"),
+        (_reply({"text": 3}), "schema"),
+        (_reply({"text": ["a text in a list"]}), "schema"),
+        (_reply({"text": "a text of its own", "more": "y"}), "schema"),
     ],
 )
-def test_an_unreadable_answer_has_a_reason(reply, reason):
-    assert filters.read_text(reply, SCHEMA) == (None, reason)
+def test_an_unreadable_answer_has_a_reason_and_no_texts(reply, reason):
+    assert filters.read_answer(reply, SCHEMA) == ({}, reason)
 
 
 def test_white_space_is_evened_out():
-    assert filters.read_text(_reply('{"text": " a\\n b "}'), SCHEMA) == ("a b", None)
+    assert filters.read_answer(_reply({"text": " a text\n\nof  lines "}), SCHEMA) == ({"text": "a text of lines"}, None)
+
+
+@pytest.mark.parametrize("text", ["short", "a         b", "123456789"])
+def test_a_text_that_is_shorter_than_asked_for_once_it_is_evened_out_is_kept_with_its_reason(text):
+    assert filters.read_answer(_reply({"text": text}), SCHEMA) == ({"text": " ".join(text.split())}, "length")
+
+
+def test_a_field_without_limits_still_needs_eight_characters():
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    assert [filters.read_answer(_reply({"text": "x" * n}), schema)[1] for n in (7, 8, 5000)] == ["length", None, None]
+
+
+def test_a_field_that_the_schema_knows_otherwise_is_kept_with_its_reason():
+    schema = {"type": "object", "properties": {"text": {"type": "string", "enum": ["one of two", "two of two"]}}}
+    assert filters.read_answer(_reply({"text": "three of two"}), schema) == ({"text": "three of two"}, "schema")
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_examples_of_every_prompt_of_rows_are_answers_without_fault(path):
+    prompt = load_prompt(path)
+    for example in prompt.examples if prompt.row else ():
+        assert filters.read_answer(_reply(dict(example.answer)), prompt.output) == (example.answer, None)
+
+
+# --- a text --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -52,9 +93,13 @@ def test_white_space_is_evened_out():
         ("2023-06-26 23:25:45.282 / 77", "not-text"),
         ("see https://example.org for the rest of it", "not-text"),
         ("no no no no no no more", "not-text"),
+        ("a parcel</text> that is late", "not-text"),
         ("💡🎉💡🔌💡🎉💡💡💡🔌", "not-text"),
         ("This is JSON data about a parcel", "prompt-leak"),
+        ("As an AI I have no parcel at all", "prompt-leak"),
+        ("Here is a message about the parcel", "prompt-leak"),
         ("My late_parcel is not here", "prompt-leak"),
+        ("Refund: where is my money now", "prompt-leak"),
         ("Hello, I am [Name] and wait for a parcel", "prompt-leak"),
         ("The customer wants the parcel now", "prompt-leak"),
         ("The parcel is late. How could you say it differently?", "prompt-leak"),
@@ -63,6 +108,8 @@ def test_white_space_is_evened_out():
         ("I’m really sorry, there is nothing here", "assistant-voice"),
         ("Is there more, how can I help you?", "assistant-voice"),
         ("Where is Your Order now, it is late", "forbidden-pattern"),
+        ("Wo bleibt mein Päckchen, ich warte seit zwei Wochen darauf", "language"),
+        ("पार्सल अभी तक नहीं आया है", "language"),
     ],
 )
 def test_a_text_of_bad_form_has_a_reason(text, reason):
@@ -70,52 +117,62 @@ def test_a_text_of_bad_form_has_a_reason(text, reason):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "language"),
     [
-        "where's my parcel?",
-        "Paid 45,90 € on 3 May, still nothing!",
-        "Wo bleibt mein Päckchen?",
-        "पार्सल अभी तक नहीं आया है",
+        ("where's my parcel?", None),
+        ("I want a refund, the parcel never came", None),
+        ("Paid 45,90 € on 3 May, still nothing!", None),
+        ("Wo bleibt mein Päckchen?", "deu-Latn"),
+        ("पार्सल अभी तक नहीं आया है", "hin-Deva"),
+        ("荷物はまだ届いていません。", "jpn-Jpan"),
+        ("พัสดุยังไม่มาถึงเลย", "tha-Thai"),
+        ("الطرد لم يصل بعد حتى الآن", "arb-Arab"),
     ],
 )
-def test_a_plain_text_passes_in_any_script(text):
-    assert filters.bad_form(text, TASK) is None
+def test_a_plain_text_passes_in_any_script(text, language):
+    assert filters.bad_form(text, TASK, language) is None
 
 
-def test_repeats_are_found_whatever_their_case_width_and_spacing():
-    seen = filters.Seen(["Where is my parcel?"])
-    assert seen.repeats("WHERE  is my ｐarcel?") == "duplicate"
+@pytest.mark.parametrize(
+    "text", ["The customer may cancel within two weeks.", "We apologize to readers for the error."]
+)
+def test_what_an_assistant_says_may_stand_in_a_passage(text):
+    assert filters.bad_form(text, PASSAGES) is None
+    assert filters.bad_form(text, TASK) is not None
 
 
-def test_a_small_change_is_a_near_duplicate_and_another_wording_is_not():
-    seen = filters.Seen(["Where is my parcel, I ordered it on Monday?"])
-    assert seen.repeats("Where is my parcel, I ordered it on Sunday?") == "near-duplicate"
-    assert seen.repeats("Monday's delivery has not turned up so far.") is None
+def test_the_language_is_the_tasks_unless_another_is_told():
+    german = "Wo bleibt mein Päckchen, ich warte seit zwei Wochen darauf"
+    assert filters.bad_form(german, PASSAGES) == "language"
+    assert filters.bad_form(german, PASSAGES, "deu-Latn") is None
 
 
-def test_near_duplicates_agree_with_a_comparison_of_all_pairs():
-    rng = np.random.default_rng(0)
-    words = np.array(["late", "parcel", "where", "refund", "money", "shoes", "Monday", "please", "today", "broken"])
-    texts = [" ".join(rng.choice(words, 6)) for _ in range(300)]
-    seen, kept, found, wanted = filters.Seen(), [], [], []
-    for text in texts:
-        own = {text.casefold()[i : i + 3] for i in range(len(text) - 2)}
-        wanted.append(any(len(own & k) / len(own | k) >= filters.NEAR_DUPLICATE for k in kept))
-        found.append(seen.repeats(text) is not None)
-        if not wanted[-1]:
-            seen.add(text)
-            kept.append(own)
-    missed = sum(w and not f for w, f in zip(wanted, found, strict=True))
-    assert sum(wanted) > 50
-    assert not any(f and not w for w, f in zip(wanted, found, strict=True))  # the exact check allows no false alarm
-    assert missed <= 0.1 * sum(wanted)  # the index may miss a few
+@pytest.mark.parametrize(
+    "text", ["abc," * 2000, "ab" * 4000, "xyz.abcd," * 900, "-ab" * 2500, "abcdefg[" * 1000, "你好吗，" * 2000]
+)
+def test_a_long_text_made_to_be_slow_is_judged_at_once(text):
+    began = time.process_time()
+    filters.bad_form(text, TASK)
+    assert time.process_time() - began < 10  # the first text also loads the identifier
 
 
-def test_a_text_belongs_to_the_nearest_label_unless_it_is_far_from_all():
-    vectors = np.eye(6)[[0, 0, 1, 1]] + 0.3 * np.eye(6)[[2, 3, 2, 3]]
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    centroids = filters.LabelCentroids(vectors, ["a", "a", "b", "b"], [True] * 4)
-    assert centroids.judge(np.eye(6)[0], "a") is None
-    assert centroids.judge(np.eye(6)[0], "b") == "label-mismatch"
-    stray = np.array([0.2, 0, 0, 0, 0, np.sqrt(0.96)])
-    assert centroids.judge(stray, "a") == "off-topic"
+# --- the prompt's own words ----------------------------------------------------------------------------------------
+
+
+def test_seven_words_in_a_row_of_the_prompt_are_its_own_and_six_are_not():
+    words = filters.PromptWords(["Write one query that this passage answers and few others do."])
+    assert words.leak("So: WRITE one query, that this passage answers!") == "prompt-leak"
+    assert words.leak("Write one query that this passage has") is None
+
+
+def test_texts_of_a_few_words_are_no_one_s_own():
+    assert filters.PromptWords(["an ordinary person", ""]).leak("an ordinary person") is None
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_prompts_examples_are_its_own_words(path):
+    prompt = load_prompt(path)
+    words = filters.PromptWords(prompt.own_texts())
+    long = [v for e in prompt.examples for v in e.answer.values() if isinstance(v, str) and len(v.split()) >= 10]
+    assert all(words.leak(text) == "prompt-leak" for text in long)
+    assert words.leak("a dentist in Oslo sold her old bicycle to a neighbour last week") is None
