@@ -82,6 +82,8 @@ class WrittenPartners:
         new to the pool."""
         for c in passed:
             self._add(c.positive, c.vectors[c.positive])
+        if not open_rows:
+            return
         texts = list(self._texts)
         pool = np.stack(self._vectors[-_MOST:])  # never empty: the positives of these rows are in it
         texts = texts[-_MOST:]
