@@ -24,6 +24,7 @@ class LLMParams(Protocol):
     seed: int
     llm_mode: str
     llm_transport: str
+    llm_context: int
     llm_timeout: float
     requests_per_minute: float | None
     tokens_per_minute: float | None
@@ -84,5 +85,5 @@ def open_llm(params: LLMParams, *, log: str | Path | None = None, cache: str | P
     if params.llm_mode == "replay":  # the file says which answers count; nobody is asked
         yield llm("http://127.0.0.1/v1", identity(find_model(params.llm_model)), free)
         return
-    with serve_local(params.llm_model, slots=params.concurrency, log=log) as server:
+    with serve_local(params.llm_model, slots=params.concurrency, context=params.llm_context, log=log) as server:
         yield llm(server.base_url, server.model, free)

@@ -33,17 +33,36 @@ class SynthesizeParams(Params):
     """`1_synthesize`: a task description and an LLM give triplets."""
 
     task: str = Field("prompts/tasks/support_intents.yaml", description="task description (YAML)")
-    requests: int = Field(24, ge=1, description="calls to the LLM")
+    rows: int = Field(14, ge=1, description="accepted rows wanted, equally many of each label or topic")
+    attempts: float = Field(3.0, ge=1, description="calls for each of them, at most")
     llm_base_url: str = Field("embedded", description='OpenAI-compatible endpoint, or "embedded"')
     llm_model: str = Field("embedded:SmolLM2-135M-Instruct", description="model name at the endpoint, or a GGUF file")
     llm_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
     temperature: float = Field(0.8, ge=0, le=2, description="sampling temperature of the LLM")
-    max_tokens: int = Field(160, ge=16, description="longest answer")
+    max_tokens: int = Field(400, ge=16, description="longest answer; one that is cut is asked for once more")
     concurrency: int = Field(4, ge=1, description="calls in flight")
     guide: str = Field(MINILM, description="model that checks labels and similarities")
     guide_revision: str | None = Field(None, description="commit of a hub guide")
     eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
+    labelled_files: list[str] = Field(
+        ["data/support_intents"], description="folders with real texts (train), to compare diversity with"
+    )
     seed: int = Field(7, description="seed of the plan and of the LLM's sampling")
+    dry_run: bool = Field(False, description="ask for a few rows only, and say what all would take")
+    # more of what is asked
+    prompt: str | None = Field(None, description="prompt file, or its name; null: that of the task's kind")
+    prompts: str | None = Field(None, description="your own folder of prompts, looked into first")
+    # more of what rows must stand up to
+    label_by: Literal["centroids", "nearest", "none"] = Field(
+        "centroids", description="nearest: by the nearest texts of labelled_files"
+    )
+    blind: bool = Field(False, description="a second call sorts each text without knowing its label")
+    guide_order: bool = Field(True, description="the guide must find the positive nearer than a negative")
+    top_k: int | None = Field(10, ge=1, description="the positive must be so near to its query; null: not looked at")
+    skip_nearest: int = Field(10, ge=0, description="nearest texts that are no mined negatives")
+    near: float = Field(0.8, gt=0, le=1, description="least likeness (Jaccard) to a test text, of rows that are left out")
+    eval_tasks: list[str] = Field([], description="MTEB tasks whose test texts must not occur")
+    avoid: list[str] = Field([], description="runs or triplet files whose texts must not be written again")
     # more of the guide, as in `3_finetune`
     guide_prompt: str | None = Field(None, description="text put before every text")
     guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
@@ -60,6 +79,7 @@ class SynthesizeParams(Params):
     llm_transport: Literal["live", "batch"] = Field(
         "live", description="batch: the endpoint's Batch API, cheaper and within a day"
     )
+    llm_context: int = Field(2048, ge=512, description="of the embedded server: tokens of a prompt and its answer")
     llm_timeout: float = Field(120.0, gt=0, description="seconds until one attempt is given up")
     requests_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
     tokens_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
