@@ -75,8 +75,11 @@ class Quotas:
         }
 
     def _rate(self, group: str) -> float:
-        """Share of a group's calls that gave a row; 1 before the first, so that nothing is asked for in excess."""
-        return (self.accepted[group] + 1) / (self.asked[group] + 1)
+        """Share of a group's calls that give a row, a standard error above what was seen, so that one bad first round
+        asks for few in excess; 1 before the first call."""
+        calls = self.asked[group] + 1
+        share = (self.accepted[group] + 1) / calls
+        return min(1.0, share + math.sqrt(share * (1 - share) / calls))
 
 
 def _calls(need: int, rate: float) -> int:
