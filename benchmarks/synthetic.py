@@ -81,7 +81,7 @@ def write(task, real, guide: VectorCache, options, folder: Path) -> dict:
 
 
 def agreement(real, guide: VectorCache, folder: Path) -> dict[str, float]:
-    """Share of texts that the judge gives the label they were asked for: accepted, written at all, and real test texts."""
+    """Share of texts that the judge gives the label they were asked for: accepted, all that were written, real ones."""
     from sklearn.linear_model import LogisticRegression
 
     judge = LogisticRegression(max_iter=1000, C=10.0)
@@ -108,7 +108,7 @@ def agreement(real, guide: VectorCache, folder: Path) -> dict[str, float]:
 
 
 def tables(task, real, guide: VectorCache, folder: Path) -> None:
-    """real.parquet, as many rows as the synthetic ones and equally many of each label, mined as the paper does; both."""
+    """real.parquet, as many rows of each label as there are synthetic ones, mined as the paper does; both."""
     synthetic = read_triplets(folder / "synthetic.parquet")
     quota, rng, chosen = Counter(synthetic["anchor_label"][:]), random.Random(1), []
     for name in task.labels:

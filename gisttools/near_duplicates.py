@@ -78,8 +78,8 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 class NearIndex:
-    """Texts that others are compared with, by the bands of their hashes, with their trigrams. `texts` and `threshold` as in
-    `near_pairs`."""
+    """Texts that others are compared with, by the bands of their hashes, with their trigrams. `texts` and `threshold`
+    as in `near_pairs`."""
 
     def __init__(self, texts: Sequence[str], threshold: float) -> None:
         self._threshold, self._bands = threshold, bands(threshold)

@@ -105,7 +105,9 @@ def test_a_run_killed_three_times_loses_nothing_pays_nothing_twice_and_ends_as_a
         assert not paid & set(script.asked[so_far:])
     with scripted(answer) as url:
         assert start(whole, url, timeout=60.0).wait(300) == 0
-    tables = {name: [read_triplets(f / f"{name}.parquet") for f in (killed, whole)] for name in ("accepted", "rejected")}
+    tables = {
+        name: [read_triplets(f / f"{name}.parquet") for f in (killed, whole)] for name in ("accepted", "rejected")
+    }
     for one, other in tables.values():
         assert one.to_list() == other.to_list()
     accepted, rejected = (pair[0] for pair in tables.values())

@@ -85,8 +85,8 @@ def test_graded_passages_keep_their_grades_as_labels_and_topics_are_no_labels():
 
 def test_both_languages_of_translations_are_told_and_foreign_answers_are_refused():
     def german(number: int, body: dict):
-        texts = {"translation": "Der Hund schläft den ganzen Tag lang am Fluss neben der alten Brücke.",
-                 "one_fact_changed": "Der Hund schläft die ganze Nacht lang am Fluss neben der alten Brücke."}  # fmt: skip
+        line = "Der Hund schläft den ganzen Tag lang am Fluss neben der alten Brücke."
+        texts = {"translation": line, "one_fact_changed": line.replace("den ganzen Tag", "die ganze Nacht")}
         return completion(json.dumps(texts), number=number)
 
     with scripted(german) as url:

@@ -1,4 +1,4 @@
-"""Figures of a synthesis: what share of the texts is accepted, by label and attribute; where a second look disagrees."""
+"""Figures of a synthesis: what share of the texts is accepted, by label and attribute; where a second look differs."""
 
 from __future__ import annotations
 

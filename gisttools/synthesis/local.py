@@ -101,7 +101,9 @@ def serve_local(
         log = Path(log) if log else Path(scratch) / "server.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "gisttools.synthesis.local", "--model", str(gguf.resolve())]
-        command += ["--slots", str(slots), "--context", str(context), "--threads", str(threads or _threads()), "--log", str(log.resolve())]
+        numbers = {"--slots": slots, "--context": context, "--threads": threads or _threads()}
+        command += [text for name, number in numbers.items() for text in (name, str(number))]
+        command += ["--log", str(log.resolve())]
         root = str(Path(__file__).resolve().parents[2])
         environment = {"OMP_WAIT_POLICY": "passive"} | os.environ  # see _threads
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))

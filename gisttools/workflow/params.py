@@ -60,7 +60,7 @@ class SynthesizeParams(Params):
     guide_order: bool = Field(True, description="the guide must find the positive nearer than a negative")
     top_k: int | None = Field(10, ge=1, description="the positive must be so near to its query; null: not looked at")
     skip_nearest: int = Field(10, ge=0, description="nearest texts that are no mined negatives")
-    near: float = Field(0.8, gt=0, le=1, description="least likeness (Jaccard) to a test text, of rows that are left out")
+    near: float = Field(0.8, gt=0, le=1, description="least likeness (Jaccard) to a test text of what is left out")
     eval_tasks: list[str] = Field([], description="MTEB tasks whose test texts must not occur")
     avoid: list[str] = Field([], description="runs or triplet files whose texts must not be written again")
     # more of the guide, as in `3_finetune`

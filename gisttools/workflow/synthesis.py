@@ -1,4 +1,4 @@
-"""What `1_synthesize` hands on, from its parameters: what rows must stand up to, and the texts they are held against."""
+"""What `1_synthesize` hands on, from its parameters: what rows must stand up to, and what they are held against."""
 
 from __future__ import annotations
 
