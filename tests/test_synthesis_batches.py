@@ -16,6 +16,8 @@ from scripted_llm import completion, refusal
 
 from gisttools.errors import EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
+from gisttools.synthesis.batch_table import BatchTable
+from gisttools.synthesis.cache import CallCache
 from gisttools.synthesis.llm import LLM, Request
 from gisttools.workflow.params import SynthesizeParams
 
@@ -350,6 +352,8 @@ def test_a_run_that_is_killed_before_it_submitted_submits(tmp_path):
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(6))
     assert [r.finish_reason for r in replies] == ["stop"] * 6
     assert [len(server.bodies(n)) for n in range(len(server.batches))] == [5]
+    with CallCache(tmp_path / "c.sqlite") as cache:
+        assert BatchTable(cache).holding([r.key for r in replies]) == []  # nothing is left of either
 
 
 def test_a_batch_whose_creation_seemed_to_fail_is_not_made_twice(tmp_path):
