@@ -80,3 +80,33 @@ def test_the_latest_evaluation_is_the_run_that_it_is_now(make_run):
     assert parents_of(check_params("report", {})) == [first.name]
     make_run("evaluate", started="2026-01-01T00:00:02+00:00", files={"scores.parquet": b"2"}, seed=1)
     assert spec_of("report") != before
+
+
+TASK = "name: t\nkind: retrieval\ndescription: d\ndomain: d\nlanguage: eng-Latn\npassages: texts.txt\n"
+
+
+def test_the_spec_changes_with_a_file_that_a_task_description_names(tmp_path):
+    (tmp_path / "task.yaml").write_text(TASK)
+    (tmp_path / "texts.txt").write_text("one passage\n")
+    given = {"task": str(tmp_path / "task.yaml"), "eval_files": [], "labelled_files": []}
+    before = spec_of("synthesize", **given)
+    os.utime(tmp_path / "texts.txt", (1, 1))
+    (tmp_path / "beside.txt").write_text("not named\n")
+    assert spec_of("synthesize", **given) == before
+    (tmp_path / "texts.txt").write_text("another passage\n")
+    assert spec_of("synthesize", **given) != before
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "a: [\n", "name: gone.txt\n", "1: 2\n", ""])
+def test_a_task_description_that_cannot_be_read_has_a_spec_all_the_same(tmp_path, text):
+    (tmp_path / "task.yaml").write_text(text)
+    before = spec_of("synthesize", task=str(tmp_path / "task.yaml"))
+    (tmp_path / "task.yaml").write_text(text + "# more\n")
+    assert spec_of("synthesize", task=str(tmp_path / "task.yaml")) != before
+
+
+def test_the_spec_changes_with_a_prompt_in_the_users_folder(tmp_path):
+    (tmp_path / "sts.yaml").write_text("name: one\n")
+    before = spec_of("synthesize", prompts=str(tmp_path))
+    (tmp_path / "sts.yaml").write_text("name: two\n")
+    assert spec_of("synthesize", prompts=str(tmp_path)) != before

@@ -1,0 +1,101 @@
+"""What the notebook of synthesis hands on: checks, known texts, the prompt and the folder of prompts that are meant."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+
+import pytest
+
+from gisttools.errors import MissingError
+from gisttools.synthesis.checks import Checks
+from gisttools.synthesis.prompts import FOLDER, load_prompt
+from gisttools.triplets import COLUMNS, write_triplets
+from gisttools.workflow.params import check_params
+from gisttools.workflow.synthesis import checks_of, folder_of, known_of, prompt_of
+
+
+def _params(**given):
+    return check_params("synthesize", {"eval_files": [], "labelled_files": []} | given)
+
+
+def _table(folder, *texts: tuple[str, str, str]):
+    """A triplet table of (anchor, positive, negative)."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    rows = [{"id": a, "anchor": a, "positive": p, "negatives": [n]} for a, p, n in texts]
+    folder.mkdir()
+    return write_triplets(Dataset(pa.Table.from_pylist(rows, schema=COLUMNS)), folder)
+
+
+def test_the_defaults_of_the_parameters_are_those_of_the_checks():
+    assert checks_of(_params()) == Checks()
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        ({"label_by": "nearest"}, "label_by", "nearest"),
+        ({"blind": True}, "blind", True),
+        ({"guide_order": False}, "guide_order", False),
+        ({"top_k": 3}, "top_k", 3),
+        ({"top_k": None}, "top_k", None),
+        ({"skip_nearest": 0}, "skip_nearest", 0),
+        ({"near": 0.5}, "near_eval", 0.5),
+    ],
+)
+def test_each_parameter_changes_its_own_check_and_no_other(given, field, value):
+    assert field in {f.name for f in fields(Checks)}
+    assert asdict(checks_of(_params(**given))) == asdict(Checks()) | {field: value}
+
+
+def test_test_texts_are_kept_away_and_train_texts_are_known_with_their_labels(caretaker):
+    known = known_of(_params(eval_files=[str(caretaker)], labelled_files=[str(caretaker)]))
+    test, train = (
+        [json.loads(line) for line in (caretaker / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+        for split in ("test", "train")
+    )
+    assert sorted(known.eval_texts) == sorted({row["text"] for row in test})
+    assert sorted(known.labelled) == sorted((row["text"], str(row["label"])) for row in train)
+    assert known.written == []
+
+
+def test_texts_of_tables_to_avoid_are_known_each_once(tmp_path):
+    one, two = (_table(tmp_path / name, (name, "both say it", f"not {name}")) for name in ("one", "two"))
+    known = known_of(_params(avoid=[str(one), str(two)]))
+    assert sorted(known.written) == ["both say it", "not one", "not two", "one", "two"]
+
+
+def test_texts_of_a_run_to_avoid_are_known(make_run, tmp_path):
+    raw = _table(tmp_path / "t", ("anchor text", "positive text", "negative text")).read_bytes()
+    run = make_run("synthesize", files={"triplets.parquet": raw})
+    assert sorted(known_of(_params(avoid=[run.name])).written) == ["anchor text", "negative text", "positive text"]
+
+
+def test_where_nothing_is_named_nothing_is_known():
+    known = known_of(_params())
+    assert (list(known.eval_texts), list(known.written), list(known.labelled)) == ([], [], [])
+
+
+@pytest.mark.parametrize("name", ["eval_files", "labelled_files", "avoid"])
+def test_what_is_named_but_missing_is_told(name):
+    with pytest.raises(MissingError, match="nowhere"):
+        known_of(_params(**{name: ["nowhere"]}))
+
+
+def test_a_prompt_is_a_name_as_it_is_or_a_path_from_the_projects_root():
+    assert prompt_of(_params()) is None
+    assert prompt_of(_params(prompt="classification_from_ideas")) == "classification_from_ideas"
+    assert prompt_of(_params(prompt="prompts/sts.yaml")).resolve() == FOLDER / "sts.yaml"
+
+
+def test_a_prompt_is_found_by_its_path_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_prompt(prompt_of(_params(prompt="prompts/sts.yaml"))).name == "sts"
+
+
+def test_the_folder_of_prompts_is_the_users_own_or_none(tmp_path):
+    assert folder_of(_params()) is None
+    assert folder_of(_params(prompts=str(tmp_path))) == tmp_path
+    assert folder_of(_params(prompts="prompts")).resolve() == FOLDER
