@@ -58,6 +58,7 @@ def test_the_server_answers_by_schema_and_ends_with_its_block(tmp_path):
         question = [{"role": "user", "content": "What colour is a ripe tomato?"}]
         (reply,) = llm.ask([Request(messages=question, schema=SCHEMA)])
         assert extract_json(reply.content)["colour"] in ("red", "green")
+        assert reply.model == server.model
         assert reply.tokens_in > 0
     assert _is_gone(server.base_url)
     assert (tmp_path / "server.log").stat().st_size > 0

@@ -103,7 +103,7 @@ def serve_local(
         command = [sys.executable, "-m", "gisttools.synthesis.local", "--model", str(gguf.resolve())]
         numbers = {"--slots": slots, "--context": context, "--threads": threads or _threads()}
         command += [text for name, number in numbers.items() for text in (name, str(number))]
-        command += ["--log", str(log.resolve())]
+        command += ["--log", str(log.resolve()), "--name", identity(gguf)]
         root = str(Path(__file__).resolve().parents[2])
         environment = {"OMP_WAIT_POLICY": "passive"} | os.environ  # see _threads
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -177,6 +177,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The server process: start, say the address, live until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m gisttools.synthesis.local", description=__doc__)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--name", required=True)
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--context", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -192,6 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     p = xllamacpp.CommonParams()
     p.model.path = options.model
+    p.model_alias = {options.name}  # what answers say: a path would tell of this machine and nothing of the content
     p.n_ctx = options.context * options.slots
     p.n_parallel = options.slots
     p.cpuparams.n_threads = options.threads
