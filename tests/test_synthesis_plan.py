@@ -16,6 +16,7 @@ from gisttools.synthesis.plan import (
     Plan,
     Requests,
     check_prompt,
+    check_start,
     quotas,
     shown,
     values_of,
@@ -212,6 +213,20 @@ def test_a_prompt_with_a_variable_that_nothing_fills_is_refused_by_its_name(tmp_
     (tmp_path / "sts.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(DataError, match="variables: colour is none of domain, "):
         check_prompt(load_prompt("sts", tmp_path))
+
+
+@pytest.mark.parametrize("task", [TOPICS, PASSAGES, TERMS])
+def test_a_prompt_whose_rows_are_put_together_by_label_needs_labels(task):
+    check_start(load_prompt(task.prompt), task)
+    with pytest.raises(DataError, match="pets has no labels"):
+        check_start(load_prompt("classification"), task)
+
+
+def test_a_prompt_that_hands_on_the_subject_needs_seeds_of_every_label():
+    seeded = TASK.model_copy(update={"labels": {n: TASK.labels[n] for n in ("dog", "cat")}})
+    check_start(load_prompt("sts"), seeded)
+    with pytest.raises(DataError, match="no seeds of bird"):
+        check_start(load_prompt("sts"), TASK)
 
 
 # --- long texts ----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from gisttools.synthesis.judge import Candidate, Embed, Judge
 from gisttools.synthesis.llm import LLM
 from gisttools.synthesis.outcome import Outcome, in_words, outcome_of
 from gisttools.synthesis.partners import LabelPartners, WrittenPartners
-from gisttools.synthesis.plan import Plan, Requests, check_prompt, quotas
+from gisttools.synthesis.plan import Plan, Requests, check_prompt, check_start, quotas
 from gisttools.synthesis.prompts import Prompt, load_prompt
 from gisttools.synthesis.quota import PROBE, Quotas
 from gisttools.synthesis.task import Task
@@ -86,6 +86,7 @@ def generate(
     _check(task, checks, attempts)
     template = load_prompt(prompt or task.prompt, prompts)
     check_prompt(template)
+    check_start(template, task)
     if dry_run:  # a batch takes hours
         llm = replace(llm, transport="live")
     wanted = quotas(task, rows, seed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gisttools.errors import DataError, ParameterError, problems
 from gisttools.synthesis.languages import name_of
 from gisttools.synthesis.llm import Request
-from gisttools.synthesis.prompts import Prompt
+from gisttools.synthesis.prompts import SUBJECT, Prompt
 from gisttools.synthesis.task import WHOLE, Task
 
 ATTRIBUTES = ("register", "persona", "length", "difficulty")
@@ -99,6 +99,18 @@ def check_prompt(prompt: Prompt) -> None:
     found += ["row: is missing, so that its answers make no rows"] if prompt.row is None else []
     if found:
         raise DataError(problems(f"Prompt {prompt.prompt_id}: {len(found)} problem(s)", found, "Mend the file."))
+
+
+def check_start(prompt: Prompt, task: Task) -> None:
+    """Raises DataError where rows of a prompt (see `check_prompt`) cannot be made from what the task starts from."""
+    bare = [name for name, label in task.labels.items() if not label.seeds]
+    why = None
+    if prompt.row.positive is None and not task.labels:
+        why = f"its rows are put together by label, but {task.name} has no labels"
+    elif SUBJECT in prompt.row.fields and bare:
+        why = f"its rows hold a seed of the label, but there are no seeds of {', '.join(bare)}"
+    if why:
+        raise DataError(f"Prompt {prompt.prompt_id} does not suit the task: {why}. Name another prompt.")
 
 
 class Requests:
