@@ -1,0 +1,67 @@
+"""Masked candidates to be read: only such as the loss masks, each reason heard, texts cut, no repeats."""
+
+from __future__ import annotations
+
+import pytest
+
+from gisttools.guide import GuideStore
+from gisttools.masked_examples import COLUMNS, masked_examples
+from gisttools.triplets import make_triplets
+from gisttools.workflow.params import FinetuneParams
+
+TEXTS = {
+    "late": ["my parcel is late", "it should have come on Monday", "still no delivery", "where is my parcel " * 60],
+    "refund": ["where is my money", "refund not on my account", "I sent it back weeks ago", "my money is late"],
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    rows = []
+    for label, other in (("late", "refund"), ("refund", "late")):
+        for i, text in enumerate(TEXTS[label]):
+            rows.append(
+                {
+                    "anchor": text,
+                    "positive": TEXTS[label][i - 1],
+                    "negatives": [TEXTS[other][i]],
+                    "anchor_label": label,
+                    "positive_label": label,
+                    "negative_labels": [other],
+                }
+            )
+    return make_triplets(rows)
+
+
+def test_examples_are_candidates_with_reason_score_and_threshold(table, guide):
+    found = masked_examples(GuideStore.build(table, guide), FinetuneParams(batch_size=8))
+    assert list(found.columns) == COLUMNS
+    assert len(found) > 0
+    assert not found["masked_by"].str.contains("equal text").any()
+    by_guide = found["masked_by"].str.contains("guide")
+    assert by_guide.any()
+    assert (found["guide_score"] > found["threshold"])[by_guide].all()
+    assert not found.duplicated(["anchor", "candidate"]).any()
+    assert set(found["label"]) <= {"late", "refund"}
+    assert found["anchor"].str.len().max() <= 500
+
+
+def test_each_reason_is_heard_although_few_are_asked_for(table, guide):
+    store, parameters = GuideStore.build(table, guide), FinetuneParams(batch_size=8)
+    every = set(masked_examples(store, parameters)["masked_by"])
+    few = masked_examples(store, parameters, most=len(every))
+    assert set(few["masked_by"]) == every
+    assert len(every) > 1
+
+
+def test_without_a_guide_labels_mask_and_scores_are_missing(table):
+    found = masked_examples(GuideStore.build(table, None), FinetuneParams(batch_size=8, guide=None))
+    assert set(found["masked_by"]) == {"label"}
+    assert found["guide_score"].isna().all()
+
+
+def test_nothing_masked_is_an_empty_table_of_the_same_columns(table):
+    parameters = FinetuneParams(batch_size=8, guide=None, mask_same_label=False)
+    found = masked_examples(GuideStore.build(table, None), parameters)
+    assert list(found.columns) == COLUMNS
+    assert len(found) == 0
