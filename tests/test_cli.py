@@ -151,6 +151,12 @@ def test_a_notebook_has_no_profiles(command, results):
     assert files_under(results) == []
 
 
+def test_a_notebook_that_has_a_recipe_of_its_name_points_to_it(command, results):
+    status, said = command("run", "cost_to_gain", "--smoke")
+    assert (status, "Say cost_to_gain.yaml for the recipe." in said) == (1, True)
+    assert files_under(results) == []
+
+
 def test_a_missing_file_fails_with_its_name_and_leaves_no_artefact(command, results):
     status, said = command("run", "finetune", "-p", "triplets", "[nowhere.csv]")
     assert status == 1
@@ -186,7 +192,8 @@ def test_runs_are_listed_oldest_first_with_status_and_headline(command, make_run
 def test_without_runs_the_list_says_what_to_try(command):
     assert "Try: gisttools run quickstart" in command("runs")[1]
     assert "Try: gisttools run convert" in command("runs", "convert")[1]
-    assert command("runs", "convrt")[0] == 2
+    status, said = command("runs", "convrt")
+    assert (status, "'convrt' is none of synthesize" in said, "Did you mean 'convert'?" in said) == (2, True, True)
 
 
 def test_the_doctor_fails_where_something_does_not_answer(command):
