@@ -272,7 +272,8 @@ def test_a_real_run_is_written_read_back_and_repeated_without_a_call(tmp_path):
     first, second = outcomes
     asked = first.summary["asked"]
     assert 3 <= asked <= 9
-    assert (first.summary["calls"], second.summary["calls"], second.summary["cached_calls"]) == (asked, 0, asked)
+    assert first.summary["calls"] >= asked  # an answer of no use is asked for again
+    assert (second.summary["calls"], second.summary["cached_calls"]) == (0, asked)
     assert first.summary["accepted"] + first.summary["rejected"] == asked
     assert sum(first.summary["reasons"].values()) == first.summary["rejected"]
     assert second.accepted.to_list() == first.accepted.to_list()

@@ -22,9 +22,10 @@ def candidate(group: str, reason: str | None = None, *, cached: bool = False, us
     return Candidate(item=item, reply=reply, reason=reason)
 
 
-def simulate(wanted: dict[str, int], acceptance: float, attempts: float, seed: int, probe: int | None = PROBE):
+def simulate(wanted: dict[str, int], acceptance: float, attempts: float, seed: int, probe: int | None = PROBE,
+             hasty: bool = False):  # fmt: skip
     """Every round of a synthesis in which a call gives a row with a fixed probability: candidates, and the rounds."""
-    rng, counts, found, rounds = random.Random(seed), Quotas(wanted, attempts), [], []
+    rng, counts, found, rounds = random.Random(seed), Quotas(wanted, attempts, hasty=hasty), [], []
     while batch := counts.next_round(None if rounds else probe):
         rounds.append(batch)
         for group, n in batch.items():
@@ -170,3 +171,14 @@ def test_time_is_estimated_from_fresh_answers_as_if_all_places_were_filled(concu
     assert found["calls"] == 100
     assert found["seconds"] == seconds
     assert found["cost_usd"] is None
+
+
+def test_where_a_round_takes_a_day_fewer_rounds_do_at_the_price_of_some_rows_in_excess():
+    rounds = {}
+    for hasty in (False, True):
+        counts = [simulate({"a": 30}, 0.1, 50.0, seed, probe=None, hasty=hasty) for seed in range(20)]
+        rounds[hasty] = sum(len(each) for _, each in counts) / 20
+        assert all(sum(c.reason is None for c in found) == 30 for found, _ in counts)
+        over = sum(c.reason == OVER for found, _ in counts for c in found) / 20
+        assert over < (10 if hasty else 3)
+    assert rounds[True] < 0.5 * rounds[False]

@@ -27,7 +27,8 @@ def acceptance(summary: Mapping[str, Any]) -> Figure:
         DataError: nothing was asked for.
     """
     parts = {"label": summary.get("by_label") or {}, **(summary.get("by_attribute") or {})}
-    sections = {name: _shares(counts) for name, counts in parts.items() if len(counts) > 1}
+    several = {name: counts for name, counts in parts.items() if len(counts) > 1}  # one value tells nothing apart
+    sections = {name: _shares(counts) for name, counts in (several or parts).items()}
     rows = not_empty([row for part in sections.values() for row in part], "summary has no counts by label")
     alt = "; ".join(f"{name}: {', '.join(f'{n} {a} of {b}' for n, a, b in part)}" for name, part in sections.items())
     row, head = 18, 26
@@ -59,12 +60,11 @@ def confusion(summary: Mapping[str, Any]) -> Figure:
     table = not_empty(summary.get("confusion") or {}, "there was no blind look (parameter blind)")
     names = list(dict.fromkeys([*table, *(said for row in table.values() for said in row)]))
     counts = np.array([[table.get(a, {}).get(b, 0) for b in names] for a in names])
+    alt = f"{int(np.trace(counts))} of {counts.sum()} texts sorted under the label they were written for."
     wrong = counts - np.diag(np.diag(counts))
     worst = np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:_MOST_LABELS]
     shown = np.sort(worst)
     names, counts = [names[i] for i in shown], counts[np.ix_(shown, shown)]
-    agreed = int(np.trace(counts))
-    alt = f"{agreed} of {counts.sum()} texts sorted under the label they were written for."
     margin = min(150.0, max(width_of(clip(n, 22), 9) for n in names) + 8)
     side = min(26.0, (WIDTH - margin - 8) / len(names))
     figure = Drawing(side * len(names) + margin + 8, "Labels by a second look", alt)

@@ -15,6 +15,7 @@ from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 
 NONE = "(no label)"
+NOT_ASKED = {"error": "call-failed", "budget": "over-budget"}
 
 
 def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str | Path | None = None) -> None:
@@ -30,6 +31,9 @@ def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str
     requests = [Request(messages=prompt.render({**common, "text": c.anchor}), schema=schema) for c in candidates]
     for c, reply in zip(candidates, llm.ask(requests), strict=True):
         c.second = reply
+        if reply.finish_reason in NOT_ASKED:  # nothing was said against the text, but nobody looked at it either
+            c.reason = NOT_ASKED[reply.finish_reason]
+            continue
         said = (extract_json(reply.content) or {}).get("label")
         c.second_label = said if isinstance(said, str) and said in task.labels else NONE
         if c.second_label != c.item.group:

@@ -30,14 +30,14 @@ _MIN_LETTERS = 0.7  # share of letters and spaces
 _RUN = 7  # words in a row that are taken for the prompt's own
 
 _NOT_TEXT = re.compile(r"https?://|www\.|</?\w+>|(.)\1{5,}|\b(\S+)(\W+\2\b){3,}", re.IGNORECASE)
-# An answer about the answer, placeholders, and braces that no text has.
+# An answer about the answer, and places to fill in: [Name].
 _LEAK = re.compile(
-    r"\bjson\b|\bas an? (ai|assistant|language model|chatbot)\b|\[[^\]]*\]|[{}]"
+    r"\bas an? (ai|assistant|language model|chatbot)\b|\[[^\W\d][^\]]*\](?!\()"
     r"|\b(here is|here's|this is) (a|an|the|your|my)( \w+)? (message|query|passage|sentence|example|response)\b",
     re.IGNORECASE,
 )
 _REWRITER = re.compile(
-    r"\bcustomer support (assistant|agent)\b|\bthe (customer|user)('s)?\b"
+    r"\bjson\b|[{}]|\[[^\]]*\]|\bcustomer support (assistant|agent)\b|\bthe (customer|user)('s)?\b"
     r"|\bin other words\b|\bsay (it|this|that) (differently|in)\b|\b(rewrite|rephrase|paraphrase)\b",
     re.IGNORECASE,
 )

@@ -102,7 +102,7 @@ def generate(
         partners=_partners(task, template, judge, checks, embed, seed),
         plan=Plan(task, rows, seed, ideas.by_group if ideas else None),
         requests=Requests(task, template),
-        counts=Quotas(wanted, attempts),
+        counts=Quotas(wanted, attempts, hasty=llm.transport == "batch"),
     )
     estimate = synthesis.run(rows, dry_run)
     return outcome_of(

@@ -25,10 +25,11 @@ class Quotas:
     Args:
         wanted: accepted rows wanted of each group.
         attempts: calls for each wanted row, at most, on average of a group.
+        hasty: ask for as many as will be needed on average, and take some in excess, where a round takes a day.
     """
 
-    def __init__(self, wanted: Mapping[str, int], attempts: float) -> None:
-        self.wanted = dict(wanted)
+    def __init__(self, wanted: Mapping[str, int], attempts: float, *, hasty: bool = False) -> None:
+        self.wanted, self._hasty = dict(wanted), hasty
         self._most = {group: math.ceil(round(n * attempts, 6)) for group, n in wanted.items()}  # 10 * 1.1 is above 11
         self.asked: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
@@ -39,7 +40,8 @@ class Quotas:
         for group, wanted in self.wanted.items():
             need, left = wanted - self.accepted[group], self._most[group] - self.asked[group]
             if need > 0 and left > 0:
-                found[group] = min(left, _calls(need, self._rate(group)))
+                calls = math.ceil(need / self._share(group)) if self._hasty else _calls(need, self._rate(group))
+                found[group] = min(left, calls)
         if most is not None:
             found = _cut(found, most)
         return found
@@ -77,9 +79,11 @@ class Quotas:
     def _rate(self, group: str) -> float:
         """Share of a group's calls that give a row, a standard error above what was seen, so that one bad first round
         asks for few in excess; 1 before the first call."""
-        calls = self.asked[group] + 1
-        share = (self.accepted[group] + 1) / calls
-        return min(1.0, share + math.sqrt(share * (1 - share) / calls))
+        share = self._share(group)
+        return min(1.0, share + math.sqrt(share * (1 - share) / (self.asked[group] + 1)))
+
+    def _share(self, group: str) -> float:
+        return (self.accepted[group] + 1) / (self.asked[group] + 1)
 
 
 def _calls(need: int, rate: float) -> int:

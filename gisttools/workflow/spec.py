@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ def _content_of(value: Any) -> Any:
         return {name: sha for name, sha in made.items() if name != "summary.json"}
     path = resolve(value)
     if path.suffix in (".yaml", ".yml") and path.is_file():  # a task description may name files of texts
-        named_files = [path.parent / text for text in _texts_in(path) if len(text) < 200]
-        return [value, *(sha256(p) for p in [path, *(f for f in named_files if f.is_file())])]
+        named_files = [path.parent / text for text in _texts_in(path)]
+        # os.path: a text too long for a name is no file, and no error
+        return [value, *(sha256(p) for p in [path, *(f for f in named_files if os.path.isfile(f))])]
     if path.is_file():
         beside = [p for p in path.parent.glob(f"{path.stem}.*") if path.suffix == ".npy"]  # its texts
         return [value, *(sha256(p) for p in sorted({path, *beside}))]
