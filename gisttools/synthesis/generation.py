@@ -34,6 +34,7 @@ from gisttools.synthesis.task import Task
 
 __all__ = ["Outcome", "generate"]
 _BATCH = 16  # texts judged at a time: few enough for a live count, enough to embed them together
+_REDRAWN = 0.5  # seconds
 _PENDING = ("no-partner", "guide-order")  # what more texts may mend
 
 log = logging.getLogger(__name__)
@@ -143,6 +144,7 @@ class _Synthesis:
     counts: Quotas
     candidates: list[Candidate] = field(default_factory=list)
     rounds: int = 0
+    shown: float = 0.0  # when the line of progress was last drawn
 
     def run(self, rows: int, dry_run: bool) -> dict | None:
         """All rounds; what the first one says of the whole."""
@@ -191,10 +193,12 @@ class _Synthesis:
         return [arrived[i] for i in range(len(items))]
 
     def _show(self, bar: tqdm, asked: int) -> None:
+        if time.monotonic() - self.shown < _REDRAWN:  # tqdm's own pace counts rows, and rows come late
+            return
+        self.shown = time.monotonic()
         spent, speed = self.llm.spent, asked / max(1e-3, time.time() - bar.start_t)
         money = f"${spent.usd:.4f}" if self.llm.price else "cost unknown"
-        bar.set_postfix_str(f"{asked} asked, {speed:.1f} calls/s, {spent.tokens:,} tokens, {money}", refresh=False)
-        bar.update(0)
+        bar.set_postfix_str(f"{asked} asked, {speed:.1f} calls/s, {spent.tokens:,} tokens, {money}")
 
     def _tell(self, estimate: dict, rows: int) -> None:
         log.info("%d rows would take %s", rows, in_words(estimate))
