@@ -20,7 +20,7 @@ import psutil
 import pytest
 from conftest import ROOT, files_under
 
-from gisttools.errors import MissingError, ParameterError
+from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.execute import RunFailed, run_notebook, run_recipe
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.runs import artefact, finished_runs
@@ -244,3 +244,25 @@ def test_a_killed_finetune_goes_on_from_its_checkpoint(results):
     (folder,) = results.glob("finetune-*")
     assert "going on from checkpoint-" in (folder / "log.txt").read_text(encoding="utf-8")
     assert not list(results.glob(".checkpoints/*"))
+
+
+def test_a_mistake_in_a_task_description_is_told_before_a_kernel_starts(results, tmp_path):
+    task = tmp_path / "task.yaml"
+    task.write_text("name: x\nkind: sts\nlabels: []\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"description: is missing[\s\S]*domain: is missing"):
+        run_notebook("synthesize", {"task": str(task)})
+    with pytest.raises(MissingError, match="No prompt at"):
+        run_notebook("synthesize", {"prompt": "clasification"})
+    assert files_under(results) == []
+
+
+def test_a_path_is_read_from_where_the_run_was_started(tmp_path, monkeypatch):
+    from gisttools.workflow.places import STARTED_IN, resolve
+
+    (tmp_path / "mine.yaml").write_text("")
+    (tmp_path / "prompts").mkdir()
+    monkeypatch.setenv(STARTED_IN, str(tmp_path))
+    monkeypatch.chdir(ROOT)
+    assert resolve("mine.yaml") == tmp_path / "mine.yaml"
+    assert resolve("prompts") == Path("prompts")  # what is here comes first
+    assert resolve("nowhere.yaml") == ROOT / "nowhere.yaml"

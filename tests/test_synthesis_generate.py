@@ -167,12 +167,46 @@ def test_a_dry_run_asks_for_a_few_rows_and_says_what_all_would_take():
         assert 0.8 * truth < found.summary["estimate"][name] < 1.5 * truth
 
 
-def test_what_a_dry_run_asked_is_not_paid_again(tmp_path):
+@pytest.mark.parametrize("task", [labelled_task(), TASKS["reranking"]], ids=["labels", "topics"])
+def test_what_a_dry_run_asked_is_not_paid_again(tmp_path, task):
     llm = {"cache": tmp_path / "c.sqlite"}
     with scripted(author) as url:
-        run(Task(**labelled_task()), url, dry_run=True, llm=llm)
-        whole = run(Task(**labelled_task()), url, llm=llm)
-    assert (whole.summary["asked"], whole.summary["calls"], whole.summary["cached_calls"]) == (12, 4, 8)
+        tried = run(Task(**task), url, dry_run=True, llm=llm, checks=LOOSE)
+        whole = run(Task(**task), url, llm=llm, checks=LOOSE)
+        fresh = run(Task(**task), url, checks=LOOSE)
+    assert whole.accepted.to_list() == fresh.accepted.to_list()
+    assert whole.summary["cached_calls"] == 8
+    assert whole.summary["calls"] == fresh.summary["calls"] - tried.summary["calls"]
+
+
+def test_a_dry_run_from_topics_asks_for_few_ideas_and_counts_those_that_all_rows_need():
+    topics = {**TASKS["retrieval_from_topics"], "topics": [f"{a} {n}" for a in ANIMALS for n in range(10)]}
+    with scripted(author) as url:
+        tried = run(Task(**topics), url, rows=600, dry_run=True, checks=LOOSE)
+        whole = run(Task(**topics), url, rows=600, checks=LOOSE)
+    assert tried.summary["calls"] == 8 + 8
+    assert 0.9 * whole.summary["calls"] < tried.summary["estimate"]["calls"] < 1.3 * whole.summary["calls"]
+
+
+def test_a_budget_that_holds_no_call_is_no_estimate():
+    with scripted(author) as url:
+        found = run(Task(**labelled_task()), url, llm={"budget_tokens": 50})
+    assert found.summary["reasons"] == {"over-budget": 8}
+    assert "none of the first calls was answered" in found.bill()["estimated from the first calls"]
+
+
+def test_a_passage_that_nearly_repeats_the_answering_one_is_no_negative():
+    def lazy(number: int, body: dict):
+        text = text_for(body, words=14)
+        answer = {"query": text_for(body, "q"), "answering_passage": text, "unhelpful_passage": f"{text}."}
+        return completion(json.dumps(answer), number=number)
+
+    def ideas(number: int, body: dict):
+        return author(number, body) if "List 10" in body["messages"][-1]["content"] else lazy(number, body)
+
+    with scripted(ideas) as url:
+        found = run(Task(**TASKS["retrieval_from_topics"]), url, rows=2, attempts=1, checks=LOOSE)
+    assert found.summary["reasons"] == {"copy": 2}
 
 
 def test_a_budget_that_ends_stops_the_rounds_and_says_so():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -92,7 +92,9 @@ def generate(
         llm = replace(llm, transport="live")
     wanted = quotas(task, rows, seed)
     judge = Judge(task, template, embed, checks, known)
-    ideas = write_ideas(task, llm, wanted, seed, prompts) if needs_ideas(task, template) else None
+    ideas = Ideas(by_group={}, replies=[], calls=0)
+    if needs_ideas(task, template):
+        ideas = write_ideas(task, llm, wanted, seed, prompts, groups=PROBE if dry_run else None)
     synthesis = _Synthesis(
         task=task,
         llm=llm,
@@ -101,9 +103,10 @@ def generate(
         checks=checks,
         judge=judge,
         partners=_partners(task, template, judge, checks, embed, seed),
-        plan=Plan(task, rows, seed, ideas.by_group if ideas else None),
+        plan=Plan(task, rows, seed, ideas.by_group),
         requests=Requests(task, template),
         counts=Quotas(wanted, attempts, hasty=llm.transport == "batch"),
+        ideas=ideas,
     )
     estimate = synthesis.run(rows, dry_run)
     return outcome_of(
@@ -111,7 +114,7 @@ def generate(
         template,
         synthesis.candidates,
         wanted=wanted,
-        ideas=ideas or Ideas(by_group={}, replies=[]),
+        ideas=ideas,
         embed=embed,
         known=known,
         guide_id=guide_id,
@@ -142,6 +145,7 @@ class _Synthesis:
     plan: Plan
     requests: Requests
     counts: Quotas
+    ideas: Ideas
     candidates: list[Candidate] = field(default_factory=list)
     rounds: int = 0
     shown: float = 0.0  # when the line of progress was last drawn
@@ -155,8 +159,7 @@ class _Synthesis:
                 began = time.monotonic()
                 new = self._round(batch, bar)
                 if estimate is None:
-                    took, llm = time.monotonic() - began, self.llm
-                    estimate = self.counts.estimate(new, took, llm.concurrency, llm.price is not None)
+                    estimate = self._estimate(new, time.monotonic() - began)
                     self._tell(estimate, rows)
                 if dry_run or any(c.reason == "over-budget" for c in new):
                     break
@@ -199,6 +202,18 @@ class _Synthesis:
         spent, speed = self.llm.spent, asked / max(1e-3, time.time() - bar.start_t)
         money = f"${spent.usd:.4f}" if self.llm.price else "cost unknown"
         bar.set_postfix_str(f"{asked} asked, {speed:.1f} calls/s, {spent.tokens:,} tokens, {money}")
+
+    def _estimate(self, first: Sequence[Candidate], seconds: float) -> dict:
+        """What all rows take by the first of them, and the ideas before."""
+        llm, ideas = self.llm, self.ideas
+        found = self.counts.estimate(first, seconds, llm.concurrency, llm.price is not None)
+        if ideas.calls:
+            share = ideas.calls / len(ideas.replies)
+            found["calls"] += ideas.calls
+            found["tokens"] += round(share * sum(r.tokens_in + r.tokens_out for r in ideas.replies))
+            if llm.price is not None:
+                found["cost_usd"] += share * sum(r.cost_usd for r in ideas.replies)
+        return found
 
     def _tell(self, estimate: dict, rows: int) -> None:
         log.info("%d rows would take %s", rows, in_words(estimate))

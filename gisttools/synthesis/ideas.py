@@ -23,10 +23,11 @@ _OF_LABELS = "a concrete situation in which somebody writes such a text"
 
 @dataclass(frozen=True, kw_only=True)
 class Ideas:
-    """Ideas by group, in the order in which they came, and the answers that held them."""
+    """Ideas by group, in the order in which they came, the answers that held them, and the calls that all rows need."""
 
     by_group: dict[str, list[str]]
     replies: list[Reply]
+    calls: int
 
 
 def needs_ideas(task: Task, prompt: Prompt) -> bool:
@@ -34,13 +35,24 @@ def needs_ideas(task: Task, prompt: Prompt) -> bool:
     return task.start == "topics" or "idea" in prompt.variables
 
 
-def write_ideas(task: Task, llm: LLM, quotas: Mapping[str, int], seed: int, folder: str | Path | None = None) -> Ideas:
+def write_ideas(
+    task: Task,
+    llm: LLM,
+    quotas: Mapping[str, int],
+    seed: int,
+    folder: str | Path | None = None,
+    *,
+    groups: int | None = None,
+) -> Ideas:
     """Ask for ideas, half as many again as rows are wanted of each group, `_MOST` at most; equal ones count once.
+
+    With `groups`, for a trial, one call for each of so many groups.
 
     Raises as `LLM.stream` does.
     """
     prompt = load_prompt("ideas", folder)
-    asked = [(group, n) for group, rows in quotas.items() for n in range(_calls(rows))]
+    needed = [(group, n) for group, rows in quotas.items() for n in range(_calls(rows))]
+    asked = needed if groups is None else [(group, n) for group, n in needed if n == 0][:groups]
     requests = [_request(task, prompt, group, n, seed) for group, n in asked]
     by_group: dict[str, list[str]] = {group: [] for group in quotas}
     seen: set[tuple[str, str]] = set()
@@ -51,7 +63,8 @@ def write_ideas(task: Task, llm: LLM, quotas: Mapping[str, int], seed: int, fold
                 seen.add((group, normalise(idea)))
                 by_group[group].append(idea)
     # a topic about which nothing came is written about by its line
-    return Ideas(by_group={g: found or [task.groups[g]] for g, found in by_group.items()}, replies=replies)
+    by_group = {group: found or [task.groups[group]] for group, found in by_group.items()}
+    return Ideas(by_group=by_group, replies=replies, calls=len(needed))
 
 
 def _calls(rows: int) -> int:

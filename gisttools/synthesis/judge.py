@@ -88,11 +88,7 @@ class Judge:
             c.vectors = {text: vectors[text] for text in _texts(c)}
             key = _texts(c)[self._prompt.row.fields.index(self._key)]
             c.reason = self._seen.repeats(key)
-            if (
-                c.reason is None
-                and c.item.subject
-                and jaccard(normalise(key), normalise(c.item.subject)) >= NEAR_DUPLICATE
-            ):
+            if c.reason is None and c.item.subject and _near(key, c.item.subject):
                 c.reason = "near-duplicate"
             if c.reason is None and self._label is not None:
                 c.reason = self._label.judge(c.vectors[c.anchor], c.item.group)
@@ -113,8 +109,13 @@ class Judge:
             if c.reason is None and self._lines.repeats(text):
                 c.reason = "prompt-leak"
         forms = [normalise(text) for text in _texts(c)]
-        if c.reason is None and len(set(forms)) < len(forms):
+        if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
             c.reason = "copy"
+
+    def _twice(self, c: Candidate) -> bool:
+        """Whether a passage that does not answer nearly repeats the one that does. Of sentences with one changed fact
+        that is what was asked for."""
+        return self._task.spec.round_trip and any(_near(c.positive, text) for text in c.negatives)
 
     def _against_evaluation(self, candidates: Sequence[Candidate]) -> None:
         if self._near_evaluation is None or not candidates:
@@ -149,6 +150,10 @@ class Judge:
 
     def _vectors_of(self, texts: Sequence[str]) -> np.ndarray:
         return np.asarray(self._embed(list(texts))) if texts else np.zeros((0, 0), np.float32)
+
+
+def _near(text: str, other: str) -> bool:
+    return jaccard(normalise(text), normalise(other)) >= NEAR_DUPLICATE
 
 
 def _texts(c: Candidate) -> list[str]:

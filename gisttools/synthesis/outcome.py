@@ -17,6 +17,8 @@ from gisttools.synthesis.rows import table_of
 from gisttools.synthesis.tally import diversity, tally
 from gisttools.synthesis.task import Task
 
+_NAMED = 3  # groups named in a headline
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -33,7 +35,7 @@ class Outcome:
             took = f"dry run, {s['accepted']} of {s['asked']} rows accepted"
             return f"{took}; {s['wanted']} would take {in_words(s['estimate'])}"
         line = f"{s['accepted']} rows of {s['asked']} asked for ({s['accepted'] / s['asked']:.0%})"
-        line += f", {s['wanted']} wanted" if s["short"] else ""
+        line += f", {s['wanted']} wanted; short of {_named(s['short'])}" if s["short"] else ""
         reasons = [f"{reason} {n}" for reason, n in list(s["reasons"].items())[:3]]
         return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
 
@@ -97,10 +99,19 @@ def outcome_of(
 
 def in_words(estimate: Mapping[str, Any]) -> str:
     """An estimate as a phrase."""
+    if not estimate["acceptance"]:
+        return "nobody knows what: none of the first calls was answered"
     parts = [f"about {estimate['calls']:,} calls", f"{estimate['tokens']:,} tokens"]
     parts += [f"${estimate['cost_usd']:.2f}"] if estimate["cost_usd"] is not None else []
     parts += [f"{max(1, round(estimate['seconds'] / 60))} min"] if estimate["seconds"] is not None else []
     return ", ".join(parts)
+
+
+def _named(short: Mapping[str, int]) -> str:
+    """The groups that fall short, the worst first."""
+    worst = sorted(short.items(), key=lambda pair: -pair[1])
+    names = [f"{name} {n}" for name, n in worst[:_NAMED]]
+    return ", ".join(names) + (f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else "")
 
 
 def _stopped(counts: Mapping[str, Any], dry_run: bool) -> str:

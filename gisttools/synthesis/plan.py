@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from gisttools.errors import DataError, ParameterError, problems
 from gisttools.synthesis.languages import name_of
@@ -165,10 +166,11 @@ def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) ->
     else:
         others = [None]
         subjects = ideas if task.topics else [group] if task.search_terms else (*task.passages, *task.texts)
-    # an item's attributes do not move where there are more ideas or passages
+    # an item's attributes do not move where there are more ideas or passages, nor earlier ideas where more follow
     streams = [_cycle(values, random.Random(rng.random())) for values in
-               (others, task.registers, task.personas, task.lengths, task.difficulties,
-                range(len(subjects)) or [None], ideas or [None])]  # fmt: skip
+               (others, task.registers, task.personas, task.lengths, task.difficulties)]  # fmt: skip
+    numbers = range(len(subjects)) or [None]
+    streams += [cycle(numbers) if task.topics else _cycle(numbers, random.Random(rng.random())), cycle(ideas or [None])]
     while True:
         contrast, register, persona, length, difficulty, number, idea = (next(s) for s in streams)
         subject = None if number is None else subjects[number]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gisttools.synthesis.asking import UNANSWERED
 from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.rows import cost_of
 
@@ -60,11 +61,13 @@ class Quotas:
         self, candidates: Sequence[Candidate], seconds: float, concurrency: int, priced: bool
     ) -> dict[str, Any]:
         """What all rows will take, from those that were asked for: acceptance, calls, tokens, cost_usd (None where the
-        price is not known), seconds (None where all answers came from the cache)."""
-        share = (sum(self.accepted.values()) + 1) / (len(candidates) + 2)
-        calls = sum(min(self._most[g], math.ceil(n / share)) for g, n in self.wanted.items())
-        tokens = sum(sum(cost_of(c)[:2]) for c in candidates) / len(candidates)
-        usd = sum(cost_of(c)[2] for c in candidates) / len(candidates)
+        price is not known), seconds (None where all answers came from the cache). Calls that were not answered say
+        nothing; where none was, acceptance is 0."""
+        candidates = [c for c in candidates if c.reply.finish_reason not in UNANSWERED]
+        share = (sum(self.accepted.values()) + 1) / (len(candidates) + 2) if candidates else 0.0
+        calls = sum(min(self._most[g], math.ceil(n / share) if share else math.inf) for g, n in self.wanted.items())
+        tokens = sum(sum(cost_of(c)[:2]) for c in candidates) / max(1, len(candidates))
+        usd = sum(cost_of(c)[2] for c in candidates) / max(1, len(candidates))
         fresh = sum(not c.reply.cached for c in candidates)
         # a first round is too short to fill all places
         each = seconds * min(concurrency, fresh) / (fresh * concurrency) if fresh else None

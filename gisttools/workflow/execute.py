@@ -19,7 +19,7 @@ from gisttools.errors import GistError, MissingError, ParameterError
 from gisttools.progress import STATUS_FILE
 from gisttools.workflow.manifest import read_manifest, write_manifest
 from gisttools.workflow.params import check_params
-from gisttools.workflow.places import notebook_of, project_root
+from gisttools.workflow.places import STARTED_IN, notebook_of, project_root
 from gisttools.workflow.recipe import fill, read_recipe
 from gisttools.workflow.runs import find_finished, parents_of, remove_unfinished
 from gisttools.workflow.scrub import scrub, scrub_folder
@@ -93,6 +93,10 @@ def run_notebook(
         raise MissingError(f"{verb}: this has run before, as {done['run_id']}, and rerun is 'never'.")
     if rerun == "only-cache":
         raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
+    if verb == "synthesize":
+        from gisttools.workflow.synthesis import check_inputs  # a second that others need not wait for
+
+        check_inputs(params)
     if rank > 0:
         return _follow(Run(verb, params, Path(), spec, datetime.now(UTC), parents))
     remove_unfinished(spec, verb)
@@ -137,6 +141,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
     environment = {
         RUN_FOLDER: str(run.folder),
         SPEC_HASH: run.spec,
+        STARTED_IN: os.getcwd(),
         STATUS_FILE: str(run.folder / "status.txt"),
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # idle threads must not starve others

@@ -8,6 +8,8 @@ from pathlib import Path
 from gisttools.errors import MissingError, did_you_mean
 from gisttools.workflow.params import VERBS
 
+STARTED_IN = "GISTTOOLS_STARTED_IN"  # environment variable set by the runner
+
 
 def project_root() -> Path:
     """The folder that holds `notebooks/` and `prompts/`: the working directory's ancestor, or this checkout."""
@@ -23,9 +25,13 @@ def results_folder() -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """A path as told, or relative to the project's root; it need not exist."""
+    """A path as told; or relative to the folder from which the run was started, where something is there, or else to
+    the project's root; it need not exist."""
     path = Path(path).expanduser()
-    return path if path.is_absolute() or path.exists() else project_root() / path
+    if path.is_absolute() or path.exists():
+        return path
+    started = Path(os.environ.get(STARTED_IN) or ".") / path  # a kernel works in the project's root
+    return started.absolute() if started.exists() else project_root() / path
 
 
 def run_folder(run: str | Path) -> Path:

@@ -8,7 +8,10 @@ from gisttools.eval_sets import eval_sets
 from gisttools.hygiene import table_texts
 from gisttools.labelled import read_labelled
 from gisttools.synthesis.checks import Checks, Known
-from gisttools.synthesis.generation import Outcome
+from gisttools.synthesis.outcome import Outcome
+from gisttools.synthesis.plan import check_prompt, check_start
+from gisttools.synthesis.prompts import load_prompt
+from gisttools.synthesis.task import read_task
 from gisttools.triplets import read_triplets, write_triplets
 from gisttools.workflow.params import SynthesizeParams
 from gisttools.workflow.places import resolve
@@ -42,6 +45,18 @@ def known_of(params: SynthesizeParams) -> Known:
         written=table_texts(read_triplets(*avoid)) if avoid else [],
         labelled=[pair for texts in labelled for pair in zip(texts.texts, texts.labels, strict=True)],
     )
+
+
+def check_inputs(params: SynthesizeParams) -> None:
+    """What can be said of task and prompt before any work.
+
+    Raises:
+        MissingError, DataError: the task description or the prompt is missing, or wrong; all problems of one at once.
+    """
+    task = read_task(resolve(params.task))
+    prompt = load_prompt(prompt_of(params) or task.prompt, folder_of(params))
+    check_prompt(prompt)
+    check_start(prompt, task)
 
 
 def folder_of(params: SynthesizeParams) -> Path | None:
