@@ -168,7 +168,7 @@ def _over(before: Mapping[Seed, Trial] | None, after: Mapping[Seed, Trial], weig
 
 
 def _weights(trials: Sequence[Trial], task: str | None) -> dict[Part, float]:
-    """The parts that are scored, each task as much as any other, and so each subset of a task."""
+    """The parts that are scored, and what each counts."""
     if not trials:
         raise ParameterError("There is no evaluation to draw a curve from. Name some in evaluations.")
     first, found, seen = trials[0], [], {}
@@ -185,9 +185,13 @@ def _weights(trials: Sequence[Trial], task: str | None) -> dict[Part, float]:
     if found:
         raise ParameterError(problems(f"cost_to_gain: {len(found)} problem(s)", found))
     parts = [part for part in first.tuned if part[0] == task] if task else list(first.targets) or list(first.tuned)
-    parts = [part for part in first.tuned if part in parts]
-    subsets = [name for name, _ in parts]
-    return {part: 1 / (len(set(subsets)) * subsets.count(part[0])) for part in parts}
+    return task_weights([part for part in first.tuned if part in parts])
+
+
+def task_weights(parts: Sequence[Part]) -> dict[Part, float]:
+    """What each part counts in a mean: each task as much as any other, and so each subset of a task."""
+    names = [name for name, _ in parts]
+    return {part: 1 / (len(set(names)) * names.count(part[0])) for part in parts}
 
 
 def _mean(scores: Mapping[Part, Scored], weights: Mapping[Part, float]) -> float:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from gisttools.errors import DataError, ParameterError, problems
-from gisttools.gain import Scored, Trial
+from gisttools.errors import ParameterError, problems
+from gisttools.gain import Trial
 from gisttools.workflow.manifest import read_manifest
-from gisttools.workflow.runs import artefact, as_run, read_summary
-
-_COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
+from gisttools.workflow.runs import as_run, read_summary
+from gisttools.workflow.scored_parts import read_scored
 
 
 def read_trials(evaluations: Sequence[str]) -> list[Trial]:
@@ -48,36 +44,15 @@ def read_trials(evaluations: Sequence[str]) -> list[Trial]:
 
 
 def _trial(name: str, model: str, parameters: dict[str, Any]) -> Trial:
-    summary = read_summary(model)
-    comparison, items = (pd.read_parquet(artefact(name, f"{n}.parquet")) for n in ("comparison", "items"))
-    if lacking := [c for c in _COLUMNS if c not in comparison]:
-        raise DataError(f"Run {name}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
-    base, tuned = {}, {}
-    for row in comparison.itertuples():
-        values = _values(items, row.task, row.subset)
-        freedom = row.freedom if np.isfinite(row.freedom) else np.inf
-        base[row.task, row.subset] = Scored(score=row.base, values=values[0])
-        tuned[row.task, row.subset] = Scored(
-            score=row.tuned, values=values[1], variance=row.standard_error**2, freedom=freedom
-        )
+    summary, scored = read_summary(model), read_scored(name)
     return Trial(
         name=name,
         rows=summary.get("rows", summary["triplets"]),
         priced=summary.get("rows_priced", 0),
         cost=summary.get("rows_cost_usd"),
         seed=(parameters["seed"], parameters.get("limit_seed", 0)),
-        base=base,
-        tuned=tuned,
-        metrics={(r.task, r.subset): r.metric for r in comparison.itertuples()},
-        targets=frozenset((r.task, r.subset) for r in comparison.itertuples() if r.is_target),
+        base=scored.base,
+        tuned=scored.tuned,
+        metrics={part: about["metric"] for part, about in scored.about.items()},
+        targets=scored.targets,
     )
-
-
-def _values(items: pd.DataFrame, task: str, subset: str) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """What base and tuned model got right, (draws, items) each, or None where the run did not keep it."""
-    if "base_draws" not in items:
-        return None, None
-    rows = items[(items["task"] == task) & (items["subset"] == subset)].sort_values("item")
-    if len(rows) < 2:
-        return None, None
-    return tuple(np.stack(rows[c].to_numpy()).T.astype(float) for c in ("base_draws", "tuned_draws"))

@@ -1,0 +1,171 @@
+"""Recipes: models that differ in nothing but their seeds, named by the parameters in which recipes differ.
+
+Two recipes, or two sets of them, are compared seed by seed, draw by draw and item by item.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gisttools.contenders import Contender, Seeds
+from gisttools.gain import Part, Scored, paired_gain
+from gisttools.intervals import Interval
+
+MODEL = "model"  # the only parameter of a model that was not trained here
+_TELLING = ("guide", "mask_same_label", "student")  # name a recipe that differs from no other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factor:
+    """A parameter in which recipes differ.
+
+    Attributes:
+        name: of the parameter.
+        values: those that occur, nothing and smaller ones first.
+        along: other parameters that change whenever it does, so that nobody can tell whose effect it is.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    along: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Models that differ only in their seeds.
+
+    Attributes:
+        name: the factors with their values, such as `guide=none, limit=250`.
+        parameters: all it is made of.
+        settings: its value of each factor; empty for a model that was not trained here.
+        runs: its models by their seeds.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    runs: Mapping[Seeds, Contender]
+
+    def scores(self, weights: Mapping[Part, float]) -> list[float]:
+        """The weighted score of each model."""
+        return [sum(w * run.tuned[part].score for part, w in weights.items()) for run in self.runs.values()]
+
+    @cached_property
+    def seconds(self) -> float:
+        """Mean of a training; NaN where it is not known."""
+        return _mean_known([run.seconds for run in self.runs.values()])
+
+    @cached_property
+    def cost(self) -> float:
+        """Mean US dollars for the rows of a training; NaN where they are not known."""
+        return _mean_known([run.cost for run in self.runs.values()])
+
+
+def group(contenders: Sequence[Contender]) -> tuple[list[Recipe], list[Factor]]:
+    """The recipes in order of their first model, and the factors in which those that were trained here differ."""
+    alike: dict[str, list[Contender]] = defaultdict(list)
+    for contender in contenders:
+        alike[repr(sorted(contender.parameters.items()))].append(contender)
+    groups = list(alike.values())
+    factors = _factors([of[0].parameters for of in groups if MODEL not in of[0].parameters])
+    recipes = []
+    for of in groups:
+        told = of[0].parameters
+        settings = {} if MODEL in told else {f.name: told.get(f.name) for f in factors}
+        shown = settings or {k: told[k] for k in (MODEL, *_TELLING) if k in told}
+        name = ", ".join(f"{k}={value_name(v)}" for k, v in shown.items())
+        runs = dict(sorted(((c.seeds, c) for c in of), key=lambda pair: repr(pair[0])))
+        recipes.append(Recipe(name=name or "these runs", parameters=told, settings=settings, runs=runs))
+    return recipes, factors
+
+
+def value_name(value: Any) -> str:
+    """A parameter's value as people write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(value_name(v) for v in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def difference(
+    before: Sequence[Recipe], after: Sequence[Recipe], weights: Mapping[Part, float]
+) -> tuple[Interval, int]:
+    """The difference in the weighted score of one set of recipes over another, and over how many seeds it is taken.
+
+    The recipes of a set are averaged seed by seed, so what their models share (items, draws) is counted once. Only
+    seeds that all of them have count; where they share none, models are paired in the order of their seeds, as many
+    as all have: models of different seeds are independent, so any pairing is as good. Items and draws are crossed with
+    seeds (`gisttools.gain.paired_gain`); of one seed the interval speaks of these models alone.
+    """
+    before_runs, after_runs = _by_seed([*before, *after], len(before))
+    parts = list(weights)
+    sides = [[_pooled([run.tuned for run in runs], parts) for runs in side] for side in (before_runs, after_runs)]
+    return paired_gain(*sides, weights), len(sides[0])
+
+
+def over_baseline(recipe: Recipe, weights: Mapping[Part, float]) -> Interval:
+    """The difference of a recipe to the baseline."""
+    runs = list(recipe.runs.values())
+    return paired_gain([run.base for run in runs], [run.tuned for run in runs], weights)
+
+
+def _by_seed(recipes: Sequence[Recipe], n: int) -> tuple[list[list[Contender]], list[list[Contender]]]:
+    """For each seed the models of the first `n` recipes, and those of the others."""
+    shared = [seeds for seeds in recipes[0].runs if all(seeds in recipe.runs for recipe in recipes)]
+    if shared:
+        chosen = [[recipe.runs[seeds] for recipe in recipes] for seeds in shared]
+    else:
+        chosen = [list(runs) for runs in zip(*(recipe.runs.values() for recipe in recipes), strict=False)]
+    return [runs[:n] for runs in chosen], [runs[n:] for runs in chosen]
+
+
+def _pooled(models: Sequence[Mapping[Part, Scored]], parts: Sequence[Part]) -> Mapping[Part, Scored]:
+    """The mean of several models: of their items where all kept them; else their noise is taken to be one and the
+    same, which errs on the wide side."""
+    if len(models) == 1:
+        return models[0]
+    found = {}
+    for part in parts:
+        scored = [model[part] for model in models]
+        values = [s.values for s in scored]
+        whole = all(v is not None and v.shape == values[0].shape for v in values)
+        found[part] = Scored(
+            score=float(np.mean([s.score for s in scored])),
+            values=np.mean(values, axis=0) if whole else None,
+            variance=float(np.mean([math.sqrt(s.variance) for s in scored])) ** 2,
+            freedom=min(s.freedom for s in scored),
+        )
+    return found
+
+
+def _factors(recipes: Sequence[Mapping[str, Any]]) -> list[Factor]:
+    """Parameters of several values; those that part the recipes in the same way are one factor."""
+    found: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name in dict.fromkeys(name for recipe in recipes for name in recipe):
+        values = [repr(recipe.get(name)) for recipe in recipes]
+        if len(set(values)) > 1:
+            found[tuple(values.index(v) for v in values)].append(name)
+    factors = []
+    for first, *along in found.values():
+        values = {repr(recipe.get(first)): recipe.get(first) for recipe in recipes}
+        factors.append(Factor(name=first, values=tuple(sorted(values.values(), key=_order)), along=tuple(along)))
+    return factors
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    number = isinstance(value, int | float)
+    return (0 if value is None else 1 if number else 2, float(value) if number else 0.0, repr(value))
+
+
+def _mean_known(values: Sequence[float | None]) -> float:
+    return math.nan if None in values else float(np.mean(values))

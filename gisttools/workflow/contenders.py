@@ -1,0 +1,129 @@
+"""Evaluate runs as contenders of a comparison: what was scored, and all that the model is made of."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from gisttools.contenders import Contender, Seeds, differences
+from gisttools.errors import MissingError, ParameterError, problems
+from gisttools.trained_recipes import MODEL
+from gisttools.workflow.manifest import MANIFEST, read_manifest
+from gisttools.workflow.params import VERBS
+from gisttools.workflow.places import results_folder
+from gisttools.workflow.runs import as_run, finished_runs, read_summary
+from gisttools.workflow.scored_parts import read_scored
+
+log = logging.getLogger(__name__)
+_OWN = ("model", "model_revision", "batch_size", "allow_overlap")  # of an evaluation, beside what it scored on
+_NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
+
+
+def read_contenders(names: Sequence[str]) -> list[Contender]:
+    """One contender for each evaluate run, by id or path.
+
+    Raises:
+        ParameterError: some are no evaluate runs; all of them at once.
+        DataError: a run failed, is of an older kind, or its files changed since.
+        MissingError: a run, or an artefact, is not there.
+    """
+    folders = {name: as_run(name) for name in names}
+    found = []
+    for name, folder in folders.items():
+        verb = name if folder is None else read_manifest(folder)["verb"]
+        if verb != "evaluate":
+            found.append(f"{name} is no evaluate run" + ("" if folder is None else f" but one of {verb}"))
+    if found:
+        mend = "Name evaluate runs by id or folder: gisttools runs evaluate."
+        raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, mend))
+    return [_contender(name) for name in names]
+
+
+def evaluations_to_compare(names: Sequence[str] = ()) -> list[str]:
+    """The evaluate runs that are named; of none the newest, and all that can stand beside it, oldest first.
+
+    These are of the same tasks and baseline. Of runs of equal parameters and seeds the newest is taken.
+
+    Raises:
+        MissingError: no evaluation has run yet.
+        DataError: an evaluate run's files changed since.
+    """
+    if names:
+        return list(names)
+    runs = [m for m in finished_runs("evaluate") if m["status"] == "ok"]
+    if not runs:
+        raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
+    newest, chosen = None, {}
+    for manifest in reversed(runs):
+        if newest is not None and _scored_on(manifest) != _scored_on(runs[-1]):
+            continue
+        contender = _contender(manifest["run_id"])
+        newest = newest or contender
+        if apart := differences(newest, contender):
+            log.info("%s is left out: %s", contender.name, "; ".join(apart))
+        else:
+            chosen.setdefault(repr((sorted(contender.parameters.items()), contender.seeds)), contender.name)
+    return list(reversed(chosen.values()))
+
+
+def _scored_on(manifest: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation's parameters but for the model; the baseline is told by what was opened, not by what was said."""
+    return {k: v for k, v in manifest["parameters"].items() if k not in (*_OWN, "baseline", "baseline_revision")}
+
+
+def _contender(name: str) -> Contender:
+    manifest, told, scored = read_manifest(as_run(name)), read_summary(name), read_scored(name)
+    model = manifest["parameters"]["model"]
+    folder = as_run(model)
+    parameters, seeds, seconds, cost = {MODEL: model}, (), None, None
+    if folder is not None and (folder / MANIFEST).exists():
+        training = read_manifest(folder)
+        parameters, seeds = _made_of(training)
+        summary = read_summary(str(folder))
+        seconds, cost = training.get("seconds"), summary.get("rows_cost_usd")
+    revision = (told.get("revisions") or {}).get("base")
+    return Contender(
+        name=manifest["run_id"],
+        parameters=parameters,
+        seeds=seeds,
+        baseline=f"{told['base']} ({revision})" if revision else str(told["base"]),
+        base=scored.base,
+        tuned=scored.tuned,
+        about=scored.about,
+        targets=scored.targets,
+        seconds=seconds,
+        cost=cost,
+    )
+
+
+def _made_of(manifest: dict[str, Any], before: str = "") -> tuple[dict[str, Any], Seeds]:
+    """A run's parameters and seeds with those of the runs that they name, `convert.negatives` for one; so that runs
+    which do the same count as the same, whatever their ids."""
+    told: dict[str, Any] = {}
+    seeds: list[tuple[str, Any]] = []
+    defaults = {
+        name: f.get_default(call_default_factory=True) for name, f in VERBS[manifest["verb"]].model_fields.items()
+    }
+    times: Counter[str] = Counter()
+    for name, value in {**defaults, **manifest["parameters"]}.items():
+        shown = []
+        for one in value if isinstance(value, list) else [value]:
+            folder = as_run(one) if isinstance(one, str) and one else None
+            if folder is None or not (folder / MANIFEST).exists():
+                shown.append(one)
+                continue
+            source = read_manifest(folder)
+            times[source["verb"]] += 1
+            number = times[source["verb"]]
+            label = source["verb"] + (str(number) if number > 1 else "")
+            deeper, more = _made_of(source, f"{before}{label}.")
+            told |= deeper
+            seeds += more
+            shown.append(label)
+        if name.endswith("seed"):
+            seeds.append((before + name, value))
+        elif name not in _NO_MATTER:
+            told[before + name] = shown if isinstance(value, list) else shown[0]
+    return told, tuple(seeds)
