@@ -20,6 +20,7 @@ from sentence_transformers.sentence_transformer.evaluation import SentenceEvalua
 from transformers import TrainerCallback
 
 from gisttools.errors import MissingError, ParameterError, problems
+from gisttools.eval_files import has_split, parse_eval_name
 from gisttools.local_tasks import local_tasks
 from gisttools.mteb_sets import load_task, mteb_task
 from gisttools.row_files import FILE_ENDINGS
@@ -33,8 +34,8 @@ class DevelopmentScore(SentenceEvaluator):
     """Mean main score, 0 to 1, over development tasks; higher is better.
 
     Args:
-        names: folders with a train file and a file called dev, validation or valid (scored as few-shot
-            classification), and mteb tasks with such a split.
+        names: folders with a file called dev, validation or valid, as `folder` or `folder#kind`, scored by their first
+            task (`gisttools.local_tasks`); and mteb tasks with such a split.
         subsets: language subsets of multilingual tasks; all if None.
         batch_size: texts embedded at a time.
 
@@ -126,12 +127,11 @@ def _lacks_split(name: str) -> str | None:
 
 
 def _is_folder(name: str) -> bool:
-    return Path(name).expanduser().is_dir()
+    return parse_eval_name(name)[0].is_dir()
 
 
 def _dev_file(name: str) -> str | None:
-    folder = Path(name).expanduser()
-    return next((s for s in SPLITS for ending in FILE_ENDINGS if (folder / f"{s}{ending}").exists()), None)
+    return next((split for split in SPLITS if has_split(name, split)), None)
 
 
 def _splits(name: str) -> list[str]:
@@ -140,7 +140,7 @@ def _splits(name: str) -> list[str]:
 
 def _task(name: str, subsets: Sequence[str] | None):
     if _is_folder(name):
-        return local_tasks(name, kinds=("classification",), split=_dev_file(name))[0]
+        return local_tasks(name, split=_dev_file(name))[0]
     split = next(s for s in SPLITS if s in _splits(name))
     task = mteb.get_task(name, eval_splits=[split], hf_subsets=None if subsets is None else list(subsets))
     load_task(task)

@@ -6,30 +6,44 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gisttools.errors import MissingError
-from gisttools.labelled import read_labelled
+from gisttools.eval_files import eval_folder
+from gisttools.label_files import read_scored
 from gisttools.mteb_sets import load_task, mteb_task
+from gisttools.pair_files import read_pairs
+from gisttools.search_files import read_candidates, read_searched
 
 
 def eval_sets(
     tasks: Sequence[str] = (), folders: Sequence[str | Path] = (), *, subsets: Sequence[str] | None = None
 ) -> dict[str, list[str]]:
-    """The test texts of mteb tasks and of folders with a test file, by name; each text once, in order.
+    """The test texts of mteb tasks and of folders, by name; each text once, in order. Of pairs both texts count, of
+    retrieval and reranking the queries.
 
     Args:
         tasks: names of mteb tasks.
-        folders: as in `gisttools.local_tasks`.
+        folders: `folder` or `folder#kind`, as in `gisttools.local_tasks`; train files need not be there.
         subsets: language subsets of multilingual tasks; all if None.
 
     Raises:
         MissingError: a task, its data, a subset or a file is missing.
-        DataError: a file cannot be read.
+        DataError: a file cannot be read, or a folder is no evaluation set.
+        ParameterError: there is no such kind.
     """
-    found = {str(folder): list(dict.fromkeys(read_labelled(folder, split="test").texts)) for folder in folders}
+    found = {str(folder): list(dict.fromkeys(_texts_of_folder(folder))) for folder in folders}
     for name in tasks:
         task = eval_task(name, subsets)
         load_task(task)
         found[name] = all_texts_of(task)
     return found
+
+
+def _texts_of_folder(name: str | Path) -> list[str]:
+    folder = eval_folder(name)
+    if folder.kind in ("pair_classification", "sts"):
+        return read_pairs(folder).test_texts
+    if folder.kind == "retrieval":
+        return read_searched(folder).test_texts
+    return read_candidates(folder).test_texts if folder.kind == "reranking" else read_scored(folder).texts
 
 
 def all_texts_of(task) -> list[str]:
@@ -74,6 +88,7 @@ def texts_of(task, data) -> list[str]:
         return [text for text in data["queries"]["text"] if isinstance(text, str)]
     if not hasattr(data, "column_names"):
         return []
-    columns = [getattr(task, "input_column_name", None), *(getattr(task, "column_names", None) or ())]
+    names = ("input_column_name", "input1_column_name", "input2_column_name")
+    columns = [*(getattr(task, name, None) for name in names), *(getattr(task, "column_names", None) or ())]
     texts = [x for c in columns if isinstance(c, str) and c in data.column_names for x in data[c]]
     return [t for x in texts for t in (x if isinstance(x, list) else [x]) if isinstance(t, str)]

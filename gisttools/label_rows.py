@@ -38,7 +38,7 @@ class LabelRows:
     def add(self, texts: Sequence, labels: Sequence, ids: Sequence | None = None) -> None:
         """Take the cells of some rows; `ids`, if there are any, are looked at in `finish`."""
         for row, (text, label) in enumerate(zip(texts, labels, strict=True), self.rows):
-            wrong = _wrong_text(text)
+            wrong = wrong_text(text)
             if wrong == _EMPTY and self.drop_empty and not _is_other(text):
                 self.dropped["empty text"] += 1
                 continue
@@ -145,7 +145,8 @@ class LabelRows:
 _EMPTY = "is empty or no text"
 
 
-def _wrong_text(text: object) -> str | None:
+def wrong_text(text: object) -> str | None:
+    """Why a cell is no text to embed, or None."""
     if not isinstance(text, str) or not text or text.isspace():
         return _EMPTY
     if len(text) > LONGEST:

@@ -1,120 +1,169 @@
-"""A folder of the user's own labelled texts as mteb tasks, scored by mteb's own code."""
+"""A folder of the user's own files as mteb tasks of every kind, scored by mteb's own code and metrics."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, DatasetDict
 from mteb.abstasks.classification import AbsTaskClassification
 from mteb.abstasks.clustering import AbsTaskClustering
+from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassification
+from mteb.abstasks.pair_classification import AbsTaskPairClassification
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+from mteb.abstasks.sts import AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
 
-from gisttools.errors import DataError, problems
-from gisttools.labelled import LabelledTexts, read_labelled
+from gisttools.eval_files import eval_folder
+from gisttools.label_files import LabelledSplits, read_splits
+from gisttools.labelled import LabelledTexts
+from gisttools.pair_files import Pairs, read_pairs
+from gisttools.search_files import Searched, read_candidates, read_searched
+
+# mteb's class, its name of the type, the main score that most of its own tasks of the type have, and the category
+_TYPES = {
+    "classification": (AbsTaskClassification, "Classification", "accuracy", "t2c"),
+    "multilabel_classification": (AbsTaskMultilabelClassification, "MultilabelClassification", "accuracy", "t2c"),
+    "clustering": (AbsTaskClustering, "Clustering", "v_measure", "t2c"),
+    "pair_classification": (AbsTaskPairClassification, "PairClassification", "max_ap", "t2t"),
+    "sts": (AbsTaskSTS, "STS", "cosine_spearman", "t2t"),
+    "retrieval": (AbsTaskRetrieval, "Retrieval", "ndcg_at_10", "t2t"),
+    "reranking": (AbsTaskRetrieval, "Reranking", "map_at_1000", "t2t"),
+}
+_SPLIT = "test"  # what mteb calls the split that is scored, whatever its file is called
 
 
 def local_tasks(
     folder: str | Path,
     *,
     language: str = "eng-Latn",
-    kinds: tuple[str, ...] = ("classification", "clustering"),
+    kinds: tuple[str, ...] | None = None,
     split: str = "test",
 ):
-    """mteb tasks over a folder with `train` and `test` files of labelled texts (JSONL, CSV, TSV or Parquet).
+    """mteb tasks over a folder of JSONL, CSV, TSV or Parquet files; docs/evaluation.md has the layouts of all kinds.
 
-    Classification is scored as in MTEB: a logistic regression on 8 train texts a label, 10 draws, accuracy on all test
-    texts. Clustering: 10 draws of the test texts, k-means, v-measure. Tasks are named after the folder.
+    A folder gives one task, called like the folder; classification brings clustering of the same test texts along, as
+    a second look. Scores are those of mteb's own tasks on the same data.
 
     Args:
-        folder: holds train.<ending> and test.<ending>.
+        folder: the files and their columns tell the kind of task; or it is told: `folder#kind`, one of
+            `gisttools.eval_files.KINDS`.
         language: ISO 639-3 code and script, as in mteb.
-        kinds: any of "classification", "clustering".
+        kinds: keep only these of the folder's tasks.
         split: the split that is scored, where it is not test, e.g. "dev".
 
     Returns:
-        Fresh tasks (they hold random state: make new ones for each model).
+        Fresh tasks (they hold random state: make new ones for each model), the folder's own task first.
 
     Raises:
-        MissingError, DataError: as `read_labelled`; also if test holds a label that train does not.
+        MissingError, DataError, ParameterError: as `eval_folder`; DataError also for what is wrong with the rows.
     """
-    train, test = read_labelled(folder, split="train"), read_labelled(folder, split=split)
-    unknown = sorted(set(test.labels) - set(train.labels))
-    if unknown:
-        raise DataError(
-            problems(
-                f"{folder}: {len(unknown)} label(s) of the {split} split never occur in train:",
-                unknown,
-                f"A classifier cannot learn them: add train texts for them, or take them out of {split}.",
-            )
-        )
-    known = sorted(set(train.labels))
-    data = DatasetDict({"train": _dataset(train, known), "test": _dataset(test, known)})
-    revision = _revision(train, test)
-    name = Path(folder).resolve().name
-    made = {
-        "classification": lambda: _classification(name, data, known, revision, language),
-        "clustering": lambda: _clustering(f"{name}_clustering", data, known, revision, language),
-    }
-    return [made[kind]() for kind in kinds]
-
-
-def _dataset(texts: LabelledTexts, known: list[str]) -> Dataset:
-    number = {label: i for i, label in enumerate(known)}
-    return Dataset.from_dict({"text": texts.texts, "label": [number[label] for label in texts.labels]})
-
-
-def _revision(*splits: LabelledTexts) -> str:
-    digest = hashlib.sha256()
-    for split in splits:
-        for text, label in zip(split.texts, split.labels, strict=True):
-            digest.update(f"{text}\x1f{label}\x1e".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()[:16]
-
-
-def _metadata(name: str, kind: str, main_score: str, revision: str, language: str) -> TaskMetadata:
-    return TaskMetadata(
-        name=name,
-        description=f"Local labelled texts: {name}",
-        dataset={"path": f"local/{name}", "revision": revision},
-        type=kind,
-        category="t2c",
-        modalities=["text"],
-        eval_splits=["test"],
-        eval_langs=[language],
-        main_score=main_score,
-    )
+    found = eval_folder(folder, split)
+    name = found.path.resolve().name
+    if found.kind in ("pair_classification", "sts"):
+        tasks = {found.kind: _pairs(found.kind, read_pairs(found))}
+    elif found.kind in ("retrieval", "reranking"):
+        data = read_searched(found) if found.kind == "retrieval" else read_candidates(found)
+        tasks = {found.kind: _searched(data)}
+    else:
+        tasks = _labelled(read_splits(found), alone=found.told)
+    return [_task(name, kind, language, *made) for kind, made in tasks.items() if kinds is None or kind in kinds]
 
 
 class _Loaded:
     """Data that is already here: mteb must not go to the hub for it."""
 
-    label_names: list[str]
-
     def load_data(self, num_proc=None, **_) -> None:
         self.data_loaded = True
 
 
-def _classification(name: str, data: DatasetDict, known: list[str], revision: str, language: str):
-    fewest = min(Counter(data["train"]["label"]).values())
-    members = {
-        "metadata": _metadata(name, "Classification", "accuracy", revision, language),
-        "dataset": data,
-        "label_names": known,
-        "samples_per_label": min(AbsTaskClassification.samples_per_label, fewest),
-    }
-    return type("LocalClassification", (_Loaded, AbsTaskClassification), members)()
+def _task(name: str, kind: str, language: str, revision: str, dataset: Any, members: dict[str, Any]):
+    base, mteb_type, main_score, category = _TYPES[kind]
+    name = f"{name}_clustering" if kind == "clustering" else name
+    metadata = TaskMetadata(
+        name=name,
+        description=f"Local files: {name}",
+        dataset={"path": f"local/{name}", "revision": revision},
+        type=mteb_type,
+        category=category,
+        modalities=["text"],
+        eval_splits=[_SPLIT],
+        eval_langs=[language],
+        main_score=main_score,
+    )
+    members = {"metadata": metadata, "dataset": dataset, **members}
+    return type(f"Local{mteb_type}", (_Loaded, base), members)()
 
 
-def _clustering(name: str, data: DatasetDict, known: list[str], revision: str, language: str):
-    members = {
-        "metadata": _metadata(name, "Clustering", "v_measure", revision, language),
-        "dataset": data,
-        "label_names": known,
-        "input_column_name": "text",
-        "label_column_name": "label",
-        "max_fraction_of_documents_to_embed": None,
-        "max_documents_per_cluster": len(data["test"]),
-    }
-    return type("LocalClustering", (_Loaded, AbsTaskClustering), members)()
+def _labelled(data: LabelledSplits, *, alone: bool) -> dict[str, tuple]:
+    """The task that the labels are for and, unless it was asked for alone, clustering beside classification."""
+    number = {label: i for i, label in enumerate(data.known)}
+    multilabel = data.kind == "multilabel_classification"
+    sets = {"train": data.train, _SPLIT: data.test}
+    dataset = DatasetDict({s: _numbered(texts, number, multilabel) for s, texts in sets.items() if texts is not None})
+    members: dict[str, Any] = {"label_names": data.known, "input_column_name": "text", "label_column_name": "label"}
+    made = {}
+    if data.train is not None:
+        own = {"max_eval_samples": None} if multilabel else {"samples_per_label": _samples(data.train)}
+        revision = _revision([*_label_rows(data.train), *_label_rows(data.test)])
+        made[data.kind] = revision, dataset, {**members, **own}
+    if data.kind == "clustering" or (data.kind == "classification" and not alone):
+        whole = {"max_fraction_of_documents_to_embed": None, "max_documents_per_cluster": len(data.test)}
+        made["clustering"] = _revision(_label_rows(data.test)), dataset, {**members, **whole}
+    return made
+
+
+def _samples(train: LabelledTexts) -> int:
+    """Train texts a label: as many as in mteb, fewer where the smallest class has not as many."""
+    return min(AbsTaskClassification.samples_per_label, *Counter(train.labels).values())
+
+
+def _numbered(texts: LabelledTexts, number: dict[str, int], multilabel: bool) -> Dataset:
+    if multilabel:
+        sets = texts.label_sets or [(label,) for label in texts.labels]
+        labels: list = [[number[name] for name in names] for names in sets]
+    else:
+        labels = [number[label] for label in texts.labels]
+    return Dataset.from_dict({"text": texts.texts, "label": labels})
+
+
+def _label_rows(texts: LabelledTexts) -> list[tuple[str, str]]:
+    return list(zip(texts.texts, texts.labels, strict=True))
+
+
+def _pairs(kind: str, data: Pairs) -> tuple:
+    """Labels are whole numbers; scores keep their range, which mteb brings to 0 to 1."""
+    columns: dict[str, list] = {"sentence1": data.first, "sentence2": data.second}
+    members: dict[str, Any] = {}
+    if kind == "sts":
+        columns["score"] = data.values
+        members = {"min_score": min(data.values), "max_score": max(data.values)}
+    else:
+        columns["labels"] = data.values
+    revision = _revision(zip(data.first, data.second, data.values, strict=True))
+    return revision, DatasetDict({_SPLIT: Dataset.from_dict(columns)}), members
+
+
+def _searched(data: Searched) -> tuple:
+    documents = [(name, title, text) for name, (title, text) in data.corpus.items()]
+    parts = {
+        "queries": Dataset.from_dict({"id": list(data.queries), "text": list(data.queries.values())}),
+        "corpus": Dataset.from_dict({c: list(v) for c, v in zip(("id", "title", "text"), zip(*documents, strict=True),
+                                                               strict=True)}),
+        "relevant_docs": data.relevant,
+        "top_ranked": data.candidates,
+    }  # fmt: skip
+    judged = ((query, document, score) for query, found in data.relevant.items() for document, score in found.items())
+    revision = _revision([*data.queries.items(), *documents, *judged])
+    return revision, {"default": {_SPLIT: parts}}, {}
+
+
+def _revision(rows: Iterable[tuple]) -> str:
+    """A hash of the content."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(("\x1f".join(map(str, row)) + "\x1e").encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,208 @@
+"""A folder of the user's own files: which kind of evaluation task it holds, known by its files and their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gisttools.errors import DataError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.eval_rows import together
+from gisttools.labelled import LABEL_COLUMNS, TEXT_COLUMNS
+from gisttools.row_files import FILE_ENDINGS, column_names
+
+KINDS = {
+    "classification": "train and {split} files with a text and a label column",
+    "multilabel_classification": "train and {split} files with a text and a label column, whose cells are lists",
+    "clustering": "a {split} file with a text and a label column",
+    "pair_classification": "a {split} file with two text columns and a label, 0 or 1",
+    "sts": "a {split} file with two text columns and a score",
+    "retrieval": "files corpus (id, text), queries (id, text) and qrels (query-id, corpus-id, score)",
+    "reranking": "a {split} file with the columns query, positive and negative, the last two lists of texts",
+}
+_ENDINGS = "Files end in .jsonl, .json, .csv, .tsv or .parquet; all but Parquet may be packed (.gz, .zst)."
+_LEARNED = ("classification", "multilabel_classification")  # by a classifier, from train texts
+PAIR_COLUMNS = (
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence_a", "sentence_b"),
+    ("sent1", "sent2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("query", "passage"),
+    ("query", "document"),
+)
+_TRUTHS, _SCORES = ("label", "labels", "is_duplicate"), ("score", "similarity_score", "similarity")
+_CANDIDATES = {
+    "query": ("query",),
+    "positive": ("positive", "positives", "pos"),
+    "negative": ("negative", "negatives", "neg"),
+}
+_SEARCHED = {
+    "corpus": {"id": ("_id", "id"), "text": ("text",)},
+    "queries": {"id": ("_id", "id"), "text": ("text", "query")},
+    "qrels": {
+        "query": ("query-id", "query_id"),
+        "document": ("corpus-id", "corpus_id"),
+        "score": ("score", "relevance"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class EvalFolder:
+    """What a folder holds.
+
+    `kind` is one of `KINDS`; where nobody told, "classification" also stands for multi-label data, which only the
+    label cells tell apart. `files`: by "train" and "test" (the file of the split that is scored), or "corpus",
+    "queries" and "qrels". `columns`: of each of these files, the columns by what they are for.
+    """
+
+    path: Path
+    kind: str
+    told: bool
+    split: str
+    files: dict[str, Path]
+    columns: dict[str, dict[str, str]]
+
+
+def parse_eval_name(name: str | Path) -> tuple[Path, str | None]:
+    """The folder and the kind of `folder` or `folder#kind`; None where no kind is told.
+
+    Raises:
+        ParameterError: there is such a folder, but no such kind.
+    """
+    path = Path(name).expanduser()
+    folder, mark, told = str(path).rpartition("#")
+    if path.exists() or not mark or not Path(folder).is_dir():
+        return path, None
+    plain = {kind.replace("_", ""): kind for kind in KINDS}
+    kind = plain.get("".join(c for c in told.lower() if c.isalnum()))
+    if kind is None:
+        raise ParameterError(
+            f"{name}: {told!r} is no kind of task.{did_you_mean(told.lower(), KINDS)} Say {folder}# and one of "
+            f"{', '.join(KINDS)}, or nothing, and the files tell."
+        )
+    return Path(folder), kind
+
+
+def has_split(name: str | Path, split: str) -> bool:
+    """Whether a folder has a file for that split, of rows or of judgements (`qrels/<split>`)."""
+    path, _ = parse_eval_name(name)
+    return bool(_named(path, split) or _named(path / "qrels", split))
+
+
+def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
+    """What kind of task a folder holds, with its files and columns.
+
+    Args:
+        name: a folder, or `folder#kind` where the files would tell of several kinds, or of another.
+        split: which split is scored.
+
+    Raises:
+        MissingError: there is no such folder, or it holds nothing for that split.
+        DataError: no kind fits, several do, the one that was told does not, or a file cannot be read; with what was
+            found, what each kind needs and what is missing.
+        ParameterError: there is no such kind.
+    """
+    path, told = parse_eval_name(name)
+    if not path.is_dir():
+        why = f"{path} is a file" if path.exists() else f"There is no folder {path}"
+        raise MissingError(f"{why}. Name a folder that holds {split}.jsonl or the like. {_ENDINGS}")
+    files = _files(path, split)
+    columns = together({key: lambda file=file: column_names(file) for key, file in files.items() if key != "train"})
+    fits = {kind: _fit(kind, split, files, columns, told == kind) for kind in KINDS}
+    fitting = [kind for kind, (_, missing) in fits.items() if not missing]
+    fitting = _apart(fitting, fits) if told is None else [told] if told in fitting else []
+    if len(fitting) == 1:
+        return EvalFolder(path, fitting[0], told is not None, split, files, fits[fitting[0]][0])
+    lines = [f"found: {_seen(path, files, columns)}"]
+    if fitting:
+        title = f"{path}: its files tell of several kinds of task: {', '.join(fitting)}."
+        mend = f"Say which one is meant, such as {path}#{fitting[-1]}, or keep the other files elsewhere."
+        raise DataError(problems(title, lines, mend))
+    for kind in [told] if told else sorted(KINDS, key=lambda kind: len(fits[kind][1])):  # the nearest first
+        lines.append(f"{kind} needs {KINDS[kind].format(split=split)}; missing: {', '.join(fits[kind][1])}")
+    title = f"{path}: no {f'{told} task' if told else 'task'} can be made of it."
+    message = problems(title, lines, f"Add or rename what is missing. {_ENDINGS}")
+    if "test" in files or set(_SEARCHED) & set(files):
+        raise DataError(message)
+    raise MissingError(message)
+
+
+def _named(folder: Path, stem: str) -> list[Path]:
+    return [f for ending in FILE_ENDINGS if (f := folder / f"{stem}{ending}").is_file()]
+
+
+def _files(path: Path, split: str) -> dict[str, Path]:
+    """The files that count, by their role."""
+    found = {"train": _named(path, "train"), "test": _named(path, split)}
+    found |= {stem: _named(path, stem) for stem in _SEARCHED}
+    inside = _named(path / "qrels", split)
+    if inside or split != "test":  # a file qrels is that of the test split
+        found["qrels"] = inside
+    twice = [f"{', '.join(f.name for f in files)} are all its {key}" for key, files in found.items() if len(files) > 1]
+    if twice:
+        raise DataError(problems(f"{path}: it is not clear which files count:", twice, "Leave one of each."))
+    return {key: files[0] for key, files in found.items() if files}
+
+
+def _fit(kind: str, split: str, files: dict, columns: dict, told: bool) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """The columns of each file by role, and what is missing."""
+    if kind == "retrieval":
+        roles, missing = {}, []
+        for stem, wanted in _SEARCHED.items():
+            if stem not in files:
+                missing.append(f"qrels/{split}.tsv" if stem == "qrels" else f"{stem}.jsonl")
+                continue
+            roles[stem], lacks = _chosen(columns[stem], wanted)
+            missing += [f"a column {what} in {files[stem].name}" for what in lacks]
+            if stem == "corpus" and "title" in columns[stem]:
+                roles[stem]["title"] = "title"
+        return roles, missing
+    missing = ["train.jsonl"] if kind in _LEARNED and "train" not in files else []
+    if "test" not in files:
+        return {}, [*missing, f"{split}.jsonl"]
+    names = columns["test"]
+    if kind == "reranking":
+        roles, lacks = _chosen(names, _CANDIDATES)
+    elif kind in ("sts", "pair_classification"):
+        usual = _SCORES if kind == "sts" else _TRUTHS
+        other = _TRUTHS if kind == "sts" else _SCORES  # good enough if the kind was told
+        roles, lacks = _chosen(names, {"value": (*usual, *other) if told else usual})
+        pair = next((p for p in PAIR_COLUMNS if set(p) <= set(names)), None)
+        if pair is None:
+            lacks = [f"pair such as {', '.join(' and '.join(p) for p in PAIR_COLUMNS[:3])}", *lacks]
+        else:
+            roles |= {"first": pair[0], "second": pair[1]}
+    else:
+        roles, lacks = _chosen(names, {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS})
+    return {"test": roles}, [*missing, *(f"a column {what} in {files['test'].name}" for what in lacks)]
+
+
+def _chosen(names: list[str], wanted: dict[str, tuple[str, ...]]) -> tuple[dict[str, str], list[str]]:
+    found = {role: next((u for u in usual if u in names), None) for role, usual in wanted.items()}
+    lacks = [" or ".join(wanted[role]) for role, name in found.items() if name is None]
+    return {role: name for role, name in found.items() if name is not None}, lacks
+
+
+def _apart(fitting: list[str], fits: dict) -> list[str]:
+    """Without the kinds that another one includes, or that take a column of it for something else."""
+    fitting = [kind for kind in fitting if kind != "multilabel_classification"]  # cells tell it, once they are read
+    taken: set[str] = set()
+    for kind in {"pair_classification", "sts", "reranking"}.intersection(fitting):
+        taken |= set(fits[kind][0]["test"].values()) - {fits[kind][0]["test"].get("value")}
+    labelled = [k for k in ("classification", "clustering") if k in fitting]
+    used = fits["clustering"][0].get("test", {}).get("text") in taken
+    dropped = labelled if used else labelled[1:]
+    return [kind for kind in fitting if kind not in dropped]
+
+
+def _seen(path: Path, files: dict[str, Path], columns: dict[str, Iterable[str]]) -> str:
+    """All files of the folder, with the columns of those that were looked into."""
+    looked = {files[key]: f" (columns {', '.join(names)})" for key, names in columns.items()}
+    inside = sorted(p for p in path.glob("qrels/*") if p.is_file())
+    here = [*sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")), *inside]
+    told = [f"{p.relative_to(path).as_posix()}{looked.get(p, '')}" for p in here[:12]]
+    return ", ".join([*told, *([f"and {len(here) - 12} more files"] if len(here) > 12 else [])]) or "no files"

@@ -1,0 +1,166 @@
+"""Queries and documents of an evaluation folder: a corpus to search (retrieval), or candidates to rank (reranking)."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+from gisttools.eval_files import EvalFolder
+from gisttools.eval_rows import RowProblems, identity, number, read_columns, refuse, some, texts_in, together
+from gisttools.label_rows import wrong_text
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Queries by id, documents (title and text) by id, how relevant documents are by query and document id, and of
+    reranking the documents to rank for each query."""
+
+    queries: dict[str, str]
+    corpus: dict[str, tuple[str, str]]
+    relevant: dict[str, dict[str, int]]
+    candidates: dict[str, list[str]] | None = None
+
+    @property
+    def test_texts(self) -> list[str]:
+        """The queries: a corpus is there to be searched."""
+        return list(self.queries.values())
+
+
+def read_searched(folder: EvalFolder) -> Searched:
+    """Corpus, queries and judgements in the layout of BEIR.
+
+    As in mteb, queries without a judgement are left out, and those whose documents are all judged 0 count with score 0;
+    both are logged.
+
+    Raises:
+        DataError: texts or ids are empty, ids come twice, judgements name ids that are unknown or are no whole numbers
+            or contradict each other, or no document is relevant; all problems at once.
+    """
+    found = together({stem: lambda s=stem: read_columns(folder.files[s], folder.columns[s]) for stem in folder.files
+                      if stem in ("corpus", "queries", "qrels")})  # fmt: skip
+    corpus, lines = _texts_by_id(folder, "corpus", found["corpus"])
+    queries, more = _texts_by_id(folder, "queries", found["queries"])
+    relevant, judged = _judgements(folder, found["qrels"], corpus, queries)
+    lines += more + judged
+    if not lines and not any(score > 0 for scores in relevant.values() for score in scores.values()):
+        lines.append(f"{folder.files['qrels'].name}: no document is relevant to any query (no score above 0)")
+    refuse(str(folder.path), lines, "Mend or drop these rows; ids are compared as strings, as they stand.")
+    _tell(folder, corpus, queries, relevant)
+    scored = {query: text for query, (_, text) in queries.items() if query in relevant}
+    return Searched(scored, corpus, relevant)
+
+
+def read_candidates(folder: EvalFolder) -> Searched:
+    """Queries, each with documents that are relevant and others that are not. As in mteb, queries that have only one
+    sort are left out; that is logged.
+
+    Raises:
+        DataError: texts are empty or no texts, a document stands in both lists of a query, or no query has both sorts;
+            all problems at once.
+    """
+    file, columns = folder.files["test"], folder.columns["test"]
+    cells = read_columns(file, columns)
+    found, kept = RowProblems(file.name), []
+    for row, query in enumerate(cells["query"]):
+        if why := wrong_text(query):
+            found.add(f"{columns['query']!r} {why}", row)
+        lists = {}
+        for role in ("positive", "negative"):
+            lists[role] = texts_in(cells[role][row], file)
+            if lists[role] is None:
+                found.add(f"{columns[role]!r} is no list of texts", row, cells[role][row])
+            for why in filter(None, map(wrong_text, lists[role] or [])):
+                found.add(f"a text of {columns[role]!r} {why}", row)
+        if all(lists.values()):
+            if both := [text for text in lists["positive"] if text in lists["negative"]]:
+                found.add(f"a text is both {columns['positive']} and {columns['negative']}", row, both[0])
+            kept.append((query, lists["positive"], lists["negative"]))
+    lines = found.lines()
+    if not lines and not kept:
+        lines.append(f"{file.name}: no query has both {columns['positive']} and {columns['negative']} texts")
+    refuse(str(folder.path), lines, "Mend or drop these rows.")
+    if left := len(cells["query"]) - len(kept):
+        log.warning("%s: %d queries left out that lack relevant texts or others", folder.path, left)
+    return _ranked(kept)
+
+
+def _ranked(rows: list[tuple[str, list[str], list[str]]]) -> Searched:
+    """With the ids that mteb gives such rows: they decide between documents of equal score."""
+    data = Searched({}, {}, {}, {})
+    for i, (query, positive, negative) in enumerate(rows):
+        name = f"test_query{i}"
+        data.queries[name] = query
+        relevant = {f"apositive_{name}_{k:05d}": text for k, text in enumerate(positive)}
+        others = {f"negative_{name}_{k:05d}": text for k, text in enumerate(negative)}
+        data.corpus.update({document: ("", text) for document, text in (relevant | others).items()})
+        data.relevant[name] = dict.fromkeys(relevant, 1) | dict.fromkeys(others, 0)
+        data.candidates[name] = [*relevant, *others]
+    return data
+
+
+def _texts_by_id(folder: EvalFolder, stem: str, cells: dict[str, list]) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Title and text by id, and what is wrong. A document may have no text where it has a title."""
+    file, columns = folder.files[stem], folder.columns[stem]
+    found, texts, twice = RowProblems(file.name), {}, Counter()
+    titles = cells.get("title") or [""] * len(cells["text"])
+    for row, (name, title, text) in enumerate(zip(cells["id"], titles, cells["text"], strict=True)):
+        title, text = ("" if part is None and "title" in columns else part for part in (title, text))
+        whole = f"{title} {text}" if title and isinstance(title, str) and isinstance(text, str) else text
+        if why := wrong_text(whole):
+            found.add(f"{columns['text']!r} {why}", row)
+        if not isinstance(title, str):
+            found.add("'title' is no text", row, title)
+        key = identity(name)
+        if key is None:
+            found.add(f"{columns['id']!r} holds no id", row, name)
+        elif key in texts:
+            twice[key] += 1
+        else:
+            texts[key] = (title, text)
+    lines = found.lines()
+    if twice:
+        lines.append(f"{file.name}: ids come more than once: {some(twice)}")
+    if not texts and not lines:
+        lines.append(f"{file.name}: there are no rows")
+    return texts, lines
+
+
+def _judgements(
+    folder: EvalFolder, cells: dict[str, list], corpus: dict, queries: dict
+) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """How relevant documents are, by query and document id, and what is wrong."""
+    file, columns = folder.files["qrels"], folder.columns["qrels"]
+    found, relevant = RowProblems(file.name), {}
+    unknown: dict[str, dict[str, None]] = {"query": {}, "document": {}}
+    for row, (query, document, score) in enumerate(zip(cells["query"], cells["document"], cells["score"], strict=True)):
+        names = {"query": identity(query), "document": identity(document)}
+        for role, known in (("query", queries), ("document", corpus)):
+            if names[role] is None:
+                found.add(f"{columns[role]!r} holds no id", row, cells[role][row])
+            elif names[role] not in known:
+                unknown[role][names[role]] = None
+        value = number(score)
+        if value is None or not value.is_integer():
+            found.add(f"{columns['score']!r} is no whole number", row, score)
+        elif None not in names.values():
+            before = relevant.setdefault(names["query"], {}).setdefault(names["document"], int(value))
+            if before != value:
+                found.add("a document is judged again, and otherwise", row)
+    lines = found.lines()
+    for role, stem in (("query", "queries"), ("document", "corpus")):
+        if unknown[role]:
+            where = f"{len(unknown[role])} {columns[role]}(s) are not in {folder.files[stem].name}"
+            lines.append(f"{file.name}: {where}: {some(unknown[role])}")
+    return relevant, lines
+
+
+def _tell(folder: EvalFolder, corpus: dict, queries: dict, relevant: dict) -> None:
+    if left := len(queries) - len(relevant):
+        log.info("%s: %d of %d queries left out, qrels say nothing about them", folder.path, left, len(queries))
+    if none := sum(all(score <= 0 for score in scores.values()) for scores in relevant.values()):
+        log.warning("%s: %d queries have no relevant document, their score is 0", folder.path, none)
+    if own := sum(corpus.get(query) == queries[query] for query in relevant):
+        log.warning("%s: %d queries stand in the corpus by their own id and will find themselves", folder.path, own)
