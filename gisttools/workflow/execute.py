@@ -141,7 +141,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
     environment = {
         RUN_FOLDER: str(run.folder),
         SPEC_HASH: run.spec,
-        STARTED_IN: os.getcwd(),
+        **({} if Path.cwd() == project_root() else {STARTED_IN: os.getcwd()}),
         STATUS_FILE: str(run.folder / "status.txt"),
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # idle threads must not starve others

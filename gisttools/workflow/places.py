@@ -8,7 +8,7 @@ from pathlib import Path
 from gisttools.errors import MissingError, did_you_mean
 from gisttools.workflow.params import VERBS
 
-STARTED_IN = "GISTTOOLS_STARTED_IN"  # environment variable set by the runner
+STARTED_IN = "GISTTOOLS_STARTED_IN"  # the runner tells a kernel, which works in the project's root
 
 
 def project_root() -> Path:
@@ -25,13 +25,11 @@ def results_folder() -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """A path as told; or relative to the folder from which the run was started, where something is there, or else to
-    the project's root; it need not exist."""
+    """A path as told, seen from the folder in which the run was started; or, where nothing is there, from the
+    project's root. It need not exist."""
     path = Path(path).expanduser()
-    if path.is_absolute() or path.exists():
-        return path
-    started = Path(os.environ.get(STARTED_IN) or ".") / path  # a kernel works in the project's root
-    return started.absolute() if started.exists() else project_root() / path
+    here = Path(os.environ.get(STARTED_IN, "")) / path
+    return here if path.is_absolute() or here.exists() else project_root() / path
 
 
 def run_folder(run: str | Path) -> Path:
