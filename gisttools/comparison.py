@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from gisttools.eval_sets import split_of, texts_of
 from gisttools.intervals import Interval, verdict
 from gisttools.judgement import POINT, items_needed, smallest_seen
+from gisttools.same_task import check_same_task
 from gisttools.task_intervals import task_interval
 
 
@@ -25,6 +26,7 @@ class TaskResult:
     split: str
     embed_seconds: float
     embedded: int
+    about: dict = field(default_factory=dict)  # what the task was: revision of the data, splits, version of mteb
 
 
 def compare(task, base: TaskResult, tuned: TaskResult, *, seed: int = 0) -> list[dict[str, Any]]:
@@ -36,8 +38,10 @@ def compare(task, base: TaskResult, tuned: TaskResult, *, seed: int = 0) -> list
         seed: of the bootstrap.
 
     Raises:
-        DataError: saved predictions do not give the accuracy that mteb reports.
+        DataError: the two are not of the same task (data, splits, version of mteb), or saved predictions do not give
+            the accuracy that mteb reports.
     """
+    check_same_task(task.metadata.name, {"base": _told(base), "tuned": _told(tuned)})
     rows = []
     for subset in tuned.raw:
         data = split_of(task, subset, tuned.split)
@@ -54,7 +58,7 @@ def compare(task, base: TaskResult, tuned: TaskResult, *, seed: int = 0) -> list
                 "base": before,
                 "tuned": after,
                 "difference": after - before,
-                **_interval_columns(interval),
+                **interval_columns(interval),
                 "n_items": _size(data, interval),
                 "texts": texts_of(task, data),
                 "items": _items(task, subset, data, predictions),
@@ -63,7 +67,13 @@ def compare(task, base: TaskResult, tuned: TaskResult, *, seed: int = 0) -> list
     return rows
 
 
-def _interval_columns(interval: Interval | None) -> dict[str, Any]:
+def _told(result: TaskResult) -> dict[str, Any]:
+    told = {key: result.about[key] for key in ("revision", "subsets", "mteb") if key in result.about}
+    return {**told, "split": result.split}
+
+
+def interval_columns(interval: Interval | None) -> dict[str, Any]:
+    """What the comparison table says of an interval; where there is none, that there is none."""
     if interval is None:
         numbers = ("low", "high", "p", "mde", "items_for_one_point", "standard_error", "freedom")
         nothing: dict[str, Any] = dict.fromkeys(numbers, np.nan)

@@ -40,9 +40,19 @@ def shared_texts(
         hits = find_overlap(all_texts_of(task), training_texts).rename(columns={"other": "training_text"})
         found.append(hits.assign(task=name)[list(COLUMNS)])
     shared = pd.concat([f for f in found if len(f)] or found[:1], ignore_index=True)
-    if len(shared) and not allow:
-        raise DataError(_refusal(shared))
+    if not allow:
+        refuse_shared(shared)
     return shared
+
+
+def refuse_shared(shared: pd.DataFrame) -> None:
+    """Refuse test texts that stand in a training table, where there are any.
+
+    Raises:
+        DataError: there are; each task with its counts and an example.
+    """
+    if len(shared):
+        raise DataError(_refusal(shared))
 
 
 def _refusal(shared: pd.DataFrame) -> str:

@@ -82,6 +82,19 @@ def _other(task, data, raw, predictions, seed: int) -> Interval | None:
     return None
 
 
+def item_values(task, data, raw: Sequence[Mapping], predictions: Sequence[Any]) -> list[NDArray] | None:
+    """What each item adds to the main score, (draws, items) or (items,) of each model; None where the score is no mean
+    over independent items, or mteb did not save them. As `task_interval`, but for any number of models."""
+    kind = task.metadata.type
+    if data is None or not all(predictions):
+        return None
+    if kind in ("Classification", "MultilabelClassification"):
+        return _classified_values(task, data, raw, predictions)
+    if kind == "BitextMining" and task.metadata.main_score == "f1":
+        return _matched_values(task, data, raw, predictions)
+    return None
+
+
 def gold_labels(task, data) -> NDArray | None:
     """(items,) labels, or (items, labels) of 0 and 1 where a text has several; None where mteb scored a sample."""
     labels = data[task.label_column_name]
@@ -94,6 +107,16 @@ def gold_labels(task, data) -> NDArray | None:
 
 
 def _classified(task, data, raw, predictions) -> Interval | None:
+    values = _classified_values(task, data, raw, predictions)
+    if values is None:
+        return None
+    found = crossed_interval(*values)
+    f1 = task.metadata.main_score == "f1"
+    return replace(found, method=f"{found.method}, F1 taken apart by item") if f1 else found
+
+
+def _classified_values(task, data, raw, predictions) -> list[NDArray] | None:
+    """(draws, items) of each model: what each test text adds to accuracy or F1."""
     gold, metric = gold_labels(task, data), task.metadata.main_score
     if gold is None or metric not in ("accuracy", "f1"):
         return None
@@ -115,8 +138,7 @@ def _classified(task, data, raw, predictions) -> Interval | None:
                 f"{task.metadata.name}: saved predictions give accuracy {told}. Was the data changed while it ran?"
             )
         return None
-    found = crossed_interval(*values)
-    return replace(found, method=f"{found.method}, F1 taken apart by item") if metric == "f1" else found
+    return values
 
 
 def _correlated(task, data, raw, predictions, seed: int) -> Interval | None:
@@ -165,11 +187,16 @@ def _searched(task, data, raw, predictions) -> Interval | None:
 
 
 def _matched(task, data, raw, predictions) -> Interval | None:
+    values = _matched_values(task, data, raw, predictions)
+    return None if values is None else crossed_interval(*values)
+
+
+def _matched_values(task, data, raw, predictions) -> list[NDArray] | None:
     if "gold" in getattr(data, "column_names", ()) or any(len(p) != 1 for p in predictions):
         return None
     said = [np.asarray([match["corpus_id"] for match in next(iter(p.values()))], dtype=int) for p in predictions]
     values = [own_label_f1(s, np.arange(s.size)) for s in said]
-    return crossed_interval(*values) if _adds_up(task, raw, [v.mean() for v in values]) else None
+    return values if _adds_up(task, raw, [v.mean() for v in values]) else None
 
 
 def _summaries(task, raw, predictions) -> Interval | None:

@@ -11,7 +11,8 @@ from conftest import MINILM, ROOT, WORDLLAMA
 
 from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.triplets import write_triplets
-from gisttools.workflow.origins import Origin, eval_texts, model_path, open_pair, origin_of, paths
+from gisttools.workflow.entries import open_entries
+from gisttools.workflow.origins import Origin, eval_texts, model_path, origin_of, paths
 from gisttools.workflow.params import check_params
 
 
@@ -90,16 +91,15 @@ def test_without_baseline_the_student_is_the_baseline(make_run, tables, wordllam
     model = {f"model/{p.name}": p.read_bytes() for p in (tmp_path / "model").iterdir()}
     shutil.rmtree(tmp_path / "model")
     run = tuned(make_run, [str(tables("t"))], model=model, student=MINILM)
-    models, origin, names = open_pair(check_params("evaluate", {"model": run.name, "baseline": None}))
-    assert names == {"base": MINILM, "tuned": run.name}
-    assert {role: model.get_embedding_dimension() for role, model in models.items()} == {"base": 384, "tuned": 256}
-    assert np.array_equal(models["tuned"].encode(["a key"]), wordllama.encode(["a key"]))
-    assert origin.student == MINILM
+    entries = open_entries(check_params("evaluate", {"model": run.name, "baseline": None}))
+    assert entries.names == {"base": MINILM, "tuned": run.name}
+    assert {role: model.dimension for role, model in entries.models.items()} == {"base": 384, "tuned": 256}
+    assert np.array_equal(entries.models["tuned"].encoder.encode(["a key"]), wordllama.encode(["a key"]))
 
 
 def test_a_model_without_history_needs_a_baseline():
     with pytest.raises(ParameterError, match=r"baseline is not set, and 'embedded:wordllama-256' is no finetune run"):
-        open_pair(check_params("evaluate", {"model": WORDLLAMA, "baseline": None}))
+        open_entries(check_params("evaluate", {"model": WORDLLAMA, "baseline": None}))
 
 
 def test_evaluation_texts_are_the_test_texts_of_every_folder(caretaker):

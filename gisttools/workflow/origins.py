@@ -5,35 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gisttools.errors import ParameterError
 from gisttools.eval_sets import eval_sets
 from gisttools.hygiene import table_texts
-from gisttools.models import open_model
 from gisttools.mteb_sets import parse_task_name
 from gisttools.sources import expand_sources, is_task
 from gisttools.subsets import nested_subset
 from gisttools.triplet_sets import concatenate, triplet_tables
 from gisttools.vectors import VectorCache
 from gisttools.workflow.manifest import read_manifest
-from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, SynthesizeParams
+from gisttools.workflow.params import ConvertParams, FinetuneParams, SynthesizeParams
 from gisttools.workflow.places import resolve
 from gisttools.workflow.runs import artefact, as_run, inputs, lineage
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 
 @dataclass(frozen=True)
 class Origin:
-    """`path`: what to open. Of a model that no run here made, `student` is None and `trained_on` unknown (None)."""
+    """`path`: what to open. Of a model that no run here made, `student` is None and `trained_on` unknown (None).
+    `parameters`: those of the finetune run."""
 
     path: str
     student: str | None = None
     student_revision: str | None = None
     trained_on: list[str] | None = None
     training_texts: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] | None = None
 
 
 def origin_of(model: str) -> Origin:
@@ -67,6 +65,7 @@ def origin_of(model: str) -> Origin:
         parameters["student_revision"],
         [str(resolve(s)) if resolve(s).exists() else s for s in sources],
         tuple(dict.fromkeys(texts)),
+        parameters,
     )
 
 
@@ -76,29 +75,6 @@ def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
     tables = triplet_tables(names, rows=parameters["rows"], instructions=parameters["instructions"])
     limit, seed = parameters.get("limit"), parameters.get("limit_seed", 0)  # older runs have none
     return table_texts(concatenate(nested_subset(tables, limit, seed=seed)))
-
-
-def open_pair(params: EvaluateParams) -> tuple[dict[str, SentenceTransformer], Origin, dict[str, str]]:
-    """The baseline and the tuned model, where the tuned one comes from, and what both are called.
-
-    Raises:
-        ParameterError: no baseline is told and the model does not come from a finetune run that knows its student.
-    """
-    origin = origin_of(params.model)
-    baseline, revision = params.baseline, params.baseline_revision
-    if baseline is None:
-        if origin.student is None:
-            raise ParameterError(
-                f"baseline is not set, and {params.model!r} is no finetune run that would know its student. "
-                "Set baseline to the model that you want to compare with."
-            )
-        baseline, revision = origin.student, origin.student_revision
-    paths_ = {"base": origin_of(baseline).path, "tuned": origin.path}
-    models = {
-        "base": open_model(paths_["base"], revision),
-        "tuned": open_model(paths_["tuned"], params.model_revision),
-    }
-    return models, origin, {"base": baseline, "tuned": params.model}
 
 
 def model_path(name: str) -> str:
@@ -126,5 +102,10 @@ def eval_texts(files: list[str]) -> list[str]:
 
 
 def paths(names: list[str]) -> list[str]:
-    """Names that are paths, relative to the project where need be; other names as they are."""
-    return [str(resolve(n)) if Path(n).suffix or resolve(n).exists() else n for n in names]
+    """Names that are paths, relative to the project where need be; other names as they are. A kind may stand behind
+    (`folder#kind`)."""
+    found = []
+    for name in names:
+        path, mark, kind = name.partition("#")
+        found.append(f"{resolve(path)}{mark}{kind}" if Path(path).suffix or resolve(path).exists() else name)
+    return found

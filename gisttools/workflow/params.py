@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -220,19 +220,31 @@ class FinetuneParams(Params):
 class EvaluateParams(Params):
     """`4_evaluate`: a tuned model and its baseline on mteb tasks and local files."""
 
-    model: str = Field(MINILM, description="finetune run, model folder, embedded or hub model")
-    model_revision: str | None = Field(None)
+    # what is in the notebook's parameters cell
+    model: str | Annotated[list[str], Field(min_length=1)] = Field(
+        MINILM, description="finetune run, folder, hub model, mteb:NAME, endpoint:MODEL; several: seeds or variants"
+    )
+    model_revision: str | None = Field(None, description="of a single model")
     baseline: str | None = Field(WORDLLAMA, description="null: the student that the finetune run started from")
     baseline_revision: str | None = Field(None)
-    tasks: list[str] = Field([], description="mteb tasks the tuning is meant to help")
-    files: list[str] = Field(
-        ["data/support_intents"], description="folders with train and test files of labelled texts"
+    tasks: list[str] = Field(
+        [], description="what the tuning is meant to help: mteb tasks, MTEB(eng, v2), type:STS language:deu"
     )
-    guards: list[str] = Field([], description="mteb tasks the tuning must not hurt")
+    files: list[str] = Field(["data/support_intents"], description="folders of your own files: folder, or folder#kind")
+    guards: list[str] | None = Field(
+        None, description="mteb tasks it must not hurt; null: STSBenchmark where it can be reached"
+    )
+    references: list[str] = Field(
+        [], description="shown beside: guide, bm25, random, models (a hub model as org/name@revision)"
+    )
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
     allow_overlap: bool = Field(False, description="compare although the training table holds test texts")
     batch_size: int = Field(64, ge=1, description="texts embedded at a time")
-    seed: int = Field(0, description="seed of the bootstrap")
+    seed: int = Field(0, description="seed of the bootstrap and of random vectors")
+    # more
+    allowed_loss: float = Field(0.5, ge=0, description="points that a guard may lose")
+    base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
+    key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
 
 
 class ReportParams(Params):

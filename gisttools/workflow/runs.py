@@ -90,8 +90,10 @@ def lineage(runs: Iterable[str]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def as_run(name: str) -> Path | None:
+def as_run(name: Any) -> Path | None:
     """Folder of the run that a parameter's value names, by id or path; None if it is something else."""
+    if not isinstance(name, str | Path):
+        return None
     folder = Path(name) if Path(name).is_dir() else results_folder() / name
     verb = folder.name.split("-")[0]
     return folder if verb in VERBS and folder.is_dir() and len(folder.name.split("-")) == 3 else None
@@ -135,7 +137,7 @@ def evaluations_by_size() -> list[str]:
     found: dict[str, dict[tuple, str]] = {}
     for manifest in finished_runs("evaluate"):
         told = dict(manifest["parameters"])
-        model = as_run(str(told.pop("model", None)))
+        model = as_run(told.pop("model", None))
         if manifest["status"] != "ok" or model is None or not (model / MANIFEST).exists():
             continue
         training = read_manifest(model)

@@ -1,0 +1,151 @@
+"""One text is embedded once by a model, whatever tasks ask for it: vectors are kept on disk as the model gave them.
+
+mteb's own `CachedEmbeddingWrapper` keeps one file for each task, so that tasks share nothing, and `VectorCache` keeps
+unit vectors, which lose their lengths. Here a vector comes back to the last bit, read from a memory map.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from gisttools.text_keys import text_keys
+from gisttools.vector_folder import VectorFolder
+
+_PORTION = 16_384  # texts embedded before their vectors are kept
+_MOST_BYTES = 4 << 30  # of one model's vectors on disk; further ones are embedded and not kept
+# options of `SentenceTransformer.encode` that change no vector
+_NO_MATTER = {"batch_size", "show_progress_bar", "convert_to_numpy", "convert_to_tensor", "prompt", "prompt_name"}
+_PLAIN = {"output_value": "sentence_embedding", "precision": "float32", "normalize_embeddings": False}
+
+
+class KeptVectors:
+    """Vectors of texts by one model, in a folder that any number of processes may use at once.
+
+    Args:
+        folder: of this model alone; made if it does not exist.
+        about: what `meta.json` tells a human.
+        most_bytes: how much is kept.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], *, most_bytes: int = _MOST_BYTES) -> None:
+        self._files, self._most_bytes = VectorFolder(folder, "float32", about), most_bytes
+
+    def vectors(
+        self, texts: Sequence[str], reading: str, embed: Callable[[list[str]], np.ndarray]
+    ) -> tuple[np.ndarray, int]:
+        """Vectors, (n, dimension), and how many texts `embed` was asked for.
+
+        Args:
+            texts: in any order, some of them equal.
+            reading: what decides a vector beside text and model, such as the prompt.
+            embed: texts, none twice, to vectors (n, dimension). Only float32 is kept.
+        """
+        keys = text_keys(f"{reading}\x1f{text}" for text in texts)
+        rows = self._files.find(keys)
+        known = rows >= 0
+        if known.all() and len(texts):
+            return self._files.read(rows), 0
+        unknown = np.flatnonzero(~known)
+        different, first, which = np.unique(keys[unknown], return_index=True, return_inverse=True)
+        order = np.argsort(first)  # as they were asked for: a batch then holds what mteb's own would hold
+        places = np.empty(len(order), dtype=int)
+        places[order] = np.arange(len(order))
+        parts = []
+        for begin in range(0, len(order), _PORTION):
+            part = order[begin : begin + _PORTION]
+            parts.append(np.asarray(embed([texts[unknown[i]] for i in first[part]])))
+            self._keep(different[part], parts[-1])
+        fresh = np.concatenate(parts) if parts else np.asarray(embed([]))
+        if len(order) == len(texts):
+            return fresh, len(order)
+        answer = np.empty((len(texts), fresh.shape[1]), dtype=fresh.dtype)
+        if known.any():
+            answer[known] = self._files.read(rows[known])
+        answer[unknown] = fresh[places[which]]
+        return answer, len(order)
+
+    def _keep(self, keys: np.ndarray, vectors: np.ndarray) -> None:
+        if vectors.dtype != np.float32 or vectors.ndim != 2:
+            return
+        if (len(self._files) + len(vectors)) * vectors.shape[1] * 4 > self._most_bytes:
+            return
+        with self._files.writing():  # another process may have added some
+            new = np.flatnonzero((self._files.find(keys) < 0) & np.isfinite(vectors).all(axis=1))
+            if len(new):
+                self._files.append(keys[new], vectors[new])
+
+
+class EmbedOnce:
+    """While it is entered, `model.encode` answers for texts seen before from what is kept, and counts.
+
+    `asked`: texts that were asked for; `embedded`: those that the model ran on, in `seconds`. A call that asks for more
+    than plain vectors of plain texts goes to the model as it is.
+    """
+
+    def __init__(self, model: SentenceTransformer, kept: KeptVectors) -> None:
+        self.model, self.kept = model, kept
+        self.asked, self.embedded, self.seconds = 0, 0, 0.0
+        self._routed = any(type(module).__name__ == "Router" for module in model)
+        self._warm = False
+
+    def __enter__(self) -> EmbedOnce:
+        plain_encode = self.model.encode
+
+        def timed(inputs: Any, *args: Any, **options: Any) -> Any:
+            if not self._warm:
+                plain_encode(["A first text pays for what is set up once."], show_progress_bar=False)
+                self._warm = True
+            started = time.monotonic()
+            answer = plain_encode(inputs, *args, **options)
+            self.seconds += time.monotonic() - started
+            self.embedded += len(inputs)
+            return answer
+
+        def encode(inputs: Any, *args: Any, **options: Any) -> Any:
+            self.asked += len(inputs)
+            reading = None if args else self._reading(inputs, options)
+            if reading is None:
+                return timed(inputs, *args, **options)
+            told = {**options, "convert_to_numpy": True, "convert_to_tensor": False}
+            answer, _ = self.kept.vectors(inputs, reading, lambda texts: timed(texts, **told))
+            return _as_asked(answer, options, self.model)
+
+        self.model.encode = encode
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self.model.encode
+
+    def _reading(self, inputs: Any, options: dict[str, Any]) -> str | None:
+        """What decides a vector beside the text; None where the call cannot be answered from plain vectors."""
+        if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
+            return None
+        if any(options.get(name, plain) != plain for name, plain in _PLAIN.items() if name != "normalize_embeddings"):
+            return None
+        others = {k: v for k, v in options.items() if k not in _NO_MATTER and v is not None and _PLAIN.get(k) != v}
+        if not self._routed:
+            others.pop("task", None)
+        if set(others) - {"task", "normalize_embeddings", "device"}:
+            return None
+        prompt = options.get("prompt")
+        if prompt is None:
+            prompt = self.model.prompts.get(options.get("prompt_name") or self.model.default_prompt_name)
+        return repr((prompt or "", others.get("task"), bool(others.get("normalize_embeddings"))))
+
+
+def _as_asked(vectors: np.ndarray, options: dict[str, Any], model: SentenceTransformer) -> Any:
+    if options.get("convert_to_tensor"):
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(vectors)).to(model.device)
+    if options.get("convert_to_numpy") is False:
+        import torch
+
+        return list(torch.from_numpy(np.ascontiguousarray(vectors)))
+    return vectors

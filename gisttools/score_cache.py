@@ -1,0 +1,166 @@
+"""Scores and predictions of a model on a task, kept on disk: an evaluation that was stopped goes on with the next task.
+
+    <model>/vectors/             vectors of texts, see `gisttools.kept_vectors`
+    <model>/scores/<task>.json   what mteb said, written last and whole
+    <model>/predictions/<hash>   mteb's predictions, named by their content
+    comparisons/<hash>.json      differences and intervals of results that have not changed since
+
+A model is named by what decides its vectors, a task by its name, data, splits, subsets, settings and mteb's version.
+All of it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from gisttools.comparison import TaskResult
+from gisttools.scored_models import ScoredModel
+from gisttools.vectors import cache_folder
+
+_FORMAT = 1  # of what is kept; another one is not read
+_SETTINGS = ("n_experiments", "samples_per_label", "max_documents_per_cluster", "max_document_to_embed", "n_clusters")
+_SETTINGS += (
+    "max_fraction_of_documents_to_embed",
+    "max_eval_samples",
+    "seed",
+    "k_mean_batch_size",
+    "abstention_threshold",
+)
+# what a comparison hangs on, beside the results
+_COMPARING = ("comparison", "training_seeds", "task_intervals", "intervals", "statistics", "mean_intervals")
+_COMPARING += ("item_metrics", "query_scores", "judgement", "eval_sets")
+
+
+@dataclass(frozen=True)
+class KeptScores:
+    """One model's scores on one task, as they stand on disk. `rows`: of the score table, without role; `about`: what
+    the task was; `asked`, `embedded` and `seconds`: of the run that made them."""
+
+    about: dict[str, Any]
+    rows: list[dict[str, Any]]
+    raw: dict[str, Any]
+    split: str
+    predictions: Path | None
+    asked: int
+    embedded: int
+    seconds: float
+    digest: str  # of all that a comparison could see
+
+    def result(self) -> TaskResult:
+        """With the predictions read, by subset of the split."""
+        told = json.loads(self.predictions.read_text(encoding="utf-8")) if self.predictions else {}
+        by_subset = {s: p[self.split] for s, p in told.items() if s != "mteb_model_meta" and self.split in p}
+        return TaskResult(self.rows, self.raw, by_subset, self.split, self.seconds, self.embedded, self.about)
+
+
+class ScoreCache:
+    """Finds and keeps scores. Any number of processes may use it at once.
+
+    Args:
+        folder: `cache_folder()/evaluations` if None.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_folder() / "evaluations"
+
+    def vectors(self, model: ScoredModel) -> Path:
+        """Where the vectors of a model are kept."""
+        return self.folder / model.key / "vectors"
+
+    def load(self, model: ScoredModel, about: dict[str, Any]) -> KeptScores | None:
+        """Scores of that model on the task that `about` describes; None where there are none, or they are damaged."""
+        told = _read(self._file(model, about))
+        if told is None or told.get("about") != about or told.get("format") != _FORMAT:
+            return None
+        path = self.folder / model.key / "predictions" / told["predictions"] if told["predictions"] else None
+        if path is not None and not (path.exists() and _digest(path.read_bytes()) == path.stem):
+            return None
+        given = {k: told[k] for k in ("rows", "raw", "split", "asked", "embedded", "seconds", "digest")}
+        return KeptScores(about, predictions=path, **given)
+
+    def keep(
+        self, model: ScoredModel, about: dict[str, Any], scores: dict[str, Any], predictions: bytes | None
+    ) -> None:
+        """Write what mteb said (`rows`, `raw`, `split`, `asked`, `embedded`, `seconds`) and its prediction file."""
+        name = None
+        if predictions:
+            name = f"{_digest(predictions)}.json"
+            _write(self.folder / model.key / "predictions" / name, predictions)
+        seen = json.dumps([about, scores["raw"], name], sort_keys=True, default=_plain).encode()
+        told = {"format": _FORMAT, "model": model.name, "about": about, **scores, "predictions": name}
+        content = json.dumps({**told, "digest": _digest(seen)}, default=_plain)
+        _write(self._file(model, about), content.encode())
+
+    def comparison(self, results: list[KeptScores], seed: int) -> list[dict[str, Any]] | None:
+        """The rows that `training_seeds.compare_seeds` gave for these results (the baseline first), if it did."""
+        return _read(self._comparison_file(results, seed))
+
+    def keep_comparison(self, results: list[KeptScores], seed: int, rows: list[dict[str, Any]]) -> None:
+        """Write those rows."""
+        _write(self._comparison_file(results, seed), json.dumps(rows, default=_plain).encode())
+
+    def _file(self, model: ScoredModel, about: dict[str, Any]) -> Path:
+        key = _digest(json.dumps(about, sort_keys=True, default=_plain).encode())
+        return self.folder / model.key / "scores" / f"{key}.json"
+
+    def _comparison_file(self, results: list[KeptScores], seed: int) -> Path:
+        key = _digest(json.dumps([seed, _code(), *(r.digest for r in results)]).encode())
+        return self.folder / "comparisons" / f"{key}.json"
+
+
+def task_about(task: Any) -> dict[str, Any]:
+    """What decides a model's scores on a task, without loading its data; the revision of a folder's task is its hash."""
+    told = task.metadata
+    settings = {name: getattr(task, name) for name in _SETTINGS if _is_plain(getattr(task, name, None))}
+    return {
+        "task": told.name,
+        "type": told.type,
+        "path": told.dataset.get("path"),
+        "revision": told.dataset.get("revision"),
+        "splits": list(task.eval_splits),
+        "subsets": list(task.hf_subsets),
+        "metric": told.main_score,
+        "prompt": told.prompt,
+        "settings": settings,
+        "mteb": metadata.version("mteb"),
+    }
+
+
+@cache
+def _code() -> str:
+    here = Path(__file__).parent
+    return _digest(b"".join((here / f"{name}.py").read_bytes() for name in _COMPARING))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=12).hexdigest()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and truth values as Python's own."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str)

@@ -1,0 +1,113 @@
+"""The tasks of an evaluation: how to make each one afresh, and whether the tuning is meant to help it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gisttools.errors import DataError, GistError, MissingError, problems
+from gisttools.eval_files import parse_eval_name
+from gisttools.eval_sets import eval_task
+from gisttools.hub_sets import first_line
+from gisttools.local_tasks import local_tasks
+from gisttools.mteb_sets import load_task
+from gisttools.task_selection import select_tasks
+
+DEFAULT_GUARD = "STSBenchmark"
+_SECONDS = 5.0  # in which the hub must answer, to be taken as reachable
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """How to make a task afresh: tasks hold random state, so every model gets its own copy."""
+
+    name: str
+    make: Callable[[], Any]
+    is_target: bool
+    train_source: str  # what a training table names as its source if it used this task's train split
+    is_mteb: bool = True  # one of mteb's own tasks
+    group: str | None = None  # the task of which mteb makes this one a part; averages count it as one
+
+
+def task_sources(
+    tasks: Sequence[str] = (),
+    files: Sequence[str | Path] = (),
+    *,
+    subsets: Sequence[str] | None = None,
+    guards: Sequence[str] = (),
+) -> list[TaskSource]:
+    """Tasks of mteb, and folders of the user's own files (`gisttools.local_tasks`).
+
+    Args:
+        tasks: mteb tasks the tuning is meant to help, as in `gisttools.task_selection.select_tasks`.
+        files: folders, as `folder` or `folder#kind`; each gives one task that the tuning is meant to help, and
+            classification also a clustering task.
+        subsets: language subsets of multilingual tasks, e.g. ["en"]; all if None.
+        guards: mteb tasks that the tuning must not hurt, named likewise.
+
+    Raises:
+        MissingError: mteb knows no task of a name, a folder is not there, or nothing was asked for.
+        DataError: two of them have the same name, or a folder's files are wrong.
+        ParameterError: a condition is unknown.
+    """
+    found = []
+    for names, is_target in ((tasks, True), (guards, False)):
+        for selected in select_tasks(names, subsets=subsets):
+            if is_target or selected.told or selected.name not in {source.name for source in found}:
+                source = TaskSource(selected.name, selected.make, is_target, selected.name, group=selected.group)
+                found.append(source)
+    for folder in files:
+        path = str(parse_eval_name(folder)[0])
+        for i, task in enumerate(local_tasks(folder)):
+            # the first is what the files are for; clustering beside classification is a second look at the same texts
+            found.append(TaskSource(task.metadata.name, lambda f=folder, i=i: local_tasks(f)[i], i == 0, path, False))
+    if not found:
+        raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders).")
+    twice = [f"{name} ({n} times)" for name, n in Counter(s.name for s in found).items() if n > 1]
+    if twice:
+        mend = "Name each task once; a folder's task is called like the folder: rename one."
+        raise DataError(problems("Tasks of the same name cannot be told apart:", twice, mend))
+    return found
+
+
+def default_guards(tasks: Sequence[str] = ()) -> tuple[list[str], str | None]:
+    """The guard of an evaluation that names none, and a note where there is none.
+
+    It is STSBenchmark, unless that is a target or its data is out of reach: offline without it in the hub's cache, or
+    the hub does not answer within seconds.
+    """
+    if DEFAULT_GUARD in tasks:
+        return [], f"{DEFAULT_GUARD} is a target, so no guard was run."
+    try:
+        task = eval_task(DEFAULT_GUARD)
+        if not _offline():
+            from huggingface_hub import HfApi
+
+            about = task.metadata.dataset
+            HfApi().dataset_info(about["path"], revision=about["revision"], timeout=_SECONDS)
+        load_task(task)
+    except GistError:
+        return (
+            [],
+            f"{DEFAULT_GUARD}, the usual guard, is out of reach here: what the tuning cost elsewhere is not known.",
+        )
+    except Exception as error:  # what the hub's client raises differs with its version
+        return [], f"{DEFAULT_GUARD}, the usual guard, is out of reach here ({first_line(error)})"
+    return [DEFAULT_GUARD], None
+
+
+def was_trained_on(train_source: str, trained_on: Sequence[str]) -> bool:
+    """Whether a training table names this task (or the one of which it is the cleaned `.v2`), or a file of this folder,
+    as a source."""
+    if train_source.removesuffix(".v2") in {source.removesuffix(".v2") for source in trained_on}:
+        return True
+    folder = Path(train_source)
+    return any(folder.resolve() in (Path(s).resolve(), Path(s).resolve().parent) for s in trained_on if folder.exists())
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
