@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from local_files import rows_of, write
 from training_rows import table, train
 from transformers import TrainerControl, TrainerState
 
@@ -45,6 +46,15 @@ def test_all_problems_are_named_at_once(caretaker):
 def test_no_names_are_refused():
     with pytest.raises(ParameterError, match="No development data"):
         DevelopmentScore([])
+
+
+@pytest.mark.parametrize("kind", ["sts", "retrieval"])
+def test_a_folder_of_any_kind_is_scored_by_its_dev_split(caretaker, tmp_path, wordllama, kind):
+    for name, rows in rows_of(kind, caretaker).items():
+        write(tmp_path / f"{name.replace('test', 'dev')}.jsonl", rows)
+    scores = [DevelopmentScore([name])(wordllama)[SCORE] for name in (str(tmp_path), f"{tmp_path}#{kind}")]
+    assert scores[0] == scores[1]
+    assert -1 <= scores[0] <= 1
 
 
 def test_scoring_leaves_all_random_generators_where_they_were(folder, wordllama):

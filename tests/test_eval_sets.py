@@ -31,6 +31,11 @@ def test_of_a_local_task_the_same(caretaker):
         ({"input_column_name": "text"}, {"text": ["a", "b"], "label": [0, 1]}, ["a", "b"]),
         ({"column_names": ("s1", "s2")}, {"s1": ["a", "b"], "s2": ["c", "d"], "score": [1, 2]}, ["a", "b", "c", "d"]),
         ({"input_column_name": "sentences"}, {"sentences": [["a", "b"], ["c"]]}, ["a", "b", "c"]),
+        (
+            {"input1_column_name": "one", "input2_column_name": "two"},  # of pair classification
+            {"one": ["a", "b"], "two": ["c", "d"], "labels": [0, 1]},
+            ["a", "b", "c", "d"],
+        ),
         ({"input_column_name": "gone"}, {"text": ["a"]}, []),
     ],
 )
