@@ -16,7 +16,6 @@ from datasets import Dataset
 from gisttools.errors import DataError, ParameterError, problems
 from gisttools.report.browse_rows import (
     LABELS,
-    dollars,
     facts_of,
     label_of,
     lead_of,
@@ -27,7 +26,7 @@ from gisttools.report.browse_rows import (
     reason_of,
     texts_of,
 )
-from gisttools.report.formats import count, is_number, plural
+from gisttools.report.formats import count, dollars, is_number, plural
 from gisttools.report.page import as_json, environment, script, style
 
 FILE_NAME = "browse.html"

@@ -6,7 +6,6 @@ Every column but `anchor` may be missing, and one of another type is shown as te
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice, repeat
@@ -15,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from gisttools.report.formats import count, is_number
+from gisttools.report.formats import count, dollars, is_number
 
 LONGEST = 20_000  # characters of a text that stand in the page
 _FOLDED, _FOLDED_LINES = 420, 8  # a text longer than this is folded
@@ -163,13 +162,6 @@ def lead_of(row: Mapping[str, Any]) -> float | None:
     """By how much the positive is nearer to the anchor than the nearest negative, as the guide sees it."""
     ap, an = row.get("guide_ap"), [c for c in _many(row.get("guide_an")) if is_number(c)]
     return round(float(ap) - float(max(an)), 4) if is_number(ap) and an else None
-
-
-def dollars(value: float) -> str:
-    """A price with two digits that count, never in powers of ten."""
-    if value >= 1 or value == 0:
-        return f"${value:,.2f}"
-    return f"${value:.{1 - math.floor(math.log10(value))}f}" if value >= 1e-6 else "under $0.000001"
 
 
 def _texts(row: Mapping[str, Any]) -> list[tuple[str, Any, Any, Any, Any]]:

@@ -19,12 +19,16 @@ BLOCKS = {
 _MOST_POINTS = 400
 
 
-def loss_curve(history: pd.DataFrame, development: pd.DataFrame | None = None) -> Figure:
-    """Training loss by step, raw and smoothed; below it the development score with its best step, if there is one."""
-    table = _thin(not_empty(history[history["loss"].notna()], "history has no loss"))
+def loss_curve(history: pd.DataFrame, development: pd.DataFrame | None = None, saved: int | None = None) -> Figure:
+    """Training loss by step, raw and smoothed; below it the development score with its best step, if there is one.
+
+    `saved` is the step whose weights were kept: a thin line marks it.
+    """
+    table = thin(not_empty(history[history["loss"].notna()], "history has no loss"))
     smooth = _smooth(table["loss"])
     first, last = smooth.iloc[0], smooth.iloc[-1]
     alt = f"Smoothed loss goes from {first:.3g} to {last:.3g} over {int(table['step'].max())} steps."
+    alt += f" The weights of step {saved} were saved." if saved is not None else ""
     scored = development is not None and len(development) > 0
     if scored:
         best = development.loc[development["dev_score"].idxmax()]
@@ -37,6 +41,8 @@ def loss_curve(history: pd.DataFrame, development: pd.DataFrame | None = None) -
     axes.plot(table["step"], smooth, "-" if len(table) > 1 else "o", color=GOOD, linewidth=2)
     axes.set_ylim(bottom=0)
     _label(axes, table["step"].iloc[-1], last, f"{last:.2f}")
+    if saved is not None:
+        _saved(axes, saved)
     if scored:
         axes.set_title("loss", fontsize=10, color=INK, loc="left", pad=7)
         _development(figure.panel(38, 34, WIDTH - 80, 84), development, best, axes.get_xlim())
@@ -56,6 +62,17 @@ def _development(axes: Axes, development: pd.DataFrame, best: pd.Series, limits:
     axes.set_xlabel("step", fontsize=9, color=MUTED)
 
 
+def _saved(axes: Axes, step: int) -> None:
+    """A thin line at the step that was kept, with its name at the top."""
+    left, right = axes.get_xlim()
+    axes.axvline(step, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2.5)), zorder=1)
+    late = step > (left + right) / 2
+    axes.annotate(
+        f"step {step:,} saved", (step, 1), xycoords=("data", "axes fraction"), xytext=(-5 if late else 5, -7),
+        textcoords="offset points", ha="right" if late else "left", va="center", color=MUTED, fontsize=9,
+    )  # fmt: skip
+
+
 def _label(axes: Axes, x: float, y: float, text: str, above: bool = False) -> None:
     axes.annotate(
         text, (x, y), xytext=(0, 11) if above else (6, 0), textcoords="offset points", ha="center" if above else "left",
@@ -65,7 +82,7 @@ def _label(axes: Axes, x: float, y: float, text: str, above: bool = False) -> No
 
 def masked_shares(history: pd.DataFrame) -> Figure:
     """Share of candidates masked in each block of the loss, by step: four small panels on one scale."""
-    history = _thin(history)
+    history = thin(history)
     shares = {c: 100 * pd.to_numeric(history[c]) for c in BLOCKS if c in history and history[c].notna().any()}
     not_empty(shares, "history has no masked shares")
     alt = "Mean share masked: " + ", ".join(f"{BLOCKS[c]} {s.mean():.1f} %" for c, s in shares.items())
@@ -89,7 +106,7 @@ def masked_shares(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def _thin(history: pd.DataFrame) -> pd.DataFrame:
+def thin(history: pd.DataFrame) -> pd.DataFrame:
     """At most `_MOST_POINTS` rows: a long history is averaged over equal stretches, or the page would grow with it."""
     if len(history) <= _MOST_POINTS:
         return history

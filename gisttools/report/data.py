@@ -2,97 +2,68 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from gisttools.errors import DataError, MissingError, problems
+from gisttools.report.run_files import Run, read_run
 
 _COMPARISON = ("task", "metric", "base", "tuned", "difference", "low", "high", "verdict")
 _SCORES = ("role", "task", "metric", "score")
+_FIRST = 2000  # rows read of a mined table, to show a few
 _NUMBERS = {
-    "base",
-    "tuned",
-    "difference",
-    "low",
-    "high",
-    "score",
-    "n_items",
-    "n_draws",
-    "overlap",
-    "n_test",
-    "in_train",
+    *("base", "tuned", "difference", "low", "high", "score", "p", "p_holm", "mde", "items_for_one_point"),
+    *("standard_error", "freedom", "allowed_loss", "n_seeds", "seed_error", "item_error"),
+    *("n_items", "n_draws", "overlap", "n_test", "in_train"),
 }
 _DEFAULTS = {  # columns a writer may leave out, and what their absence means
+    **dict.fromkeys(sorted(_NUMBERS - {"base", "tuned", "difference", "low", "high", "score"})),
     "task_type": "",
     "split": "",
     "subset": "default",
     "is_main": True,
     "is_target": False,
     "trained_on": None,
-    "overlap": None,
-    "n_test": None,
-    "in_train": None,
     "cleaned_task": None,
-    "n_items": None,
-    "n_draws": None,
+    "non_inferior": None,
+    "variant": None,
+    "speaks_of": None,
+    "revision": None,
     "method": "",
     "model": "",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One finished run: its folder, its manifest and its summary."""
-
-    folder: Path
-    manifest: Mapping[str, Any]
-    summary: Mapping[str, Any]
-
-    @property
-    def id(self) -> str:
-        return self.manifest["run_id"]
-
-    @property
-    def verb(self) -> str:
-        return self.manifest["verb"]
-
-    def table(self, name: str) -> pd.DataFrame | None:
-        """The Parquet artefact `name`, or None where the run has none.
-
-        Raises:
-            DataError: the file is not the one the manifest was written for, or is no Parquet.
-        """
-        path = self.folder / name
-        if not path.exists():
-            return None
-        _check_sum(path, self.manifest.get("artefacts") or {})
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's errors derive from these
-            raise DataError(f"{path} cannot be read as Parquet: {error}. Run the step again.") from error
-
-
-@dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """Everything a report says. `None` and empty tuples stand for steps that were not run here."""
+    """Everything a report says. `None` and empty tuples stand for steps that were not run here.
+
+    Where several variants were evaluated, `comparison`, `items` and `averages` are those of the first, and `others`
+    holds the comparison rows of the rest.
+    """
 
     evaluate: Run
     scores: pd.DataFrame
     comparison: pd.DataFrame
+    others: pd.DataFrame | None = None
     items: pd.DataFrame | None = None
     overlap: pd.DataFrame | None = None  # test texts that the training table holds
+    references: pd.DataFrame | None = None  # scores of other models on the same tasks
+    averages: pd.DataFrame | None = None  # mean differences by category
+    failed: pd.DataFrame | None = None  # tasks that could not be scored
+    embedding: pd.DataFrame | None = None  # as `gisttools.embedding_map` tells
     finetunes: tuple[Run, ...] = ()  # the nearest one first
     history: pd.DataFrame | None = None  # of the nearest one
+    masked: pd.DataFrame | None = None  # candidates that it masked, as `gisttools.masked_examples` tells
     converts: tuple[Run, ...] = ()
     syntheses: tuple[Run, ...] = ()
     accepted: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # synthesize run id -> rows
     rejected: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    mined: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # convert run id -> the first rows
+    left_out: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # convert run id -> overlap with test texts
     missing: tuple[str, ...] = ()  # ancestors that cannot be read, each with its reason
 
     @property
@@ -126,44 +97,33 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
     ancestors, missing = _ancestors(run, Path(results))
     by_verb = {v: tuple(r for r in ancestors if r.verb == v) for v in ("finetune", "convert", "synthesize")}
     nearest = by_verb["finetune"][0] if by_verb["finetune"] else None
-    items = run.table("items.parquet")
+    items = _optional(run, "items.parquet", ("task", "text", "gold"))
+    averages = _optional(run, "averages.parquet", ("name", "base", "tuned", "difference"))
+    comparison, others = _split(comparison)
+    first = None if others is None else comparison["variant"].iloc[0]
+    firsts = {r.id: r.head("triplets.parquet", _FIRST) for r in by_verb["convert"]}
     return ReportData(
         evaluate=run,
         scores=scores,
         comparison=comparison,
-        items=items if items is not None and len(items) else None,
+        others=others,
+        items=_of(items, first),
         overlap=run.table("overlap.parquet"),
+        references=_optional(run, "references.parquet", ("name", "task", "metric", "score")),
+        averages=_of(averages, first),
+        failed=_optional(run, "failed.parquet", ("task", "error")),
+        embedding=_optional(run, "embedding.parquet", ("role", "kind", "value")),
         finetunes=by_verb["finetune"],
         history=nearest.table("history.parquet") if nearest else None,
+        masked=_optional(nearest, "masked_examples.parquet", ("anchor", "candidate", "masked_by")) if nearest else None,
         converts=by_verb["convert"],
         syntheses=by_verb["synthesize"],
         accepted=_tables(by_verb["synthesize"], "triplets.parquet"),
         rejected=_tables(by_verb["synthesize"], "rejected.parquet"),
+        mined={run_id: t for run_id, t in firsts.items() if t is not None and not t.empty},
+        left_out=_tables(by_verb["convert"], "overlap.parquet"),
         missing=missing,
     )
-
-
-def read_run(folder: str | Path) -> Run:
-    """Read a run's manifest and summary.
-
-    Raises:
-        MissingError: there is no such folder, or it holds no manifest: the run is unfinished.
-        DataError: manifest or summary is not JSON, or lacks what it must have.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingError(f"No run folder at {folder}. Name the folder of a finished run, results/RUN_ID.")
-    if not (folder / "manifest.json").exists():
-        raise MissingError(f"{folder} holds no manifest.json: the run is unfinished or was stopped. Run it again.")
-    manifest = _read_json(folder / "manifest.json")
-    needed = ("run_id", "verb", "status")
-    lacking = [f"{k} is missing or no text" for k in needed if not isinstance(manifest.get(k), str)]
-    if lacking:
-        raise DataError(problems(f"{folder / 'manifest.json'}:", lacking, "Run the step again."))
-    summary = folder / "summary.json"
-    if summary.exists():
-        _check_sum(summary, manifest.get("artefacts") or {})
-    return Run(folder=folder, manifest=manifest, summary=_read_json(summary) if summary.exists() else {})
 
 
 def _ancestors(run: Run, results: Path) -> tuple[list[Run], tuple[str, ...]]:
@@ -213,41 +173,29 @@ def _needed(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
+def _split(comparison: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The rows of the first variant, and those of the others, if there are any."""
+    first = comparison["variant"] == comparison["variant"].iloc[0]
+    if comparison["variant"].nunique() < 2:
+        return comparison.assign(variant=None), None
+    return comparison[first].reset_index(drop=True), comparison[~first].reset_index(drop=True)
+
+
+def _of(table: pd.DataFrame | None, variant: str | None) -> pd.DataFrame | None:
+    if table is None or variant is None or "variant" not in table:
+        return table
+    return table[table["variant"] == variant].reset_index(drop=True)
+
+
+def _optional(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    """A table that a run may have; None where it has none, or no rows, or lacks what is read of it."""
+    table = run.table(name)
+    return None if table is None or table.empty or set(columns) - set(table) else table
+
+
 def _tables(runs: tuple[Run, ...], name: str) -> dict[str, pd.DataFrame]:
     read = {run.id: run.table(name) for run in runs}
     return {run_id: table for run_id, table in read.items() if table is not None and not table.empty}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {error}. Was it edited by hand? Run the step again.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds a {type(content).__name__} instead of an object. Run the step again.")
-    return _whole_text(content)
-
-
-def _whole_text(value: Any) -> Any:
-    """JSON can name half a surrogate pair, which no file can hold as UTF-8; such a half becomes a question mark."""
-    if isinstance(value, dict):
-        return {_whole_text(k): _whole_text(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_whole_text(v) for v in value]
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
-
-
-def _check_sum(path: Path, expected: Mapping[str, str]) -> None:
-    wanted = expected.get(path.name)
-    if wanted is None:
-        return
-    with path.open("rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
-    if seen != wanted.removeprefix("sha256:"):
-        raise DataError(
-            f"{path} is not the file its manifest was written for (sha256 {seen[:12]}…, manifest {wanted[:12]}…)."
-            " It was changed after the run: run the step again, or bring the file back."
-        )
 
 
 def _error_text(error: object) -> str:

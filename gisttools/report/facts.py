@@ -2,111 +2,162 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from gisttools.report.data import ReportData
-from gisttools.report.formats import NOT_RUN, count, duration, is_number, is_true, unit
-from gisttools.report.words import SMALL, judged
+from gisttools.report.formats import NOT_RUN, count, dollars, duration, is_number, is_true, score, signed
+from gisttools.report.words import judged, records, task_name
+
+Status = Literal["pass", "fail", "not run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that must be so for the verdict to be believed, and whether it is."""
+
+    name: str
+    status: Status
+    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One line of a strip: what it is about, what is so, and whether that weakens the result."""
+    """One line of the cost strip."""
 
     name: str
     value: str
     detail: str = ""
-    warn: bool = False
 
 
-def trust(data: ReportData) -> list[Fact]:
+def trust(data: ReportData) -> list[Check]:
     """What makes the verdict believable, or not."""
     rows = judged(data)
-    return [_overlap(rows), _trained_on(rows), _items(data, rows), _seeds(data)]
+    return [_leakage(rows), _same_draws(data, rows), _prompts(data), _revisions(data, rows), _enough(rows)]
 
 
-def _overlap(rows: pd.DataFrame) -> Fact:
+def _leakage(rows: pd.DataFrame) -> Check:
+    name = "No leakage"
     known = rows[rows["overlap"].map(is_number)]
-    if len(known) == 0:
-        return Fact(name="Train/test overlap", value="not checked", detail="no training table here", warn=True)
+    if len(known) < len(rows):
+        return Check(name=name, status=NOT_RUN, detail="the training texts are not known here")
     shared, tests = int(known["overlap"].sum()), known["n_test"].map(lambda n: n if is_number(n) else 0).sum()
-    detail = (
-        f"of {count(tests)} test texts stand in the training table, or nearly"
-        if tests
-        else "test texts in the training table"
-    )
-    return Fact(name="Train/test overlap", value=count(shared), detail=detail, warn=shared > 0)
+    of = f" of {count(tests)}" if tests else ""
+    detail = f"{count(shared)}{of} test texts in the training data, exact or near"
+    return Check(name=name, status="fail" if shared else "pass", detail=detail)
 
 
-def _trained_on(rows: pd.DataFrame) -> Fact:
-    name = "Trained on its train split"
-    known = [is_true(v) for v in rows["trained_on"] if v is not None and v is not pd.NA and v == v]
-    if not known:
-        return Fact(name=name, value="not known", detail="the training data was not recorded here", warn=True)
-    if not any(known):
-        return Fact(name=name, value="no", detail="the training table holds no row of it")
-    which = "of this task" if len(known) == 1 else f"of {sum(known)} of {len(known)} tasks"
-    return Fact(name=name, value="yes", detail=f"the train split {which} was used", warn=True)
-
-
-def _items(data: ReportData, rows: pd.DataFrame) -> Fact:
+def _same_draws(data: ReportData, rows: pd.DataFrame) -> Check:
     wanted = set(zip(rows["task"], rows["metric"], strict=True))
-    seen: dict[str, set] = {"base": set(), "tuned": set()}
+    seen: dict[str, set] = {}
     for r in data.scores.to_dict("records"):
-        if (r["task"], r["metric"]) in wanted and r["role"] in seen:
+        if (r["task"], r["metric"]) in wanted:
             size = tuple(int(r[k]) if is_number(r[k]) else None for k in ("n_items", "n_draws"))
-            seen[r["role"]].add((r["task"], r["metric"], r["subset"], r["split"], *size))
-    same = bool(seen["base"]) and seen["base"] == seen["tuned"]
-    items, draws = (rows[c][rows[c].map(is_number)] for c in ("n_items", "n_draws"))
-    value = count(items.sum()) if len(items) else NOT_RUN
-    value += f" × {count(draws.max())} draws" if len(draws) and draws.max() > 1 else ""
-    detail = "the same ones for both models" if same else "the score rows of the two models differ"
-    many = f", over {len(rows)} tasks" if len(rows) > 1 else ""
-    few = bool(len(items)) and items.min() < SMALL and unit(rows["task_type"].iloc[0]) != "draw"
-    return Fact(name="Test items", value=value, detail=detail + many, warn=few or not same)
+            seen.setdefault(r["role"], set()).add((r["task"], r["metric"], r["subset"], r["split"], *size))
+    if not {"base", "tuned"} <= set(seen):
+        return Check(name="Same draws", status=NOT_RUN, detail="one of the models has no scores here")
+    if any(of != seen["base"] for of in seen.values()):
+        return Check(name="Same draws", status="fail", detail="the score rows of the two models differ")
+    return Check(name="Same draws", status="pass", detail="both models scored on the same items and draws")
 
 
-def _seeds(data: ReportData) -> Fact:
-    seeds = [f"{run.verb} {value}" if key in ("seed", run.verb) else f"{run.verb} {key} {value}"
-             for run in data.runs for key, value in (run.manifest.get("seeds") or {}).items()]  # fmt: skip
-    trained = len({(f.summary.get("settings") or {}).get("seed") for f in data.finetunes})
-    value = f"{trained} for training" if trained else "training not run"
-    return Fact(name="Seeds", value=value, detail=", ".join(seeds) or "not recorded", warn=trained == 1)
+def _prompts(data: ReportData) -> Check:
+    told = data.evaluate.summary.get("prompts")
+    if not isinstance(told, Mapping) or not {"base", "tuned"} <= set(told):
+        return Check(name="Same prompts", status=NOT_RUN, detail="this evaluation recorded no prompts")
+    same = told["base"] == told["tuned"]
+    detail = "the models were given different prompts"
+    if same:
+        detail = "both models were given the same" if told["base"] else "neither model was given one"
+    return Check(name="Same prompts", status="pass" if same else "fail", detail=detail)
+
+
+def _revisions(data: ReportData, rows: pd.DataFrame) -> Check:
+    name, models = "Revisions pinned", data.evaluate.summary.get("revisions") or {}
+    part = data.scores[data.scores["task"].isin(rows["task"])]
+    if not models or not part["revision"].notna().any():
+        return Check(name=name, status=NOT_RUN, detail="revisions were not recorded")
+    several = [task for task, of in part.groupby("task")["revision"] if of.nunique(dropna=False) > 1]
+    if several:
+        return Check(name=name, status="fail", detail=f"the data of {several[0]} differ between the two models")
+    loose = [role for role in ("base", "tuned") if not models.get(role)]
+    loose += ["data"] if part["revision"].isna().any() else []
+    if loose:
+        return Check(name=name, status="fail", detail=f"not pinned: {', '.join(loose)}")
+    return Check(name=name, status="pass", detail="both models and the data")
+
+
+def _enough(rows: pd.DataFrame) -> Check:
+    name, known = "Enough items", [r for r in records(rows) if is_number(r["mde"]) and is_number(r["difference"])]
+    if len(known) < len(rows) or not known:
+        return Check(name=name, status=NOT_RUN, detail="the smallest difference seen is not known")
+    worst = max(known, key=lambda r: r["mde"] - abs(r["difference"]))
+    enough = worst["mde"] <= abs(worst["difference"])
+    which = "" if len(rows) == 1 else f"on {task_name(worst)} "
+    detail = f"{which}{score(worst['mde'])} points can be seen, {signed(worst['difference'])} were measured"
+    return Check(name=name, status="pass" if enough else "fail", detail=detail)
 
 
 def cost(data: ReportData) -> list[Fact]:
-    """What the result took: time, calls and money, size."""
-    steps = [f"{run.verb} {duration(run.manifest.get('seconds'))}" for run in data.runs]
+    """What the result took: time, calls and money, and both by what was gained."""
     seconds = [run.manifest.get("seconds") for run in data.runs if is_number(run.manifest.get("seconds"))]
-    facts = [Fact(name="Time", value=duration(sum(seconds)) if seconds else NOT_RUN, detail=" · ".join(steps))]
-    facts.append(_llm([run.summary for run in data.syntheses]))
-    summary, speed = data.evaluate.summary, data.evaluate.summary.get("speed") or {}
-    trained = data.finetune.summary if data.finetune else {}
-    size = f"{trained['model_mb']:.0f} MB" if is_number(trained.get("model_mb")) else NOT_RUN
-    facts.append(Fact(name="Model size", value=size, detail=_before_after(summary.get("dimension"), "dimensions")))
-    rates = {role: (speed.get(role) or {}).get("texts_per_s") for role in ("base", "tuned")}
-    tuned_rate = f"{count(rates['tuned'])} texts/s" if is_number(rates["tuned"]) else NOT_RUN
-    base_rate = f"base {count(rates['base'])} texts/s" if is_number(rates["base"]) else ""
-    return [*facts, Fact(name="Speed", value=tuned_rate, detail=base_rate)]
+    training = [_training_seconds(run.summary, run.manifest) for run in data.finetunes]
+    whole = sum(seconds) if seconds else None
+    steps = [f"{run.verb} {duration(run.manifest.get('seconds'))}" for run in data.runs]
+    spent = sum(t for t in training if is_number(t)) if any(map(is_number, training)) else None
+    money = _money(data)
+    return [
+        Fact(name="Training", value=duration(spent), detail=_steps(data)),
+        Fact(name="Everything", value=duration(whole), detail=" · ".join(steps)),
+        _llm(data, money),
+        _by_point(data, whole, money),
+    ]
 
 
-def _llm(summaries: list[Mapping[str, Any]]) -> Fact:
-    if not summaries:
-        return Fact(name="LLM", value=NOT_RUN, detail="no synthetic data here")
+def _steps(data: ReportData) -> str:
+    summary = data.finetune.summary if data.finetune else {}
+    if not is_number(summary.get("steps")):
+        return ""
+    return f"{count(summary['steps'])} steps on {count(summary.get('triplets'))} triplets"
+
+
+def _training_seconds(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> object:
+    known = summary.get("training_seconds")
+    return known if is_number(known) else manifest.get("seconds")
+
+
+def _money(data: ReportData) -> float | None:
+    prices: Sequence[object] = [run.summary.get("cost_usd") for run in data.syntheses]
+    return float(sum(prices)) if prices and all(is_number(p) for p in prices) else None
+
+
+def _llm(data: ReportData, money: float | None) -> Fact:
+    if not data.syntheses:
+        return Fact(name="LLM", value="none", detail="no text was written by a language model")
+    summaries = [run.summary for run in data.syntheses]
     total = {k: sum(s.get(k) or 0 for s in summaries) for k in ("calls", "cached_calls", "tokens_in", "tokens_out")}
-    prices = [s.get("cost_usd") for s in summaries]
-    money = f"${sum(prices):,.2f}" if all(is_number(p) for p in prices) else "price not known"
-    detail = f"{count(total['tokens_in'])} tokens in, {count(total['tokens_out'])} out · {money}"
-    cached = f"{count(total['cached_calls'])} cached · " if total["cached_calls"] else ""
-    return Fact(name="LLM calls", value=count(total["calls"]), detail=cached + detail)
+    tokens = total["tokens_in"] + total["tokens_out"]
+    price = dollars(money) if money is not None else "price not known"
+    cached = f", {count(total['cached_calls'])} of them cached" if total["cached_calls"] else ""
+    detail = f"{price} · {count(total['calls'])} calls{cached}"
+    return Fact(name="LLM tokens", value=count(tokens), detail=detail)
 
 
-def _before_after(pair: Mapping[str, Any] | None, what: str) -> str:
-    base, tuned = (pair or {}).get("base"), (pair or {}).get("tuned")
-    if not is_number(base) or not is_number(tuned):
-        return f"{what} not recorded"
-    return f"{count(tuned)} {what}, as before" if base == tuned else f"{what} {count(base)} → {count(tuned)}"
+def _by_point(data: ReportData, seconds: float | None, money: float | None) -> Fact:
+    """Cost by point gained on the targets; only where a gain is shown on each of them."""
+    name, rows = "A point gained cost", records(judged(data))
+    if not rows or any(r["verdict"] != "helped" for r in rows):
+        return Fact(name=name, value="no gain shown", detail="so there is nothing to divide by")
+    points = 100 * sum(r["difference"] for r in rows) / len(rows)
+    detail = f"all of the time above, for {signed(points / 100)} points" + (" on average" if len(rows) > 1 else "")
+    if data.syntheses:
+        detail = f"{dollars(money / points) if money is not None else 'dollars not known'} · {detail}"
+    return Fact(name=name, value=duration(seconds / points) if is_number(seconds) else NOT_RUN, detail=detail)
+
+
+def trained_on(rows: pd.DataFrame) -> list[str]:
+    """Tasks whose own train split was trained on."""
+    return [task_name(r) for r in records(rows) if is_true(r["trained_on"])]

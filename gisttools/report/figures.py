@@ -9,10 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from gisttools.report.curves import loss_curve, masked_shares
 from gisttools.report.drawing import (
@@ -31,71 +29,16 @@ from gisttools.report.drawing import (
     width_of,
     write,
 )  # fmt: skip
+from gisttools.report.forest import forest
 from gisttools.report.formats import signed
 from gisttools.report.gain_figures import score_by_cost, score_by_rows
+from gisttools.report.maps import embedding_maps, similarities
 
 __all__ = ["accept_reject", "class_balance", "forest", "label_counts", "label_noise", "loss_curve", "masked_shares"]
-__all__ += ["per_class", "score_by_cost", "score_by_rows", "to_svg"]
+__all__ += ["embedding_maps", "per_class", "score_by_cost", "score_by_rows", "similarities", "to_svg"]
 _MOST_ROWS = 40
 _ENDS = 10  # rows at either end of a long list
 _GAP = "\u2003"  # a wide space, which SVG does not fold into one
-_LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
-
-
-def forest(comparison: pd.DataFrame) -> Figure:
-    """Differences (tuned − base, in points) with their intervals, one row a task, target tasks first.
-
-    Args:
-        comparison: the table of an evaluate run: task, subset, difference, low, high, verdict, is_target, trained_on.
-
-    Raises:
-        DataError: no row has a difference.
-    """
-    table = not_empty(comparison[comparison["difference"].notna()], "comparison has no row with a difference")
-    table = table.assign(_rank=~table["is_target"].fillna(False).astype(bool))
-    table = table.sort_values(["_rank", "difference"], ascending=[True, False], kind="stable").head(_MOST_ROWS)
-    row, head, plot = 34, 22, WIDTH - 48  # points; differences stand to the right of the plot
-    groups = [("Target tasks", table[~table["_rank"]]), ("Other tasks", table[table["_rank"]])]
-    groups = [(name, part) for name, part in groups if len(part)]
-    height = 44 + row * len(table) + head * len(groups)
-    counts = table["verdict"].value_counts()
-    alt = "Difference in points with interval. " + "; ".join(
-        f"{r.task}: {signed(r.difference)} ({signed(r.low)} to {signed(r.high)})" for r in table.head(12).itertuples()
-    )
-    figure = Drawing(height, f"Difference by task: {', '.join(f'{n} {v}' for v, n in counts.items())}", alt)
-    axes = figure.panel(2, 38, plot, height - 42)
-    axes.set_ylim(height - 42, 0)
-    ends = 100 * table[["difference", "low", "high"]].to_numpy(float)
-    low, high = min(np.nanmin(ends), 0.0), max(np.nanmax(ends), 0.0)
-    pad = max(0.06 * (high - low), 0.2)
-    axes.set_xlim(low - pad, high + pad)
-    axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
-    left, right = low - pad, high + pad
-    edge = (right - left) * 14 / plot  # a tick closer than its label is wide would be cut off
-    ticks = [t for t in MaxNLocator(nbins=6).tick_values(left, right) if left + edge <= t <= right - edge or t == 0]
-    axes.set_xticks(ticks)
-    for tick in ticks:
-        axes.axvline(tick, color=FAINT, linewidth=0.6, zorder=0)
-    y = 0.0
-    for name, part in groups:
-        write(axes, left, y + 10, name.upper(), size=8, color=MUTED, weight="bold")
-        y += head
-        for r in part.itertuples():
-            line, marker, fill = _LOOKS.get(r.verdict, _LOOKS["not shown"])
-            trained = getattr(r, "trained_on", None)
-            mark = " †" if isinstance(trained, bool | np.bool_) and trained else ""
-            write(axes, left, y + 7, clip(_task_name(r), 34) + mark, backed=True)
-            end = right + (WIDTH - plot - 4) / plot * (right - left)
-            write(axes, end, y + 20, signed(r.difference), weight="bold", color=line, ha="right")
-            axes.plot([100 * r.low, 100 * r.high], [y + 20] * 2, color=line, linewidth=2, solid_capstyle="round")
-            axes.plot(100 * r.difference, y + 20, marker, ms=6.5, color=line, mfc=fill, mew=1.6)
-            y += row
-    axes.set_yticks([])
-    axes.set_xlim(left, right)
-    axes.set_xlabel(
-        f"points, tuned − base{_GAP}● helped{_GAP}○ not shown{_GAP}◆ hurt", fontsize=9, color=MUTED, labelpad=5
-    )
-    return figure
 
 
 def accept_reject(summary: Mapping[str, Any]) -> Figure:
@@ -231,8 +174,3 @@ def _names(names: Iterable[object]) -> tuple[list[str], float]:
     """Row names short enough for a phone, and the margin they need in points."""
     short = [clip(n, 28) for n in names]
     return short, min(180.0, max(width_of(n) for n in short) + 10)
-
-
-def _task_name(row: Any) -> str:
-    subset = getattr(row, "subset", None)
-    return f"{row.task} ({subset})" if isinstance(subset, str) and subset not in ("", "default") else str(row.task)

@@ -32,6 +32,26 @@ def signed(value: object) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
+def p_value(value: object) -> str:
+    if not is_number(value):
+        return NOT_RUN
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def share(part: object, whole: object) -> str:
+    """A part of a whole in per cent; empty where there is no whole."""
+    return f"{100 * part / whole:.1f} %" if is_number(part) and is_number(whole) and whole else ""
+
+
+def dollars(value: object) -> str:
+    """A price with two digits that count, never in powers of ten."""
+    if not is_number(value):
+        return "not known"
+    if value >= 1 or value == 0:
+        return f"${value:,.2f}"
+    return f"${value:.{1 - math.floor(math.log10(value))}f}" if value >= 1e-6 else "under $0.000001"
+
+
 def count(value: object) -> str:
     return f"{int(value):,}" if is_number(value) else NOT_RUN
 
@@ -68,3 +88,13 @@ def unit(task_type: object) -> str:
     if "retrieval" in kind or "rerank" in kind:
         return "query" if "retrieval" in kind else "ranking"
     return "pair" if "pair" in kind or "sts" in kind else "test text"
+
+
+def plain(value: object, length: int = 200) -> str:
+    """A setting as text: numbers without noise, yes and no, `not recorded` for nothing; long ones are cut."""
+    if value is None:
+        return "not recorded"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

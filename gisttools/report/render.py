@@ -1,30 +1,35 @@
-"""How a report becomes files: one HTML page that needs no network, the same in Markdown, and the scores as CSV."""
+"""How a report becomes files: one HTML page that needs no network, Markdown, scores as CSV, a model card, LaTeX."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from gisttools.report import facts, figures, tables, words
-from gisttools.report.curves import BLOCKS
+from gisttools.report import changes, facts, limits, maps, sources, steps, tables, words
 from gisttools.report.data import ReportData
-from gisttools.report.drawing import clean
-from gisttools.report.formats import NOT_RUN, count, is_number, is_true, model_name, plural
+from gisttools.report.drawing import clean, clip
+from gisttools.report.formats import NOT_RUN, count, is_number, is_true, model_name, plural, score
+from gisttools.report.latex import latex_table
+from gisttools.report.model_card import model_card
+from gisttools.report.noise import SOURCES, Noise, noise
+from gisttools.report.numbers import numbers
 from gisttools.report.page import as_json, environment, script, style
+from gisttools.report.pictures import pictures
 
-_MOST_EMBEDDED = 1500  # score rows in the page; all of them stand in scores.csv
-_MOST_CLASS_FIGURES = 3
+_LONGEST = 4000  # characters of one value in a page; a text that is meant to be read is cut far earlier
 
 
-def write_report(data: ReportData, folder: str | Path) -> Path:
-    """Write `report.html`, `report.md` and `scores.csv` into `folder`, which is made where it is missing.
+def write_report(data: ReportData, folder: str | Path, *, latex: bool = False) -> Path:
+    """Write `report.html`, `report.md`, `scores.csv` and `model_card.md` into `folder`, which is made where missing.
+
+    Args:
+        data: from `gisttools.report.collect`.
+        folder: of the files.
+        latex: write `table.tex` as well.
 
     Returns:
         The path of `report.html`. The same data give the same bytes.
@@ -35,9 +40,11 @@ def write_report(data: ReportData, folder: str | Path) -> Path:
         "report.html": render_html(data),
         "report.md": render_markdown(data),
         "scores.csv": score_table(data).to_csv(index=False, lineterminator="\n"),
+        "model_card.md": model_card(data, _markdown),
+        **({"table.tex": latex_table(data)} if latex else {}),
     }
     for name, text in content.items():
-        (folder / f"{name}.partial").write_bytes(text.encode("utf-8"))
+        (folder / f"{name}.partial").write_bytes(text.encode("utf-8", "replace"))
     for name in content:
         (folder / f"{name}.partial").replace(folder / name)
     return folder / "report.html"
@@ -47,61 +54,75 @@ def render_html(data: ReportData) -> str:
     """The page: one self-contained HTML file, light and dark, for screens and paper."""
     code, digest = script("sort.js.j2")
     page = (
-        environment(autoescape=True)
+        environment(autoescape=True, finalize=_cut)
         .get_template("report.html.j2")
         .render(
             **_view(data),
-            figures=_figures(data),
-            style=style("style.css.j2"),
+            figures=pictures(data),
+            style=style("style.css.j2", "report.css.j2"),
             script=code,
             script_hash=digest,
-            numbers=as_json(_jsonable(_numbers(data))),
+            numbers=as_json(numbers(data)),
         )
     )
     return page.lstrip() + "\n"
 
 
 def render_markdown(data: ReportData) -> str:
-    """The same content in short, without pictures; every text from the data is escaped."""
+    """The same content without pictures; every text from the data is escaped."""
     text = environment(finalize=_markdown).get_template("report.md.j2").render(**_view(data))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def score_table(data: ReportData) -> pd.DataFrame:
     """Comparison rows, then all scores, in one table; the column `table` says which is which."""
-    return pd.concat([data.comparison.assign(table="comparison"), data.scores.assign(table="scores")]).pipe(
-        lambda t: t[["table", *(c for c in t.columns if c != "table")]]
-    )
+    compared = data.comparison if data.others is None else pd.concat([data.comparison, data.others])
+    parts = {"comparison": compared, "scores": data.scores, "averages": data.averages}
+    parts["references"] = data.references
+    whole = pd.concat([part.assign(table=name) for name, part in parts.items() if part is not None])
+    return whole[["table", *(c for c in whole.columns if c != "table")]]
 
 
 def _view(data: ReportData) -> dict[str, Any]:
-    summary, rows = data.evaluate.summary, words.judged(data)
+    """Everything that a template says."""
+    rows, trust = words.judged(data), facts.trust(data)
+    groups, apart = changes.slices(data), noise(data)[: tables.ROWS]
+    told = [(k, name) for k, name in SOURCES.items() if any(k in n.shares for n in apart)]
     return {
         "run_id": data.evaluate.id,
         "date": str(data.evaluate.manifest.get("started") or "")[:10],
-        "base": model_name(summary.get("base")),
-        "tuned": model_name(summary.get("tuned")),
-        "targets": list(dict.fromkeys(str(t) for t in rows["task"])),
+        **{role: clip(model_name(data.evaluate.summary.get(role)), 120) for role in ("base", "tuned")},
         "named_targets": bool(rows["is_target"].map(is_true).any()),
-        "word": words.verdict_word(rows["verdict"][rows["difference"].map(is_number)]),
-        "sentences": words.verdict_sentences(data),
-        "trust": facts.trust(data),
+        "word": words.verdict_word(data),
+        "sentence": words.verdict_sentence(data),
+        "guard_note": words.guard_note(data),
+        "targets": words.targets(data),
+        "more_targets": max(len(rows) - words.SHOWN, 0),
+        "dagger": bool(facts.trained_on(words.main_rows(data))),
+        "trust": trust,
+        "leakage": trust[0],
         "cost": facts.cost(data),
+        "action": words.action(data),
         "groups": tables.score_groups(data),
         "means": tables.means(data),
+        "references": tables.references(data),
+        "variants": tables.variants(data),
+        "paper": tables.paper(data),
+        "failures": tables.failures(data),
         "metrics": tables.all_metrics(data),
         "metrics_total": len(data.scores),
-        "changed": tables.changed(data),
-        "synthetic": tables.synthetic(data),
-        "converted": tables.converted(data),
-        "converts": data.converts,
-        "shared": tables.shared(data),
-        "finetune": data.finetune,
-        "earlier": data.finetunes[1:],
-        "training": tables.training(data.finetune),
-        "masked": tables.masked(data.finetune),
-        "limits": words.limits(data),
-        "runs": tables.reproduction(data),
+        "noise": [_noise_row(n, told) for n in apart],
+        "noise_names": told,
+        "several_seeds": bool((rows["n_seeds"].fillna(0) > 1).any()),
+        "changed": changes.changed(data),
+        "slices": [{**g, "rows": [changes.slice_row(r) for r in g["rows"]]} for g in groups],
+        "slice_count": sum(len(g["rows"]) for g in groups),
+        "confusions": changes.confusions(data),
+        **_of_training(data),
+        "explained": _explained(data),
+        "size_and_speed": steps.size_and_speed(data),
+        "limits": limits.limits(data),
+        "runs": steps.reproduction(data),
         "versions": sorted((data.evaluate.manifest.get("versions") or {}).items()),
         "not_run": NOT_RUN,
         "count": count,
@@ -109,71 +130,48 @@ def _view(data: ReportData) -> dict[str, Any]:
     }
 
 
-def _figures(data: ReportData) -> dict[str, Any]:
-    """SVG by name; a figure without data is left out. These strings are the only ones a template does not escape."""
-    comparison = words.main_rows(data)
-    found: dict[str, Any] = {"classes": [], "fates": {}, "labels": {}}
-    if comparison["difference"].map(is_number).any():
-        found["forest"] = _svg(figures.forest, comparison)
-    if data.items is not None:
-        for task in list(dict.fromkeys(data.items["task"]))[:_MOST_CLASS_FIGURES]:
-            found["classes"].append((task, _svg(figures.per_class, data.items[data.items["task"] == task])))
-    for run in data.syntheses:
-        if is_number(run.summary.get("asked")):
-            found["fates"][run.id] = _svg(figures.accept_reject, run.summary)
-        if run.summary.get("by_label"):
-            found["labels"][run.id] = _svg(figures.label_counts, run.summary)
-    history = data.history
-    if history is not None and "loss" in history and history["loss"].notna().any():
-        looks = pd.DataFrame(data.finetune.summary.get("development") or [], columns=["step", "dev_score"])
-        found["loss"] = Markup(figures.to_svg(figures.loss_curve(history, looks)))
-    if history is not None and any(c in history and history[c].notna().any() for c in BLOCKS):
-        found["masked"] = _svg(figures.masked_shares, history)
-    return found
-
-
-def _svg(draw: Callable[[Any], Figure], data: Any) -> Markup:
-    return Markup(figures.to_svg(draw(data)))
-
-
-def _numbers(data: ReportData) -> dict[str, Any]:
-    scores = data.scores
-    if len(scores) > _MOST_EMBEDDED:
-        scores = scores[scores["is_main"].map(is_true)].head(_MOST_EMBEDDED)
+def _of_training(data: ReportData) -> dict[str, Any]:
     return {
-        "run_id": data.evaluate.id,
-        "comparison": _columns(data.comparison.head(_MOST_EMBEDDED)),
-        "scores": _columns(scores),
-        "score_rows_in_all": len(data.scores),
-        "runs": [
-            {"run_id": r.id, "verb": r.verb, "seconds": r.manifest.get("seconds"), "summary": r.summary}
-            for r in data.runs
-        ],
+        "finetune": data.finetune,
+        "earlier": data.finetunes[1:],
+        "training": steps.training(data.finetune),
+        "developed": bool(data.finetune and data.finetune.summary.get("development")),
+        "masked": steps.masked(data.finetune),
+        "masked_examples": steps.masked_examples(data),
+        "synthetic": sources.synthetic(data),
+        "converts": data.converts,
+        "converted": sources.converted(data),
+        "mined": sources.mined(data),
+        "shared": sources.shared(data),
+        "left_out": sources.left_out(data),
     }
 
 
-def _columns(table: pd.DataFrame) -> dict[str, list]:
-    return {name: table[name].astype(object).tolist() for name in table.columns}
+def _noise_row(n: Noise, told: list[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        "task": clip(n.task, 80),
+        "error": f"{100 * n.error:.2f}",
+        "parts": [(name, k, n.shares.get(k, 0.0)) for k, name in told],
+        "shares": [f"{100 * n.shares[k]:.0f} %" if k in n.shares else NOT_RUN for k, _ in told],
+    }
 
 
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _jsonable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_jsonable(v) for v in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return round(float(value), 6) if np.isfinite(value) else None
-    return None if value is None or value is pd.NA or value is pd.NaT else str(value)
+def _explained(data: ReportData) -> str:
+    if data.embedding is None:
+        return ""
+    known = maps.number(data.embedding, "explained")
+    return ", ".join(f"{role} {score(v)} %" for role, v in known.items() if is_number(v))
+
+
+def _cut(value: object) -> object:
+    """A very long value would only make the page slow; what the template itself wrote is left alone."""
+    return clip(value, _LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _markdown(value: object) -> object:
     """Text that Markdown, and HTML within it, reads as mere text on one line."""
     if isinstance(value, Markup):
         return value
-    text = " ".join(clean(value).split())
+    text = " ".join(clean(value)[:_LONGEST].split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)

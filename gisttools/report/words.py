@@ -1,27 +1,18 @@
-"""What a report says in words: its verdict and its limits, in sentences computed from the data."""
+"""What a report says first: its verdict, in one word and one sentence, and what that leaves open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
+from gisttools.judgement import averages, overall_verdict
+from gisttools.report.action import Action, Outcome, next_action
 from gisttools.report.data import ReportData
-from gisttools.report.formats import count, is_number, is_true, plural, score, signed, unit
+from gisttools.report.formats import is_number, is_true, plural, score, signed, unit
 
-_NAMED = 3  # tasks named one by one
-SMALL = 300  # test texts below which an interval is several points wide
-_SAID = {  # by how the method's name begins
-    "two-way variance over draws and items": "counts two sources of chance, test texts and few-shot draws, so it covers"
-    " other test texts and other draws",
-    "paired t over items": "takes the differences item by item, so it covers other test items of the same kind; items"
-    " of one source count as one cluster",
-    "paired t over draws that resample documents": "covers other draws of other documents of the same kind",
-    "paired bootstrap over draws and items": "resamples test texts and few-shot draws together, so it covers other"
-    " test texts and other draws; it errs on the wide side",
-    "paired bootstrap over items": "resamples test items, so it covers other test items of the same kind",
-    "paired t over draws, documents not resampled": "covers other draws of the same documents, not other documents",
-}
+SHOWN = 3  # targets on the first screen
+_NAMED = 2  # tasks named in a sentence
 
 
 def main_rows(data: ReportData) -> pd.DataFrame:
@@ -41,111 +32,175 @@ def judged(data: ReportData) -> pd.DataFrame:
     return targets if len(targets) else rows
 
 
-def verdict_word(verdicts: Iterable[str]) -> str:
-    """HELPED where every task was helped, HURT where some were hurt and none helped, MIXED where only some were helped.
-
-    NOT SHOWN where no task was helped or hurt.
-    """
-    seen = set(verdicts)
-    if seen == {"helped"}:
-        return "HELPED"
-    if "helped" in seen:
-        return "MIXED"
-    return "HURT" if "hurt" in seen else "NOT SHOWN"
+def guards(data: ReportData) -> pd.DataFrame:
+    """The rows of the tasks that must not lose; none where no task is named a target."""
+    rows = main_rows(data)
+    target = rows["is_target"].map(is_true)
+    return rows[~target] if target.any() else rows.iloc[:0]
 
 
-def verdict_sentences(data: ReportData) -> list[str]:
-    """One sentence with the numbers of the task judged, or a count and a sentence for each of the first few."""
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as `gisttools.judgement` reads them: truth values as such, a verdict for every row."""
+    return [
+        {
+            **r,
+            "is_target": is_true(r["is_target"]),
+            "non_inferior": None
+            if r["non_inferior"] is None or pd.isna(r["non_inferior"])
+            else bool(r["non_inferior"]),
+            "verdict": r["verdict"] if isinstance(r["verdict"], str) and is_number(r["difference"]) else "not shown",
+        }
+        for r in rows.to_dict("records")
+    ]
+
+
+def verdict_word(data: ReportData) -> str:
+    """HELPED, HURT, MIXED or NOT SHOWN, targets and guards together, as `gisttools.judgement.overall_verdict` says; a
+    target that could not be scored counts as not shown."""
+    lost = {"is_target": True, "verdict": "not shown", "non_inferior": None}
+    return overall_verdict([*records(main_rows(data)), *[lost] * len(failed_targets(data))])
+
+
+def failed_targets(data: ReportData) -> list[str]:
+    """Target tasks that could not be compared."""
+    if data.failed is None or "is_target" not in data.failed:
+        return []
+    lost = data.failed["task"][data.failed["is_target"].map(is_true)]
+    return [str(task) for task in dict.fromkeys(lost) if task not in set(data.comparison["task"])]
+
+
+def verdict_sentence(data: ReportData) -> str:
+    """One sentence with the numbers of the target, or of all targets together; and of the guards that lost."""
     rows = judged(data)
     whole = rows[rows["difference"].map(is_number)]
     if len(whole) == 0:
-        return ["No task has a score of both models."]
-    if len(rows) == 1:
-        return [_task_sentence(rows.iloc[0])]
-    target = "target task" if rows["is_target"].map(is_true).any() else "task"
-    told = whole["verdict"].value_counts()
-    counts = ", ".join(f"{word} on {told[word]}" for word in ("helped", "hurt", "not shown") if word in told)
-    mean = f"mean {score(whole['base'].mean())} → {score(whole['tuned'].mean())} ({signed(whole['difference'].mean())})"
-    lines = [f"Of {len(whole)} {target}s: {counts}; {mean}."]
-    return lines + [_task_sentence(row) for _, row in whole.head(_NAMED).iterrows()]
+        return "No task has a score of both models."
+    text = _of_one(rows.iloc[0]) if len(rows) == 1 else _of_several(rows, whole)
+    lost = [r for r in records(guards(data)) if r["verdict"] == "hurt" and not r["non_inferior"]]
+    told = [f"{task_name(r)} {signed(r['difference'])} ({signed(r['low'])} to {signed(r['high'])})" for r in lost]
+    if told:
+        more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+        text += f" Beside it a guard lost more than allowed: {', '.join(told[:_NAMED])}{more}."
+    return text
 
 
-def _task_sentence(row: pd.Series) -> str:
-    metric = str(row["metric"]).replace("_", " ")
-    items = plural(row["n_items"], unit(row["task_type"]))
-    draws = f" × {plural(row['n_draws'], 'draw')}" if is_number(row["n_draws"]) and row["n_draws"] > 1 else ""
-    sample = "" if not is_number(row["n_items"]) else f", {items}{'' if items.endswith(('draw', 'draws')) else draws}"
-    known = is_number(row["low"]) and is_number(row["high"])
-    interval = f"95 % interval {signed(row['low'])} to {signed(row['high'])}" if known else "no interval"
+def guard_note(data: ReportData) -> str:
+    """Which guards are not shown to be safe; empty where all are, or there is none."""
+    unclear = [r for r in records(guards(data)) if r["non_inferior"] is False and r["verdict"] != "hurt"]
+    if not unclear:
+        return ""
+    names = ", ".join(task_name(r) for r in unclear[:_NAMED])
+    more = f" and {len(unclear) - _NAMED} more" if len(unclear) > _NAMED else ""
+    return f"Not shown to be safe: {names}{more}. A loss of more than {_allowed(unclear)} is not ruled out there."
+
+
+def targets(data: ReportData) -> list[dict[str, str]]:
+    """The first targets with their numbers, as the first screen shows them."""
+    return [
+        {
+            "task": task_name(r),
+            "metric": metric_name(r["metric"]),
+            "base": score(r["base"]),
+            "tuned": score(r["tuned"]),
+            "difference": signed(r["difference"]),
+            "interval": interval(r),
+            "verdict": r["verdict"],
+            "sample": sample(data, r),
+        }
+        for r in records(judged(data).head(SHOWN))
+    ]
+
+
+def sample(data: ReportData, row: dict[str, Any]) -> str:
+    """How many items, draws and training seeds stand behind a row."""
+    seeds = n_seeds(data, row)
+    return ", ".join(filter(None, [size(row), plural(seeds, "training seed") if seeds else ""]))
+
+
+def size(row: Any) -> str:
+    """The items and draws a row stands on: `280 test texts × 10 draws`; of clustering `10 draws from 280 texts`."""
+    kind, items, draws = unit(row["task_type"]), row["n_items"], row["n_draws"]
+    several = is_number(draws) and draws > 1
+    if kind == "draw" and several:
+        return plural(draws, "draw") + (f" from {plural(items, 'text')}" if is_number(items) and items != draws else "")
+    told = plural(items, kind) if is_number(items) else ""
+    return f"{told} × {plural(draws, 'draw')}" if told and several else told
+
+
+def n_seeds(data: ReportData, row: dict[str, Any]) -> int:
+    """Training seeds behind a row; 0 where that is not known."""
+    return int(row["n_seeds"]) if is_number(row.get("n_seeds")) else int(data.finetune is not None)
+
+
+def action(data: ReportData) -> Action:
+    """What to do next, by the rule of `gisttools.report.action`."""
+    rows = judged(data)
+    known = [n for n in rows["overlap"] if is_number(n)]
+    leaked = None if len(known) < len(rows) else sum(known) > 0
+    outcomes = [
+        Outcome(
+            task=task_name(r),
+            is_target=r["is_target"],
+            verdict=r["verdict"],
+            low=r["low"] if is_number(r["low"]) else None,
+            high=r["high"] if is_number(r["high"]) else None,
+            n_items=int(r["n_items"]) if is_number(r["n_items"]) else None,
+            items_needed=int(r["items_for_one_point"]) if is_number(r["items_for_one_point"]) else None,
+            unit=unit(r["task_type"]),
+            non_inferior=r["non_inferior"],
+        )
+        for r in records(main_rows(data))
+    ]
+    outcomes += [
+        Outcome(task=task, is_target=True, verdict="not shown", low=None, high=None) for task in failed_targets(data)
+    ]
+    return next_action(verdict_word(data), outcomes, leaked=leaked)
+
+
+def task_name(row: Any) -> str:
+    """A task with its subset, where it has one."""
+    subset = row["subset"]
     return (
-        f"{metric[:1].upper()}{metric[1:]} on {row['task']} {score(row['base'])} → {score(row['tuned'])}, "
-        f"{signed(row['difference'])} points, {interval}{sample}."
+        f"{row['task']} ({subset})" if isinstance(subset, str) and subset not in ("", "default") else str(row["task"])
     )
 
 
-def limits(data: ReportData) -> list[str]:
-    """What this result does not show, in plain sentences computed from the data."""
-    rows, every = judged(data), main_rows(data)
-    found = []
-    for r in rows[rows["verdict"] == "not shown"].to_dict("records")[:_NAMED]:
-        if is_number(r["low"]) and is_number(r["high"]):
-            found.append(
-                f"The interval for {r['task']} covers zero ({signed(r['low'])} to {signed(r['high'])}): this run shows"
-                " neither a gain nor a loss there."
-            )
-        elif is_number(r["difference"]):
-            found.append(f"{r['task']} has no interval, so its difference is not judged.")
-    if len(data.finetunes) == 1:
-        found.append(
-            "One training run with one seed. Another seed would move the score; the interval does not cover it."
-        )
-    for r in rows.to_dict("records"):
-        half = (r["high"] - r["low"]) / 2
-        if is_number(r["n_items"]) and r["n_items"] < SMALL and is_number(half) and unit(r["task_type"]) != "draw":
-            found.append(
-                f"{r['task']} has only {count(r['n_items'])} test items: differences below about"
-                f" {100 * half:.1f} points cannot be seen with it."
-            )
-    found += _data_limits(data, rows)
-    if every["is_target"].map(is_true).all():
-        found.append("Only target tasks were evaluated: whether the model lost something elsewhere is not known.")
-    if len(every) >= 5:
-        found.append(
-            f"{len(every)} tasks are compared. With 95 % intervals, about {0.05 * len(every):.1f} of them would look"
-            " changed by chance alone."
-        )
-    for method in sorted({str(m) for m in every["method"] if m}):
-        said = next((text for name, text in _SAID.items() if method.startswith(name)), None)
-        found.append(f"Method “{method}”: {said}." if said else f"Method: {method}.")
-    found += [f"A step could not be read: {m}." for m in data.missing]
-    if any((run.manifest.get("git") or {}).get("dirty") for run in data.runs):
-        found.append("The code had changes that were not committed when these runs were made.")
-    return found
+def metric_name(metric: object) -> str:
+    return str(metric).replace("_", " ")
 
 
-def _data_limits(data: ReportData, rows: pd.DataFrame) -> list[str]:
-    found = []
-    for r in rows.to_dict("records"):
-        if is_number(r["overlap"]) and r["overlap"] > 0:
-            of = f" of {count(r['n_test'])}" if is_number(r["n_test"]) else ""
-            found.append(
-                f"{count(r['overlap'])}{of} test texts of {r['task']} also stand in the training table, or nearly so:"
-                " the tuned model has seen them, and its score there may flatter it."
-            )
-    if not rows["overlap"].map(is_number).any():
-        found.append("Whether test texts also stand in the training data was not checked.")
-    for r in rows.to_dict("records"):
-        if isinstance(r["cleaned_task"], str) and r["cleaned_task"]:
-            known = is_number(r["in_train"]) and r["in_train"] > 0
-            counted = f" counts {count(r['in_train'])} of its test texts in its own train split and" if known else ""
-            found.append(f"mteb{counted} offers {r['cleaned_task']}, cleaned of empty, repeated and leaked texts.")
-    trained = [r["task"] for r in rows.to_dict("records") if is_true(r["trained_on"])]
-    if trained:
-        names = ", ".join(map(str, trained))
-        found.append(f"The model was trained on the train split of {names}: a gain there is a gain on data of the"
-                     " same kind, and says little about other data.")  # fmt: skip
-    if data.finetune is None:
-        found.append("The tuned model was not trained by a run found here: nothing is known about its training data.")
-    elif set(data.finetune.summary.get("by_source") or {}) == {"llm"}:
-        found.append("All training texts were written by a language model; real texts may be messier than these.")
-    return found
+def interval(row: Any) -> str:
+    known = is_number(row["low"]) and is_number(row["high"])
+    return f"{signed(row['low'])} to {signed(row['high'])}" if known else "no interval"
+
+
+def _of_one(row: Any) -> str:
+    metric, name = metric_name(row["metric"]), task_name(row)
+    went = {"helped": "rose", "hurt": "fell"}.get(row["verdict"], "went")
+    span = interval(row)
+    span = f"95 % interval {span}" if span != "no interval" else span
+    text = (
+        f"{metric[:1].upper()}{metric[1:]} on {name} {went} from {score(row['base'])} to {score(row['tuned'])}:"
+        f" {signed(row['difference'])} points ({span})"
+    )
+    return f"{text}." if went != "went" else f"{text}. Neither a gain nor a loss is shown."
+
+
+def _of_several(rows: pd.DataFrame, whole: pd.DataFrame) -> str:
+    kind = "target task" if rows["is_target"].map(is_true).any() else "task"
+    told = pd.Series([r["verdict"] for r in records(rows)]).value_counts()
+    counts = " and ".join(f"{told[w]} {t}" for w, t in _TOLD.items() if w in told)
+    (mean,) = averages([{**r, "task_type": ""} for r in records(whole)])
+    span = f" (95 % interval {interval(mean)})" if is_number(mean["low"]) else ""
+    return (
+        f"Of {plural(len(rows), kind)} {counts}. Their mean went from {score(mean['base'])} to {score(mean['tuned'])}:"
+        f" {signed(mean['difference'])} points{span}."
+    )
+
+
+_TOLD = {"helped": "improved", "hurt": "got worse", "not shown": "did not show a change"}
+
+
+def _allowed(rows: list[dict[str, Any]]) -> str:
+    allowed = [r["allowed_loss"] for r in rows if is_number(r["allowed_loss"])]
+    return f"{100 * max(allowed):g} points" if allowed else "what is allowed"

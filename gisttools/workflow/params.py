@@ -251,6 +251,7 @@ class ReportParams(Params):
     """`5_report`: one evaluation and all that led to it, on one page."""
 
     evaluation: str = Field("latest", description='evaluate run; "latest" is the newest finished one')
+    latex: bool = Field(False, description="write the scores as a LaTeX table too, table.tex")
 
 
 class CostToGainParams(Params):

@@ -1,0 +1,135 @@
+"""How the model was made and how to make it again: settings, masks, size and speed, commands, hashes, machines."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from gisttools.report.data import ReportData
+from gisttools.report.drawing import clip
+from gisttools.report.formats import count, duration, is_number, model_name, plain, plural
+from gisttools.report.run_files import Run
+from gisttools.workflow.params import VERBS
+
+_BLOCKS = {
+    "ap": "anchor – other positives",
+    "aa": "anchor – other anchors",
+    "pp": "positive – other positives",
+    "an": "anchor – negatives",
+}
+_EXAMPLES = 12  # masked candidates shown
+_FILES = 30  # artefacts listed of a run
+_LONG = 200
+
+
+def training(run: Run | None) -> list[tuple[str, str]]:
+    """What was trained, how, and for how long."""
+    if run is None:
+        return []
+    s = run.summary
+    by_source = ", ".join(f"{k} {count(n)}" for k, n in (s.get("by_source") or {}).items())
+    rows = [
+        ("student", model_name(s.get("student"))),
+        ("guide", plain(s.get("guide_id")) if s.get("guide_id") else "none (unguided)"),
+        ("triplets", f"{count(s.get('triplets'))}{f' ({by_source})' if by_source else ''}"),
+        ("steps", count(s.get("steps"))),
+        ("time", duration(s.get("training_seconds", s.get("seconds")))),
+        ("parameters trained", count(s.get("parameters_trained"))),
+        ("loss, first to last", f"{plain(s.get('first_loss'))} → {plain(s.get('final_loss'))}"),
+    ]
+    return rows + [
+        (k.replace("_", " "), "none" if v is None else plain(v)) for k, v in (s.get("settings") or {}).items()
+    ]
+
+
+def masked(run: Run | None) -> list[tuple[str, str]]:
+    """Mean share masked of each block of the loss."""
+    shares = (run.summary.get("masked") or {}) if run else {}
+    return [
+        (name, f"{100 * shares[k]:.1f} %" if is_number(shares.get(k)) else "not in this run")
+        for k, name in _BLOCKS.items()
+        if shares
+    ]
+
+
+def masked_examples(data: ReportData) -> list[dict[str, str]]:
+    """A few candidates that the loss masked, with the guide's cosine, the threshold and the reason."""
+    if data.masked is None:
+        return []
+    return [
+        {
+            "anchor": clip(r["anchor"], _LONG),
+            "candidate": clip(r["candidate"], _LONG),
+            "positive": clip(r.get("positive") or "", _LONG),
+            "block": _BLOCKS.get(str(r.get("block")), ""),
+            "score": f"{r['guide_score']:.2f}" if is_number(r.get("guide_score")) else "",
+            "threshold": f"{r['threshold']:.2f}" if is_number(r.get("threshold")) else "",
+            "why": clip(r["masked_by"], 60),
+            "label": clip(r.get("label") or "", 60),
+        }
+        for r in data.masked.head(_EXAMPLES).to_dict("records")
+    ]
+
+
+def size_and_speed(data: ReportData) -> list[tuple[str, str, str]]:
+    """(what, base, tuned) of what was recorded."""
+    summary = data.evaluate.summary
+    sizes: Mapping[str, Any] = summary.get("size") or {}
+    trained = data.finetune.summary if data.finetune else {}
+    mb = {role: (sizes.get(role) or {}).get("mb") for role in ("base", "tuned")}
+    mb["tuned"] = mb["tuned"] if is_number(mb["tuned"]) else trained.get("model_mb")
+    speed: Mapping[str, Any] = summary.get("speed") or {}
+    dimension: Mapping[str, Any] = summary.get("dimension") or {}
+    rows = [
+        ("weights", mb, lambda v: f"{v:.1f} MB"),
+        ("dimensions of a vector", dimension, count),
+        ("texts a second", {r: (speed.get(r) or {}).get("texts_per_s") for r in ("base", "tuned")}, count),
+    ]
+    return [
+        (name, *(write(of[role]) if is_number(of.get(role)) else "not recorded" for role in ("base", "tuned")))
+        for name, of, write in rows
+    ]
+
+
+def reproduction(data: ReportData) -> list[dict[str, Any]]:
+    """One entry a run: its id, the command that makes it again, code, machine, seeds, files with checksums."""
+    entries = []
+    for run in data.runs:
+        m = run.manifest
+        git, hardware = m.get("git") or {}, m.get("hardware") or {}
+        machine = [hardware.get("cpu"), plural(hardware.get("cores"), "core") if hardware.get("cores") else None]
+        machine += [f"{hardware['memory_gb']:.0f} GB" if is_number(hardware.get("memory_gb")) else None]
+        machine += [*map(str, hardware.get("gpu") or []), hardware.get("platform")]
+        files = m.get("artefacts") or {}
+        entries.append(
+            {
+                "id": run.id,
+                "verb": run.verb,
+                "started": plain(m.get("started"))[:19].replace("T", " "),
+                "seconds": duration(m.get("seconds")),
+                "spec": plain(m.get("spec_hash"))[:16],
+                "git": plain(git.get("sha"))[:12] + (" with changes" if git.get("dirty") else ""),
+                "hardware": plain(", ".join(str(x) for x in machine if x) or None),
+                "seeds": ", ".join(f"{k} {v}" for k, v in (m.get("seeds") or {}).items()) or "none recorded",
+                "command": command(run.verb, m.get("parameters") or {}),
+                "files": [(clip(name, 80), str(sha)[:16]) for name, sha in sorted(files.items())[:_FILES]],
+                "more_files": max(len(files) - _FILES, 0),
+            }
+        )
+    return entries
+
+
+def command(verb: str, parameters: Mapping[str, Any]) -> str:
+    """The command that runs this step again, with the parameters that differ from the defaults, one a line."""
+    defaults = VERBS[verb]().model_dump() if verb in VERBS else {}
+    told = {k: v for k, v in parameters.items() if k not in defaults or v != defaults[k]}
+    lines = [f"gisttools run {verb}"]
+    lines += [f"  -p {k} {shlex.quote(json.dumps(v, ensure_ascii=False))}" for k, v in told.items()]
+    return clip_lines(" \\\n".join(lines))
+
+
+def clip_lines(text: str, longest: int = 2000) -> str:
+    """Lines of a command, each cut where it is very long."""
+    return "\n".join(line if len(line) <= longest else line[:longest] + "… (cut)" for line in text.split("\n"))

@@ -1,0 +1,99 @@
+"""What to do next: each branch of the rule, and that it asks for no more than the data say."""
+
+from __future__ import annotations
+
+import pytest
+
+from gisttools.report.action import MOST_TIMES, Outcome, next_action
+
+
+def target(**values):
+    told = {"task": "mine", "is_target": True, "verdict": "not shown", "low": -0.01, "high": 0.03, "n_items": 100}
+    return Outcome(**(told | values))
+
+
+def guard(**values):
+    return target(
+        **({"task": "guard", "is_target": False, "low": -0.001, "high": 0.002, "non_inferior": True} | values)
+    )
+
+
+def act(word, *outcomes, leaked=False):
+    return next_action(word, outcomes, leaked=leaked)
+
+
+def test_leaked_test_texts_come_before_anything_else():
+    action = act("HELPED", target(verdict="helped", low=0.02), leaked=True)
+    assert action.word == "Change the data"
+    assert "test texts out of the training data" in action.head
+
+
+def test_what_helped_is_shipped_and_says_what_of_guards_is_known():
+    helped = target(verdict="helped", low=0.02)
+    assert act("HELPED", helped, guard()).why == "Every target gained, and no guard lost more than is allowed."
+    assert "No guard was evaluated" in act("HELPED", helped).why
+    unclear = act("HELPED", helped, guard(non_inferior=False, low=-0.03))
+    assert unclear.word == "Ship"
+    assert "guard first" in unclear.why
+    assert "−3.0 to +0.2" in unclear.why
+    assert act("HELPED", helped, leaked=None).word == "Ship"
+
+
+def test_a_target_that_was_hurt_asks_for_other_data():
+    action = act("HURT", target(verdict="hurt", low=-0.05, high=-0.01))
+    assert action.word == "Change the data"
+    assert "mine got worse" in action.why
+
+
+def test_a_guard_that_was_hurt_asks_for_general_texts():
+    lost = guard(verdict="hurt", low=-0.05, high=-0.01, non_inferior=False)
+    assert act("MIXED", target(verdict="helped", low=0.02), lost).head == "Add general texts to the training"
+
+
+def test_a_gain_of_a_point_that_is_ruled_out_ends_it():
+    assert act("NOT SHOWN", target(high=0.009)).word == "Stop"
+    assert act("NOT SHOWN", target(high=0.010)).word != "Stop"
+
+
+@pytest.mark.parametrize(
+    ("n", "needed", "word"),
+    [
+        (100, 250, "Collect"),
+        (100, 100 * MOST_TIMES, "Collect"),
+        (100, 100 * MOST_TIMES + 1, "Change the data"),
+        (100, 90, "Change the data"),
+        (100, None, "Change the data"),
+        (None, 250, "Change the data"),
+    ],
+)
+def test_items_are_asked_for_where_they_can_show_a_point_and_be_collected(n, needed, word):
+    action = act("NOT SHOWN", target(n_items=n, items_needed=needed))
+    assert action.word == word
+    if word == "Collect":
+        assert action.head == f"Collect {needed - n:,} more test texts"
+
+
+def test_of_several_targets_the_one_that_lacks_most_counts():
+    near = target(task="near", items_needed=150)
+    far = target(task="far", items_needed=400)
+    helped = target(task="done", verdict="helped", low=0.02, items_needed=900)
+    action = act("MIXED", helped, near, far)
+    assert action.head == "Collect 300 more test texts"
+    assert "far has 100 test texts" in action.why
+
+
+def test_one_target_that_may_gain_a_point_keeps_it_going():
+    assert act("NOT SHOWN", target(task="a", high=0.005), target(task="b", items_needed=200)).word == "Collect"
+
+
+def test_without_any_interval_another_evaluation_is_asked_for():
+    assert act("NOT SHOWN", target(low=None, high=None)).word == "Evaluate again"
+
+
+def test_where_no_task_is_a_target_all_are():
+    action = act("HELPED", guard(verdict="helped", low=0.01))
+    assert "Every target gained. No guard was evaluated" in action.why
+
+
+def test_one_item_is_one_item():
+    assert act("NOT SHOWN", target(n_items=100, items_needed=101, unit="query")).head == "Collect 1 more query"
