@@ -90,8 +90,9 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None,
         return  # the first of several processes says what came out
     last = manifests[-1]
     click.echo(f"\n{last['headline']}")
-    report = results_folder() / last["run_id"] / "report.html"
-    click.echo(report if report.exists() else results_folder() / last["run_id"])
+    folder = results_folder() / last["run_id"]
+    pages = [folder / name for name in ("report.html", "leaderboard.html") if (folder / name).exists()]
+    click.echo(pages[0] if pages else folder)
 
 
 @main.command()
@@ -106,6 +107,24 @@ def runs(verb: str | None) -> None:
     width = max((len(m["run_id"]) for m in found), default=0)
     for m in found:
         click.echo(f"{m['run_id']:<{width}}  {m['status']:<6}  {m['seconds']:>7.1f} s  {m['headline']}")
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--task", metavar="NAME", help="Score this task; else the mean of the targets.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
+    """Show which of several evaluated recipes is best, and what each parameter does.
+
+    RUNs are evaluate runs, by id or folder; without any, the newest and all that can stand beside it: same baseline,
+    same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of the same.
+    """
+    from gisttools.leaderboard import leaderboard
+    from gisttools.report.leaderboard_text import leaderboard_text
+    from gisttools.workflow.contenders import evaluations_to_compare, read_contenders
+
+    board = leaderboard(read_contenders(evaluations_to_compare(runs)), task=task)
+    click.echo(json.dumps(board.summary(), indent=1, ensure_ascii=False) if as_json else leaderboard_text(board))
 
 
 @main.command()

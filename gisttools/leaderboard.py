@@ -20,7 +20,7 @@ from gisttools.gain import Part, task_weights
 from gisttools.guided_verdict import Finding, guided_findings, plural, points
 from gisttools.intervals import Interval, verdict
 from gisttools.parameter_effects import Effect, effect_table, effects
-from gisttools.trained_recipes import Recipe, difference, group, over_baseline
+from gisttools.trained_recipes import MODEL, Recipe, difference, group, over_baseline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +31,14 @@ class Leaderboard:
         table: one row a recipe, the best first: rank, recipe, seeds, score, seed_sd (NaN of one seed); difference to
             the baseline with low, high and verdict; behind, behind_low, behind_high, the difference to the best (NaN
             of the best itself); with_best, whether it is not told apart from the best; seconds and cost_usd of a
-            training (NaN: not known); runs.
+            training (NaN: not known); settings, the parts of its name; runs.
         tasks: one row a recipe and part: recipe, task, subset, metric, is_target, base, score, difference, low, high,
             verdict.
         effects: of each parameter that varies (`gisttools.parameter_effects`).
         findings: guided against unguided, and what labels add; empty where that was not tried.
         baseline, base: its name and its score.
         task, metric: what is scored.
+        shared: parameters that all models trained here have in common.
     """
 
     table: pd.DataFrame
@@ -48,11 +49,17 @@ class Leaderboard:
     base: float
     task: str
     metric: str
+    shared: Mapping[str, Any]
 
     @property
     def tied(self) -> list[str]:
         """Recipes that are not told apart from the best."""
         return self.table["recipe"][self.table["with_best"]].tolist()[1:]
+
+    @property
+    def separable(self) -> bool:
+        """Whether some recipes differ in one parameter alone, so that its effect can be told."""
+        return any(effect.interval for effect in self.effects)
 
     def word(self) -> str:
         """The shortest answer: of the guide where it was tried; else whether one recipe is ahead of all others."""
@@ -100,7 +107,9 @@ class Leaderboard:
     def shown(self) -> pd.DataFrame:
         """The table as people read it: points out of 100, minutes."""
         shares = ["score", "seed_sd", "difference", "low", "high", "behind", "behind_low", "behind_high"]
-        table = self.table.drop(columns=["runs", "seconds"]).assign(minutes=(self.table["seconds"] / 60).round(1))
+        table = self.table.drop(columns=["runs", "settings", "seconds"]).assign(
+            minutes=(self.table["seconds"] / 60).round(1)
+        )
         return table.assign(**{c: (100 * table[c]).round(1) for c in shares})
 
     def effects_shown(self) -> pd.DataFrame:
@@ -112,7 +121,8 @@ class Leaderboard:
         """All numbers, as JSON values."""
         told = {"task": self.task, "metric": self.metric, "baseline": self.baseline, "base": self.base}
         findings = [
-            {"question": f.question, "verdict": f.verdict, "sentence": f.sentence} | _ends(f.effect.interval)
+            {"question": f.question, "verdict": f.verdict, "sentence": f.sentence}
+            | {name: v if math.isfinite(v) else None for name, v in _ends(f.effect.interval).items()}
             for f in self.findings
         ]
         tables = {"recipes": self.table, "effects": effect_table(self.effects), "tasks": self.tasks}
@@ -154,6 +164,7 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
         base=sum(weight * first.base[part].score for part, weight in weights.items()),
         task=names.pop() if len(names) == 1 else f"mean of {len(names)} tasks",
         metric=metrics.pop() if len(metrics) == 1 else "main scores",
+        shared=_shared([recipe.parameters for recipe in recipes if MODEL not in recipe.parameters]),
     )
 
 
@@ -181,6 +192,7 @@ def _row(place: int, recipe: Recipe, best: Recipe, weights: Mapping[Part, float]
         "with_best": behind is None or not behind.high < 0,
         "seconds": recipe.seconds,
         "cost_usd": recipe.cost,
+        "settings": list(recipe.named_by),
         "runs": [run.name for run in recipe.runs.values()],
     }
 
@@ -203,6 +215,11 @@ def _by_task(recipe: Recipe, first: Contender) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _shared(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = recipes[0] if recipes else {}
+    return {k: v for k, v in first.items() if all(k in other and repr(other[k]) == repr(v) for other in recipes)}
 
 
 def _ends(interval: Interval) -> dict[str, float]:

@@ -19,6 +19,7 @@ from gisttools.gain import Part, Scored, paired_gain
 from gisttools.intervals import Interval
 
 MODEL = "model"  # the only parameter of a model that was not trained here
+_LONGEST = 120  # characters of a value
 _TELLING = ("guide", "mask_same_label", "student")  # name a recipe that differs from no other
 
 
@@ -42,16 +43,21 @@ class Recipe:
     """Models that differ only in their seeds.
 
     Attributes:
-        name: the factors with their values, such as `guide=none, limit=250`.
+        named_by: the factors with their values, `guide=none` and `limit=250`.
         parameters: all it is made of.
         settings: its value of each factor; empty for a model that was not trained here.
         runs: its models by their seeds.
     """
 
-    name: str
+    named_by: tuple[str, ...]
     parameters: Mapping[str, Any]
     settings: Mapping[str, Any]
     runs: Mapping[Seeds, Contender]
+
+    @property
+    def name(self) -> str:
+        """`guide=none, limit=250`."""
+        return ", ".join(self.named_by)
 
     def scores(self, weights: Mapping[Part, float]) -> list[float]:
         """The weighted score of each model."""
@@ -80,21 +86,24 @@ def group(contenders: Sequence[Contender]) -> tuple[list[Recipe], list[Factor]]:
         told = of[0].parameters
         settings = {} if MODEL in told else {f.name: told.get(f.name) for f in factors}
         shown = settings or {k: told[k] for k in (MODEL, *_TELLING) if k in told}
-        name = ", ".join(f"{k}={value_name(v)}" for k, v in shown.items())
+        names = tuple(f"{k}={value_name(v)}" for k, v in shown.items())
         runs = dict(sorted(((c.seeds, c) for c in of), key=lambda pair: repr(pair[0])))
-        recipes.append(Recipe(name=name or "these runs", parameters=told, settings=settings, runs=runs))
+        recipes.append(Recipe(named_by=names or ("these runs",), parameters=told, settings=settings, runs=runs))
     return recipes, factors
 
 
 def value_name(value: Any) -> str:
-    """A parameter's value as people write it."""
+    """A parameter's value as people write it; the middle of a very long one is left out."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(value_name(v) for v in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value).encode("utf-8", "replace").decode("utf-8")  # JSON can name half a surrogate pair, no file can
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
 
 
 def difference(

@@ -27,6 +27,7 @@ FILES = {  # what each run leaves, beside manifest, notebook and summary
     "evaluate": {"scores.parquet", "comparison.parquet", "items.parquet"},
     "report": {"report.html", "report.md", "scores.csv"},
     "cost_to_gain": {"curve.parquet", "curve.svg"},
+    "compare": {"leaderboard.html", "leaderboard.csv", "leaderboard.md"},
 }
 SUMMARIES = {
     "synthesize": "task kind prompt_id llm_model base_url asked accepted rejected reasons by_label calls cached_calls "
@@ -37,6 +38,7 @@ SUMMARIES = {
     "evaluate": "base tuned tasks seconds speed dimension",
     "report": "evaluation seconds",
     "cost_to_gain": "task metric base enough verdict caveat sizes seconds",
+    "compare": "task metric baseline base word sentences findings recipes effects tasks seconds",
 }
 MANIFEST = (
     "run_id verb status started seconds parameters spec_hash git versions hardware seeds artefacts parents error "
@@ -138,6 +140,7 @@ def chain(tmp_path_factory):
         for limit in (60, 240):
             run_notebook("evaluate", {"model": run_notebook("finetune", {"limit": limit, "max_steps": 20})["run_id"]})
         done["cost_to_gain"] = run_notebook("cost_to_gain", {})
+        done["compare"] = run_notebook("compare", {})
     return done, folder
 
 
@@ -229,3 +232,12 @@ def test_the_curve_is_of_the_runs_with_a_limit_and_of_no_other(chain):
     assert (curve["low"] < curve["gain"]).all()
     assert (curve["gain"] < curve["high"]).all()
     assert not (folder / "dollars.svg").exists()  # labelled texts have no price
+
+
+def test_the_leaderboard_is_of_all_evaluations_that_can_stand_side_by_side(chain):
+    done, results = chain
+    summary = json.loads((results / done["compare"]["run_id"] / "summary.json").read_text())
+    recipes = {r["recipe"] for r in summary["recipes"]}
+    assert recipes == {"limit=60", "limit=240", "model=embedded:all-MiniLM-L6-v2"}
+    assert [(e["against"], e["value"]) for e in summary["effects"]] == [("60", "240")]
+    assert len(done["compare"]["parents"]) == 3

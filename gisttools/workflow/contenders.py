@@ -17,7 +17,9 @@ from gisttools.workflow.runs import as_run, finished_runs, read_summary
 from gisttools.workflow.scored_parts import read_scored
 
 log = logging.getLogger(__name__)
-_OWN = ("model", "model_revision", "batch_size", "allow_overlap")  # of an evaluation, beside what it scored on
+# of an evaluation: what changes no score of the models that are compared
+_OWN = {"model", "model_revision", "baseline", "baseline_revision", "batch_size", "allow_overlap", "references"}
+_OWN |= {"allowed_loss", "published", "base_url", "key_variable"}
 _NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
 
 
@@ -32,9 +34,11 @@ def read_contenders(names: Sequence[str]) -> list[Contender]:
     folders = {name: as_run(name) for name in names}
     found = []
     for name, folder in folders.items():
-        verb = name if folder is None else read_manifest(folder)["verb"]
-        if verb != "evaluate":
-            found.append(f"{name} is no evaluate run" + ("" if folder is None else f" but one of {verb}"))
+        manifest = {"verb": None} if folder is None else read_manifest(folder)
+        if manifest["verb"] != "evaluate":
+            found.append(f"{name} is no evaluate run" + (f" but one of {manifest['verb']}" if folder else ""))
+        elif _model(manifest) is None:
+            found.append(f"{name} holds several models; evaluate each of them in a run of its own")
     if found:
         mend = "Name evaluate runs by id or folder: gisttools runs evaluate."
         raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, mend))
@@ -52,7 +56,7 @@ def evaluations_to_compare(names: Sequence[str] = ()) -> list[str]:
     """
     if names:
         return list(names)
-    runs = [m for m in finished_runs("evaluate") if m["status"] == "ok"]
+    runs = [m for m in finished_runs("evaluate") if m["status"] == "ok" and _model(m) is not None]
     if not runs:
         raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
     newest, chosen = None, {}
@@ -69,15 +73,23 @@ def evaluations_to_compare(names: Sequence[str] = ()) -> list[str]:
 
 
 def _scored_on(manifest: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation's parameters but for the model; the baseline is told by what was opened, not by what was said."""
-    return {k: v for k, v in manifest["parameters"].items() if k not in (*_OWN, "baseline", "baseline_revision")}
+    """An evaluation's parameters but for the models; the baseline is told by what was opened, not by what was said."""
+    return {k: v for k, v in manifest["parameters"].items() if k not in _OWN}
+
+
+def _model(manifest: dict[str, Any]) -> str | None:
+    """The only model of an evaluation; None where there are several."""
+    model = manifest["parameters"]["model"]
+    if isinstance(model, list):
+        return model[0] if len(model) == 1 else None
+    return model
 
 
 def _contender(name: str) -> Contender:
     manifest, told, scored = read_manifest(as_run(name)), read_summary(name), read_scored(name)
-    model = manifest["parameters"]["model"]
+    model, pinned = str(_model(manifest)), manifest["parameters"].get("model_revision")
     folder = as_run(model)
-    parameters, seeds, seconds, cost = {MODEL: model}, (), None, None
+    parameters, seeds, seconds, cost = {MODEL: f"{model}@{pinned}" if pinned else model}, (), None, None
     if folder is not None and (folder / MANIFEST).exists():
         training = read_manifest(folder)
         parameters, seeds = _made_of(training)

@@ -263,6 +263,15 @@ class CostToGainParams(Params):
     task: str | None = Field(None, description="task that is drawn; null: the mean of the targets")
 
 
+class CompareParams(Params):
+    """`7_compare`: evaluations of many trainings give a leaderboard."""
+
+    evaluations: list[str] = Field(
+        [], description="evaluate runs; [] for the newest and all that can stand beside it: same baseline, same tasks"
+    )
+    task: str | None = Field(None, description="task that is scored; null: the mean of the targets")
+
+
 VERBS: dict[str, type[Params]] = {
     "synthesize": SynthesizeParams,
     "convert": ConvertParams,
@@ -270,6 +279,7 @@ VERBS: dict[str, type[Params]] = {
     "evaluate": EvaluateParams,
     "report": ReportParams,
     "cost_to_gain": CostToGainParams,
+    "compare": CompareParams,
 }
 
 

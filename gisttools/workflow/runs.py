@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from gisttools.errors import DataError, MissingError
 from gisttools.hub_sets import is_hub_name
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
-from gisttools.workflow.params import VERBS, Params
+from gisttools.workflow.params import VERBS, CompareParams, Params
 from gisttools.workflow.places import resolve, results_folder, run_folder
 
 _RUN_ID = re.compile(rf"({'|'.join(VERBS)})-\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}}")
@@ -122,8 +122,14 @@ def named(params: Params) -> dict[str, Any]:
     if values.get("evaluation") == "latest":
         values["evaluation"] = latest("evaluate")
     if values.get("evaluations") == []:
-        values["evaluations"] = evaluations_by_size()
+        values["evaluations"] = _to_compare() if isinstance(params, CompareParams) else evaluations_by_size()
     return values
+
+
+def _to_compare() -> list[str]:
+    from gisttools.workflow.contenders import evaluations_to_compare  # it reads runs, so it stands above this module
+
+    return evaluations_to_compare()
 
 
 def evaluations_by_size() -> list[str]:

@@ -1,0 +1,223 @@
+"""The page of a comparison of many recipes: one file that needs no network, with the same as CSV and Markdown."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from gisttools.gain_curve import dollars
+from gisttools.leaderboard import Leaderboard
+from gisttools.parameter_effects import effect_table
+from gisttools.report.drawing import to_svg
+from gisttools.report.formats import NOT_RUN, duration, is_number, model_name, plural, score, signed
+from gisttools.report.page import as_json, environment, script, style
+from gisttools.report.sweep_figures import effects_forest, recipes_forest
+from gisttools.trained_recipes import value_name
+
+PAGE, TABLE, TEXT = "leaderboard.html", "leaderboard.csv", "leaderboard.md"
+
+
+def write_sweep(board: Leaderboard, folder: str | Path) -> Path:
+    """Write `leaderboard.html`, `leaderboard.csv` and `leaderboard.md` into a folder, all of them or none.
+
+    Returns:
+        The path of the page. The same leaderboard gives the same bytes on the same day.
+    """
+    folder = Path(folder)
+    table = board.table.drop(columns="settings").assign(runs=board.table["runs"].map(" ".join))
+    made = {PAGE: render_sweep(board), TABLE: table.to_csv(index=False), TEXT: sweep_markdown(board)}
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = {folder / f".{name}.partial": folder / name for name in made}
+    try:
+        for path, content in zip(partial, made.values(), strict=True):
+            path.write_bytes(content.encode("utf-8", "replace"))
+        for path, final in partial.items():
+            path.replace(final)
+    finally:
+        for path in partial:
+            path.unlink(missing_ok=True)
+    return folder / PAGE
+
+
+def render_sweep(board: Leaderboard) -> str:
+    """The page as text."""
+    code, digest = script("sort.js.j2")
+    numbers = as_json(_rounded(board.summary()))
+    page = environment(autoescape=True).get_template("sweep.html.j2")
+    return page.render(
+        **sweep_view(board),
+        date=date.today().isoformat(),
+        forest=Markup(to_svg(recipes_forest(board))),
+        effects_figure=Markup(to_svg(effects_forest(board))) if board.separable else "",
+        numbers=numbers,
+        style=style("style.css.j2", "sweep.css.j2"),
+        script=code,
+        script_hash=digest,
+    )
+
+
+def sweep_markdown(board: Leaderboard) -> str:
+    """The same in Markdown: what is said, the recipes, the effects."""
+    view = sweep_view(board)
+    lines = [f"# {_plain(view['title'])}", "", *(_plain(s) + "\n" for s in view["sentences"])]
+    head = ["", "recipe", "score", "sd", "over the baseline", "to the best", "seeds", "training", "dollars"]
+    rows = [
+        [r["rank"], r["recipe"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})",
+         f"{r['behind']} ({r['behind_interval']})" if r["behind_interval"] else r["behind"],
+         r["seeds"], r["training"], r["cost"]]
+        for r in view["recipes"]
+    ]  # fmt: skip
+    lines += ["## Leaderboard", "", *_table(head, rows), ""]
+    if view["effects"]:
+        head = ["parameter", "value", "over", "difference", "verdict", "settings", "seeds"]
+        rows = [[e["shown"] if k == "difference" else e[k] for k in head] for e in view["effects"]]
+        lines += ["## Effects of parameters", "", *_table(head, rows), ""]
+    lines += ["## How to read it", "", *(f"- {_plain(text)}" for text in view["limits"]), ""]
+    return "\n".join([*lines, "## How to reproduce it", "", "```", *view["commands"], "```", ""])
+
+
+def sweep_view(board: Leaderboard) -> dict[str, Any]:
+    """What page and Markdown show, as texts."""
+    runs = [run for names in board.table["runs"] for run in names]
+    return {
+        "title": f"{board.task}, {board.metric}",
+        "baseline": model_name(board.baseline.partition(" (")[0]),
+        "question": board.question(),
+        "word": board.word(),
+        "sentences": board.sentences(),
+        "strip": _strip(board),
+        "recipes": [_recipe(r) for r in board.table.itertuples()],
+        "priced": bool(board.table["cost_usd"].notna().any()),
+        "effects": [_effect(e) for e in effect_table(board.effects).itertuples()],
+        "tasks": _tasks(board),
+        "limits": limits(board),
+        "shared": [(name, value_name(value)) for name, value in board.shared.items()],
+        "commands": [f"gisttools compare {shlex.join(runs)}", _run_command(runs)],
+    }
+
+
+def limits(board: Leaderboard) -> list[str]:
+    """What the numbers do not say."""
+    found = [
+        "Points are hundredths of the score. An interval holds the true difference 95 times in 100, over other test "
+        "texts and draws of the same kind and, where there are several seeds, other trainings. Each interval stands "
+        "for itself: of many recipes, tasks and parameters a few look told apart by chance.",
+        "Recipes are compared seed by seed, draw by draw and text by text, where the evaluations kept their answers.",
+    ]
+    if len(board.table) > 1:
+        found.append(
+            "The best recipe was picked by the very scores it is compared by, so its lead flatters it. Choose on "
+            "development data, and let test texts have the last word."
+        )
+    if (board.table["seeds"] < 2).any():
+        found.append("A recipe of one seed is one model: its interval says nothing of another training of the same.")
+    elif (board.table["seeds"] < 5).any():
+        found.append("Of few seeds little is known of how much trainings differ; intervals are wide to allow for it.")
+    if board.effects:
+        found.append(
+            "The effect of a parameter is the mean over pairs of recipes that are the same in all else. Interactions "
+            "are not modelled: where a parameter helps beside one value of another and hurts beside the next, its "
+            "effect is the mean of both."
+        )
+    return found
+
+
+def _strip(board: Leaderboard) -> list[tuple[str, str, str]]:
+    runs, best = sum(map(len, board.table["runs"])), board.table.iloc[0]
+    low, high = board.table["seeds"].min(), board.table["seeds"].max()
+    seeds = plural(low, "seed") + " each" if low == high else f"{low} to {high} seeds each"
+    n_tasks = len(board.tasks[["task", "subset"]].drop_duplicates())
+    seconds, costs = ((board.table[c] * board.table["seeds"]).sum(min_count=1) for c in ("seconds", "cost_usd"))
+    strip = [
+        ("Recipes", str(len(board.table)), f"{plural(runs, 'run')}, {seeds}"),
+        ("Baseline", score(board.base), model_name(board.baseline)),
+        ("Best", score(best.score), f"{signed(best.difference)} points"),
+        ("Scored on", board.task, f"{plural(n_tasks, 'task')} in all"),
+        ("Training, all runs", duration(seconds), ""),
+    ]
+    return [*strip, ("Paid for rows", f"${dollars(costs)}", "")] if is_number(costs) else strip
+
+
+def _recipe(row: Any) -> dict[str, Any]:
+    best = not is_number(row.behind)
+    return {
+        "rank": row.rank,
+        "recipe": row.recipe,
+        "settings": row.settings,
+        "score": score(row.score),
+        "sd": f"{100 * row.seed_sd:.1f}" if is_number(row.seed_sd) else "",
+        "difference": signed(row.difference),
+        "interval": _to(row.low, row.high),
+        "verdict": row.verdict,
+        "behind": "best" if best else signed(row.behind),
+        "behind_interval": "" if best else _to(row.behind_low, row.behind_high),
+        "with_best": row.with_best and not best,
+        "seeds": row.seeds,
+        "training": duration(row.seconds) if is_number(row.seconds) else "not known",
+        "cost": f"${dollars(row.cost_usd)}" if is_number(row.cost_usd) else "not known",
+        "runs": row.runs,
+    }
+
+
+def _effect(row: Any) -> dict[str, Any]:
+    known = is_number(row.difference)
+    return {
+        "parameter": row.parameter + (f" (with {row.along})" if row.along else ""),
+        "value": row.value,
+        "over": row.against,
+        "difference": signed(row.difference) if known else "",
+        "interval": _to(row.low, row.high) if known else "",
+        "shown": f"{signed(row.difference)} ({_to(row.low, row.high)})" if known else "",
+        "verdict": row.verdict,
+        "settings": row.settings or "",
+        "seeds": row.seeds or "",
+    }
+
+
+def _tasks(board: Leaderboard) -> list[dict[str, Any]]:
+    """One row a task and subset, targets first, with a cell for each recipe in the order of the leaderboard."""
+    found = []
+    for (task, subset), part in board.tasks.groupby(["task", "subset"], sort=False):
+        first = part.iloc[0]
+        cells = [(score(r.score), signed(r.difference), r.verdict) for r in part.itertuples()]
+        name = task if subset == "default" else f"{task} ({subset})"
+        found.append({"name": name, "metric": first.metric, "target": bool(first.is_target),
+                      "base": score(first.base), "cells": cells})  # fmt: skip
+    return sorted(found, key=lambda row: not row["target"])
+
+
+def _to(low: object, high: object) -> str:
+    return f"{signed(low)} to {signed(high)}" if is_number(low) and is_number(high) else NOT_RUN
+
+
+def _run_command(runs: Sequence[str]) -> str:
+    return f"gisttools run compare -p evaluations {shlex.quote('[' + ', '.join(runs) + ']')}"
+
+
+def _rounded(value: Any) -> Any:
+    """The same with six digits behind the point, and nothing that JSON does not know."""
+    if isinstance(value, dict):
+        return {str(k): _rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(v) for v in value]
+    if isinstance(value, float):
+        return round(value, 6) if is_number(value) else None
+    return value
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines]
+
+
+def _plain(text: object) -> str:
+    """Text that Markdown, and HTML within it, reads as mere text on one line."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    for character in "\\`*_[]|#~":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") if "<" in text or "&" in text else text
