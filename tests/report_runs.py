@@ -117,7 +117,7 @@ def convert(results):
     return write_run(results, "convert-1", "convert", summary)
 
 
-def finetune(results, parents=("synthesize-1", "convert-1"), steps=30, **summary):
+def finetune(results, parents=("synthesize-1", "convert-1"), steps=30, tables=(), **summary):
     history = [
         {"step": i, "epoch": i / 10, "loss": 2 / i, "learning_rate": 1e-3, "masked_ap": 0.1, "masked_aa": 0.2,
          "masked_pp": 0.3, "masked_an": None} for i in range(1, steps + 1)
@@ -128,4 +128,6 @@ def finetune(results, parents=("synthesize-1", "convert-1"), steps=30, **summary
         "final_loss": 0.1, "first_loss": 2.0, "masked": {"ap": 0.1, "aa": 0.2, "pp": 0.3, "an": None},
         "labels_masked": True, "model_mb": 16.3,
     }  # fmt: skip
-    return write_run(results, "finetune-1", "finetune", content | summary, {"history.parquet": history}, parents)
+    return write_run(
+        results, "finetune-1", "finetune", content | summary, {"history.parquet": history, **dict(tables)}, parents
+    )

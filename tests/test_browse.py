@@ -1,17 +1,13 @@
 """The page of triplets: what it shows and counts, that texts stay texts, and that its script does what it should."""
 
-import hashlib
 import json
 import re
-import shutil
-import subprocess
-from base64 import b64encode
 from collections import Counter
-from html import unescape
 from itertools import pairwise
 
 import pyarrow as pa
 import pytest
+from browser import in_browser, needs_chromium
 from datasets import Dataset
 from html_page import Page, seen
 
@@ -24,7 +20,6 @@ from gisttools.triplets import make_triplets
 EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" & 'ticks' 🙂 שלום \u202e <b>bold</b> \u2028 end"
 CONTROLS = "nul \x00 bell \x07 escape \x1b delete \x7f next \x85"
 LONG = "Lorem ipsum, the parcel is late. " * 3031  # 100,023 characters
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def row(i, label="refund_status", **values):
@@ -296,7 +291,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 # --- in a browser --------------------------------------------------------------------------------------------------
 
-_OBSERVE = "const errors = []; addEventListener('error', (e) => errors.push(e.message));"
 _DRIVE = """
 addEventListener("load", async () => {
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -340,37 +334,13 @@ addEventListener("load", async () => {
   parent.postMessage(JSON.stringify(seen), "*");
 });
 """
-_FRAME = """<!doctype html><meta charset="utf-8"><iframe src="page.html"
-style="width:{width}px;height:800px;border:0"></iframe>
-<pre id="findings"></pre><script>addEventListener("message", (e) => {{ findings.textContent = e.data; }});</script>"""
-
-
-def in_browser(page, folder, width):
-    """What a script that uses the page finds in it, in a window of this width; and what the browser logged."""
-    hashes = [b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in (_OBSERVE, _DRIVE)]
-    page = page.replace("script-src ", "script-src " + " ".join(f"'sha256-{h}'" for h in hashes) + " ", 1)
-    page = page.replace("<style>", f"<script>{_OBSERVE}</script><script>{_DRIVE}</script><style>", 1)
-    (folder / "page.html").write_text(page, encoding="utf-8")
-    (folder / "frame.html").write_text(_FRAME.format(width=width), encoding="utf-8")
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--window-size=1400,1000",
-        "--dump-dom", (folder / "frame.html").as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    found = re.search('<pre id="findings">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    assert found[1], done.stderr[-2000:]
-    return json.loads(unescape(found[1])), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 @pytest.fixture(scope="module", params=[1280, 390])
 def used(request, page, tmp_path_factory):
     """The page used by a script, at the width of a desk and of a phone."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium found: install the package chromium to try the page in a browser")
-    found, logged = in_browser(page, tmp_path_factory.mktemp("browser"), request.param)
+    needs_chromium()
+    found, logged = in_browser(page, tmp_path_factory.mktemp("browser"), request.param, _DRIVE)
     assert found["width"] == request.param
     return found | {"logged": logged}
 

@@ -165,5 +165,5 @@ def _score_row(r: Mapping[str, Any]) -> dict[str, Any]:
         "guard": safe[r["non_inferior"]] + (f" (allowed: {100 * allowed:g} points)" if allowed is not None else "")
         if r["non_inferior"] is not None
         else "",
-        "speaks_of": clip(r["speaks_of"], 40) if isinstance(r["speaks_of"], str) else "",
+        "speaks_of": clip(r["speaks_of"], 40) if is_number(r["n_seeds"]) and r["n_seeds"] > 1 else "",
     }
