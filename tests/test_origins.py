@@ -12,7 +12,7 @@ from conftest import MINILM, ROOT, WORDLLAMA
 from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.triplets import write_triplets
 from gisttools.workflow.entries import open_entries
-from gisttools.workflow.origins import Origin, eval_texts, model_path, origin_of, paths
+from gisttools.workflow.origins import Origin, model_path, origin_of, paths
 from gisttools.workflow.params import check_params
 
 
@@ -101,11 +101,6 @@ def test_a_model_without_history_needs_a_baseline():
     with pytest.raises(ParameterError, match=r"baseline is not set, and 'embedded:wordllama-256' is no finetune run"):
         open_entries(check_params("evaluate", {"model": WORDLLAMA, "baseline": None}))
 
-
-def test_evaluation_texts_are_the_test_texts_of_every_folder(caretaker):
-    texts = eval_texts(["data/support_intents", str(caretaker)])
-    assert len(texts) == 280 + 24
-    assert texts[-1] == "Could you mark the spaces anew?"
 
 
 def test_names_that_are_paths_are_found_from_anywhere_and_others_stay(tmp_path, monkeypatch):

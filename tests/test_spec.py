@@ -110,3 +110,10 @@ def test_the_spec_changes_with_a_prompt_in_the_users_folder(tmp_path):
     before = spec_of("synthesize", prompts=str(tmp_path))
     (tmp_path / "sts.yaml").write_text("name: two\n")
     assert spec_of("synthesize", prompts=str(tmp_path)) != before
+
+
+def test_the_spec_changes_with_the_files_of_a_folder_that_is_named_with_its_kind(tmp_path):
+    (tmp_path / "test.csv").write_text("sentence1,sentence2,score\na,b,1\n")
+    before = spec_of("evaluate", files=[f"{tmp_path}#sts"])
+    (tmp_path / "test.csv").write_text("sentence1,sentence2,score\na,b,2\n")
+    assert spec_of("evaluate", files=[f"{tmp_path}#sts"]) != before

@@ -13,7 +13,6 @@ from gisttools.sources import expand_sources, is_task
 from gisttools.vectors import VectorCache
 from gisttools.workflow.origins import paths
 from gisttools.workflow.params import ConvertParams
-from gisttools.workflow.places import resolve
 
 
 def reading_of(params: ConvertParams) -> ReadOptions:
@@ -39,7 +38,7 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
     Raises:
         MissingError: a task, its data or a file is missing.
     """
-    found = eval_sets(folders=[resolve(folder) for folder in params.eval_files])
+    found = eval_sets(folders=paths(params.eval_files))
     told = params.eval_tasks
     names = [s for s in expand_sources(paths(params.sources)) if is_task(s)] if told is None else told
     for name in names:

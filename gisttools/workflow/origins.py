@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.errors import ParameterError
-from gisttools.eval_sets import eval_sets
 from gisttools.hygiene import table_texts
 from gisttools.mteb_sets import parse_task_name
 from gisttools.sources import expand_sources, is_task
@@ -94,11 +93,6 @@ def guide_of(params: SynthesizeParams | ConvertParams | FinetuneParams) -> Vecto
         key_variable=params.guide_key_variable,
         dtype=params.guide_dtype,
     )
-
-
-def eval_texts(files: list[str]) -> list[str]:
-    """All test texts of folders with train and test files, to keep them out of training tables."""
-    return [text for texts in eval_sets(folders=[resolve(f) for f in files]).values() for text in texts]
 
 
 def paths(names: list[str]) -> list[str]:

@@ -59,7 +59,9 @@ def _content_of(value: Any) -> Any:
         # what the run made, not when: the same work done again is the same input (a summary holds times)
         made = read_manifest(folder)["artefacts"]
         return {name: sha for name, sha in made.items() if name != "summary.json"}
-    path = resolve(value)
+    path, (folder_name, mark, _) = resolve(value), value.rpartition("#")
+    if mark and not path.exists() and resolve(folder_name).is_dir():  # a folder with a kind behind
+        return [value, _content_of(folder_name)]
     if path.suffix in (".yaml", ".yml") and path.is_file():  # a task description may name files of texts
         named_files = [path.parent / text for text in _texts_in(path)]
         # os.path: a text too long for a name is no file, and no error

@@ -13,6 +13,7 @@ from gisttools.synthesis.plan import check_prompt, check_start
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import read_task
 from gisttools.triplets import read_triplets, write_triplets
+from gisttools.workflow.origins import paths
 from gisttools.workflow.params import SynthesizeParams
 from gisttools.workflow.places import resolve
 from gisttools.workflow.runs import inputs
@@ -37,7 +38,7 @@ def known_of(params: SynthesizeParams) -> Known:
     Raises:
         MissingError, DataError: a file, task or run is missing or cannot be read.
     """
-    sets = eval_sets(params.eval_tasks, [resolve(folder) for folder in params.eval_files])
+    sets = eval_sets(params.eval_tasks, paths(params.eval_files))
     avoid = inputs(params.avoid, "triplets.parquet")
     labelled = [read_labelled(resolve(folder)) for folder in params.labelled_files]
     return Known(
