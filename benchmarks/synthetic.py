@@ -115,7 +115,7 @@ def tables(task, real, guide: VectorCache, folder: Path) -> None:
         chosen += [(t, name) for t in rng.sample([t for t, n in real["train"] if n == name], quota[name])]
     import pandas as pd
 
-    mined = triplets_from_labelled(pd.DataFrame(chosen, columns=["text", "label"]), guide)
+    mined, _ = triplets_from_labelled(read_labelled(pd.DataFrame(chosen, columns=["text", "label"])), guide)
     write_triplets(mined, folder / "real.parquet")
     from datasets import concatenate_datasets
 
