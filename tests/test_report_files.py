@@ -65,6 +65,12 @@ def test_the_card_holds_the_scores_as_the_hub_reads_them(data):
     assert len(first["metrics"]) == 2  # of both tasks, which are of one data set here
 
 
+def test_a_data_set_that_is_not_told_is_not_called_one_of_mteb(tmp_path):
+    data = collect(evaluate(tmp_path, [comparison_row()]), tmp_path)
+    (model,) = front_matter(model_card(data, identity))["model-index"]
+    assert model["results"][0]["dataset"]["name"] == "support"
+
+
 def test_the_card_that_training_wrote_is_kept_and_gets_the_scores_before_the_licence(tmp_path):
     model = finetune(tmp_path, parents=()) / "model"
     model.mkdir()
@@ -82,7 +88,7 @@ def test_a_hostile_task_cannot_break_the_card(tmp_path):
     page = write_report(data, tmp_path / "out")
     card = (page.parent / "model_card.md").read_text(encoding="utf-8")
     (model,) = yaml.safe_load(card[4 : card.index("\n---\n#")])["model-index"]
-    assert model["results"][0]["dataset"]["name"].startswith("MTEB </script>")
+    assert model["results"][0]["dataset"]["name"].startswith("</script>")
     assert "<script>" not in card[card.index("\n---\n#") :]
 
 

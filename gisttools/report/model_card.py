@@ -43,7 +43,7 @@ def _results(data: ReportData) -> list[EvalResult]:
         EvalResult(
             task_type=str(r["task_type"]) or "Unknown",
             dataset_type=_told(r.get("dataset")) or str(r["task"]),
-            dataset_name=f"MTEB {r['task']}",
+            dataset_name=f"MTEB {r['task']}" if _told(r.get("dataset")) else str(r["task"]),
             dataset_config=_told(r["subset"]),
             dataset_split=_told(r["split"]),
             dataset_revision=_told(r["revision"]),
@@ -71,7 +71,9 @@ def _table(data: ReportData, escape: Callable[[object], object]) -> str:
         f" | {score(r['base'])} | {score(r['tuned'])} | {signed(r['difference'])} | {interval(r)} | {r['verdict']} |"
         for r in records(main_rows(data))
     ]
-    return "\n".join([*lines, "", "† its train split was trained on."])
+    if any(is_true(value) for value in data.comparison["trained_on"]):
+        lines += ["", "† its train split was trained on."]
+    return "\n".join(lines)
 
 
 def _with_scores(text: str, table: str) -> str:

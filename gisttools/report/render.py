@@ -120,7 +120,7 @@ def _view(data: ReportData) -> dict[str, Any]:
         "confusions": changes.confusions(data),
         **_of_training(data),
         "explained": _explained(data),
-        "size_and_speed": steps.size_and_speed(data),
+        "before_and_after": steps.before_and_after(data),
         "limits": limits.limits(data),
         "runs": steps.reproduction(data),
         "versions": sorted((data.evaluate.manifest.get("versions") or {}).items()),

@@ -10,6 +10,7 @@ from typing import Any
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.formats import count, duration, is_number, model_name, plain, plural
+from gisttools.report.maps import number
 from gisttools.report.run_files import Run
 from gisttools.workflow.params import VERBS
 
@@ -18,6 +19,10 @@ _BLOCKS = {
     "aa": "anchor – other anchors",
     "pp": "positive – other positives",
     "an": "anchor – negatives",
+}
+_SPACE = {  # kinds of one number in the embedding table
+    "neighbours": "texts whose nearest text has their class",
+    "separation": "how often a pair of one class is more alike than a pair of two",
 }
 _EXAMPLES = 12  # masked candidates shown
 _FILES = 30  # artefacts listed of a run
@@ -73,8 +78,8 @@ def masked_examples(data: ReportData) -> list[dict[str, str]]:
     ]
 
 
-def size_and_speed(data: ReportData) -> list[tuple[str, str, str]]:
-    """(what, base, tuned) of what was recorded."""
+def before_and_after(data: ReportData) -> list[tuple[str, str, str]]:
+    """(what, base, tuned) of size and speed, and of the space of embeddings, as far as they were recorded."""
     summary = data.evaluate.summary
     sizes: Mapping[str, Any] = summary.get("size") or {}
     trained = data.finetune.summary if data.finetune else {}
@@ -87,6 +92,8 @@ def size_and_speed(data: ReportData) -> list[tuple[str, str, str]]:
         ("dimensions of a vector", dimension, count),
         ("texts a second", {r: (speed.get(r) or {}).get("texts_per_s") for r in ("base", "tuned")}, count),
     ]
+    if data.embedding is not None:
+        rows += [(name, number(data.embedding, kind), lambda v: f"{100 * v:.0f} %") for kind, name in _SPACE.items()]
     return [
         (name, *(write(of[role]) if is_number(of.get(role)) else "not recorded" for role in ("base", "tuned")))
         for name, of, write in rows

@@ -88,7 +88,7 @@ def all_metrics(data: ReportData) -> list[dict[str, Any]]:
     """Every metric of every task, base and tuned side by side; at most `METRICS` rows."""
     keys = ["task", "subset", "split", "metric"]
     scores = data.scores.drop_duplicates([*keys, "role"], keep="last")
-    wide = scores.pivot(index=keys, columns="role", values="score").reset_index()
+    wide = scores.pivot(index=keys, columns="role", values="score").dropna(how="all").reset_index()
     main = {(r["task"], r["metric"]) for r in scores.to_dict("records") if is_true(r["is_main"])}
     return [
         {
