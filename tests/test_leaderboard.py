@@ -202,9 +202,24 @@ def test_the_guide_has_a_verdict_with_numbers(gain, word):
     board = guided(lambda guide, **_: gain * (guide is not None))
     assert (board.word(), board.question()) == (word, "Does the guide help?")
     said = board.sentences()[0]
-    assert said.startswith("The guide minilm " + {"not shown": "is not shown to help"}.get(word, word))
+    shown = {"not shown": "is not shown to help"}.get(word, word)
+    assert said.startswith(f"The guide minilm, where labels do not mask, {shown}: ")
     assert "points (95 % interval" in said
-    assert "over unguided training that is the same otherwise, 3 seeds in 2 settings." in said
+    assert "over unguided training that is the same otherwise, 3 seeds." in said
+
+
+def test_the_guide_is_first_judged_where_labels_do_not_mask_and_then_beside_them():
+    board = guided(lambda guide, mask_same_label: 0.1 * (guide is not None and not mask_same_label))
+    assert [(f.question, f.verdict) for f in board.findings[:2]] == [
+        ("Does the guide help?", "helped"),
+        ("And where labels mask as well?", "not shown"),
+    ]
+
+
+def test_where_labels_do_not_vary_the_guide_is_judged_over_all_settings():
+    board = leaderboard(grid(lambda guide, **_: 0.1 * (guide is not None), {"guide": (None, "m"), "limit": (60, 120)}))
+    assert board.sentences()[0].endswith("over unguided training that is the same otherwise, 3 seeds in 2 settings.")
+    assert len(board.findings) == 1
 
 
 def test_labels_are_judged_on_top_of_the_guide_and_without_one():

@@ -33,7 +33,7 @@ from gisttools.report.leaderboard_text import leaderboard_text
 from gisttools.report.sweep import render_sweep, write_sweep
 from gisttools.report.sweep_figures import effects_forest, recipes_forest
 
-EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" & 'ticks' 🙂 שלום \u202e <b>bold</b> \x1b[31m \udc80"
+EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" 🙂 שלום \u202e <b>bold</b> \x1b[31m \udc80"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GUIDED = {"guide": (None, "embedded:all-MiniLM-L6-v2"), "mask_same_label": (False, True)}
 
