@@ -86,7 +86,8 @@ def sweep_view(board: Leaderboard) -> dict[str, Any]:
     runs = [run for names in board.table["runs"] for run in names]
     return {
         "title": f"{board.task}, {board.metric}",
-        "baseline": model_name(board.baseline.partition(" (")[0]),
+        "baseline": _baseline(board),
+        "guided": bool(board.findings),
         "question": board.question(),
         "word": board.word(),
         "sentences": board.sentences(),
@@ -131,13 +132,14 @@ def _strip(board: Leaderboard) -> list[tuple[str, str, str]]:
     runs, best = sum(map(len, board.table["runs"])), board.table.iloc[0]
     low, high = board.table["seeds"].min(), board.table["seeds"].max()
     seeds = plural(low, "seed") + " each" if low == high else f"{low} to {high} seeds each"
-    n_tasks = len(board.tasks[["task", "subset"]].drop_duplicates())
+    parts = board.tasks.drop_duplicates(["task", "subset"])
+    n_tasks, n_targets = len(parts), int(parts["is_target"].sum())
     seconds, costs = ((board.table[c] * board.table["seeds"]).sum(min_count=1) for c in ("seconds", "cost_usd"))
     strip = [
         ("Recipes", str(len(board.table)), f"{plural(runs, 'run')}, {seeds}"),
-        ("Baseline", score(board.base), model_name(board.baseline)),
+        ("Baseline", score(board.base), _baseline(board)),
         ("Best", score(best.score), f"{signed(best.difference)} points"),
-        ("Scored on", board.task, f"{plural(n_tasks, 'task')} in all"),
+        ("Tasks", str(n_tasks), f"{plural(n_targets, 'target')}" if n_targets else "none named as target"),
         ("Training, all runs", duration(seconds), ""),
     ]
     return [*strip, ("Paid for rows", f"${dollars(costs)}", "")] if is_number(costs) else strip
@@ -189,6 +191,11 @@ def _tasks(board: Leaderboard) -> list[dict[str, Any]]:
         found.append({"name": name, "metric": first.metric, "target": bool(first.is_target),
                       "base": score(first.base), "cells": cells})  # fmt: skip
     return sorted(found, key=lambda row: not row["target"])
+
+
+def _baseline(board: Leaderboard) -> str:
+    """Its name without the revision behind it."""
+    return model_name(board.baseline.partition(" (")[0])
 
 
 def _to(low: object, high: object) -> str:
