@@ -192,7 +192,7 @@ def test_a_budget_that_holds_no_call_is_no_estimate():
     with scripted(author) as url:
         found = run(Task(**labelled_task()), url, llm={"budget_tokens": 50})
     assert found.summary["reasons"] == {"over-budget": 8}
-    assert "none of the first calls was answered" in found.bill()["estimated from the first calls"]
+    assert "none of the first calls was answered" in found.bill()["first calls promised"]
 
 
 def test_a_passage_that_nearly_repeats_the_answering_one_is_no_negative():

@@ -40,13 +40,15 @@ class Outcome:
         return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
 
     def bill(self) -> pd.Series:
-        """What it took: calls, tokens, US dollars (None where the price is not known), and what the first few calls had
-        promised."""
-        s, names = self.summary, ("calls", "tokens_in", "tokens_out", "cost_usd", "cost_per_accepted", "cost_per_live")
-        told = {"stopped by": s["stopped"], "asked": s["asked"], "accepted": s["accepted"]}
-        told |= {"live negatives": s["live_negatives"], "replaced negatives": s["replaced_negatives"]}
-        told |= {name.replace("_", " "): s[name] for name in names}
-        return pd.Series(told | {"estimated from the first calls": in_words(s["estimate"])}, dtype=object)
+        """What it took, as people read it: calls, tokens, US dollars where the price is known, and what the first few
+        calls had promised."""
+        s = self.summary
+        counts = ("asked", "accepted", "live_negatives", "replaced_negatives", "calls", "tokens_in", "tokens_out")
+        told = {name.replace("_", " "): f"{s[name]:,}" for name in counts}
+        for name in ("cost_usd", "cost_per_accepted", "cost_per_live"):
+            known = "price not known" if s["cost_usd"] is None else "-"
+            told[name.removesuffix("_usd").replace("_", " ")] = known if s[name] is None else f"${s[name]:.4f}"
+        return pd.Series({"stopped by": s["stopped"], **told, "first calls promised": in_words(s["estimate"])})
 
     def diversity(self) -> pd.DataFrame:
         """How different the written texts are, beside equally many real ones: see `tally.diversity`."""
