@@ -74,6 +74,7 @@ def test_a_target_that_failed_counts_as_not_shown(tmp_path):
     failed = [{"task": "lost", "model": "tuned", "error": "out of memory", "is_target": True}]
     data = data_of(tmp_path, comparison_row(), more={"failed.parquet": failed})
     assert verdict_word(data) == "MIXED"
+    assert verdict_sentence(data).endswith("1 target could not be scored.")
     assert "out of memory" in seen(render_html(data))
 
 
@@ -108,6 +109,7 @@ def test_several_targets_are_counted_and_averaged(tmp_path):
     assert sentence.startswith(
         "Of 3 target tasks 2 improved and 1 did not show a change. Their mean went from 71.4 to 76.4"
     )
+    assert verdict_sentence(data_of(tmp_path / "all", *rows[:2])).startswith("All 2 target tasks improved. Their mean")
     half = 1.96 * 0.01 * np.sqrt(3) / 3
     assert f"(95 % interval {signed(0.05 - half)} to {signed(0.05 + half)})" in sentence
 

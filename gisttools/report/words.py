@@ -76,6 +76,8 @@ def verdict_sentence(data: ReportData) -> str:
     if len(whole) == 0:
         return "No task has a score of both models."
     text = _of_one(rows.iloc[0]) if len(rows) == 1 else _of_several(rows, whole)
+    failed = failed_targets(data)
+    text += f" {plural(len(failed), 'target')} could not be scored." if failed else ""
     lost = [r for r in records(guards(data)) if r["verdict"] == "hurt" and not r["non_inferior"]]
     told = [f"{task_name(r)} {signed(r['difference'])} ({signed(r['low'])} to {signed(r['high'])})" for r in lost]
     if told:
@@ -190,10 +192,12 @@ def _of_several(rows: pd.DataFrame, whole: pd.DataFrame) -> str:
     kind = "target task" if rows["is_target"].map(is_true).any() else "task"
     told = pd.Series([r["verdict"] for r in records(rows)]).value_counts()
     counts = " and ".join(f"{told[w]} {t}" for w, t in _TOLD.items() if w in told)
+    alone = _TOLD[told.index[0]] if len(told) == 1 else None
+    begin = f"All {plural(len(rows), kind)} {alone}" if alone else f"Of {plural(len(rows), kind)} {counts}"
     (mean,) = averages([{**r, "task_type": ""} for r in records(whole)])
     span = f" (95 % interval {interval(mean)})" if is_number(mean["low"]) else ""
     return (
-        f"Of {plural(len(rows), kind)} {counts}. Their mean went from {score(mean['base'])} to {score(mean['tuned'])}:"
+        f"{begin}. Their mean went from {score(mean['base'])} to {score(mean['tuned'])}:"
         f" {signed(mean['difference'])} points{span}."
     )
 
