@@ -27,7 +27,9 @@ def spec_hash(verb: str, params: Params) -> str:
     for name, value in sorted(named(params).items()):
         parts = [_content_of(v) for v in (value if isinstance(value, list) else [value])]
         digest.update(json.dumps([name, parts], ensure_ascii=False).encode())
-    for path in sorted([*Path(__file__).resolve().parents[1].rglob("*.py"), *(root / "prompts").rglob("*.yaml")]):
+    package = Path(__file__).resolve().parents[1]
+    code = [*package.rglob("*.py"), *package.rglob("*.j2"), *(root / "prompts").rglob("*.yaml")]
+    for path in sorted(code):
         digest.update(path.read_bytes())
     for cell in _code_cells(notebook_of(verb)):
         digest.update(cell.encode())
