@@ -27,7 +27,7 @@ def synthetic(data: ReportData) -> list[dict[str, Any]]:
         found.append(
             {
                 "run": run,
-                "facts": [(name, plain(summary.get(k))) for name, k in _WRITTEN_BY.items()],
+                "facts": [(name, plain(summary.get(k))) for name, k in _WRITTEN_BY.items()] + _quota(summary),
                 "asked": count(summary.get("asked")),
                 "accepted": count(summary.get("accepted")),
                 "rejected": count(summary.get("rejected")),
@@ -38,6 +38,17 @@ def synthetic(data: ReportData) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _quota(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows that were wanted, labels or topics that fell short, and what an accepted row cost, as far as it is known."""
+    if summary.get("wanted") is None:
+        return []
+    short = sorted((summary.get("short") or {}).items(), key=lambda pair: -pair[1])
+    lacking = ", ".join(f"{clip(name, 80)} {count(n)}" for name, n in short[:_MOST_REASONS])
+    found = [("rows wanted", count(summary["wanted"])), ("short of", lacking or "nothing")]
+    cost = summary.get("cost_per_accepted")
+    return found if cost is None else [*found, ("an accepted row cost", f"${cost:.4f}")]
 
 
 def converted(data: ReportData) -> list[dict[str, Any]]:
