@@ -121,9 +121,9 @@ def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
     """
     from gisttools.leaderboard import leaderboard
     from gisttools.report.leaderboard_text import leaderboard_text
-    from gisttools.workflow.contenders import evaluations_to_compare, read_contenders
+    from gisttools.workflow.contenders import contenders_to_compare
 
-    board = leaderboard(read_contenders(evaluations_to_compare(runs)), task=task)
+    board = leaderboard(contenders_to_compare(runs), task=task)
     click.echo(json.dumps(board.summary(), indent=1, ensure_ascii=False) if as_json else leaderboard_text(board))
 
 

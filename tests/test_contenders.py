@@ -13,7 +13,7 @@ from compared import ABOUT, PART, contender
 from gisttools.contenders import check_comparable, differences
 from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.gain import Scored
-from gisttools.workflow.contenders import evaluations_to_compare, read_contenders
+from gisttools.workflow.contenders import contenders_to_compare, read_contenders
 from gisttools.workflow.params import check_params
 from gisttools.workflow.runs import parents_of
 
@@ -182,14 +182,14 @@ def test_by_default_the_newest_and_all_that_can_stand_beside_it(evaluated):
     evaluated(limit=80, base="another")
     evaluated(limit=90, n_items=9)
     beside, again, newest = evaluated(limit=70), evaluated(limit=60), evaluated(limit=60, seed=1)
-    assert evaluations_to_compare() == [beside, again, newest]  # of the two with limit 60 and seed 42 the newer one
-    assert evaluations_to_compare(["mine"]) == ["mine"]
+    assert [c.name for c in contenders_to_compare()] == [beside, again, newest]  # of two equal ones the newer
+    assert [c.name for c in contenders_to_compare([newest])] == [newest]
     assert set(parents_of(check_params("compare", {}))) == {beside, again, newest}
 
 
 def test_without_any_it_is_said_what_to_run(results):
     with pytest.raises(MissingError, match="No finished evaluate run"):
-        evaluations_to_compare()
+        contenders_to_compare()
 
 
 def test_the_part_that_is_scored_is_the_target():

@@ -14,7 +14,7 @@ from gisttools.errors import ParameterError
 from gisttools.gain import Scored
 from gisttools.leaderboard import leaderboard
 from gisttools.mean_intervals import seed_spread
-from gisttools.parameter_effects import effect_table
+from gisttools.parameter_effects import effect_table, effects
 from gisttools.trained_recipes import group
 
 GUIDED = {"guide": (None, "minilm"), "mask_same_label": (False, True)}
@@ -125,13 +125,13 @@ def test_a_parameter_without_effect_is_covered_and_one_with_an_effect_is_found()
     shown = 0
     times = 300
     for _ in range(times):
-        board = leaderboard(
-            grid(lambda a, b: 0.02 * b, {"a": (0, 1), "b": (0, 1)}, by_seed=0.004, by_item=0.1, rng=rng, shape=(3, 60))
+        runs = grid(
+            lambda a, b: 0.02 * b, {"a": (0, 1), "b": (0, 1)}, by_seed=0.004, by_item=0.1, rng=rng, shape=(3, 60)
         )
+        found = {e.parameter: e.interval for e in effects(*group(runs), {PART: 1.0})}
         for name, truth in (("a", 0.0), ("b", 0.02)):
-            found = effect_of(board, name)
-            covered[name] += found.low <= truth <= found.high
-        shown += effect_of(board, "b").low > 0
+            covered[name] += found[name].low <= truth <= found[name].high
+        shown += found["b"].low > 0
     assert 0.92 <= covered["a"] / times <= 0.99
     assert 0.92 <= covered["b"] / times <= 0.99
     assert shown / times > 0.2

@@ -174,9 +174,9 @@ def test_thirty_runs_of_sixty_tasks_are_a_page_in_time(tmp_path):
                          base=base, tuned=tuned, about=about, targets=frozenset(parts[:40]))  # fmt: skip
 
     runs = [run(i) for i in range(30)]
-    started = time.monotonic()
+    started = time.process_time()  # of this process: what else a machine does is not counted
     page = write_sweep(leaderboard(runs), tmp_path)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     assert page.stat().st_size < 3_000_000
 
 
@@ -199,13 +199,12 @@ def test_the_text_holds_findings_recipes_and_effects():
 
 
 @pytest.fixture
-def compared(make_run, monkeypatch):
+def compared(monkeypatch):
     """Evaluate runs' names whose contenders are simulated ones."""
     from gisttools.workflow import contenders as reader
 
     runs = {r.name: r for r in grid(lambda limit: limit / 1000, {"limit": (60, 120)})}
-    monkeypatch.setattr(reader, "read_contenders", lambda names: [runs[n] for n in names])
-    monkeypatch.setattr(reader, "evaluations_to_compare", lambda names: list(names) or list(runs))
+    monkeypatch.setattr(reader, "contenders_to_compare", lambda names: [runs[n] for n in names or runs])
     return list(runs)
 
 

@@ -65,11 +65,11 @@ def sweep_markdown(board: Leaderboard) -> str:
     """The same in Markdown: what is said, the recipes, the effects."""
     view = sweep_view(board)
     lines = [f"# {_plain(view['title'])}", "", *(_plain(s) + "\n" for s in view["sentences"])]
-    head = ["", "recipe", "score", "sd", "over the baseline", "to the best", "seeds", "training", "dollars"]
+    head = ["", "recipe", "score", "sd", "over the baseline", "to the best", "seeds", "minutes", "dollars"]
     rows = [
         [r["rank"], r["recipe"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})",
          f"{r['behind']} ({r['behind_interval']})" if r["behind_interval"] else r["behind"],
-         r["seeds"], r["training"], r["cost"]]
+         r["seeds"], r["minutes"], r["cost"]]
         for r in view["recipes"]
     ]  # fmt: skip
     lines += ["## Leaderboard", "", *_table(head, rows), ""]
@@ -160,7 +160,7 @@ def _recipe(row: Any) -> dict[str, Any]:
         "behind_interval": "" if best else _to(row.behind_low, row.behind_high),
         "with_best": row.with_best and not best,
         "seeds": row.seeds,
-        "training": duration(row.seconds) if is_number(row.seconds) else "not known",
+        "minutes": f"{row.seconds / 60:.1f}" if is_number(row.seconds) else "not known",
         "cost": f"${dollars(row.cost_usd)}" if is_number(row.cost_usd) else "not known",
         "runs": row.runs,
     }

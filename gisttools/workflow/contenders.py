@@ -45,30 +45,31 @@ def read_contenders(names: Sequence[str]) -> list[Contender]:
     return [_contender(name) for name in names]
 
 
-def evaluations_to_compare(names: Sequence[str] = ()) -> list[str]:
+def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     """The evaluate runs that are named; of none the newest, and all that can stand beside it, oldest first.
 
-    These are of the same tasks and baseline. Of runs of equal parameters and seeds the newest is taken.
+    These are of the same tasks and baseline. Of runs of equal parameters and seeds the newest is taken; what does not
+    fit is left out and logged.
 
     Raises:
         MissingError: no evaluation has run yet.
-        DataError: an evaluate run's files changed since.
+        ParameterError, DataError: as `read_contenders`.
     """
     if names:
-        return list(names)
+        return read_contenders(names)
     runs = [m for m in finished_runs("evaluate") if m["status"] == "ok" and _model(m) is not None]
     if not runs:
         raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
     newest, chosen = None, {}
     for manifest in reversed(runs):
-        if newest is not None and _scored_on(manifest) != _scored_on(runs[-1]):
+        if _scored_on(manifest) != _scored_on(runs[-1]):
             continue
         contender = _contender(manifest["run_id"])
         newest = newest or contender
         if apart := differences(newest, contender):
             log.info("%s is left out: %s", contender.name, "; ".join(apart))
         else:
-            chosen.setdefault(repr((sorted(contender.parameters.items()), contender.seeds)), contender.name)
+            chosen.setdefault(repr((sorted(contender.parameters.items()), contender.seeds)), contender)
     return list(reversed(chosen.values()))
 
 

@@ -127,9 +127,9 @@ def named(params: Params) -> dict[str, Any]:
 
 
 def _to_compare() -> list[str]:
-    from gisttools.workflow.contenders import evaluations_to_compare  # it reads runs, so it stands above this module
+    from gisttools.workflow.contenders import contenders_to_compare  # it reads runs, so it stands above this module
 
-    return evaluations_to_compare()
+    return [contender.name for contender in contenders_to_compare()]
 
 
 def evaluations_by_size() -> list[str]:
