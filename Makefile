@@ -32,6 +32,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/epoch.py --case small
 	$(BIN)/python benchmarks/quality.py --small
 	$(BIN)/python benchmarks/synthesis.py --calls 320 --rounds 1 --rows 10000
+	$(BIN)/python benchmarks/evaluation.py
 
 clean:
 	rm -rf $(VENV)

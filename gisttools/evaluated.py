@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from sentence_transformers import SentenceTransformer
 
 from gisttools.paper_scores import paper_scores
+from gisttools.published import published_scores
 from gisttools.scored_models import ScoredModel, scored
 from gisttools.verdicts import by_variant, verdict_of
 
@@ -67,6 +68,12 @@ class Evaluation:
     speed: dict[str, float | None]
     encoded: dict[str, int]
     variants: tuple[Variant, ...] = (Variant(),)
+
+    def with_published(self, names: Sequence[str]) -> tuple[Evaluation, list[str]]:
+        """The same with public scores of these models among the references, and notes on what is not there."""
+        found, notes = published_scores(names, self.scores) if names else (self.references.head(0), [])
+        references = pd.concat([self.references, found], ignore_index=True) if len(found) else self.references
+        return replace(self, references=references), notes
 
     def headline(self) -> str:
         """One line for the first target task of the first variant: scores, difference, interval."""

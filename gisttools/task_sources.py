@@ -84,7 +84,7 @@ def default_guards(tasks: Sequence[str] = ()) -> tuple[list[str], str | None]:
         return [], f"{DEFAULT_GUARD} is a target, so no guard was run."
     try:
         task = eval_task(DEFAULT_GUARD)
-        if not _offline():
+        if not offline():
             from huggingface_hub import HfApi
 
             about = task.metadata.dataset
@@ -109,5 +109,6 @@ def was_trained_on(train_source: str, trained_on: Sequence[str]) -> bool:
     return any(folder.resolve() in (Path(s).resolve(), Path(s).resolve().parent) for s in trained_on if folder.exists())
 
 
-def _offline() -> bool:
+def offline() -> bool:
+    """Is the hub not to be asked?"""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")

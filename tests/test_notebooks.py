@@ -24,7 +24,7 @@ FILES = {  # what each run leaves, beside manifest, notebook and summary
     "synthesize": {"triplets.parquet", "rejected.parquet"},
     "convert": {"triplets.parquet"},
     "finetune": {"history.parquet", "model/model.safetensors", "model/modules.json"},
-    "evaluate": {"scores.parquet", "comparison.parquet", "items.parquet"},
+    "evaluate": {f"{n}.parquet" for n in ("scores", "comparison", "items", "references", "averages", "failed")},
     "report": {"report.html", "report.md", "scores.csv"},
     "cost_to_gain": {"curve.parquet", "curve.svg"},
     "compare": {"leaderboard.html", "leaderboard.csv", "leaderboard.md"},
@@ -35,7 +35,7 @@ SUMMARIES = {
     "convert": "sources guide_id strategy triplets seconds live_share",
     "finetune": "student guide_id triplets by_source steps seconds parameters_trained dimension settings final_loss "
     "first_loss masked labels_masked model_mb rows rows_cost_usd rows_priced",
-    "evaluate": "base tuned tasks seconds speed dimension",
+    "evaluate": "base tuned tasks seconds speed dimension verdict verdicts variants averages failed notes",
     "report": "evaluation seconds",
     "cost_to_gain": "task metric base enough verdict caveat sizes seconds",
     "compare": "task metric baseline base word sentences findings recipes effects tasks seconds",

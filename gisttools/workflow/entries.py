@@ -13,6 +13,7 @@ from gisttools.errors import ParameterError, problems
 from gisttools.evaluated import Variant
 from gisttools.given_vectors import ENDINGS
 from gisttools.models import PREFIX as EMBEDDED
+from gisttools.published import PREFIX as PUBLISHED
 from gisttools.scored_models import REGISTRY, ScoredModel, open_scored, scored, training_sets
 from gisttools.task_sources import TaskSource, default_guards, task_sources
 from gisttools.workflow.origins import Origin, model_path, origin_of, paths
@@ -26,12 +27,13 @@ _LONGEST = 60  # characters of a variant's name
 @dataclass(frozen=True, kw_only=True)
 class Entries:
     """`models` and `names` by role: base, tuned, and tuned_2, tuned_3, ... for further models; `variants` says which
-    roles are seeds of one recipe; `references` by name."""
+    roles are seeds of one recipe; `references` by name; `published`: models whose public scores are shown beside."""
 
     models: dict[str, ScoredModel]
     names: dict[str, str]
     variants: tuple[Variant, ...]
     references: dict[str, ScoredModel]
+    published: tuple[str, ...] = ()
 
 
 def open_entries(params: EvaluateParams) -> Entries:
@@ -49,13 +51,15 @@ def open_entries(params: EvaluateParams) -> Entries:
     baseline, revision = _baseline(params, origins)
     roles = {name: TUNED if i == 0 else f"{TUNED}_{i + 1}" for i, name in enumerate(named)}
     variants = tuple(_variants(origins, roles))
+    references = [name for name in dict.fromkeys(params.references) if not name.startswith(PUBLISHED)]
     models = {BASE: _open(params, baseline, revision)}
     models |= {roles[name]: _open(params, name, params.model_revision) for name in named}
     return Entries(
         models=models,
         names={BASE: baseline} | {role: name for name, role in roles.items()},
         variants=variants,
-        references={name: _reference(params, name, origins.values()) for name in dict.fromkeys(params.references)},
+        references={name: _reference(params, name, origins.values()) for name in references},
+        published=tuple(dict.fromkeys(name for name in params.references if name.startswith(PUBLISHED))),
     )
 
 

@@ -235,7 +235,7 @@ class EvaluateParams(Params):
         None, description="mteb tasks it must not hurt; null: STSBenchmark where it can be reached"
     )
     references: list[str] = Field(
-        [], description="shown beside: guide, bm25, random, models (a hub model as org/name@revision)"
+        [], description="shown beside: guide, bm25, random, models (org/name@revision), published:NAME"
     )
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
     allow_overlap: bool = Field(False, description="compare although the training table holds test texts")
