@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from scipy.stats import rankdata
 
 from gisttools.errors import DataError, problems
 
+log = logging.getLogger(__name__)
 FILE = "embedding.parquet"
 TEXTS = 400  # a sample of so many keeps the pairs few and the picture readable
 BINS = 40
@@ -58,6 +61,27 @@ def embedding_map(
     found = [_rows(role, shown, names, vectors[role], *flat[role]) for role in vectors]
     table = pd.DataFrame([row for rows in found for row in rows], columns=list(COLUMNS))
     return table.astype({c: t for c, t in COLUMNS.items() if t != "str"})
+
+
+def save_map(items: pd.DataFrame, base: Any, tuned: Any, path: Path, seed: int) -> pd.DataFrame | None:
+    """Write the map of the first classification task of an evaluation; None, and nothing written, where there is none
+    to map: no such task, texts of fewer than two labels, or a model that makes no vectors.
+
+    Args:
+        items: of an `Evaluation`, with task, variant, text and gold.
+        base, tuned, seed: as in `embedding_map`.
+        path: the file.
+    """
+    if not len(items) or not all(hasattr(model, "encode") for model in (base, tuned)):
+        return None
+    first = items[(items["task"] == items["task"].iloc[0]) & (items["variant"] == items["variant"].iloc[0])]
+    try:
+        found = embedding_map(base, tuned, first["text"].tolist(), first["gold"].tolist(), seed)
+    except DataError as error:
+        log.warning("no map of embeddings. %s", error)
+        return None
+    found.to_parquet(path)
+    return found
 
 
 def _check(texts: list[str], labels: NDArray, most: int) -> None:

@@ -143,6 +143,8 @@ class Evaluation:
             "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
             "encoded": self.encoded,
             "dimension": {role: model.dimension for role, model in opened.items()},
+            "prompts": {role: dict(model.prompts) for role, model in opened.items()},
+            "size": {role: {"mb": model.megabytes} for role, model in opened.items()},
         }
 
 

@@ -116,7 +116,7 @@ class ScoreCache:
 
 
 def task_about(task: Any) -> dict[str, Any]:
-    """What decides a model's scores on a task, without loading its data; the revision of a folder's task is its hash."""
+    """What decides a model's scores on a task, without its data: the revision of a folder's task is their hash."""
     told = task.metadata
     settings = {name: getattr(task, name) for name in _SETTINGS if _is_plain(getattr(task, name, None))}
     return {

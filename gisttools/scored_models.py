@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -43,6 +43,7 @@ class ScoredModel:
         identity: everything that decides its vectors; scores of another identity are never taken for its own.
         revision: what pins it, for people.
         dimension: of its vectors; None where that is not known before it is asked, or it has none.
+        prompts: texts that it puts before its inputs, by kind of input.
         training_sets: names of mteb tasks that it was trained on, as mteb knows; None where it does not.
     """
 
@@ -52,6 +53,7 @@ class ScoredModel:
     identity: str
     revision: str
     dimension: int | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
     training_sets: frozenset[str] | None = None
     transformer: SentenceTransformer | None = field(default=None, repr=False)
 
@@ -64,6 +66,13 @@ class ScoredModel:
     def searches_only(self) -> bool:
         """Does it rank documents without making vectors? Then only retrieval and reranking can be scored."""
         return not hasattr(self.encoder, "encode")
+
+    @property
+    def megabytes(self) -> float | None:
+        """Of its weights, in millions of bytes; None where they are not here."""
+        if self.transformer is None:
+            return None
+        return sum(p.numel() * p.element_size() for p in self.transformer.parameters()) / 1e6
 
     @contextmanager
     def counting(self, folder: Path) -> Iterator[Meter]:
@@ -100,6 +109,7 @@ def scored(model: SentenceTransformer | ScoredModel, name: str = "") -> ScoredMo
         identity=f"model|{weights_sha(model)}|{reading_sha(model)}|{reading!r}",
         revision=revision_of(model, name),
         dimension=model.get_embedding_dimension(),
+        prompts=_told(model.prompts),
         training_sets=training_sets(name),
         transformer=model,
     )
@@ -132,7 +142,10 @@ def open_scored(
     if name.startswith(ENDPOINT):
         guide = EndpointGuide(name.removeprefix(ENDPOINT), base_url=base_url, key_variable=key_variable, prompt=prompt)
         encoder = EndpointEncoder(guide)
-        return ScoredModel(name=name, kind="endpoint", encoder=encoder, identity=guide.identity, revision=guide.url)
+        return ScoredModel(
+            name=name, kind="endpoint", encoder=encoder, identity=guide.identity, revision=guide.url,
+            prompts=_told({"all": prompt}),
+        )  # fmt: skip
     if name == BM25:
         return _bm25()
     if name == RANDOM:
@@ -187,9 +200,15 @@ def _registered(name: str, revision: str | None) -> ScoredModel:
         identity="|".join(parts),
         revision=str(about.revision),
         dimension=transformer.get_embedding_dimension() if transformer is not None else about.embed_dim,
+        prompts=_told(getattr(encoder, "model_prompts", None)),
         training_sets=None if known is None else frozenset(known),
         transformer=transformer,
     )
+
+
+def _told(prompts: Mapping[str, str | None] | None) -> dict[str, str]:
+    """Prompts that say something."""
+    return {kind: text for kind, text in (prompts or {}).items() if text}
 
 
 def _bm25() -> ScoredModel:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from gisttools.embedding_map import COLUMNS, embedding_map
+from gisttools.embedding_map import COLUMNS, FILE, embedding_map, save_map
 from gisttools.errors import DataError
 
 TEXTS = [f"text {i}" for i in range(30)]
@@ -111,3 +112,20 @@ def test_vectors_of_no_length_do_not_stop_it():
     found = embedding_map(Given(np.zeros((30, 8))), noisy(1.0), TEXTS, LABELS, 0)
     assert value(found, "base", "separation") == pytest.approx(0.5)
     assert value(found, "base", "explained") == 0
+
+
+def test_the_map_of_an_evaluation_is_that_of_its_first_task_and_variant(tmp_path):
+    rows = [{"task": "a", "variant": "one", "text": t, "gold": g} for t, g in zip(TEXTS, LABELS, strict=True)]
+    items = pd.DataFrame([*rows, *({**r, "variant": "two"} for r in rows), *({**r, "task": "b"} for r in rows)])
+    saved = save_map(items, noisy(1.0), noisy(2.0), tmp_path / FILE, 0)
+    assert saved.equals(embedding_map(noisy(1.0), noisy(2.0), TEXTS, LABELS, 0))
+    assert len(pd.read_parquet(tmp_path / FILE)) == len(saved)
+
+
+@pytest.mark.parametrize("case", ["no items", "one label", "no vectors"])
+def test_where_nothing_can_be_mapped_nothing_is_written(tmp_path, case):
+    items = pd.DataFrame([{"task": "a", "variant": "one", "text": t, "gold": "x"} for t in TEXTS])
+    items = items.iloc[:0] if case == "no items" else items
+    base = object() if case == "no vectors" else noisy(1.0)
+    assert save_map(items, base, noisy(1.0), tmp_path / FILE, 0) is None
+    assert list(tmp_path.iterdir()) == []

@@ -21,11 +21,13 @@ from gisttools.workflow.places import notebook_of
 
 ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FILES = {  # what each run leaves, beside manifest, notebook and summary
-    "synthesize": {"triplets.parquet", "rejected.parquet"},
+    "synthesize": {"triplets.parquet", "rejected.parquet", "browse.html"},
     "convert": {"triplets.parquet"},
-    "finetune": {"history.parquet", "model/model.safetensors", "model/modules.json"},
-    "evaluate": {f"{n}.parquet" for n in ("scores", "comparison", "items", "references", "averages", "failed")},
-    "report": {"report.html", "report.md", "scores.csv"},
+    "finetune": {"history.parquet", "masked_examples.parquet", "model/model.safetensors", "model/modules.json"},
+    "evaluate": {
+        f"{n}.parquet" for n in ("scores", "comparison", "items", "references", "averages", "failed", "embedding")
+    },
+    "report": {"report.html", "report.md", "scores.csv", "model_card.md"},
     "cost_to_gain": {"curve.parquet", "curve.svg"},
     "compare": {"leaderboard.html", "leaderboard.csv", "leaderboard.md"},
 }
