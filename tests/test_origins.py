@@ -102,7 +102,6 @@ def test_a_model_without_history_needs_a_baseline():
         open_entries(check_params("evaluate", {"model": WORDLLAMA, "baseline": None}))
 
 
-
 def test_names_that_are_paths_are_found_from_anywhere_and_others_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.csv").write_text("")
