@@ -138,7 +138,7 @@ def chain(tmp_path_factory):
         done["finetune"] = run_notebook("finetune", {})
         done["evaluate"] = run_notebook("evaluate", {})
         done["report"] = run_notebook("report", {})
-        done["synthesize"] = run_notebook("synthesize", {"requests": 6})
+        done["synthesize"] = run_notebook("synthesize", {"rows": 4, "attempts": 1.5})
         for limit in (60, 240):
             run_notebook("evaluate", {"model": run_notebook("finetune", {"limit": limit, "max_steps": 20})["run_id"]})
         done["cost_to_gain"] = run_notebook("cost_to_gain", {})
@@ -180,7 +180,8 @@ def test_synthesized_triplets_add_up_to_what_was_asked(chain):
     accepted, rejected = (pq.read_table(folder / f"{name}.parquet") for name in ("triplets", "rejected"))
     assert accepted.schema.equals(COLUMNS, check_metadata=False)
     assert rejected.schema.equals(COLUMNS, check_metadata=False)
-    assert (summary["asked"], len(accepted), len(rejected)) == (6, summary["accepted"], summary["rejected"])
+    assert (len(accepted), len(rejected)) == (summary["accepted"], summary["rejected"])
+    assert 4 <= summary["asked"] == len(accepted) + len(rejected) <= 8
     assert sum(summary["reasons"].values()) == len(rejected)
     assert set(rejected["status"].to_pylist()) <= {"rejected"}
     assert None not in rejected["reject_reason"].to_pylist()
