@@ -46,7 +46,7 @@ async def with_retries(call: Callable[[], Awaitable], health: Health) -> object:
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(_passes),
         wait=_wait,
-        stop=lambda state: _give_up(state, health),
+        stop=_Patience(health),
         reraise=True,
     )
 
@@ -104,13 +104,20 @@ def _wait(state: tenacity.RetryCallState) -> float:
     return jitter if asked is None else asked + min(jitter, 1.0)
 
 
-def _give_up(state: tenacity.RetryCallState, health: Health) -> bool:
-    error = state.outcome.exception()
-    if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
-        return state.seconds_since_start >= (_PATIENCE_LATER if health.answered else _PATIENCE_AT_START)
-    if isinstance(error, openai.RateLimitError) and state.seconds_since_start < _PATIENCE_BUSY:
-        return False
-    return state.attempt_number >= _ATTEMPTS
+class _Patience:
+    """When one call is given up. Being told to wait is no failure: only what else goes wrong counts as an attempt."""
+
+    def __init__(self, health: Health) -> None:
+        self._health, self._failures = health, 0
+
+    def __call__(self, state: tenacity.RetryCallState) -> bool:
+        error, seconds = state.outcome.exception(), state.seconds_since_start
+        if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
+            return seconds >= (_PATIENCE_LATER if self._health.answered else _PATIENCE_AT_START)
+        if isinstance(error, openai.RateLimitError):
+            return seconds >= _PATIENCE_BUSY
+        self._failures += 1
+        return self._failures >= _ATTEMPTS
 
 
 def _asked_wait(error: BaseException) -> float | None:

@@ -13,6 +13,7 @@ from gisttools.errors import DataError, MissingError
 from gisttools.evaluation import evaluate, task_sources
 from gisttools.labelled import read_labelled
 from gisttools.local_tasks import local_tasks
+from gisttools.score_cache import ScoreCache
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def result(models, caretaker, folder):
         trained_on=["elsewhere.csv"],
         training_texts=[test[0].upper(), test[3] + "  ", "something else"],
         allow_overlap=True,
+        cache=ScoreCache(folder / "cache"),  # of scores that are kept no speed is known
     )
 
 

@@ -50,7 +50,7 @@ def project(tmp_path, monkeypatch):
             cells.append(cell)
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         (tmp_path / "notebooks").mkdir()
-        (tmp_path / "data").mkdir()
+        (tmp_path / "prompts").mkdir()
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks/2_convert.ipynb")
         monkeypatch.chdir(tmp_path)
         return tmp_path
@@ -260,7 +260,7 @@ def test_a_path_is_read_from_where_the_run_was_started(tmp_path, monkeypatch):
     from gisttools.workflow.places import STARTED_IN, resolve
 
     (tmp_path / "mine.yaml").write_text("")
-    (tmp_path / "prompts").mkdir()
+    (tmp_path / "data").mkdir()
     monkeypatch.setenv(STARTED_IN, str(tmp_path))
     monkeypatch.chdir(ROOT)
     assert resolve("mine.yaml") == tmp_path / "mine.yaml"
