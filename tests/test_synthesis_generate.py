@@ -155,6 +155,18 @@ def test_a_text_near_a_test_text_or_one_of_an_earlier_run_is_not_kept():
     assert reasons == {texts[0]: "in-evaluation-set", texts[1]: "duplicate"}
 
 
+def test_seeds_and_passages_that_stand_in_an_evaluation_set_are_in_no_row():
+    task, passages = Task(**labelled_task()), Task(**TASKS["retrieval_from_passages"])
+    tested = [task.labels["dog"].seeds[0].upper(), PLACES[0] + "!"]
+    with scripted(author) as url:
+        known = Known(eval_texts=tested)
+        found = [*run(task, url, rows=30, known=known).accepted]
+        found += [*run(passages, url, rows=30, known=known, checks=LOOSE).accepted]
+    used = {text for row in found for text in (row["anchor"], row["positive"], *row["negatives"])}
+    assert len(found) > 50
+    assert {*task.labels["dog"].seeds, *PLACES} - used == {task.labels["dog"].seeds[0], PLACES[0]}
+
+
 def test_a_dry_run_asks_for_a_few_rows_and_says_what_all_would_take():
     with scripted(author) as url:
         price = {"price_in": 1.0, "price_out": 2.0}

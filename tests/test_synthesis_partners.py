@@ -33,8 +33,7 @@ def row(positive: float, negatives: dict[str, float] | None = None) -> Candidate
 
 def complete(c: Candidate, corpus: list[float], checks: Checks, task: Task = TASK) -> Candidate:
     """The row among passages at so many degrees, named by their angle."""
-    vectors = np.stack([at(a) for a in corpus]) if corpus else np.zeros((0, 2), np.float32)
-    WrittenPartners(task, checks, [f"{a:g}" for a in corpus], vectors).complete([c], [c])
+    WrittenPartners(task, checks, {f"{a:g}": at(a) for a in corpus}).complete([c], [c])
     return c
 
 
@@ -88,7 +87,7 @@ def test_without_the_guide_s_order_every_written_negative_stays():
 
 
 def test_positives_of_rows_that_passed_are_others_negatives():
-    partners = WrittenPartners(TASK, Checks(skip_nearest=0), [], np.zeros((0, 2), np.float32))
+    partners = WrittenPartners(TASK, Checks(skip_nearest=0), {})
     first, second = row(10), row(5)
     second.positive, second.vectors = "other", {"query": at(0), "other": at(5)}
     partners.complete([first, second], [first, second])

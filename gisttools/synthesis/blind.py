@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gisttools.synthesis.filters import NOT_ANSWERED
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm import LLM, Request
@@ -15,7 +16,6 @@ from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 
 NONE = "(no label)"
-NOT_ASKED = {"error": "call-failed", "budget": "over-budget"}
 
 
 def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str | Path | None = None) -> None:
@@ -31,8 +31,8 @@ def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str
     requests = [Request(messages=prompt.render({**common, "text": c.anchor}), schema=schema) for c in candidates]
     for c, reply in zip(candidates, llm.ask(requests), strict=True):
         c.second = reply
-        if reply.finish_reason in NOT_ASKED:  # nothing was said against the text, but nobody looked at it either
-            c.reason = NOT_ASKED[reply.finish_reason]
+        if reply.finish_reason in NOT_ANSWERED:  # nothing was said against the text, but nobody looked at it either
+            c.reason = NOT_ANSWERED[reply.finish_reason]
             continue
         said = (extract_json(reply.content) or {}).get("label")
         c.second_label = said if isinstance(said, str) and said in task.labels else NONE

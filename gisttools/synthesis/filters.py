@@ -25,6 +25,7 @@ from gisttools.synthesis.languages import is_foreign
 from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.task import Task
 
+NOT_ANSWERED = {"error": "call-failed", "budget": "over-budget"}  # finish reasons of calls without an answer
 MIN_CHARACTERS = 8
 _MIN_LETTERS = 0.7  # share of letters and spaces
 _RUN = 7  # words in a row that are taken for the prompt's own
@@ -56,7 +57,7 @@ def read_answer(reply: Reply, schema: dict) -> tuple[dict[str, str], str | None]
 
     `schema` describes an object of text fields; white space in them is evened out.
     """
-    ends = {"error": "call-failed", "budget": "over-budget", "length": "truncated", **dict.fromkeys(REFUSED, "refused")}
+    ends = {**NOT_ANSWERED, "length": "truncated", **dict.fromkeys(REFUSED, "refused")}
     if reply.finish_reason in ends:
         return {}, ends[reply.finish_reason]
     answer, properties = extract_json(reply.content), schema["properties"]

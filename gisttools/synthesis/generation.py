@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from gisttools.errors import ParameterError, problems
 from gisttools.progress import tqdm
 from gisttools.synthesis.blind import ask_blind
@@ -102,7 +100,7 @@ def generate(
         folder=prompts,
         checks=checks,
         judge=judge,
-        partners=_partners(task, template, judge, checks, embed, seed),
+        partners=_partners(task, template, judge, checks, seed),
         plan=Plan(task, rows, seed, ideas.by_group),
         requests=Requests(task, template),
         counts=Quotas(wanted, attempts, hasty=llm.transport == "batch"),
@@ -170,7 +168,11 @@ class _Synthesis:
         if self.checks.blind:
             ask_blind(self.task, self.llm, [c for c in new if c.reason is None], self.folder)
         passed = [c for c in new if c.reason is None]
-        self.partners.complete(passed, [*(c for c in self.candidates if c.reason in _PENDING), *passed])
+        pending = [c for c in self.candidates if c.reason in _PENDING]
+        self.partners.complete(passed, [*pending, *passed])
+        for c in (*pending, *new):
+            if c.reason not in _PENDING:
+                c.vectors = {}  # whoever needs them later has them in a pool
         self.candidates += new
         self.counts.count(self.candidates)
         self.rounds += 1
@@ -224,13 +226,10 @@ class _Synthesis:
                 log.warning("the budget will end before all rows are there: %s of %s", estimate[what], budget)
 
 
-def _partners(
-    task: Task, prompt: Prompt, judge: Judge, checks: Checks, embed: Embed, seed: int
-) -> LabelPartners | WrittenPartners:
+def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: int) -> LabelPartners | WrittenPartners:
     if prompt.row.positive is None:
         return LabelPartners(task, judge, checks, seed)
-    corpus = list(task.passages)
-    return WrittenPartners(task, checks, corpus, np.asarray(embed(corpus)) if corpus else np.zeros((0, 1), np.float32))
+    return WrittenPartners(task, checks, judge.given(task.passages))
 
 
 def _check(task: Task, checks: Checks, attempts: float) -> None:

@@ -6,6 +6,7 @@ must be new; that the others are like something is what makes a triplet.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from gisttools.synthesis.prompts import SUBJECT, Prompt
 from gisttools.synthesis.repeats import NEAR_DUPLICATE, Seen
 from gisttools.synthesis.task import Task
 
+log = logging.getLogger(__name__)
 Embed = Callable[[list[str]], np.ndarray]
 _K = 5  # nearest labelled texts
 
@@ -70,10 +72,6 @@ class Judge:
         self._lines = Seen(task.groups.values())
         self._seen = Seen([*(text for label in task.labels.values() for text in label.seeds), *known.written])
         self._key = next(name for name in prompt.row.fields if name != SUBJECT)
-        seeds = [(name, text) for name, label in task.labels.items() for text in label.seeds]
-        self._vectors = dict(zip([t for _, t in seeds], self._vectors_of([t for _, t in seeds]), strict=True))
-        #: Texts of each label that rows may be put together from: seeds now, accepted texts later.
-        self.pool: dict[str, list[str]] = {name: list(label.seeds) for name, label in task.labels.items()}
         self._label = self._label_check(checks, known) if task.labels and checks.label_by != "none" else None
 
     def judge(self, candidates: Sequence[Candidate]) -> None:
@@ -117,19 +115,35 @@ class Judge:
         that is what was asked for."""
         return self._task.spec.round_trip and any(_near(c.positive, text) for text in c.negatives)
 
+    def given(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The user's texts that rows may be put together from, with their vectors (dim): those that stand in an
+        evaluation set, or nearly, are left out."""
+        hit = self._in_evaluation(texts)
+        if hit:
+            log.warning("%d of the task's texts stand in an evaluation set, and are used in no row: %r", len(hit),
+                        [text[:80] for text in sorted(hit)[:3]])  # fmt: skip
+        left = [text for text in dict.fromkeys(texts) if text not in hit]
+        return dict(zip(left, self._vectors_of(left), strict=True))
+
     def _against_evaluation(self, candidates: Sequence[Candidate]) -> None:
-        if self._near_evaluation is None or not candidates:
-            return
-        owner = [(i, normalise(text)) for i, c in enumerate(candidates) for text in _texts(c)]
-        hit = {i for i, form in owner if form in self._evaluation}
-        for rows, _, _ in self._near_evaluation.find([form for _, form in owner]):
-            hit |= {owner[row][0] for row in rows.tolist()}
-        for i in hit:
-            candidates[i].reason = "in-evaluation-set"
+        hit = self._in_evaluation([text for c in candidates for text in _texts(c)])
+        for c in candidates:
+            if not hit.isdisjoint(_texts(c)):
+                c.reason = "in-evaluation-set"
+
+    def _in_evaluation(self, texts: Sequence[str]) -> set[str]:
+        """Those of the texts that equal one of an evaluation set, or nearly."""
+        if self._near_evaluation is None or not texts:
+            return set()
+        forms = [normalise(text) for text in texts]
+        hit = {text for text, form in zip(texts, forms, strict=True) if form in self._evaluation}
+        for rows, _, _ in self._near_evaluation.find(forms):
+            hit |= {texts[row] for row in rows.tolist()}
+        return hit
 
     def _label_check(self, checks: Checks, known: Known) -> LabelCheck:
         labelled = [(name, text) for text, name in known.labelled if name in self._task.labels]
-        seeds = [(name, text) for name, texts in self.pool.items() for text in texts]
+        seeds = [(name, text) for name, label in self._task.labels.items() for text in label.seeds]
         if checks.label_by == "nearest":
             texts = list(dict.fromkeys([*seeds, *labelled]))
             bare = sorted(set(self._task.labels) - {name for name, _ in texts})
@@ -143,10 +157,6 @@ class Judge:
         vectors = self._vectors_of([text for _, text in seeds + lines])
         is_seed = [True] * len(seeds) + [False] * len(lines)
         return LabelCentroids(vectors, [name for name, _ in seeds + lines], is_seed)
-
-    def seed_vector(self, text: str) -> np.ndarray:
-        """The vector (dim) of a seed."""
-        return self._vectors[text]
 
     def _vectors_of(self, texts: Sequence[str]) -> np.ndarray:
         return np.asarray(self._embed(list(texts))) if texts else np.zeros((0, 0), np.float32)

@@ -11,7 +11,7 @@ the guide finds nearest but for the first few, which may answer as well, and bel
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -25,37 +25,44 @@ _MOST = 50_000  # texts of a pool that are looked through for negatives
 
 
 class LabelPartners:
-    """Rows of labels: texts that passed become one another's partners. Texts that pass join the judge's pool here.
+    """Rows of labels: seeds and texts that passed become one another's partners.
 
     Drawn at random, not by likeness: a positive that is always the nearest text teaches nothing.
     """
 
     def __init__(self, task: Task, judge: Judge, checks: Checks, seed: int) -> None:
-        self._task, self._judge, self._checks, self._seed = task, judge, checks, seed
-        self._vectors: dict[str, np.ndarray] = {t: judge.seed_vector(t) for texts in judge.pool.values() for t in texts}
+        self._task, self._checks, self._seed = task, checks, seed
+        self._vectors = judge.given([text for label in task.labels.values() for text in label.seeds])
+        self._pool = {
+            name: [text for text in dict.fromkeys(label.seeds) if text in self._vectors]
+            for name, label in task.labels.items()
+        }
+        self._place: dict[str, int] = {}  # of a text that passed, in its label's pool
 
     def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
         """Give each open row its texts, or the reason no-partner or guide-order; `passed` are new to the pool."""
         for c in passed:
-            self._judge.pool[c.item.group].append(c.anchor)
+            pool = self._pool[c.item.group]
+            self._place[c.anchor] = len(pool)
+            pool.append(c.anchor)
             self._vectors[c.anchor] = c.vectors[c.anchor]
         for c in open_rows:
             c.reason = self._draw(c)
 
     def _draw(self, c: Candidate) -> str | None:
-        pool, group = self._judge.pool, c.item.group
-        positives = [text for text in pool[group] if text != c.anchor]
+        group, own = c.item.group, self._pool[c.item.group]
         # Where the confusable label has no text at all, another label's texts serve.
         named = [c.item.contrast, *(n for n in self._task.labels if n not in (group, c.item.contrast))]
-        c.negative_label = next((name for name in named if pool[name]), None)
-        if not positives or c.negative_label is None:
+        c.negative_label = next((name for name in named if self._pool[name]), None)
+        if len(own) < 2 or c.negative_label is None:
             return "no-partner"
         rng = random.Random(f"{self._seed}/{group}/{c.anchor}")
         for _ in range(_TRIES):
-            c.positive, negative = rng.choice(positives), rng.choice(pool[c.negative_label])
+            place = rng.randrange(len(own) - 1)
+            c.positive = own[place + (place >= self._place[c.anchor])]  # any but the anchor itself
+            c.negatives, c.sources = [rng.choice(self._pool[c.negative_label])], ["label"]
             c.guide_ap = float(c.vectors[c.anchor] @ self._vectors[c.positive])
-            c.negatives, c.sources = [negative], ["label"]
-            c.guide_an = [float(c.vectors[c.anchor] @ self._vectors[negative])]
+            c.guide_an = [float(c.vectors[c.anchor] @ self._vectors[c.negatives[0]])]
             if c.guide_ap > c.guide_an[0] or not self._checks.guide_order:
                 return None
         return "guide-order"
@@ -66,15 +73,15 @@ class WrittenPartners:
 
     Args:
         task, checks: what was asked, and what to look at.
-        corpus: texts that may serve as negatives from the start, with their unit vectors (n, dim): the user's passages.
+        corpus: texts that may serve as negatives from the start, with their unit vectors (dim): the user's passages.
             Positives of rows that pass join them.
     """
 
-    def __init__(self, task: Task, checks: Checks, corpus: Sequence[str], vectors: np.ndarray) -> None:
+    def __init__(self, task: Task, checks: Checks, corpus: Mapping[str, np.ndarray]) -> None:
         self._task, self._checks = task, checks
         self._texts: dict[str, int] = {}
         self._vectors: list[np.ndarray] = []
-        for text, vector in zip(corpus, vectors, strict=True):
+        for text, vector in corpus.items():
             self._add(text, vector)
 
     def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
@@ -108,13 +115,13 @@ class WrittenPartners:
         better = int((scores > c.guide_ap).sum())
         if self._task.spec.round_trip and checks.top_k is not None and better >= checks.top_k:
             return "round-trip"
-        if c.sources and "mined" not in c.sources:
+        if c.negatives:
             c.guide_an = [float(anchor @ c.vectors[text]) for text in c.negatives]
             if not checks.guide_order or min(c.guide_an) < c.guide_ap:
                 return None
         found = self._mine(c, scores, len(texts) - len(own))
         if found is None:
-            return "guide-order" if c.sources == ["written"] * len(c.negatives) and c.negatives else "no-partner"
+            return "guide-order" if c.negatives else "no-partner"
         source = "replaced" if c.negatives else "mined"
         c.negatives, c.sources, c.guide_an = [texts[found]], [source], [float(scores[found])]
         return None
@@ -122,7 +129,10 @@ class WrittenPartners:
     def _mine(self, c: Candidate, scores: np.ndarray, n: int) -> int | None:
         """The place of the text nearest to the anchor but for the first few, and below the positive; of `n` texts, all
         others have no score."""
-        order = np.argsort(-scores, kind="stable")[:n]
         skip = min(self._checks.skip_nearest, n // 3)
-        left = [i for i in order[skip:].tolist() if scores[i] < c.guide_ap or not self._checks.guide_order]
-        return left[0] if left else None
+        if skip:
+            scores[np.argpartition(-scores, skip - 1)[:skip]] = -np.inf
+        if self._checks.guide_order:
+            scores[scores >= c.guide_ap] = -np.inf
+        nearest = int(np.argmax(scores))
+        return nearest if np.isfinite(scores[nearest]) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from gisttools.errors import DataError, ParameterError, problems
 from gisttools.synthesis.languages import name_of
 from gisttools.synthesis.llm import Request
 from gisttools.synthesis.prompts import SUBJECT, Prompt
-from gisttools.synthesis.task import WHOLE, Task
+from gisttools.synthesis.task import Task
 
 ATTRIBUTES = ("register", "persona", "length", "difficulty")
 # What a prompt may use.
@@ -126,7 +127,7 @@ class Requests:
         for item in items:
             values = values_of(self._task, item)
             messages = self._prompt.render({name: values[name] for name in self._prompt.variables})
-            same = repr(messages)
+            same = hashlib.sha256(repr(messages).encode("utf-8", "surrogatepass")).digest()  # of a million requests
             number = self._asked.get(same, 0)
             found.append(Request(messages=messages, schema=self._prompt.output, replicate=number))
             self._asked[same] = number + 1
@@ -178,9 +179,7 @@ def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) ->
             group=group,
             contrast=contrast,
             subject=subject,
-            subject_id=None
-            if number is None or group not in (*task.labels, *task.topics, WHOLE)
-            else f"{group}:{number}",
+            subject_id=None if number is None or task.search_terms else f"{group}:{number}",
             idea=idea if label else subject,
             register=register,
             persona=persona,
