@@ -12,7 +12,7 @@ from gisttools.guide import cache_folder
 from gisttools.models import INSTALL_OFFLINE, open_model
 from gisttools.progress import quiet_libraries
 from gisttools.workflow.manifest import hardware
-from gisttools.workflow.params import MINILM, WORDLLAMA
+from gisttools.workflow.param_model import MINILM, WORDLLAMA
 from gisttools.workflow.places import project_root, results_folder
 
 Check = tuple[bool | None, str, str]

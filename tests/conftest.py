@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
@@ -105,3 +106,12 @@ def make_run():
 def files_under(folder: Path) -> list[str]:
     """Every file and folder below, to show that nothing was left behind."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+def parquet(columns: dict) -> bytes:
+    """A table as the content of a Parquet file, for `make_run`."""
+    import pandas as pd
+
+    buffer = io.BytesIO()
+    pd.DataFrame(columns).to_parquet(buffer)
+    return buffer.getvalue()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 from compared import ABOUT, PART, contender
+from conftest import parquet
 
 from gisttools.contenders import check_comparable, differences
 from gisttools.errors import DataError, MissingError, ParameterError
@@ -80,12 +79,6 @@ def test_nothing_to_compare_is_said():
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------
-
-
-def parquet(columns: dict) -> bytes:
-    buffer = io.BytesIO()
-    pd.DataFrame(columns).to_parquet(buffer)
-    return buffer.getvalue()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from gisttools.guide import GuideStore
 from gisttools.masked_examples import COLUMNS, masked_examples
 from gisttools.triplets import make_triplets
-from gisttools.workflow.params import FinetuneParams
+from gisttools.workflow.finetune_params import FinetuneParams
 
 TEXTS = {
     "late": ["my parcel is late", "it should have come on Monday", "still no delivery", "where is my parcel " * 60],

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from base64 import b64encode
-from html import unescape
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from browser import in_browser, needs_chromium
 from click.testing import CliRunner
 from compared import ABOUT, contender, grid
 from conftest import ROOT, files_under
@@ -34,7 +31,6 @@ from gisttools.report.sweep import render_sweep, write_sweep
 from gisttools.report.sweep_figures import effects_forest, recipes_forest
 
 EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" 🙂 שלום \u202e <b>bold</b> \x1b[31m \udc80"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GUIDED = {"guide": (None, "embedded:all-MiniLM-L6-v2"), "mask_same_label": (False, True)}
 
 
@@ -242,7 +238,6 @@ def test_help_loads_nothing_heavy():
 
 # --- in a browser --------------------------------------------------------------------------------------------------
 
-_OBSERVE = "window.errors = []; addEventListener('error', (e) => errors.push(String(e.message)));"
 _DRIVE = """
 addEventListener("load", async () => {
   const seen = { width: innerWidth, fits: document.documentElement.scrollWidth <= innerWidth };
@@ -256,36 +251,13 @@ addEventListener("load", async () => {
   parent.postMessage(JSON.stringify(seen), "*");
 });
 """
-_FRAME = """<!doctype html><meta charset="utf-8"><iframe src="page.html"
-style="width:{width}px;height:800px;border:0"></iframe>
-<pre id="findings"></pre><script>addEventListener("message", (e) => {{ findings.textContent = e.data; }});</script>"""
-
-
-def in_browser(page, folder, width):
-    hashes = [b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in (_OBSERVE, _DRIVE)]
-    page = page.replace("script-src ", "script-src " + " ".join(f"'sha256-{h}'" for h in hashes) + " ", 1)
-    page = page.replace("<style>", f"<script>{_OBSERVE}</script><script>{_DRIVE}</script><style>", 1)
-    (folder / "page.html").write_text(page, encoding="utf-8", errors="replace")
-    (folder / "frame.html").write_text(_FRAME.format(width=width), encoding="utf-8")
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--window-size=1400,1000",
-        "--dump-dom", (folder / "frame.html").as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    found = re.search('<pre id="findings">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    assert found[1], done.stderr[-2000:]
-    return json.loads(unescape(found[1])), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("board", [guided_board, hostile_board], ids=["guided", "hostile"])
 def test_in_a_browser_nothing_breaks_scrolls_sideways_or_comes_alive(board, width, tmp_path):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium found: install the package chromium to try the page in a browser")
-    found, logged = in_browser(render_sweep(board()), tmp_path, width)
+    needs_chromium()
+    found, logged = in_browser(render_sweep(board()), tmp_path, width, _DRIVE)
     assert (found["errors"], logged) == ([], [])
     assert (found["width"], found["fits"], found["opened"]) == (width, True, True)
     assert found["title"] != "gone"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
+from conftest import parquet
 
 from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.params import check_params
@@ -23,12 +22,6 @@ ITEMS = {
     "base_draws": [[True, True], [False, False], [False, True], [True, False]],
     "tuned_draws": [[True, True], [True, False], [False, True], [True, False]],
 }  # fmt: skip
-
-
-def parquet(columns: dict) -> bytes:
-    buffer = io.BytesIO()
-    pd.DataFrame(columns).to_parquet(buffer)
-    return buffer.getvalue()
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from gisttools.sources import expand_sources, is_task
 from gisttools.subsets import nested_subset
 from gisttools.triplet_sets import concatenate, triplet_tables
 from gisttools.vectors import VectorCache
+from gisttools.workflow.finetune_params import FinetuneParams
 from gisttools.workflow.manifest import read_manifest
-from gisttools.workflow.params import ConvertParams, FinetuneParams, SynthesizeParams
+from gisttools.workflow.params import ConvertParams, SynthesizeParams
 from gisttools.workflow.places import resolve
 from gisttools.workflow.runs import artefact, as_run, inputs, lineage
 

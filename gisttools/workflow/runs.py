@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 from gisttools.errors import DataError, MissingError
 from gisttools.hub_sets import is_hub_name
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
-from gisttools.workflow.params import VERBS, CompareParams, Params
+from gisttools.workflow.param_model import Params
+from gisttools.workflow.params import VERBS, CompareParams
 from gisttools.workflow.places import resolve, results_folder, run_folder
 
 _RUN_ID = re.compile(rf"({'|'.join(VERBS)})-\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}}")

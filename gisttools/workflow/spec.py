@@ -12,7 +12,7 @@ import yaml
 
 from gisttools.errors import MissingError
 from gisttools.workflow.manifest import read_manifest, sha256
-from gisttools.workflow.params import Params
+from gisttools.workflow.param_model import Params
 from gisttools.workflow.places import notebook_of, project_root, resolve
 from gisttools.workflow.runs import as_run, named
 
