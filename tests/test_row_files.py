@@ -63,7 +63,7 @@ def content(rows: list[tuple[str, str]], kind: str, *, encoding: str = "utf-8", 
 
 def packed(data: bytes, ending: str) -> bytes:
     if ending.endswith(".gz"):
-        return gzip.compress(data)
+        return gzip.compress(data, mtime=0)
     return pa.compress(data, codec="zstd", asbytes=True) if ending.endswith(".zst") else data
 
 
@@ -142,7 +142,7 @@ def test_an_unknown_encoding_has_a_suggestion(tmp_path):
         (b"PK\x03\x04rest", "it is a ZIP archive"),
         (b"%PDF-1.7 rest", "it is a PDF"),
         (b"  <!DOCTYPE html><html>", "it is a web page"),
-        (gzip.compress(b"text,label"), "it is a gzip file. Add .gz to its name"),
+        (gzip.compress(b"text,label", mtime=0), "it is a gzip file. Add .gz to its name"),
         (b"SQLite format 3\x00", "it is an SQLite database"),
     ],
 )
