@@ -21,9 +21,10 @@ import pytest
 from conftest import ROOT, files_under
 
 from gisttools.errors import DataError, MissingError, ParameterError
-from gisttools.workflow.execute import RunFailed, run_notebook, run_recipe
+from gisttools.workflow.execute import RunFailed, run_notebook
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.runs import artefact, finished_runs
+from gisttools.workflow.steps import run_recipe
 from gisttools.workflow.sweep import sweep
 
 SECRET = "sk-very-secret-0123456789"

@@ -1,0 +1,73 @@
+"""`gisttools run`: a notebook or a recipe, with parameters from the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import click
+import yaml
+
+from gisttools.errors import MissingError, ParameterError, did_you_mean
+
+_PARAMETERS = click.option(
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
+    help="Set a parameter; for a recipe say STEP.NAME VALUE. The value is read as YAML: 3, 1e-5, true, [a, b].",
+)  # fmt: skip
+_RERUN = click.option(
+    "--rerun",
+    type=click.Choice(["only-missing", "always", "never", "only-cache"]),
+    default="only-missing",
+    show_default=True,
+    help="What to do with work that was done before.",
+)
+
+
+@click.command()
+@click.argument("what")
+@_PARAMETERS
+@click.option("--profile", metavar="NAME", help="Run a recipe under one of its profiles.")
+@click.option("--smoke", is_flag=True, help="Short for --profile smoke: does all of the recipe work?")
+@_RERUN
+def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None, smoke: bool, rerun: str) -> None:
+    """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
+    from gisttools.workflow.execute import run_notebook
+    from gisttools.workflow.params import VERBS
+    from gisttools.workflow.places import project_root, results_folder
+    from gisttools.workflow.steps import run_recipe
+
+    given = {name: _value(name, text) for name, text in parameters}
+    if smoke and profile not in (None, "smoke"):
+        raise ParameterError(f"--smoke is --profile smoke, and --profile says {profile!r}. Name one of them.")
+    profile = "smoke" if smoke else profile
+    verb = re.sub(r"^\d_", "", Path(what).stem)
+    recipes = project_root() / "notebooks" / "recipes"
+    if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
+        path = Path(what) if Path(what).is_file() else recipes / f"{Path(what).stem}.yaml"
+        if not path.is_file():
+            known = sorted(p.stem for p in recipes.glob("*.yaml"))
+            raise MissingError(
+                f"There is no notebook and no recipe {what!r}.{did_you_mean(what, [*VERBS, *known])} "
+                f"Notebooks: {', '.join(VERBS)}. Recipes: {', '.join(known)}."
+            )
+        manifests = run_recipe(path, overrides=given, profile=profile, rerun=rerun)
+    elif profile is not None:
+        mend = f"Say {verb}.yaml for the recipe." if (recipes / f"{verb}.yaml").is_file() else "Leave out the profile."
+        raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {mend}")
+    else:
+        manifests = [run_notebook(verb, given, rerun=rerun)]
+    if os.environ.get("RANK", "0") != "0":
+        return  # the first of several processes says what came out
+    last = manifests[-1]
+    click.echo(f"\n{last['headline']}")
+    folder = results_folder() / last["run_id"]
+    pages = [folder / name for name in ("report.html", "leaderboard.html") if (folder / name).exists()]
+    click.echo(pages[0] if pages else folder)
+
+
+def _value(name: str, text: str):
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParameterError(f"-p {name} {text!r} is not YAML: {error}. Quote it.") from None
