@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from gisttools.cli_run import run
+from gisttools.commands.run import run
 from gisttools.errors import GistError, did_you_mean
 
 

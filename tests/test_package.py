@@ -14,7 +14,7 @@ import gisttools
 
 PACKAGE = ROOT / "gisttools"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-ABOVE = ("workflow", "report", "cli", "doctor")
+ABOVE = ("workflow", "report", "cli", "commands", "doctor")
 DOMAIN = [p for p in MODULES if p.relative_to(PACKAGE).parts[0].removesuffix(".py") not in ABOVE]
 LOSS = ("loss", "batch", "embedding", "row_blocks")
 HEAVY = ("torch", "mteb", "sentence_transformers", "transformers", "matplotlib", "datasets", "openai")

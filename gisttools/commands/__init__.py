@@ -1,0 +1,1 @@
+"""The subcommands of `gisttools`, one module each; `gisttools.cli` puts them together."""
