@@ -33,6 +33,7 @@ class Contender:
 
     Attributes:
         name: what it is called in messages, such as the id of its evaluate run.
+        evaluation: id of that run, which may hold several models; empty where there is none.
         parameters: all that decides what it is but for the seeds; of a model that was not trained here {"model": name}.
         seeds: all seeds that it hangs on; they tell models of equal parameters apart.
         baseline: name and revision of the model it was compared with.
@@ -53,6 +54,7 @@ class Contender:
     targets: frozenset[Part] = frozenset()
     seconds: float | None = None
     cost: float | None = None
+    evaluation: str = ""
 
 
 def differences(one: Contender, other: Contender) -> list[str]:

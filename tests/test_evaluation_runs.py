@@ -17,6 +17,7 @@ import pytest
 from conftest import ROOT
 from evaluation_folders import label_folder, search_folder, shaken, sts_folder
 
+from gisttools.contenders import differences
 from gisttools.errors import DataError
 from gisttools.evaluated import TABLES, Variant
 from gisttools.evaluation import evaluate, task_sources
@@ -24,6 +25,7 @@ from gisttools.local_tasks import local_tasks
 from gisttools.score_cache import ScoreCache
 from gisttools.scored_models import open_scored, scored
 from gisttools.task_sources import TaskSource
+from gisttools.workflow.contenders import read_contenders
 
 
 @pytest.fixture(scope="module")
@@ -308,3 +310,58 @@ def test_other_weights_or_prompts_are_another_model(wordllama):
     prompted.prompts = {"query": "query: "}
     assert scored(wordllama, "a").key == same
     assert len({scored(wordllama).key, scored(shaken(wordllama, 1)).key, scored(prompted).key}) == 3
+
+
+# Read again by what compares runs
+
+
+@pytest.fixture
+def evaluation_run(make_run, tmp_path):
+    """A function that leaves an evaluate run: its id."""
+
+    def leave(evaluation, models: dict, names: dict[str, str]) -> str:
+        folder = tmp_path / "run"
+        folder.mkdir(exist_ok=True)
+        evaluation.save(folder)
+        files = {f"{name}.parquet": (folder / f"{name}.parquet").read_bytes() for name in TABLES}
+        files["summary.json"] = json.dumps(evaluation.summary(models, names)).encode()
+        return make_run("evaluate", model=[n for r, n in names.items() if r != "base"], files=files).name
+
+    return leave
+
+
+def test_several_models_of_one_run_read_as_if_each_had_a_run_of_its_own(
+    result, seeds, folders, cache, evaluation_run, tmp_path
+):
+    names = {"base": "student"} | {role: f"org/{role}" for role in seeds if role != "base"}
+    together = read_contenders([evaluation_run(result, seeds, names)])
+    assert [c.parameters for c in together] == [{"model": f"org/{role}"} for role in ("tuned", "tuned_2", "tuned_3")]
+    for contender, role in zip(together, ("tuned", "tuned_2", "tuned_3"), strict=True):
+        models = {"base": seeds["base"], "tuned": seeds[role]}
+        single = evaluate(models, task_sources(files=folders), tmp_path, cache=cache)
+        run = evaluation_run(single, models, {"base": "student", "tuned": f"org/{role}"})
+        (alone,) = read_contenders([run])
+        assert (alone.name, alone.evaluation) == (run, run)
+        assert differences(alone, contender) == []
+        assert contender.about == alone.about
+        for part, did in alone.tuned.items():
+            assert contender.tuned[part].score == pytest.approx(did.score, abs=1e-12)
+            np.testing.assert_array_equal(contender.tuned[part].values, did.values)
+            np.testing.assert_array_equal(contender.base[part].values, alone.base[part].values)
+
+
+@pytest.mark.parametrize("left", [["tuned_2", "tuned_3"], ["tuned_2"]])
+def test_a_seed_that_failed_on_a_task_has_no_score_there(seeds, folders, cache, evaluation_run, tmp_path, left):
+    failing = open_scored("random", seed=4)
+    object.__setattr__(failing.encoder, "encode", lambda *_, **__: 1 / 0)
+    models = {"base": seeds["base"], "tuned": failing} | {role: seeds[role] for role in left}
+    variants = [Variant(roles=("tuned", *left))]
+    found = evaluate(models, task_sources(files=folders[:1]), tmp_path, variants=variants, cache=cache)
+    lost, *others = read_contenders([evaluation_run(found, models, {role: role for role in models})])
+    assert ("house", "default") not in lost.tuned
+    assert len(others) == len(left)
+    for contender, role in zip(others, left, strict=True):
+        did = contender.tuned["house", "default"]
+        own = found.scores[(found.scores["role"] == role) & found.scores["is_main"]]
+        assert did.score == pytest.approx(own["score"].iloc[0])
+        assert did.values.mean() == pytest.approx(did.score)

@@ -14,7 +14,7 @@ from gisttools.workflow.manifest import MANIFEST, read_manifest
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import results_folder
 from gisttools.workflow.runs import as_run, finished_runs, read_summary
-from gisttools.workflow.scored_parts import read_scored
+from gisttools.workflow.scored_parts import ScoredParts, read_scored
 
 log = logging.getLogger(__name__)
 # of an evaluation: what changes no score of the models that are compared
@@ -24,7 +24,7 @@ _NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: the
 
 
 def read_contenders(names: Sequence[str]) -> list[Contender]:
-    """One contender for each evaluate run, by id or path.
+    """One contender for each tuned model of these evaluate runs, by id or path.
 
     Raises:
         ParameterError: some are no evaluate runs; all of them at once.
@@ -37,12 +37,10 @@ def read_contenders(names: Sequence[str]) -> list[Contender]:
         manifest = {"verb": None} if folder is None else read_manifest(folder)
         if manifest["verb"] != "evaluate":
             found.append(f"{name} is no evaluate run" + (f" but one of {manifest['verb']}" if folder else ""))
-        elif _model(manifest) is None:
-            found.append(f"{name} holds several models; evaluate each of them in a run of its own")
     if found:
         mend = "Name evaluate runs by id or folder: gisttools runs evaluate."
         raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, mend))
-    return [_contender(name) for name in names]
+    return [contender for name in names for contender in _contenders(name)]
 
 
 def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
@@ -57,19 +55,19 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     """
     if names:
         return read_contenders(names)
-    runs = [m for m in finished_runs("evaluate") if m["status"] == "ok" and _model(m) is not None]
+    runs = [m for m in finished_runs("evaluate") if m["status"] == "ok"]
     if not runs:
         raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
     newest, chosen = None, {}
     for manifest in reversed(runs):
         if _scored_on(manifest) != _scored_on(runs[-1]):
             continue
-        contender = _contender(manifest["run_id"])
-        newest = newest or contender
-        if apart := differences(newest, contender):
-            log.info("%s is left out: %s", contender.name, "; ".join(apart))
-        else:
-            chosen.setdefault(repr((sorted(contender.parameters.items()), contender.seeds)), contender)
+        for contender in reversed(_contenders(manifest["run_id"])):
+            newest = newest or contender
+            if apart := differences(newest, contender):
+                log.info("%s is left out: %s", contender.name, "; ".join(apart))
+            else:
+                chosen.setdefault(repr((sorted(contender.parameters.items()), contender.seeds)), contender)
     return list(reversed(chosen.values()))
 
 
@@ -78,30 +76,28 @@ def _scored_on(manifest: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in manifest["parameters"].items() if k not in _OWN}
 
 
-def _model(manifest: dict[str, Any]) -> str | None:
-    """The only model of an evaluation; None where there are several."""
-    model = manifest["parameters"]["model"]
-    if isinstance(model, list):
-        return model[0] if len(model) == 1 else None
-    return model
+def _contenders(name: str) -> list[Contender]:
+    manifest, told, found = read_manifest(as_run(name)), read_summary(name), read_scored(name)
+    revision = (told.get("revisions") or {}).get("base")
+    baseline = f"{told['base']} ({revision})" if revision else str(told["base"])
+    run, pinned = manifest["run_id"], manifest["parameters"].get("model_revision")
+    return [_contender(f"{run}, {s.model}" if len(found) > 1 else run, run, baseline, pinned, s) for s in found]
 
 
-def _contender(name: str) -> Contender:
-    manifest, told, scored = read_manifest(as_run(name)), read_summary(name), read_scored(name)
-    model, pinned = str(_model(manifest)), manifest["parameters"].get("model_revision")
-    folder = as_run(model)
+def _contender(name: str, run: str, baseline: str, pinned: str | None, scored: ScoredParts) -> Contender:
+    model, folder = scored.model, as_run(scored.model)
     parameters, seeds, seconds, cost = {MODEL: f"{model}@{pinned}" if pinned else model}, (), None, None
     if folder is not None and (folder / MANIFEST).exists():
         training = read_manifest(folder)
         parameters, seeds = _made_of(training)
         summary = read_summary(str(folder))
         seconds, cost = training.get("seconds"), summary.get("rows_cost_usd")
-    revision = (told.get("revisions") or {}).get("base")
     return Contender(
-        name=manifest["run_id"],
+        name=name,
+        evaluation=run,
         parameters=parameters,
         seeds=seeds,
-        baseline=f"{told['base']} ({revision})" if revision else str(told["base"]),
+        baseline=baseline,
         base=scored.base,
         tuned=scored.tuned,
         about=scored.about,

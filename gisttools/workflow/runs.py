@@ -130,7 +130,7 @@ def named(params: Params) -> dict[str, Any]:
 def _to_compare() -> list[str]:
     from gisttools.workflow.contenders import contenders_to_compare  # it reads runs, so it stands above this module
 
-    return [contender.name for contender in contenders_to_compare()]
+    return list(dict.fromkeys(contender.evaluation for contender in contenders_to_compare()))
 
 
 def evaluations_by_size() -> list[str]:

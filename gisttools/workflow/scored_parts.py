@@ -1,9 +1,10 @@
-"""What an evaluate run says of both models: scores, the single items behind them, and what they were scored on."""
+"""What an evaluate run says of its models: scores, the single items behind them, and what they were scored on."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ import pyarrow.parquet as pq
 
 from gisttools.errors import DataError, MissingError
 from gisttools.gain import Part, Scored
-from gisttools.workflow.runs import artefact
+from gisttools.workflow.manifest import read_manifest
+from gisttools.workflow.runs import artefact, as_run, read_summary
 
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
 _DRAWS = ("base_draws", "tuned_draws")
@@ -24,19 +26,34 @@ _ABOUT = ("split", "revision", "n_items", "n_draws")
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredParts:
-    """By part what base and tuned model did, and what it was scored on; the parts that are targets."""
+    """Of one tuned model of an evaluate run.
 
+    Attributes:
+        model: what the run's parameters call it.
+        base, tuned: by part what the baseline and it did.
+        about: by part what it was scored on.
+        targets: the parts that are targets.
+    """
+
+    model: str
     base: dict[Part, Scored]
     tuned: dict[Part, Scored]
     about: dict[Part, dict[str, Any]]
     targets: frozenset[Part]
 
 
-def read_scored(name: str) -> ScoredParts:
-    """Read an evaluate run, by id or path.
+def models_of(parameters: Mapping[str, Any]) -> list[str]:
+    """The tuned models that the parameters of an evaluation name, each once."""
+    model = parameters["model"]
+    return list(dict.fromkeys([model] if isinstance(model, str) else model))
+
+
+def read_scored(name: str) -> list[ScoredParts]:
+    """Read an evaluate run, by id or path; one result for each of its tuned models, in their order.
 
     `about` holds of each part its metric, split, revision, n_items, n_draws and items (a hash of texts and labels), as
-    far as the run kept them.
+    far as the run kept them. Of several seeds of one recipe the run keeps one interval; what it says of items is taken
+    for each of them.
 
     Raises:
         DataError: the run is of an older kind, failed, or its files changed since.
@@ -45,30 +62,62 @@ def read_scored(name: str) -> ScoredParts:
     comparison = pd.read_parquet(artefact(name, "comparison.parquet"))
     if lacking := [c for c in _COLUMNS if c not in comparison]:
         raise DataError(f"Run {name}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
-    items = _items(pq.read_table(artefact(name, "items.parquet")))
-    scored_on = _scored_on(name)
-    base, tuned, about = {}, {}, {}
-    for row in comparison.itertuples():
-        part = (row.task, row.subset)
-        values, hashed = items.get(part, ((None, None), None))
-        freedom = row.freedom if np.isfinite(row.freedom) else np.inf
-        base[part] = Scored(score=row.base, values=values[0])
-        tuned[part] = Scored(score=row.tuned, values=values[1], variance=row.standard_error**2, freedom=freedom)
-        about[part] = {"metric": row.metric, **scored_on.get(part, {})} | ({"items": hashed} if hashed else {})
-    targets = frozenset((r.task, r.subset) for r in comparison.itertuples() if r.is_target)
-    return ScoredParts(base=base, tuned=tuned, about=about, targets=targets)
+    models = models_of(read_manifest(as_run(name))["parameters"])
+    variants = {v["name"]: v["models"] for v in read_summary(name).get("variants", ())}
+    items, scores = pq.read_table(artefact(name, "items.parquet")), _main_scores(name)
+    found = []
+    for i, model in enumerate(models):
+        role = "tuned" if i == 0 else f"tuned_{i + 1}"
+        variant = next((v for v, members in variants.items() if model in members), None)
+        own = comparison if variant is None else comparison[comparison["variant"] == variant]
+        members = [model] if variant is None else variants[variant]
+        roles = ["tuned" if models.index(m) == 0 else f"tuned_{models.index(m) + 1}" for m in members]
+        mine = items if variant is None else items.filter(pc.equal(items["variant"], variant))
+        found.append(_parts_of(model, role, roles, own, _items(mine), scores))
+    return found
 
 
-def _scored_on(name: str) -> dict[Part, dict[str, Any]]:
-    """Of each part the split and the data that it was scored on, as far as the run kept that."""
+def _parts_of(
+    model: str,
+    role: str,
+    roles: Sequence[str],
+    comparison: pd.DataFrame,
+    items: Mapping[Part, tuple[tuple[np.ndarray | None, np.ndarray | None], str | None]],
+    scores: Mapping[tuple[str, Part], Mapping[str, Any]],
+) -> ScoredParts:
+    """What the model of `role` did; `roles` are all seeds of its recipe, whose draws stand one after the other."""
+    base, tuned, about, targets = {}, {}, {}, set()
+    for row in comparison.to_dict("records"):
+        part = (row["task"], row["subset"])
+        several, told = row.get("n_seeds", 1) > 1, scores.get((role, part))
+        if scores and told is None:
+            continue  # it failed here, another seed of its recipe did not
+        (base_values, values), hashed = items.get(part, ((None, None), None))
+        if values is not None and several:
+            there = [r for r in roles if (r, part) in scores]
+            n = len(values) // len(there)
+            values = values[there.index(role) * n :][:n] if n * len(there) == len(values) else None
+        error = row["item_error"] if several else row["standard_error"]
+        freedom = row["freedom"] if np.isfinite(row["freedom"]) else np.inf
+        score = told["score"] if several else row["tuned"]
+        base[part] = Scored(score=row["base"], values=base_values)
+        tuned[part] = Scored(score=score, values=values, variance=error**2, freedom=freedom)
+        known = {k: told[k] for k in _ABOUT if k in told and pd.notna(told[k])} if told else {}
+        about[part] = {"metric": row["metric"], **known} | ({"items": hashed} if hashed else {})
+        targets |= {part} if row["is_target"] else set()
+    return ScoredParts(model=model, base=base, tuned=tuned, about=about, targets=frozenset(targets))
+
+
+def _main_scores(name: str) -> dict[tuple[str, Part], dict[str, Any]]:
+    """Main scores by role and part, with the split and the data they are of, as far as the run kept that."""
     try:
         scores = pd.read_parquet(artefact(name, "scores.parquet"))
     except MissingError:
         return {}
-    if not {"is_main", "task", "subset"} <= set(scores):
+    if not {"is_main", "role", "task", "subset"} <= set(scores):
         return {}
-    rows = scores[scores["is_main"].astype(bool)].drop_duplicates(["task", "subset"]).to_dict("records")
-    return {(r["task"], r["subset"]): {k: r[k] for k in _ABOUT if k in r and pd.notna(r[k])} for r in rows}
+    rows = scores[scores["is_main"].astype(bool)].to_dict("records")
+    return {(r["role"], (r["task"], r["subset"])): r for r in reversed(rows)}  # of several splits the first
 
 
 def _items(table: pa.Table) -> dict[Part, tuple[tuple[np.ndarray | None, np.ndarray | None], str | None]]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from gisttools.errors import ParameterError, problems
 from gisttools.gain import Trial
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.runs import as_run, read_summary
-from gisttools.workflow.scored_parts import read_scored
+from gisttools.workflow.scored_parts import ScoredParts, models_of, read_scored
 
 
 def read_trials(evaluations: Sequence[str]) -> list[Trial]:
-    """One trial for each evaluate run, by id or path.
+    """One trial for each tuned model of these evaluate runs, by id or path.
 
     Raises:
         ParameterError: one is no evaluate run, its model is no finetune run, or baselines differ; all problems at once.
@@ -27,14 +26,16 @@ def read_trials(evaluations: Sequence[str]) -> list[Trial]:
         if manifest is None or manifest["verb"] != "evaluate":
             found.append(f"{name} is no evaluate run" + (f" but one of {manifest['verb']}" if manifest else ""))
             continue
-        model = manifest["parameters"]["model"]
-        training = as_run(model)
-        if training is None or read_manifest(training)["verb"] != "finetune":
-            found.append(f"{name} is of {model}, which is no finetune run: its rows are not known")
+        models = models_of(manifest["parameters"])
+        trainings = [as_run(model) for model in models]
+        unknown = [m for m, t in zip(models, trainings, strict=True) if not t or read_manifest(t)["verb"] != "finetune"]
+        if unknown:
+            found.append(f"{name} is of {', '.join(unknown)}, which is no finetune run: its rows are not known")
             continue
         told = read_summary(name)
         baselines.setdefault(f"{told['base']} ({(told.get('revisions') or {}).get('base')})", name)  # the first of each
-        trials.append(_trial(name, model, read_manifest(training)["parameters"]))
+        for scored in read_scored(name):
+            trials.append(_trial(f"{name}, {scored.model}" if len(models) > 1 else name, scored))
     if len(baselines) > 1:
         found.append("baselines differ: " + ", ".join(f"{name} against {b}" for b, name in baselines.items()))
     if found:
@@ -43,8 +44,8 @@ def read_trials(evaluations: Sequence[str]) -> list[Trial]:
     return trials
 
 
-def _trial(name: str, model: str, parameters: dict[str, Any]) -> Trial:
-    summary, scored = read_summary(model), read_scored(name)
+def _trial(name: str, scored: ScoredParts) -> Trial:
+    summary, parameters = read_summary(scored.model), read_manifest(as_run(scored.model))["parameters"]
     return Trial(
         name=name,
         rows=summary.get("rows", summary["triplets"]),
