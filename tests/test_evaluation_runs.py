@@ -18,7 +18,7 @@ from conftest import ROOT
 from evaluation_folders import label_folder, search_folder, shaken, sts_folder
 
 from gisttools.contenders import differences
-from gisttools.errors import DataError
+from gisttools.errors import DataError, ParameterError
 from gisttools.evaluated import TABLES, Variant
 from gisttools.evaluation import evaluate, task_sources
 from gisttools.local_tasks import local_tasks
@@ -26,6 +26,7 @@ from gisttools.score_cache import ScoreCache
 from gisttools.scored_models import open_scored, scored
 from gisttools.task_sources import TaskSource
 from gisttools.workflow.contenders import read_contenders
+from gisttools.workflow.reporting import write_pages
 
 
 @pytest.fixture(scope="module")
@@ -365,3 +366,32 @@ def test_a_seed_that_failed_on_a_task_has_no_score_there(seeds, folders, cache, 
         own = found.scores[(found.scores["role"] == role) & found.scores["is_main"]]
         assert did.score == pytest.approx(own["score"].iloc[0])
         assert did.values.mean() == pytest.approx(did.score)
+
+
+@pytest.fixture
+def swept(result, seeds, evaluation_run):
+    """A run of two variants, one of them of two seeds."""
+    return evaluation_run(result, seeds, {"base": "student"} | {r: f"org/{r}" for r in seeds if r != "base"})
+
+
+def test_the_report_of_several_variants_is_a_page_and_a_leaderboard(swept, tmp_path):
+    pages = write_pages(swept, tmp_path)
+    assert (pages.page, pages.summary) == (tmp_path / "report.html", {"evaluation": swept})
+    board = (tmp_path / "leaderboard.html").read_text()
+    assert "org/tuned_3" in board
+
+
+def test_the_report_of_several_evaluations_is_their_leaderboard(
+    swept, seeds, folders, cache, evaluation_run, make_run, tmp_path
+):
+    models = {"base": seeds["base"], "tuned": shaken(seeds["base"], 7)}
+    single = evaluate(models, task_sources(files=folders), tmp_path / "single", cache=cache)
+    other = evaluation_run(single, models, {"base": "student", "tuned": "org/other"})
+    pages = write_pages([swept, other], tmp_path / "out")
+    assert pages.page.name == "leaderboard.html"
+    assert not (tmp_path / "out" / "report.html").exists()
+    assert all(name in pages.text.read_text() for name in ("org/tuned_2", "org/tuned_3", "org/other"))
+    assert pages.headline in pages.text.read_text() or "org/" in pages.headline
+    with pytest.raises(ParameterError, match="latex = True is for one evaluation"):
+        write_pages([swept, other], tmp_path / "none", latex=True)
+    assert not (tmp_path / "none").exists()

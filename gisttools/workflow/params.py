@@ -153,10 +153,12 @@ class EvaluateParams(Params):
 
 
 class ReportParams(Params):
-    """`5_report`: one evaluation and all that led to it, on one page."""
+    """`5_report`: one evaluation and all that led to it, on one page; of several a leaderboard."""
 
-    evaluation: str = Field("latest", description='evaluate run; "latest" is the newest finished one')
-    latex: bool = Field(False, description="write the scores as a LaTeX table too, table.tex")
+    evaluation: str | Annotated[list[str], Field(min_length=1)] = Field(
+        "latest", description='evaluate run; "latest" is the newest finished one; several: the leaderboard of a sweep'
+    )
+    latex: bool = Field(False, description="write the scores of one evaluation as a LaTeX table too, table.tex")
 
 
 class CostToGainParams(Params):
