@@ -14,13 +14,29 @@ import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _OBSERVE = "const errors = []; addEventListener('error', (e) => errors.push(e.message));"
+# pale(): texts, also those in figures, that stand out less than 4.5 to 1 from what is behind them (WCAG 2.2, 1.4.3)
+PALE = """
+const pale = () => {
+  const light = (c) => { const [r, g, b] = c.match(/[\\d.]+/g).map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const ground = (e) => { for (; e; e = e.parentElement) {
+    const c = getComputedStyle(e).backgroundColor; if (!c.endsWith(", 0)")) return c; } return "rgb(255, 255, 255)"; };
+  return [...document.querySelectorAll("body *")].filter((e) => !e.closest("script, style, title, desc")
+    && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).map((e) => {
+      const { color, fill } = getComputedStyle(e);
+      const [a, b] = [light(e.closest("svg") ? fill : color), light(ground(e))].sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), e.textContent.slice(0, 40)]; }).filter(([ratio]) => ratio < 4.5);
+};
+"""
 _FRAME = """<!doctype html><meta charset="utf-8"><iframe src="page.html"
 style="width:{width}px;height:800px;border:0"></iframe>
 <pre id="findings"></pre><script>addEventListener("message", (e) => {{ findings.textContent = e.data; }});</script>"""
 
 
-def in_browser(page, folder, width, drive):
-    """What a script that uses the page finds in it, in a window of this width; and what the browser logged.
+def in_browser(page, folder, width, drive, *, dark=False):
+    """What a script that uses the page finds in it, in a window of this width, for a reader who likes it light or dark;
+    and what the browser logged.
 
     `drive` listens for `load` and ends in `parent.postMessage(JSON.stringify(...), "*")`; `errors` holds what went
     wrong. It must not hold the end of a script element, not even in a string.
@@ -33,7 +49,8 @@ def in_browser(page, folder, width, drive):
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--window-size=1400,1000",
+        f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        "--virtual-time-budget=20000", "--window-size=1400,1000",
         "--dump-dom", (folder / "frame.html").as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from browser import in_browser, needs_chromium
+from browser import PALE, in_browser, needs_chromium
 from report_runs import EVIL, LABELS, comparison_row, convert, evaluate, finetune, item_rows, synthesize
 
 from gisttools.embedding_map import embedding_map
@@ -12,10 +12,12 @@ from gisttools.report.data import collect
 from gisttools.report.render import render_html
 
 LONG = "مرحبا، أين طلبي؟ 🙂 " + "unbroken" * 12_500  # 100 kB without a space
-_DRIVE = """
+_DRIVE = (
+    PALE
+    + """
 addEventListener("load", async () => {
   const fits = () => document.documentElement.scrollWidth <= innerWidth;
-  const seen = { width: innerWidth, fits: [fits()], errors };
+  const seen = { width: innerWidth, dark: matchMedia("(prefers-color-scheme: dark)").matches, fits: [fits()], errors };
   const table = document.querySelector("#tasks table[data-sortable]");
   const column = (n) => [...table.tBodies[0].rows].filter((r) => !r.hasAttribute("data-fixed"))
     .map((r) => r.cells[n].textContent.trim());
@@ -33,18 +35,11 @@ addEventListener("load", async () => {
   seen.figures = [...document.querySelectorAll("figure svg")].every((s) => s.getBoundingClientRect().height > 20);
   seen.text = document.body.innerText.includes("<\\/script><script>alert(1)<\\/script>");
   seen.verdict = JSON.parse(document.getElementById("numbers").textContent).verdict;
-  const light = (c) => { const [r, g, b] = c.match(/[\\d.]+/g).map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const ground = (e) => { for (; e; e = e.parentElement) {
-    const c = getComputedStyle(e).backgroundColor; if (!c.endsWith(", 0)")) return c; } return "rgb(255, 255, 255)"; };
-  seen.pale = [...document.querySelectorAll("body *")].filter((e) => !e.closest("svg, script")
-    && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).map((e) => {
-      const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
-      return [(a + 0.05) / (b + 0.05), e.className || e.tagName]; }).filter(([ratio]) => ratio < 4.5);
+  seen.pale = pale();
   parent.postMessage(JSON.stringify(seen), "*");
 });
 """
+)
 
 
 class _Model:
@@ -95,12 +90,13 @@ def page(tmp_path_factory):
     return render_html(collect(folder, results))
 
 
-@pytest.fixture(scope="module", params=[1280, 390])
+@pytest.fixture(scope="module", params=[(1280, False), (390, True)], ids=["desk", "phone in the dark"])
 def used(request, page, tmp_path_factory):
-    """The page used by a script, at the width of a desk and of a phone."""
+    """The page used by a script, at the width of a desk in the light, and of a phone in the dark."""
     needs_chromium()
-    found, logged = in_browser(page, tmp_path_factory.mktemp("browser"), request.param, _DRIVE)
-    assert found["width"] == request.param
+    width, dark = request.param
+    found, logged = in_browser(page, tmp_path_factory.mktemp("browser"), width, _DRIVE, dark=dark)
+    assert (found["width"], found["dark"]) == (width, dark)
     return found | {"logged": logged}
 
 

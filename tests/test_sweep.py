@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from browser import in_browser, needs_chromium
+from browser import PALE, in_browser, needs_chromium
 from click.testing import CliRunner
 from compared import ABOUT, contender, grid
 from conftest import ROOT, files_under
@@ -238,7 +238,9 @@ def test_help_loads_nothing_heavy():
 
 # --- in a browser --------------------------------------------------------------------------------------------------
 
-_DRIVE = """
+_DRIVE = (
+    PALE
+    + """
 addEventListener("load", async () => {
   const seen = { width: innerWidth, fits: document.documentElement.scrollWidth <= innerWidth };
   const table = document.querySelector("table[data-sortable]");
@@ -247,19 +249,21 @@ addEventListener("load", async () => {
   table.tHead.rows[0].cells[2].querySelector("button").click(); seen.after = first();
   document.querySelectorAll("details").forEach((d) => { d.open = true; });
   seen.opened = document.documentElement.scrollWidth <= innerWidth;
-  seen.title = document.title; seen.errors = errors;
+  seen.title = document.title; seen.errors = errors; seen.pale = pale();
   parent.postMessage(JSON.stringify(seen), "*");
 });
 """
+)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)], ids=["desk", "phone in the dark"])
 @pytest.mark.parametrize("board", [guided_board, hostile_board], ids=["guided", "hostile"])
-def test_in_a_browser_nothing_breaks_scrolls_sideways_or_comes_alive(board, width, tmp_path):
+def test_in_a_browser_nothing_breaks_scrolls_sideways_or_comes_alive(board, width, dark, tmp_path):
     needs_chromium()
-    found, logged = in_browser(render_sweep(board()), tmp_path, width, _DRIVE)
+    found, logged = in_browser(render_sweep(board()), tmp_path, width, _DRIVE, dark=dark)
     assert (found["errors"], logged) == ([], [])
     assert (found["width"], found["fits"], found["opened"]) == (width, True, True)
     assert found["title"] != "gone"
+    assert found["pale"] == []
     assert found["before"] == "1"
     assert found["after"] != "1"  # by score, the lowest first
