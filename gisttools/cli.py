@@ -1,104 +1,83 @@
-"""The command `gisttools`: run notebooks and recipes, list runs, and see what this machine has."""
+"""The command `gisttools`: run notebooks and recipes, look after their runs, and see what this machine has."""
 
 from __future__ import annotations
 
-import json
 import sys
+import tempfile
+import traceback
 
 import click
 
+from gisttools.commands.clean import clean
+from gisttools.commands.compare import compare
+from gisttools.commands.doctor import doctor
+from gisttools.commands.new import new
+from gisttools.commands.parameters import parameters
 from gisttools.commands.run import run
-from gisttools.errors import GistError, did_you_mean
+from gisttools.commands.runs import runs
+from gisttools.commands.show import show
+from gisttools.commands.verify import verify
+from gisttools.errors import GistError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class _Group(click.Group):
-    """Errors of the package are one readable message, not a traceback."""
+    """Whatever goes wrong is one readable message, not a traceback, unless --debug is given, in any place."""
 
-    def invoke(self, context: click.Context):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--debug" in args:  # as people add it: at the end of the line that failed
+            args = ["--debug", *(a for a in args if a != "--debug")]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context):
         try:
-            return super().invoke(context)
-        except GistError as error:
-            if context.params.get("debug"):
-                raise
-            click.echo(f"\n{type(error).__name__}: {error}", err=True)
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort) as error:
+            if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise  # a question that nobody is there to answer
+            click.echo("\nStopped.", err=True)
+            sys.exit(_INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            _say(error, ctx.params.get("debug", False))
             sys.exit(1)
 
 
-def _known_verb(_context: click.Context, _parameter: click.Parameter, verb: str | None) -> str | None:
-    from gisttools.workflow.params import VERBS  # not above: `gisttools --help` is to be quick
+def _say(error: Exception, debug: bool) -> None:
+    """Secrets are blotted out of all that is said of an error."""
+    from gisttools.workflow.scrub import scrub
 
-    if verb is not None and verb not in VERBS:
-        raise click.BadParameter(f"{verb!r} is none of {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}")
-    return verb
+    told = scrub(f"{type(error).__name__}: {error}")
+    trace = scrub("".join(traceback.format_exception(error)))
+    if debug:
+        click.echo(trace, err=True)
+    elif isinstance(error, GistError):
+        click.echo(f"\n{told}", err=True)
+    elif isinstance(error, OSError):  # a full disk, a file that may not be read: no bug
+        click.echo(f"\n{told}\nThe system refused this. With --debug you see where.", err=True)
+    else:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="gisttools-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(trace)
+        click.echo(
+            f"\n{told}\nThis is a bug in gisttools, not your mistake. Please report it with the traceback, which is in "
+            f"{file.name}; --debug shows it here.",
+            err=True,
+        )
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--debug", is_flag=True, help="Show the traceback of what goes wrong.")
 @click.version_option(package_name="gisttools")
 def main(debug: bool) -> None:
     """Synthetic data, GIST fine-tuning and honest evaluation for text embeddings."""
 
 
-main.add_command(run)
-
-
-@main.command()
-@click.argument("verb", required=False, callback=_known_verb)
-def runs(verb: str | None) -> None:
-    """Show what has run, the newest last; VERB limits it to one notebook."""
-    from gisttools.workflow.runs import finished_runs
-
-    found = finished_runs(verb)
-    if not found:
-        click.echo(f"No {verb or 'notebook'} has run yet. Try: gisttools run {verb or 'quickstart'}")
-    width = max((len(m["run_id"]) for m in found), default=0)
-    for m in found:
-        click.echo(f"{m['run_id']:<{width}}  {m['status']:<6}  {m['seconds']:>7.1f} s  {m['headline']}")
-
-
-@main.command()
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--task", metavar="NAME", help="Score this task; else the mean of the targets.")
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
-def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
-    """Show which of several evaluated recipes is best, and what each parameter does.
-
-    RUNs are evaluate runs, by id or folder; without any, the newest and all that can stand beside it: same baseline,
-    same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of the same.
-    """
-    from gisttools.leaderboard import leaderboard
-    from gisttools.report.leaderboard_text import leaderboard_text
-    from gisttools.workflow.contenders import contenders_to_compare
-
-    board = leaderboard(contenders_to_compare(runs), task=task)
-    click.echo(json.dumps(board.summary(), indent=1, ensure_ascii=False) if as_json else leaderboard_text(board))
-
-
-@main.command()
-@click.argument("verb", callback=_known_verb)
-def parameters(verb: str) -> None:
-    """Show all parameters of VERB's notebook with their defaults."""
-    from gisttools.workflow.params import VERBS
-
-    fields = VERBS[verb].model_fields
-    shown = {name: json.dumps(field.get_default(call_default_factory=True)) for name, field in fields.items()}
-    width, value_width = max(map(len, shown)), min(40, max(map(len, shown.values())))
-    for name, value in shown.items():
-        click.echo(f"{name:<{width}}  {value:<{value_width}}  {fields[name].description or ''}".rstrip())
-
-
-@main.command()
-@click.option("--llm", "base_url", help="Also ask this OpenAI-compatible endpoint for its models.")
-def doctor(base_url: str | None) -> None:
-    """Show what is installed, which devices there are, and which embedded models and endpoints answer."""
-    from gisttools.doctor import checks
-
-    bad = 0
-    for ok, name, detail in checks(base_url):
-        bad += ok is False
-        mark = {True: click.style("ok", fg="green"), False: click.style("no", fg="red"), None: "--"}[ok]
-        click.echo(f"{mark}  {name:<24} {detail}")
-    sys.exit(1 if bad else 0)
+for _command in (run, runs, show, clean, verify, compare, parameters, new, doctor):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

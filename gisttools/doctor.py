@@ -14,13 +14,20 @@ from gisttools.progress import quiet_libraries
 from gisttools.workflow.manifest import hardware
 from gisttools.workflow.param_model import MINILM, WORDLLAMA
 from gisttools.workflow.places import project_root, results_folder
+from gisttools.workflow.scrub import scrub
 
+KEY_VARIABLE = "OPENAI_API_KEY"
 Check = tuple[bool | None, str, str]
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "datasets", "mteb", "openai", "papermill", "jupyterlab")
 
 
-def checks(base_url: str | None = None) -> Iterator[Check]:
-    """Yield the checks one by one; `ok` is None for plain facts. `base_url`: an endpoint to ask as well."""
+def checks(base_url: str | None = None, key_variable: str = KEY_VARIABLE) -> Iterator[Check]:
+    """Yield the checks one by one; `ok` is None for plain facts.
+
+    Args:
+        base_url: an endpoint to ask as well.
+        key_variable: environment variable that holds its key. The usual one may be missing: many endpoints want none.
+    """
     quiet_libraries()
     for package in _PACKAGES:
         try:
@@ -32,7 +39,7 @@ def checks(base_url: str | None = None) -> Iterator[Check]:
         yield _model(name)
     yield _local_llm()
     if base_url:
-        yield _endpoint(base_url)
+        yield _endpoint(base_url, key_variable)
     for name, folder in (("project", project_root()), ("results", results_folder()), ("cache", cache_folder())):
         yield None, name, str(folder)
 
@@ -65,14 +72,15 @@ def _local_llm() -> Check:
         return False, "embedded LLM", str(error)
 
 
-def _endpoint(base_url: str) -> Check:
+def _endpoint(base_url: str, key_variable: str) -> Check:
     import openai
 
+    key = os.environ.get(key_variable)
+    if not key and key_variable != KEY_VARIABLE:
+        return False, "endpoint", f"{base_url}: the environment variable {key_variable} holds no key. Set it."
     try:
-        client = openai.OpenAI(
-            base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY") or "none", timeout=10, max_retries=0
-        )
+        client = openai.OpenAI(base_url=base_url, api_key=key or "none", timeout=10, max_retries=0)
         names = [m.id for m in client.models.list()]
     except openai.OpenAIError as error:
-        return False, "endpoint", f"{base_url}: {error}"
+        return False, "endpoint", scrub(f"{base_url}: {error}")
     return True, "endpoint", f"{base_url}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"

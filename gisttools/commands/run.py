@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import yaml
 
+from gisttools.commands.complete import Remembering, complete_parameter, complete_profile, complete_what
 from gisttools.errors import MissingError, ParameterError, did_you_mean
 
 _PARAMETERS = click.option(
-    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", shell_complete=complete_parameter,
     help="Set a parameter; for a recipe say STEP.NAME VALUE. The value is read as YAML: 3, 1e-5, true, [a, b].",
 )  # fmt: skip
 _RERUN = click.option(
@@ -24,10 +25,12 @@ _RERUN = click.option(
 )
 
 
-@click.command()
-@click.argument("what")
+@click.command(cls=Remembering, short_help="Run a notebook or a recipe.")
+@click.argument("what", shell_complete=complete_what)
 @_PARAMETERS
-@click.option("--profile", metavar="NAME", help="Run a recipe under one of its profiles.")
+@click.option(
+    "--profile", metavar="NAME", shell_complete=complete_profile, help="Run a recipe under one of its profiles."
+)
 @click.option("--smoke", is_flag=True, help="Short for --profile smoke: does all of the recipe work?")
 @_RERUN
 def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None, smoke: bool, rerun: str) -> None:

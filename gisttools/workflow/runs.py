@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Iterable
@@ -18,14 +19,21 @@ from gisttools.workflow.param_model import Params
 from gisttools.workflow.params import VERBS, CompareParams
 from gisttools.workflow.places import resolve, results_folder, run_folder
 
-_RUN_ID = re.compile(rf"({'|'.join(VERBS)})-\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}}")
+RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?P<spec>[0-9a-f]{{8}})")
+log = logging.getLogger(__name__)
 
 
 def finished_runs(verb: str | None = None) -> list[dict[str, Any]]:
-    """Manifests of all finished runs, oldest first."""
+    """Manifests of all finished runs, oldest first. One that cannot be read is left out and logged: its work counts as
+    not done, and `gisttools runs` shows it."""
     found = []
     for path in results_folder().glob(f"{verb or '*'}-*/{MANIFEST}"):
-        found.append(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:  # removed just now
+            continue
+        except ValueError as error:
+            log.warning("%s is damaged and left out: %s", path, error)
     return sorted(found, key=lambda m: m["started"])
 
 
@@ -111,7 +119,7 @@ def parents_of(params: Params) -> list[str]:
     found = {}
     for value in values:
         if isinstance(value, str) and value:
-            folder = run_folder(value) if _RUN_ID.fullmatch(Path(value).name) else as_run(value)
+            folder = run_folder(value) if RUN_ID.fullmatch(Path(value).name) else as_run(value)
             if folder is not None:
                 found[_of_good_run(folder)["run_id"]] = folder
     return list(found)

@@ -1,0 +1,140 @@
+"""What the shell offers when Tab is pressed: verbs, recipes, run ids, parameter names and values. And checked verbs.
+
+A completion must be silent: what cannot be read offers nothing.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from gisttools.errors import GistError, did_you_mean
+
+_ARGUMENTS = "gisttools.arguments"
+
+
+class Remembering(click.Command):
+    """A command that tells completions what was typed before: of `-p NAME VALUE` click itself does not say which."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:
+            ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def known_verb(_context: click.Context, _parameter: click.Parameter, verb: str | None) -> str | None:
+    """A callback that refuses what is no verb."""
+    from gisttools.workflow.params import VERBS  # not above: `gisttools --help` is to be quick
+
+    if verb is not None and verb not in VERBS:
+        raise click.BadParameter(f"{verb!r} is none of {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}")
+    return verb
+
+
+def complete_verb(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Verbs."""
+    from gisttools.workflow.params import VERBS
+
+    return _beginning(VERBS, incomplete)
+
+
+def complete_what(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What `gisttools run` takes: verbs, recipes, or a file."""
+    from gisttools.workflow.params import VERBS
+
+    return _beginning([*VERBS, *(p.stem for p in _recipes())], incomplete) or [CompletionItem(incomplete, type="file")]
+
+
+def complete_profile(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Profiles of the recipe that stands before."""
+    return _beginning(_recipe(_what(context)).get("profiles") or {}, incomplete)
+
+
+def complete_run(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Run ids, the newest first, and "latest"."""
+    from gisttools.workflow.places import results_folder
+    from gisttools.workflow.runs import RUN_ID
+
+    ids = [m for m in map(RUN_ID.fullmatch, _names_in(results_folder())) if m]
+    ids.sort(key=lambda m: m["time"], reverse=True)
+    return _beginning(["latest", *(m.group() for m in ids)], incomplete)
+
+
+def complete_parameter(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """After -p a parameter's name (of a recipe STEP.NAME), then its values where there are few, else a file."""
+    typed: Sequence[str] = context.meta.get(_ARGUMENTS, ())
+    fields = _fields(context)
+    if len(typed) > 1 and typed[-2] in parameter.opts:
+        return _beginning(_values(fields.get(typed[-1])), incomplete) or [CompletionItem(incomplete, type="file")]
+    told = {name: getattr(field, "description", None) for name, field in fields.items()}
+    return [CompletionItem(name, help=about) for name, about in told.items() if name.startswith(incomplete)]
+
+
+def _fields(context: click.Context) -> dict[str, typing.Any]:
+    """The parameters that can be named: of the verb, of the steps of the recipe, or of all verbs."""
+    from gisttools.workflow.params import VERBS
+
+    what = _what(context)
+    verb = Path(what).stem.split("_", 1)[-1] if Path(what).stem[:1].isdigit() else Path(what).stem
+    if verb in VERBS and Path(what).suffix not in (".yaml", ".yml"):
+        return dict(VERBS[verb].model_fields)
+    if what:
+        steps = [s for s in _recipe(what).get("steps") or [] if s.get("verb") in VERBS]
+        return {f"{s['name']}.{name}": f for s in steps for name, f in VERBS[s["verb"]].model_fields.items()}
+    return {name: field for model in VERBS.values() for name, field in model.model_fields.items()}
+
+
+def _values(field: typing.Any) -> list[str]:
+    """The words that a parameter may be set to."""
+    found: list[str] = []
+    queue = [getattr(field, "annotation", None)]
+    while queue:
+        kind = queue.pop(0)
+        if kind is bool:
+            found += ["true", "false"]
+        elif kind is type(None):
+            found.append("null")
+        elif typing.get_origin(kind) is typing.Literal:
+            found += [str(value) for value in typing.get_args(kind)]
+        elif typing.get_origin(kind) is not list:
+            queue += typing.get_args(kind)
+    return found if found != ["null"] else []
+
+
+def _what(context: click.Context) -> str:
+    """The notebook or recipe that was named. While -p is incomplete click has not read it yet."""
+    told = context.params.get("what") or context.params.get("verb")
+    left = [a for a in context.args if not a.startswith("-")]
+    return str(told or (left[0] if left else ""))
+
+
+def _recipes() -> list[Path]:
+    from gisttools.workflow.places import project_root
+
+    return sorted((project_root() / "notebooks" / "recipes").glob("*.yaml"))
+
+
+def _recipe(what: str) -> dict[str, typing.Any]:
+    import yaml
+
+    path = Path(what) if Path(what).is_file() else next((p for p in _recipes() if p.stem == Path(what).stem), None)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path else None
+    except (OSError, ValueError, yaml.YAMLError, GistError):
+        content = None
+    return content if isinstance(content, dict) else {}
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
