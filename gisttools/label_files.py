@@ -75,6 +75,9 @@ def read_splits(folder: EvalFolder) -> LabelledSplits:
         raise DataError(problems(f"{folder.path}: {len(wrong)} problem(s)", wrong, mend))
     if train and (never := sorted(set(train.classes) - set(test.classes))):
         log.info("%s: %d label(s) of train never occur in %s: %s", folder.path, len(never), folder.split, some(never))
+    if train and (unseen := sorted(set(train.classes) - set(test.classes))):
+        log.warning("%s: %d label(s) have no %s text, nothing is said of them: %s", folder.path.name, len(unseen),
+                    folder.split, ", ".join(unseen))  # fmt: skip
     return LabelledSplits(kind, train, test)
 
 

@@ -70,7 +70,7 @@ class LabelRows:
         if not found and len(classes) < 2:
             seen = f"is only the label {classes[0]!r}" if classes else "are no rows at all"
             left = f" ({dict(self.dropped)} dropped)" if self.dropped else ""
-            found.append(f"there {seen}{left}; triplets need at least two classes")
+            found.append(f"there {seen}{left}; at least two classes are needed")
         if found:
             mend = (
                 "Mend or drop these rows; drop_empty and drop_unlabelled leave out rows without a text or a label."

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, DatasetDict
 from mteb.abstasks.classification import AbsTaskClassification
 from mteb.abstasks.clustering import AbsTaskClustering
@@ -16,6 +17,7 @@ from mteb.abstasks.pair_classification import AbsTaskPairClassification
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.sts import AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from gisttools.eval_files import eval_folder
 from gisttools.label_files import LabelledSplits, read_splits
@@ -23,9 +25,23 @@ from gisttools.labelled import LabelledTexts
 from gisttools.pair_files import Pairs, read_pairs
 from gisttools.search_files import Searched, read_candidates, read_searched
 
+
+class _Classification(AbsTaskClassification):
+    """mteb takes a test split of two classes for a binary task, and fails where train holds more."""
+
+    def _calculate_scores(self, y_test, y_pred):
+        if len(self.label_names) == 2 or len(np.unique(y_test)) != 2:
+            return super()._calculate_scores(y_test, y_pred)
+        scores: dict[str, Any] = {"accuracy": accuracy_score(y_test, y_pred), "ap": None, "ap_weighted": None}
+        for average, end in (("macro", ""), ("weighted", "_weighted")):
+            found = precision_recall_fscore_support(y_test, y_pred, average=average)
+            scores |= {f"{name}{end}": float(x) for name, x in zip(("precision", "recall", "f1"), found, strict=False)}
+        return scores
+
+
 # mteb's class, its name of the type, the main score that most of its own tasks of the type have, and the category
 _TYPES = {
-    "classification": (AbsTaskClassification, "Classification", "accuracy", "t2c"),
+    "classification": (_Classification, "Classification", "accuracy", "t2c"),
     "multilabel_classification": (AbsTaskMultilabelClassification, "MultilabelClassification", "accuracy", "t2c"),
     "clustering": (AbsTaskClustering, "Clustering", "v_measure", "t2c"),
     "pair_classification": (AbsTaskPairClassification, "PairClassification", "max_ap", "t2t"),

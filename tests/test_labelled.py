@@ -214,7 +214,7 @@ def test_missing_whole_numbers_are_missing_labels():
 
 
 def test_one_class_only_is_refused_with_its_name():
-    with pytest.raises(DataError, match="there is only the label 'x'; triplets need at least two classes"):
+    with pytest.raises(DataError, match="there is only the label 'x'; at least two classes are needed"):
         read_labelled(FRAME.assign(label="x"))
 
 

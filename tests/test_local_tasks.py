@@ -102,6 +102,23 @@ def test_every_test_label_that_train_lacks_is_named(caretaker, tmp_path):
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("left", [3, 2])
+def test_a_label_that_no_test_text_has_is_told_and_the_others_are_scored(caretaker, tmp_path, wordllama, caplog, left):
+    """mteb takes two labels in test for a binary task, and fails where train holds more."""
+    shutil.copytree(caretaker, tmp_path / "mine")
+    rows = [json.loads(line) for line in (caretaker / "test.jsonl").read_text(encoding="utf-8").splitlines()]
+    gone = sorted({row["label"] for row in rows})[left:]
+    kept = [json.dumps(row) for row in rows if row["label"] not in gone]
+    (tmp_path / "mine" / "test.jsonl").write_text("\n".join(kept), encoding="utf-8")
+    (task,) = local_tasks(tmp_path / "mine", kinds=("classification",))
+    assert f"{len(gone)} label(s) have no test text, nothing is said of them: {', '.join(gone)}" in caplog.text
+    result = mteb.evaluate(wordllama, task, cache=None, co2_tracker=False, show_progress_bar=False)
+    (scores,) = result.task_results[0].scores["test"]
+    assert 0.5 < scores["accuracy"] <= 1
+    draws = scores["scores_per_experiment"]
+    assert all(draw["recall_weighted"] == pytest.approx(draw["accuracy"]) for draw in draws)
+
+
 def test_a_folder_without_test_is_refused(caretaker, tmp_path):
     shutil.copy(caretaker / "train.jsonl", tmp_path)
     with pytest.raises(MissingError, match=r"test\.jsonl"):
