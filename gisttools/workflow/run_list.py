@@ -108,9 +108,18 @@ def listed(folder: Path) -> Listed | None:
         return Listed(folder=folder, status=status, manifest={})
     except ValueError:  # no JSON, or no UTF-8
         manifest = None
-    if not isinstance(manifest, dict) or not manifest.keys() >= _NEEDED:
+    if not _is_manifest(manifest):
         return Listed(folder=folder, status="damaged", manifest={})
     return Listed(folder=folder, status=manifest["status"], manifest=manifest)
+
+
+def _is_manifest(content: Any) -> bool:
+    if not isinstance(content, dict) or not content.keys() >= _NEEDED or content["status"] not in ("ok", "failed"):
+        return False
+    try:
+        return datetime.fromisoformat(content["started"]).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
 
 
 def under_way(folder: Path) -> bool:
