@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from html_page import seen
-from report_runs import comparison_row, convert, evaluate, finetune, score_rows, synthesize
+from report_runs import comparison_row, convert, evaluate, finetune, score_rows, synthesize, write_run
 
 from gisttools.report.data import collect
 from gisttools.report.facts import cost, trust
 from gisttools.report.formats import dollars, duration, model_name, p_value, plural, score, signed
 from gisttools.report.limits import limits
 from gisttools.report.render import render_html
-from gisttools.report.words import guard_note, size, targets, verdict_sentence, verdict_word
+from gisttools.report.words import compared_name, guard_note, size, targets, verdict_sentence, verdict_word
 
 
 def data_of(tmp_path, *rows, **options):
@@ -185,6 +185,31 @@ def test_costs_are_those_of_all_steps_and_of_a_point(tmp_path):
     assert facts["LLM tokens"].detail == "$1.50 · 5 calls, 2 of them cached"
     assert facts["A point gained cost"].value == duration(240 / 7.5)
     assert facts["A point gained cost"].detail.startswith("$0.20 · ")
+
+
+def test_runs_of_one_verb_are_told_together(tmp_path):
+    finetune(tmp_path, [])
+    write_run(tmp_path, "finetune-2", "finetune", {"steps": 30}, seconds=30.0)
+    told = cost(collect(evaluate(tmp_path, [comparison_row()], ["finetune-1", "finetune-2"]), tmp_path))
+    assert told[0].detail.startswith("2 trainings, the first of 30 steps on 96 triplets")
+    assert told[1].detail == "finetune 1.5 min (2 runs) · evaluate 60 s"
+
+
+@pytest.mark.parametrize(
+    ("names", "seeds", "said"),
+    [
+        (["tuned"], 1, "finetune-1"),
+        (["tuned"], 3, "finetune-1 and 2 more seeds"),
+        (["guide=none", "guide=g"], 3, "guide=none, 3 seeds"),
+        (["guide=none", "guide=g"], 1, "guide=none"),
+    ],
+)
+def test_the_tuned_model_is_called_by_its_variant_and_seeds(tmp_path, names, seeds, said):
+    told = [{"name": name, "models": ["m"] * seeds, "n_seeds": seeds} for name in names]
+    rows = [comparison_row(variant=name, n_seeds=seeds) for name in names]
+    data = data_of(tmp_path, *rows, summary={"variants": told})
+    assert compared_name(data, "tuned") == said
+    assert compared_name(data, "base") == "embedded:base"
 
 
 def test_without_a_gain_no_point_has_a_cost(tmp_path):

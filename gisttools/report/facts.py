@@ -10,6 +10,7 @@ import pandas as pd
 
 from gisttools.report.data import ReportData
 from gisttools.report.formats import NOT_RUN, count, dollars, duration, is_number, is_true, score, signed
+from gisttools.report.run_files import Run
 from gisttools.report.words import judged, records, task_name
 
 Status = Literal["pass", "fail", "not run"]
@@ -106,7 +107,9 @@ def cost(data: ReportData) -> list[Fact]:
     seconds = [run.manifest.get("seconds") for run in data.runs if is_number(run.manifest.get("seconds"))]
     training = [_training_seconds(run.summary, run.manifest) for run in data.finetunes]
     whole = sum(seconds) if seconds else None
-    steps = [f"{run.verb} {duration(run.manifest.get('seconds'))}" for run in data.runs]
+    steps = [
+        _of_verb(verb, [r for r in data.runs if r.verb == verb]) for verb in dict.fromkeys(r.verb for r in data.runs)
+    ]
     spent = sum(t for t in training if is_number(t)) if any(map(is_number, training)) else None
     money = _money(data)
     return [
@@ -117,11 +120,18 @@ def cost(data: ReportData) -> list[Fact]:
     ]
 
 
+def _of_verb(verb: str, runs: Sequence[Run]) -> str:
+    known = [s for run in runs if is_number(s := run.manifest.get("seconds"))]
+    times = f" ({len(runs)} runs)" if len(runs) > 1 else ""
+    return f"{verb} {duration(sum(known) if known else None)}{times}"
+
+
 def _steps(data: ReportData) -> str:
     summary = data.finetune.summary if data.finetune else {}
     if not is_number(summary.get("steps")):
         return ""
-    return f"{count(summary['steps'])} steps on {count(summary.get('triplets'))} triplets"
+    each = f"{count(summary['steps'])} steps on {count(summary.get('triplets'))} triplets"
+    return f"{len(data.finetunes)} trainings, the first of {each}" if len(data.finetunes) > 1 else each
 
 
 def _training_seconds(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> object:

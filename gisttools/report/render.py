@@ -12,7 +12,7 @@ from markupsafe import Markup
 from gisttools.report import changes, facts, limits, maps, sources, steps, tables, words
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clean, clip
-from gisttools.report.formats import NOT_RUN, count, is_number, is_true, model_name, plural, score
+from gisttools.report.formats import NOT_RUN, count, is_number, is_true, plural, score
 from gisttools.report.latex import latex_table
 from gisttools.report.model_card import model_card
 from gisttools.report.noise import SOURCES, Noise, noise
@@ -91,7 +91,7 @@ def _view(data: ReportData) -> dict[str, Any]:
     return {
         "run_id": data.evaluate.id,
         "date": str(data.evaluate.manifest.get("started") or "")[:10],
-        **{role: clip(model_name(data.evaluate.summary.get(role)), 120) for role in ("base", "tuned")},
+        **{role: clip(words.compared_name(data, role), 120) for role in ("base", "tuned")},
         "named_targets": bool(rows["is_target"].map(is_true).any()),
         "word": words.verdict_word(data),
         "sentence": words.verdict_sentence(data),

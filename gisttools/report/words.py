@@ -9,7 +9,7 @@ import pandas as pd
 from gisttools.judgement import averages, overall_verdict
 from gisttools.report.action import Action, Outcome, next_action
 from gisttools.report.data import ReportData
-from gisttools.report.formats import is_number, is_true, plural, score, signed, unit
+from gisttools.report.formats import is_number, is_true, model_name, plural, score, signed, unit
 
 SHOWN = 3  # targets on the first screen
 _NAMED = 2  # tasks named in a sentence
@@ -208,3 +208,15 @@ _TOLD = {"helped": "improved", "hurt": "got worse", "not shown": "did not show a
 def _allowed(rows: list[dict[str, Any]]) -> str:
     allowed = [r["allowed_loss"] for r in rows if is_number(r["allowed_loss"])]
     return f"{100 * max(allowed):g} points" if allowed else "what is allowed"
+
+
+def compared_name(data: ReportData, role: str) -> str:
+    """What the baseline ("base") or the tuned model is called: of several variants the first, with how many seeds."""
+    name = model_name(data.evaluate.summary.get(role))
+    told = data.evaluate.summary.get("variants") or []
+    if role == "base" or not told:
+        return name
+    seeds = told[0].get("n_seeds") or 1
+    if data.others is not None:
+        return model_name(told[0].get("name")) + (f", {seeds} seeds" if seeds > 1 else "")
+    return name + (f" and {plural(seeds - 1, 'more seed')}" if seeds > 1 else "")
