@@ -39,6 +39,7 @@ class Leaderboard:
         baseline, base: its name and its score.
         task, metric: what is scored.
         shared: parameters that all models trained here have in common.
+        evaluations: ids of the evaluate runs, which may hold several models each.
     """
 
     table: pd.DataFrame
@@ -50,6 +51,7 @@ class Leaderboard:
     task: str
     metric: str
     shared: Mapping[str, Any]
+    evaluations: tuple[str, ...] = ()
 
     @property
     def tied(self) -> list[str]:
@@ -164,6 +166,7 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
         base=sum(weight * first.base[part].score for part, weight in weights.items()),
         task=names.pop() if len(names) == 1 else f"mean of {len(names)} tasks",
         metric=metrics.pop() if len(metrics) == 1 else "main scores",
+        evaluations=tuple(dict.fromkeys(c.evaluation or c.name for c in contenders)),
         shared=_shared([recipe.parameters for recipe in recipes if MODEL not in recipe.parameters]),
     )
 

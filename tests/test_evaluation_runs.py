@@ -377,8 +377,8 @@ def swept(result, seeds, evaluation_run):
 def test_the_report_of_several_variants_is_a_page_and_a_leaderboard(swept, tmp_path):
     pages = write_pages(swept, tmp_path)
     assert (pages.page, pages.summary) == (tmp_path / "report.html", {"evaluation": swept})
-    board = (tmp_path / "leaderboard.html").read_text()
-    assert "org/tuned_3" in board
+    assert "org/tuned_3" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    assert f"gisttools compare {swept}\n" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
 
 
 def test_the_report_of_several_evaluations_is_their_leaderboard(
@@ -390,8 +390,9 @@ def test_the_report_of_several_evaluations_is_their_leaderboard(
     pages = write_pages([swept, other], tmp_path / "out")
     assert pages.page.name == "leaderboard.html"
     assert not (tmp_path / "out" / "report.html").exists()
-    assert all(name in pages.text.read_text() for name in ("org/tuned_2", "org/tuned_3", "org/other"))
-    assert pages.headline in pages.text.read_text() or "org/" in pages.headline
+    board = pages.page.read_text(encoding="utf-8")
+    assert all(name in board for name in ("org/tuned", "org/tuned_2", "org/tuned_3", "org/other"))
+    assert pages.headline.startswith("4 recipes of 4 runs on mean of 3 tasks: Best is model=org/")
     with pytest.raises(ParameterError, match="latex = True is for one evaluation"):
         write_pages([swept, other], tmp_path / "none", latex=True)
     assert not (tmp_path / "none").exists()

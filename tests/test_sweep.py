@@ -109,7 +109,7 @@ def test_files_are_written_whole_with_csv_and_markdown_beside(tmp_path):
     assert path == tmp_path / "new" / "leaderboard.html"
     table = pd.read_csv(tmp_path / "new" / "leaderboard.csv")
     assert table["rank"].tolist() == [1, 2, 3, 4]
-    assert table["runs"].str.split().map(len).tolist() == [3] * 4
+    assert table["runs"].str.split("; ").map(len).tolist() == [3] * 4
     text = (tmp_path / "new" / "leaderboard.md").read_text()
     assert "| 1 | guide=embedded:all-MiniLM-L6-v2, mask\\_same\\_label=true |" in text
 

@@ -29,7 +29,7 @@ def write_sweep(board: Leaderboard, folder: str | Path) -> Path:
         The path of the page. The same leaderboard gives the same bytes on the same day.
     """
     folder = Path(folder)
-    table = board.table.drop(columns="settings").assign(runs=board.table["runs"].map(" ".join))
+    table = board.table.drop(columns="settings").assign(runs=board.table["runs"].map("; ".join))
     made = {PAGE: render_sweep(board), TABLE: table.to_csv(index=False), TEXT: sweep_markdown(board)}
     folder.mkdir(parents=True, exist_ok=True)
     partial = {folder / f".{name}.partial": folder / name for name in made}
@@ -83,7 +83,6 @@ def sweep_markdown(board: Leaderboard) -> str:
 
 def sweep_view(board: Leaderboard) -> dict[str, Any]:
     """What page and Markdown show, as texts."""
-    runs = [run for names in board.table["runs"] for run in names]
     return {
         "title": f"{board.task}, {board.metric}",
         "baseline": _baseline(board),
@@ -98,7 +97,7 @@ def sweep_view(board: Leaderboard) -> dict[str, Any]:
         "tasks": _tasks(board),
         "limits": limits(board),
         "shared": [(name, value_name(value)) for name, value in board.shared.items()],
-        "commands": [f"gisttools compare {shlex.join(runs)}", _run_command(runs)],
+        "commands": [f"gisttools compare {shlex.join(board.evaluations)}", _run_command(board.evaluations)],
     }
 
 
