@@ -25,6 +25,16 @@ _RERUN = click.option(
 )
 
 
+_WORKERS = click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N",
+    help="Do so many steps of a recipe side by side, as far as cores and memory allow.  [default: 1]",
+)  # fmt: skip
+_CLUSTER = click.option(
+    "--cluster", metavar="WHERE",
+    help="Do them on a Dask cluster: local, tcp://HOST:PORT, ssh:HOST,HOST, ssh:FILE, slurm:FILE. See docs/scale.md.",
+)  # fmt: skip
+
+
 @click.command(cls=Remembering, short_help="Run a notebook or a recipe.")
 @click.argument("what", shell_complete=complete_what)
 @_PARAMETERS
@@ -33,7 +43,17 @@ _RERUN = click.option(
 )
 @click.option("--smoke", is_flag=True, help="Short for --profile smoke: does all of the recipe work?")
 @_RERUN
-def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None, smoke: bool, rerun: str) -> None:
+@_WORKERS
+@_CLUSTER
+def run(
+    what: str,
+    parameters: tuple[tuple[str, str], ...],
+    profile: str | None,
+    smoke: bool,
+    rerun: str,
+    workers: int | None,
+    cluster: str | None,
+) -> None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
     from gisttools.workflow.execute import run_notebook
     from gisttools.workflow.params import VERBS
@@ -54,7 +74,7 @@ def run(what: str, parameters: tuple[tuple[str, str], ...], profile: str | None,
                 f"There is no notebook and no recipe {what!r}.{did_you_mean(what, [*VERBS, *known])} "
                 f"Notebooks: {', '.join(VERBS)}. Recipes: {', '.join(known)}."
             )
-        manifests = run_recipe(path, overrides=given, profile=profile, rerun=rerun)
+        manifests = run_recipe(path, overrides=given, profile=profile, rerun=rerun, workers=workers, cluster=cluster)
     elif profile is not None:
         mend = f"Say {verb}.yaml for the recipe." if (recipes / f"{verb}.yaml").is_file() else "Leave out the profile."
         raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {mend}")

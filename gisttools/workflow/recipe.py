@@ -2,6 +2,8 @@
 
 A step may have a `matrix`, parameter -> list of values, and is run for each combination (`gisttools.workflow.matrix`).
 
+A step may have `resources`, such as `{GPU: 1}`: what its run must have to itself where several run at once.
+
 A recipe may have profiles, say a `smoke` one that shows in minutes that all of it works: `step.parameter: value` lines
 that replace parameters, and `skip`, a list of steps to leave out.
 """
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,6 +31,7 @@ class Step(BaseModel):
     about: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict)
     matrix: dict[str, list[Any]] = Field(default_factory=dict)
+    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class Recipe(BaseModel):

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gisttools.workflow.execute import Rerun, run_notebook
+from gisttools.workflow.execute import Rerun
+from gisttools.workflow.executors import open_executor
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipe import fill, read_recipe
+from gisttools.workflow.step_graph import run_steps
 
 
 def run_recipe(
@@ -17,19 +19,24 @@ def run_recipe(
     overrides: Mapping[str, Any] | None = None,
     profile: str | None = None,
     rerun: Rerun = "only-missing",
+    workers: int | None = None,
+    cluster: str | None = None,
 ) -> list[dict]:
-    """Run the steps of a recipe, under one of its profiles if told, one after the other; returns their manifests.
+    """Run the steps of a recipe, under one of its profiles if told; returns their manifests.
+
+    Args:
+        path, overrides, profile: as in `read_recipe`.
+        rerun: as in `run_notebook`.
+        workers, cluster: where steps that do not refer to one another run side by side, as in `open_executor`; None
+            runs one after the other.
 
     Raises:
         ParameterError: the recipe or the parameters of any step are wrong (before anything runs).
-        RunFailed: a step failed; earlier steps are done and will not be run again.
+        MissingError, EndpointError: there is no such cluster.
+        RunFailed: steps failed; what does not refer to them is done, and what is done will not be done again.
     """
     recipe = read_recipe(path, overrides, profile=profile)
     for step in recipe.steps:  # all parameters first: nothing runs if a later step cannot
         check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps}))
-    manifests, runs = [], {}
-    for i, step in enumerate(recipe.steps, 1):
-        title = f"[{i}/{len(recipe.steps)}] {step.name}" + (f": {step.about}" if step.about else "")
-        manifests.append(run_notebook(step.verb, fill(step, runs), rerun=rerun, title=title))
-        runs[step.name] = manifests[-1]["run_id"]
-    return manifests
+    with open_executor(workers, cluster) as executor:
+        return run_steps(recipe.steps, executor, rerun=rerun)

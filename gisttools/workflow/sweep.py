@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import sys
 from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from typing import Any
 
-from gisttools.workflow.execute import Rerun, run_notebook
+from gisttools.workflow.execute import Rerun
+from gisttools.workflow.jobs import Job, do_job
+from gisttools.workflow.local_workers import LocalWorkers
+from gisttools.workflow.step_graph import one_error
+from gisttools.workflow.surroundings import surroundings
 
 
 def sweep(
     specs: Sequence[tuple[str, dict[str, Any]]],
     executor: Executor | None = None,
     *,
-    workers: int = 2,
+    workers: int | None = None,
     rerun: Rerun = "only-missing",
 ) -> list[dict[str, Any]]:
     """Run (verb, parameters) pairs; returns their manifests in order.
 
     Args:
         specs: what to run; the runs must not depend on each other.
-        executor: None for `workers` local processes. papermill's working directory is global to a process, so threads
-            will not do.
+        executor: None for local processes. papermill's working directory is global to a process, so threads will not
+            do.
+        workers: how many local processes, fewer where cores or memory would not do; None for as many as do.
         rerun: as in `run_notebook`.
 
     Raises:
-        RunFailed: of the first run that failed, after all have ended.
+        RunFailed: runs failed; told after all have ended.
     """
-    own = executor is None
-    if own:
-        executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        futures = [executor.submit(run_notebook, verb, parameters, rerun=rerun) for verb, parameters in specs]
-        errors = [error for f in futures if (error := f.exception())]
-        if errors:
-            raise errors[0]
-        return [f.result() for f in futures]
-    finally:
-        if own:
-            executor.shutdown()
+    with LocalWorkers(workers) if executor is None else nullcontext(executor) as pool, surroundings() as place:
+        calls = {}
+        for i, (verb, parameters) in enumerate(specs, 1):
+            title = f"[{i}/{len(specs)}] {verb}"
+            job = Job(verb=verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
+            calls[title] = pool.submit(do_job, job)
+        manifests, failed = [], {}
+        for title, call in calls.items():
+            error = call.exception()
+            outcome = None if error else call.result()
+            if outcome is not None:
+                sys.stdout.write(outcome.said)
+                manifests.append(outcome.manifest)
+                error = outcome.error
+            if error is not None:
+                failed[title] = error
+    if failed:
+        raise one_error(failed, {}, len(specs))
+    return manifests

@@ -1,0 +1,98 @@
+"""Where a call is done: environment variables for a while, and the files that another machine must see as well."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gisttools.errors import ParameterError
+from gisttools.workflow.places import results_folder
+
+_TOLD = ("HF_HUB_OFFLINE", "GISTTOOLS_PUBLISH_TO")  # settings, never keys: those each machine has in its environment
+
+
+@contextlib.contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Inside, these variables are set in this process, and in those that it starts."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Those of the process that asks: its working directory, environment variables without secrets, a digest of this
+    package's code, and a file in the results folder by which another machine finds out that it sees the same one."""
+
+    folder: str
+    environment: Mapping[str, str]
+    code: str
+    witness: str
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Inside, this process works there. It must do nothing else meanwhile.
+
+        Raises:
+            ParameterError: this machine does not see the same files, or has other code.
+        """
+        missing = [path for path in (self.folder, self.witness) if not Path(path).exists()]
+        if missing:
+            raise ParameterError(
+                f"{platform.node()} does not see {', '.join(missing)}. All machines need the project and the results "
+                "under the same paths: use a shared file system."
+            )
+        if self.code != _code():
+            raise ParameterError(
+                f"{platform.node()} has another gisttools than the machine that asks. Install the same one on both."
+            )
+        with contextlib.chdir(self.folder), environment(self.environment):
+            yield
+
+
+@contextlib.contextmanager
+def surroundings() -> Iterator[Surroundings]:
+    """Those of this process, for calls that are done while this is entered.
+
+    Raises:
+        ParameterError: the results folder cannot be written to.
+    """
+    results = results_folder().absolute()
+    cache = os.environ.get("GISTTOOLS_CACHE")
+    told = {
+        "GISTTOOLS_RESULTS": str(results),
+        **({"GISTTOOLS_CACHE": os.path.abspath(cache)} if cache else {}),
+        **{name: os.environ[name] for name in _TOLD if name in os.environ},
+    }
+    witness = results / f".shared.{uuid.uuid4().hex}"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        witness.touch()
+    except OSError as error:
+        raise ParameterError(f"Results cannot be written to {results}: {error}. Set GISTTOOLS_RESULTS.") from error
+    try:
+        yield Surroundings(folder=os.getcwd(), environment=told, code=_code(), witness=str(witness))
+    finally:
+        witness.unlink(missing_ok=True)
+
+
+def _code() -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    package = Path(__file__).resolve().parents[1]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
