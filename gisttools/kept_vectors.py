@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from gisttools.text_keys import text_keys
 from gisttools.vector_folder import VectorFolder
 
-_PORTION = 16_384  # texts embedded before their vectors are kept
+_PORTION = 50_000  # texts embedded before their vectors are kept; as many as mteb takes of a corpus at a time
 _MOST_BYTES = 4 << 30  # of one model's vectors on disk; further ones are embedded and not kept
 # options of `SentenceTransformer.encode` that change no vector
 _NO_MATTER = {"batch_size", "show_progress_bar", "convert_to_numpy", "convert_to_tensor", "prompt", "prompt_name"}
@@ -37,7 +37,7 @@ class KeptVectors:
         self._files, self._most_bytes = VectorFolder(folder, "float32", about), most_bytes
 
     def vectors(
-        self, texts: Sequence[str], reading: str, embed: Callable[[list[str]], np.ndarray]
+        self, texts: Sequence[str], reading: str, embed: Callable[[list[str]], np.ndarray], *, copies: bool = False
     ) -> tuple[np.ndarray, int]:
         """Vectors, (n, dimension), and how many texts `embed` was asked for.
 
@@ -45,30 +45,36 @@ class KeptVectors:
             texts: in any order, some of them equal.
             reading: what decides a vector beside text and model, such as the prompt.
             embed: texts, none twice, to vectors (n, dimension). Only float32 is kept.
+            copies: where no text is known yet, give all to `embed` as they are, copies too. A text's last bits hang on
+                its batch, and they decide in which order copies of one document are ranked: so scores are mteb's own.
         """
         keys = text_keys(f"{reading}\x1f{text}" for text in texts)
         rows = self._files.find(keys)
         known = rows >= 0
+        if copies and not known.any():
+            return self._embed(list(texts), keys, embed), len(texts)
         if known.all() and len(texts):
             return self._files.read(rows), 0
         unknown = np.flatnonzero(~known)
         different, first, which = np.unique(keys[unknown], return_index=True, return_inverse=True)
-        order = np.argsort(first)  # as they were asked for: a batch then holds what mteb's own would hold
+        order = np.argsort(first)
         places = np.empty(len(order), dtype=int)
         places[order] = np.arange(len(order))
-        parts = []
-        for begin in range(0, len(order), _PORTION):
-            part = order[begin : begin + _PORTION]
-            parts.append(np.asarray(embed([texts[unknown[i]] for i in first[part]])))
-            self._keep(different[part], parts[-1])
-        fresh = np.concatenate(parts) if parts else np.asarray(embed([]))
-        if len(order) == len(texts):
-            return fresh, len(order)
+        fresh = self._embed([texts[i] for i in unknown[first[order]]], different[order], embed)
         answer = np.empty((len(texts), fresh.shape[1]), dtype=fresh.dtype)
         if known.any():
             answer[known] = self._files.read(rows[known])
         answer[unknown] = fresh[places[which]]
         return answer, len(order)
+
+    def _embed(self, texts: list[str], keys: np.ndarray, embed: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+        parts = []
+        for begin in range(0, max(len(texts), 1), _PORTION):
+            part = slice(begin, begin + _PORTION)
+            parts.append(np.asarray(embed(texts[part])))
+            different, first = np.unique(keys[part], return_index=True)
+            self._keep(different, parts[-1][first])
+        return np.concatenate(parts)
 
     def _keep(self, keys: np.ndarray, vectors: np.ndarray) -> None:
         if vectors.dtype != np.float32 or vectors.ndim != 2:
@@ -113,7 +119,7 @@ class EmbedOnce:
             if reading is None:
                 return timed(inputs, *args, **options)
             told = {**options, "convert_to_numpy": True, "convert_to_tensor": False}
-            answer, _ = self.kept.vectors(inputs, reading, lambda texts: timed(texts, **told))
+            answer, _ = self.kept.vectors(inputs, reading, lambda texts: timed(texts, **told), copies=True)
             return _as_asked(answer, options, self.model)
 
         self.model.encode = encode
