@@ -22,7 +22,7 @@ from gisttools.workflow.cluster_kinds import local_cluster, needed, slurm_cluste
 from gisttools.workflow.surroundings import environment
 
 _KINDS = "local, tcp://HOST:PORT, tls://HOST:PORT, ssh:HOST,HOST or ssh:FILE, slurm or slurm:FILE"
-_SECONDS = 30  # in which a scheduler must answer
+_SECONDS = 10  # in which a scheduler must answer
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def ssh_cluster(told: str, workers: int | None) -> Any:
     """
     needed("asyncssh")
     ssh, distributed = needed("distributed.deploy.ssh"), needed("distributed")
-    hosts = _hosts(told)
+    hosts = hosts_of(told)
     hosts = [hosts[i % len(hosts)] for i in range(workers or len(hosts))]
     taken, same_python = Counter(), {"remote_python": sys.executable}
     specs = {}
@@ -122,8 +122,8 @@ def slurm_cluster(file: str, workers: int | None) -> Any:
     return cluster
 
 
-def _hosts(told: str) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
-    """Host, how to connect, resources."""
+def hosts_of(told: str) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
+    """Host, how to connect, and resources, of a file or a list; see `ssh_cluster`."""
     path = Path(told)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else told.split(",")
     found, bad = [], []

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from gisttools.errors import ParameterError
+from gisttools.errors import GistError, ParameterError
 from gisttools.progress import quiet_libraries
 from gisttools.workflow.manifest import LOCK, write_manifest
 from gisttools.workflow.params import check_params
@@ -70,7 +70,11 @@ class Run:
         Args:
             summary: the numbers of this run, JSON values.
             headline: one line that says what came out, shown by `gisttools runs`.
+
+        Raises:
+            GistError: the process that started this run is gone, so that it may be under way elsewhere again.
         """
+        _refuse_orphan()
         summary = {**summary, "seconds": round(time.monotonic() - self.clock, 1)}
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         write_manifest(self.folder, self.record("ok", headline))
@@ -123,6 +127,13 @@ def start(verb: str, notebook: Mapping[str, Any]) -> Run:
     _log_to(folder / "log.txt")
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
     return Run(verb, params, folder, spec, datetime.now(UTC), parents, lock)
+
+
+def _refuse_orphan() -> None:
+    # a kernel sees only once a second whether its parent still lives, and then ends
+    parent = os.environ.get("JPY_PARENT_PID") if os.environ.get(RUN_FOLDER) and os.name != "nt" else None
+    if parent and os.getppid() != int(parent):
+        raise GistError("The process that started this run is gone; the run does not count. Run it again.")
 
 
 def _could_be_parameter(value: Any) -> bool:
