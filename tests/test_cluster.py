@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,8 +18,9 @@ import pytest
 from conftest import ROOT, files_under
 from small_project import CALLS, FAILS_AT_13, Switchboard, make_project, make_recipe
 
-from gisttools.errors import EndpointError, ParameterError
-from gisttools.workflow import cluster
+from gisttools.errors import EndpointError, MissingError, ParameterError
+from gisttools.workflow import capacity, cluster, cluster_kinds
+from gisttools.workflow.cluster_kinds import hosts_of
 from gisttools.workflow.execute import RunFailed
 from gisttools.workflow.runs import finished_runs
 from gisttools.workflow.steps import run_recipe
@@ -136,3 +139,136 @@ def test_a_worker_killed_in_the_middle_of_a_notebook(project, results):
     assert manifest["status"] == "ok"
     assert [m["run_id"] for m in finished_runs()] == [manifest["run_id"]] == [p.name for p in results.iterdir()]
     assert not (results / manifest["run_id"] / "half.partial").exists()
+
+
+def test_processes_on_this_machine_as_a_cluster_with_a_gpu_each(monkeypatch):
+    monkeypatch.setattr(cluster_kinds, "gpus", lambda: ["6"])
+    monkeypatch.setattr(capacity, "cores", lambda: 2)
+    with cluster.cluster_workers("local", 2) as workers:
+        asked = [workers.submit(os.getenv, "CUDA_VISIBLE_DEVICES", resources={"GPU": 1}) for _ in range(3)]
+        assert {f.result(60) for f in asked} == {"6"}
+        pids = {workers.submit(os.getpid).result(60)}
+        with pytest.raises(ParameterError, match="has GPU=2"):
+            workers.submit(os.getpid, resources={"GPU": 2})
+    assert os.getpid() not in pids
+
+
+def test_hosts_reached_by_ssh(ssh_server):
+    with cluster.cluster_workers(f"ssh:{ssh_server},{ssh_server}") as workers:
+        pids = {workers.submit(os.getpid).result(60) for _ in range(2)}
+        there = [psutil.Process(pid) for pid in pids]
+        with pytest.raises(ParameterError, match="has GPU=1"):
+            workers.submit(os.getpid, resources={"GPU": 1})
+    assert os.getpid() not in pids
+    assert psutil.wait_procs(there, timeout=60)[1] == []
+
+
+def test_a_file_of_hosts(tmp_path):
+    (tmp_path / "hosts").write_text("# ours\nme@a:2222 GPU=2\n\na  # without\nb GPU=1\n")
+    assert hosts_of(str(tmp_path / "hosts")) == [
+        ("a", {"username": "me", "port": 2222}, {"GPU": 2.0}), ("a", {}, {}), ("b", {}, {"GPU": 1.0})
+    ]  # fmt: skip
+    with pytest.raises(ParameterError, match=r"(?s)'a GPU' is not `\[user@\]host.*'b:x' is not"):
+        hosts_of("a GPU,b:x")
+    with pytest.raises(ParameterError, match="there are no hosts"):
+        hosts_of("")
+
+
+def test_jobs_of_slurm(project, slurm, tmp_path):
+    (tmp_path / "gpu.yaml").write_text(
+        "queue: gpu\ncores: 3\nmemory: 2GB\nwalltime: '00:10:00'\nresources: {GPU: 1}\n"
+        "job_extra_directives: ['--gres=gpu:1']\n"
+    )
+    with cluster.cluster_workers(f"slurm:{tmp_path / 'gpu.yaml'}", 1) as workers:
+        assert workers.submit(os.getpid, resources={"GPU": 1}).result(100) != os.getpid()
+    (job,) = slurm.glob("*.job")
+    told = [line.removeprefix("#SBATCH ") for line in job.read_text().splitlines() if line.startswith("#SBATCH")]
+    assert {"-p gpu", "--cpus-per-task=3", "--mem=2G", "--gres=gpu:1", "-t 00:10:00"} <= set(told)
+    assert (slurm / "cancelled").read_text() == f"{job.stem}\n"
+
+
+def test_slurm_jobs_that_cannot_be_are_refused(project, tmp_path):
+    with pytest.raises(ParameterError, match="add --workers N"), cluster.cluster_workers("slurm"):
+        pass
+    with pytest.raises(MissingError, match="no file nothing"), cluster.cluster_workers("slurm:nothing", 1):
+        pass
+    (tmp_path / "x.yaml").write_text("cores: 1\nmemory: 1GB\nqeue: gpu\n")
+    with pytest.raises(ParameterError, match="qeue"), cluster.cluster_workers(f"slurm:{tmp_path / 'x.yaml'}", 1):
+        pass
+
+
+def test_without_dask_the_error_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingError, match=r"pip install \"gisttools\[cluster\]\""), cluster.cluster_workers("local"):
+        pass
+
+
+@pytest.fixture
+def ssh_server(tmp_path_factory, monkeypatch):
+    """`user@host:port` of an SSH server that lets everybody in."""
+    import asyncssh
+
+    home = tmp_path_factory.mktemp("home")
+    (home / ".ssh").mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+
+    class Open(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+    async def command(process: asyncssh.SSHServerProcess) -> None:
+        inner = await asyncio.create_subprocess_shell(
+            process.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        await process.redirect(stdin=inner.stdin, stdout=inner.stdout, stderr=inner.stderr)
+        closed = asyncio.ensure_future(process.wait_closed())
+        ended = asyncio.ensure_future(inner.wait())
+        await asyncio.wait([closed, ended], return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            process.exit(ended.result())
+        else:
+            os.killpg(inner.pid, signal.SIGTERM)
+            await ended
+
+    async def serve() -> None:
+        server = await asyncssh.create_server(
+            Open, "127.0.0.1", 0, server_host_keys=[key], process_factory=command, encoding=None
+        )
+        told["port"] = server.get_port()
+        ready.set()
+
+    told: dict[str, int] = {}
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    asyncio.run_coroutine_threadsafe(serve(), loop)
+    assert ready.wait(30)
+    public = key.export_public_key().decode().strip()
+    (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{told['port']} {public}\n")
+    yield f"me@127.0.0.1:{told['port']}"
+
+    async def end() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    asyncio.run_coroutine_threadsafe(end(), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Slurm's two commands, played: jobs run here. A folder with their scripts and the numbers of those cancelled."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    scripts = {
+        "sbatch": 'cp "$1" $$.job; setsid sh $$.job >/dev/null 2>&1 & echo $! > $$.pid; echo "Submitted batch job $$"',
+        "scancel": 'echo "$1" >> cancelled; kill -- -$(cat $1.pid)',
+    }
+    for name, code in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\ncd {folder}\n{code}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
