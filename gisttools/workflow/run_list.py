@@ -84,7 +84,7 @@ class Listed:
             "seconds": self.seconds,
             "folder": str(self.folder),
         }
-        return {**own, **{k: v for k, v in self.manifest.items() if k not in own}}
+        return {**own, **self.manifest}
 
 
 def all_runs() -> list[Listed]:
