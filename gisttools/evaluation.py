@@ -69,7 +69,7 @@ def evaluate(
     told = None if trained_on is None else tuple(trained_on)
     variants = tuple(variants or [Variant(trained_on=told, training_texts=tuple(training_texts))])
     cache, found = cache or ScoreCache(), Findings()
-    shared = _shared(sources, variants, found, allow=allow_overlap)
+    shared = overlap_with(sources, variants, found, allow=allow_overlap)
     opened = {role: scored(model, role) for role, model in models.items()}
     lost = {failure["task"] for failure in found.failed}
     usable = [source for source in sources if source.name not in lost]
@@ -100,7 +100,7 @@ def evaluate(
     )
 
 
-def _shared(
+def overlap_with(
     sources: Sequence[TaskSource], variants: Sequence[Variant], found: Findings, *, allow: bool
 ) -> pd.DataFrame:
     """Test texts that training tables hold, variant by variant; a task whose data is out of reach is recorded."""

@@ -45,6 +45,7 @@ _CLUSTER = click.option(
 @_RERUN
 @_WORKERS
 @_CLUSTER
+@click.option("--publish-to", metavar="URL", help="Publish what ends well: s3://bucket/folder, gs://..., file:///...")
 def run(
     what: str,
     parameters: tuple[tuple[str, str], ...],
@@ -53,13 +54,17 @@ def run(
     rerun: str,
     workers: int | None,
     cluster: str | None,
+    publish_to: str | None,
 ) -> None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
-    from gisttools.workflow.execute import run_notebook
     from gisttools.workflow.params import VERBS
     from gisttools.workflow.places import project_root, results_folder
+    from gisttools.workflow.publishing import PUBLISH_TO
+    from gisttools.workflow.shards import run_single
     from gisttools.workflow.steps import run_recipe
 
+    if publish_to:
+        os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
     given = {name: _value(name, text) for name, text in parameters}
     if smoke and profile not in (None, "smoke"):
         raise ParameterError(f"--smoke is --profile smoke, and --profile says {profile!r}. Name one of them.")
@@ -79,7 +84,7 @@ def run(
         mend = f"Say {verb}.yaml for the recipe." if (recipes / f"{verb}.yaml").is_file() else "Leave out the profile."
         raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {mend}")
     else:
-        manifests = [run_notebook(verb, given, rerun=rerun)]
+        manifests = [run_single(verb, given, rerun=rerun, workers=workers, cluster=cluster)]
     if os.environ.get("RANK", "0") != "0":
         return  # the first of several processes says what came out
     last = manifests[-1]

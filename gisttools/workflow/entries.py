@@ -36,8 +36,9 @@ class Entries:
     published: tuple[str, ...] = ()
 
 
-def open_entries(params: EvaluateParams) -> Entries:
-    """Open all models. Finetune runs that differ in `seed` alone are seeds of one recipe; others are variants.
+def open_entries(params: EvaluateParams, *, only: str | None = None) -> Entries:
+    """Open all models, or `only` that of one role or reference ("" for none). Finetune runs that differ in `seed` alone
+    are seeds of one recipe; others are variants.
 
     Raises:
         ParameterError: no baseline is told and the models do not come from finetune runs of one student; a seed is
@@ -52,13 +53,13 @@ def open_entries(params: EvaluateParams) -> Entries:
     roles = {name: TUNED if i == 0 else f"{TUNED}_{i + 1}" for i, name in enumerate(named)}
     variants = tuple(_variants(origins, roles))
     references = [name for name in dict.fromkeys(params.references) if not name.startswith(PUBLISHED)]
-    models = {BASE: _open(params, baseline, revision)}
-    models |= {roles[name]: _open(params, name, params.model_revision) for name in named}
+    told = {BASE: (baseline, revision)} | {roles[name]: (name, params.model_revision) for name in named}
+    models = {role: _open(params, *model) for role, model in told.items() if only in (None, role)}
     return Entries(
         models=models,
         names={BASE: baseline} | {role: name for name, role in roles.items()},
         variants=variants,
-        references={name: _reference(params, name, origins.values()) for name in references},
+        references={name: _reference(params, name, origins.values()) for name in references if only in (None, name)},
         published=tuple(dict.fromkeys(name for name in params.references if name.startswith(PUBLISHED))),
     )
 

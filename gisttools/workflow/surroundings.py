@@ -34,11 +34,12 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """Those of the process that asks: its working directory, environment variables without secrets, a digest of this
-    package's code, and a file in the results folder by which another machine finds out that it sees the same one."""
+    """Those of the process that asks: its working directory, environment variables without secrets, its machine and
+    a digest of this package's code, and a file in the results folder: whoever sees that sees the same folder."""
 
     folder: str
     environment: Mapping[str, str]
+    machine: str
     code: str
     witness: str
 
@@ -55,7 +56,7 @@ class Surroundings:
                 f"{platform.node()} does not see {', '.join(missing)}. All machines need the project and the results "
                 "under the same paths: use a shared file system."
             )
-        if self.code != _code():
+        if self.machine != platform.node() and self.code != _code():
             raise ParameterError(
                 f"{platform.node()} has another gisttools than the machine that asks. Install the same one on both."
             )
@@ -84,7 +85,9 @@ def surroundings() -> Iterator[Surroundings]:
     except OSError as error:
         raise ParameterError(f"Results cannot be written to {results}: {error}. Set GISTTOOLS_RESULTS.") from error
     try:
-        yield Surroundings(folder=os.getcwd(), environment=told, code=_code(), witness=str(witness))
+        yield Surroundings(
+            folder=os.getcwd(), environment=told, machine=platform.node(), code=_code(), witness=str(witness)
+        )
     finally:
         witness.unlink(missing_ok=True)
 

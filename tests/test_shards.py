@@ -1,0 +1,121 @@
+"""The long parts of a notebook done side by side: results are those of one process, whatever the number of workers."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import MINILM, WORDLLAMA
+
+from gisttools import sharded_guide
+from gisttools.cli import main
+from gisttools.errors import ModelError
+from gisttools.evaluation import evaluate
+from gisttools.score_cache import ScoreCache
+from gisttools.sharded_guide import GuideName, ShardedGuide, embed_shard
+from gisttools.text_keys import text_keys
+from gisttools.vectors import VectorCache
+from gisttools.workflow import capacity
+from gisttools.workflow.entries import open_entries, sources_of
+from gisttools.workflow.guide_shards import share_guide_vectors
+from gisttools.workflow.local_workers import LocalWorkers
+from gisttools.workflow.origins import guide_of
+from gisttools.workflow.params import check_params
+from gisttools.workflow.score_shards import share_scores
+from gisttools.workflow.surroundings import surroundings
+
+
+@pytest.fixture
+def pool(workers, monkeypatch):
+    """Two processes with one thread each, as this one."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield workers
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def workers():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capacity, "cores", lambda: 2)
+        patch.setattr(capacity, "memory_gb", lambda: 100.0)
+        workers = LocalWorkers(2)
+    with workers:
+        yield workers
+
+
+def test_guide_vectors_of_two_processes_are_those_of_one_to_the_last_bit(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(sharded_guide, "SHARD", 64)  # two batches
+    texts = [f"text {i} " + "of several words " * (i % 7) for i in range(100)]
+    alone = VectorCache(MINILM, folder=tmp_path / "alone")
+    shared = VectorCache(MINILM, folder=tmp_path / "shared")
+    used = set()
+
+    def submit(part):
+        future = pool.submit(embed_shard, GuideName(name=MINILM), part)
+        used.add(future)
+        return future
+
+    shared.guide = ShardedGuide(shared.guide, submit)
+    expected, found = alone.embed(texts), shared.embed(texts)
+    assert len(used) == 2
+    assert np.array_equal(found, expected)
+    again = VectorCache(MINILM, folder=tmp_path / "shared")
+    assert (again.find(text_keys(texts)) >= 0).all()
+
+
+def test_a_worker_with_another_guide_is_refused_and_nothing_is_kept(tmp_path):
+    cache = VectorCache(WORDLLAMA, folder=tmp_path)
+
+    def other(texts):
+        future = Future()
+        future.set_result(("another one", np.ones((len(texts), cache.dimension), dtype=np.float32)))
+        return future
+
+    cache.guide = ShardedGuide(cache.guide, other)
+    with pytest.raises(ModelError, match="is not the same here and on a worker"):
+        cache.embed(["a", "b"])
+    assert (cache.find(text_keys(["a", "b"])) < 0).all()
+
+
+def test_a_finetune_and_a_convert_find_their_guide_vectors(pool, tmp_path, monkeypatch):
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path))
+    for verb, texts in (("finetune", 476), ("convert", 476)):
+        params = check_params(verb, {"guide": WORDLLAMA, **({"guide_prompt": "so: "} if verb == "convert" else {})})
+        with surroundings() as place:
+            share_guide_vectors(params, pool, place)
+        assert guide_of(params)._files.alive >= texts
+
+
+def test_scores_of_two_workers_are_those_of_one_process(pool, tmp_path, monkeypatch, caretaker):
+    given = {"references": ["random"], "guards": [], "files": [str(caretaker)]}
+    params = check_params("evaluate", given)
+    sources, _ = sources_of(params)
+    entries = open_entries(params)
+    told = {"variants": entries.variants, "references": entries.references, "batch_size": params.batch_size}
+    alone = evaluate(entries.models, sources, tmp_path / "a", cache=ScoreCache(tmp_path / "alone"), **told)
+
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "shared"))
+    with surroundings() as place:
+        share_scores(given, pool, place)
+    shared = evaluate(entries.models, sources, tmp_path / "b", **told)
+    assert set(shared.encoded.values()) == {0}  # all was there
+    assert shared.scores.equals(alone.scores)
+    assert shared.comparison.drop(columns=_times(shared.comparison)).equals(
+        alone.comparison.drop(columns=_times(alone.comparison))
+    )
+    assert shared.references.equals(alone.references)
+
+
+def _times(table):
+    return [c for c in table.columns if "second" in c or "speed" in c]
+
+
+def test_only_some_notebooks_have_something_to_share_out(results):
+    done = CliRunner().invoke(main, ["run", "report", "--workers", "2"])
+    assert done.exit_code == 1
+    assert "report has nothing to share out" in done.output
