@@ -1,0 +1,196 @@
+"""The pictures of `0_how_gist_works`: the guide's view of a batch, the mask, temperature, margin, three trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
+
+from gisttools.report.drawing import BAD, BASE, FAINT, GOOD, INK, MUTED, PAPER, WIDTH, Drawing, clip, grid, write
+from gisttools.report.formats import signed
+
+_GAP = "\u2003"
+_BLUES = LinearSegmentedColormap.from_list("guide", [PAPER, "#bcd8ee", GOOD, "#083a63"])
+_BLOCKS = {
+    "ap": "anchor – other positives",
+    "aa": "anchor – other anchors",
+    "pp": "positive – other positives",
+    "an": "anchor – negatives",
+}
+
+
+def guide_matrix(cosines: ArrayLike, masked: ArrayLike, labels: Sequence[str]) -> Drawing:
+    """The guide's cosines of anchors (rows) and positives (columns), and what the threshold takes out.
+
+    Args:
+        cosines: (B, B); the diagonal is each anchor with its own positive.
+        masked: bool (B, B), candidates that the guide finds nearer than the anchor's own positive.
+        labels: of the B rows, equal ones side by side.
+    """
+    cosines, masked = np.asarray(cosines), np.asarray(masked)
+    same = np.equal.outer(np.asarray(labels), np.asarray(labels)) & ~np.eye(len(labels), dtype=bool)
+    alt = (
+        f"Guide cosines of {len(labels)} anchors and positives. Of {same.sum()} false negatives the guide masks "
+        f"{(masked & same).sum()}; of {(~same).sum() - len(labels)} others {(masked & ~same).sum()}."
+    )
+    side, left, foot = WIDTH - 104, 100, 42
+    figure = Drawing(side + foot + 22, "What the guide sees in one batch", alt)
+    axes = figure.panel(left, foot, side, side)
+    axes.imshow(cosines, cmap=_BLUES, vmin=0, vmax=1, aspect="auto")
+    axes.set(xticks=[], yticks=[])
+    per_point = len(labels) / side
+    for i in range(len(labels)):
+        axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.4))
+    for marker, where, face in (("X", masked, BAD), ("o", same & ~masked, "none")):
+        rows, columns = np.nonzero(where)
+        axes.scatter(columns, rows, s=34, marker=marker, facecolor=face, edgecolor=BAD, linewidth=1.2, zorder=3)
+    _groups(axes, labels, per_point)
+    _legend(figure, 24, [("■", INK, "own positive"), ("✖", BAD, "taken out"), ("○", BAD, "same label, not seen")])
+    _legend(figure, 9, [("", MUTED, "darker: the guide finds them more alike")])
+    figure.text(left / WIDTH, 1 - 9 / (side + foot + 22), "positives →", size=9, color=MUTED, va="center")
+    return figure
+
+
+def mask_blocks(masked: Mapping[str, ArrayLike], same_label: Mapping[str, ArrayLike]) -> Drawing:
+    """The four blocks of candidates, cell by cell: what counts, what the guide takes out, what only labels can.
+
+    Args:
+        masked: bool (B, B) of each block ap, aa, pp, an: taken out by the guide.
+        same_label: bool (B, B) of each block: the candidate has the anchor's label.
+    """
+    shares = []
+    side = (WIDTH - 16) / 2
+    height = 2 * (side + 26) + 26
+    figure = Drawing(height, "The mask, block by block", "")
+    for i, (name, title) in enumerate(_BLOCKS.items()):
+        guide, label = np.asarray(masked[name]), np.asarray(same_label[name])
+        own = np.eye(len(guide), dtype=bool) & (name != "an")
+        cells = np.select([own, guide, label], [3, 1, 2], 0)
+        axes = figure.panel(2 + (i % 2) * (side + 12), 26 + (1 - i // 2) * (side + 26), side, side)
+        axes.imshow(cells, cmap=ListedColormap([FAINT, GOOD, BAD, PAPER]), vmin=0, vmax=3, aspect="auto")
+        axes.set(xticks=[], yticks=[])
+        for line in np.arange(len(guide) + 1) - 0.5:
+            axes.axhline(line, color=PAPER, linewidth=0.8)
+            axes.axvline(line, color=PAPER, linewidth=0.8)
+        shares.append(f"{title}: {100 * (cells == 1).sum() / (~own).sum():.0f} % by the guide")
+        axes.set_title(title, fontsize=10, color=INK, loc="left", pad=6)
+    figure.alt = "; ".join(shares)
+    _legend(figure, 9, [("■", BASE, "counts"), ("■", GOOD, "guide takes out"), ("■", BAD, "only labels would"),
+                        ("□", MUTED, "itself")])  # fmt: skip
+    return figure
+
+
+def temperatures(weights: Mapping[float, ArrayLike], cosines: ArrayLike) -> Drawing:
+    """How hard each candidate of one anchor is pushed away, at several temperatures.
+
+    Args:
+        weights: by temperature the softmax over the candidates, (C,).
+        cosines: of the student, (C,), in the same order.
+    """
+    order = np.argsort(-np.asarray(cosines))
+    first = {t: float(np.sort(np.asarray(w))[::-1][:3].sum()) for t, w in weights.items()}
+    alt = "; ".join(f"temperature {t:g}: the three nearest have {100 * s:.0f} %" for t, s in first.items())
+    tall = 66
+    figure = Drawing(len(weights) * (tall + 26) + 26, "Temperature: who is pushed", alt)
+    for i, (temperature, weight) in enumerate(weights.items()):
+        axes = figure.panel(38, 30 + (len(weights) - 1 - i) * (tall + 26), WIDTH - 42, tall)
+        grid(axes)
+        axes.bar(np.arange(len(order)), 100 * np.asarray(weight)[order], color=GOOD, width=0.8)
+        axes.set(xticks=[], xlim=(-0.8, len(order) - 0.2))
+        axes.yaxis.set_major_formatter("{x:.0f} %")
+        axes.locator_params(axis="y", nbins=3)
+        told = f"temperature {temperature:g}{_GAP}three nearest: {100 * first[temperature]:.0f} % of the push"
+        axes.set_title(told, fontsize=10, color=INK, loc="left", pad=5)
+    figure.text(38 / WIDTH, 14 / (figure.get_figheight() * 72), "candidates, the nearest to the anchor first →",
+                size=9, color=MUTED, va="center")  # fmt: skip
+    return figure
+
+
+def margins(margin: ArrayLike, false_negatives: ArrayLike, others: ArrayLike) -> Drawing:
+    """Share of candidates taken out at each margin: of those with the anchor's label, and of the rest.
+
+    Args:
+        margin: (M,)
+        false_negatives, others: shares 0 to 1, (M,).
+    """
+    x, caught, lost = np.asarray(margin), 100 * np.asarray(false_negatives), 100 * np.asarray(others)
+    at = int(np.abs(x).argmin())
+    alt = f"At margin 0 the guide takes out {caught[at]:.0f} % of the false negatives and {lost[at]:.0f} % of the rest."
+    figure = Drawing(206, "Margin: what is taken out", alt)
+    axes = figure.panel(38, 34, WIDTH - 46, 150)
+    grid(axes)
+    axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2.5)))
+    for y, colour, name, va in ((caught, GOOD, "same label: false negatives", 6), (lost, BASE, "other labels", -9)):
+        axes.plot(x, y, color=colour, linewidth=2)
+        axes.plot(x[at], y[at], "o", color=colour, markersize=6)
+        axes.annotate(f"{y[at]:.0f} %", (x[at], y[at]), xytext=(6, va), textcoords="offset points", color=colour,
+                      fontsize=9, weight="bold")  # fmt: skip
+        axes.annotate(name, (x[0], 100), xytext=(8, -10 if colour == GOOD else -24), textcoords="offset points",
+                      color=colour, fontsize=10, va="center")  # fmt: skip
+    axes.set(ylim=(0, 104), xlim=(x[0], x[-1]))
+    axes.yaxis.set_major_formatter("{x:.0f} %")
+    axes.set_xlabel("margin", fontsize=9, color=MUTED)
+    return figure
+
+
+def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -> Drawing:
+    """Loss by step of several trainings, and below what each gained on test texts, with its interval.
+
+    Args:
+        histories: by the name of the training, with the columns step and loss.
+        comparison: as of an evaluation with these names as variants: base, tuned, difference, low, high (0 to 1).
+    """
+    rows = comparison.set_index("variant").loc[list(histories)]
+    alt = "; ".join(f"{name}: {signed(r.difference)} points ({signed(r.low)} to {signed(r.high)})"
+                    for name, r in zip(rows.index, rows.itertuples(), strict=True))  # fmt: skip
+    row = 30
+    below = 62 + row * len(rows)
+    figure = Drawing(176 + below, "Three trainings", alt)
+    axes = figure.panel(38, below + 24, WIDTH - 46, 128)
+    grid(axes)
+    colours = dict(zip(histories, (BASE, GOOD, BAD), strict=False))
+    for i, (name, history) in enumerate(histories.items()):
+        smooth = history["loss"].rolling(5, min_periods=1, center=True).mean()
+        axes.plot(history["step"], smooth, color=colours[name], linewidth=2)
+        axes.annotate(name, (0.98, 0.92 - 0.12 * i), xycoords="axes fraction", ha="right", va="center",
+                      color=colours[name], fontsize=10)  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.set_title("training loss, by step", fontsize=10, color=INK, loc="left", pad=6)
+    axes = figure.panel(100, 34, WIDTH - 150, row * len(rows))
+    axes.set_title(f"accuracy on test texts, points over the start ({100 * rows['base'].iloc[0]:.1f})", fontsize=10,
+                   color=INK, loc="left", pad=8, x=-100 / (WIDTH - 150))  # fmt: skip
+    axes.set(ylim=(len(rows), 0), yticks=[], xlim=(min(0, 100 * rows["low"].min()), 100 * rows["high"].max()))
+    axes.grid(axis="x", color=FAINT, linewidth=0.7)
+    for i, (name, r) in enumerate(rows.iterrows()):
+        axes.plot([100 * r["low"], 100 * r["high"]], [i + 0.5] * 2, color=colours[name], linewidth=2.4, alpha=0.5)
+        axes.plot(100 * r["difference"], i + 0.5, "o", color=colours[name], markersize=7)
+        for text, x, ha in ((name, -8, "right"), (signed(r["difference"]), WIDTH - 150 + 42, "right")):
+            axes.annotate(clip(text, 20), (0, i + 0.5), xycoords=("axes fraction", "data"), xytext=(x, 0),
+                          textcoords="offset points", ha=ha, va="center", color=colours[name], fontsize=10)  # fmt: skip
+    axes.set_xlabel("points, with 95 % interval over texts and draws", fontsize=9, color=MUTED)
+    return figure
+
+
+def _groups(axes: Axes, labels: Sequence[str], per_point: float) -> None:
+    """The labels beside their rows, and faint lines between them."""
+    labels = list(labels)
+    for name in dict.fromkeys(labels):
+        first, count = labels.index(name), labels.count(name)
+        write(axes, -0.5 - 6 * per_point, first + count / 2 - 0.5, clip(name, 18), size=9, color=INK, ha="right")
+        if first:
+            axes.axhline(first - 0.5, color=MUTED, linewidth=0.8)
+            axes.axvline(first - 0.5, color=MUTED, linewidth=0.8)
+
+
+def _legend(figure: Drawing, y: float, parts: Sequence[tuple[str, str, str]]) -> None:
+    """Signs and what they mean, from the left, `y` points above the foot."""
+    x = 4.0
+    for sign, colour, text in parts:
+        told = f"{sign} {text}".strip()
+        figure.text(x / WIDTH, y / (figure.get_figheight() * 72), told, size=9, color=colour, va="center")
+        x += 5.2 * len(told) + 12
