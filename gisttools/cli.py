@@ -13,6 +13,7 @@ from gisttools.commands.compare import compare
 from gisttools.commands.doctor import doctor
 from gisttools.commands.new import new
 from gisttools.commands.parameters import parameters
+from gisttools.commands.publish import publish
 from gisttools.commands.run import run
 from gisttools.commands.runs import runs
 from gisttools.commands.show import show
@@ -76,7 +77,7 @@ def main(debug: bool) -> None:
     """Synthetic data, GIST fine-tuning and honest evaluation for text embeddings."""
 
 
-for _command in (run, runs, show, clean, verify, compare, parameters, new, doctor):
+for _command in (run, runs, show, clean, verify, publish, compare, parameters, new, doctor):
     main.add_command(_command)
 
 

@@ -20,9 +20,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gisttools.cache_folder import cache_folder
 from gisttools.comparison import TaskResult
 from gisttools.scored_models import ScoredModel
-from gisttools.vectors import cache_folder
+from gisttools.secret_text import blot, known_secrets
 
 _FORMAT = 1  # of what is kept; another one is not read
 _SETTINGS = ("n_experiments", "samples_per_label", "max_documents_per_cluster", "max_document_to_embed", "n_clusters")
@@ -96,7 +97,7 @@ class ScoreCache:
         seen = json.dumps([about, scores["raw"], name], sort_keys=True, default=_plain).encode()
         told = {"format": _FORMAT, "model": model.name, "about": about, **scores, "predictions": name}
         content = json.dumps({**told, "digest": _digest(seen)}, default=_plain)
-        _write(self._file(model, about), content.encode())
+        _write(self._file(model, about), blot(content, known_secrets()).encode())
 
     def comparison(self, results: list[KeptScores], seed: int) -> list[dict[str, Any]] | None:
         """The rows that `training_seeds.compare_seeds` gave for these results (the baseline first), if it did."""

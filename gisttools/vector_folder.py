@@ -159,7 +159,7 @@ class VectorFolder:
 
     def _noted(self) -> dict | None:
         try:
-            return json.loads(self._verified.read_text())
+            return json.loads(self._verified.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 

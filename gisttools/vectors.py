@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from gisttools.cache_folder import cache_folder
 from gisttools.errors import ModelError, ParameterError
 from gisttools.given_vectors import GivenVectors
 from gisttools.guides import Precision, open_guide
@@ -21,11 +21,6 @@ from gisttools.vector_folder import VectorFolder
 
 log = logging.getLogger(__name__)
 _SECONDS_WITHOUT_BAR = 3.0
-
-
-def cache_folder() -> Path:
-    """`$GISTTOOLS_CACHE`, else `~/.cache/gisttools`."""
-    return Path(os.environ.get("GISTTOOLS_CACHE") or "~/.cache/gisttools").expanduser()
 
 
 class VectorCache:
@@ -141,7 +136,7 @@ class VectorCache:
         """Copy given vectors into the memory-mapped matrix, once for each content of the file."""
         done = self.folder / "complete"
         with self._files.writing():
-            if done.exists() and done.read_text() == str(self._files.alive):
+            if done.exists() and done.read_text(encoding="utf-8") == str(self._files.alive):
                 return
             log.info("%s: taking in given vectors", self.name)
             for texts, vectors in guide.items():
@@ -150,7 +145,7 @@ class VectorCache:
                 part = first[new]
                 if len(part):
                     self._files.append(keys[new], _unit(vectors[part], [texts[i] for i in part], self.name))
-            done.write_text(str(self._files.alive))
+            done.write_text(str(self._files.alive), encoding="utf-8")
 
 
 def _unit(vectors: np.ndarray, texts: list[str], name: str) -> np.ndarray:

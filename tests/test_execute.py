@@ -138,7 +138,7 @@ def test_a_killed_run_is_unfinished_and_is_replaced_by_the_next(project, results
             for kernel in kernels:
                 kernel.kill()
         psutil.wait_procs(kernels, timeout=30)
-    (killed,) = results.iterdir()
+    (killed,) = results.glob("convert-*")
     assert (killed / "half.partial").exists()
     assert finished_runs() == []
     with pytest.raises(MissingError, match=f"Run {killed.name} is unfinished"):

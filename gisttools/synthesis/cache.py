@@ -13,6 +13,7 @@ from pathlib import Path
 import tenacity
 
 from gisttools.errors import DataError
+from gisttools.secret_text import blot, known_secrets
 
 
 def call_key(endpoint: str, model: str, messages: list[dict], schema: dict, sampling: dict, replicate: int) -> str:
@@ -80,8 +81,9 @@ class CallCache:
             self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def put(self, key: str, value: dict) -> None:
-        """Store a value in place of an older one; the time (seconds since 1970, UTC) is added."""
-        text = json.dumps({**value, "time": time.time()})
+        """Store a value in place of an older one; the time (seconds since 1970, UTC) is added, and keys that an
+        endpoint repeated are blotted out."""
+        text = blot(json.dumps({**value, "time": time.time()}), known_secrets())
         self.connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, text))
 
 

@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--log", required=True)
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted notebook cell signals the whole group
-    address_line = os.fdopen(os.dup(1), "w")
+    address_line = os.fdopen(os.dup(1), "w", encoding="utf-8")
     log = os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -32,7 +32,7 @@ def memory_gb() -> float:
     free = psutil.virtual_memory().available
     for limit, used in _CGROUPS:
         try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            free = min(free, int(Path(limit).read_text(encoding="utf-8")) - int(Path(used).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # not there, or "max"
             continue
     return max(0, free) / 2**30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -17,13 +18,18 @@ from typing import Any, Literal, TextIO
 
 from gisttools.errors import GistError, MissingError, ParameterError
 from gisttools.progress import STATUS_FILE
+from gisttools.workflow.env_files import load_env_files
 from gisttools.workflow.manifest import read_manifest, write_manifest
+from gisttools.workflow.param_model import Params
 from gisttools.workflow.params import check_params
 from gisttools.workflow.places import STARTED_IN, notebook_of, project_root
+from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
+from gisttools.workflow.room import check_room
 from gisttools.workflow.runs import find_finished, parents_of, remove_unfinished
-from gisttools.workflow.scrub import scrub, scrub_folder
+from gisttools.workflow.scrub import artefact_texts, scrub, scrub_files
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import spec_hash
+from gisttools.workflow.turns import turn
 
 Rerun = Literal["only-missing", "always", "never", "only-cache"]
 
@@ -38,7 +44,8 @@ def run_notebook(
     """Run one notebook in a kernel of its own and return its manifest.
 
     Started by `torchrun` or `accelerate launch`, each process runs `finetune` in a kernel of its own, and the first
-    keeps the run.
+    keeps the run. Where the same work is under way already, waits for it. What ends well is published to
+    `$GISTTOOLS_PUBLISH_TO`, if that is set.
 
     Args:
         verb: one of `params.VERBS`.
@@ -52,38 +59,63 @@ def run_notebook(
             or failed; no folder is made.
         MissingError: `only-cache`, and there is no finished run.
         RunFailed: the notebook ended with an error.
+        EndpointError: the run is done, but could not be published.
     """
-    params = check_params(verb, parameters)
+    load_env_files()
+    params = check_params(verb, with_fetched(check_params(verb, parameters).model_dump(include=set(parameters))))
     parents = parents_of(params)
     spec = spec_hash(verb, params)
     rank, devices = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if devices > 1 and verb != "finetune":
         raise ParameterError(f"{verb} runs in one process, this is one of {devices}. Only finetune is for torchrun.")
+    title, url = title or verb, os.environ.get(PUBLISH_TO)
+    if url:
+        Place(url)  # a wrong one is told before anything runs
+    manifest = _done(verb, spec, rerun, title)
+    if manifest is None:
+        if rerun == "only-cache":
+            raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
+        if verb == "synthesize":
+            from gisttools.workflow.synthesis import check_inputs  # a second that others need not wait for
+
+            check_inputs(params)
+        if rank > 0:
+            return _follow(Run(verb, params, Path(), spec, datetime.now(UTC), parents))
+        check_room(verb)
+        waits = f"{title}: waits for {verb} with the same parameters, which is under way; its result will do"
+        with turn(verb, spec, lambda: _say(waits)):
+            manifest = _done(verb, spec, rerun, title) or _run(verb, params, spec, parents, title)
+    if url and rank == 0 and (written := publish(manifest["run_id"], url)):
+        _say(f"{title}: published {', '.join(written)}")
+    return manifest
+
+
+def _done(verb: str, spec: str, rerun: Rerun, title: str) -> dict[str, Any] | None:
+    """The finished run that answers, if there is one."""
     done = find_finished(spec, verb)
-    title = title or verb
-    if done and rerun in ("only-missing", "only-cache"):
-        _say(f"{title}: already done, {done['headline']}")
-        return done
     if done and rerun == "never":
         raise MissingError(f"{verb}: this has run before, as {done['run_id']}, and rerun is 'never'.")
-    if rerun == "only-cache":
-        raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
-    if verb == "synthesize":
-        from gisttools.workflow.synthesis import check_inputs  # a second that others need not wait for
+    if not done or rerun == "always":
+        return None
+    _say(f"{title}: already done, {done['headline']}")
+    return done
 
-        check_inputs(params)
-    if rank > 0:
-        return _follow(Run(verb, params, Path(), spec, datetime.now(UTC), parents))
+
+def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -> dict[str, Any]:
     remove_unfinished(spec, verb)
     folder = new_folder(verb, spec)
     run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder))
     try:
         with _line(title, folder / "status.txt") as line:
-            failure = _execute(run)
-            if (folder / "notebook.ipynb").exists():
-                _write_html(folder / "notebook.ipynb")
-                scrub_folder(folder)
+            try:
+                failure = _execute(run)
+            except KeyboardInterrupt:
+                line.append("stopped")
+                raise
+            finally:
+                _clean(run)
             if failure:
+                scrub_files(artefact_texts(folder), run.key_variables)
                 write_manifest(folder, run.record("failed", failure["message"].splitlines()[0], failure))
                 line.append("FAILED")
             else:
@@ -93,6 +125,15 @@ def run_notebook(
     if failure:
         raise RunFailed(f"{failure['message']}\n\nIn cell {failure['cell']!r} of {folder / 'notebook.ipynb'}")
     return read_manifest(folder)
+
+
+def _clean(run: Run) -> None:
+    """No secrets in what the runner wrote, and the notebook as a page too."""
+    notebook = run.folder / "notebook.ipynb"
+    scrub_files([notebook, *run.folder.glob("*.log")], run.key_variables)
+    if notebook.exists():
+        with contextlib.suppress(ValueError):  # not written to its end
+            _write_html(notebook)
 
 
 def _follow(run: Run) -> dict[str, Any]:
@@ -134,15 +175,22 @@ def _execute(run: Run) -> dict[str, Any] | None:
                 progress_bar=False,
                 cwd=str(project_root()),
                 config=_kernel_config(sockets),
+                extra_arguments=["--IPKernelApp.log_level=50"],  # an idle kernel logs that it was told to end
             )
     except PapermillExecutionError as error:
+        if error.ename == "KeyboardInterrupt":  # Ctrl-C: the kernel was interrupted, and is gone
+            raise KeyboardInterrupt from None
         message = (
             f"{error.evalue}" if error.ename.endswith("Error") and error.evalue else f"{error.ename}: {error.evalue}"
         )
         cell = _failed_cell(output)
-        return {"type": error.ename, "message": scrub(message), "cell": cell}
+        return {"type": error.ename, "message": scrub(message, run.key_variables), "cell": cell}
     except Exception as error:  # the kernel died, or could not start
-        return {"type": type(error).__name__, "message": scrub(f"{type(error).__name__}: {error}"), "cell": None}
+        return {
+            "type": type(error).__name__,
+            "message": scrub(f"{type(error).__name__}: {error}", run.key_variables),
+            "cell": None,
+        }
     finally:
         for name, value in before.items():
             if value is None:

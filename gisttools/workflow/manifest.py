@@ -14,6 +14,7 @@ from typing import Any
 
 from gisttools.errors import MissingError
 from gisttools.workflow.places import project_root, run_folder
+from gisttools.workflow.scrub import key_variables, scrub
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"  # held as long as the run is under way
@@ -48,7 +49,8 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
         "artefacts": {p.relative_to(folder).as_posix(): sha256(p) for p in files},
     }
     partial = folder / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+    text = scrub(json.dumps(manifest, indent=1, ensure_ascii=False), key_variables(content.get("parameters", {})))
+    partial.write_text(text, encoding="utf-8")
     partial.replace(folder / MANIFEST)
 
 
@@ -74,7 +76,9 @@ def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+            line.split(":", 1)[1].strip()
+            for line in info.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.startswith("model name")
         ]
         if names:
             return names[0]

@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from gisttools.errors import ParameterError, did_you_mean, problems
+from gisttools.secret_text import named_like_a_secret, secret_in
 from gisttools.workflow.finetune_params import FinetuneParams
 from gisttools.workflow.param_model import MINILM, WORDLLAMA, Params
+
+_NO_SECRETS = "Put it into an environment variable or a .env file, and name that variable (..._key_variable)."
 
 
 class SynthesizeParams(Params):
@@ -194,18 +197,30 @@ def check_params(verb: str, given: Mapping[str, Any]) -> Params:
     """The parameters of a verb's notebook, defaults filled in.
 
     Raises:
-        ParameterError: unknown names, wrong types, values out of range; all of them at once.
+        ParameterError: unknown names, wrong types, values out of range, secrets; all of them at once.
     """
     model = VERBS[verb]
+    secrets = {name: kind for name, value in given.items() if (kind := _secret(name, value))}
+    found = [f"{name} looks like {kind}. {_NO_SECRETS}" for name, kind in secrets.items()]  # its value is not told
     try:
-        return model(**given)
+        params = model(**{name: value for name, value in given.items() if name not in secrets})
     except ValidationError as error:
-        found = [_explain(e, model) for e in error.errors()]
+        found += [_explain(e, model) for e in error.errors()]
+    if not found:
+        return params
     raise ParameterError(
         problems(
             f"{verb}: {len(found)} parameter problem(s)", found, f"Known parameters: {', '.join(model.model_fields)}."
         )
     )
+
+
+def _secret(name: str, value: Any) -> str | None:
+    # parameters stand in notebook, manifest and log
+    texts = [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, str)]
+    if named_like_a_secret(name) and any(texts):
+        return "a secret, by its name"
+    return next((kind for text in texts if (kind := secret_in(text))), None)
 
 
 def _explain(error: Any, model: type[Params]) -> str:

@@ -1,29 +1,40 @@
-"""Secrets stay out of what a run leaves: values of key-like environment variables are replaced in its text files."""
+"""Secrets stay out of what a run leaves: they are blotted out of its text files, artefacts before their checksums."""
 
 from __future__ import annotations
 
-import os
-import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
-_SHORTEST = 8  # shorter values would blot out ordinary words
-_FILES = ("notebook.*", "manifest.json", "*.txt", "*.log")  # no artefact: their checksums are taken already
+from gisttools.secret_text import blot, blot_shapes, known_secrets, without_secrets
 
-
-def scrub(text: str) -> str:
-    """`text` with the value of every environment variable that is named like a secret replaced by `***`."""
-    values = [v for name, v in os.environ.items() if _NAMES.search(name) and len(v) >= _SHORTEST]
-    for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, "***")
-    return text
+_TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml"}
+_MODEL = "model"  # vocabularies and weights: nothing that a key could get into but the card
 
 
-def scrub_folder(folder: Path) -> None:
-    """Scrub the executed notebook, the manifest and the logs of a run."""
-    for pattern in _FILES:
-        for path in folder.glob(pattern):
-            text = path.read_text(encoding="utf-8", errors="surrogateescape")
-            clean = scrub(text)
+def scrub(text: str, variables: Iterable[str] = ()) -> str:
+    """`text` without secrets: values of environment variables that are named like one or named in `variables`, and what
+    looks like a key."""
+    return without_secrets(text, variables)
+
+
+def key_variables(parameters: Mapping[str, Any]) -> list[str]:
+    """The environment variables that parameters name as holders of keys (`llm_key_variable`, ...)."""
+    return [v for k, v in parameters.items() if k.endswith("key_variable") and isinstance(v, str) and v]
+
+
+def scrub_files(paths: Iterable[Path], variables: Iterable[str] = ()) -> None:
+    """Blot secrets out of those of the files that hold text."""
+    secrets = known_secrets(variables)
+    for path in paths:
+        if path.suffix in _TEXT and path.is_file():
+            text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+            clean = blot_shapes(blot(text, secrets))
             if clean != text:
-                path.write_text(clean, encoding="utf-8", errors="surrogateescape")
+                path.write_bytes(clean.encode("utf-8", errors="surrogateescape"))
+
+
+def artefact_texts(folder: Path) -> list[Path]:
+    """Files of a run that may hold text."""
+    found = (p for p in sorted(folder.rglob("*")) if p.suffix in _TEXT)
+    return [p for p in found if _MODEL not in p.relative_to(folder).parts[:-1] or p.suffix == ".md"]

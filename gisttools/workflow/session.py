@@ -17,10 +17,13 @@ from filelock import FileLock
 
 from gisttools.errors import GistError, ParameterError
 from gisttools.progress import quiet_libraries
+from gisttools.workflow.env_files import load_env_files
 from gisttools.workflow.manifest import LOCK, write_manifest
 from gisttools.workflow.params import check_params
 from gisttools.workflow.places import resolve, results_folder
+from gisttools.workflow.publishing import with_fetched
 from gisttools.workflow.runs import artefact, inputs, parents_of
+from gisttools.workflow.scrub import artefact_texts, key_variables, scrub, scrub_files
 from gisttools.workflow.spec import spec_hash
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
@@ -56,6 +59,11 @@ class Run:
         return inputs(names, file)
 
     @property
+    def key_variables(self) -> list[str]:
+        """Environment variables that hold keys, beside those that are named like it."""
+        return key_variables(self.params.model_dump())
+
+    @property
     def checkpoints(self) -> Path:
         """Where a training of this spec keeps its checkpoints, to go on from if it is stopped."""
         return results_folder() / ".checkpoints" / f"{self.verb}-{self.spec[:16]}"
@@ -77,6 +85,7 @@ class Run:
         _refuse_orphan()
         summary = {**summary, "seconds": round(time.monotonic() - self.clock, 1)}
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        scrub_files(artefact_texts(self.folder), self.key_variables)  # before checksums are taken
         write_manifest(self.folder, self.record("ok", headline))
         self.release()
         log.info("%s: %s", self.folder.name, headline)
@@ -118,13 +127,14 @@ def start(verb: str, notebook: Mapping[str, Any]) -> Run:
     given = {
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
     }
-    params = check_params(verb, given)
+    load_env_files()
+    params = check_params(verb, with_fetched(given))
     parents = parents_of(params)
     told = os.environ.get(RUN_FOLDER)
     spec = os.environ.get(SPEC_HASH) if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
     lock = None if told else hold(folder)
-    _log_to(folder / "log.txt")
+    _log_to(folder / "log.txt", key_variables(params.model_dump()))
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
     return Run(verb, params, folder, spec, datetime.now(UTC), parents, lock)
 
@@ -143,14 +153,23 @@ def _could_be_parameter(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _log_to(path: Path) -> None:
+class _WithoutSecrets(logging.Formatter):
+    def __init__(self, form: str, variables: list[str]) -> None:
+        super().__init__(form)
+        self._variables = variables
+
+    def format(self, record: logging.LogRecord) -> str:
+        return scrub(super().format(record), self._variables)
+
+
+def _log_to(path: Path, variables: list[str]) -> None:
     """Send what the package logs to a run's `log.txt`, and no longer to that of an earlier run in this kernel."""
     logger = logging.getLogger("gisttools")
     for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
         logger.removeHandler(handler)
         handler.close()
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s", variables))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
 
