@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import openai
 
@@ -24,12 +24,6 @@ T = TypeVar("T")
 def is_local(base_url: str) -> bool:
     """Does the endpoint run on this machine?"""
     return urlsplit(base_url).hostname in _LOOPBACK
-
-
-def safe_url(base_url: str) -> str:
-    """The address without user name and password."""
-    parts = urlsplit(base_url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
 
 
 def open_client(base_url: str, key_variable: str, timeout: float) -> openai.AsyncOpenAI:

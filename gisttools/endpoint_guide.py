@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import openai
 
-from gisttools.calls import in_background, is_local, open_client, safe_url
+from gisttools.calls import in_background, is_local, open_client
 from gisttools.errors import EndpointError, ParameterError
 from gisttools.retry import Health, with_retries
+from gisttools.secret_text import safe_url
 
 PREFIX = "endpoint:"
 _DEFAULT_URL = "https://api.openai.com/v1"

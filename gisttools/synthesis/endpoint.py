@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from gisttools.cache_folder import cache_folder
 from gisttools.errors import ParameterError
 from gisttools.synthesis.llm import LLM
 from gisttools.synthesis.local import find_model, identity, serve_local
@@ -48,8 +49,6 @@ def open_llm(params: LLMParams, *, log: str | Path | None = None, cache: str | P
         ParameterError: a value is out of range, or batches are asked of the embedded server.
     """
     if cache is None:
-        from gisttools.vectors import cache_folder  # the guides need torch
-
         cache = cache_folder() / "llm.sqlite"
 
     def llm(base_url: str, model: str, price: tuple[float | None, float | None]) -> LLM:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gisttools.calls import in_background, open_client, safe_url
+from gisttools.calls import in_background, open_client
 from gisttools.errors import MissingError, ParameterError, problems
+from gisttools.secret_text import safe_url
 from gisttools.synthesis.asking import Asker, Learnt
 from gisttools.synthesis.batches import answer_by_batches
 from gisttools.synthesis.budget import Price, Spent, known_price
