@@ -107,10 +107,10 @@ def test_a_run_that_fails(project, results, capsys):
 
 def test_a_kernel_that_dies_leaves_a_failed_run(project):
     project("__import__('os')._exit(3)")
-    with pytest.raises(RunFailed, match="DeadKernelError"):
+    with pytest.raises(RunFailed, match=r"killed or crashed .*DeadKernelError[\s\S]*run again"):
         run_notebook("convert", {})
     (manifest,) = finished_runs()
-    assert manifest["status"] == "failed"
+    assert (manifest["status"], manifest["error"]["cell"]) == ("failed", "work")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="process groups are killed otherwise there")

@@ -66,6 +66,14 @@ def test_a_published_run_is_read_elsewhere_by_id_with_those_it_came_from(two, ur
     assert sorted(results.iterdir()) == sorted(two)
 
 
+def test_a_run_never_stands_there_before_one_that_it_came_from(make_run, tmp_path):
+    names = []
+    for second, verb in enumerate(("convert", "finetune", "evaluate")):  # each came from all before it
+        started = f"2026-01-01T00:00:0{second}+00:00"
+        names.append(make_run(verb, started=started, parents=names, files={"a.txt": b"a"}).name)
+    assert publish(names[-1], (tmp_path / "there").as_uri()) == names
+
+
 def test_a_run_is_named_by_its_url(two, tmp_path):
     parent, _ = two
     url = (tmp_path / "there").as_uri()

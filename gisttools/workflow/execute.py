@@ -149,6 +149,7 @@ def _follow(run: Run) -> dict[str, Any]:
 def _execute(run: Run) -> dict[str, Any] | None:
     """Run the notebook; None if it ended well, else what went wrong."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -186,10 +187,16 @@ def _execute(run: Run) -> dict[str, Any] | None:
         cell = _failed_cell(output)
         return {"type": error.ename, "message": scrub(message, run.key_variables), "cell": cell}
     except Exception as error:  # the kernel died, or could not start
+        message = f"{type(error).__name__}: {error}"
+        if isinstance(error, DeadKernelError):
+            message = (
+                f"The notebook's process was killed or crashed ({message}). Most often memory was short: ask for less "
+                "at once, such as a smaller batch_size, or make room, and run again."
+            )
         return {
             "type": type(error).__name__,
-            "message": scrub(f"{type(error).__name__}: {error}", run.key_variables),
-            "cell": None,
+            "message": scrub(message, run.key_variables),
+            "cell": _last_cell(output),
         }
     finally:
         for name, value in before.items():
@@ -217,6 +224,18 @@ def _failed_cell(notebook: Path) -> str | None:
 
     cells = nbformat.read(notebook, as_version=4).cells
     return next((c.get("id") for c in cells if c.metadata.get("papermill", {}).get("exception")), None)
+
+
+def _last_cell(notebook: Path) -> str | None:
+    """Id of the last cell that was begun."""
+    import nbformat
+
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except (OSError, ValueError):  # not written, or not to its end
+        return None
+    begun = [c.get("id") for c in cells if c.metadata.get("papermill", {}).get("start_time")]
+    return begun[-1] if begun else None
 
 
 def _kernel_config(sockets: str):

@@ -105,7 +105,8 @@ def publish(run: str | Path, url: str) -> list[str]:
     manifest = read_manifest(folder)
     if manifest["status"] != "ok":
         raise DataError(f"Run {folder.name} failed; only runs that ended well are published. Run it again.")
-    before = [results_folder() / m["run_id"] for m in reversed(lineage(manifest["parents"]))]
+    oldest_first = sorted(lineage(manifest["parents"]), key=lambda m: m["started"])  # a run is older than its children
+    before = [results_folder() / m["run_id"] for m in oldest_first]
     written = []
     for one in [*before, folder]:
         if place.has(one.name):
