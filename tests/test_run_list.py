@@ -54,7 +54,7 @@ def four_runs(tmp_path_factory):
             "run_id": ids[name], "verb": verb, "status": status, "headline": f"the {name} one",
             "spec_hash": f"{i:064x}", "started": started.isoformat(timespec="milliseconds"), "seconds": seconds,
             "parameters": parameters, "parents": [], "artefacts": {},
-        "error": {"message": "No Such Column"} if status == "failed" else None,
+            "error": {"message": "No Such Column"} if status == "failed" else None,
         }  # fmt: skip
         (folder / ids[name]).mkdir()
         (folder / ids[name] / "manifest.json").write_text(json.dumps(manifest))
