@@ -80,7 +80,7 @@ class LocalWorkers(Executor):
         call = _Call(Future(), partial(fn, *args), wanted)
         with self._lock:
             if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
+                raise GistError("These workers have ended. Make new ones.")
             self._queue.append(call)
             self._unfinished.add(call.future)
             call.future.add_done_callback(self._unfinished.discard)
