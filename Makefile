@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lab lint bench clean
+.PHONY: quickstart test lab lint docs bench clean
 
 quickstart: $(READY)
 	@$(BIN)/gisttools run quickstart
@@ -23,6 +23,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+	$(BIN)/typos
+
+docs: $(READY)
+	$(BIN)/python -m gisttools.workflow.reference
 
 bench: $(READY)
 	$(BIN)/python benchmarks/loss.py
