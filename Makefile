@@ -37,6 +37,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/quality.py --small
 	$(BIN)/python benchmarks/synthesis.py --calls 320 --rounds 1 --rows 10000
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/workflow.py --parts notebook list start --rounds 1
 
 clean:
 	rm -rf $(VENV)
