@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import yaml
 
 from gisttools.commands.complete import Remembering, complete_parameter, complete_profile, complete_what
 from gisttools.errors import MissingError, ParameterError, did_you_mean
+
+if TYPE_CHECKING:
+    from gisttools.workflow.execute import Rerun
 
 _PARAMETERS = click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", shell_complete=complete_parameter,
@@ -27,11 +31,11 @@ _RERUN = click.option(
 
 _WORKERS = click.option(
     "--workers", type=click.IntRange(min=1), metavar="N",
-    help="Do so many steps of a recipe side by side, as far as cores and memory allow.  [default: 1]",
+    help="Do so many steps of a recipe side by side, or a notebook's long part, as far as cores and memory allow.",
 )  # fmt: skip
 _CLUSTER = click.option(
     "--cluster", metavar="WHERE",
-    help="Do them on a Dask cluster: local, tcp://HOST:PORT, ssh:HOST,HOST, ssh:FILE, slurm:FILE. See docs/scale.md.",
+    help="Do it on a Dask cluster: local, tcp://HOST:PORT, ssh:HOST,HOST, ssh:FILE, slurm:FILE. See docs/scale.md.",
 )  # fmt: skip
 
 
@@ -51,7 +55,7 @@ def run(
     parameters: tuple[tuple[str, str], ...],
     profile: str | None,
     smoke: bool,
-    rerun: str,
+    rerun: Rerun,
     workers: int | None,
     cluster: str | None,
     publish_to: str | None,
