@@ -205,7 +205,7 @@ def test_a_folder_that_a_run_names_outside_itself_is_not_followed(killed, tmp_pa
 
 def test_two_processes_that_clean_at_once_do_no_harm(make_run, results):
     kept = make_run("convert")
-    for i in range(30):
+    for i in range(60):
         folder = new_folder("finetune", f"{i:08x}" * 8)
         (folder / "half").touch()
         age(folder)

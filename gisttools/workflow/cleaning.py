@@ -6,6 +6,7 @@ without its files.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -94,19 +95,29 @@ def remove(removal: Removal) -> None:
     folder = removal.folder
     try:
         if RUN_ID.fullmatch(folder.name) is None:  # checkpoints
-            shutil.rmtree(folder)
+            _remove_tree(folder)
             return
         with FileLock(folder / LOCK, timeout=0):
             (folder / MANIFEST).unlink(missing_ok=True)
             for path in folder.iterdir():
                 if path.name != LOCK:
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        shutil.rmtree(folder)
+        _remove_tree(folder)
     except Timeout:
         raise GistError(f"{folder.name} is under way. Wait for its end, or stop it first.") from None
     except OSError as error:
         if folder.exists():  # else another process was as quick
             raise GistError(f"{folder} could not be removed: {error}. Remove it by hand.") from error
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove it although others may look into it: who asks just now whether a run is under way makes its lock anew."""
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+        if not folder.exists():
+            return
+    shutil.rmtree(folder)
 
 
 def folder_bytes(folder: Path) -> int:
