@@ -24,6 +24,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 	$(BIN)/typos
+	$(BIN)/mypy
 
 docs: $(READY)
 	$(BIN)/python -m gisttools.workflow.reference

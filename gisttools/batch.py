@@ -159,9 +159,10 @@ class Batch:
         def plain(x: Tensor | None) -> Tensor | None:
             return None if x is None else all_gather(x.to(self.anchor.device).contiguous())
 
-        students = (all_gather_with_grad(x.contiguous()) for x in (self.anchor, self.positive, self.negatives))
+        vectors = (self.anchor, self.positive, self.negatives)
+        anchor, positive, negatives = (all_gather_with_grad(x.contiguous()) for x in vectors)
         guide = None if self.guide is None else tuple(plain(x) for x in self.guide)
-        return Batch(*students, guide, plain(self.text_ids), plain(self.label_ids))
+        return Batch(anchor, positive, negatives, guide, plain(self.text_ids), plain(self.label_ids))
 
 
 _MENDS = {

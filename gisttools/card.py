@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
-from pydantic import BaseModel
 
 from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS, CITATION
@@ -18,7 +17,7 @@ _ALWAYS_SHOWN = {"loss_temperature", "batch_size", "learning_rate", "seed", "mas
 _NOT_SHOWN = {"triplets", "student", "guide", "licence", "dev", "guide_key_variable", "tracking", "checkpoint_minutes"}
 
 
-def write_card(trained: Trained, store: GuideStore, parameters: BaseModel) -> Path:
+def write_card(trained: Trained, store: GuideStore, parameters: Any) -> Path:
     """Write `README.md` into the model's folder; `parameters` are those of the notebook.
 
     With it the folder is ready for the hub: `SentenceTransformer(folder).push_to_hub(name)`, or `hf upload`.

@@ -78,10 +78,10 @@ def differences(one: Contender, other: Contender) -> list[str]:
             detail = "others" if key == "items" else f"{seen}, not {wanted}"
             found.append(f"{what} of {_name(part)}: {detail}{_more(apart)}")
     same_data = [p for p in shared if not _differ(one, other, p)]
-    apart = [p for p in same_data if not math.isclose(one.base[p].score, other.base[p].score, abs_tol=_SAME_SCORE)]
-    if apart and one.baseline == other.baseline:
-        seen, wanted = other.base[apart[0]].score, one.base[apart[0]].score
-        found.append(f"the baseline's score on {_name(apart[0])} is {seen:.4f}, not {wanted:.4f}{_more(apart)}")
+    moved = [p for p in same_data if not math.isclose(one.base[p].score, other.base[p].score, abs_tol=_SAME_SCORE)]
+    if moved and one.baseline == other.baseline:
+        seen, wanted = other.base[moved[0]].score, one.base[moved[0]].score
+        found.append(f"the baseline's score on {_name(moved[0])} is {seen:.4f}, not {wanted:.4f}{_more(moved)}")
     return found
 
 

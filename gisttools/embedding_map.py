@@ -50,10 +50,10 @@ def embedding_map(
         DataError: texts and labels differ in number, or there are fewer than two labels with two texts each, or a model
             gives vectors that are not finite.
     """
-    texts, labels = [str(t) for t in texts], np.asarray([str(x) for x in labels], dtype=object)
-    _check(texts, labels, most)
-    chosen = _sample(labels, most, seed)
-    shown, names = [texts[i] for i in chosen], labels[chosen]
+    texts, named = [str(t) for t in texts], np.asarray([str(x) for x in labels], dtype=object)
+    _check(texts, named, most)
+    chosen = _sample(named, most, seed)
+    shown, names = [texts[i] for i in chosen], named[chosen]
     vectors = {role: _unit(model, shown, role) for role, model in (("base", base), ("tuned", tuned))}
     flat = {role: _flat(v) for role, v in vectors.items()}
     turn = _turn(flat["tuned"][0], flat["base"][0])

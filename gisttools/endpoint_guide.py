@@ -36,7 +36,7 @@ class EndpointGuide:
         ParameterError: the model's name is empty, or the address is none.
     """
 
-    dimension = None  # known with the first answer
+    dimension: int | None = None  # known with the first answer
     portion = 8 * _TEXTS
 
     def __init__(self, model: str, *, base_url: str | None, key_variable: str, prompt: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gisttools.errors import DataError, MissingError, ParameterError, did_you_mean, problems
@@ -39,7 +40,7 @@ _CANDIDATES = {
     "positive": ("positive", "positives", "pos"),
     "negative": ("negative", "negatives", "neg"),
 }
-_SEARCHED = {
+_SEARCHED: dict[str, dict[str, tuple[str, ...]]] = {
     "corpus": {"id": ("_id", "id"), "text": ("text",)},
     "queries": {"id": ("_id", "id"), "text": ("text", "query")},
     "qrels": {
@@ -111,7 +112,7 @@ def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
         why = f"{path} is a file" if path.exists() else f"There is no folder {path}"
         raise MissingError(f"{why}. Name a folder that holds {split}.jsonl or the like. {_ENDINGS}")
     files = _files(path, split)
-    columns = together({key: lambda file=file: column_names(file) for key, file in files.items() if key != "train"})
+    columns = together({key: partial(column_names, file) for key, file in files.items() if key != "train"})
     fits = {kind: _fit(kind, split, files, columns, told == kind) for kind in KINDS}
     fitting = [kind for kind, (_, missing) in fits.items() if not missing]
     fitting = _apart(fitting, fits) if told is None else [told] if told in fitting else []
@@ -151,16 +152,17 @@ def _files(path: Path, split: str) -> dict[str, Path]:
 def _fit(kind: str, split: str, files: dict, columns: dict, told: bool) -> tuple[dict[str, dict[str, str]], list[str]]:
     """The columns of each file by role, and what is missing."""
     if kind == "retrieval":
-        roles, missing = {}, []
+        found: dict[str, dict[str, str]] = {}
+        absent = []
         for stem, wanted in _SEARCHED.items():
             if stem not in files:
-                missing.append(f"qrels/{split}.tsv" if stem == "qrels" else f"{stem}.jsonl")
+                absent.append(f"qrels/{split}.tsv" if stem == "qrels" else f"{stem}.jsonl")
                 continue
-            roles[stem], lacks = _chosen(columns[stem], wanted)
-            missing += [f"a column {what} in {files[stem].name}" for what in lacks]
+            found[stem], lacks = _chosen(columns[stem], wanted)
+            absent += [f"a column {what} in {files[stem].name}" for what in lacks]
             if stem == "corpus" and "title" in columns[stem]:
-                roles[stem]["title"] = "title"
-        return roles, missing
+                found[stem]["title"] = "title"
+        return found, absent
     missing = ["train.jsonl"] if kind in _LEARNED and "train" not in files else []
     if "test" not in files:
         return {}, [*missing, f"{split}.jsonl"]

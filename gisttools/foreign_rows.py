@@ -183,8 +183,7 @@ def _texts(row: Mapping[str, Any], column: str, shape: Shape, instructions: bool
     told = row.get(shape.instructions[column]) if column in shape.instructions else None
     found = []
     for item in value if isinstance(value, list) else [value]:
-        is_pair = isinstance(item, list) and len(item) == 2
-        instruction, text = item if is_pair else (told, item)
+        instruction, text = item if isinstance(item, list) and len(item) == 2 else (told, item)
         if not isinstance(text, str) or not text.strip():
             found.append("")
         elif instructions and isinstance(instruction, str) and instruction.strip():

@@ -163,8 +163,10 @@ def _over(before: Mapping[Seed, Trial] | None, after: Mapping[Seed, Trial], weig
     if shared:
         return paired_gain([before[s].tuned for s in shared], [after[s].tuned for s in shared], weights)
     means = [np.mean([_mean(t.tuned, weights) for t in of.values()]) for of in (before, after)]
-    nothing = {"low": math.nan, "high": math.nan, "n_items": 0, "n_draws": 0, "method": "no seed in common"}
-    return Interval(difference=float(means[1] - means[0]), **nothing)
+    return Interval(
+        difference=float(means[1] - means[0]), low=math.nan, high=math.nan, n_items=0, n_draws=0,
+        method="no seed in common",
+    )  # fmt: skip
 
 
 def _weights(trials: Sequence[Trial], task: str | None) -> dict[Part, float]:
@@ -177,8 +179,8 @@ def _weights(trials: Sequence[Trial], task: str | None) -> dict[Part, float]:
         if other != trial.name:
             found.append(f"{other} and {trial.name} have both {trial.rows} rows and seeds {trial.seed}; leave one out")
         if trial.tuned.keys() != first.tuned.keys():
-            names = [sorted({name for name, _ in t.tuned}) for t in (first, trial)]
-            found.append(f"{first.name} scored {', '.join(names[0])}, but {trial.name} {', '.join(names[1])}")
+            one, other = (", ".join(sorted({name for name, _ in t.tuned})) for t in (first, trial))
+            found.append(f"{first.name} scored {one}, but {trial.name} {other}")
     names = list(dict.fromkeys(name for name, _ in first.tuned))
     if task is not None and task not in names:
         found.append(f"task = {task!r} is none of {', '.join(names)}.{did_you_mean(task, names)}")

@@ -72,7 +72,7 @@ class GuideStore:
         labels = _keys(table, ("anchor_label", "positive_label", "negative_labels"), k)
         digest = hashlib.blake2b(repr(keys.shape).encode(), digest_size=16)
         for part in (keys, labels):
-            digest.update(part.view(np.uint8))
+            digest.update(part.view(np.uint8).data)
         fingerprint = digest.hexdigest()
         text_ids, unique, first = _number(keys)
         label_ids = _by_task(_number(labels)[0], _task_keys(table))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from gisttools.gain import Part
 from gisttools.intervals import Interval
@@ -51,10 +53,7 @@ def guided_findings(
     if labels and set(labels.values) == {False, True}:
         sides = [("on top of the guide", True), ("without a guide", False)] if guide else [("", None)]
         for beside, guided in sides:
-            part = effect(
-                recipes, labels, True, False, weights,
-                where=lambda s, g=guided: g is None or (s[GUIDE] is not None) is g,
-            )  # fmt: skip
+            part = effect(recipes, labels, True, False, weights, where=partial(_is_guided, guided))
             question = f"What do labels add{' ' + beside if beside else ''}?"
             said = f"Masking candidates of the anchor's label{', ' + beside + ',' if beside else ''}"
             found.append(_finding(question, said, "the same training without it", part))
@@ -94,3 +93,7 @@ def _finding(question: str, what: str, against: str, found: Effect) -> Finding:
         along = f" {' and '.join(found.along)} changed with it, so this may be theirs." if found.along else ""
         sentence = f"{what} {word}: {points(found.interval)} over {against}, {over}.{along}"
     return Finding(question=question, verdict=found.verdict, sentence=sentence, effect=found)
+
+
+def _is_guided(wanted: bool | None, settings: Mapping[str, Any]) -> bool:
+    return wanted is None or (settings[GUIDE] is not None) is wanted

@@ -132,7 +132,7 @@ def open_guide(
     if path.suffix in ENDINGS and not path.is_dir():
         if prompt:
             raise ParameterError(f"{name} holds vectors made already; the prompt {prompt!r} comes too late. Drop it.")
-        return GivenVectors(path)
+        return GivenVectors(path)  # type: ignore[return-value]  # streams nothing: `VectorCache` takes in all it holds
     model = open_model(name, revision, device=device)
     several = device is None and model.device.type == "cuda" and not is_static(model) and not _one_of_many()
     count = torch.cuda.device_count() if several else 1

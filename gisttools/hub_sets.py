@@ -11,7 +11,7 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gisttools.errors import MissingError
 from gisttools.row_files import file_kind
@@ -48,7 +48,7 @@ def parse_hub_name(name: str) -> HubSet | None:
     found = _NAME.fullmatch(name)
     if not found or name.startswith((".", "/", "~")):
         return None
-    parts = {k: v for k, v in found.groupdict().items() if v is not None}
+    parts: dict[str, Any] = {k: v for k, v in found.groupdict().items() if v is not None}
     return HubSet(path=parts.pop("repository"), **parts)
 
 
@@ -86,8 +86,9 @@ def open_stream(source: HubSet) -> IterableDataset:
     try:
         if source.is_local and path.is_file():
             kind = file_kind(path)
-            more = {"na_filter": False} if kind in (".csv", ".tsv") else {}  # a text may well be "null" or "NA"
-            more |= {"sep": "\t"} if kind == ".tsv" else {}
+            more: dict[str, Any] = {}
+            if kind in (".csv", ".tsv"):  # a text may well be "null" or "NA"
+                more = {"na_filter": False, **({"sep": "\t"} if kind == ".tsv" else {})}
             return load_dataset(BUILDERS[kind], data_files=str(path), split="train", streaming=True, **more)
         revision = None if source.is_local else source.revision
         streaming = source.is_local or not HF_HUB_OFFLINE
@@ -100,7 +101,7 @@ def open_stream(source: HubSet) -> IterableDataset:
         ) from error
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what a library's error says, as a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".") + "."
 

@@ -168,9 +168,9 @@ def _centroids(
     )
     classes = classes.sort_values(["astray", "label"], ascending=[False, True], ignore_index=True)
     both: dict[tuple[int, int], list[int]] = {}
-    for own, other, many in moved.tolist():
+    for own, other, count in moved.tolist():
         low, high = sorted((own, other), key=lambda i: names[i])
-        both.setdefault((low, high), [0, 0])[own == high] += many
+        both.setdefault((low, high), [0, 0])[own == high] += count
     lines = [
         (names[a], names[b], sizes[a] + sizes[b], there, back, (there + back) / (sizes[a] + sizes[b]))
         for (a, b), (there, back) in both.items()

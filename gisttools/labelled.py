@@ -119,10 +119,7 @@ def read_labelled(
 
 def read_source(source: str | Path | pd.DataFrame, options: ReadOptions) -> LabelledTexts:
     """As `read_labelled`, with the options in one object."""
-    if not (options.subset is None or isinstance(options.subset, str)):
-        raise ParameterError(
-            f"subset is {options.subset!r}, must be one name; gisttools.sources.read_sources reads several."
-        )
+    _one_subset(options)  # refused whatever the source is
     if isinstance(source, pd.DataFrame):
         return _from_frame(source, options)
     name, path = str(source), Path(source).expanduser()
@@ -160,9 +157,17 @@ def _from_frame(frame: pd.DataFrame, options: ReadOptions) -> LabelledTexts:
     return _collect(_cells(parts, chosen), chosen, "DataFrame", options.split, options)
 
 
+def _one_subset(options: ReadOptions) -> str | None:
+    if options.subset is None or isinstance(options.subset, str):
+        return options.subset
+    raise ParameterError(
+        f"subset is {options.subset!r}, must be one name; gisttools.sources.read_sources reads several."
+    )
+
+
 def _from_hub(name: str, options: ReadOptions) -> LabelledTexts:
     told = parse_hub_name(name)
-    config, revision = told.config or options.subset, told.revision or options.revision
+    config, revision = told.config or _one_subset(options), told.revision or options.revision
     split = told.split if ":" in name else options.split
     data = _load_hub(told.path, config, split, revision)
     found = re.search(r"@([0-9a-f]{40})/", " ".join(data.info.download_checksums or ()))
@@ -185,7 +190,7 @@ def _load_hub(path: str, config: str | None, split: str, revision: str | None) -
 
 
 def _from_mteb(name: str, options: ReadOptions) -> LabelledTexts:
-    task = open_task(name, subset=options.subset, split=options.split)
+    task = open_task(name, subset=_one_subset(options), split=options.split)
     text, label = options.text_column or task.text_column, options.label_column or task.label_column
     told = ReadOptions(text_column=text, label_column=label, id_column=None)
     chosen = _columns(task.rows.column_names, name, told)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel
 
 from gisttools.audit import audit
 from gisttools.guide import GuideStore
@@ -16,7 +17,7 @@ _TEXT = 500  # characters kept of a text
 
 
 def masked_examples(
-    store: GuideStore, parameters: BaseModel, *, batches: int = BATCHES, most: int = EXAMPLES
+    store: GuideStore, parameters: Any, *, batches: int = BATCHES, most: int = EXAMPLES
 ) -> pd.DataFrame:
     """Masked candidates of a few batches drawn as training might draw them, as evenly of each reason as can be.
 

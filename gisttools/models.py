@@ -81,7 +81,7 @@ def reading_sha(model: SentenceTransformer) -> str:
     """12 hex digits of what decides a vector beside `weights_sha`: the tokenizer and the transformer's settings."""
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
     if hasattr(tokenizer, "to_str"):
-        read = {k: v for k, v in json.loads(tokenizer.to_str()).items() if k not in ("truncation", "padding")}
+        read: object = {k: v for k, v in json.loads(tokenizer.to_str()).items() if k not in ("truncation", "padding")}
     else:  # written in Python
         read = [type(tokenizer).__name__, tokenizer.get_vocab(), repr(tokenizer.init_kwargs)]
     config = getattr(getattr(model[0], "auto_model", None), "config", None)

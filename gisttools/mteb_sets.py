@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gisttools.errors import DataError, MissingError, did_you_mean
 from gisttools.hub_sets import first_line
@@ -233,7 +233,7 @@ def subset_of(task, wanted: str | None = None) -> str:
     )
 
 
-def _class_name(value: object, names: list[str]) -> object:
+def _class_name(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
         return [_class_name(v, names) for v in value if v != -1]
     return None if value is None or value == -1 else names[value]

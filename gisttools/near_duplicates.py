@@ -88,8 +88,8 @@ class NearIndex:
         self._sizes = np.concatenate([np.empty(0, np.int64), *(np.diff(begins) for *_, begins in parts)])
         members = [np.searchsorted(self._known, codes)[member] for codes, member, _ in parts]
         self._sets = self._rows(np.concatenate([np.empty(0, np.int64), *members]), self._sizes)
-        keys = [_band_keys(*part, *self._bands) for part in parts]
-        keys = np.concatenate([np.empty((self._bands[0], 0), np.uint64), *keys], axis=1)
+        hashed = [_band_keys(*part, *self._bands) for part in parts]
+        keys = np.concatenate([np.empty((self._bands[0], 0), np.uint64), *hashed], axis=1)
         self._order = np.argsort(keys, axis=1).astype(np.int32)
         self._keys = np.take_along_axis(keys, self._order, axis=1)
 

@@ -73,7 +73,8 @@ def effect(
     told = {"parameter": factor.name, "value": value, "against": against, "along": factor.along}
     if not pairs:
         return Effect(**told)
-    interval, seeds = difference(*(list(side) for side in zip(*pairs, strict=True)), weights)
+    before, after = (list(side) for side in zip(*pairs, strict=True))
+    interval, seeds = difference(before, after, weights)
     return Effect(**told, interval=interval, settings=len(pairs), seeds=seeds)
 
 

@@ -10,6 +10,7 @@ import email.utils
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import openai
 import tenacity
@@ -36,7 +37,7 @@ class Health:
     failed_in_a_row: int = 0
 
 
-async def with_retries(call: Callable[[], Awaitable], health: Health) -> object:
+async def with_retries(call: Callable[[], Awaitable], health: Health) -> Any:
     """Await `call()` until it answers; a text that says why, where it still fails after all attempts.
 
     Raises:

@@ -26,7 +26,13 @@ from gisttools.scored_models import ScoredModel
 from gisttools.secret_text import blot, known_secrets
 
 _FORMAT = 1  # of what is kept; another one is not read
-_SETTINGS = ("n_experiments", "samples_per_label", "max_documents_per_cluster", "max_document_to_embed", "n_clusters")
+_SETTINGS: tuple[str, ...] = (
+    "n_experiments",
+    "samples_per_label",
+    "max_documents_per_cluster",
+    "max_document_to_embed",
+    "n_clusters",
+)
 _SETTINGS += (
     "max_fraction_of_documents_to_embed",
     "max_eval_samples",
@@ -35,7 +41,14 @@ _SETTINGS += (
     "abstention_threshold",
 )
 # what a comparison hangs on, beside the results
-_COMPARING = ("comparison", "training_seeds", "task_intervals", "intervals", "statistics", "mean_intervals")
+_COMPARING: tuple[str, ...] = (
+    "comparison",
+    "training_seeds",
+    "task_intervals",
+    "intervals",
+    "statistics",
+    "mean_intervals",
+)
 _COMPARING += ("item_metrics", "query_scores", "judgement", "eval_sets")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 from gisttools.eval_files import EvalFolder
 from gisttools.eval_rows import RowProblems, identity, number, read_columns, refuse, some, texts_in, together
@@ -39,7 +40,7 @@ def read_searched(folder: EvalFolder) -> Searched:
         DataError: texts or ids are empty, ids come twice, judgements name ids that are unknown or are no whole numbers
             or contradict each other, or no document is relevant; all problems at once.
     """
-    found = together({stem: lambda s=stem: read_columns(folder.files[s], folder.columns[s]) for stem in folder.files
+    found = together({stem: partial(read_columns, folder.files[stem], folder.columns[stem]) for stem in folder.files
                       if stem in ("corpus", "queries", "qrels")})  # fmt: skip
     corpus, lines = _texts_by_id(folder, "corpus", found["corpus"])
     queries, more = _texts_by_id(folder, "queries", found["queries"])

@@ -50,7 +50,7 @@ class ShardedGuide:
         shards = {}
         for begin in range(0, len(texts), SHARD):
             numbers = np.arange(begin, min(begin + SHARD, len(texts)))
-            shards[self._submit([texts[i] for i in numbers])] = numbers
+            shards[self._submit([texts[i] for i in numbers.tolist()])] = numbers
         try:
             for done in as_completed(shards):
                 identity, vectors = done.result()

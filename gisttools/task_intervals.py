@@ -148,9 +148,9 @@ def _correlated(task, data, raw, predictions, seed: int) -> Interval | None:
     if kind != "spearman" or not all(values):
         return None
     scores, gold = [np.asarray(v, dtype=float) for v in values], np.asarray(data["score"], dtype=float)
-    if not _adds_up(task, raw, [spearman(s, gold) for s in scores]):
+    if not _adds_up(task, raw, [float(spearman(s, gold)) for s in scores]):
         return None
-    return metric_bootstrap(*scores, gold, spearman, seed=seed)
+    return metric_bootstrap(scores[0], scores[1], gold, spearman, seed=seed)
 
 
 def _pairs(task, data, raw, predictions, seed: int) -> Interval | None:
@@ -166,9 +166,9 @@ def _pairs(task, data, raw, predictions, seed: int) -> Interval | None:
         best = max(_SIMILARITIES, key=lambda s: result.get(f"{s}_ap", -1.0)) if name == "max" else name
         key, sign = _SIMILARITIES[best]
         scores.append(sign * np.asarray(saved[key], dtype=float))
-    if not _adds_up(task, raw, [average_precision(s, gold) for s in scores]):
+    if not _adds_up(task, raw, [float(average_precision(s, gold)) for s in scores]):
         return None
-    found = metric_bootstrap(*scores, gold, average_precision, seed=seed)
+    found = metric_bootstrap(scores[0], scores[1], gold, average_precision, seed=seed)
     return replace(found, method=f"{found.method}, each model under its best similarity") if name == "max" else found
 
 
@@ -181,9 +181,10 @@ def _searched(task, data, raw, predictions) -> Interval | None:
     within = _CLOSE if metric.startswith("mrr") else _ROUNDED
     queries = sorted(scores[0])
     sources = source_documents(relevant, queries)
-    if len(set(sources)) < 2 or not _adds_up(task, raw, [np.mean(list(s.values())) for s in scores], within):
+    if len(set(sources)) < 2 or not _adds_up(task, raw, [float(np.mean(list(s.values()))) for s in scores], within):
         return None
-    return clustered_interval(*([s[q] for q in queries] for s in scores), sources)
+    base, tuned = ([s[q] for q in queries] for s in scores)
+    return clustered_interval(base, tuned, sources)
 
 
 def _matched(task, data, raw, predictions) -> Interval | None:
@@ -207,7 +208,7 @@ def _summaries(task, raw, predictions) -> Interval | None:
         [float(spearman(np.asarray(s), np.asarray(g))) for s, g in zip(p["cosine_scores"], gold, strict=True)]
         for p in predictions
     ]
-    return crossed_interval(*values) if _adds_up(task, raw, [np.mean(v) for v in values]) else None
+    return crossed_interval(*values) if _adds_up(task, raw, [float(np.mean(v)) for v in values]) else None
 
 
 def _clustered(task, data, raw) -> Interval | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import mteb
@@ -49,7 +50,7 @@ def select_tasks(names: Sequence[str], *, subsets: Sequence[str] | None = None) 
             if isinstance(task, AbsTaskAggregate):
                 made = _parts(task, told=False)
             else:
-                made = [Selected(name, lambda name=name: eval_task(name, subsets))]
+                made = [Selected(name, partial(eval_task, name, subsets))]
         else:
             made = _of_benchmark(name)
         seen = {selected.name for selected in found}

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def task_sources(
         path = str(parse_eval_name(folder)[0])
         for i, task in enumerate(local_tasks(folder)):
             # the first is what the files are for; clustering beside classification is a second look at the same texts
-            found.append(TaskSource(task.metadata.name, lambda f=folder, i=i: local_tasks(f)[i], i == 0, path, False))
+            found.append(TaskSource(task.metadata.name, partial(_local_task, folder, i), i == 0, path, False))
     if not found:
         raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders).")
     twice = [f"{name} ({n} times)" for name, n in Counter(s.name for s in found).items() if n > 1]
@@ -72,6 +73,10 @@ def task_sources(
         mend = "Name each task once; a folder's task is called like the folder: rename one."
         raise DataError(problems("Tasks of the same name cannot be told apart:", twice, mend))
     return found
+
+
+def _local_task(folder: str | Path, number: int) -> Any:
+    return local_tasks(folder)[number]
 
 
 def default_guards(tasks: Sequence[str] = ()) -> tuple[list[str], str | None]:

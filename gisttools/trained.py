@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer
 
 from gisttools.development import SCORE
@@ -47,7 +46,7 @@ class Trained:
             text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
         return text
 
-    def summary(self, store: GuideStore, parameters: BaseModel) -> dict[str, Any]:
+    def summary(self, store: GuideStore, parameters: Any) -> dict[str, Any]:
         """The numbers of this training, for the run's summary; `parameters` are those of the notebook."""
         p, losses, shares = parameters, self.history["loss"], self.history[[f"masked_{b}" for b in BLOCKS]].mean()
         weights = list(self.student.parameters())

@@ -118,8 +118,8 @@ def difference(
     """
     before_runs, after_runs = _by_seed([*before, *after], len(before))
     parts = list(weights)
-    sides = [[_pooled([run.tuned for run in runs], parts) for runs in side] for side in (before_runs, after_runs)]
-    return paired_gain(*sides, weights), len(sides[0])
+    one, other = ([_pooled([run.tuned for run in runs], parts) for runs in side] for side in (before_runs, after_runs))
+    return paired_gain(one, other, weights), len(one)
 
 
 def over_baseline(recipe: Recipe, weights: Mapping[Part, float]) -> Interval:
@@ -166,8 +166,8 @@ def _factors(recipes: Sequence[Mapping[str, Any]]) -> list[Factor]:
             found[tuple(values.index(v) for v in values)].append(name)
     factors = []
     for first, *along in found.values():
-        values = {repr(recipe.get(first)): recipe.get(first) for recipe in recipes}
-        factors.append(Factor(name=first, values=tuple(sorted(values.values(), key=_order)), along=tuple(along)))
+        distinct = {repr(recipe.get(first)): recipe.get(first) for recipe in recipes}
+        factors.append(Factor(name=first, values=tuple(sorted(distinct.values(), key=_order)), along=tuple(along)))
     return factors
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from transformers import PrinterCallback, TrainerCallback
@@ -164,14 +163,14 @@ def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:
     return "bfloat16" if native_bfloat16(student) else "float32"
 
 
-def loss_from(parameters: BaseModel, student: SentenceTransformer, store: GuideStore) -> GISTLoss:
+def loss_from(parameters: Any, student: SentenceTransformer, store: GuideStore) -> GISTLoss:
     """The loss that a notebook's parameters ask for."""
     names = [n for n in signature(GISTLoss).parameters if n in type(parameters).model_fields and n != "guide"]
     options = {name: getattr(parameters, name) for name in names}
     return GISTLoss(student, store, temperature=parameters.loss_temperature, **options)
 
 
-def retention_from(parameters: BaseModel, names: Sequence[str], student: str) -> Retention | None:
+def retention_from(parameters: Any, names: Sequence[str], student: str) -> Retention | None:
     """The retention that a notebook's parameters ask for; `names` are sources of texts, `student` what to open."""
     if not names:
         return None
@@ -179,7 +178,7 @@ def retention_from(parameters: BaseModel, names: Sequence[str], student: str) ->
     return Retention(read_texts(names), start, weight=parameters.retain_weight, texts_a_step=parameters.retain_a_step)
 
 
-def development_from(parameters: BaseModel, names: Sequence[str]) -> DevelopmentScore | None:
+def development_from(parameters: Any, names: Sequence[str]) -> DevelopmentScore | None:
     """The development data that a notebook's parameters ask for; `names` are its folders and tasks."""
     return DevelopmentScore(names, subsets=parameters.dev_subsets) if names else None
 

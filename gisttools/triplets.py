@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,8 +80,8 @@ def make_triplets(rows: Iterable[Mapping] | pd.DataFrame) -> Dataset:
         DataError: a needed column is missing, a column is unknown, a text is empty, or a value is not of its column's
             type; all problems at once.
     """
-    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
-    records = [{name: None if _missing(value) else value for name, value in r.items()} for r in records]
+    given = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    records = [{name: None if _missing(value) else value for name, value in r.items()} for r in given]
     for r in records:
         if "negative" in r and "negatives" not in r:
             negative = r.pop("negative")
@@ -248,7 +249,7 @@ def _to_table(records: list[dict]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=COLUMNS)
 
 
-def _whole_column(column: object, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
+def _whole_column(column: Any, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
     """The column in its type; negatives that are null become empty lists, as in `make_triplets`."""
     if not isinstance(column, pa.ChunkedArray | pa.Array):
         column = pa.repeat(column if isinstance(column, pa.Scalar) else pa.scalar(column, kind), rows)
@@ -284,7 +285,7 @@ def _rows_where(records: list[dict], bad, what: str) -> list[str]:
     return _told([i for i, r in enumerate(records) if bad(r)], what)
 
 
-def _told(rows: Sequence[int], what: str) -> list[str]:
+def _told(rows: Sequence[int] | np.ndarray, what: str) -> list[str]:
     if not len(rows):
         return []
     more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""

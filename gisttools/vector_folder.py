@@ -44,7 +44,8 @@ class VectorFolder:
         self._chunks, self._verified = folder / "chunks.bin", folder / "verified.json"
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".lock")
-        self._known, self._index, self._map = np.zeros(0, _RECORD), KeyIndex(), None
+        self._known, self._index = np.zeros(0, _RECORD), KeyIndex()
+        self._map: np.ndarray | None = None
         with self.writing():
             _replace(folder / "meta.json", json.dumps(about, indent=1).encode())
 
@@ -92,7 +93,7 @@ class VectorFolder:
                 f"{self.dimension}. It is not the same model any more: name another one, or remove that folder."
             )
         parts = {self._vectors: np.ascontiguousarray(vectors, self._dtype), self._keys: np.ascontiguousarray(keys, KEY)}
-        sums = [zlib.crc32(parts[path].view(np.uint8)) for path in (self._keys, self._vectors)]
+        sums = [zlib.crc32(parts[path].view(np.uint8).data) for path in (self._keys, self._vectors)]
         record = np.array([(len(keys), 1, vectors.shape[1], *sums, 0)], _RECORD)
         record["own"] = _own_sum(record[0])
         for path, data in [*parts.items(), (self._chunks, record)]:
@@ -142,7 +143,7 @@ class VectorFolder:
             for record in records:
                 part = slice(begin, begin + int(record["rows"]))
                 begin = part.stop
-                if record["alive"] and (zlib.crc32(keys[part]), zlib.crc32(vectors[part])) != (
+                if record["alive"] and (zlib.crc32(keys[part].data), zlib.crc32(vectors[part].data)) != (
                     record["keys"], record["vectors"]
                 ):  # fmt: skip
                     record["alive"], dead = 0, dead + int(record["rows"])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from gisttools.commands import wording
 from gisttools.commands.complete import complete_run
 from gisttools.errors import GistError, ParameterError
+
+if TYPE_CHECKING:
+    from gisttools.workflow.cleaning import Kind
 
 _KINDS = ("unfinished", "failed", "superseded")
 
@@ -18,7 +22,7 @@ _KINDS = ("unfinished", "failed", "superseded")
 @click.option("--only", "kinds", type=click.Choice(_KINDS), multiple=True, help="Only these; may be repeated.")
 @click.option("--checkpoints", is_flag=True, help="Also checkpoints of trainings that were stopped.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def clean(runs: tuple[str, ...], kinds: tuple[str, ...], checkpoints: bool, yes: bool) -> None:
+def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes: bool) -> None:
     """Remove runs that were stopped, failed, or ran again later with the same spec; or the RUNs that are named.
 
     Shows what would go and how large it is, and asks. What other finished runs depend on stays, and so does a run under

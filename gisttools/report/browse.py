@@ -105,9 +105,9 @@ def sample(groups: Sequence[Hashable], most: int) -> list[int]:
         members[group].append(i)
     rng, chosen = random.Random("browse"), []
     waiting = sorted(members.values(), key=len)
-    for i, group in enumerate(waiting):
+    for i, places in enumerate(waiting):
         share = (most - len(chosen)) // (len(waiting) - i)
-        chosen += rng.sample(group, min(share, len(group)))
+        chosen += rng.sample(places, min(share, len(places)))
     return sorted(chosen)
 
 
@@ -116,7 +116,7 @@ def _view(tables: Mapping[str, Dataset], most: int) -> dict[str, Any]:
     chosen = sample([(reason, "" if reason else label) for label, reason in zip(labels, reasons, strict=True)], most)
     found = _rows_at(tables, chosen)
     limit, cut = length_limit([row for _, row in found], _ROOM)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "number": number,
             "label": labels[i],

@@ -164,7 +164,7 @@ def lead_of(row: Mapping[str, Any]) -> float | None:
     return round(float(ap) - float(max(an)), 4) if is_number(ap) and an else None
 
 
-def _texts(row: Mapping[str, Any]) -> list[tuple[str, Any, Any, Any, Any]]:
+def _texts(row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """(role, text, label, cosine, source) of each text to be shown."""
     found = [("Anchor", row.get("anchor") or "", None, None, None)]
     if row.get("positive"):

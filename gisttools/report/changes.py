@@ -93,7 +93,7 @@ def confusions(data: ReportData) -> list[dict[str, Any]]:
         for task, gold, answer in zip(data.items["task"], data.items["gold"], answers, strict=True):
             if gold != answer:
                 counts.setdefault((task, str(gold), str(answer)), [0, 0])[side] += 1
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"task": t, "gold": clip(g, _NAME), "answer": clip(a, _NAME), "base": b, "tuned": n, "change": n - b}
         for (t, g, a), (b, n) in counts.items()
     ]

@@ -12,7 +12,7 @@ import io
 import re
 import unicodedata
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def write(
     axes.text(x, y, clean(text), size=size, color=color, ha=ha, va=va, weight=weight, parse_math=False, bbox=box)
 
 
-def grid(axes: Axes, axis: str = "y") -> None:
+def grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
     """Faint lines behind the data, across one axis."""
     axes.grid(axis=axis, color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)

@@ -134,13 +134,13 @@ def _steps(data: ReportData) -> str:
     return f"{len(data.finetunes)} trainings, the first of {each}" if len(data.finetunes) > 1 else each
 
 
-def _training_seconds(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> object:
+def _training_seconds(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> Any:
     known = summary.get("training_seconds")
     return known if is_number(known) else manifest.get("seconds")
 
 
 def _money(data: ReportData) -> float | None:
-    prices: Sequence[object] = [run.summary.get("cost_usd") for run in data.syntheses]
+    prices = [run.summary.get("cost_usd") for run in data.syntheses]
     return float(sum(prices)) if prices and all(is_number(p) for p in prices) else None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from numbers import Real
 from pathlib import PurePath
+from typing import Final, TypeGuard
 
 import pandas as pd
 
-NOT_RUN = "not run"
+NOT_RUN: Final = "not run"
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     return value is not None and value is not pd.NA and isinstance(value, Real) and math.isfinite(value)
 
 

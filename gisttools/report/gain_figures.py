@@ -75,7 +75,7 @@ def _draw(curve: GainCurve, xs: Sequence[float], labels: Sequence[str], what: st
         (_HEIGHT - 11, clip(f"{curve.task}, {curve.metric}", 52), {"size": 10, "color": INK, "weight": "bold"}),
         (9, f"{legend}\u2003┃ 95 % interval of the gain", {"size": 9, "color": MUTED}),
     ):
-        figure.text(2 / WIDTH, y / _HEIGHT, text, va="center", parse_math=False, **look)
+        figure.text(2 / WIDTH, y / _HEIGHT, text, va="center", parse_math=False, fontdict=None, **look)
     return figure
 
 

@@ -94,10 +94,10 @@ def before_and_after(data: ReportData) -> list[tuple[str, str, str]]:
     ]
     if data.embedding is not None:
         rows += [(name, number(data.embedding, kind), lambda v: f"{100 * v:.0f} %") for kind, name in _SPACE.items()]
-    return [
-        (name, *(write(of[role]) if is_number(of.get(role)) else "not recorded" for role in ("base", "tuned")))
-        for name, of, write in rows
+    written = [
+        [write(of[r]) if is_number(of.get(r)) else "not recorded" for r in ("base", "tuned")] for _, of, write in rows
     ]
+    return [(name, base, tuned) for (name, _, _), (base, tuned) in zip(rows, written, strict=True)]
 
 
 def reproduction(data: ReportData) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gisttools.calls import is_local
 from gisttools.retry import Health
@@ -171,7 +171,7 @@ def usage_of(response: dict) -> tuple[int, int]:
     return usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
 
 
-def is_completion(response: object) -> bool:
+def is_completion(response: Any) -> bool:
     """Is it a chat completion with a message?"""
     try:
         return isinstance(response["choices"][0]["message"], dict)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 import openai
-from openai.types import Batch
+from openai.types import Batch, FileObject
 
 from gisttools.errors import EndpointError
 from gisttools.retry import Health, with_retries
@@ -28,7 +30,7 @@ class BatchCalls:
         """Submit the lines of a file; the id of the batch."""
         name = f"gisttools-{batch.token}.jsonl"
 
-        async def upload() -> object:
+        async def upload() -> FileObject:
             return await self._client.files.create(file=(name, content), purpose="batch")
 
         tried = False
@@ -78,7 +80,7 @@ class BatchCalls:
         parts = []
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
-                parts.append(await self._do(lambda f=file_id: self._download(f), f"file {file_id}"))
+                parts.append(await self._do(partial(self._download, file_id), f"file {file_id}"))
         return b"\n".join(parts)
 
     async def _download(self, file_id: str) -> bytes:
@@ -97,7 +99,7 @@ class BatchCalls:
                 break
         return None
 
-    async def _do(self, call: Callable[[], Awaitable], what: str, missing: str = "", mend: str = "") -> object:
+    async def _do(self, call: Callable[[], Awaitable], what: str, missing: str = "", mend: str = "") -> Any:
         answer = await self._try(call, what, missing, mend)
         if isinstance(answer, str):
             raise EndpointError(

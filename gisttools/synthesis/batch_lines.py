@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 PATH = "/v1/chat/completions"  # what the lines of a batch are sent to, as the Batch API names it
 
 
+Kind = Literal["answer", "filtered", "refused", "passing", "failed"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What became of one line.
@@ -27,7 +30,7 @@ class Outcome:
         words: why there is no answer.
     """
 
-    kind: Literal["answer", "filtered", "refused", "passing", "failed"]
+    kind: Kind
     response: dict = field(default_factory=dict)
     status: int | None = None
     code: str | None = None
@@ -61,6 +64,7 @@ def _outcome(line: dict) -> Outcome:
     code, param, message = error.get("code"), error.get("param"), error.get("message")
     words = str(message or code or line.get("error") or f"no chat completion came: {json.dumps(body)[:200]}")
     words = words if status in (None, 200) else f"status {status}: {words}"
+    kind: Kind
     if status in (400, 422):
         kind = "filtered" if code == "content_filter" else "refused"
     else:  # without a status the line was not executed, as in a batch that expired

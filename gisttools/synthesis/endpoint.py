@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gisttools.cache_folder import cache_folder
 from gisttools.errors import ParameterError
@@ -23,8 +23,8 @@ class LLMParams(Protocol):
     max_tokens: int
     concurrency: int
     seed: int
-    llm_mode: str
-    llm_transport: str
+    llm_mode: Literal["auto", "record", "replay"]
+    llm_transport: Literal["live", "batch"]
     llm_context: int
     llm_timeout: float
     requests_per_minute: float | None

@@ -78,7 +78,7 @@ def _object(node: dict) -> type[BaseModel]:
         kind = _type(inner) if needed else _type(inner) | None
         # a property may have a name that no field can have
         fields[f"field_{number}"] = (kind, Field(... if needed else None, alias=name))
-    extra = "forbid" if node.get("additionalProperties") is False else "allow"
+    extra: Literal["forbid", "allow"] = "forbid" if node.get("additionalProperties") is False else "allow"
     return create_model("Answer", __config__=ConfigDict(strict=True, extra=extra), **fields)
 
 
@@ -90,7 +90,7 @@ def _type(node: dict) -> Any:
         return _object(node)
     if kind != "array" and kind not in _PLAIN:
         return Any
-    plain = list[_type(node.get("items", {}))] if kind == "array" else _PLAIN[kind]
+    plain: Any = list[_type(node.get("items", {}))] if kind == "array" else _PLAIN[kind]  # type: ignore[misc]
     limits = {ours: node[theirs] for theirs, ours in _LIMITS.items() if theirs in node}
     return Annotated[plain, Field(**limits)] if limits else plain
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import openai
@@ -85,7 +86,7 @@ class LiveCalls:
         while rung < len(RUNGS):
             body = self._asker.body(messages, request, room, rung)
             try:
-                response = await with_retries(lambda body=body: self._attempt(client, body, room), self._asker.health)
+                response = await with_retries(partial(self._attempt, client, body, room), self._asker.health)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if error.code == "content_filter":
                     return self._asker.keep(key, {"error": error.body}, "content_filter")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import yaml
@@ -34,7 +34,7 @@ class Label(BaseModel):
     seeds: tuple[StrictStr, ...] = ()
 
 
-def _lines(value: object) -> object:
+def _lines(value: Any) -> Any:
     """A plain list of topics is one whose lines are their names."""
     plain = isinstance(value, list) and all(isinstance(name, str) for name in value)
     return {name: name for name in value} if plain else value

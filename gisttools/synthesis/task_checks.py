@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gisttools.errors import did_you_mean
 from gisttools.synthesis.kinds import KINDS, STARTS
@@ -27,7 +28,7 @@ def bare_words(node: object, where: str = "") -> Iterator[str]:
         yield f"{where}: {node!r} is a {type(node).__name__}, not a text. {hint}"
 
 
-def in_words(error: dict) -> str:
+def in_words(error: Mapping[str, Any]) -> str:
     """One of pydantic's errors as a line for the file's writer."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":

@@ -85,7 +85,9 @@ class ClusterWorkers(Executor):
                 )
             )
 
-    def submit(self, fn: Callable, /, *args: Any, resources: Mapping[str, float] | None = None) -> Future:
+    def submit(  # type: ignore[override]  # no keyword arguments for the call: `resources` is ours
+        self, fn: Callable, /, *args: Any, resources: Mapping[str, float] | None = None
+    ) -> Future:
         """As `Executor.submit`, with the resources that a worker must have free for the call.
 
         Raises:

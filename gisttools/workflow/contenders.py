@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gisttools.contenders import Contender, Seeds, differences
@@ -86,7 +86,9 @@ def _contenders(name: str) -> list[Contender]:
 
 def _contender(name: str, run: str, baseline: str, pinned: str | None, scored: ScoredParts) -> Contender:
     model, folder = scored.model, as_run(scored.model)
-    parameters, seeds, seconds, cost = {MODEL: f"{model}@{pinned}" if pinned else model}, (), None, None
+    parameters: Mapping[str, Any] = {MODEL: f"{model}@{pinned}" if pinned else model}
+    seeds: Seeds = ()
+    seconds = cost = None
     if folder is not None and (folder / MANIFEST).exists():
         training = read_manifest(folder)
         parameters, seeds = _made_of(training)

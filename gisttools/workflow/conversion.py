@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 from gisttools.eval_sets import eval_sets
 from gisttools.hygiene import Tiers
@@ -51,6 +52,6 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
     return found
 
 
-def _fields(params: ConvertParams, options: type) -> dict[str, object]:
+def _fields(params: ConvertParams, options: type) -> dict[str, Any]:
     values = params.model_dump()
     return {f.name: values[f.name] for f in fields(options) if f.name in values}

@@ -74,7 +74,9 @@ class LocalWorkers(Executor):
         self._alive, self._end = self._context.Pipe(duplex=False)  # when this end closes, the processes end
         self._closed = False
 
-    def submit(self, fn: Callable, /, *args: Any, resources: Mapping[str, float] | None = None) -> Future:
+    def submit(  # type: ignore[override]  # no keyword arguments for the call: `resources` is ours
+        self, fn: Callable, /, *args: Any, resources: Mapping[str, float] | None = None
+    ) -> Future:
         """As `Executor.submit`, with the resources that the call must have to itself; only GPU is known here."""
         wanted = min(round((resources or {}).get("GPU", 0)), max(1, len(self._devices)))
         call = _Call(Future(), partial(fn, *args), wanted)

@@ -193,8 +193,8 @@ VERBS: dict[str, type[Params]] = {
 }
 
 
-def check_params(verb: str, given: Mapping[str, Any]) -> Params:
-    """The parameters of a verb's notebook, defaults filled in.
+def check_params(verb: str, given: Mapping[str, Any]) -> Any:
+    """The parameters of a verb's notebook, defaults filled in: its model of `VERBS`.
 
     Raises:
         ParameterError: unknown names, wrong types, values out of range, secrets; all of them at once.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,8 +104,7 @@ def listed(folder: Path) -> Listed | None:
     except FileNotFoundError:
         if not folder.is_dir():
             return None
-        status = "running" if under_way(folder) else "unfinished"
-        return Listed(folder=folder, status=status, manifest={})
+        return Listed(folder=folder, status="running" if under_way(folder) else "unfinished", manifest={})
     except ValueError:  # no JSON, or no UTF-8
         manifest = None
     if not _is_manifest(manifest):
@@ -157,7 +156,7 @@ def find_run(name: str) -> Path:
     return results_folder() / ids[0] if ids else _refuse(name)
 
 
-def find_runs(names: tuple[str, ...]) -> list[Path]:
+def find_runs(names: Sequence[str]) -> list[Path]:
     """`find_run` for several, each once; what is wrong with any is said at once."""
     found, wrong = [], []
     for name in names:

@@ -132,8 +132,8 @@ def _items(table: pa.Table) -> dict[Part, tuple[tuple[np.ndarray | None, np.ndar
     for start, stop in itertools.pairwise(starts):
         part = table.slice(start, stop - start)
         kept = stop - start > 1 and all(c in table.column_names for c in _DRAWS)
-        values = tuple(_matrix(part[c]) for c in _DRAWS) if kept else (None, None)
-        found[names[start]] = values, _hash(part)
+        base, tuned = (_matrix(part[c]) for c in _DRAWS) if kept else (None, None)
+        found[names[start]] = (base, tuned), _hash(part)
     return found
 
 

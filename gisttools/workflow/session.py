@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
@@ -187,15 +186,15 @@ def new_folder(verb: str, spec: str) -> Path:
     Raises:
         ParameterError: the results folder cannot be written to.
     """
-    now = datetime.now(UTC)
-    for later in itertools.count():  # the name of a second run in one second is the next second's
+    now, later = datetime.now(UTC), 0
+    while True:  # the name of a second run in one second is the next second's
         stamp = (now + timedelta(seconds=later)).strftime("%Y%m%dT%H%M%SZ")
         folder = results_folder() / f"{verb}-{stamp}-{spec[:8]}"
         try:
             folder.mkdir(parents=True)
             return folder
         except FileExistsError:
-            continue
+            later += 1
         except OSError as error:
             raise ParameterError(
                 f"Results cannot be written to {results_folder()}: {error}. Set GISTTOOLS_RESULTS."
