@@ -16,6 +16,7 @@ from gisttools.workflow.capacity import at_once, gpus, share_of_cores
 
 INSTALL = 'pip install "gisttools[cluster]"'
 _WORKER = {"nthreads": 1, "memory_limit": 0}  # one run at a time; Dask would not see the memory of its kernel
+_SCHEDULER = {"port": 0, "dashboard": False, "dashboard_address": ":0"}
 
 
 def needed(module: str) -> ModuleType:
@@ -36,7 +37,7 @@ def local_cluster(workers: int | None) -> Any:
         own = {"GPU": 1} if i < len(devices) else None
         options = {**_WORKER, "host": "127.0.0.1", "env": share | seen, "resources": own, "dashboard": False}
         specs[i] = {"cls": distributed.Nanny, "options": options}
-    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    scheduler = {"cls": distributed.Scheduler, "options": {**_SCHEDULER, "host": "127.0.0.1"}}
     return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools")
 
 
@@ -113,6 +114,7 @@ def slurm_cluster(file: str, workers: int | None) -> Any:
         extra += ["--resources", '"' + " ".join(f"{k}={v}" for k, v in resources.items()) + '"']
     if "cores" in options:  # one run at a time has them all
         options.setdefault("job_cpu", options["cores"])
+    options["scheduler_options"] = {"dashboard_address": ":0"} | options.get("scheduler_options", {})
     options |= {"cores": 1, "processes": 1, "worker_extra_args": extra}
     try:
         cluster = jobqueue.SLURMCluster(**options)
