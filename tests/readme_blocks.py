@@ -30,7 +30,8 @@ INSTEAD = {
 
 def shell_blocks(page: str) -> list[str]:
     """Blocks without a language, in order."""
-    return re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [block for language, block in blocks if not language]
 
 
 def substituted(block: str, **values: str) -> str:
