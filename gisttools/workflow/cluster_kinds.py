@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -35,10 +36,10 @@ def local_cluster(workers: int | None) -> Any:
     for i in range(count):
         seen = {"CUDA_VISIBLE_DEVICES": devices[i % len(devices)]} if devices else {}
         own = {"GPU": 1} if i < len(devices) else None
-        options = {**_WORKER, "host": "127.0.0.1", "env": share | seen, "resources": own, "dashboard": False}
+        options = {**_WORKER, "host": "127.0.0.1", "env": share | seen, "resources": own, "silence_logs": logging.ERROR}
         specs[i] = {"cls": distributed.Nanny, "options": options}
     scheduler = {"cls": distributed.Scheduler, "options": {**_SCHEDULER, "host": "127.0.0.1"}}
-    return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools")
+    return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools", silence_logs=logging.ERROR)
 
 
 def ssh_cluster(told: str, workers: int | None) -> Any:
@@ -84,7 +85,7 @@ def ssh_cluster(told: str, workers: int | None) -> Any:
             **same_python,
         },
     }
-    return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools")
+    return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools", silence_logs=logging.ERROR)
 
 
 def slurm_cluster(file: str, workers: int | None) -> Any:
