@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
 from conftest import ROOT, files_under
@@ -25,6 +26,7 @@ from gisttools.workflow.cluster_kinds import hosts_of
 from gisttools.workflow.execute import RunFailed, run_notebook
 from gisttools.workflow.runs import finished_runs
 from gisttools.workflow.steps import run_recipe
+from gisttools.workflow.sweep import sweep
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and shell scripts are others there")
 
@@ -95,6 +97,8 @@ def test_records_are_those_of_a_local_run_and_failures_are_told(project, schedul
         run_recipe(make_recipe(folder, steps, one={"resources": {"GPU": 1}}), cluster=scheduler[0])
     assert "[4/4] four: already done, seed 4" in capsys.readouterr().out
     one = next(m for m in finished_runs() if m["parameters"]["seed"] == 1)
+    with distributed.Client(scheduler[0], set_as_default=False) as client:  # any other executor will do
+        assert sweep([("convert", one["parameters"] | {"seed": 1})], client.get_executor(pure=False)) == [one]
     assert one.keys() == here.keys()
     assert one["artefacts"].keys() == here["artefacts"].keys()
     assert {m["parameters"]["seed"]: m["status"] for m in finished_runs()} == {4: "ok", 1: "ok", 13: "failed"}

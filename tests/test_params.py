@@ -53,6 +53,8 @@ def test_an_unknown_name_has_a_suggestion_and_the_list_of_names():
         ("synthesize", "temperature", 3.0),
         ("evaluate", "subsets", "en"),
         ("report", "evaluation", 7),
+        ("evaluate", "model", []),
+        ("evaluate", "model", [1, "a"]),
     ],
 )
 def test_a_wrong_type_or_value_is_named_with_the_value_seen(verb, name, value):

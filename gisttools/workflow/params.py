@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -205,7 +205,7 @@ def check_params(verb: str, given: Mapping[str, Any]) -> Any:
     try:
         params = model(**{name: value for name, value in given.items() if name not in secrets})
     except ValidationError as error:
-        found += [_explain(e, model) for e in error.errors()]
+        found += [_explain(e, model) for e in _of_one_branch(error.errors(), given)]
     if not found:
         return params
     raise ParameterError(
@@ -221,6 +221,21 @@ def _secret(name: str, value: Any) -> str | None:
     if named_like_a_secret(name) and any(texts):
         return "a secret, by its name"
     return next((kind for text in texts if (kind := secret_in(text))), None)
+
+
+def _of_one_branch(errors: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:
+    """Of a parameter that is a text or a list of texts pydantic tells what is wrong with it as either; one is meant."""
+    found = []
+    for error in errors:
+        name, *branch = error["loc"]
+        kind = str(branch[0]) if branch else ""
+        if kind == "str" and not isinstance(given.get(name), list):
+            found.append({**error, "loc": (name,), "msg": "Input should be a valid string or a list of them"})
+        elif kind.startswith("list[") and isinstance(given.get(name), list):
+            found.append({**error, "loc": (name, *branch[1:])})
+        elif kind != "str" and not kind.startswith("list["):
+            found.append(error)
+    return found
 
 
 def _explain(error: Any, model: type[Params]) -> str:
