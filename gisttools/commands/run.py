@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,6 @@ def run(
     from gisttools.workflow.shards import run_single
     from gisttools.workflow.steps import run_recipe
 
-    sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema can do without; to load its grammar takes seconds
     if publish_to:
         os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
     given = {name: _value(name, text) for name, text in parameters}

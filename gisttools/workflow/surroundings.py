@@ -41,8 +41,7 @@ class Surroundings:
     environment: Mapping[str, str]
     machine: str
     code: str
-    witness: str  # of these surroundings alone, also where it is not looked for
-    shared: bool
+    witness: str
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -51,8 +50,7 @@ class Surroundings:
         Raises:
             ParameterError: this machine does not see the same files, or has other code.
         """
-        seen = [self.folder, *([self.witness] if self.shared else [])]
-        missing = [path for path in seen if not Path(path).exists()]
+        missing = [path for path in (self.folder, self.witness) if not Path(path).exists()]
         if missing:
             raise ParameterError(
                 f"{platform.node()} does not see {', '.join(missing)}. All machines need the project and the results "
@@ -67,8 +65,8 @@ class Surroundings:
 
 
 @contextlib.contextmanager
-def surroundings(*, shared: bool = True) -> Iterator[Surroundings]:
-    """Those of this process, for calls that are done while this is entered; `shared`: on other machines too.
+def surroundings() -> Iterator[Surroundings]:
+    """Those of this process, for calls that are done while this is entered.
 
     Raises:
         ParameterError: the results folder cannot be written to.
@@ -83,18 +81,12 @@ def surroundings(*, shared: bool = True) -> Iterator[Surroundings]:
     witness = results / f".shared.{uuid.uuid4().hex}"
     try:
         results.mkdir(parents=True, exist_ok=True)
-        if shared:
-            witness.touch()
+        witness.touch()
     except OSError as error:
         raise ParameterError(f"Results cannot be written to {results}: {error}. Set GISTTOOLS_RESULTS.") from error
     try:
         yield Surroundings(
-            folder=os.getcwd(),
-            environment=told,
-            machine=platform.node(),
-            code=_code(),
-            witness=str(witness),
-            shared=shared,
+            folder=os.getcwd(), environment=told, machine=platform.node(), code=_code(), witness=str(witness)
         )
     finally:
         witness.unlink(missing_ok=True)
