@@ -100,7 +100,7 @@ def test_ids_that_are_missing_do_not_repeat():
 
 
 def test_one_class_is_refused_with_what_was_dropped():
-    with pytest.raises(DataError, match=r"there is only the label 'a' \(\{'no label': 1\} dropped\); at least two classes"):
+    with pytest.raises(DataError, match=r"only the label 'a' \(\{'no label': 1\} dropped\); at least two classes"):
         collect(["t", "u"], ["a", None], drop_unlabelled=True)
 
 
