@@ -13,6 +13,7 @@ import torch
 
 from gisttools.errors import ModelError
 from gisttools.guides import Guide, open_guide
+from gisttools.progress import quiet_libraries
 
 SHARD = 512  # texts; a multiple of every batch, so that batches are those of a guide that embeds them all itself
 
@@ -68,6 +69,7 @@ class ShardedGuide:
 
 def embed_shard(guide: GuideName, texts: list[str]) -> tuple[str, np.ndarray]:
     """In any process: the identity of the guide there, and vectors, float32 (n, dimension). It stays open for more."""
+    quiet_libraries()
     use_told_threads()
     opened = _opened(guide)
     vectors = np.empty((len(texts), opened.dimension or 0), dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
 from conftest import ROOT, files_under
@@ -21,7 +23,7 @@ from small_project import CALLS, FAILS_AT_13, Switchboard, make_project, make_re
 from gisttools.errors import EndpointError, MissingError, ParameterError
 from gisttools.workflow import capacity, cluster, cluster_kinds
 from gisttools.workflow.cluster_kinds import hosts_of
-from gisttools.workflow.execute import RunFailed
+from gisttools.workflow.execute import RunFailed, run_notebook
 from gisttools.workflow.runs import finished_runs
 from gisttools.workflow.steps import run_recipe
 from gisttools.workflow.sweep import sweep
@@ -89,12 +91,14 @@ def project(tmp_path, monkeypatch):
 
 def test_records_are_those_of_a_local_run_and_failures_are_told(project, scheduler, capsys):
     folder = project(FAILS_AT_13)
-    (here,) = sweep([("convert", {"seed": 4, "sources": ["x"]})], workers=1)
+    here = run_notebook("convert", {"seed": 4, "sources": ["x"]})
     steps = {"one": (1, ["x"]), "bad": (13, ["x"]), "next": (5, ["$bad"]), "four": (4, ["x"])}
     with pytest.raises(RunFailed, match=r"(?s)1 of 4 failed:.*bad: 13 is unlucky.*next was not run: it needs bad"):
         run_recipe(make_recipe(folder, steps, one={"resources": {"GPU": 1}}), cluster=scheduler[0])
     assert "[4/4] four: already done, seed 4" in capsys.readouterr().out
     one = next(m for m in finished_runs() if m["parameters"]["seed"] == 1)
+    with distributed.Client(scheduler[0], set_as_default=False) as client:  # any other executor will do
+        assert sweep([("convert", one["parameters"] | {"seed": 1})], client.get_executor(pure=False)) == [one]
     assert one.keys() == here.keys()
     assert one["artefacts"].keys() == here["artefacts"].keys()
     assert {m["parameters"]["seed"]: m["status"] for m in finished_runs()} == {4: "ok", 1: "ok", 13: "failed"}
@@ -174,6 +178,7 @@ def test_a_file_of_hosts(tmp_path):
         hosts_of("")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # dask-jobqueue leaves pipes to Python
 def test_jobs_of_slurm(project, slurm, tmp_path):
     (tmp_path / "gpu.yaml").write_text(
         "queue: gpu\ncores: 3\nmemory: 2GB\nwalltime: '00:10:00'\nresources: {GPU: 1}\n"
@@ -181,6 +186,7 @@ def test_jobs_of_slurm(project, slurm, tmp_path):
     )
     with cluster.cluster_workers(f"slurm:{tmp_path / 'gpu.yaml'}", 1) as workers:
         assert workers.submit(os.getpid, resources={"GPU": 1}).result(100) != os.getpid()
+    gc.collect()
     (job,) = slurm.glob("*.job")
     told = [line.removeprefix("#SBATCH ") for line in job.read_text().splitlines() if line.startswith("#SBATCH")]
     assert {"-p gpu", "--cpus-per-task=3", "--mem=2G", "--gres=gpu:1", "-t 00:10:00"} <= set(told)

@@ -91,23 +91,31 @@ class ClusterWorkers(Executor):
         """As `Executor.submit`, with the resources that a worker must have free for the call.
 
         Raises:
-            ParameterError: there are workers, and none of them has such resources.
+            ParameterError: as `check`.
         """
-        workers = self._workers().values()
         wanted = dict(resources or {})
-        if workers and not any(all(w["resources"].get(k, 0) >= v for k, v in wanted.items()) for w in workers):
-            told = " ".join(f"{k}={v:g}" for k, v in wanted.items())
-            raise ParameterError(
-                f"No worker of {self._name} has {told}. Start some with: dask worker ADDRESS --nthreads 1 "
-                f'--resources "{told}"'
-            )
-        beside = Counter(worker["host"] for worker in workers)
+        self.check(wanted)
+        beside = Counter(worker["host"] for worker in self._workers().values())
         options = {"resources": wanted} if wanted else {}
         inner = self._executor.submit(_on_worker, dict(beside), partial(fn, *args), **options)
         outer: Future = Future()
         outer.set_running_or_notify_cancel()
         inner.add_done_callback(partial(_hand_on, outer))
         return outer
+
+    def check(self, wanted: Mapping[str, float]) -> None:
+        """Refuse resources that no worker has; where there are no workers yet, some may come that have them.
+
+        Raises:
+            ParameterError: there are workers, and none of them has such resources.
+        """
+        workers = self._workers().values()
+        if workers and not any(all(w["resources"].get(k, 0) >= v for k, v in wanted.items()) for w in workers):
+            told = " ".join(f"{k}={v:g}" for k, v in wanted.items())
+            raise ParameterError(
+                f"No worker of {self._name} has {told}. Start some with: dask worker ADDRESS --nthreads 1 "
+                f'--resources "{told}"'
+            )
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; without `wait`, or with `cancel_futures`, drop those that have not begun."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ from gisttools.workflow.capacity import at_once, gpus, share_of_cores
 
 INSTALL = 'pip install "gisttools[cluster]"'
 _WORKER = {"nthreads": 1, "memory_limit": 0}  # one run at a time; Dask would not see the memory of its kernel
+_SCHEDULER = {"port": 0, "dashboard": False, "dashboard_address": ":0"}
 
 
 def needed(module: str) -> ModuleType:
@@ -34,10 +36,10 @@ def local_cluster(workers: int | None) -> Any:
     for i in range(count):
         seen = {"CUDA_VISIBLE_DEVICES": devices[i % len(devices)]} if devices else {}
         own = {"GPU": 1} if i < len(devices) else None
-        options = {**_WORKER, "host": "127.0.0.1", "env": share | seen, "resources": own, "dashboard": False}
+        options = {**_WORKER, "host": "127.0.0.1", "env": share | seen, "resources": own, "silence_logs": logging.ERROR}
         specs[i] = {"cls": distributed.Nanny, "options": options}
-    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-    return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools")
+    scheduler = {"cls": distributed.Scheduler, "options": {**_SCHEDULER, "host": "127.0.0.1"}}
+    return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools", silence_logs=logging.ERROR)
 
 
 def ssh_cluster(told: str, workers: int | None) -> Any:
@@ -83,7 +85,7 @@ def ssh_cluster(told: str, workers: int | None) -> Any:
             **same_python,
         },
     }
-    return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools")
+    return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools", silence_logs=logging.ERROR)
 
 
 def slurm_cluster(file: str, workers: int | None) -> Any:
@@ -113,6 +115,7 @@ def slurm_cluster(file: str, workers: int | None) -> Any:
         extra += ["--resources", '"' + " ".join(f"{k}={v}" for k, v in resources.items()) + '"']
     if "cores" in options:  # one run at a time has them all
         options.setdefault("job_cpu", options["cores"])
+    options["scheduler_options"] = {"dashboard_address": ":0"} | options.get("scheduler_options", {})
     options |= {"cores": 1, "processes": 1, "worker_extra_args": extra}
     try:
         cluster = jobqueue.SLURMCluster(**options)

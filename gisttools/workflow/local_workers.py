@@ -120,12 +120,17 @@ class LocalWorkers(Executor):
             call.held, self._free = self._free[: call.gpus], self._free[call.gpus :]
             own = {"CUDA_VISIBLE_DEVICES": ",".join(call.held)} if call.held and self._devices else {}
             slot.busy = True
-            if slot.pool is None:
-                slot.pool = ProcessPoolExecutor(
-                    1, mp_context=self._context, initializer=_begin, initargs=(self._alive, slot.environment)
-                )
-            done = slot.pool.submit(_do, slot.environment | own, call.call)
+            done = self._begun(slot, partial(_do, slot.environment | own, call.call))
             done.add_done_callback(partial(self._ended, call, slot))
+
+    def _begun(self, slot: _Slot, call: Callable[[], Any]) -> Future:
+        if slot.pool is not None:
+            with contextlib.suppress(BrokenProcessPool):  # its process was killed while it had nothing to do
+                return slot.pool.submit(call)
+        slot.pool = ProcessPoolExecutor(
+            1, mp_context=self._context, initializer=_begin, initargs=(self._alive, slot.environment)
+        )
+        return slot.pool.submit(call)
 
     def _ended(self, call: _Call, slot: _Slot, done: Future) -> None:
         error = done.exception()

@@ -16,7 +16,7 @@ from typing import Any
 
 from gisttools.evaluation import overlap_with
 from gisttools.findings import Findings
-from gisttools.progress import tqdm
+from gisttools.progress import quiet_libraries, tqdm
 from gisttools.score_cache import ScoreCache
 from gisttools.scored_models import ScoredModel
 from gisttools.scoring import fits, kept_scores, one_line, score
@@ -62,6 +62,7 @@ def plan_scores(asked: ScoreShard) -> list[ScoreShard]:
         DataError: a training table holds test texts; and whatever opening models and tasks raises.
     """
     with asked.surroundings.entered():
+        quiet_libraries()
         params = check_params("evaluate", asked.parameters)
         sources, _ = sources_of(params)
         entries = open_entries(params, only="")
@@ -82,6 +83,7 @@ def do_scores(shard: ScoreShard) -> list[str]:
     failed: list[str] = []
     with shard.surroundings.entered():
         cache = ScoreCache()
+        quiet_libraries()
         use_told_threads()
         told = json.dumps(shard.parameters, sort_keys=True)
         params, sources, model = _opened(told, shard.model, shard.surroundings.witness)

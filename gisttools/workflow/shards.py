@@ -46,7 +46,7 @@ def run_single(
     params = check_params(verb, parameters)
     with open_executor(workers, cluster) as executor:
         if verb in SHARED:
-            with surroundings() as place:
+            with surroundings(shared=cluster is not None) as place:
                 if verb == "evaluate":
                     from gisttools.workflow.score_shards import share_scores  # these load torch
 

@@ -10,8 +10,10 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 from gisttools.errors import GistError, MissingError, problems
+from gisttools.workflow.cluster import ClusterWorkers
 from gisttools.workflow.execute import Rerun, RunFailed, run_notebook
 from gisttools.workflow.jobs import Job, Outcome, do_job
+from gisttools.workflow.local_workers import LocalWorkers
 from gisttools.workflow.recipe import Step, fill, references
 from gisttools.workflow.surroundings import surroundings
 
@@ -25,14 +27,18 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
     A step that fails stops those that refer to it, nothing else.
 
     Args:
-        executor: None runs them here, one after the other.
+        executor: from `open_executor`; None runs them here, one after the other.
 
     Raises:
+        ParameterError: no worker of a cluster has what a step must have; before anything runs.
         RunFailed: at the end, with all that failed; what was done is kept and will not be done again.
     """
     if executor is None:
         return _walk(steps, lambda step, parameters, title: _here(step, parameters, title, rerun), _Lines(None))
-    with surroundings() as place:
+    if isinstance(executor, ClusterWorkers):
+        for step in steps:
+            executor.check(step.resources)
+    with surroundings(shared=not isinstance(executor, LocalWorkers)) as place:
         lines = _Lines(len(steps))
 
         def start(step: Step, parameters: dict[str, Any], title: str) -> Future:

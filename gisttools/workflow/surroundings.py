@@ -41,7 +41,8 @@ class Surroundings:
     environment: Mapping[str, str]
     machine: str
     code: str
-    witness: str
+    witness: str  # of these surroundings alone, also where it is not looked for
+    shared: bool
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -50,7 +51,8 @@ class Surroundings:
         Raises:
             ParameterError: this machine does not see the same files, or has other code.
         """
-        missing = [path for path in (self.folder, self.witness) if not Path(path).exists()]
+        seen = [self.folder, *([self.witness] if self.shared else [])]
+        missing = [path for path in seen if not Path(path).exists()]
         if missing:
             raise ParameterError(
                 f"{platform.node()} does not see {', '.join(missing)}. All machines need the project and the results "
@@ -65,8 +67,8 @@ class Surroundings:
 
 
 @contextlib.contextmanager
-def surroundings() -> Iterator[Surroundings]:
-    """Those of this process, for calls that are done while this is entered.
+def surroundings(*, shared: bool = True) -> Iterator[Surroundings]:
+    """Those of this process, for calls that are done while this is entered; `shared`: on other machines too.
 
     Raises:
         ParameterError: the results folder cannot be written to.
@@ -81,12 +83,18 @@ def surroundings() -> Iterator[Surroundings]:
     witness = results / f".shared.{uuid.uuid4().hex}"
     try:
         results.mkdir(parents=True, exist_ok=True)
-        witness.touch()
+        if shared:
+            witness.touch()
     except OSError as error:
         raise ParameterError(f"Results cannot be written to {results}: {error}. Set GISTTOOLS_RESULTS.") from error
     try:
         yield Surroundings(
-            folder=os.getcwd(), environment=told, machine=platform.node(), code=_code(), witness=str(witness)
+            folder=os.getcwd(),
+            environment=told,
+            machine=platform.node(),
+            code=_code(),
+            witness=str(witness),
+            shared=shared,
         )
     finally:
         witness.unlink(missing_ok=True)

@@ -34,7 +34,10 @@ def sweep(
     Raises:
         RunFailed: runs failed; told after all have ended.
     """
-    with LocalWorkers(workers) if executor is None else nullcontext(executor) as pool, surroundings() as place:
+    with (
+        LocalWorkers(workers) if executor is None else nullcontext(executor) as pool,
+        surroundings(shared=executor is not None) as place,
+    ):
         calls = {}
         for i, (verb, parameters) in enumerate(specs, 1):
             title = f"[{i}/{len(specs)}] {verb}"
