@@ -103,6 +103,35 @@ def make_run():
     return make
 
 
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A function that makes a small project and goes there."""
+    from small_project import make_project
+
+    def make(work: str) -> Path:
+        monkeypatch.chdir(make_project(tmp_path, work))
+        return tmp_path
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return make
+
+
+@pytest.fixture
+def calls():
+    """A function that gives a project its switchboard."""
+    from small_project import Switchboard
+
+    made = []
+
+    def make(folder: Path) -> Switchboard:
+        made.append(Switchboard(folder))
+        return made[-1]
+
+    yield make
+    for board in made:
+        board.close()
+
+
 def files_under(folder: Path) -> list[str]:
     """Every file and folder below, to show that nothing was left behind."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))

@@ -18,7 +18,7 @@ import distributed
 import psutil
 import pytest
 from conftest import ROOT, files_under
-from small_project import CALLS, FAILS_AT_13, Switchboard, make_project, make_recipe
+from small_project import CALLS, FAILS_AT_13, Switchboard, make_recipe
 
 from gisttools.errors import EndpointError, MissingError, ParameterError
 from gisttools.workflow import capacity, cluster, cluster_kinds
@@ -75,18 +75,6 @@ def scheduler():
                 for more in ([], ["--resources", "GPU=1"])
             ],
         )
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A function that makes a small project and goes there."""
-
-    def make(work: str) -> Path:
-        monkeypatch.chdir(make_project(tmp_path, work))
-        return tmp_path
-
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return make
 
 
 def test_records_are_those_of_a_local_run_and_failures_are_told(project, scheduler, capsys):

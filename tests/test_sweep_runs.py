@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT, files_under
-from small_project import CALLS, FAILS_AT_13, Switchboard, make_project, make_recipe
+from conftest import files_under
+from small_project import CALLS, FAILS_AT_13, make_recipe
 
 from gisttools.cli import main
 from gisttools.errors import GistError, ParameterError
@@ -26,32 +26,6 @@ from gisttools.workflow.local_workers import LocalWorkers
 from gisttools.workflow.runs import finished_runs
 from gisttools.workflow.steps import run_recipe
 from gisttools.workflow.sweep import sweep
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A function that makes a small project and goes there."""
-
-    def make(work: str) -> Path:
-        monkeypatch.chdir(make_project(tmp_path, work))
-        return tmp_path
-
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return make
-
-
-@pytest.fixture
-def calls():
-    """A function that gives a project its switchboard."""
-    made = []
-
-    def make(folder: Path) -> Switchboard:
-        made.append(Switchboard(folder))
-        return made[-1]
-
-    yield make
-    for board in made:
-        board.close()
 
 
 @pytest.fixture

@@ -6,15 +6,11 @@ import contextlib
 import logging
 import os
 import re
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from gisttools.errors import GistError, MissingError, ParameterError
 from gisttools.progress import STATUS_FILE
@@ -29,6 +25,8 @@ from gisttools.workflow.runs import find_finished, parents_of, remove_unfinished
 from gisttools.workflow.scrub import artefact_texts, scrub, scrub_files
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import spec_hash
+from gisttools.workflow.surroundings import environment
+from gisttools.workflow.terminal import line, say
 from gisttools.workflow.turns import turn
 
 Rerun = Literal["only-missing", "always", "never", "only-cache"]
@@ -83,10 +81,10 @@ def run_notebook(
             return _follow(Run(verb, params, Path(), spec, datetime.now(UTC), parents))
         check_room(verb)
         waits = f"{title}: waits for {verb} with the same parameters, which is under way; its result will do"
-        with turn(verb, spec, lambda: _say(waits)):
+        with turn(verb, spec, lambda: say(waits)):
             manifest = _done(verb, spec, rerun, title) or _run(verb, params, spec, parents, title)
     if url and rank == 0 and (written := publish(manifest["run_id"], url)):
-        _say(f"{title}: published {', '.join(written)}")
+        say(f"{title}: published {', '.join(written)}")
     return manifest
 
 
@@ -97,7 +95,7 @@ def _done(verb: str, spec: str, rerun: Rerun, title: str) -> dict[str, Any] | No
         raise MissingError(f"{verb}: this has run before, as {done['run_id']}, and rerun is 'never'.")
     if not done or rerun == "always":
         return None
-    _say(f"{title}: already done, {done['headline']}")
+    say(f"{title}: already done, {done['headline']}")
     return done
 
 
@@ -106,20 +104,20 @@ def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -
     folder = new_folder(verb, spec)
     run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder))
     try:
-        with _line(title, folder / "status.txt") as line:
+        with line(title, folder / "status.txt") as said:
             try:
                 failure = _execute(run)
             except KeyboardInterrupt:
-                line.append("stopped")
+                said.append("stopped")
                 raise
             finally:
                 _clean(run)
             if failure:
                 scrub_files(artefact_texts(folder), run.key_variables)
                 write_manifest(folder, run.record("failed", failure["message"].splitlines()[0], failure))
-                line.append("FAILED")
+                said.append("FAILED")
             else:
-                line.append(read_manifest(folder)["headline"])
+                said.append(read_manifest(folder)["headline"])
     finally:
         run.release()
     if failure:
@@ -155,7 +153,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
     output = run.folder / "notebook.ipynb"
     given = {k: v for k, v in run.params.model_dump().items() if v != type(run.params).model_fields[k].default}
-    environment = {
+    told = {
         RUN_FOLDER: str(run.folder),
         SPEC_HASH: run.spec,
         **({} if Path.cwd() == project_root() else {STARTED_IN: os.getcwd()}),
@@ -164,10 +162,8 @@ def _execute(run: Run) -> dict[str, Any] | None:
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # idle threads must not starve others
         "PYTHONWARNINGS": "ignore::FutureWarning",
     }
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
     try:
-        with tempfile.TemporaryDirectory(prefix="gist-", ignore_cleanup_errors=True) as sockets:
+        with environment(told), tempfile.TemporaryDirectory(prefix="gist-", ignore_cleanup_errors=True) as sockets:
             papermill.execute_notebook(
                 str(notebook_of(run.verb)),
                 str(output),
@@ -199,11 +195,6 @@ def _execute(run: Run) -> dict[str, Any] | None:
             "cell": _last_cell(output),
         }
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         (run.folder / "status.txt").unlink(missing_ok=True)
     return None
 
@@ -244,45 +235,3 @@ def _kernel_config(sockets: str):
     # sockets in the file system: no races for ports, nothing to listen in on. In a folder of their own: the default
     # name is the same for all kernels of a working directory, and two at once would take each other's messages.
     return Config() if os.name == "nt" else Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-@contextmanager
-def _line(title: str, status: Path, out: TextIO | None = None):
-    """One terminal line: title, then progress and time while it works, at last how long it took and what came out."""
-    out = out or sys.stdout
-    live, done, started, said = out.isatty(), threading.Event(), time.monotonic(), []
-
-    def redraw() -> None:
-        while not done.wait(0.5):
-            try:
-                progress = status.read_text(encoding="utf-8")
-            except OSError:
-                progress = ""
-            out.write(f"\r\x1b[2K{title} ... {time.monotonic() - started:.0f} s  {progress}"[: _width()])
-            out.flush()
-
-    if live:
-        threading.Thread(target=redraw, daemon=True).start()
-    else:
-        out.write(f"{title} ... ")
-        out.flush()
-    try:
-        yield said
-    finally:
-        done.set()
-        took = f"{time.monotonic() - started:.0f} s"
-        end = ", ".join([took, *said])
-        out.write(f"\r\x1b[2K{title} ... {end}\n" if live else f"{end}\n")
-        out.flush()
-
-
-def _width() -> int:
-    try:
-        return os.get_terminal_size().columns + len("\r\x1b[2K") - 1
-    except OSError:
-        return 120
