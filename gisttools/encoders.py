@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 
-from gisttools.endpoint_guide import EndpointGuide
 from gisttools.kept_vectors import KeptVectors
+
+if TYPE_CHECKING:
+    from gisttools.endpoint_guide import EndpointGuide
 
 _RANDOM_DIMENSION = 256
 

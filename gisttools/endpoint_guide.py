@@ -12,10 +12,10 @@ import openai
 
 from gisttools.calls import in_background, is_local, open_client
 from gisttools.errors import EndpointError, ParameterError
+from gisttools.models import ENDPOINT
 from gisttools.retry import Health, with_retries
 from gisttools.secret_text import safe_url
 
-PREFIX = "endpoint:"
 _DEFAULT_URL = "https://api.openai.com/v1"
 _TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens
 _AT_ONCE = 4
@@ -44,8 +44,8 @@ class EndpointGuide:
         if urlsplit(self._base_url).scheme not in ("http", "https") or not urlsplit(self._base_url).hostname:
             raise ParameterError(f"base_url is {base_url!r}, not an address such as http://127.0.0.1:8080/v1.")
         if not model:
-            raise ParameterError(f"No model is named after {PREFIX!r}. Write {PREFIX}text-embedding-3-small, say.")
-        self.name, self._model, self._key_variable, self._prompt = f"{PREFIX}{model}", model, key_variable, prompt
+            raise ParameterError(f"No model is named after {ENDPOINT!r}. Write {ENDPOINT}text-embedding-3-small, say.")
+        self.name, self._model, self._key_variable, self._prompt = f"{ENDPOINT}{model}", model, key_variable, prompt
         self.url = safe_url(self._base_url)
         self.identity = f"endpoint|{self.url}|{model}|{prompt}"
 

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from gisttools.endpoint_guide import PREFIX, EndpointGuide
 from gisttools.errors import ModelError, ParameterError
 from gisttools.given_vectors import ENDINGS, GivenVectors
-from gisttools.models import is_static, native_bfloat16, open_model, reading_sha, weights_sha
+from gisttools.models import ENDPOINT, is_static, native_bfloat16, open_model, reading_sha, weights_sha
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -124,10 +123,12 @@ def open_guide(
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise ParameterError(f"precision is {precision!r}, must be 'auto', 'float32' or 'bfloat16'.")
-    if name.startswith(PREFIX):
-        return EndpointGuide(name.removeprefix(PREFIX), base_url=base_url, key_variable=key_variable, prompt=prompt)
+    if name.startswith(ENDPOINT):
+        from gisttools.endpoint_guide import EndpointGuide  # openai takes a second to load
+
+        return EndpointGuide(name.removeprefix(ENDPOINT), base_url=base_url, key_variable=key_variable, prompt=prompt)
     if base_url:
-        raise ParameterError(f"Guide {name!r} is asked at no base_url ({base_url}). Drop it, or write {PREFIX}{name}.")
+        raise ParameterError(f"Guide {name!r} is asked at no base_url ({base_url}). Drop it or write {ENDPOINT}{name}.")
     path = Path(name).expanduser()
     if path.suffix in ENDINGS and not path.is_dir():
         if prompt:

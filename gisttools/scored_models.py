@@ -20,12 +20,9 @@ import mteb
 from sentence_transformers import SentenceTransformer
 
 from gisttools.encoders import EndpointEncoder, Meter, RandomEncoder, metered
-from gisttools.endpoint_guide import PREFIX as ENDPOINT
-from gisttools.endpoint_guide import EndpointGuide
 from gisttools.errors import MissingError, ModelError, did_you_mean
 from gisttools.kept_vectors import EmbedOnce, KeptVectors
-from gisttools.models import PREFIX as EMBEDDED
-from gisttools.models import open_model, reading_sha, revision_of, weights_sha
+from gisttools.models import EMBEDDED, ENDPOINT, open_model, reading_sha, revision_of, weights_sha
 
 REGISTRY = "mteb:"
 BM25, RANDOM = "bm25", "random"
@@ -140,6 +137,8 @@ def open_scored(
     if name.startswith(REGISTRY):
         return _registered(name, revision)
     if name.startswith(ENDPOINT):
+        from gisttools.endpoint_guide import EndpointGuide  # openai takes a second to load
+
         guide = EndpointGuide(name.removeprefix(ENDPOINT), base_url=base_url, key_variable=key_variable, prompt=prompt)
         encoder = EndpointEncoder(guide)
         return ScoredModel(

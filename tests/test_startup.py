@@ -1,4 +1,4 @@
-"""The command and the package answer at once: what they must not load, and how long they may take."""
+"""The command and the package answer at once: what they must not load, how long they may take; and how runs end."""
 
 from __future__ import annotations
 
@@ -51,3 +51,30 @@ def test_it_loads_nothing_heavy(script):
         [sys.executable, "-c", f"{script}\nprint(*sys.modules)"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert HEAVY & set(done.stdout.split()) == set()
+
+
+def said(script: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.split()
+
+
+def test_only_an_endpoint_needs_openai():
+    assert said("import sys, gisttools.guides, gisttools.scored_models; print('openai' in sys.modules)") == ["False"]
+
+
+def test_papermill_is_loaded_without_a_grammar_and_who_needs_that_can_still_have_it():
+    script = (
+        "import sys, gisttools.workflow.execute as execute\n"
+        "with execute._without_grammar():\n    import papermill\n"
+        "print('lark' in sys.modules)\n"
+        "import rfc3987_syntax\nprint('lark' in sys.modules)"
+    )
+    assert said(script) == ["False", "True"]
+
+
+def test_the_process_of_a_run_ends_without_taking_everything_apart(results):
+    script = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"  # the last handler to be called
+        "from gisttools.workflow import start; start('convert', {})"
+    )
+    assert said(script) == ["True"]

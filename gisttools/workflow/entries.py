@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gisttools.endpoint_guide import PREFIX as ENDPOINT
 from gisttools.errors import ParameterError, problems
 from gisttools.evaluated import Variant
 from gisttools.given_vectors import ENDINGS
-from gisttools.models import PREFIX as EMBEDDED
+from gisttools.models import EMBEDDED, ENDPOINT
 from gisttools.published import PREFIX as PUBLISHED
 from gisttools.scored_models import REGISTRY, ScoredModel, open_scored, scored, training_sets
 from gisttools.task_sources import TaskSource, default_guards, task_sources

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import logging
 import os
@@ -123,6 +125,7 @@ def start(verb: str, notebook: Mapping[str, Any]) -> Run:
         MissingError, DataError: a run that they name is not there, unfinished or failed.
     """
     quiet_libraries()
+    atexit.register(gc.freeze)  # or a process that holds torch is taken apart object by object: two seconds
     given = {
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
     }
