@@ -1,7 +1,7 @@
 """Runs every shell block of README.md as a newcomer would type it: `python tests/readme_blocks.py`, after quick start.
 
-The blocks run in an empty folder beside a `my_folder` with CSV files of labelled texts. What needs a network, a key or
-an hour is replaced by something as real and smaller; `INSTEAD` tells all of it, and a text that README no longer holds
+The blocks run in an empty folder beside a `my_folder` with CSV files of labelled texts. What needs a network or a key
+is replaced by something as real and smaller; `INSTEAD` tells all of it, and a text that README no longer holds
 is an error. Recipes whose work the quick start has done are answered from its runs.
 """
 
@@ -20,8 +20,6 @@ from gisttools.synthesis.local import serve_local
 ROOT = Path(__file__).resolve().parents[1]
 RUN_BEFORE = ("make quickstart", "make test")  # what calls this script has just run them
 INSTEAD = {
-    # a few steps of two of the four trainings, one seed: 12 trainings take too long
-    "run guided_vs_unguided": 'run guided_vs_unguided --smoke -p finetune.mask_same_label "[true]"',
     # no network: the embedded LLM behind its own address; and it is small, so few rows
     "https://api.openai.com/v1": "{address}",
     "gpt-4o-mini": "{model}",
@@ -32,7 +30,8 @@ INSTEAD = {
 
 def shell_blocks(page: str) -> list[str]:
     """Blocks without a language, in order."""
-    return re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [block for language, block in blocks if not language]
 
 
 def substituted(block: str, **values: str) -> str:
