@@ -15,6 +15,11 @@ from gisttools.workflow.reference import TRIPLET_COLUMNS, reference
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += [
+    ROOT / "prompts" / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    *(ROOT / "notebooks" / "recipes").glob("*.md"),
+]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 
 

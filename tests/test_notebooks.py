@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +19,7 @@ from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.manifest import sha256
 from gisttools.workflow.params import VERBS, check_params
 from gisttools.workflow.places import notebook_of
+from gisttools.workflow.table_columns import TABLES
 
 ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FILES = {  # what each run leaves, beside manifest, notebook and summary
@@ -188,6 +190,15 @@ def test_an_executed_notebook_is_quiet_and_its_page_loads_nothing(chain, verb):
     page = (folder / "notebook.html").read_text()
     assert "<script" not in page
     assert re.findall(r'(?:src|href)="(https?:[^"]+)"', page) == []
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_reference_tells_every_column_of_a_table_that_a_run_leaves(chain, name):
+    done, results = chain
+    verb, file = name.split(": ")
+    path = results / done[verb]["run_id"] / file
+    columns = pd.read_csv(path, nrows=0).columns if path.suffix == ".csv" else pq.read_schema(path).names
+    assert set(columns) == set(TABLES[name])
 
 
 def test_synthesized_triplets_add_up_to_what_was_asked(chain):

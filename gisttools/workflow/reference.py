@@ -1,4 +1,4 @@
-"""`docs/reference.md`, made of the code: the parameters of every notebook and the columns of the triplet table.
+"""`docs/reference.md`, made of the code: the parameters of every notebook and the columns of the tables.
 
 `python -m gisttools.workflow.reference` writes it; a test compares it with the code.
 """
@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from gisttools.triplets import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import resolve
+from gisttools.workflow.table_columns import TABLES
 
 # one line for each column of the triplet table
 TRIPLET_COLUMNS = {
@@ -64,6 +65,13 @@ def reference() -> str:
     parts += ["## The triplet table", "`triplets.parquet` and `rejected.parquet` have exactly these columns."]
     columns = [(f"`{column.name}`", f"`{column.type}`", TRIPLET_COLUMNS[column.name]) for column in COLUMNS]
     parts.append(_table(("column", "type", "what it is"), columns))
+    parts += [
+        "## Other tables",
+        "Scores and differences lie between 0 and 1: a point is 0.01. A cell is empty where a thing is not known.",
+    ]
+    for name, told in TABLES.items():
+        rows = [(f"`{column}`", what) for column, what in told.items()]
+        parts += [f"### {name}", _table(("column", "what it is"), rows)]
     return "\n\n".join(parts) + "\n"
 
 
