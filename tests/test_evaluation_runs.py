@@ -377,6 +377,7 @@ def swept(result, seeds, evaluation_run):
 def test_the_report_of_several_variants_is_a_page_and_a_leaderboard(swept, tmp_path):
     pages = write_pages(swept, tmp_path)
     assert (pages.page, pages.summary) == (tmp_path / "report.html", {"evaluation": swept})
+    assert pages.picture.title.startswith("Difference by task")
     assert "org/tuned_3" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
     assert f"gisttools compare {swept}\n" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
 
@@ -389,6 +390,7 @@ def test_the_report_of_several_evaluations_is_their_leaderboard(
     other = evaluation_run(single, models, {"base": "student", "tuned": "org/other"})
     pages = write_pages([swept, other], tmp_path / "out")
     assert pages.page.name == "leaderboard.html"
+    assert pages.picture.title.startswith("Recipes against the baseline")
     assert not (tmp_path / "out" / "report.html").exists()
     board = pages.page.read_text(encoding="utf-8")
     assert all(name in board for name in ("org/tuned", "org/tuned_2", "org/tuned_3", "org/other"))

@@ -109,6 +109,18 @@ def test_a_notebook_begins_with_its_title_and_question(path):
     assert re.match(r"# \d · .+\n\n\*\*Question\.\*\* .+\?", first.source)
 
 
+@each_notebook
+def test_a_notebook_ends_with_what_to_look_at_and_what_to_do_next(path):
+    told = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    assert [part for part in ("**What to look at.**", "**Next:**") if not any(part in text for text in told)] == []
+    assert read(path).cells[-1].id == "next"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_parameter_is_explained(verb):
+    assert [name for name, field in VERBS[verb].model_fields.items() if not field.description] == []
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_defaults_in_the_notebook_equal_those_that_are_checked(verb):
     """The cell holds what people change most; whatever it holds stands first and in order in the parameter model."""
@@ -199,6 +211,15 @@ def test_the_reference_tells_every_column_of_a_table_that_a_run_leaves(chain, na
     path = results / done[verb]["run_id"] / file
     columns = pd.read_csv(path, nrows=0).columns if path.suffix == ".csv" else pq.read_schema(path).names
     assert set(columns) == set(TABLES[name])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
+    done, results = chain
+    executed = read(results / done[verb]["run_id"] / "notebook.ipynb")
+    shown = [o.data for c in executed.cells if c.cell_type == "code" for o in c.outputs if "data" in o]
+    assert any("<table" in d.get("text/html", "") or "| ---" in d.get("text/markdown", "") for d in shown)
+    assert any({"image/png", "image/svg+xml"} & set(d) or "<svg" in d.get("text/html", "") for d in shown)
 
 
 def test_synthesized_triplets_add_up_to_what_was_asked(chain):

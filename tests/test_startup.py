@@ -74,7 +74,7 @@ def test_papermill_is_loaded_without_a_grammar_and_who_needs_that_can_still_have
 
 def test_the_process_of_a_run_ends_without_taking_everything_apart(results):
     script = (
-        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"  # the last handler to be called
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"  # called last
         "from gisttools.workflow import start; start('convert', {})"
     )
     assert said(script) == ["True"]

@@ -69,10 +69,14 @@ class FinetuneParams(Params):
     limit_seed: int = Field(0, ge=0, description="seed of the order they are taken in; whatever seed says")
     # more of the training
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
-    schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = Field("linear")
-    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = Field(
+        "linear", description="of the learning rate, after the warm-up"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     max_length: int | None = Field(None, ge=4, description="tokens kept of a text")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the hardware multiplies it natively"
+    )
     lora_rank: int | None = Field(None, ge=1, description="train adapters of this rank in place of the weights")
     gradient_checkpointing: bool = Field(False, description="less memory, more time")
     mini_batch_size: int | None = Field(None, ge=1, description="texts embedded at a time, for batches beyond memory")
@@ -83,5 +87,5 @@ class FinetuneParams(Params):
     patience: int | None = Field(None, ge=1, description="stop after so many looks without a better score")
     checkpoint_minutes: float = Field(2.0, ge=0, description="time between two checkpoints")
     deterministic: bool = Field(False, description="deterministic algorithms only")
-    tracking: Literal["tensorboard", "trackio"] | None = Field(None)
+    tracking: Literal["tensorboard", "trackio"] | None = Field(None, description="log there as well")
     licence: str | None = Field(None, description="of the model card, e.g. apache-2.0")

@@ -134,7 +134,7 @@ class EvaluateParams(Params):
     )
     model_revision: str | None = Field(None, description="of a single model")
     baseline: str | None = Field(WORDLLAMA, description="null: the student that the finetune run started from")
-    baseline_revision: str | None = Field(None)
+    baseline_revision: str | None = Field(None, description="of a hub model")
     tasks: list[str] = Field(
         [], description="what the tuning is meant to help: mteb tasks, MTEB(eng, v2), type:STS language:deu"
     )

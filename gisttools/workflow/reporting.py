@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from gisttools.errors import ParameterError
 from gisttools.leaderboard import Leaderboard, leaderboard
 from gisttools.report import collect, write_report
+from gisttools.report.forest import forest
 from gisttools.report.sweep import TEXT, write_sweep
+from gisttools.report.sweep_figures import recipes_forest
 from gisttools.workflow.contenders import read_contenders
 from gisttools.workflow.places import results_folder
 from gisttools.workflow.runs import evaluation_folder
@@ -19,9 +23,11 @@ from gisttools.workflow.runs import evaluation_folder
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
-    """`page` is the one to open first, `text` the same as Markdown; `summary` and `headline` are for the run."""
+    """`page` is the one to open first, `text` the same as Markdown, `picture` its differences with their intervals;
+    `summary` and `headline` are for the run."""
 
     page: Path
+    picture: Figure | str
     text: Path
     headline: str
     summary: dict[str, Any]
@@ -50,9 +56,22 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
     if data.others is not None:
         _sweep(leaderboard(read_contenders([str(source)])), folder)
     told = {"evaluation": data.evaluate.id}
-    return Pages(page=page, text=folder / "report.md", headline=data.evaluate.manifest["headline"], summary=told)
+    compared = data.comparison["difference"].notna().any()
+    return Pages(
+        page=page,
+        picture=forest(data.comparison) if compared else "There is no difference to draw.",
+        text=folder / "report.md",
+        headline=data.evaluate.manifest["headline"],
+        summary=told,
+    )
 
 
 def _sweep(board: Leaderboard, folder: Path) -> Pages:
     page = write_sweep(board, folder)
-    return Pages(page=page, text=folder / TEXT, headline=board.headline(), summary=board.summary())
+    return Pages(
+        page=page,
+        picture=recipes_forest(board),
+        text=folder / TEXT,
+        headline=board.headline(),
+        summary=board.summary(),
+    )
