@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from gisttools.errors import MissingError, ParameterError, did_you_mean
 
 if TYPE_CHECKING:
     from gisttools.workflow.execute import Rerun
+    from gisttools.workflow.recipe import Step
 
 _PARAMETERS = click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", shell_complete=complete_parameter,
@@ -49,6 +51,7 @@ _CLUSTER = click.option(
 @_RERUN
 @_WORKERS
 @_CLUSTER
+@click.option("--dry-run", is_flag=True, help="Only show what would run, and what is done already.")
 @click.option("--publish-to", metavar="URL", help="Publish what ends well: s3://bucket/folder, gs://..., file:///...")
 def run(
     what: str,
@@ -58,14 +61,16 @@ def run(
     rerun: Rerun,
     workers: int | None,
     cluster: str | None,
+    dry_run: bool,
     publish_to: str | None,
 ) -> None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
     from gisttools.workflow.params import VERBS
     from gisttools.workflow.places import project_root, results_folder
     from gisttools.workflow.publishing import PUBLISH_TO
+    from gisttools.workflow.recipe import Step
     from gisttools.workflow.shards import run_single
-    from gisttools.workflow.steps import run_recipe
+    from gisttools.workflow.steps import checked_recipe, run_recipe
 
     if publish_to:
         os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
@@ -83,10 +88,14 @@ def run(
                 f"There is no notebook and no recipe {what!r}.{did_you_mean(what, [*VERBS, *known])} "
                 f"Notebooks: {', '.join(VERBS)}. Recipes: {', '.join(known)}."
             )
+        if dry_run:
+            return _show_plan(path.stem, checked_recipe(path, overrides=given, profile=profile).steps, rerun)
         manifests = run_recipe(path, overrides=given, profile=profile, rerun=rerun, workers=workers, cluster=cluster)
     elif profile is not None:
         mend = f"Say {verb}.yaml for the recipe." if (recipes / f"{verb}.yaml").is_file() else "Leave out the profile."
         raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {mend}")
+    elif dry_run:
+        return _show_plan(verb, [Step(name=verb, verb=verb, parameters=given)], rerun)
     else:
         manifests = [run_single(verb, given, rerun=rerun, workers=workers, cluster=cluster)]
     if os.environ.get("RANK", "0") != "0":
@@ -96,6 +105,17 @@ def run(
     folder = results_folder() / last["run_id"]
     pages = [folder / name for name in ("report.html", "leaderboard.html") if (folder / name).exists()]
     click.echo(pages[0] if pages else folder)
+
+
+def _show_plan(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
+    from gisttools.workflow.plan import plan
+
+    planned = plan(steps, rerun=rerun)
+    count = {state: sum(p.state == state for p in planned) for state in ("done", "to run", "refused")}
+    click.echo(f"{name}: {', '.join(f'{n} {state}' for state, n in count.items() if n)}. Nothing was run.\n")
+    for i, step in enumerate(planned, 1):
+        first, *rest = step.lines()
+        click.echo("\n".join([f"[{i}/{len(planned)}] {first}", *rest]))
 
 
 def _value(name: str, text: str):

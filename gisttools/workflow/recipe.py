@@ -35,11 +35,16 @@ class Step(BaseModel):
 
 
 class Recipe(BaseModel):
-    """Steps in the order in which they run. `profiles`: name -> {"step.parameter": value, "skip": [step]}."""
+    """Steps in the order in which they run.
+
+    `profiles`: name -> {"step.parameter": value, "skip": [step]}. `publish_to`: the fsspec URL that runs are published
+    to; `--publish-to` and `$GISTTOOLS_PUBLISH_TO` go before it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     about: str = ""
+    publish_to: str | None = None
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     steps: list[Step] = Field(min_length=1)
 

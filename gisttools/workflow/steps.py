@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from gisttools.workflow.execute import Rerun
 from gisttools.workflow.executors import open_executor
 from gisttools.workflow.params import check_params
-from gisttools.workflow.recipe import fill, read_recipe
+from gisttools.workflow.publishing import PUBLISH_TO
+from gisttools.workflow.recipe import Recipe, fill, read_recipe
 from gisttools.workflow.step_graph import run_steps
+from gisttools.workflow.surroundings import environment
 
 
 def run_recipe(
@@ -35,8 +38,16 @@ def run_recipe(
         MissingError, EndpointError: there is no such cluster.
         RunFailed: steps failed; what does not refer to them is done, and what is done will not be done again.
     """
+    recipe = checked_recipe(path, overrides=overrides, profile=profile)
+    # an address told for this very command goes before that of the recipe
+    told = {PUBLISH_TO: recipe.publish_to} if recipe.publish_to and not os.environ.get(PUBLISH_TO) else {}
+    with environment(told), open_executor(workers, cluster) as executor:
+        return run_steps(recipe.steps, executor, rerun=rerun)
+
+
+def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, profile: str | None = None) -> Recipe:
+    """A recipe whose steps all have right parameters. Arguments and errors as of `run_recipe`."""
     recipe = read_recipe(path, overrides, profile=profile)
     for step in recipe.steps:  # all parameters first: nothing runs if a later step cannot
         check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps}))
-    with open_executor(workers, cluster) as executor:
-        return run_steps(recipe.steps, executor, rerun=rerun)
+    return recipe
