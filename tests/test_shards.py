@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import Future
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from click.testing import CliRunner
 from conftest import MINILM, WORDLLAMA
+from scripted_author import author, labelled_task
+from scripted_llm import scripted
 
 from gisttools import sharded_guide
 from gisttools.cli import main
@@ -16,6 +20,7 @@ from gisttools.errors import ModelError
 from gisttools.evaluation import evaluate
 from gisttools.score_cache import ScoreCache
 from gisttools.sharded_guide import GuideName, ShardedGuide, embed_shard
+from gisttools.synthesis import generate, open_llm, read_task
 from gisttools.text_keys import text_keys
 from gisttools.vectors import VectorCache
 from gisttools.workflow import capacity
@@ -24,8 +29,11 @@ from gisttools.workflow.guide_shards import share_guide_vectors
 from gisttools.workflow.local_workers import LocalWorkers
 from gisttools.workflow.origins import guide_of
 from gisttools.workflow.params import check_params
+from gisttools.workflow.recipe import Step
 from gisttools.workflow.score_shards import share_scores
+from gisttools.workflow.step_graph import run_steps
 from gisttools.workflow.surroundings import surroundings
+from gisttools.workflow.synthesis import checks_of, known_of
 
 
 @pytest.fixture
@@ -113,6 +121,31 @@ def test_scores_of_two_workers_are_those_of_one_process(pool, tmp_path, monkeypa
 
 def _times(table):
     return [c for c in table.columns if "second" in c or "speed" in c]
+
+
+def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_path, monkeypatch, results):
+    task = tmp_path / "pets.yaml"
+    task.write_text(json.dumps(labelled_task()))
+    with scripted(author) as url:
+        llm_there = {"task": str(task), "llm_base_url": url, "llm_model": "scripted", "guide": WORDLLAMA}
+        given = [{**llm_there, "rows": 6, "eval_files": [], "labelled_files": [], "seed": seed} for seed in (0, 1)]
+        monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "workers"))
+        steps = [Step(name=f"seed{g['seed']}", verb="synthesize", parameters=g) for g in given]
+        done = run_steps(steps, workers, rerun="only-missing")
+        monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "here"))
+        texts = []
+        for params, manifest in zip([check_params("synthesize", g) for g in given], done, strict=True):
+            checker = guide_of(params)
+            with open_llm(params) as llm:
+                outcome = generate(
+                    read_task(task), llm, rows=params.rows, attempts=params.attempts, seed=params.seed,
+                    embed=checker.embed, guide_id=checker.guide_id, checks=checks_of(params), known=known_of(params),
+                )  # fmt: skip
+            written = pq.read_table(results / manifest["run_id"] / "triplets.parquet")
+            assert len(written) == 6
+            assert written.to_pylist() == list(outcome.accepted)
+            texts.append(set(written["anchor"].to_pylist()))
+    assert texts[0] & texts[1] == set()
 
 
 def test_only_some_notebooks_have_something_to_share_out(results):

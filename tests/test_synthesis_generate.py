@@ -101,6 +101,7 @@ def test_rows_of_labels_have_partners_of_the_right_labels_in_the_guide_s_order()
     with scripted(author) as url:
         found = run(Task(**labelled_task()), url)
     assert len(found.accepted) == 12
+    assert found.rejects().empty
     for row in found.accepted:
         assert row["anchor_label"] in row["anchor"]
         assert row["anchor_label"] in row["positive"]

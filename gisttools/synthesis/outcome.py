@@ -60,7 +60,7 @@ class Outcome:
         table = self.rejected.to_pandas()[columns]
         counts = table["reject_reason"].value_counts()
         found = table.groupby("reject_reason").head(each)
-        return found.sort_values("reject_reason", key=lambda r: -r.map(counts), kind="stable", ignore_index=True)
+        return found.sort_values("reject_reason", key=lambda r: -r.map(counts).astype(int), kind="stable", ignore_index=True)
 
 
 def outcome_of(
