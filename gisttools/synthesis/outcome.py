@@ -58,9 +58,10 @@ class Outcome:
         """A few rejected rows of each reason, the most frequent first."""
         columns = ["reject_reason", "anchor_label", "anchor", "positive"]
         table = self.rejected.to_pandas()[columns]
-        counts = table["reject_reason"].value_counts()
         found = table.groupby("reject_reason").head(each)
-        return found.sort_values("reject_reason", key=lambda r: -r.map(counts).astype(int), kind="stable", ignore_index=True)
+        counts = table["reject_reason"].value_counts()
+        order = (-found["reject_reason"].map(counts).astype(int)).argsort(kind="stable")
+        return found.iloc[order].reset_index(drop=True)
 
 
 def outcome_of(
