@@ -161,7 +161,7 @@ def test_columns_that_are_not_asked_for_take_no_memory(tmp_path):
     path = tmp_path / "wide.csv"
     with open(path, "w") as file:
         file.write("text,label,other\n")
-        file.writelines(f"text number {i},label {i % 9},{'x' * 5000}\n" for i in range(10_000))
+        file.writelines(f"text number {i},label {i % 9},{'x' * 10_000}\n" for i in range(10_000))
     script = """
 import sys
 import pyarrow as pa, pyarrow.csv
@@ -176,7 +176,7 @@ print(len(read), pa.default_memory_pool().max_memory() - before)
     done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT)
     rows, most = map(int, done.stdout.split())
     assert rows == 10_000
-    assert most < 25_000_000, "the file has 50 MB"
+    assert most < 50_000_000, "the file has 100 MB, and Arrow reads some tens of blocks ahead"
 
 
 def test_classes_count_the_largest_first():

@@ -17,6 +17,7 @@ from conftest import ROOT, files_under
 
 from gisttools.cli import main
 from gisttools.errors import MissingError, ParameterError
+from gisttools.workflow import run_list
 from gisttools.workflow.cleaning import removable
 from gisttools.workflow.run_list import all_runs, find_run, find_runs
 from gisttools.workflow.runs import finished_runs
@@ -182,6 +183,7 @@ except PermissionError:
         run = folder / "convert-20260101T000000Z-00000000"
         run.mkdir()
         (run / ".lock").touch()
+        (run / "log.txt").touch()
         for path, mode in ((run / ".lock", 0o444), (run, 0o555), (folder, 0o555)):
             path.chmod(mode)
         done = subprocess.run(
@@ -290,3 +292,27 @@ def test_an_unfinished_run_cannot_be_verified(results):
     folder = new_folder("convert", "f" * 64)
     assert f"Run {folder.name} is unfinished" in command("verify", folder.name, status=1)
     assert "0 runs" in command("verify")
+
+
+def test_a_folder_that_is_removed_while_it_is_looked_at_does_not_come_back(results, monkeypatch):
+    folder = new_folder("convert", "a" * 64)
+    for name in (".lock", "log.txt"):
+        (folder / name).touch()
+
+    class Slow(run_list.FileLock):
+        def __enter__(self):
+            shutil.rmtree(folder)
+            return super().__enter__()
+
+    monkeypatch.setattr(run_list, "FileLock", Slow)
+    assert not run_list.under_way(folder)
+    assert not folder.exists()
+
+
+def test_a_folder_that_holds_a_new_lock_and_nothing_else_is_left_alone(results):
+    folder = new_folder("convert", "a" * 64)
+    (folder / ".lock").touch()
+    assert run_list.under_way(folder)
+    os.utime(folder, (0, 0))
+    assert not run_list.under_way(folder)
+    assert folder.exists()

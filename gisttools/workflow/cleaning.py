@@ -97,7 +97,7 @@ def remove(removal: Removal) -> None:
         if RUN_ID.fullmatch(folder.name) is None:  # checkpoints
             _remove_tree(folder)
             return
-        with FileLock(folder / LOCK, timeout=0):
+        with FileLock(folder / LOCK, timeout=1):  # who lists runs just now holds it for a moment
             (folder / MANIFEST).unlink(missing_ok=True)
             for path in folder.iterdir():
                 if path.name != LOCK:

@@ -7,7 +7,9 @@ and what is read each time is never out of date. Nothing is written: a folder th
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ from gisttools.workflow.runs import RUN_ID
 
 Status = Literal["ok", "failed", "running", "unfinished", "damaged"]
 LATEST = "latest"
+_A_MOMENT = 60  # seconds; a new run holds its lock before it writes anything else
 _NEEDED = {"verb", "status", "headline", "started", "seconds", "parameters", "spec_hash", "parents", "artefacts"}
 
 
@@ -123,14 +126,21 @@ def _is_manifest(content: Any) -> bool:
 
 def under_way(folder: Path) -> bool:
     """Whether a process on this machine works in this run's folder."""
-    if not (folder / LOCK).exists():
-        return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        names = os.listdir(folder)
+        if LOCK not in names:
             return False
+        if names == [LOCK] and time.time() - folder.stat().st_mtime < _A_MOMENT:
+            return True  # made or removed just now
+        with FileLock(folder / LOCK, timeout=0):
+            pass
+        if names != [LOCK] == os.listdir(folder):  # removed meanwhile, and FileLock has made folder and lock anew
+            (folder / LOCK).unlink()
+            folder.rmdir()
+        return False
     except Timeout:
         return True
-    except OSError:  # a folder that may only be read: nobody works in it
+    except OSError:  # it is gone, or may only be read: nobody works in it
         return False
 
 
