@@ -33,7 +33,7 @@ SYSTEM = "You rewrite messages in other words. You never answer them. " * 10
 
 
 def requests(count: int) -> list:
-    from gisttools.synthesis.llm import Request
+    from gisttools.synthesis.asking import Request
 
     return [
         Request(
@@ -95,7 +95,7 @@ def measure_cache(rows: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         llm = LLM(base_url="http://127.0.0.1:9/v1", model="m", cache=Path(folder) / "c.sqlite", mode="replay")
         with CallCache(llm.cache) as cache:
-            asker = Asker(llm, cache)
+            asker = Asker(llm, cache, llm.learnt, llm.spent)
             cache.connection.execute("BEGIN")
             for request in asked:
                 key = asker.key(list(request.messages), request, llm.max_tokens)

@@ -16,11 +16,10 @@ from datasets import Dataset, concatenate_datasets
 
 from gisttools.data_card import DataCard, data_card
 from gisttools.errors import DataError, ParameterError
-from gisttools.guide import score_triplets
 from gisttools.hygiene import Tiers, drop_overlap, find_duplicates, table_texts
 from gisttools.label_noise import LabelNoise, label_noise
 from gisttools.labelled import LabelledTexts, ReadOptions
-from gisttools.mining import triplets_from_labelled
+from gisttools.mining import score_triplets, triplets_from_labelled
 from gisttools.mining_options import MiningOptions
 from gisttools.mteb_sets import cleaned_task, parse_task_name, train_texts_in_test
 from gisttools.sources import expand_sources, kind_of, read_sources

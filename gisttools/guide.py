@@ -1,28 +1,23 @@
-"""`GuideStore`: what the loss needs to know of a triplet table, asked by row id; and the guide's scores of a table.
-
-A table is read in blocks and its texts are held as numbers, so that millions of rows that lie on disk stay there.
-"""
+"""`GuideStore`: what the loss needs to know of a triplet table, asked by row id."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 
-from gisttools.columns import as_dataset, blocks, most_negatives, padded_columns, slots
+from gisttools.cache_folder import cache_folder
+from gisttools.columns import blocks, padded_columns
 from gisttools.embedding import BatchRows
 from gisttools.errors import DataError
+from gisttools.numbered_texts import NumberedTexts, numbered, text_columns_as_keys
 from gisttools.text_keys import KEY, text_keys
-from gisttools.triplets import COLUMNS
-from gisttools.vectors import VectorCache, cache_folder
+from gisttools.vectors import VectorCache
 
-_SCORED = 1000  # rows whose vectors are in memory at once
 _TAG_SHIFT = 32
 
 
@@ -67,22 +62,16 @@ class GuideStore:
         Raises:
             ModelError, EndpointError, DataError: as `VectorCache.embed`.
         """
-        k = most_negatives(table)
-        keys = _keys(table, ("anchor", "positive", "negatives"), k)
-        labels = _keys(table, ("anchor_label", "positive_label", "negative_labels"), k)
-        digest = hashlib.blake2b(repr(keys.shape).encode(), digest_size=16)
-        for part in (keys, labels):
+        texts = NumberedTexts.of(table)
+        labels = text_columns_as_keys(
+            table, ("anchor_label", "positive_label", "negative_labels"), texts.most_negatives
+        )
+        digest = hashlib.blake2b(repr(labels.shape).encode(), digest_size=16)
+        for part in (texts.keys, labels):
             digest.update(part.view(np.uint8).data)
-        fingerprint = digest.hexdigest()
-        text_ids, unique, first = _number(keys)
-        label_ids = _by_task(_number(labels)[0], _task_keys(table))
-        del keys, labels
-        if guide is None:
-            return cls(table, text_ids, label_ids, fingerprint, None, None)
-        unknown = np.sort(first[guide.find(unique) < 0])
-        if len(unknown):
-            guide.fill(_texts_at(table, unknown, k), len(unknown))
-        return cls(table, text_ids, label_ids, fingerprint, guide, guide.find(unique))
+        label_ids = _by_task(numbered(labels)[0], _task_keys(table))
+        rows = None if guide is None else texts.embedded(guide)
+        return cls(table, texts.ids, label_ids, digest.hexdigest(), guide, rows)
 
     @property
     def guide_id(self) -> str | None:
@@ -115,16 +104,6 @@ class GuideStore:
         spool = cache_folder() / "columns" / f"{self.fingerprint}.arrow" if self.table.cache_files else None
         return padded_columns(self.table, self.negatives_per_row, self.row_ids, spool)
 
-    def scores(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """The guide's cosines, block by block: anchor-positive float32 (b,), anchor-negative float32 (b, K), and which
-        of the negatives there are, bool (b, K). Needs a guide."""
-        for begin in range(0, len(self.text_ids), _SCORED):
-            ids = self.text_ids[begin : begin + _SCORED]
-            vectors = self._vectors(ids)
-            anchors = vectors[:, :1]
-            cosines = (anchors * vectors[:, 1:]).sum(2)
-            yield cosines[:, 0], cosines[:, 1:], ids[:, 2:] >= 0
-
     def _vectors(self, text_ids: np.ndarray) -> np.ndarray:
         # padding (-1) answers with the last text's vector; the loss masks it by its id
         return self._cache.vectors(self._cache_rows[text_ids])
@@ -145,43 +124,6 @@ class GuideStore:
         return rows
 
 
-def score_triplets(table: Dataset, guide: VectorCache) -> Dataset:
-    """Fill `guide_id`, `guide_ap`, `guide_an` and `live` of a triplet table.
-
-    `live`: at least one given negative is no closer to the anchor than the positive, so GIST will use it. Null where
-    there is no negative. Raises as `VectorCache.embed`.
-    """
-    filled = {"guide_id": [], "guide_ap": [], "guide_an": [], "live": []}
-    for ap, an, given in GuideStore.build(table, guide).scores():
-        counts = given.sum(1)
-        lists = pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), an[given])
-        live = np.where(given, an, np.inf).min(1, initial=np.inf) <= ap
-        filled["guide_id"].append(pa.array([guide.guide_id] * len(ap), pa.string()))
-        filled["guide_ap"].append(pa.array(ap))
-        filled["guide_an"].append(lists)
-        filled["live"].append(pa.array(live, mask=counts == 0))
-    columns = table.with_format("arrow")[:]
-    for name, parts in filled.items():
-        field = COLUMNS.field(name)
-        column = pa.chunked_array([part.cast(field.type) for part in parts], type=field.type)
-        columns = columns.set_column(COLUMNS.get_field_index(name), field, column)
-    return as_dataset(columns)
-
-
-def _keys(table: Dataset, columns: tuple[str, str, str], k: int) -> np.ndarray:
-    """The key of every text, shape (N, 2 + k); b"" where there is none."""
-    keys = np.zeros((len(table), 2 + k), dtype=KEY)
-    begin = 0
-    for block in blocks(table, columns):
-        for slot, texts in enumerate(slots(block, columns, k)):
-            told = texts.dictionary_encode()  # hashed in Python are only the distinct ones
-            known = np.append(text_keys(told.dictionary.to_pylist()), KEY.type())
-            codes = pc.fill_null(told.indices, len(known) - 1).to_numpy(zero_copy_only=False)
-            keys[begin : begin + len(block), slot] = known[codes]
-        begin += len(block)
-    return keys
-
-
 def _task_keys(table: Dataset) -> np.ndarray:
     """The key of each row's task name, shape (N,); b"" where it is not told."""
     keys, begin = np.zeros(len(table), dtype=KEY), 0
@@ -196,7 +138,7 @@ def _task_keys(table: Dataset) -> np.ndarray:
 
 def _by_task(label_ids: np.ndarray, task_keys: np.ndarray) -> np.ndarray:
     """The label ids, with new ones for labels that several known tasks use: one for each task, and one for no task."""
-    tasks = _number(task_keys)[0]
+    tasks = numbered(task_keys)[0]
     if tasks.max(initial=-1) < 1:
         return label_ids
     known = (label_ids >= 0) & (tasks >= 0)[:, None]
@@ -205,38 +147,3 @@ def _by_task(label_ids: np.ndarray, task_keys: np.ndarray) -> np.ndarray:
     times = np.bincount(pairs // count, minlength=label_ids.max(initial=-1) + 2)
     shared = times[label_ids] > 1  # -1 reads the last place, which no label has
     return np.where(shared, label_ids + len(times) * (tasks[:, None] + 1), label_ids)
-
-
-def _number(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Equal keys numbered alike, b"" as -1; the keys in order of their numbers; where each stands first (flat)."""
-    flat = np.ascontiguousarray(keys).reshape(-1)
-    halves = flat.view("<u8").reshape(-1, 2)
-    ids, first = _by_hash(np.ascontiguousarray(halves[:, 0]))
-    if (halves[first, 1][ids] != halves[:, 1]).any():  # two texts of one first half: sorting whole keys is slower
-        _, first, ids = np.unique(flat, return_index=True, return_inverse=True)
-    none = np.flatnonzero(flat[first] == b"")
-    if len(none):
-        ids = np.where(ids == none[0], -1, ids - (ids > none[0]))
-        first = np.delete(first, none)
-    return ids.reshape(keys.shape).astype(np.int64, copy=False), flat[first], first
-
-
-def _by_hash(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the values in order of appearance, and where each stands first; pandas hashes and does not sort."""
-    ids, known = pd.factorize(values)
-    first = np.empty(len(known), dtype=np.int64)
-    first[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
-    return ids, first
-
-
-def _texts_at(table: Dataset, places: np.ndarray, k: int) -> Iterator[list[str]]:
-    """The texts at ascending flat places of the (N, 2 + k) texts of the table, block by block of rows."""
-    columns, begin = ("anchor", "positive", "negatives"), 0
-    for block in blocks(table, columns):
-        end = begin + len(block)
-        low, high = np.searchsorted(places, (begin * (2 + k), end * (2 + k)))
-        rows, numbers = np.divmod(places[low:high] - begin * (2 + k), 2 + k)
-        if len(rows):
-            columns_of_texts = slots(block, columns, k)
-            yield [t for i, texts in enumerate(columns_of_texts) for t in texts.take(rows[numbers == i]).to_pylist()]
-        begin = end

@@ -12,7 +12,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,10 +19,7 @@ from datasets import Dataset
 
 from gisttools.errors import DataError, ParameterError, problems
 from gisttools.near_duplicates import Pairs, near_pairs
-from gisttools.semantic_duplicates import semantic_pairs
-
-if TYPE_CHECKING:
-    from gisttools.vectors import VectorCache
+from gisttools.semantic_duplicates import TextVectors, semantic_pairs
 
 TIERS = ("exact", "near", "semantic")
 # In Banking77, train beside test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where do I
@@ -46,7 +42,7 @@ class Tiers:
 
     near: float | None = 0.8
     semantic: float | None = None
-    guide: VectorCache | None = None
+    guide: TextVectors | None = None
 
     def __post_init__(self) -> None:
         found = [

@@ -19,23 +19,25 @@ With several labels a text, a positive shares at least one with the anchor, a ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
 from gisttools.classes import Classes
+from gisttools.columns import as_dataset
 from gisttools.errors import DataError, problems
-from gisttools.guide import score_triplets
 from gisttools.labelled import LabelledTexts
 from gisttools.miner import Mined, Miner
 from gisttools.mining_options import MiningOptions
-from gisttools.triplets import make_triplets_from_columns
+from gisttools.numbered_texts import NumberedTexts
+from gisttools.triplets import COLUMNS, make_triplets_from_columns
 from gisttools.vectors import VectorCache
 
 log = logging.getLogger(__name__)
 _BLOCK = 1 << 16  # rows read or made at a time
+_SCORED = 1000  # rows whose vectors are in memory at once
 _LOW_RECALL = 0.8  # of an approximate search; below, its user is told
 
 
@@ -79,6 +81,43 @@ def triplets_from_labelled(
         )
     table = make_triplets_from_columns(_columns(data, mined), len(mined.anchors))
     return score_triplets(table, guide), mined
+
+
+def score_triplets(table: Dataset, guide: VectorCache) -> Dataset:
+    """Fill `guide_id`, `guide_ap`, `guide_an` and `live` of a triplet table.
+
+    `live`: at least one given negative is no closer to the anchor than the positive, so GIST will use it. Null where
+    there is no negative. Raises as `VectorCache.embed`.
+    """
+    filled = {"guide_id": [], "guide_ap": [], "guide_an": [], "live": []}
+    for ap, an, given in _cosines(table, guide):
+        counts = given.sum(1)
+        lists = pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), an[given])
+        live = np.where(given, an, np.inf).min(1, initial=np.inf) <= ap
+        filled["guide_id"].append(pa.array([guide.guide_id] * len(ap), pa.string()))
+        filled["guide_ap"].append(pa.array(ap))
+        filled["guide_an"].append(lists)
+        filled["live"].append(pa.array(live, mask=counts == 0))
+    columns = table.with_format("arrow")[:]
+    for name, parts in filled.items():
+        field = COLUMNS.field(name)
+        column = pa.chunked_array([part.cast(field.type) for part in parts], type=field.type)
+        columns = columns.set_column(COLUMNS.get_field_index(name), field, column)
+    return as_dataset(columns)
+
+
+def _cosines(table: Dataset, guide: VectorCache) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The guide's cosines, block by block: anchor-positive float32 (b,), anchor-negative float32 (b, K), and which of
+    the negatives there are, bool (b, K)."""
+    texts = NumberedTexts.of(table)
+    rows = texts.embedded(guide)
+    for begin in range(0, len(texts.ids), _SCORED):
+        ids = texts.ids[begin : begin + _SCORED]
+        vectors = guide.vectors(
+            rows[ids]
+        )  # padding (-1) answers with the last text's vector, and is left out by `given`
+        cosines = (vectors[:, :1] * vectors[:, 1:]).sum(2)
+        yield cosines[:, 0], cosines[:, 1:], ids[:, 2:] >= 0
 
 
 def _check_shapes(texts, labels, vectors: np.ndarray) -> None:

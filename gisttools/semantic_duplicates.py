@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from gisttools.vectors import VectorCache
 
 _ROWS = 4096  # of both sides, in one matrix product: 64 MB of cosines
 
 
+class TextVectors(Protocol):
+    """What gives unit vectors of texts and keeps them; a `VectorCache` does."""
+
+    def add(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed what has no vector yet; the row of each text, int64 (n,)."""
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Unit vectors, float32 (n, dimension)."""
+
+
 def semantic_pairs(
-    texts: Sequence[str], others: Sequence[str], threshold: float, guide: VectorCache
+    texts: Sequence[str], others: Sequence[str], threshold: float, guide: TextVectors
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """All pairs (i, j) whose guide cosine is at least `threshold`, in parts, in no special order.
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
+from gisttools.cache_folder import cache_folder
 from gisttools.errors import DataError, GistError, MissingError, ParameterError
 from gisttools.foreign_rows import Pairs, find_shape, reaching, triplets_of
 from gisttools.hub_sets import BUILDERS, HubSet, find_set, first_line, is_hub_name, open_stream
@@ -172,8 +173,6 @@ def _cached(
 ) -> Dataset:
     """The Arrow file for `what`, written from `tables(counts)` if it is not there yet: whole, or not at all."""
     if folder is None:
-        from gisttools.guide import cache_folder  # the guide needs torch
-
         folder = cache_folder() / "triplets"
     key = hashlib.blake2b(json.dumps([_VERSION, *what]).encode(), digest_size=8).hexdigest()
     target, partial = folder / key, folder / f"{key}.partial"

@@ -14,7 +14,7 @@ from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.gain import Scored
 from gisttools.workflow.contenders import contenders_to_compare, read_contenders
 from gisttools.workflow.params import check_params
-from gisttools.workflow.runs import parents_of
+from gisttools.workflow.parents import parents_of
 
 GOOD = [contender(f"evaluate-{i}", {"limit": i}) for i in range(3)]
 

@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gisttools.errors import DataError
-from gisttools.guide import GuideStore, _number, score_triplets
+from gisttools.guide import GuideStore
+from gisttools.mining import score_triplets
+from gisttools.numbered_texts import numbered
 from gisttools.triplets import make_triplets
 from gisttools.vectors import VectorCache
 
@@ -235,7 +237,7 @@ def test_scores_of_the_guide_are_its_cosines(cache):
 @pytest.mark.parametrize("block", [1, 2, 1000])
 def test_scores_do_not_depend_on_the_blocks(cache, monkeypatch, block):
     wanted = score_triplets(make_triplets(ROWS), cache)
-    monkeypatch.setattr("gisttools.guide._SCORED", block)
+    monkeypatch.setattr("gisttools.mining._SCORED", block)
     monkeypatch.setattr("gisttools.columns._BLOCK", block)
     scored = score_triplets(make_triplets(ROWS), cache)
     assert scored.features == wanted.features
@@ -265,7 +267,7 @@ def test_a_label_that_two_tasks_use_is_told_apart_by_task():
 
 def test_keys_that_share_their_first_half_are_told_apart():
     keys = np.array([[b"12345678b", b""], [b"12345678a", b"12345678b"]], dtype="S16")
-    ids, known, first = _number(keys)
+    ids, known, first = numbered(keys)
     assert ids[0, 0] == ids[1, 1] != ids[1, 0]
     assert ids[0, 1] == -1
     assert [known[i] for i in ids[[0, 1], [0, 0]]] == [b"12345678b", b"12345678a"]

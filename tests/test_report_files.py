@@ -143,10 +143,14 @@ def test_all_numbers_of_the_page_stand_in_it_as_json(data):
 
 
 def test_a_command_runs_the_step_again_with_what_differs_from_the_defaults():
-    text = command("evaluate", {"model": "finetune-1", "files": ["my folder"], "seed": 0})
+    text = command("evaluate", {"model": "finetune-1", "files": ["my folder"], "seed": 0}, ["model", "files"])
     assert shlex.split(text.replace("\\\n", "")) == [
         "gisttools", "run", "evaluate", "-p", "model", '"finetune-1"', "-p", "files", '["my folder"]',
     ]  # fmt: skip
+
+
+def test_of_a_run_that_does_not_say_what_differs_the_command_names_all():
+    assert "-p seed 0" in command("evaluate", {"model": "finetune-1", "seed": 0})
 
 
 def test_a_hostile_parameter_is_one_word_of_the_command():

@@ -14,6 +14,7 @@ from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.manifest import read_manifest, sha256, write_manifest
 from gisttools.workflow.params import check_params
+from gisttools.workflow.parents import parents_of
 from gisttools.workflow.runs import (
     artefact,
     as_run,
@@ -22,7 +23,6 @@ from gisttools.workflow.runs import (
     finished_runs,
     latest,
     lineage,
-    parents_of,
     remove_unfinished,
 )
 from gisttools.workflow.session import new_folder, start

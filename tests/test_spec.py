@@ -8,7 +8,7 @@ import os
 import pytest
 
 from gisttools.workflow.params import check_params
-from gisttools.workflow.runs import parents_of
+from gisttools.workflow.parents import parents_of
 from gisttools.workflow.spec import spec_hash
 
 LABELLED = '{"text": "warm", "label": "a"}\n{"text": "cold", "label": "b"}\n'

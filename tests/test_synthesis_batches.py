@@ -16,15 +16,17 @@ from scripted_llm import completion, refusal
 
 from gisttools.errors import EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
+from gisttools.synthesis.asking import Request
 from gisttools.synthesis.batch_table import BatchTable
 from gisttools.synthesis.cache import CallCache
-from gisttools.synthesis.llm import LLM, Request
+from gisttools.synthesis.llm import LLM
 from gisttools.workflow.params import SynthesizeParams
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 CHILD = """
 import json, sys
-from gisttools.synthesis.llm import LLM, Request
+from gisttools.synthesis.asking import Request
+from gisttools.synthesis.llm import LLM
 told = json.loads(sys.argv[1])
 replies = LLM(**told["llm"]).ask([Request(**r) for r in told["requests"]])
 print(json.dumps([r.content for r in replies]))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scripted_llm import RESET, completion, scripted
 
 from gisttools.errors import ParameterError
+from gisttools.synthesis.asking import Request
 from gisttools.synthesis.budget import Budget, Price, Spent, known_price, most_tokens_in
-from gisttools.synthesis.llm import LLM, Request
+from gisttools.synthesis.llm import LLM
 
 PRICE = Price(per_million_in=2.0, per_million_out=10.0)
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}

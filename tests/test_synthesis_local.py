@@ -15,8 +15,9 @@ import pytest
 
 import gisttools
 from gisttools.errors import EndpointError, MissingError
+from gisttools.synthesis.asking import Request
 from gisttools.synthesis.forms import extract_json
-from gisttools.synthesis.llm import LLM, Request
+from gisttools.synthesis.llm import LLM
 from gisttools.synthesis.local import find_model, serve_local
 
 needs_model = pytest.mark.skipif(

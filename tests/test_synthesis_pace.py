@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_llm import completion, refusal, scripted
 
-from gisttools.synthesis.llm import LLM, Request
+from gisttools.synthesis.asking import Request
+from gisttools.synthesis.llm import LLM
 from gisttools.synthesis.pace import Pace
 
 

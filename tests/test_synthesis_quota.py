@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gisttools.synthesis.asking import Reply
 from gisttools.synthesis.judge import Candidate
-from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.quota import OVER, PROBE, Quotas
 

@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 
+from gisttools.synthesis.asking import Reply
 from gisttools.synthesis.blind import NONE, ask_blind
 from gisttools.synthesis.judge import Candidate
-from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.tally import diversity, tally
 from gisttools.synthesis.task import Task

@@ -10,7 +10,7 @@ from conftest import parquet
 
 from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.params import check_params
-from gisttools.workflow.runs import evaluations_of, parents_of
+from gisttools.workflow.parents import evaluations_of, parents_of
 from gisttools.workflow.trials import read_trials
 
 COMPARISON = {

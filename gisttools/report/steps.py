@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gisttools.report.data import ReportData
@@ -12,7 +12,6 @@ from gisttools.report.drawing import clip
 from gisttools.report.formats import count, duration, is_number, model_name, plain, plural
 from gisttools.report.maps import number
 from gisttools.report.run_files import Run
-from gisttools.workflow.params import VERBS
 
 _BLOCKS = {
     "ap": "anchor – other positives",
@@ -120,7 +119,7 @@ def reproduction(data: ReportData) -> list[dict[str, Any]]:
                 "git": plain(git.get("sha"))[:12] + (" with changes" if git.get("dirty") else ""),
                 "hardware": plain(", ".join(str(x) for x in machine if x) or None),
                 "seeds": ", ".join(f"{k} {v}" for k, v in (m.get("seeds") or {}).items()) or "none recorded",
-                "command": command(run.verb, m.get("parameters") or {}),
+                "command": command(run.verb, m.get("parameters") or {}, m.get("changed")),
                 "files": [(clip(name, 80), str(sha)[:16]) for name, sha in sorted(files.items())[:_FILES]],
                 "more_files": max(len(files) - _FILES, 0),
             }
@@ -128,10 +127,10 @@ def reproduction(data: ReportData) -> list[dict[str, Any]]:
     return entries
 
 
-def command(verb: str, parameters: Mapping[str, Any]) -> str:
-    """The command that runs this step again, with the parameters that differ from the defaults, one a line."""
-    defaults = VERBS[verb]().model_dump() if verb in VERBS else {}
-    told = {k: v for k, v in parameters.items() if k not in defaults or v != defaults[k]}
+def command(verb: str, parameters: Mapping[str, Any], changed: Sequence[str] | None = None) -> str:
+    """The command that runs this step again, one parameter a line: those in `changed`, which differed from the
+    defaults; all of them where that is not recorded, as in runs of earlier versions."""
+    told = {k: v for k, v in parameters.items() if changed is None or k in changed}
     lines = [f"gisttools run {verb}"]
     lines += [f"  -p {k} {shlex.quote(json.dumps(v, ensure_ascii=False))}" for k, v in told.items()]
     return clip_lines(" \\\n".join(lines))

@@ -8,24 +8,163 @@ on in the middle of a request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from gisttools.calls import is_local
+from gisttools.errors import ParameterError, problems
 from gisttools.retry import Health
-from gisttools.synthesis.budget import Budget
+from gisttools.secret_text import safe_url
+from gisttools.synthesis.budget import Budget, Price, Spent, known_price
 from gisttools.synthesis.cache import CallCache, call_key
 from gisttools.synthesis.forms import RUNGS, fault, with_form
-
-if TYPE_CHECKING:
-    from gisttools.synthesis.llm import LLM, Reply, Request
 
 log = logging.getLogger(__name__)
 
 REFUSED = ("refusal", "content_filter")
 UNANSWERED = ("error", "budget")
 _DROPPABLE = ("temperature", "seed")  # reasoning models refuse them
-Call = Callable[[list, "Request", int, str], Awaitable[dict | None]]  # messages, request, room, key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One question. `replicate` tells apart requests that are otherwise equal; it moves the seed that is sent."""
+
+    messages: Sequence[dict[str, str]]
+    schema: dict
+    replicate: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """One answer.
+
+    Attributes:
+        key: of the call that gave it, in the cache.
+        content: the raw text; of a refusal its words, of a call that failed the reason.
+        finish_reason: as the endpoint says it; also "refusal", "error" (failed after all attempts) and "budget" (not
+            asked, for the budget did not hold it).
+        model: as the endpoint names it.
+        tokens_in, tokens_out: of all calls that it took, cached ones too.
+        cost_usd: of these tokens; None where the price is not known.
+        calls: made now for it: 0 from the cache, up to 3.
+        cached: nothing was asked for it now.
+        problem: what does not fit the schema, after it was asked again; None where it fits, or was not looked at.
+    """
+
+    key: str
+    content: str
+    finish_reason: str
+    model: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float | None = None
+    calls: int = 0
+    cached: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LLMOptions:
+    """Which model, behind which OpenAI-compatible endpoint, and how it is asked.
+
+    Args:
+        base_url: address with its version part, as `http://127.0.0.1:8080/v1`.
+        model: name that the endpoint knows.
+        api_key_env: environment variable that holds the key; a local endpoint needs none.
+        temperature: sampling temperature, 0 to 2.
+        max_tokens: limit of an answer's length; one that is cut there is asked for once more with twice as much.
+        seed: seed of the sampling; the replicate number is added.
+        concurrency: requests under way at the same time, at most: fewer while the endpoint says 429.
+        timeout: seconds until one attempt is given up.
+        cache: SQLite file of answers; equal requests are answered from it and cost nothing. None: no cache.
+        mode: auto: the cache, else the endpoint; record: always the endpoint, and the cache learns; replay: the cache
+            alone, without network.
+        transport: live: a call for each answer. batch: the endpoint's Batch API, cheaper and within a day; needs a
+            cache, in which batches under way are found again after a restart.
+        poll_seconds: seconds between two looks at a batch.
+        requests_per_minute, tokens_per_minute: the account's limits; None: only what 429 teaches.
+        budget_usd, budget_tokens: never overstepped by the calls of this object, for the most that a call can cost is
+            reserved before it is sent; what is not asked for that reason says so. A call without an answer counts as
+            paid in full. Cached answers cost nothing; answers of a batch that an earlier run left under way count.
+        price_in, price_out: US dollars for a million tokens, both or none; None: the list price by the package
+            genai-prices where it is installed and knows the model, else not known. Batches count at the same price,
+            an upper bound where they are billed at a discount; give the prices as billed.
+
+    Raises:
+        ParameterError: a value is out of range, or a budget in dollars has no price; all of them at once.
+    """
+
+    base_url: str
+    model: str
+    api_key_env: str = "OPENAI_API_KEY"
+    temperature: float = 0.8
+    max_tokens: int = 300
+    seed: int = 0
+    concurrency: int = 4
+    timeout: float = 120.0
+    cache: str | Path | None = None
+    mode: Literal["auto", "record", "replay"] = "auto"
+    transport: Literal["live", "batch"] = "live"
+    poll_seconds: float = 30.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    price_in: float | None = None
+    price_out: float | None = None
+
+    def __post_init__(self) -> None:
+        found = []
+        if urlsplit(self.base_url).scheme not in ("http", "https") or not urlsplit(self.base_url).hostname:
+            found.append(f"base_url is {self.base_url!r}, not an address such as http://127.0.0.1:8080/v1")
+        if not self.model:
+            found.append("model is empty")
+        if not 0 <= self.temperature <= 2:
+            found.append(f"temperature is {self.temperature}, not in 0..2")
+        positive = ("max_tokens", "concurrency", "timeout", "requests_per_minute", "tokens_per_minute", "budget_usd",
+                    "poll_seconds")  # fmt: skip
+        values = {name: getattr(self, name) for name in (*positive, "budget_tokens")}
+        found += [
+            f"{name} is {value}, not above 0" for name, value in values.items() if value is not None and value <= 0
+        ]
+        prices = (self.price_in, self.price_out)
+        if (None in prices and prices != (None, None)) or any(p is not None and p < 0 for p in prices):
+            found.append(f"price_in and price_out are {prices[0]} and {prices[1]}; give both, 0 or more, or neither")
+        elif self.budget_usd is not None and not found and self.price is None:
+            found.append(
+                f"budget_usd is {self.budget_usd}, but the price of {self.model!r} is not known: "
+                "give price_in and price_out, or a budget of tokens"
+            )
+        if self.mode not in ("auto", "record", "replay"):
+            found.append(f"mode is {self.mode!r}, not auto, record or replay")
+        elif self.mode != "auto" and self.cache is None:
+            found.append(f"mode is {self.mode!r}, but there is no cache: name its file")
+        if self.transport not in ("live", "batch"):
+            found.append(f"transport is {self.transport!r}, not live or batch")
+        elif self.transport == "batch" and self.cache is None:
+            found.append("transport is 'batch', but there is no cache, which remembers the batches: name its file")
+        if found:
+            raise ParameterError(problems(f"LLM: {len(found)} problem(s)", found))
+
+    @property
+    def url(self) -> str:
+        """The address without user name and password."""
+        return safe_url(self.base_url)
+
+    @cached_property
+    def price(self) -> Price | None:
+        """What a million tokens cost; None where it is not known."""
+        if self.price_in is not None:
+            return Price(per_million_in=self.price_in, per_million_out=self.price_out)
+        return known_price(self.url, self.model)
+
+
+Call = Callable[[list, Request, int, str], Awaitable[dict | None]]  # messages, request, room, key
 
 
 class Learnt:
@@ -64,13 +203,13 @@ class Asker:
     """What the calls of one run of an `LLM` share, and how they follow each other; used inside one event loop.
 
     Attributes:
-        llm, cache, learnt: whose run it is, where answers are kept, what the endpoint taught.
+        llm, cache, learnt: how the endpoint is asked, where answers are kept, what the endpoint taught.
         budget, health: what may be spent, and how the endpoint's calls went.
     """
 
-    def __init__(self, llm: LLM, cache: CallCache) -> None:
-        self.llm, self.cache, self.learnt = llm, cache, llm.learnt
-        self.budget = Budget(tokens=llm.budget_tokens, usd=llm.budget_usd, price=llm.price, spent=llm.spent)
+    def __init__(self, llm: LLMOptions, cache: CallCache, learnt: Learnt, spent: Spent) -> None:
+        self.llm, self.cache, self.learnt = llm, cache, learnt
+        self.budget = Budget(tokens=llm.budget_tokens, usd=llm.budget_usd, price=llm.price, spent=spent)
         self.health = Health(url=llm.url, key_name=llm.api_key_env, model=llm.model)
         # The port of a local server changes from run to run and says nothing about the model.
         self._endpoint = "local" if is_local(llm.url) else llm.url
@@ -86,8 +225,6 @@ class Asker:
 
     async def answer(self, request: Request, call: Call) -> Reply | None:
         """The reply, by calls of `call`; None as soon as that has none."""
-        from gisttools.synthesis.llm import Reply
-
         llm, messages, room, turns, problem = self.llm, list(request.messages), self.llm.max_tokens, [], None
         longer = again = False
         while True:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from gisttools.synthesis.asking import Asker
+from gisttools.synthesis.asking import Asker, Request
 from gisttools.synthesis.batch_lines import line_of
 from gisttools.synthesis.budget import most_tokens_in
-
-if TYPE_CHECKING:
-    from gisttools.synthesis.llm import Request
 
 MOST_LINES = 50_000  # of a file, as OpenAI has it
 _MOST_BYTES = 200_000_000

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import openai
 
 from gisttools.errors import EndpointError
-from gisttools.synthesis.asking import Asker
+from gisttools.synthesis.asking import Asker, Request
 from gisttools.synthesis.batch_calls import BatchCalls
 from gisttools.synthesis.batch_files import MOST_LINES, BatchFile, MissingCall, pack
 from gisttools.synthesis.batch_results import Results, failure, queue_is_full, store
@@ -26,8 +26,6 @@ from gisttools.synthesis.live import LiveCalls
 
 if TYPE_CHECKING:
     from openai.types import Batch
-
-    from gisttools.synthesis.llm import Request
 
 log = logging.getLogger(__name__)
 _TRIES = 3  # of a line that failed for a reason that passes, and of one that waits for the budget

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from gisttools.synthesis.asking import Request
 from gisttools.synthesis.filters import NOT_ANSWERED
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.judge import Candidate
-from gisttools.synthesis.llm import LLM, Request
+from gisttools.synthesis.llm import LLM
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 

@@ -19,10 +19,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from gisttools.synthesis.asking import REFUSED
+from gisttools.synthesis.asking import REFUSED, Reply
 from gisttools.synthesis.forms import extract_json, fault
 from gisttools.synthesis.languages import is_foreign
-from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.task import Task
 
 NOT_ANSWERED = {"error": "call-failed", "budget": "over-budget"}  # finish reasons of calls without an answer

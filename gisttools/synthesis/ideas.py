@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gisttools.hygiene import normalise
-from gisttools.synthesis.asking import REFUSED, UNANSWERED
+from gisttools.synthesis.asking import REFUSED, UNANSWERED, Reply, Request
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.languages import name_of
-from gisttools.synthesis.llm import LLM, Reply, Request
+from gisttools.synthesis.llm import LLM
 from gisttools.synthesis.prompts import Prompt, load_prompt
 from gisttools.synthesis.task import Task
 

@@ -16,9 +16,9 @@ from gisttools.errors import ParameterError
 from gisttools.hygiene import normalise
 from gisttools.near_duplicates import NearIndex, jaccard
 from gisttools.synthesis import filters
+from gisttools.synthesis.asking import Reply
 from gisttools.synthesis.checks import Checks, Known
 from gisttools.synthesis.label_checks import LabelCentroids, LabelCheck, NearestLabelled
-from gisttools.synthesis.llm import Reply
 from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.prompts import SUBJECT, Prompt
 from gisttools.synthesis.repeats import NEAR_DUPLICATE, Seen

@@ -7,19 +7,15 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import openai
 
 from gisttools.errors import EndpointError
 from gisttools.retry import with_retries
-from gisttools.synthesis.asking import UNANSWERED, Asker, is_completion, usage_of
+from gisttools.synthesis.asking import UNANSWERED, Asker, Reply, Request, is_completion, usage_of
 from gisttools.synthesis.budget import most_tokens_in
 from gisttools.synthesis.forms import RUNGS
 from gisttools.synthesis.pace import Pace
-
-if TYPE_CHECKING:
-    from gisttools.synthesis.llm import Reply, Request
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from gisttools.errors import DataError, ParameterError, problems
+from gisttools.synthesis.asking import Request
 from gisttools.synthesis.languages import name_of
-from gisttools.synthesis.llm import Request
 from gisttools.synthesis.prompts import SUBJECT, Prompt
 from gisttools.synthesis.task import Task
 

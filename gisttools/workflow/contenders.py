@@ -114,11 +114,8 @@ def _made_of(manifest: dict[str, Any], before: str = "") -> tuple[dict[str, Any]
     which do the same count as the same, whatever their ids."""
     told: dict[str, Any] = {}
     seeds: list[tuple[str, Any]] = []
-    defaults = {
-        name: f.get_default(call_default_factory=True) for name, f in VERBS[manifest["verb"]].model_fields.items()
-    }
     times: Counter[str] = Counter()
-    for name, value in {**defaults, **manifest["parameters"]}.items():
+    for name, value in {**VERBS[manifest["verb"]].defaults(), **manifest["parameters"]}.items():
         shown = []
         for one in value if isinstance(value, list) else [value]:
             folder = as_run(one) if isinstance(one, str) and one else None

@@ -19,10 +19,11 @@ from gisttools.workflow.env_files import load_env_files
 from gisttools.workflow.manifest import read_manifest, write_manifest
 from gisttools.workflow.param_model import Params
 from gisttools.workflow.params import check_params
+from gisttools.workflow.parents import parents_of
 from gisttools.workflow.places import STARTED_IN, notebook_of, project_root
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
 from gisttools.workflow.room import check_room
-from gisttools.workflow.runs import find_finished, parents_of, remove_unfinished
+from gisttools.workflow.runs import find_finished, remove_unfinished
 from gisttools.workflow.scrub import artefact_texts, scrub, scrub_files
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import spec_hash
@@ -154,7 +155,6 @@ def _execute(run: Run) -> dict[str, Any] | None:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     output = run.folder / "notebook.ipynb"
-    given = {k: v for k, v in run.params.model_dump().items() if v != type(run.params).model_fields[k].default}
     told = {
         RUN_FOLDER: str(run.folder),
         SPEC_HASH: run.spec,
@@ -169,7 +169,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
             papermill.execute_notebook(
                 str(notebook_of(run.verb)),
                 str(output),
-                parameters=given,
+                parameters=run.params.changed(),
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=str(project_root()),

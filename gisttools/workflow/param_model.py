@@ -16,6 +16,16 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """What each parameter is where nothing is said."""
+        return {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
+
+    def changed(self) -> dict[str, Any]:
+        """The parameters that are not what their defaults are."""
+        defaults = self.defaults()
+        return {name: value for name, value in self.model_dump().items() if value != defaults[name]}
+
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_in_yaml(cls, value: Any, info: ValidationInfo) -> Any:

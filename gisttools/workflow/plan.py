@@ -11,8 +11,9 @@ from gisttools.errors import MissingError
 from gisttools.workflow.execute import Rerun
 from gisttools.workflow.param_model import Params
 from gisttools.workflow.params import check_params
+from gisttools.workflow.parents import parents_of
 from gisttools.workflow.recipe import Step, fill, references
-from gisttools.workflow.runs import find_finished, parents_of
+from gisttools.workflow.runs import find_finished
 from gisttools.workflow.spec import spec_hash
 
 
@@ -38,8 +39,7 @@ class Planned:
         first = f"{self.step.name}: {told}" + (f" ({self.note})" if self.note else "")
         if self.state == "done":
             return [first]
-        defaults = type(self.params).model_fields
-        given = {k: v for k, v in self.params.model_dump().items() if v != defaults[k].default}
+        given = self.params.changed()
         width = max(map(len, given), default=0)
         return [first, *(f"    {k:{width}}  {json.dumps(v, ensure_ascii=False)}" for k, v in given.items())]
 

@@ -44,8 +44,7 @@ def run_facts(folder: Path) -> dict[str, Any]:
 
 def changed_parameters(run: Listed) -> dict[str, dict[str, Any]]:
     """Parameter -> value and default, of those that differ. A parameter that exists no more has no default."""
-    fields = VERBS[run.verb].model_fields if run.verb in VERBS else {}
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    defaults = VERBS[run.verb].defaults() if run.verb in VERBS else {}
     found = {}
     for name, value in run.manifest.get("parameters", {}).items():
         if name not in defaults:

@@ -15,8 +15,7 @@ from filelock import FileLock, Timeout
 from gisttools.errors import DataError, MissingError
 from gisttools.hub_sets import is_hub_name
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
-from gisttools.workflow.param_model import Params
-from gisttools.workflow.params import VERBS, CompareParams
+from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import resolve, results_folder, run_folder
 
 RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?P<spec>[0-9a-f]{{8}})")
@@ -59,7 +58,7 @@ def artefact(name: str, file: str) -> Path:
     folder = as_run(name)
     if folder is None:
         return resolve(name)
-    manifest = _of_good_run(folder)
+    manifest = good_manifest(folder)
     path = folder / file
     if path.is_dir():
         wanted = {k: v for k, v in manifest["artefacts"].items() if k.startswith(f"{file}/")}
@@ -108,68 +107,8 @@ def as_run(name: Any) -> Path | None:
     return folder if verb in VERBS and folder.is_dir() and len(folder.name.split("-")) == 3 else None
 
 
-def parents_of(params: Params) -> list[str]:
-    """Ids of the runs that the parameters name.
-
-    Raises:
-        MissingError: a run is not there, or is unfinished.
-        DataError: a run failed.
-    """
-    values = [v for value in named(params).values() for v in (value if isinstance(value, list) else [value])]
-    found = {}
-    for value in values:
-        if isinstance(value, str) and value:
-            folder = run_folder(value) if RUN_ID.fullmatch(Path(value).name) else as_run(value)
-            if folder is not None:
-                found[_of_good_run(folder)["run_id"]] = folder
-    return list(found)
-
-
-def named(params: Params) -> dict[str, Any]:
-    """The parameters as a dict; `evaluation = "latest"` and `evaluations = []` name the runs they stand for now."""
-    values = params.model_dump()
-    if values.get("evaluation") == "latest":
-        values["evaluation"] = latest("evaluate")
-    if values.get("evaluations") == []:
-        values["evaluations"] = _to_compare() if isinstance(params, CompareParams) else evaluations_by_size()
-    return values
-
-
-def _to_compare() -> list[str]:
-    from gisttools.workflow.contenders import contenders_to_compare  # it reads runs, so it stands above this module
-
-    return list(dict.fromkeys(contender.evaluation for contender in contenders_to_compare()))
-
-
-def evaluations_by_size() -> list[str]:
-    """Ids of the newest evaluate run of a finetune run with a limit, and of all that differ from it in limit and seeds
-    alone, oldest first; of one limit and seeds the newest.
-
-    Raises:
-        MissingError: there is none.
-    """
-    own = ("limit", "limit_seed", "seed")
-    found: dict[str, dict[tuple, str]] = {}
-    for manifest in finished_runs("evaluate"):
-        told = dict(manifest["parameters"])
-        model = as_run(told.pop("model", None))
-        if manifest["status"] != "ok" or model is None or not (model / MANIFEST).exists():
-            continue
-        training = read_manifest(model)
-        given = dict(training["parameters"])
-        if training["verb"] == "finetune" and given.get("limit") is not None:
-            size = tuple(given.pop(name, None) for name in own)
-            alike = json.dumps([told, given], sort_keys=True)
-            found[alike] = found.pop(alike, {}) | {size: manifest["run_id"]}  # the newest kind last
-    if not found:
-        raise MissingError(
-            f"No finished evaluate run in {results_folder()} is of a finetune run with a limit. Name evaluations, or "
-            "run the recipe that makes them: gisttools run cost_to_gain.yaml."
-        )
-    return list(found[next(reversed(found))].values())
-
-
-def _of_good_run(folder: Path) -> dict[str, Any]:
+def good_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run that ended well. Raises MissingError where it is unfinished, DataError where it failed."""
     manifest = read_manifest(folder)
     if manifest["status"] != "ok":
         why = (manifest["error"] or {}).get("message", "").split("\n")[0].rstrip(".")
@@ -193,11 +132,6 @@ def remove_unfinished(spec: str, verb: str) -> None:
         except Timeout:
             continue
         (folder / LOCK).unlink(missing_ok=True)
-
-
-def evaluations_of(names: list[str]) -> list[str]:
-    """The evaluate runs that a notebook's `evaluations` name."""
-    return names or evaluations_by_size()
 
 
 def evaluation_folder(name: str) -> Path:

@@ -21,9 +21,10 @@ from gisttools.progress import quiet_libraries
 from gisttools.workflow.env_files import load_env_files
 from gisttools.workflow.manifest import LOCK, write_manifest
 from gisttools.workflow.params import check_params
+from gisttools.workflow.parents import parents_of
 from gisttools.workflow.places import resolve, results_folder
 from gisttools.workflow.publishing import with_fetched
-from gisttools.workflow.runs import artefact, inputs, parents_of
+from gisttools.workflow.runs import artefact, inputs
 from gisttools.workflow.scrub import artefact_texts, key_variables, scrub, scrub_files
 from gisttools.workflow.spec import spec_hash
 
@@ -107,6 +108,7 @@ class Run:
             "started": self.started.isoformat(timespec="milliseconds"),
             "seconds": round(time.monotonic() - self.clock, 1),
             "parameters": parameters,
+            "changed": list(self.params.changed()),
             "spec_hash": self.spec,
             "seeds": {k: v for k, v in parameters.items() if k.endswith("seed")},
             "parents": self.parents,

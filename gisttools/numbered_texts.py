@@ -1,0 +1,111 @@
+"""Number the texts of a triplet table: equal texts alike, so that millions of rows that lie on disk stay there.
+
+The table is read in blocks; what is held in memory are 16-byte keys and the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from datasets import Dataset
+
+from gisttools.columns import blocks, most_negatives, slots
+from gisttools.text_keys import KEY, text_keys
+from gisttools.vectors import VectorCache
+
+_TEXTS = ("anchor", "positive", "negatives")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberedTexts:
+    """The texts of a table of N rows with at most K negatives each.
+
+    Attributes:
+        table: the triplet table.
+        keys: (N, 2 + K) 16-byte keys; columns anchor, positive, negatives; b"" where there is no text.
+        ids: int64 (N, 2 + K); equal texts have equal numbers; -1 stands for no text.
+        unique: the key of each number.
+        first: where each number stands first, in the flat order of `ids`.
+    """
+
+    table: Dataset
+    keys: np.ndarray
+    ids: np.ndarray
+    unique: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def of(cls, table: Dataset) -> NumberedTexts:
+        """Read the table's texts, block by block."""
+        keys = text_columns_as_keys(table, _TEXTS, most_negatives(table))
+        ids, unique, first = numbered(keys)
+        return cls(table=table, keys=keys, ids=ids, unique=unique, first=first)
+
+    @property
+    def most_negatives(self) -> int:
+        """K, the largest number of negatives of a row."""
+        return self.ids.shape[1] - 2
+
+    def embedded(self, guide: VectorCache) -> np.ndarray:
+        """Embed what `guide` has not seen yet; the row of each number's vector in it, int64 (texts,).
+
+        Raises:
+            ModelError, EndpointError, DataError: as `VectorCache.embed`.
+        """
+        unknown = np.sort(self.first[guide.find(self.unique) < 0])
+        if len(unknown):
+            guide.fill(_texts_at(self.table, unknown, self.most_negatives), len(unknown))
+        return guide.find(self.unique)
+
+
+def text_columns_as_keys(table: Dataset, columns: tuple[str, str, str], k: int) -> np.ndarray:
+    """The key of every text, shape (N, 2 + k); b"" where there is none."""
+    keys = np.zeros((len(table), 2 + k), dtype=KEY)
+    begin = 0
+    for block in blocks(table, columns):
+        for slot, texts in enumerate(slots(block, columns, k)):
+            told = texts.dictionary_encode()  # hashed in Python are only the distinct ones
+            known = np.append(text_keys(told.dictionary.to_pylist()), KEY.type())
+            codes = pc.fill_null(told.indices, len(known) - 1).to_numpy(zero_copy_only=False)
+            keys[begin : begin + len(block), slot] = known[codes]
+        begin += len(block)
+    return keys
+
+
+def numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Equal keys numbered alike, b"" as -1; the keys in order of their numbers; where each stands first (flat)."""
+    flat = np.ascontiguousarray(keys).reshape(-1)
+    halves = flat.view("<u8").reshape(-1, 2)
+    ids, first = _by_hash(np.ascontiguousarray(halves[:, 0]))
+    if (halves[first, 1][ids] != halves[:, 1]).any():  # two texts of one first half: sorting whole keys is slower
+        _, first, ids = np.unique(flat, return_index=True, return_inverse=True)
+    none = np.flatnonzero(flat[first] == b"")
+    if len(none):
+        ids = np.where(ids == none[0], -1, ids - (ids > none[0]))
+        first = np.delete(first, none)
+    return ids.reshape(keys.shape).astype(np.int64, copy=False), flat[first], first
+
+
+def _by_hash(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the values in order of appearance, and where each stands first; pandas hashes and does not sort."""
+    ids, known = pd.factorize(values)
+    first = np.empty(len(known), dtype=np.int64)
+    first[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
+    return ids, first
+
+
+def _texts_at(table: Dataset, places: np.ndarray, k: int) -> Iterator[list[str]]:
+    """The texts at ascending flat places of the (N, 2 + k) texts of the table, block by block of rows."""
+    columns, begin = ("anchor", "positive", "negatives"), 0
+    for block in blocks(table, columns):
+        end = begin + len(block)
+        low, high = np.searchsorted(places, (begin * (2 + k), end * (2 + k)))
+        rows, numbers = np.divmod(places[low:high] - begin * (2 + k), 2 + k)
+        if len(rows):
+            columns_of_texts = slots(block, columns, k)
+            yield [t for i, texts in enumerate(columns_of_texts) for t in texts.take(rows[numbers == i]).to_pylist()]
+        begin = end
