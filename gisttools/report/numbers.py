@@ -25,12 +25,12 @@ def numbers(data: ReportData) -> dict[str, Any]:
     if len(scores) > _MOST:
         scores = scores[scores["is_main"].map(is_true)].head(_MOST)
     changed = changes.changed(data)
-    tables = {"averages": data.averages, "references": data.references, "failed": data.failed}
-    tables["other_variants"] = data.others
-    tables["masked_examples"] = data.masked
+    written = {"averages": data.averages, "references": data.references, "failed": data.failed}
+    written["other_variants"] = data.others
+    written["masked_examples"] = data.masked
     embedding = data.embedding
     if embedding is not None:
-        tables["embedding"] = embedding[embedding["kind"] != "point"][["role", "kind", "low", "high", "value"]]
+        written["embedding"] = embedding[embedding["kind"] != "point"][["role", "kind", "low", "high", "value"]]
     content = {
         "run_id": data.evaluate.id,
         "verdict": words.verdict_word(data),
@@ -46,7 +46,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
         "slices": changes.slices(data),
         "confusions": changes.confusions(data),
         "history": None if data.history is None else _columns(thin(data.history)),
-        **{name: None if table is None else _columns(table.head(_MOST)) for name, table in tables.items()},
+        **{name: None if table is None else _columns(table.head(_MOST)) for name, table in written.items()},
         "runs": [
             {"run_id": r.id, "verb": r.verb, "seconds": r.manifest.get("seconds"), "summary": r.summary}
             for r in data.runs
