@@ -75,10 +75,10 @@ def mined(name: str, folder: Path) -> Path:
     if not path.exists():
         import numpy as np
 
-        from gisttools.guide import VectorCache
         from gisttools.labelled import LabelledTexts, read_labelled
         from gisttools.mining import triplets_from_labelled
         from gisttools.triplets import write_triplets
+        from gisttools.vectors import VectorCache
 
         data = read_labelled("Banking77Classification")
         some = np.random.default_rng(SEED).permutation(len(data))[:MINED_TEXTS]
@@ -119,9 +119,11 @@ def run_here(side: str, name: str, triplets: str, rows: int, steps: int, agreeme
 
 
 def _ours(side, case, table, student, steps, agreement, folder) -> dict:
-    from gisttools.guide import GuideStore, VectorCache
+    from gisttools.guide import GuideStore
     from gisttools.loss import GISTLoss
-    from gisttools.training import TrainSettings, finetune
+    from gisttools.train_settings import TrainSettings
+    from gisttools.training import finetune
+    from gisttools.vectors import VectorCache
 
     precision = "float32" if side == EQUAL else "auto"
     started = time.monotonic()

@@ -77,9 +77,10 @@ def models_of(case: str, name: str) -> dict:
 def measure(side: str, case: str, name: str, home: Path) -> dict:
     import mteb
 
-    from gisttools.evaluation import evaluate, task_sources
+    from gisttools.evaluation import evaluate
     from gisttools.progress import quiet_libraries
     from gisttools.score_cache import ScoreCache
+    from gisttools.task_sources import task_sources
 
     quiet_libraries()
     folders = [str(home / folder) for folder in ("intents", "alike", "find")]

@@ -125,7 +125,8 @@ def _banking77():
 
 
 def _ours(side, texts, labels, vectors):
-    from gisttools.mining import MiningOptions, mine
+    from gisttools.mining import mine
+    from gisttools.mining_options import MiningOptions
 
     exact = {"strategy": "hard", "search": "exact", "limit": _SAMPLED}
     options = MiningOptions(**(exact if side == "exact" else {"strategy": side}))
@@ -167,7 +168,8 @@ def _peer(side, texts, labels, vectors):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import mine_hard_negatives
 
-    from gisttools.mining import MiningOptions, mine
+    from gisttools.mining import mine
+    from gisttools.mining_options import MiningOptions
 
     number = {t: i for i, t in enumerate(texts)}
 

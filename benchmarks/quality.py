@@ -115,7 +115,8 @@ def train(setup: Setup, student, arm: str, seed: int, steps: int) -> dict:
     from gisttools.guide import GuideStore
     from gisttools.loss import GISTLoss
     from gisttools.retention import Retention
-    from gisttools.training import TrainSettings, finetune
+    from gisttools.train_settings import TrainSettings
+    from gisttools.training import finetune
     from gisttools.vectors import VectorCache
 
     table, guide = triplets(setup)
@@ -203,8 +204,8 @@ def score(setup: Setup, student) -> tuple[dict[str, float], dict[str, np.ndarray
     import mteb
 
     from gisttools.eval_sets import split_of
-    from gisttools.evaluation import task_sources
     from gisttools.mteb_sets import load_task
+    from gisttools.task_sources import task_sources
 
     sources = task_sources(setup.tasks, setup.files, subsets=["en"] if setup.tasks else None, guards=setup.guards)
     scores, items = {}, {}

@@ -36,7 +36,8 @@ from gisttools.mining import triplets_from_labelled
 from gisttools.models import open_model
 from gisttools.synthesis import LLM, generate, read_task, serve_local
 from gisttools.synthesis.checks import Known
-from gisttools.training import TrainSettings, finetune
+from gisttools.train_settings import TrainSettings
+from gisttools.training import finetune
 from gisttools.triplets import read_triplets, write_triplets
 from gisttools.vectors import VectorCache
 

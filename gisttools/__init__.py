@@ -2,33 +2,9 @@
 
     from gisttools import gist_loss, GISTLoss, GuideStore, VectorCache, read_triplets, read_labelled
 
-Names are imported on first use: `import gisttools` loads no torch.
+Names are imported on first use: `import gisttools` loads no torch. `__init__.pyi` lists them.
 """
 
-from importlib import import_module
+import lazy_loader
 
-_WHERE = {
-    "GISTLoss": "loss",
-    "GistError": "errors",
-    "GuideStore": "guide",
-    "VectorCache": "vectors",
-    "evaluate": "evaluation",
-    "finetune": "training",
-    "gist_loss": "loss",
-    "open_model": "models",
-    "read_labelled": "labelled",
-    "read_triplets": "triplets",
-    "triplets_from_labelled": "mining",
-    "write_triplets": "triplets",
-}
-__all__ = sorted(_WHERE)
-
-
-def __getattr__(name: str):
-    if name not in _WHERE:
-        raise AttributeError(f"module 'gisttools' has no attribute {name!r}")
-    return getattr(import_module(f"gisttools.{_WHERE[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

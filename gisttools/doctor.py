@@ -7,8 +7,8 @@ import importlib.util
 import os
 from collections.abc import Iterator
 
+from gisttools.cache_folder import cache_folder
 from gisttools.errors import GistError
-from gisttools.guide import cache_folder
 from gisttools.models import INSTALL_OFFLINE, open_model
 from gisttools.progress import quiet_libraries
 from gisttools.workflow.manifest import hardware

@@ -16,10 +16,9 @@ from gisttools.leakage import COLUMNS, refuse_shared, shared_texts
 from gisttools.progress import tqdm
 from gisttools.score_cache import KeptScores, ScoreCache
 from gisttools.scored_models import ScoredModel, scored
-from gisttools.task_sources import TaskSource, task_sources
+from gisttools.task_sources import TaskSource
 from gisttools.verdicts import average_table
 
-__all__ = ["Evaluation", "TaskSource", "Variant", "evaluate", "task_sources"]
 _ITEMS = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer", "subset"]
 _ITEMS += ["base_draws", "tuned_draws", "variant"]
 _FAILED = {"task": "str", "model": "str", "error": "str", "is_target": "bool"}

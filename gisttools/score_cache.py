@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import gisttools
 from gisttools.cache_folder import cache_folder
 from gisttools.comparison import TaskResult
 from gisttools.scored_models import ScoredModel
@@ -41,15 +42,10 @@ _SETTINGS += (
     "abstention_threshold",
 )
 # what a comparison hangs on, beside the results
-_COMPARING: tuple[str, ...] = (
-    "comparison",
-    "training_seeds",
-    "task_intervals",
-    "intervals",
-    "statistics",
-    "mean_intervals",
+_COMPARING = (
+    *("comparison.py", "training_seeds.py", "task_intervals.py", "intervals.py", "statistics.py", "mean_intervals.py"),
+    *("item_metrics.py", "query_scores.py", "judgement.py", "eval_sets.py"),
 )
-_COMPARING += ("item_metrics", "query_scores", "judgement", "eval_sets")
 
 
 @dataclass(frozen=True)
@@ -149,8 +145,8 @@ def task_about(task: Any) -> dict[str, Any]:
 
 @cache
 def _code() -> str:
-    here = Path(__file__).parent
-    return _digest(b"".join((here / f"{name}.py").read_bytes() for name in _COMPARING))
+    package = Path(gisttools.__file__).parent
+    return _digest(b"".join((package / name).read_bytes() for name in _COMPARING))
 
 
 def _digest(content: bytes) -> str:

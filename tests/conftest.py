@@ -68,7 +68,7 @@ def minilm():
 @pytest.fixture(scope="session")
 def guide():
     """A vector cache of the embedded static model, shared: do not change it."""
-    from gisttools.guide import VectorCache
+    from gisttools.vectors import VectorCache
 
     return VectorCache(WORDLLAMA)
 

@@ -76,8 +76,9 @@ def main() -> None:
     import time
 
     from gisttools import findings
-    from gisttools.evaluation import evaluate, task_sources
+    from gisttools.evaluation import evaluate
     from gisttools.models import open_model
+    from gisttools.task_sources import task_sources
 
     out, folders = Path(sys.argv[1]), sys.argv[2:]
     score = findings.score

@@ -6,8 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gisttools.data_card import data_card
 from gisttools.hygiene import drop_overlap, find_duplicates

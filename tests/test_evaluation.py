@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from gisttools.errors import DataError, MissingError
-from gisttools.evaluation import evaluate, task_sources
+from gisttools.evaluation import evaluate
 from gisttools.labelled import read_labelled
 from gisttools.local_tasks import local_tasks
 from gisttools.score_cache import ScoreCache
+from gisttools.task_sources import task_sources
 
 
 @pytest.fixture(scope="module")

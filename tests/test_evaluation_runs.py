@@ -20,11 +20,11 @@ from evaluation_folders import label_folder, search_folder, shaken, sts_folder
 from gisttools.contenders import differences
 from gisttools.errors import DataError, ParameterError
 from gisttools.evaluated import TABLES, Variant
-from gisttools.evaluation import evaluate, task_sources
+from gisttools.evaluation import evaluate
 from gisttools.local_tasks import local_tasks
 from gisttools.score_cache import ScoreCache
 from gisttools.scored_models import open_scored, scored
-from gisttools.task_sources import TaskSource
+from gisttools.task_sources import TaskSource, task_sources
 from gisttools.workflow.contenders import read_contenders
 from gisttools.workflow.reporting import write_pages
 

@@ -13,8 +13,7 @@ import pytest
 import torch
 from conftest import WORDLLAMA
 from datasets import Dataset
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gisttools.errors import DataError
 from gisttools.guide import GuideStore

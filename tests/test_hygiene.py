@@ -6,8 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gisttools.errors import DataError, ParameterError
 from gisttools.hygiene import TIERS, Tiers, drop_overlap, find_duplicates, find_overlap, normalise, table_texts

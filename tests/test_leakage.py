@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gisttools.errors import DataError
-from gisttools.evaluation import evaluate, task_sources
+from gisttools.evaluation import evaluate
 from gisttools.labelled import read_labelled
 from gisttools.leakage import COLUMNS, shared_texts
 from gisttools.local_tasks import local_tasks
+from gisttools.task_sources import task_sources
 
 
 @pytest.fixture(scope="module")

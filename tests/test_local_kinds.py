@@ -21,10 +21,11 @@ from mteb.abstasks.text import reranking
 
 from gisttools.eval_files import KINDS
 from gisttools.eval_sets import all_texts_of, eval_sets
-from gisttools.evaluation import evaluate, task_sources
+from gisttools.evaluation import evaluate
 from gisttools.labelled import read_labelled
 from gisttools.local_tasks import local_tasks
 from gisttools.models import open_model
+from gisttools.task_sources import task_sources
 
 BASES = {
     "multilabel_classification": (AbsTaskMultilabelClassification, "MultilabelClassification", "accuracy"),

@@ -6,18 +6,18 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gisttools.batch import Batch, Options
 from gisttools.errors import DataError
-from gisttools.guide import GuideStore, VectorCache
+from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS, GISTLoss, _gist_loss, gist_loss
 from gisttools.models import open_model
 from gisttools.row_blocks import count_masked
 from gisttools.triplets import make_triplets
+from gisttools.vectors import VectorCache
 
 MINILM = "embedded:all-MiniLM-L6-v2"
 OPTIONS = [

@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.stats import chisquare
 from threadpoolctl import threadpool_limits
 
 from gisttools import miner, mining, neighbours
 from gisttools.errors import DataError, ParameterError
 from gisttools.labelled import LabelledTexts, read_labelled
-from gisttools.mining import Mined, MiningOptions, mine, triplets_from_labelled
+from gisttools.miner import Mined
+from gisttools.mining import mine, triplets_from_labelled
+from gisttools.mining_options import MiningOptions
 
 
 @st.composite

@@ -12,9 +12,9 @@ from mteb.abstasks.task_metadata import TaskMetadata
 
 from gisttools import mteb_sets
 from gisttools.errors import DataError, MissingError
-from gisttools.labelled import read_labelled
+from gisttools.labelled import ReadOptions, read_labelled
 from gisttools.mteb_sets import cleaned_task, open_task, parse_task_name, train_texts_in_test
-from gisttools.sources import ReadOptions, read_sources
+from gisttools.sources import read_sources
 
 TYPES = {
     AbsTaskClassification: "Classification",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gisttools import near_duplicates
 from gisttools.near_duplicates import bands, jaccard, near_pairs, trigrams

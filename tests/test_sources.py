@@ -10,7 +10,8 @@ import pytest
 from gisttools import sources
 from gisttools.errors import DataError, MissingError
 from gisttools.hub_sets import HubSet
-from gisttools.sources import PRESETS, ReadOptions, expand_sources, kind_of, read_sources
+from gisttools.labelled import ReadOptions
+from gisttools.sources import PRESETS, expand_sources, kind_of, read_sources
 from gisttools.triplets import make_triplets, write_triplets
 
 PRESET = "mteb_eng_v1_classification"

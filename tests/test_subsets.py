@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from conftest import ROOT
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gisttools.errors import ParameterError
 from gisttools.subsets import nested_order, nested_subset

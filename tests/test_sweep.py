@@ -197,8 +197,7 @@ def test_the_text_holds_findings_recipes_and_effects():
 @pytest.fixture
 def compared(monkeypatch):
     """Evaluate runs' names whose contenders are simulated ones."""
-    from gisttools.workflow import contenders as reader
-    from gisttools.workflow import run_list
+    from gisttools.workflow import contenders as reader, run_list
     from gisttools.workflow.places import results_folder
 
     runs = {r.name: r for r in grid(lambda limit: limit / 1000, {"limit": (60, 120)})}

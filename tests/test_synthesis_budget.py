@@ -7,8 +7,7 @@ import sys
 import types
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scripted_llm import RESET, completion, scripted
 
 from gisttools.errors import ParameterError

@@ -6,8 +6,7 @@ import asyncio
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scripted_llm import completion, refusal, scripted
 
 from gisttools.synthesis.asking import Request

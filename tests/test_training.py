@@ -19,11 +19,12 @@ from training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 
 from gisttools.callbacks import Recorder
 from gisttools.errors import DataError, ModelError, ParameterError
-from gisttools.guide import GuideStore, VectorCache
+from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model
 from gisttools.train_settings import TrainSettings
 from gisttools.training import choose_precision, finetune, loss_from
+from gisttools.vectors import VectorCache
 from gisttools.workflow.params import check_params
 
 HERE = Path(__file__).parent

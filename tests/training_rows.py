@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gisttools.guide import GuideStore, VectorCache
+from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model
 from gisttools.train_settings import TrainSettings
 from gisttools.trained import Trained
 from gisttools.training import finetune
 from gisttools.triplets import make_triplets
+from gisttools.vectors import VectorCache
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
