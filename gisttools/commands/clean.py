@@ -12,7 +12,7 @@ from gisttools.commands.complete import complete_run
 from gisttools.errors import GistError, ParameterError
 
 if TYPE_CHECKING:
-    from gisttools.workflow.cleaning import Kind
+    from gisttools.workflow.cleaning import Kind, Removal
 
 _KINDS = ("unfinished", "failed", "superseded")
 
@@ -28,16 +28,16 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
     Shows what would go and how large it is, and asks. What other finished runs depend on stays, and so does a run under
     way.
     """
-    from gisttools.workflow import cleaning
+    from gisttools.workflow.cleaning import removable, removable_by_name, stale_checkpoints
     from gisttools.workflow.run_list import find_runs
 
     if runs and (kinds or checkpoints):
         raise ParameterError("Name runs, or say which kinds: both at once is not clear.")
 
-    def candidates() -> list[cleaning.Removal]:
+    def candidates() -> list[Removal]:
         if runs:
-            return cleaning.removable_by_name(find_runs(runs))
-        return cleaning.removable(kinds or cleaning.KINDS) + (cleaning.stale_checkpoints() if checkpoints else [])
+            return removable_by_name(find_runs(runs))
+        return (removable(kinds) if kinds else removable()) + (stale_checkpoints() if checkpoints else [])
 
     found = candidates()
     if not found:
@@ -51,7 +51,7 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
             return
         still = {r.folder for r in candidates()}  # while the question stood, another run may have begun to need one
         _remove([r for r in found if r.folder in still])
-    if not runs and not checkpoints and (left := cleaning.stale_checkpoints()):
+    if not runs and not checkpoints and (left := stale_checkpoints()):
         click.echo(
             f"Kept: checkpoints of stopped trainings ({wording.size(sum(r.bytes for r in left))}), which go on from "
             "them when run again. --checkpoints removes them."
@@ -59,12 +59,12 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
 
 
 def _remove(removals: list) -> None:
-    from gisttools.workflow import cleaning
+    from gisttools.workflow.cleaning import remove
 
     freed, failed = 0, 0
     for removal in removals:
         try:
-            cleaning.remove(removal)
+            remove(removal)
             freed += removal.bytes
         except GistError as error:
             failed += 1
