@@ -77,8 +77,8 @@ def models_of(case: str, name: str) -> dict:
 def measure(side: str, case: str, name: str, home: Path) -> dict:
     import mteb
 
+    from gisttools.common import quiet_libraries
     from gisttools.evaluation import evaluate
-    from gisttools.progress import quiet_libraries
     from gisttools.score_cache import ScoreCache
     from gisttools.task_sources import task_sources
 

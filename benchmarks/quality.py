@@ -288,7 +288,7 @@ def report(setup: Setup, arms: list[str], seeds: list[int], folder: Path) -> dic
 
 def have_hub_data() -> bool:
     """Whether models and data can be read; says what is missing where they cannot."""
-    from gisttools.errors import GistError
+    from gisttools.common import GistError
     from gisttools.labelled import read_labelled
     from gisttools.models import open_model
     from gisttools.mteb_sets import load_task, mteb_task

@@ -1,4 +1,4 @@
-from .errors import GistError as GistError
+from .common import GistError as GistError
 from .evaluation import evaluate as evaluate
 from .guide import GuideStore as GuideStore
 from .labelled import read_labelled as read_labelled

@@ -6,7 +6,7 @@ import importlib.util
 
 from sentence_transformers import SentenceTransformer
 
-from gisttools.errors import MissingError, ModelError
+from gisttools.common import MissingError, ModelError
 
 INSTALL = 'pip install "gisttools[lora]"'
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gisttools.batch import MarginStrategy, Options
-from gisttools.errors import DataError
+from gisttools.common import DataError
 from gisttools.guide import GuideStore
 
 COLUMNS = ["batch", "row", "block", "anchor", "positive", "candidate", "guide_score", "threshold", "masked_by"]

@@ -11,7 +11,7 @@ import torch
 from sentence_transformers.util import all_gather, all_gather_with_grad
 from torch import Tensor
 
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.common import DataError, ParameterError, problems
 
 MarginStrategy = Literal["absolute", "relative"]
 Candidates = Literal["all", "hard"]

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pandas as pd
 from transformers import TrainerCallback
 
+from gisttools.common import tqdm
 from gisttools.loss import BLOCKS, GISTLoss
-from gisttools.progress import tqdm
 from gisttools.retention import RetentionLoss
 
 COLUMNS = ("step", "epoch", "loss", "learning_rate", "temperature", "retention", *(f"masked_{name}" for name in BLOCKS))

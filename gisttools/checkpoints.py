@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from transformers import TrainerCallback
 
 from gisttools.callbacks import Recorder
+from gisttools.common import DataError
 from gisttools.development import KeepBest
-from gisttools.errors import DataError
 
 log = logging.getLogger(__name__)
 NOTE = "note.json"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from gisttools.errors import DataError
+from gisttools.common import DataError
 
 _VALUES = 4_000_000  # truth values held at a time
 

@@ -18,7 +18,7 @@ from gisttools.commands.run import run
 from gisttools.commands.runs import runs
 from gisttools.commands.show import show
 from gisttools.commands.verify import verify
-from gisttools.errors import GistError
+from gisttools.common import GistError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.common import DataError, ParameterError, problems
 from gisttools.gain import Part, Scored
 
 Seeds = tuple[tuple[str, Any], ...]  # parameter and value, of all seeds that a model hangs on

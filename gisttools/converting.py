@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 from datasets import Dataset, concatenate_datasets
 
+from gisttools.common import DataError, ParameterError
 from gisttools.data_card import DataCard, data_card
-from gisttools.errors import DataError, ParameterError
 from gisttools.hygiene import Tiers, drop_overlap, find_duplicates, table_texts
 from gisttools.label_noise import LabelNoise, label_noise
 from gisttools.labelled import LabelledTexts, ReadOptions

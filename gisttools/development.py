@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from transformers import TrainerCallback
 
-from gisttools.errors import MissingError, ParameterError, problems
+from gisttools.common import MissingError, ParameterError, problems
 from gisttools.eval_files import has_split, parse_eval_name
 from gisttools.local_tasks import local_tasks
 from gisttools.mteb_sets import load_task, mteb_task

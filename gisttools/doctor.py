@@ -7,10 +7,8 @@ import importlib.util
 import os
 from collections.abc import Iterator
 
-from gisttools.cache_folder import cache_folder
-from gisttools.errors import GistError
+from gisttools.common import GistError, cache_folder, quiet_libraries
 from gisttools.models import INSTALL_OFFLINE, open_model
-from gisttools.progress import quiet_libraries
 from gisttools.workflow.manifest import hardware
 from gisttools.workflow.param_model import MINILM, WORDLLAMA
 from gisttools.workflow.places import project_root, results_folder

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from gisttools.errors import DataError, problems
+from gisttools.common import DataError, problems
 
 log = logging.getLogger(__name__)
 FILE = "embedding.parquet"

@@ -10,11 +10,17 @@ from urllib.parse import urlsplit
 import numpy as np
 import openai
 
-from gisttools.calls import in_background, is_local, open_client
-from gisttools.errors import EndpointError, ParameterError
+from gisttools.common import (
+    EndpointError,
+    Health,
+    ParameterError,
+    in_background,
+    is_local,
+    open_client,
+    safe_url,
+    with_retries,
+)
 from gisttools.models import ENDPOINT
-from gisttools.retry import Health, with_retries
-from gisttools.secret_text import safe_url
 
 _DEFAULT_URL = "https://api.openai.com/v1"
 _TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens

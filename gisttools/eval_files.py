@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gisttools.errors import DataError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems
 from gisttools.eval_rows import together
 from gisttools.labelled import LABEL_COLUMNS, TEXT_COLUMNS
 from gisttools.row_files import FILE_ENDINGS, column_names

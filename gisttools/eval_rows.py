@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gisttools.errors import DataError, GistError, problems
+from gisttools.common import DataError, GistError, problems
 from gisttools.row_files import file_kind, read_parts
 
 SHOWN = 5

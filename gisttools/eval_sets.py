@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gisttools.errors import MissingError
+from gisttools.common import MissingError
 from gisttools.eval_files import eval_folder
 from gisttools.label_files import read_scored
 from gisttools.mteb_sets import load_task, mteb_task

@@ -8,12 +8,11 @@ from pathlib import Path
 import pandas as pd
 from sentence_transformers import SentenceTransformer
 
-from gisttools.errors import GistError
+from gisttools.common import GistError, tqdm
 from gisttools.evaluated import Evaluation, Variant
 from gisttools.findings import BASE, Findings, size_of
 from gisttools.judgement import ALLOWED_LOSS, judge
 from gisttools.leakage import COLUMNS, refuse_shared, shared_texts
-from gisttools.progress import tqdm
 from gisttools.score_cache import KeptScores, ScoreCache
 from gisttools.scored_models import ScoredModel, scored
 from gisttools.task_sources import TaskSource

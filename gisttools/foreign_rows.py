@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gisttools.errors import DataError
+from gisttools.common import DataError
 from gisttools.triplets import triplet_id
 
 Pairs = Literal["instruction", "texts"]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gisttools.errors import ParameterError, did_you_mean, problems
+from gisttools.common import ParameterError, did_you_mean, problems
 from gisttools.gain_curve import GainCurve
 from gisttools.intervals import Interval, student_interval
 from gisttools.mean_intervals import satterthwaite, seed_spread

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gisttools.errors import DataError, MissingError
+from gisttools.common import DataError, MissingError
 
 ENDINGS = (".parquet", ".npy")
 _BLOCK = 8192

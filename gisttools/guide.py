@@ -10,10 +10,9 @@ import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 
-from gisttools.cache_folder import cache_folder
 from gisttools.columns import blocks, padded_columns
+from gisttools.common import DataError, cache_folder
 from gisttools.embedding import BatchRows
-from gisttools.errors import DataError
 from gisttools.numbered_texts import NumberedTexts, numbered, text_columns_as_keys
 from gisttools.text_keys import KEY, text_keys
 from gisttools.vectors import VectorCache

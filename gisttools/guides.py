@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from gisttools.errors import ModelError, ParameterError
+from gisttools.common import ModelError, ParameterError
 from gisttools.given_vectors import ENDINGS, GivenVectors
 from gisttools.models import ENDPOINT, is_static, native_bfloat16, open_model, reading_sha, weights_sha
 

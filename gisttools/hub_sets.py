@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gisttools.errors import MissingError
+from gisttools.common import MissingError
 from gisttools.row_files import file_kind
 
 if TYPE_CHECKING:

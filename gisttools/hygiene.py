@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.common import DataError, ParameterError, problems
 from gisttools.near_duplicates import Pairs, near_pairs
 from gisttools.semantic_duplicates import TextVectors, semantic_pairs
 

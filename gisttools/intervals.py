@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.common import DataError, ParameterError, problems
 
 
 @dataclass(frozen=True, kw_only=True)

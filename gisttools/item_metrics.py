@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gisttools.errors import DataError
+from gisttools.common import DataError
 
 
 def f1_values(answers: ArrayLike, gold: ArrayLike) -> NDArray:

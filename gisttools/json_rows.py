@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gisttools.errors import DataError, problems
+from gisttools.common import DataError, problems
 
 _SHOWN = 5
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError
 from gisttools.intervals import Interval, student_interval, verdict
 
 POINT = 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from gisttools.errors import DataError, problems
+from gisttools.common import DataError, problems
 from gisttools.eval_files import EvalFolder
 from gisttools.eval_rows import is_json_list, some, together
 from gisttools.labelled import LabelledTexts, read_labelled

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gisttools.errors import DataError, ParameterError
+from gisttools.common import DataError, ParameterError
 from gisttools.hygiene import normalise
 from gisttools.near_duplicates import near_pairs
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gisttools.errors import DataError, problems
+from gisttools.common import DataError, problems
 
 LONGEST = 1_000_000  # characters of a text; beyond it something else than a text was read
 _SHOWN = 5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gisttools.errors import DataError, MissingError, ParameterError, did_you_mean
+from gisttools.common import DataError, MissingError, ParameterError, did_you_mean
 from gisttools.hub_sets import first_line, parse_hub_name
 from gisttools.label_rows import LabelRows
 from gisttools.mteb_sets import dataset_parts, open_task, unnested

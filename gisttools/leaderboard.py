@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gisttools.common import ParameterError, did_you_mean
 from gisttools.contenders import Contender, check_comparable
-from gisttools.errors import ParameterError, did_you_mean
 from gisttools.gain import Part, task_weights
 from gisttools.guided_verdict import Finding, guided_findings, plural, points
 from gisttools.intervals import Interval, verdict

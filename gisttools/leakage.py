@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gisttools.errors import DataError, problems
+from gisttools.common import DataError, problems
 from gisttools.eval_sets import all_texts_of
 from gisttools.hygiene import find_overlap
 from gisttools.mteb_sets import load_task

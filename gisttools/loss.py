@@ -17,8 +17,8 @@ from sentence_transformers.util import get_rank
 from torch import Tensor, nn
 
 from gisttools.batch import Batch, Candidates, MarginStrategy, Options
+from gisttools.common import DataError, ParameterError
 from gisttools.embedding import embed_columns, rows_from_tokens
-from gisttools.errors import DataError, ParameterError
 from gisttools.row_blocks import RowBlocks, count_masked
 
 BLOCKS = ("ap", "aa", "pp", "an")

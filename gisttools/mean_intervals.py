@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gisttools.errors import DataError
+from gisttools.common import DataError
 from gisttools.intervals import Interval, check_options, paired_scores, student_interval
 
 

@@ -27,7 +27,7 @@ from datasets import Dataset
 
 from gisttools.classes import Classes
 from gisttools.columns import as_dataset
-from gisttools.errors import DataError, problems
+from gisttools.common import DataError, problems
 from gisttools.labelled import LabelledTexts
 from gisttools.miner import Mined, Miner
 from gisttools.mining_options import MiningOptions

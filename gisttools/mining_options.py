@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from gisttools.errors import ParameterError, problems
+from gisttools.common import ParameterError, problems
 
 Strategy = Literal["gistembed", "hard"]
 Positives = Literal["softmax", "nearest", "farthest", "random"]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
-from gisttools.errors import ParameterError, problems
+from gisttools.common import ParameterError, problems
 
 Strategy = Literal["proportional", "round_robin", "weights"]
 Batches = Literal["mixed", "one_set"]

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gisttools.errors import MissingError, ModelError, did_you_mean
+from gisttools.common import MissingError, ModelError, did_you_mean
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gisttools.errors import DataError, MissingError, did_you_mean
+from gisttools.common import DataError, MissingError, did_you_mean
 from gisttools.hub_sets import first_line
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import mteb
 import pandas as pd
 
-from gisttools.errors import MissingError, did_you_mean
+from gisttools.common import MissingError, did_you_mean
 from gisttools.hub_sets import first_line
 from gisttools.task_sources import offline
 

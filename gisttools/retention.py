@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gisttools.common import DataError, ParameterError, problems
 from gisttools.embedding import embed_columns
-from gisttools.errors import DataError, ParameterError, problems
 from gisttools.hub_sets import find_set, open_stream
 from gisttools.labelled import TEXT_COLUMNS
 from gisttools.vectors import VectorCache

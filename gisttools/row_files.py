@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gisttools.errors import DataError, GistError, MissingError, ParameterError, did_you_mean
+from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean
 from gisttools.json_rows import json_rows
 
 _PLAIN = (".csv", ".tsv", ".jsonl", ".json", ".parquet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gisttools.errors import DataError, problems
+from gisttools.common import DataError, problems
 
 # what a task is, beside its name; the revision of a folder's task is a hash of its data
 _WHAT = {

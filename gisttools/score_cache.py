@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import gisttools
-from gisttools.cache_folder import cache_folder
+from gisttools.common import blot, cache_folder, known_secrets
 from gisttools.comparison import TaskResult
 from gisttools.scored_models import ScoredModel
-from gisttools.secret_text import blot, known_secrets
 
 _FORMAT = 1  # of what is kept; another one is not read
 _SETTINGS: tuple[str, ...] = (

@@ -19,8 +19,8 @@ from typing import Any
 import mteb
 from sentence_transformers import SentenceTransformer
 
+from gisttools.common import MissingError, ModelError, did_you_mean
 from gisttools.encoders import EndpointEncoder, Meter, RandomEncoder, metered
-from gisttools.errors import MissingError, ModelError, did_you_mean
 from gisttools.kept_vectors import EmbedOnce, KeptVectors
 from gisttools.models import EMBEDDED, ENDPOINT, open_model, reading_sha, revision_of, weights_sha
 

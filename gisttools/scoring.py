@@ -9,7 +9,7 @@ from typing import Any
 
 import mteb
 
-from gisttools.errors import DataError, GistError, MissingError
+from gisttools.common import DataError, GistError, MissingError
 from gisttools.eval_sets import split_of
 from gisttools.hub_sets import first_line
 from gisttools.mteb_sets import load_task

@@ -11,9 +11,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from gisttools.errors import ModelError
+from gisttools.common import ModelError, quiet_libraries
 from gisttools.guides import Guide, open_guide
-from gisttools.progress import quiet_libraries
 
 SHARD = 512  # texts; a multiple of every batch, so that batches are those of a guide that embeds them all itself
 

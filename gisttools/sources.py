@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from gisttools.errors import DataError, MissingError, did_you_mean, problems
+from gisttools.common import DataError, MissingError, did_you_mean, problems
 from gisttools.foreign_rows import is_triplet_shaped
 from gisttools.hub_sets import HubSet, find_set, is_hub_name, open_stream, parse_hub_name
 from gisttools.labelled import (

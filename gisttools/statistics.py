@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from gisttools.errors import DataError
+from gisttools.common import DataError
 from gisttools.intervals import Interval, check_options, paired_scores, student_interval
 
 Metric = Callable[[NDArray, NDArray], NDArray]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset, concatenate_datasets
 
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError
 
 _ORDERED_BY = ("task_name", "anchor_label")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gisttools.errors import DataError
+from gisttools.common import DataError
 from gisttools.intervals import Interval
 from gisttools.item_metrics import average_precision, f1_values, own_label_f1
 from gisttools.mean_intervals import clustered_interval, crossed_interval, resampled_interval

@@ -10,7 +10,7 @@ from typing import Any
 import mteb
 from mteb.abstasks.aggregated_task import AbsTaskAggregate
 
-from gisttools.errors import MissingError, ParameterError, did_you_mean, problems
+from gisttools.common import MissingError, ParameterError, did_you_mean, problems
 from gisttools.eval_sets import eval_task
 from gisttools.mteb_sets import mteb_task, task_names
 

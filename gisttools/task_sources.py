@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gisttools.errors import DataError, GistError, MissingError, problems
+from gisttools.common import DataError, GistError, MissingError, problems
 from gisttools.eval_files import parse_eval_name
 from gisttools.eval_sets import eval_task
 from gisttools.hub_sets import first_line

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from gisttools.errors import ParameterError, problems
+from gisttools.common import ParameterError, problems
 from gisttools.mixing import Batches, Strategy
 
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -23,8 +23,8 @@ from transformers.integrations import TensorBoardCallback, TrackioCallback
 from gisttools.adapters import add_lora, merge_lora
 from gisttools.callbacks import Recorder, TemperatureSchedule
 from gisttools.checkpoints import Checkpoints
+from gisttools.common import DataError, ParameterError, problems
 from gisttools.development import SCORE, DevelopmentScore, KeepBest
-from gisttools.errors import DataError, ParameterError, problems
 from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.mixing import BatchPlan, Mix

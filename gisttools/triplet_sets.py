@@ -20,11 +20,9 @@ import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
-from gisttools.cache_folder import cache_folder
-from gisttools.errors import DataError, GistError, MissingError, ParameterError
+from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, tqdm
 from gisttools.foreign_rows import Pairs, find_shape, reaching, triplets_of
 from gisttools.hub_sets import BUILDERS, HubSet, find_set, first_line, is_hub_name, open_stream
-from gisttools.progress import tqdm
 from gisttools.row_files import column_names, file_kind
 from gisttools.triplets import COLUMNS, FILE_NAME, read_triplets
 

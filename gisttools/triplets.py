@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
 
-from gisttools.errors import DataError, MissingError, problems
+from gisttools.common import DataError, MissingError, problems
 
 _TEXTS = pa.list_(pa.string())
 COLUMNS = pa.schema(

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
-from gisttools.errors import ModelError
+from gisttools.common import ModelError
 from gisttools.text_keys import KEY, KeyIndex
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from gisttools.cache_folder import cache_folder
-from gisttools.errors import ModelError, ParameterError
+from gisttools.common import ModelError, ParameterError, cache_folder, tqdm
 from gisttools.given_vectors import GivenVectors
 from gisttools.guides import Precision, open_guide
-from gisttools.progress import tqdm
 from gisttools.text_keys import text_keys
 from gisttools.vector_folder import VectorFolder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gisttools.audit import audit
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model

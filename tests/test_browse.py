@@ -11,11 +11,11 @@ from browser import in_browser, needs_chromium
 from datasets import Dataset
 from html_page import Page, seen
 
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
+from gisttools.common.wording import dollars
 from gisttools.report import browse
 from gisttools.report.browse import render_browser, sample, write_browser
 from gisttools.report.browse_rows import REASONS, visible
-from gisttools.report.formats import dollars
 from gisttools.triplets import make_triplets
 
 EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" & 'ticks' 🙂 שלום \u202e <b>bold</b> \u2028 end"

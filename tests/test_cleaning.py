@@ -15,7 +15,7 @@ from conftest import ROOT, files_under
 from filelock import FileLock
 
 from gisttools.cli import main
-from gisttools.errors import GistError, ParameterError
+from gisttools.common.errors import GistError, ParameterError
 from gisttools.workflow import cleaning
 from gisttools.workflow.cleaning import removable, removable_by_name, remove
 from gisttools.workflow.session import new_folder

@@ -20,7 +20,7 @@ import pytest
 from conftest import ROOT, files_under
 from small_project import CALLS, FAILS_AT_13, Switchboard, make_recipe
 
-from gisttools.errors import EndpointError, MissingError, ParameterError
+from gisttools.common.errors import EndpointError, MissingError, ParameterError
 from gisttools.workflow import capacity, cluster, cluster_kinds
 from gisttools.workflow.cluster_kinds import hosts_of
 from gisttools.workflow.execute import RunFailed, run_notebook

@@ -9,8 +9,8 @@ import pytest
 from compared import ABOUT, PART, contender
 from conftest import parquet
 
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.contenders import check_comparable, differences
-from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.gain import Scored
 from gisttools.workflow.contenders import contenders_to_compare, read_contenders
 from gisttools.workflow.params import check_params

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from conftest import files_under
 
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.converting import convert
-from gisttools.errors import DataError, MissingError, ParameterError
 from gisttools.hygiene import Tiers, table_texts
 from gisttools.labelled import ReadOptions, read_labelled
 from gisttools.mining_options import MiningOptions

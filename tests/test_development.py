@@ -12,8 +12,8 @@ from local_files import rows_of, write
 from training_rows import table, train
 from transformers import TrainerControl, TrainerState
 
+from gisttools.common.errors import MissingError, ParameterError
 from gisttools.development import SCORE, DevelopmentScore, KeepBest
-from gisttools.errors import MissingError, ParameterError
 from gisttools.models import open_model
 
 

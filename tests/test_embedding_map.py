@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gisttools.common.errors import DataError
 from gisttools.embedding_map import COLUMNS, FILE, embedding_map, save_map
-from gisttools.errors import DataError
 
 TEXTS = [f"text {i}" for i in range(30)]
 LABELS = [i % 3 for i in range(30)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import MINILM, WORDLLAMA
 
-from gisttools.errors import ModelError, ParameterError
+from gisttools.common.errors import ModelError, ParameterError
 from gisttools.triplets import write_triplets
 from gisttools.workflow.entries import open_entries, sources_of
 from gisttools.workflow.params import check_params

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from local_files import make_folder, write
 
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.eval_files import eval_folder, has_split, parse_eval_name
 from gisttools.eval_sets import eval_sets
 from gisttools.label_files import read_splits

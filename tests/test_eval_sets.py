@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from datasets import Dataset, DatasetDict
 
-from gisttools.errors import MissingError
+from gisttools.common.errors import MissingError
 from gisttools.eval_sets import all_texts_of, eval_sets, eval_task, texts_of
 from gisttools.labelled import read_labelled
 from gisttools.local_tasks import local_tasks

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisttools.errors import DataError, MissingError
+from gisttools.common.errors import DataError, MissingError
 from gisttools.evaluation import evaluate
 from gisttools.labelled import read_labelled
 from gisttools.local_tasks import local_tasks

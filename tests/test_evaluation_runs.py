@@ -17,8 +17,8 @@ import pytest
 from conftest import ROOT
 from evaluation_folders import label_folder, search_folder, shaken, sts_folder
 
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.contenders import differences
-from gisttools.errors import DataError, ParameterError
 from gisttools.evaluated import TABLES, Variant
 from gisttools.evaluation import evaluate
 from gisttools.local_tasks import local_tasks

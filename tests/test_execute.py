@@ -20,7 +20,7 @@ import psutil
 import pytest
 from conftest import ROOT, files_under
 
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.execute import RunFailed, run_notebook
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.runs import artefact, finished_runs

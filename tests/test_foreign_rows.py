@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.foreign_rows import find_shape, is_triplet_shaped, reaching, triplets_of
 from gisttools.triplets import triplet_id
 

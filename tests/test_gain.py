@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.gain import Scored, Trial, enough, gain_curve, paired_gain
 from gisttools.gain_curve import dollars
 from gisttools.mean_intervals import seed_spread

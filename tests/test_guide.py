@@ -15,7 +15,7 @@ from conftest import WORDLLAMA
 from datasets import Dataset
 from hypothesis import given, strategies as st
 
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.guide import GuideStore
 from gisttools.mining import score_triplets
 from gisttools.numbered_texts import numbered

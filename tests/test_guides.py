@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import MINILM, WORDLLAMA
 
-from gisttools.errors import EndpointError, MissingError, ModelError, ParameterError
+from gisttools.common.errors import EndpointError, MissingError, ModelError, ParameterError
 from gisttools.guides import ModelGuide, open_guide
 from gisttools.models import native_bfloat16
 from gisttools.vectors import VectorCache
@@ -273,7 +273,7 @@ def test_vectors_of_another_length_than_before_are_refused(tmp_path):
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("gisttools.retry._PATIENCE_AT_START", 0.0)
+    monkeypatch.setattr("gisttools.common.endpoints._PATIENCE_AT_START", 0.0)
     with serving() as (url, _):
         pass
     with pytest.raises(EndpointError, match=f"No endpoint answers at {url}"):

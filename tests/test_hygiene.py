@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.hygiene import TIERS, Tiers, drop_overlap, find_duplicates, find_overlap, normalise, table_texts
 from gisttools.near_duplicates import jaccard
 from gisttools.triplets import make_triplets

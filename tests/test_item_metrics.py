@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.item_metrics import average_precision, f1_values, own_label_f1
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.intervals import student_interval
 from gisttools.judgement import averages, holm, items_needed, judge, overall_verdict, smallest_seen
 from gisttools.mean_intervals import crossed_interval

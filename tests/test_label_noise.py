@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gisttools import label_noise as module
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.label_noise import label_noise
 from gisttools.report import figures
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.label_rows import LONGEST, LabelRows
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, files_under
 from datasets import ClassLabel, Dataset, Features, Value
 
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.labelled import read_labelled
 from gisttools.mteb_sets import load_task, mteb_task
 

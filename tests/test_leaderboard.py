@@ -10,7 +10,7 @@ import pytest
 from compared import PART, contender, grid
 from scipy import stats
 
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.gain import Scored
 from gisttools.leaderboard import leaderboard
 from gisttools.mean_intervals import seed_spread

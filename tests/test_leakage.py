@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.evaluation import evaluate
 from gisttools.labelled import read_labelled
 from gisttools.leakage import COLUMNS, shared_texts

@@ -11,7 +11,7 @@ from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gisttools.batch import Batch, Options
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS, GISTLoss, _gist_loss, gist_loss
 from gisttools.models import open_model

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.loss import GISTLoss, gist_loss
 
 NAMES = ("anchor", "positive", "negatives", "guide_anchor", "guide_positive", "guide_negatives")

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.intervals import verdict
 from gisttools.item_metrics import f1_values
 from gisttools.mean_intervals import clustered_interval, crossed_interval, resampled_interval, seed_spread

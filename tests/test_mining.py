@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from threadpoolctl import threadpool_limits
 
 from gisttools import miner, mining, neighbours
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.labelled import LabelledTexts, read_labelled
 from gisttools.miner import Mined
 from gisttools.mining import mine, triplets_from_labelled

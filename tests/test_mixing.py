@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.mixing import BatchPlan, Mix
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=5)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import MINILM, WORDLLAMA
 
-from gisttools.errors import MissingError, ModelError
+from gisttools.common.errors import MissingError, ModelError
 from gisttools.models import open_model, package_folder, revision_of, weights_sha
 
 

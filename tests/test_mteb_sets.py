@@ -11,7 +11,7 @@ from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassificat
 from mteb.abstasks.task_metadata import TaskMetadata
 
 from gisttools import mteb_sets
-from gisttools.errors import DataError, MissingError
+from gisttools.common.errors import DataError, MissingError
 from gisttools.labelled import ReadOptions, read_labelled
 from gisttools.mteb_sets import cleaned_task, open_task, parse_task_name, train_texts_in_test
 from gisttools.sources import read_sources

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from gisttools.cli import main
 from gisttools.commands.new import _KINDS
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.synthesis.ideas import needs_ideas
 from gisttools.synthesis.kinds import KINDS
 from gisttools.synthesis.plan import Plan, Requests

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import MINILM, ROOT, WORDLLAMA
 
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.triplets import write_triplets
 from gisttools.workflow.entries import open_entries
 from gisttools.workflow.origins import Origin, model_path, origin_of, paths

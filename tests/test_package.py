@@ -39,7 +39,8 @@ def names(paths) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["gisttools", "gisttools.errors", "gisttools.cli", "gisttools.workflow.params", "gisttools.synthesis"]
+    "module",
+    ["gisttools", "gisttools.common.errors", "gisttools.cli", "gisttools.workflow.params", "gisttools.synthesis"],
 )
 def test_importing_it_loads_nothing_heavy(module):
     script = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"

@@ -6,7 +6,7 @@ import pytest
 from conftest import files_under
 from pydantic import ValidationError
 
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.params import VERBS, check_params
 

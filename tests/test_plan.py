@@ -10,7 +10,7 @@ from conftest import files_under
 from small_project import make_recipe
 
 from gisttools.cli import main
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.plan import plan
 from gisttools.workflow.recipe import Step

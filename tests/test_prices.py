@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.subsets import nested_subset
 from gisttools.triplet_sets import triplet_tables
 from gisttools.triplets import write_triplets

@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from gisttools.errors import MissingError
+from gisttools.common.errors import MissingError
 from gisttools.published import published_scores
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

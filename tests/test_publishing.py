@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from conftest import ROOT
 
 from gisttools.cli import main
-from gisttools.errors import DataError, EndpointError, MissingError, ParameterError
+from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.publishing import Place, publish, with_fetched
 from gisttools.workflow.runs import artefact

@@ -10,7 +10,7 @@ import mteb
 import pytest
 from conftest import ROOT, files_under
 
-from gisttools.errors import MissingError, ParameterError
+from gisttools.common.errors import MissingError, ParameterError
 from gisttools.hub_sets import is_hub_name, parse_hub_name
 from gisttools.hygiene import table_texts
 from gisttools.labelled import read_labelled

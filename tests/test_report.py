@@ -11,7 +11,7 @@ import pytest
 from html_page import Page, seen
 from report_runs import EVIL, comparison_row, convert, evaluate, finetune, item_rows, synthesize
 
-from gisttools.errors import DataError, MissingError
+from gisttools.common.errors import DataError, MissingError
 from gisttools.report.data import collect
 from gisttools.report.render import render_html, render_markdown, write_report
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from report_runs import comparison_row, item_rows
 
+from gisttools.common.errors import DataError
 from gisttools.embedding_map import embedding_map
-from gisttools.errors import DataError
 from gisttools.report import figures
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.models import open_model
 from gisttools.retention import Retention, RetentionLoss, read_texts
 from gisttools.vectors import VectorCache

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from gisttools import row_files
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.row_files import FILE_ENDINGS, column_names, file_kind, read_parts
 
 NASTY = [

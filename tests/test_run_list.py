@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from conftest import ROOT, files_under
 
 from gisttools.cli import main
-from gisttools.errors import MissingError, ParameterError
+from gisttools.common.errors import MissingError, ParameterError
 from gisttools.workflow import run_list
 from gisttools.workflow.cleaning import removable
 from gisttools.workflow.run_list import all_runs, find_run, find_runs

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from small_project import CALLS, Switchboard, make_project
 
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.room import check_room
 from gisttools.workflow.runs import finished_runs

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.manifest import read_manifest, sha256, write_manifest
 from gisttools.workflow.params import check_params

@@ -14,7 +14,7 @@ import pytest
 from conftest import MINILM
 from evaluation_folders import search_folder, sts_folder
 
-from gisttools.errors import EndpointError, MissingError
+from gisttools.common.errors import EndpointError, MissingError
 from gisttools.evaluation import evaluate
 from gisttools.local_tasks import local_tasks
 from gisttools.score_cache import ScoreCache

@@ -7,8 +7,8 @@ import json
 import pytest
 from conftest import files_under
 
-from gisttools.errors import ParameterError
-from gisttools.secret_text import BLOT, named_like_a_secret, secret_in, without_secrets
+from gisttools.common.errors import ParameterError
+from gisttools.common.secrets import BLOT, named_like_a_secret, secret_in, without_secrets
 from gisttools.synthesis.cache import CallCache
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.params import check_params

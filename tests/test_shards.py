@@ -16,7 +16,7 @@ from scripted_llm import scripted
 
 from gisttools import sharded_guide
 from gisttools.cli import main
-from gisttools.errors import ModelError
+from gisttools.common.errors import ModelError
 from gisttools.evaluation import evaluate
 from gisttools.score_cache import ScoreCache
 from gisttools.sharded_guide import GuideName, ShardedGuide, embed_shard

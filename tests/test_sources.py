@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gisttools import sources
-from gisttools.errors import DataError, MissingError
+from gisttools.common.errors import DataError, MissingError
 from gisttools.hub_sets import HubSet
 from gisttools.labelled import ReadOptions
 from gisttools.sources import PRESETS, expand_sources, kind_of, read_sources

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.intervals import Interval, verdict
 from gisttools.statistics import draws_interval, metric_bootstrap, paired_bootstrap, spearman
 

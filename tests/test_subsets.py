@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given, strategies as st
 
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.subsets import nested_order, nested_subset
 from gisttools.triplet_sets import concatenate, triplet_tables
 from gisttools.triplets import fingerprint, make_triplets

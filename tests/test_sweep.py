@@ -20,8 +20,8 @@ from conftest import ROOT, files_under
 from html_page import Page, seen
 
 from gisttools.cli import main
+from gisttools.common.errors import DataError
 from gisttools.contenders import Contender
-from gisttools.errors import DataError
 from gisttools.gain import Scored
 from gisttools.leaderboard import leaderboard
 from gisttools.report import sweep

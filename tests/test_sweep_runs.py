@@ -18,7 +18,7 @@ from conftest import files_under
 from small_project import CALLS, FAILS_AT_13, make_recipe
 
 from gisttools.cli import main
-from gisttools.errors import GistError, ParameterError
+from gisttools.common.errors import GistError, ParameterError
 from gisttools.workflow import capacity, local_workers
 from gisttools.workflow.capacity import at_once, share_of_cores
 from gisttools.workflow.execute import RunFailed

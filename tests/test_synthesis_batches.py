@@ -14,7 +14,7 @@ from conftest import ROOT
 from scripted_batches import HANG, BatchServer, Ending
 from scripted_llm import completion, refusal
 
-from gisttools.errors import EndpointError, MissingError, ParameterError
+from gisttools.common.errors import EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
 from gisttools.synthesis.asking import Request
 from gisttools.synthesis.batch_table import BatchTable

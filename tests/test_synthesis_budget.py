@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scripted_llm import RESET, completion, scripted
 
-from gisttools.errors import ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.synthesis.asking import Request
 from gisttools.synthesis.budget import Budget, Price, Spent, known_price, most_tokens_in
 from gisttools.synthesis.llm import LLM

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gisttools.errors import DataError
+from gisttools.common.errors import DataError
 from gisttools.report.drawing import to_svg
 from gisttools.report.synthesis_figures import acceptance, confusion
 

@@ -12,7 +12,7 @@ import pytest
 from scripted_author import ANIMALS, author, embed, labelled_task, text_for
 from scripted_llm import completion, scripted
 
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.synthesis import LLM, generate, serve_local
 from gisttools.synthesis.checks import Checks, Known
 from gisttools.synthesis.prompts import load_prompt

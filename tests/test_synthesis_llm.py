@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gisttools.errors import DataError, EndpointError, MissingError, ParameterError
+from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
 from gisttools.synthesis.asking import Request
 from gisttools.synthesis.cache import CallCache
@@ -376,7 +376,7 @@ def test_what_is_under_way_when_the_run_fails_still_arrives_and_is_kept(tmp_path
 
 
 def test_too_many_requests_are_borne_with_longer_than_other_failures(monkeypatch):
-    monkeypatch.setattr("gisttools.retry._ATTEMPTS", 1)
+    monkeypatch.setattr("gisttools.common.endpoints._ATTEMPTS", 1)
     busy = _refusal(429, headers={"retry-after": "0"})
     with misbehaving(lambda number, _: busy if number < 3 else _good()) as (url, bodies):
         (reply,) = LLM(base_url=url, model="m").ask([_ask()])

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import gisttools
-from gisttools.errors import EndpointError, MissingError
+from gisttools.common.errors import EndpointError, MissingError
 from gisttools.synthesis.asking import Request
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.llm import LLM

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 import yaml
 
-from gisttools.errors import DataError, ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.synthesis.plan import (
     ATTRIBUTES,
     SHOWN,

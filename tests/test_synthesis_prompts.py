@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.synthesis.forms import fault
 from gisttools.synthesis.prompts import FOLDER, SUBJECT, load_prompt
 

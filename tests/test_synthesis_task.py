@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gisttools.errors import DataError, MissingError
+from gisttools.common.errors import DataError, MissingError
 from gisttools.synthesis.kinds import KINDS, STARTS
 from gisttools.synthesis.prompts import FOLDER, load_prompt
 from gisttools.synthesis.task import Task, read_task

@@ -17,8 +17,8 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
 from mteb.abstasks.text.summarization import AbsTaskSummarization
 
+from gisttools.common.errors import DataError
 from gisttools.comparison import TaskResult, compare
-from gisttools.errors import DataError
 from gisttools.eval_sets import split_of
 from gisttools.labelled import read_labelled
 from gisttools.local_tasks import local_tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisttools.errors import MissingError, ParameterError
+from gisttools.common.errors import MissingError, ParameterError
 from gisttools.paper_scores import _table
 from gisttools.task_selection import select_tasks
 from gisttools.task_sources import default_guards, task_sources

@@ -18,7 +18,7 @@ from sentence_transformers import SentenceTransformer
 from training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 
 from gisttools.callbacks import Recorder
-from gisttools.errors import DataError, ModelError, ParameterError
+from gisttools.common.errors import DataError, ModelError, ParameterError
 from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model

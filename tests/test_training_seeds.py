@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 
+from gisttools.common.errors import DataError
 from gisttools.comparison import TaskResult
-from gisttools.errors import DataError
 from gisttools.mean_intervals import seed_spread
 from gisttools.training_seeds import compare_seeds
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import parquet
 
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import evaluations_of, parents_of
 from gisttools.workflow.trials import read_trials

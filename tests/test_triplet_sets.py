@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, files_under
 
 from gisttools import triplet_sets
-from gisttools.errors import DataError, MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.triplet_sets import concatenate, count_rows, number_sets, read_hub_triplets, triplet_tables
 from gisttools.triplets import COLUMNS, make_triplets, read_triplets, write_triplets
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import files_under
 from hypothesis import given, strategies as st
 
-from gisttools.errors import DataError, MissingError
+from gisttools.common.errors import DataError, MissingError
 from gisttools.triplets import (
     COLUMNS,
     fingerprint,

@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import MINILM, WORDLLAMA
 
-from gisttools.errors import DataError, MissingError, ModelError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ModelError, ParameterError
 from gisttools.models import open_model, package_folder
 from gisttools.text_keys import KeyIndex, text_keys
 from gisttools.vectors import VectorCache

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from gisttools.errors import MissingError
+from gisttools.common.errors import MissingError
 from gisttools.synthesis.checks import Checks
 from gisttools.synthesis.prompts import FOLDER, load_prompt
 from gisttools.triplets import COLUMNS, write_triplets

@@ -9,7 +9,7 @@ import click
 
 from gisttools.commands import wording
 from gisttools.commands.complete import complete_run
-from gisttools.errors import GistError, ParameterError
+from gisttools.common import GistError, ParameterError
 
 if TYPE_CHECKING:
     from gisttools.workflow.cleaning import Kind, Removal

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from gisttools.errors import GistError, did_you_mean
+from gisttools.common import GistError, did_you_mean
 
 _ARGUMENTS = "gisttools.arguments"
 

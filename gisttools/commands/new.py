@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError
 
 # as in gisttools.synthesis.kinds, which a test compares; not imported, for `gisttools --help` is to be quick
 _KINDS = ("classification", "clustering", "retrieval", "reranking", "sts", "bitext")

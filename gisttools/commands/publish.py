@@ -7,7 +7,7 @@ import os
 import click
 
 from gisttools.commands.complete import complete_run
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError
 
 
 @click.command(short_help="Copy a finished run to a URL.")

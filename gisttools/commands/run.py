@@ -12,7 +12,7 @@ import click
 import yaml
 
 from gisttools.commands.complete import Remembering, complete_parameter, complete_profile, complete_what
-from gisttools.errors import MissingError, ParameterError, did_you_mean
+from gisttools.common import MissingError, ParameterError, did_you_mean
 
 if TYPE_CHECKING:
     from gisttools.workflow.execute import Rerun

@@ -13,7 +13,7 @@ import yaml
 
 from gisttools.commands import wording
 from gisttools.commands.complete import Remembering, complete_parameter, complete_verb, known_verb
-from gisttools.errors import did_you_mean
+from gisttools.common import did_you_mean
 
 if TYPE_CHECKING:
     from gisttools.workflow.run_list import Listed

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gisttools.common import count, plural, signed
 from gisttools.judgement import POINT
-from gisttools.report.formats import count, plural, signed
 
 Word = Literal["Ship", "Collect", "Change the data", "Stop", "Evaluate again"]
 MOST_TIMES = 10  # a test set that would have to grow more than that is not worth collecting

@@ -13,7 +13,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.common import DataError, ParameterError, count, dollars, is_number, plural, problems
 from gisttools.report.browse_rows import (
     LABELS,
     facts_of,
@@ -26,7 +26,6 @@ from gisttools.report.browse_rows import (
     reason_of,
     texts_of,
 )
-from gisttools.report.formats import count, dollars, is_number, plural
 from gisttools.report.page import as_json, environment, script, style
 
 FILE_NAME = "browse.html"

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from gisttools.report.formats import count, dollars, is_number
+from gisttools.common import count, dollars, is_number
 
 LONGEST = 20_000  # characters of a text that stand in the page
 _FOLDED, _FOLDED_LINES = 420, 8  # a text longer than this is folded

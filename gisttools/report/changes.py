@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gisttools.common import count, is_number, score, signed
 from gisttools.mean_intervals import crossed_interval
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
-from gisttools.report.formats import count, is_number, score, signed
 from gisttools.report.noise import gains
 
 CHANGED = 6  # texts shown of each kind

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gisttools.errors import DataError, MissingError, problems
+from gisttools.common import DataError, MissingError, problems
 from gisttools.report.run_files import Run, read_run
 
 _COMPARISON = ("task", "metric", "base", "tuned", "difference", "low", "high", "verdict")

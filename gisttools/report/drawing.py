@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gisttools.errors import DataError
+from gisttools.common import DataError
 
 WIDTH = 360.0  # points; a phone shows about 350 pixels, so text keeps its size there
 INK, MUTED, FAINT, PAPER = "#1f2328", "#646b75", "#dcdfe4", "#fefefe"

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from gisttools.common import NOT_RUN, count, dollars, duration, is_number, is_true, score, signed
 from gisttools.report.data import ReportData
-from gisttools.report.formats import NOT_RUN, count, dollars, duration, is_number, is_true, score, signed
 from gisttools.report.run_files import Run
 from gisttools.report.words import judged, records, task_name
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from gisttools.common import signed
 from gisttools.report.curves import loss_curve, masked_shares
 from gisttools.report.drawing import (
     BAD,
@@ -30,7 +31,6 @@ from gisttools.report.drawing import (
     write,
 )  # fmt: skip
 from gisttools.report.forest import forest
-from gisttools.report.formats import signed
 from gisttools.report.gain_figures import score_by_cost, score_by_rows
 from gisttools.report.maps import embedding_maps, similarities
 

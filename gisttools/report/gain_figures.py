@@ -9,10 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gisttools.errors import DataError
+from gisttools.common import DataError, signed
 from gisttools.gain_curve import GainCurve, dollars
 from gisttools.report.drawing import BASE, FAINT, GOOD, INK, MUTED, PAPER, WIDTH, Drawing, clip, grid, width_of, write
-from gisttools.report.formats import signed
 
 _HEIGHT, _LEFT, _BOTTOM = 280, 36, 52  # points
 _WIDE, _TALL = WIDTH - _LEFT - 6, _HEIGHT - _BOTTOM - 28

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from gisttools.common import is_true, model_name, score, signed
 from gisttools.report.data import ReportData
-from gisttools.report.formats import is_true, model_name, score, signed
 from gisttools.report.tables import means
 from gisttools.report.words import interval, judged, main_rows, metric_name, records, task_name
 

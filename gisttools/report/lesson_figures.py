@@ -11,8 +11,8 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
+from gisttools.common import signed
 from gisttools.report.drawing import BAD, BASE, FAINT, GOOD, INK, MUTED, PAPER, WIDTH, Drawing, clip, grid, write
-from gisttools.report.formats import signed
 
 _GAP = "\u2003"
 _BLUES = LinearSegmentedColormap.from_list("guide", [PAPER, "#bcd8ee", GOOD, "#083a63"])

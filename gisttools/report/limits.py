@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from gisttools.common import count, is_number, is_true, p_value, plain, signed, unit
 from gisttools.report.data import ReportData
-from gisttools.report.formats import count, is_number, is_true, p_value, plain, signed, unit
 from gisttools.report.words import judged, main_rows, n_seeds, records, task_name
 
 SMALL = 300  # test texts below which an interval is several points wide

@@ -8,8 +8,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from gisttools.common import is_number, is_true, model_name, score, signed
 from gisttools.report.data import ReportData
-from gisttools.report.formats import is_number, is_true, model_name, score, signed
 from gisttools.report.words import interval, main_rows, metric_name, records, task_name
 
 _HEADING = "## Evaluation"

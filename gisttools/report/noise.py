@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gisttools.common import is_number
 from gisttools.report.data import ReportData
-from gisttools.report.formats import is_number
 from gisttools.report.words import main_rows, records, task_name
 
 SOURCES = {

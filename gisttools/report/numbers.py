@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gisttools.common import is_true
 from gisttools.report import changes, facts, words
 from gisttools.report.curves import thin
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
-from gisttools.report.formats import is_true
 from gisttools.report.noise import noise
 
 _MOST = 1500  # rows of a table in the page; all of them stand in scores.csv

@@ -9,10 +9,10 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from gisttools.common import is_number
 from gisttools.report import figures
 from gisttools.report.curves import BLOCKS
 from gisttools.report.data import ReportData
-from gisttools.report.formats import is_number
 from gisttools.report.words import main_rows
 
 _FIRST_SCREEN = 7  # tasks in the forest plot at the top

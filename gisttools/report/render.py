@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from gisttools.common import NOT_RUN, count, is_number, is_true, plural, score
 from gisttools.report import changes, facts, limits, maps, sources, steps, tables, words
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clean, clip
-from gisttools.report.formats import NOT_RUN, count, is_number, is_true, plural, score
 from gisttools.report.latex import latex_table
 from gisttools.report.model_card import model_card
 from gisttools.report.noise import SOURCES, Noise, noise

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gisttools.errors import DataError, MissingError, problems
+from gisttools.common import DataError, MissingError, problems
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from gisttools.common import count, plain, share
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
-from gisttools.report.formats import count, plain, share
 
 _LONG = 280  # characters of a text shown
 _SHARED = 4  # examples of a task's test texts in the training table

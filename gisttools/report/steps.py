@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gisttools.common import count, duration, is_number, model_name, plain, plural
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
-from gisttools.report.formats import count, duration, is_number, model_name, plain, plural
 from gisttools.report.maps import number
 from gisttools.report.run_files import Run
 

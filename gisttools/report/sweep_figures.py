@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from gisttools.common import signed
 from gisttools.leaderboard import Leaderboard
 from gisttools.parameter_effects import effect_table
 from gisttools.report.drawing import BAD, FAINT, GOOD, MUTED, PAPER, WIDTH, Drawing, clip, not_empty, write
-from gisttools.report.formats import signed
 
 _MOST_ROWS = 40
 _ROW, _HEAD, _FOOT, _VALUES = 35, 24, 38, 46  # points; _VALUES: room for the numbers to the right

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from gisttools.common import is_number, is_true, model_name, plural, score, signed, unit
 from gisttools.judgement import averages, overall_verdict
 from gisttools.report.action import Action, Outcome, next_action
 from gisttools.report.data import ReportData
-from gisttools.report.formats import is_number, is_true, model_name, plural, score, signed, unit
 
 SHOWN = 3  # targets on the first screen
 _NAMED = 2  # tasks named in a sentence

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from gisttools.calls import is_local
-from gisttools.errors import ParameterError, problems
-from gisttools.retry import Health
-from gisttools.secret_text import safe_url
+from gisttools.common import Health, ParameterError, is_local, problems, safe_url
 from gisttools.synthesis.budget import Budget, Price, Spent, known_price
 from gisttools.synthesis.cache import CallCache, call_key
 from gisttools.synthesis.forms import RUNGS, fault, with_form

@@ -10,8 +10,7 @@ from typing import Any
 import openai
 from openai.types import Batch, FileObject
 
-from gisttools.errors import EndpointError
-from gisttools.retry import Health, with_retries
+from gisttools.common import EndpointError, Health, with_retries
 from gisttools.synthesis.batch_lines import PATH
 from gisttools.synthesis.batch_table import SentBatch
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gisttools.retry import passing
+from gisttools.common import passing
 from gisttools.synthesis.asking import is_completion
 
 log = logging.getLogger(__name__)

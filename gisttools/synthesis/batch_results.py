@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from gisttools.errors import problems
-from gisttools.retry import final_words
+from gisttools.common import final_words, problems
 from gisttools.synthesis.asking import Asker, usage_of
 from gisttools.synthesis.batch_lines import Outcome, read_outcomes
 from gisttools.synthesis.batch_table import SentBatch

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import openai
 
-from gisttools.errors import EndpointError
+from gisttools.common import EndpointError
 from gisttools.synthesis.asking import Asker, Request
 from gisttools.synthesis.batch_calls import BatchCalls
 from gisttools.synthesis.batch_files import MOST_LINES, BatchFile, MissingCall, pack

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import tenacity
 
-from gisttools.errors import DataError
-from gisttools.secret_text import blot, known_secrets
+from gisttools.common import DataError, blot, known_secrets
 
 
 def call_key(endpoint: str, model: str, messages: list[dict], schema: dict, sampling: dict, replicate: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from gisttools.errors import ParameterError, problems
+from gisttools.common import ParameterError, problems
 
 LabelBy = Literal["centroids", "nearest", "none"]
 

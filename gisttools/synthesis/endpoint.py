@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
-from gisttools.cache_folder import cache_folder
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError, cache_folder
 from gisttools.synthesis.llm import LLM
 from gisttools.synthesis.local import find_model, identity, serve_local
 

@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gisttools.errors import ParameterError, problems
-from gisttools.progress import tqdm
+from gisttools.common import ParameterError, problems, tqdm
 from gisttools.synthesis.blind import ask_blind
 from gisttools.synthesis.checks import Checks, Known
 from gisttools.synthesis.ideas import Ideas, needs_ideas, write_ideas

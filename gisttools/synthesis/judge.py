@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError
 from gisttools.hygiene import normalise
 from gisttools.near_duplicates import NearIndex, jaccard
 from gisttools.synthesis import filters

@@ -10,8 +10,7 @@ from functools import partial
 
 import openai
 
-from gisttools.errors import EndpointError
-from gisttools.retry import with_retries
+from gisttools.common import EndpointError, with_retries
 from gisttools.synthesis.asking import UNANSWERED, Asker, Reply, Request, is_completion, usage_of
 from gisttools.synthesis.budget import most_tokens_in
 from gisttools.synthesis.forms import RUNGS

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gisttools.calls import in_background, open_client
-from gisttools.errors import MissingError, problems
+from gisttools.common import MissingError, in_background, open_client, problems
 from gisttools.synthesis.asking import Asker, Learnt, LLMOptions, Reply, Request
 from gisttools.synthesis.batches import answer_by_batches
 from gisttools.synthesis.budget import Spent

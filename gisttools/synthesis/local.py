@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gisttools.errors import EndpointError, MissingError, did_you_mean, problems
+from gisttools.common import EndpointError, MissingError, did_you_mean, problems
 
 # Name of an embedded model: package that carries it, file in that package, how to get the package.
 EMBEDDED = {

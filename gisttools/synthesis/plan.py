@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
-from gisttools.errors import DataError, ParameterError, problems
+from gisttools.common import DataError, ParameterError, problems
 from gisttools.synthesis.asking import Request
 from gisttools.synthesis.languages import name_of
 from gisttools.synthesis.prompts import SUBJECT, Prompt

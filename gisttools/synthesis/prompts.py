@@ -18,7 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import gisttools
-from gisttools.errors import DataError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems
 from gisttools.synthesis.forms import fault
 
 FOLDER = Path(gisttools.__file__).parents[1] / "prompts"

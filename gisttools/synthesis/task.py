@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 
-from gisttools.errors import DataError, MissingError, problems
+from gisttools.common import DataError, MissingError, problems
 from gisttools.synthesis.kinds import KINDS, STARTS, Kind
 from gisttools.synthesis.languages import PATTERN
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gisttools.errors import did_you_mean
+from gisttools.common import did_you_mean
 from gisttools.synthesis.kinds import KINDS, STARTS
 from gisttools.synthesis.task import Label, Task
 

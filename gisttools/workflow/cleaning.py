@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from filelock import FileLock, Timeout
 
-from gisttools.errors import GistError, ParameterError, problems
+from gisttools.common import GistError, ParameterError, problems
 from gisttools.workflow.manifest import LOCK, MANIFEST
 from gisttools.workflow.places import results_folder
 from gisttools.workflow.run_list import Listed, all_runs, under_way

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from gisttools.errors import EndpointError, GistError, ParameterError, problems
+from gisttools.common import EndpointError, GistError, ParameterError, problems
 from gisttools.workflow.capacity import share_of_cores
 from gisttools.workflow.cluster_kinds import local_cluster, needed, slurm_cluster, ssh_cluster
 from gisttools.workflow.surroundings import environment

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gisttools.errors import MissingError, ParameterError, problems
+from gisttools.common import MissingError, ParameterError, problems
 from gisttools.workflow.capacity import at_once, gpus, share_of_cores
 
 INSTALL = 'pip install "gisttools[cluster]"'

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gisttools.common import MissingError, ParameterError, problems
 from gisttools.contenders import Contender, Seeds, differences
-from gisttools.errors import MissingError, ParameterError, problems
 from gisttools.trained_recipes import MODEL
 from gisttools.workflow.manifest import MANIFEST, read_manifest
 from gisttools.workflow.params import VERBS

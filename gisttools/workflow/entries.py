@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gisttools.errors import ParameterError, problems
+from gisttools.common import ParameterError, problems
 from gisttools.evaluated import Variant
 from gisttools.given_vectors import ENDINGS
 from gisttools.models import EMBEDDED, ENDPOINT

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from gisttools.errors import GistError, MissingError, ParameterError
-from gisttools.progress import STATUS_FILE
+from gisttools.common import STATUS_FILE, GistError, MissingError, ParameterError
 from gisttools.workflow.env_files import load_env_files
 from gisttools.workflow.manifest import read_manifest, write_manifest
 from gisttools.workflow.param_model import Params

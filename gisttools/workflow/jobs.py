@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gisttools.errors import GistError
+from gisttools.common import GistError
 from gisttools.workflow.execute import Rerun, run_notebook
 from gisttools.workflow.surroundings import Surroundings
 

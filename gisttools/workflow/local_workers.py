@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from gisttools.errors import GistError, ParameterError
+from gisttools.common import GistError, ParameterError
 from gisttools.workflow.capacity import at_once, gpus, share_of_cores
 from gisttools.workflow.surroundings import environment
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gisttools.errors import MissingError
+from gisttools.common import MissingError
 from gisttools.workflow.places import project_root, run_folder
 from gisttools.workflow.scrub import key_variables, scrub
 

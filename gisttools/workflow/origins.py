@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError
 from gisttools.hygiene import table_texts
 from gisttools.mteb_sets import parse_task_name
 from gisttools.sources import expand_sources, is_task

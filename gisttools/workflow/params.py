@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from gisttools.errors import ParameterError, did_you_mean, problems
-from gisttools.secret_text import named_like_a_secret, secret_in
+from gisttools.common import ParameterError, did_you_mean, named_like_a_secret, problems, secret_in
 from gisttools.workflow.finetune_params import FinetuneParams
 from gisttools.workflow.param_model import MINILM, WORDLLAMA, Params
 

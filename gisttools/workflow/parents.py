@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gisttools.errors import MissingError
+from gisttools.common import MissingError
 from gisttools.workflow.manifest import MANIFEST, read_manifest
 from gisttools.workflow.param_model import Params
 from gisttools.workflow.params import CompareParams

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gisttools.errors import MissingError, did_you_mean
+from gisttools.common import MissingError, did_you_mean
 from gisttools.workflow.params import VERBS
 
 STARTED_IN = "GISTTOOLS_STARTED_IN"  # the runner tells a kernel, which works in the project's root

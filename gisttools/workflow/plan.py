@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gisttools.errors import MissingError
+from gisttools.common import MissingError
 from gisttools.workflow.execute import Rerun
 from gisttools.workflow.param_model import Params
 from gisttools.workflow.params import check_params

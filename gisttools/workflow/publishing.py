@@ -12,8 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from gisttools.errors import DataError, EndpointError, GistError, MissingError, ParameterError
-from gisttools.secret_text import secret_in
+from gisttools.common import DataError, EndpointError, GistError, MissingError, ParameterError, secret_in
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
 from gisttools.workflow.places import results_folder, run_folder
 from gisttools.workflow.runs import RUN_ID, lineage

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gisttools.errors import MissingError, ParameterError, did_you_mean, problems
+from gisttools.common import MissingError, ParameterError, did_you_mean, problems
 from gisttools.workflow.matrix import expand, is_reference, matrix_problems, set_parameter
 from gisttools.workflow.params import VERBS
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError
 from gisttools.leaderboard import Leaderboard, leaderboard
 from gisttools.report import collect, write_report
 from gisttools.report.forest import forest

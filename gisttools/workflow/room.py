@@ -6,8 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from gisttools.cache_folder import cache_folder
-from gisttools.errors import ParameterError, problems
+from gisttools.common import ParameterError, cache_folder, problems
 from gisttools.workflow.places import results_folder
 
 _MB = 10**6

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gisttools.errors import MissingError
+from gisttools.common import MissingError
 from gisttools.workflow.manifest import LOCK, MANIFEST
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import results_folder

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from gisttools.errors import MissingError, ParameterError, problems
+from gisttools.common import MissingError, ParameterError, problems
 from gisttools.workflow.manifest import LOCK, MANIFEST
 from gisttools.workflow.places import results_folder, run_folder
 from gisttools.workflow.runs import RUN_ID

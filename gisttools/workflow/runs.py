@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gisttools.errors import DataError, MissingError
+from gisttools.common import DataError, MissingError
 from gisttools.hub_sets import is_hub_name
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
 from gisttools.workflow.params import VERBS

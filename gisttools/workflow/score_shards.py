@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from gisttools.common import quiet_libraries, tqdm
 from gisttools.evaluation import overlap_with
 from gisttools.findings import Findings
-from gisttools.progress import quiet_libraries, tqdm
 from gisttools.score_cache import ScoreCache
 from gisttools.scored_models import ScoredModel
 from gisttools.scoring import fits, kept_scores, one_line, score

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gisttools.errors import DataError, MissingError
+from gisttools.common import DataError, MissingError
 from gisttools.gain import Part, Scored
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.runs import artefact, as_run, read_summary

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gisttools.secret_text import blot, blot_shapes, known_secrets, without_secrets
+from gisttools.common import blot, blot_shapes, known_secrets, without_secrets
 
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml"}
 _MODEL = "model"  # vocabularies and weights: nothing that a key could get into but the card

@@ -16,8 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from gisttools.errors import GistError, ParameterError
-from gisttools.progress import quiet_libraries
+from gisttools.common import GistError, ParameterError, quiet_libraries
 from gisttools.workflow.env_files import load_env_files
 from gisttools.workflow.manifest import LOCK, write_manifest
 from gisttools.workflow.params import check_params

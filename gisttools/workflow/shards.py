@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gisttools.errors import MissingError, ParameterError
+from gisttools.common import MissingError, ParameterError
 from gisttools.workflow.execute import Rerun, run_notebook
 from gisttools.workflow.executors import open_executor
 from gisttools.workflow.params import check_params

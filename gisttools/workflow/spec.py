@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gisttools.errors import MissingError
+from gisttools.common import MissingError
 from gisttools.workflow.manifest import read_manifest, sha256
 from gisttools.workflow.param_model import Params
 from gisttools.workflow.parents import named

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import replace
 from typing import Any, TextIO
 
-from gisttools.errors import GistError, MissingError, problems
+from gisttools.common import GistError, MissingError, problems
 from gisttools.workflow.cluster import ClusterWorkers
 from gisttools.workflow.execute import Rerun, RunFailed, run_notebook
 from gisttools.workflow.jobs import Job, Outcome, do_job

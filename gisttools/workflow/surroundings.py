@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gisttools.errors import ParameterError
+from gisttools.common import ParameterError
 from gisttools.workflow.places import results_folder
 
 _TOLD = ("HF_HUB_OFFLINE", "GISTTOOLS_PUBLISH_TO")  # settings, never keys: those each machine has in its environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gisttools.errors import ParameterError, problems
+from gisttools.common import ParameterError, problems
 from gisttools.gain import Trial
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.runs import as_run, read_summary

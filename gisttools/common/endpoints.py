@@ -1,4 +1,8 @@
-"""Retries of endpoint calls: which failures pass, how long to wait, and when to give up with a clear message.
+"""Calls of an OpenAI-compatible endpoint: its address and client, and many calls at once from plain code.
+
+The event loop runs in a worker thread, so that it works in scripts and in notebooks, which have a loop of their own.
+
+Retries of endpoint calls: which failures pass, how long to wait, and when to give up with a clear message.
 
 Failures that no waiting mends (key, quota, address, model) end the whole run at once; what was answered before is in
 the cache.
@@ -6,16 +10,22 @@ the cache.
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
+import logging
+import os
+import queue
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import openai
 import tenacity
 
-from gisttools.errors import EndpointError
+from gisttools.common.errors import EndpointError
 
 _ATTEMPTS = 6
 _LONGEST_WAIT = 300.0  # seconds; an endpoint that asks for more is not worth waiting for
@@ -150,3 +160,71 @@ def _final(error: openai.OpenAIError, health: Health) -> str | None:
     if asked and asked > _LONGEST_WAIT:
         return f"{health.url} asks to wait {asked:.0f} s ({error}). Run again then; answers so far are in the cache."
     return None
+
+
+log = logging.getLogger(__name__)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+T = TypeVar("T")
+
+
+def is_local(base_url: str) -> bool:
+    """Does the endpoint run on this machine?"""
+    return urlsplit(base_url).hostname in _LOOPBACK
+
+
+def open_client(base_url: str, key_variable: str, timeout: float) -> openai.AsyncOpenAI:
+    """A client that never retries by itself: `with_retries` is the one layer that does. `timeout` in seconds."""
+    return openai.AsyncOpenAI(
+        base_url=base_url,
+        api_key=os.environ.get(key_variable) or "none",
+        max_retries=0,
+        timeout=openai.Timeout(timeout, connect=5.0),
+        # a proxy must not see local traffic
+        http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if is_local(base_url) else None,
+    )
+
+
+def in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Generator[T]:
+    """Run the coroutine `work(put)` in a thread and yield what it puts, as it comes.
+
+    An error of `work` is raised here, after everything that was put before it. Leaving the iterator early, or an
+    interrupt, cancels what is under way.
+    """
+    arrived: queue.Queue = queue.Queue()
+    handle: list = []
+
+    async def main() -> None:
+        handle.append((asyncio.get_running_loop(), asyncio.current_task()))
+        await work(lambda item: arrived.put((item,)))
+
+    def run() -> None:
+        end: BaseException | None = None
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            end = error
+            while isinstance(end, BaseExceptionGroup):
+                end = end.exceptions[0]
+        arrived.put(end)
+
+    thread = threading.Thread(target=run, name="endpoint-calls", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                item = arrived.get(timeout=0.5)  # a wait without end cannot be interrupted on Windows
+            except queue.Empty:
+                continue
+            if not isinstance(item, tuple):
+                if item is not None:
+                    raise item
+                return
+            yield item[0]
+    finally:
+        if thread.is_alive() and handle:
+            loop, task = handle[0]
+            try:
+                loop.call_soon_threadsafe(task.cancel)
+            except RuntimeError:
+                log.debug("the loop of the calls had already ended")
+        thread.join(10)

@@ -1,0 +1,46 @@
+from .endpoints import (
+    Health as Health,
+    final_words as final_words,
+    in_background as in_background,
+    is_local as is_local,
+    open_client as open_client,
+    passing as passing,
+    with_retries as with_retries,
+)
+from .errors import (
+    DataError as DataError,
+    EndpointError as EndpointError,
+    GistError as GistError,
+    MissingError as MissingError,
+    ModelError as ModelError,
+    ParameterError as ParameterError,
+    did_you_mean as did_you_mean,
+    problems as problems,
+)
+from .files import cache_folder as cache_folder
+from .progress import STATUS_FILE as STATUS_FILE, quiet_libraries as quiet_libraries, tqdm as tqdm
+from .secrets import (
+    blot as blot,
+    blot_shapes as blot_shapes,
+    known_secrets as known_secrets,
+    named_like_a_secret as named_like_a_secret,
+    safe_url as safe_url,
+    secret_in as secret_in,
+    without_secrets as without_secrets,
+)
+from .wording import (
+    NOT_RUN as NOT_RUN,
+    count as count,
+    dollars as dollars,
+    duration as duration,
+    is_number as is_number,
+    is_true as is_true,
+    model_name as model_name,
+    p_value as p_value,
+    plain as plain,
+    plural as plural,
+    score as score,
+    share as share,
+    signed as signed,
+    unit as unit,
+)
