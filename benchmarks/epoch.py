@@ -75,9 +75,8 @@ def mined(name: str, folder: Path) -> Path:
     if not path.exists():
         import numpy as np
 
-        from gisttools.labelled import LabelledTexts, read_labelled
+        from gisttools.data import LabelledTexts, read_labelled, write_triplets
         from gisttools.mining import triplets_from_labelled
-        from gisttools.triplets import write_triplets
         from gisttools.vectors import VectorCache
 
         data = read_labelled("Banking77Classification")
@@ -101,8 +100,8 @@ def without_shared_texts(table):
 
 def run_here(side: str, name: str, triplets: str, rows: int, steps: int, agreement: bool) -> dict:
     """One training in this process: seconds in all, seconds a step, loss of each step."""
+    from gisttools.data import read_triplets
     from gisttools.models import open_model
-    from gisttools.triplets import read_triplets
 
     case = CASES[name]
     table = read_triplets(triplets)
@@ -244,7 +243,7 @@ def compare(name: str, path: Path, cap: int | None, rounds: int) -> dict:
 
 def compare_curves(name: str, path: Path, steps: int) -> dict | None:
     """The largest difference of the two loss curves where both losses are the same function."""
-    from gisttools.triplets import read_triplets
+    from gisttools.data import read_triplets
 
     case = CASES[name]
     rows = min(len(without_shared_texts(read_triplets(path))), steps * case.batch)

@@ -62,8 +62,7 @@ def plant(texts: list[str], others: list[str]) -> list[tuple[str, str, str]]:
 
 
 def measure(side: str, n: int, m: int, threshold: float) -> dict:
-    from gisttools.hygiene import Tiers, find_duplicates, find_overlap, normalise
-    from gisttools.near_duplicates import jaccard, trigrams
+    from gisttools.data import Tiers, find_duplicates, find_overlap, jaccard, normalise, trigrams
 
     texts, others = sentences(n, 1), sentences(m, 3)
     planted = plant(texts, others)
@@ -100,8 +99,7 @@ def measure(side: str, n: int, m: int, threshold: float) -> dict:
 
 
 def _alike(text: str, other: str) -> float:
-    from gisttools.hygiene import normalise
-    from gisttools.near_duplicates import jaccard
+    from gisttools.data import jaccard, normalise
 
     return jaccard(normalise(text), normalise(other))
 

@@ -93,7 +93,7 @@ def _moved_banking77(quick: bool):
     import numpy as np
 
     try:
-        from gisttools.labelled import read_labelled
+        from gisttools.data import read_labelled
         from gisttools.vectors import VectorCache
 
         read = read_labelled("Banking77Classification")
@@ -116,7 +116,7 @@ def _banking77():
     import numpy as np
 
     try:
-        from gisttools.labelled import read_labelled
+        from gisttools.data import read_labelled
 
         labels = read_labelled("Banking77Classification").labels
     except Exception:  # no hub, no cache: the sizes of a fixed draw serve

@@ -6,7 +6,7 @@ all-MiniLM-L6-v2 is trained under all-mpnet-base-v2 on the train splits of Banki
 scored on their test splits; STSBenchmark is the guard. Learning rate and hold were chosen on held-out train texts and
 the validation splits. `--equal-time` adds sentence-transformers' GISTEmbedLoss for as many seconds as the labelled arm
 took, the vectors of its guide included. `--clean` leaves out training rows that overlap a test text, equal or nearly
-(`gisttools.hygiene`), as `2_convert` does.
+(`gisttools.data.overlap`), as `2_convert` does.
 
 Each training has a process of its own, and its result a file in `--folder`: a benchmark that was stopped goes on where
 it was. Intervals are over seeds and test items together (`gisttools.statistics.paired_bootstrap`; over items alone with
@@ -102,7 +102,7 @@ def run_one(setup: Setup, arm: str, seed: int, steps: int, budget: float, folder
 def triplets(setup: Setup):
     """The same table for every arm and seed: the paper's mining, one negative a row. Also the guide's cache."""
     from gisttools.converting import convert
-    from gisttools.eval_sets import eval_sets
+    from gisttools.data import eval_sets
     from gisttools.vectors import VectorCache
 
     guide, known = VectorCache(*setup.guide), {}
@@ -203,8 +203,7 @@ def score(setup: Setup, student) -> tuple[dict[str, float], dict[str, np.ndarray
     """Main scores (0 to 100) by task; by task, the share of draws that got each item right, or an STS set's cosines."""
     import mteb
 
-    from gisttools.eval_sets import split_of
-    from gisttools.mteb_sets import load_task
+    from gisttools.data import load_task, split_of
     from gisttools.task_sources import task_sources
 
     sources = task_sources(setup.tasks, setup.files, subsets=["en"] if setup.tasks else None, guards=setup.guards)
@@ -289,9 +288,8 @@ def report(setup: Setup, arms: list[str], seeds: list[int], folder: Path) -> dic
 def have_hub_data() -> bool:
     """Whether models and data can be read; says what is missing where they cannot."""
     from gisttools.common import GistError
-    from gisttools.labelled import read_labelled
+    from gisttools.data import load_task, mteb_task, read_labelled
     from gisttools.models import open_model
-    from gisttools.mteb_sets import load_task, mteb_task
 
     try:
         for source in FULL.sources:

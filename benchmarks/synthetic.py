@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 from quality import FULL, interval, score
 
+from gisttools.data import read_labelled, read_triplets, write_triplets
 from gisttools.guide import GuideStore
-from gisttools.labelled import read_labelled
 from gisttools.loss import GISTLoss
 from gisttools.mining import triplets_from_labelled
 from gisttools.models import open_model
@@ -38,7 +38,6 @@ from gisttools.synthesis import LLM, generate, read_task, serve_local
 from gisttools.synthesis.checks import Known
 from gisttools.train_settings import TrainSettings
 from gisttools.training import finetune
-from gisttools.triplets import read_triplets, write_triplets
 from gisttools.vectors import VectorCache
 
 SOURCE, HERE = "Banking77Classification", Path(__file__).parent

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gisttools.eval_sets import split_of, texts_of
+from gisttools.data import split_of, texts_of
 from gisttools.intervals import Interval, verdict
 from gisttools.judgement import POINT, items_needed, smallest_seen
 from gisttools.same_task import check_same_task

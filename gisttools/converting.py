@@ -15,16 +15,26 @@ import pandas as pd
 from datasets import Dataset, concatenate_datasets
 
 from gisttools.common import DataError, ParameterError
+from gisttools.data import (
+    LabelledTexts,
+    ReadOptions,
+    Tiers,
+    cleaned_task,
+    drop_overlap,
+    expand_sources,
+    find_duplicates,
+    kind_of,
+    parse_task_name,
+    read_sources,
+    table_texts,
+    train_texts_in_test,
+    triplet_tables,
+    write_triplets,
+)
 from gisttools.data_card import DataCard, data_card
-from gisttools.hygiene import Tiers, drop_overlap, find_duplicates, table_texts
 from gisttools.label_noise import LabelNoise, label_noise
-from gisttools.labelled import LabelledTexts, ReadOptions
 from gisttools.mining import score_triplets, triplets_from_labelled
 from gisttools.mining_options import MiningOptions
-from gisttools.mteb_sets import cleaned_task, parse_task_name, train_texts_in_test
-from gisttools.sources import expand_sources, kind_of, read_sources
-from gisttools.triplet_sets import triplet_tables
-from gisttools.triplets import write_triplets
 from gisttools.vectors import VectorCache
 
 _MANY = 50_000  # texts; beyond, duplicates within the training texts and near copies of other labels are not looked for
@@ -39,7 +49,7 @@ class Converted:
         triplets: the table, all sources one after the other.
         tables: the table of each source, by its name.
         data: the labelled texts that were mined; triplet sets have none.
-        overlap: rows that were left out for the sake of evaluation sets, as `gisttools.hygiene.drop_overlap` tells.
+        overlap: rows that were left out for the sake of evaluation sets, as `gisttools.data.drop_overlap` tells.
         noise: what looks wrong about the labels of each labelled source, by its name.
         card: all of it in short.
         summary: the numbers.
@@ -104,8 +114,8 @@ def convert(
     """Read the train split of every source, mine triplets inside each that has labels, and leave out what overlaps.
 
     Args:
-        sources: MTEB tasks, presets, hub sets, files and folders, as in `gisttools.sources.expand_sources`; they hold
-            labelled texts, or triplets or pairs (`gisttools.foreign_rows`).
+        sources: MTEB tasks, presets, hub sets, files and folders, as in `gisttools.data.expand_sources`; they hold
+            labelled texts, or triplets or pairs (`gisttools.data.triplet_sets`).
         guide: its similarities pick positives and negatives, and score every row.
         reading: how to read labelled texts.
         mining: how to mine them.

@@ -13,9 +13,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.hygiene import TIERS, Tiers
-from gisttools.labelled import LabelledTexts
-from gisttools.triplets import fingerprint
+from gisttools.data import TIERS, LabelledTexts, Tiers, fingerprint
 
 if TYPE_CHECKING:
     from gisttools.label_noise import LabelNoise
@@ -103,11 +101,11 @@ def data_card(
     """What is known of a triplet table and of the labelled texts it was made from. The same input gives the same card.
 
     Args:
-        table: columns as in `gisttools.triplets.COLUMNS`; after the overlap was dropped, if it was.
+        table: columns as in `gisttools.data.COLUMNS`; after the overlap was dropped, if it was.
         data: the labelled texts; none for triplets of other origin.
         dropped: triplets left out, by reason.
-        duplicates: what `gisttools.hygiene.find_duplicates` found; None: it was not asked.
-        overlap: what `gisttools.hygiene.drop_overlap` found, of several tables with the column `source`; None: it was
+        duplicates: what `gisttools.data.find_duplicates` found; None: it was not asked.
+        overlap: what `gisttools.data.drop_overlap` found, of several tables with the column `source`; None: it was
             not asked.
         noise: what `gisttools.label_noise.label_noise` found, by source; None: it was not asked.
         tiers: with which duplicates and overlap were looked for; `Tiers()` if None.

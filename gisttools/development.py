@@ -20,10 +20,7 @@ from sentence_transformers.sentence_transformer.evaluation import SentenceEvalua
 from transformers import TrainerCallback
 
 from gisttools.common import MissingError, ParameterError, problems
-from gisttools.eval_files import has_split, parse_eval_name
-from gisttools.local_tasks import local_tasks
-from gisttools.mteb_sets import load_task, mteb_task
-from gisttools.row_files import FILE_ENDINGS
+from gisttools.data import FILE_ENDINGS, has_split, load_task, local_tasks, mteb_task, parse_eval_name
 
 log = logging.getLogger(__name__)
 SPLITS = ("dev", "validation", "valid")
@@ -35,7 +32,7 @@ class DevelopmentScore(SentenceEvaluator):
 
     Args:
         names: folders with a file called dev, validation or valid, as `folder` or `folder#kind`, scored by their first
-            task (`gisttools.local_tasks`); and mteb tasks with such a split.
+            task (`gisttools.data.folder_tasks`); and mteb tasks with such a split.
         subsets: language subsets of multilingual tasks; all if None.
         batch_size: texts embedded at a time.
 

@@ -9,10 +9,10 @@ import pandas as pd
 from sentence_transformers import SentenceTransformer
 
 from gisttools.common import GistError, tqdm
+from gisttools.data import SHARED_COLUMNS, refuse_shared, shared_texts
 from gisttools.evaluated import Evaluation, Variant
 from gisttools.findings import BASE, Findings, size_of
 from gisttools.judgement import ALLOWED_LOSS, judge
-from gisttools.leakage import COLUMNS, refuse_shared, shared_texts
 from gisttools.score_cache import KeptScores, ScoreCache
 from gisttools.scored_models import ScoredModel, scored
 from gisttools.task_sources import TaskSource
@@ -117,7 +117,7 @@ def overlap_with(
         refuse_shared(pd.concat([p for p in by_table.values() if len(p)] or [*by_table.values()], ignore_index=True))
     tables = [by_table[variant.training_texts].assign(variant=variant.name) for variant in variants]
     shared = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
-    return shared.astype({"variant": "str"})[[*COLUMNS, "variant"]]
+    return shared.astype({"variant": "str"})[[*SHARED_COLUMNS, "variant"]]
 
 
 def _speed(results: Iterable[KeptScores]) -> float | None:

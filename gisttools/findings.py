@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from gisttools.common import DataError, GistError, MissingError, problems, tqdm
+from gisttools.data import cleaned_task, load_task, train_texts_in_test
 from gisttools.evaluated import Variant
-from gisttools.mteb_sets import cleaned_task, load_task, train_texts_in_test
 from gisttools.score_cache import KeptScores, ScoreCache
 from gisttools.scored_models import ScoredModel
 from gisttools.scoring import fits, kept_scores, one_line, score

@@ -1,6 +1,6 @@
 """What more rows bring: the score against the number of rows trained on, and where more rows no longer pay.
 
-Trainings of several seeds on nested subsets (`gisttools.subsets`), each scored on the same test items, stand behind it.
+Trainings of several seeds on nested subsets (`gisttools.data.triplet_sets`), each scored on the same test items, stand behind it.
 Nothing here reads a file. Scores lie between 0 and 1, a point is 0.01.
 """
 

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 
-from gisttools.columns import blocks, padded_columns
 from gisttools.common import DataError, cache_folder
+from gisttools.data import blocks, padded_columns
 from gisttools.embedding import BatchRows
 from gisttools.numbered_texts import NumberedTexts, numbered, text_columns_as_keys
 from gisttools.text_keys import KEY, text_keys

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gisttools.common import DataError, ParameterError
-from gisttools.hygiene import normalise
-from gisttools.near_duplicates import near_pairs
+from gisttools.data import near_pairs, normalise
 
 if TYPE_CHECKING:
     from gisttools.vectors import VectorCache
@@ -79,7 +78,7 @@ def label_noise(
         texts: n texts.
         labels: n labels, or n tuples of them where a text may have several.
         guide: its vectors make the centroids; None skips that part.
-        near: least Jaccard similarity of near-copies (see `gisttools.near_duplicates`); None skips that part.
+        near: least Jaccard similarity of near-copies (see `gisttools.data.near_duplicates`); None skips that part.
         few: a class with fewer texts than that is small.
 
     Raises:

@@ -26,13 +26,11 @@ import pyarrow as pa
 from datasets import Dataset
 
 from gisttools.classes import Classes
-from gisttools.columns import as_dataset
 from gisttools.common import DataError, problems
-from gisttools.labelled import LabelledTexts
+from gisttools.data import COLUMNS, LabelledTexts, as_dataset, make_triplets_from_columns
 from gisttools.miner import Mined, Miner
 from gisttools.mining_options import MiningOptions
 from gisttools.numbered_texts import NumberedTexts
-from gisttools.triplets import COLUMNS, make_triplets_from_columns
 from gisttools.vectors import VectorCache
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from gisttools.columns import blocks, most_negatives, slots
+from gisttools.data import blocks, most_negatives, slots
 from gisttools.text_keys import KEY, text_keys
 from gisttools.vectors import VectorCache
 

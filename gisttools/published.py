@@ -17,7 +17,7 @@ import mteb
 import pandas as pd
 
 from gisttools.common import MissingError, did_you_mean
-from gisttools.hub_sets import first_line
+from gisttools.data import first_line
 from gisttools.task_sources import offline
 
 PREFIX = "published:"

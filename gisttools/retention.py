@@ -19,9 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gisttools.common import DataError, ParameterError, problems
+from gisttools.data import TEXT_COLUMNS, find_set, open_stream
 from gisttools.embedding import embed_columns
-from gisttools.hub_sets import find_set, open_stream
-from gisttools.labelled import TEXT_COLUMNS
 from gisttools.vectors import VectorCache
 
 _COLUMNS = (*TEXT_COLUMNS, "sentence", "anchor", "positive", "passage", "document")

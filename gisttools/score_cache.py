@@ -43,7 +43,7 @@ _SETTINGS += (
 # what a comparison hangs on, beside the results
 _COMPARING = (
     *("comparison.py", "training_seeds.py", "task_intervals.py", "intervals.py", "statistics.py", "mean_intervals.py"),
-    *("item_metrics.py", "query_scores.py", "judgement.py", "eval_sets.py"),
+    *("item_metrics.py", "query_scores.py", "judgement.py", "data/overlap.py"),
 )
 
 

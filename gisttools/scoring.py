@@ -10,9 +10,7 @@ from typing import Any
 import mteb
 
 from gisttools.common import DataError, GistError, MissingError
-from gisttools.eval_sets import split_of
-from gisttools.hub_sets import first_line
-from gisttools.mteb_sets import load_task
+from gisttools.data import first_line, load_task, split_of
 from gisttools.score_cache import KeptScores, ScoreCache, task_about
 from gisttools.scored_models import ScoredModel
 from gisttools.task_sources import TaskSource

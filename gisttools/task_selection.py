@@ -11,8 +11,7 @@ import mteb
 from mteb.abstasks.aggregated_task import AbsTaskAggregate
 
 from gisttools.common import MissingError, ParameterError, did_you_mean, problems
-from gisttools.eval_sets import eval_task
-from gisttools.mteb_sets import mteb_task, task_names
+from gisttools.data import eval_task, mteb_task, task_names
 
 _CONDITIONS = ("type", "language")
 

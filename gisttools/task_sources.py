@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.common import DataError, GistError, MissingError, problems
-from gisttools.eval_files import parse_eval_name
-from gisttools.eval_sets import eval_task
-from gisttools.hub_sets import first_line
-from gisttools.local_tasks import local_tasks
-from gisttools.mteb_sets import load_task
+from gisttools.data import eval_task, first_line, load_task, local_tasks, parse_eval_name
 from gisttools.task_selection import select_tasks
 
 DEFAULT_GUARD = "STSBenchmark"
@@ -41,7 +37,7 @@ def task_sources(
     subsets: Sequence[str] | None = None,
     guards: Sequence[str] = (),
 ) -> list[TaskSource]:
-    """Tasks of mteb, and folders of the user's own files (`gisttools.local_tasks`).
+    """Tasks of mteb, and folders of the user's own files (`gisttools.data.folder_tasks`).
 
     Args:
         tasks: mteb tasks the tuning is meant to help, as in `gisttools.task_selection.select_tasks`.

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from sentence_transformers import SentenceTransformer
 
+from gisttools.data import count_rows
 from gisttools.development import SCORE
 from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS
-from gisttools.triplet_sets import count_rows
 
 
 @dataclass(frozen=True)

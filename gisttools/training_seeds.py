@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gisttools.comparison import TaskResult, compare, interval_columns
-from gisttools.eval_sets import split_of
+from gisttools.data import split_of
 from gisttools.intervals import Interval, student_interval
 from gisttools.mean_intervals import satterthwaite, seed_spread
 from gisttools.task_intervals import item_values

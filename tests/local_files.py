@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gisttools.labelled import read_labelled
+from gisttools.data.labelled import read_labelled
 
 
 def write(path: Path, rows: list[dict]) -> Path:

@@ -6,10 +6,10 @@ import pytest
 
 from gisttools.audit import audit
 from gisttools.common.errors import DataError
+from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model
-from gisttools.triplets import make_triplets
 from gisttools.vectors import VectorCache
 
 MINILM = "embedded:all-MiniLM-L6-v2"

@@ -10,10 +10,10 @@ from conftest import files_under
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.converting import convert
-from gisttools.hygiene import Tiers, table_texts
-from gisttools.labelled import ReadOptions, read_labelled
+from gisttools.data.labelled import ReadOptions, read_labelled
+from gisttools.data.overlap import Tiers, table_texts
+from gisttools.data.triplets import read_triplets
 from gisttools.mining_options import MiningOptions
-from gisttools.triplets import read_triplets
 
 
 def test_every_text_becomes_an_anchor_once(caretaker, guide):

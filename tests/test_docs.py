@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gisttools.cli import main
-from gisttools.triplets import COLUMNS
+from gisttools.data.triplets import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.reference import TRIPLET_COLUMNS, reference
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import MINILM, WORDLLAMA
 
 from gisttools.common.errors import ModelError, ParameterError
-from gisttools.triplets import write_triplets
+from gisttools.data.triplets import write_triplets
 from gisttools.workflow.entries import open_entries, sources_of
 from gisttools.workflow.params import check_params
 

@@ -9,12 +9,10 @@ import pytest
 from local_files import make_folder, write
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.eval_files import eval_folder, has_split, parse_eval_name
-from gisttools.eval_sets import eval_sets
-from gisttools.label_files import read_splits
-from gisttools.local_tasks import local_tasks
-from gisttools.pair_files import read_pairs
-from gisttools.search_files import read_candidates, read_searched
+from gisttools.data.folder_rows import read_candidates, read_pairs, read_searched, read_splits
+from gisttools.data.folder_tasks import local_tasks
+from gisttools.data.folders import eval_folder, has_split, parse_eval_name
+from gisttools.data.overlap import eval_sets
 
 ROW = {"text": "a", "label": "x"}
 PAIR = {"sentence1": "a", "sentence2": "b"}

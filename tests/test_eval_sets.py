@@ -8,10 +8,10 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from gisttools.common.errors import MissingError
-from gisttools.eval_sets import all_texts_of, eval_sets, eval_task, texts_of
-from gisttools.labelled import read_labelled
-from gisttools.local_tasks import local_tasks
-from gisttools.mteb_sets import load_task
+from gisttools.data.folder_tasks import local_tasks
+from gisttools.data.labelled import read_labelled
+from gisttools.data.mteb_tasks import load_task
+from gisttools.data.overlap import all_texts_of, eval_sets, eval_task, texts_of
 
 
 def test_of_a_folder_the_test_texts_are_read(caretaker):

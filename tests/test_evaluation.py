@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from gisttools.common.errors import DataError, MissingError
+from gisttools.data.folder_tasks import local_tasks
+from gisttools.data.labelled import read_labelled
 from gisttools.evaluation import evaluate
-from gisttools.labelled import read_labelled
-from gisttools.local_tasks import local_tasks
 from gisttools.score_cache import ScoreCache
 from gisttools.task_sources import task_sources
 

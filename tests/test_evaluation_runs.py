@@ -19,9 +19,9 @@ from evaluation_folders import label_folder, search_folder, shaken, sts_folder
 
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.contenders import differences
+from gisttools.data.folder_tasks import local_tasks
 from gisttools.evaluated import TABLES, Variant
 from gisttools.evaluation import evaluate
-from gisttools.local_tasks import local_tasks
 from gisttools.score_cache import ScoreCache
 from gisttools.scored_models import open_scored, scored
 from gisttools.task_sources import TaskSource, task_sources

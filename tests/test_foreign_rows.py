@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gisttools.common.errors import DataError
-from gisttools.foreign_rows import find_shape, is_triplet_shaped, reaching, triplets_of
-from gisttools.triplets import triplet_id
+from gisttools.data.triplet_sets import find_shape, is_triplet_shaped, reaching, triplets_of
+from gisttools.data.triplets import triplet_id
 
 MEDI = {
     "query": [["Represent the question:", "where is it?"], ["Represent the question:", "refund?"]],

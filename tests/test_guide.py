@@ -16,10 +16,10 @@ from datasets import Dataset
 from hypothesis import given, strategies as st
 
 from gisttools.common.errors import DataError
+from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
 from gisttools.mining import score_triplets
 from gisttools.numbered_texts import numbered
-from gisttools.triplets import make_triplets
 from gisttools.vectors import VectorCache
 
 ROWS = [
@@ -130,7 +130,7 @@ def test_blocks_and_chunks_and_selections_do_not_show(rows, block, chosen):
     if chosen:
         table, rows = table.select(range(len(rows) - 1, -1, -1)), rows[::-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gisttools.columns._BLOCK", block)
+        patch.setattr("gisttools.data.triplets._BLOCK", block)
         store = GuideStore.build(table, None)
         columns = store.training_columns()
     k = max(len(r["negatives"]) for r in rows)
@@ -237,7 +237,7 @@ def test_scores_of_the_guide_are_its_cosines(cache):
 def test_scores_do_not_depend_on_the_blocks(cache, monkeypatch, block):
     wanted = score_triplets(make_triplets(ROWS), cache)
     monkeypatch.setattr("gisttools.mining._SCORED", block)
-    monkeypatch.setattr("gisttools.columns._BLOCK", block)
+    monkeypatch.setattr("gisttools.data.triplets._BLOCK", block)
     scored = score_triplets(make_triplets(ROWS), cache)
     assert scored.features == wanted.features
     assert scored.to_dict() == wanted.to_dict()

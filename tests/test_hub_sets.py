@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from conftest import ROOT
 
-from gisttools.hub_sets import HubSet, is_hub_name, parse_hub_name
+from gisttools.data.hub import HubSet, is_hub_name, parse_hub_name
 
 COMMIT = "238a0499b6e6b690cc64ea56fde8461daa8341bb"
 LABELLED = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'

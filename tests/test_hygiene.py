@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from gisttools.common.errors import DataError, ParameterError
-from gisttools.hygiene import TIERS, Tiers, drop_overlap, find_duplicates, find_overlap, normalise, table_texts
-from gisttools.near_duplicates import jaccard
-from gisttools.triplets import make_triplets
+from gisttools.data.near_duplicates import jaccard
+from gisttools.data.overlap import TIERS, Tiers, drop_overlap, find_duplicates, find_overlap, normalise, table_texts
+from gisttools.data.triplets import make_triplets
 
 ROWS = [
     {"anchor": "Where is it?", "positive": "Has it left?", "negatives": ["Card refused"]},

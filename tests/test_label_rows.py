@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gisttools.common.errors import DataError
-from gisttools.label_rows import LONGEST, LabelRows
+from gisttools.data.labelled import LONGEST, LabelRows
 
 
 def collect(texts: list, labels: list, ids: list | None = None, **told) -> LabelRows:

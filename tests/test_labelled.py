@@ -12,8 +12,8 @@ from conftest import ROOT, files_under
 from datasets import ClassLabel, Dataset, Features, Value
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.labelled import read_labelled
-from gisttools.mteb_sets import load_task, mteb_task
+from gisttools.data.labelled import read_labelled
+from gisttools.data.mteb_tasks import load_task, mteb_task
 
 TEXTS = ['He said "no",\nthen left', "naïve café 🙂", "plain", " two\u2028lines"]
 LABELS = ["b", "a", "b", "a"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gisttools.common.errors import DataError
+from gisttools.data.folder_tasks import local_tasks
+from gisttools.data.labelled import read_labelled
+from gisttools.data.overlap import SHARED_COLUMNS, shared_texts
 from gisttools.evaluation import evaluate
-from gisttools.labelled import read_labelled
-from gisttools.leakage import COLUMNS, shared_texts
-from gisttools.local_tasks import local_tasks
 from gisttools.task_sources import task_sources
 
 
@@ -25,7 +25,7 @@ def test_texts(caretaker):
 def test_equal_texts_and_near_copies_are_found(tasks, test_texts):
     training = ["something else", test_texts[0].upper(), test_texts[3] + "!"]
     shared = shared_texts(tasks, training, allow=True)
-    assert list(shared.columns) == list(COLUMNS)
+    assert list(shared.columns) == list(SHARED_COLUMNS)
     found = {r.text: (r.task, r.tier, r.training_text) for r in shared.itertuples()}
     assert found == {
         test_texts[0]: ("mine", "exact", training[1]),
@@ -41,7 +41,7 @@ def test_a_shared_text_is_refused_with_counts_an_example_and_the_mend(tasks, tes
 @pytest.mark.parametrize("training", [[], ["something else"]])
 def test_nothing_shared_is_an_empty_table(tasks, training):
     shared = shared_texts(tasks, training)
-    assert (list(shared.columns), len(shared)) == (list(COLUMNS), 0)
+    assert (list(shared.columns), len(shared)) == (list(SHARED_COLUMNS), 0)
 
 
 def test_an_evaluation_refuses_before_any_model_runs(caretaker, test_texts, tmp_path):

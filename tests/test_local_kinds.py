@@ -19,11 +19,11 @@ from mteb.abstasks.sts import AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.abstasks.text import reranking
 
-from gisttools.eval_files import KINDS
-from gisttools.eval_sets import all_texts_of, eval_sets
+from gisttools.data.folder_tasks import local_tasks
+from gisttools.data.folders import KINDS
+from gisttools.data.labelled import read_labelled
+from gisttools.data.overlap import all_texts_of, eval_sets
 from gisttools.evaluation import evaluate
-from gisttools.labelled import read_labelled
-from gisttools.local_tasks import local_tasks
 from gisttools.models import open_model
 from gisttools.task_sources import task_sources
 

@@ -11,8 +11,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from gisttools.common.errors import DataError, MissingError
-from gisttools.labelled import read_labelled
-from gisttools.local_tasks import local_tasks
+from gisttools.data.folder_tasks import local_tasks
+from gisttools.data.labelled import read_labelled
 
 
 def score_of(task, model) -> float:

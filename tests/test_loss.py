@@ -12,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gisttools.batch import Batch, Options
 from gisttools.common.errors import DataError
+from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS, GISTLoss, _gist_loss, gist_loss
 from gisttools.models import open_model
 from gisttools.row_blocks import count_masked
-from gisttools.triplets import make_triplets
 from gisttools.vectors import VectorCache
 
 MINILM = "embedded:all-MiniLM-L6-v2"

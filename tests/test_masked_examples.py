@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
 from gisttools.masked_examples import COLUMNS, masked_examples
-from gisttools.triplets import make_triplets
 from gisttools.workflow.finetune_params import FinetuneParams
 
 TEXTS = {

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from gisttools import miner, mining, neighbours
 from gisttools.common.errors import DataError, ParameterError
-from gisttools.labelled import LabelledTexts, read_labelled
+from gisttools.data.labelled import LabelledTexts, read_labelled
 from gisttools.miner import Mined
 from gisttools.mining import mine, triplets_from_labelled
 from gisttools.mining_options import MiningOptions

@@ -10,11 +10,11 @@ from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
 from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassification
 from mteb.abstasks.task_metadata import TaskMetadata
 
-from gisttools import mteb_sets
 from gisttools.common.errors import DataError, MissingError
-from gisttools.labelled import ReadOptions, read_labelled
-from gisttools.mteb_sets import cleaned_task, open_task, parse_task_name, train_texts_in_test
-from gisttools.sources import read_sources
+from gisttools.data import mteb_tasks
+from gisttools.data.labelled import ReadOptions, read_labelled
+from gisttools.data.mteb_tasks import cleaned_task, open_task, parse_task_name, train_texts_in_test
+from gisttools.data.sources import read_sources
 
 TYPES = {
     AbsTaskClassification: "Classification",
@@ -47,7 +47,7 @@ def task(monkeypatch):
             self.dataset = dataset
 
         made = type("Fake", (kind,), {"metadata": metadata, "load_data": load_data, **members})
-        monkeypatch.setattr(mteb_sets, "mteb_task", lambda name: made())
+        monkeypatch.setattr(mteb_tasks, "mteb_task", lambda name: made())
 
     return make
 
@@ -129,8 +129,8 @@ def test_a_subset_that_is_not_there_or_not_one_is_told(task):
 
 def test_several_subsets_give_labelled_texts_each(task, monkeypatch):
     task(dataset=many(*LANGS), langs=LANGS)
-    monkeypatch.setattr("gisttools.sources.mteb_task", mteb_sets.mteb_task)
-    monkeypatch.setattr("gisttools.sources.task_names", lambda: {"Fake"})
+    monkeypatch.setattr("gisttools.data.sources.mteb_task", mteb_tasks.mteb_task)
+    monkeypatch.setattr("gisttools.data.sources.task_names", lambda: {"Fake"})
     read = read_sources(["Fake"], ReadOptions(subset=("de", "en")))
     assert [(r.source, r.texts[0], r.language) for r in read] == [
         ("Fake#de", "de a", "deu-Latn"), ("Fake#en", "en a", "eng-Latn"),

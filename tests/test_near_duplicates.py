@@ -7,8 +7,8 @@ import random
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from gisttools import near_duplicates
-from gisttools.near_duplicates import bands, jaccard, near_pairs, trigrams
+from gisttools.data import near_duplicates
+from gisttools.data.near_duplicates import bands, jaccard, near_pairs, trigrams
 
 WORDS = ["lost", "card", "where", "my", "is", "the", "refund", "top", "up", "fee", "a", "charged", "?", "!", "é", "猫"]
 

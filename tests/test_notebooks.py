@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, files_under
 
-from gisttools.triplets import COLUMNS
+from gisttools.data.triplets import COLUMNS
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.manifest import sha256
 from gisttools.workflow.params import VERBS, check_params

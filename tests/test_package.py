@@ -49,7 +49,7 @@ def test_importing_it_loads_nothing_heavy(module):
 
 
 def test_the_triplet_table_needs_no_torch():
-    script = "import sys, gisttools.triplets; print('torch' in sys.modules)"
+    script = "import sys, gisttools.data.triplets; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
 

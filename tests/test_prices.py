@@ -7,9 +7,8 @@ import json
 import pytest
 
 from gisttools.common.errors import DataError
-from gisttools.subsets import nested_subset
-from gisttools.triplet_sets import triplet_tables
-from gisttools.triplets import write_triplets
+from gisttools.data.triplet_sets import nested_subset, triplet_tables
+from gisttools.data.triplets import write_triplets
 from gisttools.workflow.prices import rows_cost
 from gisttools.workflow.runs import inputs
 

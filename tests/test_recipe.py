@@ -11,10 +11,10 @@ import pytest
 from conftest import ROOT, files_under
 
 from gisttools.common.errors import MissingError, ParameterError
-from gisttools.hub_sets import is_hub_name, parse_hub_name
-from gisttools.hygiene import table_texts
-from gisttools.labelled import read_labelled
-from gisttools.triplet_sets import read_hub_triplets
+from gisttools.data.hub import is_hub_name, parse_hub_name
+from gisttools.data.labelled import read_labelled
+from gisttools.data.overlap import table_texts
+from gisttools.data.triplet_sets import read_hub_triplets
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipe import fill, read_recipe, references
 from gisttools.workflow.steps import run_recipe

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from gisttools import row_files
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.row_files import FILE_ENDINGS, column_names, file_kind, read_parts
+from gisttools.data import files
+from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, read_parts
 
 NASTY = [
     "\n",
@@ -98,9 +98,9 @@ def test_parts_join_to_the_whole_wherever_they_are_cut(tmp_path, monkeypatch, ki
     rows = [(f"text {i} é🙂", f"label {i}") for i in range(57)]
     path = tmp_path / f"rows{kind}"
     path.write_bytes(content(rows, kind))
-    monkeypatch.setattr(row_files, "_ROWS", 10)
+    monkeypatch.setattr(files, "_ROWS", 10)
     for block in (64, 100, 1 << 20):
-        monkeypatch.setattr(row_files, "_BLOCK", block)
+        monkeypatch.setattr(files, "_BLOCK", block)
         assert read(path) == rows
 
 
@@ -228,7 +228,7 @@ def test_the_kind_by_the_ending(name, kind):
 
 
 def test_a_quote_that_is_never_closed_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(row_files, "_BLOCK", 64)
+    monkeypatch.setattr(files, "_BLOCK", 64)
     (tmp_path / "r.csv").write_text('text,label\n"never closed,x\n' + "more,x\n" * 1000)
     with pytest.raises(DataError, match=r"r\.csv cannot be read as csv: .*(never closed|Quote texts)"):
         read(tmp_path / "r.csv")

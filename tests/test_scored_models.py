@@ -15,8 +15,8 @@ from conftest import MINILM
 from evaluation_folders import search_folder, sts_folder
 
 from gisttools.common.errors import EndpointError, MissingError
+from gisttools.data.folder_tasks import local_tasks
 from gisttools.evaluation import evaluate
-from gisttools.local_tasks import local_tasks
 from gisttools.score_cache import ScoreCache
 from gisttools.scored_models import open_scored, training_sets
 from gisttools.task_sources import task_sources

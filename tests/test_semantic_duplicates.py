@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from conftest import WORDLLAMA
 
-from gisttools import semantic_duplicates
-from gisttools.hygiene import Tiers, find_overlap
-from gisttools.semantic_duplicates import semantic_pairs
+from gisttools.data import overlap
+from gisttools.data.overlap import Tiers, find_overlap, semantic_pairs
 from gisttools.vectors import VectorCache
 
 TEXTS = ["The key was lost", "I lost the key", "The room is too cold", "It is cold in the room", "Who pays the rent?"]
@@ -22,7 +21,7 @@ def guide(tmp_path_factory):
 
 @pytest.mark.parametrize("rows", [2, 4096])
 def test_pairs_and_cosines_are_those_of_brute_force(guide, monkeypatch, rows):
-    monkeypatch.setattr(semantic_duplicates, "_ROWS", rows)
+    monkeypatch.setattr(overlap, "_ROWS", rows)
     parts = list(semantic_pairs(TEXTS, OTHERS, 0.6, guide))
     found = {(i, j): s for part in parts for i, j, s in zip(*(x.tolist() for x in part), strict=True)}
     cosines = guide.embed(TEXTS) @ guide.embed(OTHERS).T

@@ -7,12 +7,12 @@ import json
 import pandas as pd
 import pytest
 
-from gisttools import sources
 from gisttools.common.errors import DataError, MissingError
-from gisttools.hub_sets import HubSet
-from gisttools.labelled import ReadOptions
-from gisttools.sources import PRESETS, expand_sources, kind_of, read_sources
-from gisttools.triplets import make_triplets, write_triplets
+from gisttools.data import sources
+from gisttools.data.hub import HubSet
+from gisttools.data.labelled import ReadOptions
+from gisttools.data.sources import PRESETS, expand_sources, kind_of, read_sources
+from gisttools.data.triplets import make_triplets, write_triplets
 
 PRESET = "mteb_eng_v1_classification"
 

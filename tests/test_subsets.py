@@ -11,9 +11,8 @@ from conftest import ROOT
 from hypothesis import given, strategies as st
 
 from gisttools.common.errors import ParameterError
-from gisttools.subsets import nested_order, nested_subset
-from gisttools.triplet_sets import concatenate, triplet_tables
-from gisttools.triplets import fingerprint, make_triplets
+from gisttools.data.triplet_sets import concatenate, nested_order, nested_subset, triplet_tables
+from gisttools.data.triplets import fingerprint, make_triplets
 
 LABELS = st.lists(st.integers(-1, 4), min_size=1, max_size=60)
 

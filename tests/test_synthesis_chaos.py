@@ -18,7 +18,7 @@ from conftest import ROOT
 from scripted_author import author, labelled_task, request_of, text_for
 from scripted_llm import HANG, RESET, completion, refusal, scripted
 
-from gisttools.triplets import read_triplets
+from gisttools.data.triplets import read_triplets
 
 ROWS, KILLS, SEED = 1000, 3, 11
 PATIENCE = 3.0  # seconds for an answer: more than a busy machine takes

@@ -13,11 +13,11 @@ from scripted_author import ANIMALS, author, embed, labelled_task, text_for
 from scripted_llm import completion, scripted
 
 from gisttools.common.errors import DataError, ParameterError
+from gisttools.data.triplets import COLUMNS, read_triplets, write_triplets
 from gisttools.synthesis import LLM, generate, serve_local
 from gisttools.synthesis.checks import Checks, Known
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
-from gisttools.triplets import COLUMNS, read_triplets, write_triplets
 
 PLACES = [f"The {a} sleeps by the {b} all day long." for a in ANIMALS for b in ("river", "tower", "bridge", "market")]
 COMMON = {"name": "t", "description": "About animals.", "domain": "a pet forum", "language": "eng-Latn"}

@@ -19,9 +19,9 @@ from mteb.abstasks.text.summarization import AbsTaskSummarization
 
 from gisttools.common.errors import DataError
 from gisttools.comparison import TaskResult, compare
-from gisttools.eval_sets import split_of
-from gisttools.labelled import read_labelled
-from gisttools.local_tasks import local_tasks
+from gisttools.data.folder_tasks import local_tasks
+from gisttools.data.labelled import read_labelled
+from gisttools.data.overlap import split_of
 from gisttools.task_intervals import task_interval
 
 KINDS = {

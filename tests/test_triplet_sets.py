@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, files_under
 
-from gisttools import triplet_sets
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.triplet_sets import concatenate, count_rows, number_sets, read_hub_triplets, triplet_tables
-from gisttools.triplets import COLUMNS, make_triplets, read_triplets, write_triplets
+from gisttools.data import triplet_sets
+from gisttools.data.triplet_sets import concatenate, count_rows, number_sets, read_hub_triplets, triplet_tables
+from gisttools.data.triplets import COLUMNS, make_triplets, read_triplets, write_triplets
 
 COMMIT = "238a0499b6e6b690cc64ea56fde8461daa8341bb"
 

@@ -13,7 +13,7 @@ from conftest import files_under
 from hypothesis import given, strategies as st
 
 from gisttools.common.errors import DataError, MissingError
-from gisttools.triplets import (
+from gisttools.data.triplets import (
     COLUMNS,
     fingerprint,
     make_triplets,

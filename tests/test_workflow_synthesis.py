@@ -8,9 +8,9 @@ from dataclasses import asdict, fields
 import pytest
 
 from gisttools.common.errors import MissingError
+from gisttools.data.triplets import COLUMNS, write_triplets
 from gisttools.synthesis.checks import Checks
 from gisttools.synthesis.prompts import FOLDER, load_prompt
-from gisttools.triplets import COLUMNS, write_triplets
 from gisttools.workflow.params import check_params
 from gisttools.workflow.synthesis import checks_of, folder_of, known_of, prompt_of
 

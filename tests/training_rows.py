@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.models import open_model
 from gisttools.train_settings import TrainSettings
 from gisttools.trained import Trained
 from gisttools.training import finetune
-from gisttools.triplets import make_triplets
 from gisttools.vectors import VectorCache
 
 WORDLLAMA = "embedded:wordllama-256"

@@ -26,7 +26,7 @@ class Checks:
             place will do.
         skip_nearest: a mined negative is none of so many texts nearest to the anchor, for these may answer as well. Of
             small pools at most a third.
-        near_eval: least Jaccard similarity of trigrams to a text of an evaluation set, as in `gisttools.hygiene`.
+        near_eval: least Jaccard similarity of trigrams to a text of an evaluation set, as in `gisttools.data.overlap`.
 
     Raises:
         ParameterError: a value is out of range; all problems at once.

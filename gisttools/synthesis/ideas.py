@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gisttools.hygiene import normalise
+from gisttools.data import normalise
 from gisttools.synthesis.asking import REFUSED, UNANSWERED, Reply, Request
 from gisttools.synthesis.forms import extract_json
 from gisttools.synthesis.languages import name_of

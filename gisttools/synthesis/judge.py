@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gisttools.common import ParameterError
-from gisttools.hygiene import normalise
-from gisttools.near_duplicates import NearIndex, jaccard
+from gisttools.data import NearIndex, jaccard, normalise
 from gisttools.synthesis import filters
 from gisttools.synthesis.asking import Reply
 from gisttools.synthesis.checks import Checks, Known

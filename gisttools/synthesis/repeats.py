@@ -1,14 +1,14 @@
 """Texts that a new one must not repeat, equally or nearly.
 
 MinHash LSH (datasketch) proposes near duplicates, the Jaccard similarity of character trigrams decides: there are no
-false alarms. It grows text by text, unlike `gisttools.near_duplicates`, which compares whole sets.
+false alarms. It grows text by text, unlike `gisttools.data.near_duplicates`, which compares whole sets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gisttools.hygiene import normalise
+from gisttools.data import normalise
 
 NEAR_DUPLICATE = 0.7  # Jaccard similarity of character trigrams
 _PERMUTATIONS = 64

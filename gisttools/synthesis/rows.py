@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 from datasets import Dataset
 
+from gisttools.data import COLUMNS, triplet_id
 from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.plan import ATTRIBUTES
 from gisttools.synthesis.prompts import Prompt
 from gisttools.synthesis.task import Task
-from gisttools.triplets import COLUMNS, triplet_id
 
 _RAW_SHOWN = 2000  # characters of an unreadable answer that are kept
 

@@ -153,7 +153,7 @@ def read_texts(path: Path) -> list[str]:
         MissingError: there is no such file.
         DataError: it is of another kind, or has no such column.
     """
-    from gisttools.row_files import column_names, file_kind, read_parts
+    from gisttools.data import column_names, file_kind, read_parts
 
     if not os.path.isfile(path):  # Path.is_file refuses names as long as a text that should stand in a list
         raise MissingError(f"There is no file {str(path)[:300]}, which the task description names. Correct its path.")

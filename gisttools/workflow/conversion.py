@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from gisttools.eval_sets import eval_sets
-from gisttools.hygiene import Tiers
-from gisttools.labelled import ReadOptions
+from gisttools.data import ReadOptions, Tiers, eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
 from gisttools.mining_options import MiningOptions
-from gisttools.mteb_sets import mteb_task, parse_task_name, subset_of
-from gisttools.sources import expand_sources, is_task
 from gisttools.vectors import VectorCache
 from gisttools.workflow.origins import paths
 from gisttools.workflow.params import ConvertParams

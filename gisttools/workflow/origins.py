@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.common import ParameterError
-from gisttools.hygiene import table_texts
-from gisttools.mteb_sets import parse_task_name
-from gisttools.sources import expand_sources, is_task
-from gisttools.subsets import nested_subset
-from gisttools.triplet_sets import concatenate, triplet_tables
+from gisttools.data import (
+    concatenate,
+    expand_sources,
+    is_task,
+    nested_subset,
+    parse_task_name,
+    table_texts,
+    triplet_tables,
+)
 from gisttools.vectors import VectorCache
 from gisttools.workflow.finetune_params import FinetuneParams
 from gisttools.workflow.manifest import read_manifest

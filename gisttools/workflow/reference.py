@@ -13,7 +13,7 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from gisttools.triplets import COLUMNS
+from gisttools.data import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import resolve
 from gisttools.workflow.table_columns import TABLES

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gisttools.common import DataError, MissingError
-from gisttools.hub_sets import is_hub_name
+from gisttools.data import is_hub_name
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import resolve, results_folder, run_folder

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gisttools.eval_sets import eval_sets
-from gisttools.hygiene import table_texts
-from gisttools.labelled import read_labelled
+from gisttools.data import eval_sets, read_labelled, read_triplets, table_texts, write_triplets
 from gisttools.synthesis.checks import Checks, Known
 from gisttools.synthesis.outcome import Outcome
 from gisttools.synthesis.plan import check_prompt, check_start
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import read_task
-from gisttools.triplets import read_triplets, write_triplets
 from gisttools.workflow.origins import paths
 from gisttools.workflow.params import SynthesizeParams
 from gisttools.workflow.places import resolve

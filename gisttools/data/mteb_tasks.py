@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gisttools.common import DataError, MissingError, did_you_mean
-from gisttools.hub_sets import first_line
+from gisttools.data.hub import first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gisttools.common import MissingError
-from gisttools.row_files import file_kind
+from gisttools.data.files import file_kind
 
 if TYPE_CHECKING:
     from datasets import IterableDataset

@@ -19,11 +19,17 @@ from mteb.abstasks.sts import AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from gisttools.eval_files import eval_folder
-from gisttools.label_files import LabelledSplits, read_splits
-from gisttools.labelled import LabelledTexts
-from gisttools.pair_files import Pairs, read_pairs
-from gisttools.search_files import Searched, read_candidates, read_searched
+from gisttools.data.folder_rows import (
+    LabelledSplits,
+    Pairs,
+    Searched,
+    read_candidates,
+    read_pairs,
+    read_searched,
+    read_splits,
+)
+from gisttools.data.folders import eval_folder
+from gisttools.data.labelled import LabelledTexts
 
 
 class _Classification(AbsTaskClassification):
@@ -67,7 +73,7 @@ def local_tasks(
 
     Args:
         folder: the files and their columns tell the kind of task; or it is told: `folder#kind`, one of
-            `gisttools.eval_files.KINDS`.
+            `gisttools.data.KINDS`.
         language: ISO 639-3 code and script, as in mteb.
         kinds: keep only these of the folder's tasks.
         split: the split that is scored, where it is not test, e.g. "dev".

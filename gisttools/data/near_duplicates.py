@@ -49,7 +49,7 @@ def near_pairs(texts: Sequence[str], others: Sequence[str], threshold: float) ->
     each trigram of a text and 400 for the text.
 
     Args:
-        texts, others: texts as they are to be compared (see `gisttools.hygiene.normalise`).
+        texts, others: texts as they are to be compared (see `gisttools.data.normalise`).
         threshold: above 0, at most 1.
 
     Yields:

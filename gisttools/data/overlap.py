@@ -1,25 +1,70 @@
-"""Duplicates, and overlap between training texts and evaluation sets, in three tiers from cheap to dear.
+"""Test texts that stand in the training table: found before any model runs, and refused unless that was asked for.
+
+Texts that say the same in other words: pairs whose guide vectors have at least a given cosine.
+
+Duplicates, and overlap between training texts and evaluation sets, in three tiers from cheap to dear.
 
 - exact: equal under `normalise`
-- near: Jaccard similarity of character trigrams (`gisttools.near_duplicates`), a letter or a full stop apart
-- semantic: cosine of guide vectors (`gisttools.semantic_duplicates`), where a guide is given
+- near: Jaccard similarity of character trigrams (`gisttools.data.near_duplicates`), a letter or a full stop apart
+- semantic: cosine of guide vectors (`gisttools.data.overlap`), where a guide is given
 
 A hit carries the first tier that caught it, and its score there (1 for exact).
+
+The texts of evaluation sets, by task and by folder: what a training table must not hold.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.common import DataError, ParameterError, problems
-from gisttools.near_duplicates import Pairs, near_pairs
-from gisttools.semantic_duplicates import TextVectors, semantic_pairs
+from gisttools.common import DataError, MissingError, ParameterError, problems
+from gisttools.data.folder_rows import read_candidates, read_pairs, read_scored, read_searched
+from gisttools.data.folders import eval_folder
+from gisttools.data.mteb_tasks import load_task, mteb_task
+from gisttools.data.near_duplicates import Pairs, near_pairs
+
+_ROWS = 4096  # of both sides, in one matrix product: 64 MB of cosines
+
+
+class TextVectors(Protocol):
+    """What gives unit vectors of texts and keeps them; a `VectorCache` does."""
+
+    def add(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed what has no vector yet; the row of each text, int64 (n,)."""
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Unit vectors, float32 (n, dimension)."""
+
+
+def semantic_pairs(
+    texts: Sequence[str], others: Sequence[str], threshold: float, guide: TextVectors
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """All pairs (i, j) whose guide cosine is at least `threshold`, in parts, in no special order.
+
+    Memory is bounded by the parts; vectors are read from the guide's memory map.
+
+    Yields:
+        Rows of `texts` and of `others`, int64 (n,), and the cosine, float64 (n,).
+
+    Raises:
+        ModelError, DataError, EndpointError: as `VectorCache.embed`.
+    """
+    rows, columns = guide.add(texts), guide.add(others)
+    for begin in range(0, len(rows), _ROWS):
+        left = guide.vectors(rows[begin : begin + _ROWS])
+        for first in range(0, len(columns), _ROWS):
+            cosines = left @ guide.vectors(columns[first : first + _ROWS]).T
+            i, j = np.nonzero(cosines >= threshold)
+            yield i + begin, j + first, cosines[i, j].astype(np.float64)
+
 
 TIERS = ("exact", "near", "semantic")
 # In Banking77, train beside test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where do I
@@ -170,7 +215,7 @@ def drop_overlap(
     """Leave out the rows of a triplet table any text of which stands in an evaluation set, or nearly.
 
     Args:
-        table: columns as in `gisttools.triplets.COLUMNS`.
+        table: columns as in `gisttools.data.COLUMNS`.
         eval_sets: texts by name of the evaluation set.
         tiers: `Tiers()` if None.
 
@@ -229,3 +274,141 @@ def _best(n: int, parts: Iterable[Pairs]) -> tuple[np.ndarray, np.ndarray]:
         better = (score > best[i]) | ((score == best[i]) & (j < partner[i]))
         partner[i[better]], best[i[better]] = j[better], score[better]
     return partner, best
+
+
+def eval_sets(
+    tasks: Sequence[str] = (), folders: Sequence[str | Path] = (), *, subsets: Sequence[str] | None = None
+) -> dict[str, list[str]]:
+    """The test texts of mteb tasks and of folders, by name; each text once, in order. Of pairs both texts count, of
+    retrieval and reranking the queries.
+
+    Args:
+        tasks: names of mteb tasks.
+        folders: `folder` or `folder#kind`, as in `gisttools.data.folder_tasks`; train files need not be there.
+        subsets: language subsets of multilingual tasks; all if None.
+
+    Raises:
+        MissingError: a task, its data, a subset or a file is missing.
+        DataError: a file cannot be read, or a folder is no evaluation set.
+        ParameterError: there is no such kind.
+    """
+    found = {str(folder): list(dict.fromkeys(_texts_of_folder(folder))) for folder in folders}
+    for name in tasks:
+        task = eval_task(name, subsets)
+        load_task(task)
+        found[name] = all_texts_of(task)
+    return found
+
+
+def _texts_of_folder(name: str | Path) -> list[str]:
+    folder = eval_folder(name)
+    if folder.kind in ("pair_classification", "sts"):
+        return read_pairs(folder).test_texts
+    if folder.kind == "retrieval":
+        return read_searched(folder).test_texts
+    return read_candidates(folder).test_texts if folder.kind == "reranking" else read_scored(folder).texts
+
+
+def all_texts_of(task) -> list[str]:
+    """The texts of all subsets and evaluation splits of a loaded task, each once, in order."""
+    parts = [split_of(task, s, split) for s in task.hf_subsets for split in task.eval_splits]
+    return list(dict.fromkeys(text for part in parts for text in texts_of(task, part)))
+
+
+def eval_task(name: str, subsets: Sequence[str] | None = None):
+    """The mteb task of that name, fresh and not loaded yet: its test split alone where it has one, and of a
+    multilingual task the subsets that are asked for (all if None).
+
+    Raises:
+        MissingError: mteb knows no such task, or it has none of the subsets.
+    """
+    import mteb
+
+    task = mteb_task(name)
+    if subsets is not None and task.metadata.is_multilingual:
+        wanted = [s for s in task.metadata.hf_subsets if s in subsets]
+        if not wanted:
+            raise MissingError(
+                f"Task {name} has none of the subsets {list(subsets)}; it has {task.metadata.hf_subsets}."
+            )
+        task = mteb.get_task(name, hf_subsets=wanted)
+    if "test" in task.metadata.eval_splits:
+        task = mteb.get_task(name, eval_splits=["test"], hf_subsets=list(task.hf_subsets))
+    return task
+
+
+def split_of(task, subset: str, split: str):
+    """The data of one subset and split of a loaded task, or None where it keeps them otherwise."""
+    data = task.dataset or {}
+    data = data.get(subset, data)
+    return data.get(split) if hasattr(data, "get") else None
+
+
+def texts_of(task, data) -> list[str]:
+    """The texts of one split (from `split_of`), as far as the task keeps them in plain columns. Of retrieval tasks
+    the queries: a corpus is there to be searched, and to know its documents is no cheating."""
+    if isinstance(data, dict) and "queries" in data:
+        return [text for text in data["queries"]["text"] if isinstance(text, str)]
+    if not hasattr(data, "column_names"):
+        return []
+    names = ("input_column_name", "input1_column_name", "input2_column_name")
+    columns = [*(getattr(task, name, None) for name in names), *(getattr(task, "column_names", None) or ())]
+    texts = [x for c in columns if isinstance(c, str) and c in data.column_names for x in data[c]]
+    return [t for x in texts for t in (x if isinstance(x, list) else [x]) if isinstance(t, str)]
+
+
+SHARED_COLUMNS = {"task": "str", "text": "str", "training_text": "str", "tier": "str", "score": "float64"}
+_SHOWN = 60  # characters of a text in a message
+
+
+def shared_texts(
+    tasks: Mapping[str, Callable[[], Any]], training_texts: Sequence[str], *, allow: bool = False
+) -> pd.DataFrame:
+    """Test texts of tasks that a training table holds, equal or nearly so: one row each.
+
+    Args:
+        tasks: for each name, how to make the mteb task.
+        training_texts: the table's texts, each once; none means that nothing is known to be shared.
+        allow: return what is shared, instead of refusing it.
+
+    Returns:
+        `task`, `text` (of the test data), `training_text`, `tier` (exact, near) and `score` (Jaccard for near).
+
+    Raises:
+        MissingError: a task's data cannot be loaded.
+        DataError: test texts are shared, and that is not allowed; each task with its counts and an example.
+    """
+    found = [pd.DataFrame({c: pd.Series(dtype=t) for c, t in SHARED_COLUMNS.items()})]
+    for name, make in tasks.items() if training_texts else ():
+        task = make()
+        load_task(task)
+        hits = find_overlap(all_texts_of(task), training_texts).rename(columns={"other": "training_text"})
+        found.append(hits.assign(task=name)[list(SHARED_COLUMNS)])
+    shared = pd.concat([f for f in found if len(f)] or found[:1], ignore_index=True)
+    if not allow:
+        refuse_shared(shared)
+    return shared
+
+
+def refuse_shared(shared: pd.DataFrame) -> None:
+    """Refuse test texts that stand in a training table, where there are any.
+
+    Raises:
+        DataError: there are; each task with its counts and an example.
+    """
+    if len(shared):
+        raise DataError(_refusal(shared))
+
+
+def _refusal(shared: pd.DataFrame) -> str:
+    rows = []
+    for name, hits in shared.groupby("task", sort=False):
+        tiers = ", ".join(f"{n} {tier}" for tier, n in hits["tier"].value_counts().items())
+        text, other = hits["text"].iloc[0][:_SHOWN], hits["training_text"].iloc[0][:_SHOWN]
+        rows.append(f"{name}: {len(hits)} test texts ({tiers}), such as {text!r}, in the table as {other!r}")
+    return problems(
+        "The training table holds texts of the test data, so that scores there would flatter the tuned model:",
+        rows,
+        "Make the table again without them (2_convert leaves out what overlaps its eval_tasks and eval_files), or set "
+        "allow_overlap = true to compare nevertheless: the report will say so.",
+    )

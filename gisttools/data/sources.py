@@ -10,19 +10,12 @@ from typing import Literal
 import pandas as pd
 
 from gisttools.common import DataError, MissingError, did_you_mean, problems
-from gisttools.foreign_rows import is_triplet_shaped
-from gisttools.hub_sets import HubSet, find_set, is_hub_name, open_stream, parse_hub_name
-from gisttools.labelled import (
-    LABEL_COLUMNS,
-    TEXT_COLUMNS,
-    LabelledTexts,
-    ReadOptions,
-    read_source,
-    split_file,
-)
-from gisttools.mteb_sets import mteb_task, parse_task_name, task_names
-from gisttools.row_files import column_names, file_kind
-from gisttools.triplets import FILE_NAME
+from gisttools.data.files import column_names, file_kind
+from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream, parse_hub_name
+from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS, LabelledTexts, ReadOptions, read_source, split_file
+from gisttools.data.mteb_tasks import mteb_task, parse_task_name, task_names
+from gisttools.data.triplet_sets import is_triplet_shaped
+from gisttools.data.triplets import FILE_NAME
 
 Kind = Literal["labelled", "triplets"]
 # The English classification tasks of MTEB(eng, v1) but AmazonPolarity: those whose train splits the method's paper adds
@@ -82,7 +75,7 @@ def read_sources(sources: Sequence[str | Path], options: ReadOptions | None = No
             subsets each gives labelled texts of its own, named `Task#subset`.
 
     Raises:
-        MissingError, DataError, ParameterError: as `expand_sources` and `gisttools.labelled.read_labelled`.
+        MissingError, DataError, ParameterError: as `expand_sources` and `gisttools.data.read_labelled`.
     """
     options = options or ReadOptions()
     return [read_source(name, told) for source in expand_sources(sources) for name, told in _each(source, options)]
@@ -93,7 +86,7 @@ def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = Non
     and a label labelled texts. MTEB tasks are labelled; a folder with `triplets.parquet` is triplets.
 
     Args:
-        source: as in `gisttools.labelled.read_labelled`; a hub set is asked for its first row.
+        source: as in `gisttools.data.read_labelled`; a hub set is asked for its first row.
         options: text and label columns told there make a source with both labelled; `split` names a folder's file.
 
     Raises:

@@ -1,0 +1,75 @@
+from . import (
+    files as files,
+    mteb_tasks as mteb_tasks,
+    near_duplicates as near_duplicates,
+    overlap as overlap,
+    sources as sources,
+    triplet_sets as triplet_sets,
+)
+from .files import (
+    FILE_ENDINGS as FILE_ENDINGS,
+    column_names as column_names,
+    file_kind as file_kind,
+    read_parts as read_parts,
+)
+from .folder_tasks import local_tasks as local_tasks
+from .folders import has_split as has_split, parse_eval_name as parse_eval_name
+from .hub import find_set as find_set, first_line as first_line, is_hub_name as is_hub_name, open_stream as open_stream
+from .labelled import (
+    TEXT_COLUMNS as TEXT_COLUMNS,
+    LabelledTexts as LabelledTexts,
+    ReadOptions as ReadOptions,
+    read_labelled as read_labelled,
+)
+from .mteb_tasks import (
+    cleaned_task as cleaned_task,
+    load_task as load_task,
+    mteb_task as mteb_task,
+    parse_task_name as parse_task_name,
+    subset_of as subset_of,
+    task_names as task_names,
+    train_texts_in_test as train_texts_in_test,
+)
+from .near_duplicates import NearIndex as NearIndex, jaccard as jaccard, near_pairs as near_pairs, trigrams as trigrams
+from .overlap import (
+    SHARED_COLUMNS as SHARED_COLUMNS,
+    TIERS as TIERS,
+    Tiers as Tiers,
+    drop_overlap as drop_overlap,
+    eval_sets as eval_sets,
+    eval_task as eval_task,
+    find_duplicates as find_duplicates,
+    find_overlap as find_overlap,
+    normalise as normalise,
+    refuse_shared as refuse_shared,
+    shared_texts as shared_texts,
+    split_of as split_of,
+    table_texts as table_texts,
+    texts_of as texts_of,
+)
+from .sources import (
+    expand_sources as expand_sources,
+    is_task as is_task,
+    kind_of as kind_of,
+    read_sources as read_sources,
+)
+from .triplet_sets import (
+    concatenate as concatenate,
+    count_rows as count_rows,
+    nested_subset as nested_subset,
+    number_sets as number_sets,
+    triplet_tables as triplet_tables,
+)
+from .triplets import (
+    COLUMNS as COLUMNS,
+    as_dataset as as_dataset,
+    blocks as blocks,
+    fingerprint as fingerprint,
+    make_triplets_from_columns as make_triplets_from_columns,
+    most_negatives as most_negatives,
+    padded_columns as padded_columns,
+    read_triplets as read_triplets,
+    slots as slots,
+    triplet_id as triplet_id,
+    write_triplets as write_triplets,
+)

@@ -1,0 +1,549 @@
+"""Triplet sets by name: our own tables, and foreign sets of the hub or a file, streamed into a memory-mapped cache.
+
+Rows of foreign triplet sets as rows of the triplet table: which column holds what, and what a list stands for.
+
+Nested subsets of triplet tables: the first rows of one seeded order, so that a smaller one lies within a larger one.
+
+Only then does a score against the number of rows say what more rows bring: other rows would be another draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import math
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from datasets import Dataset, concatenate_datasets
+from filelock import FileLock
+
+from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, tqdm
+from gisttools.data.files import column_names, file_kind
+from gisttools.data.hub import BUILDERS, HubSet, find_set, first_line, is_hub_name, open_stream
+from gisttools.data.triplets import COLUMNS, FILE_NAME, read_triplets, triplet_id
+
+Pairs = Literal["instruction", "texts"]
+ANCHOR_COLUMNS = ("anchor", "query", "question", "sentence1", "text1")
+POSITIVE_COLUMNS = (
+    "positive", "positives", "pos", "positive_passages", "answer", "answers", "sentence2", "text2",
+)  # fmt: skip
+TASK_COLUMNS = ("task_name", "task", "dataset_name", "dataset", "task_type", "task_id")
+_NEGATIVE = re.compile(r"(?:hard_)?(?:negatives?|negs?)_?(\d*)|negative_passages")
+_SIDE_BY_SIDE = ("sentence1", "text1")  # names of scored pairs as well, of which not all are positives
+_ANSWERS = ("answer", "answers")  # an answer with a number beside it may be a wrong one
+_LABELLED = (("text", "sentence", "utterance"), ("label", "label_text", "intent", "category", "labels"))
+_SCORES = ("label", "labels", "score", "scores", "similarity", "similarity_score")
+_KEPT = ("anchor_label", "positive_label", "language")
+KNOWN = (
+    f"an anchor column ({', '.join(ANCHOR_COLUMNS)}), a positive column ({', '.join(POSITIVE_COLUMNS)}) and, if there "
+    "are any, negatives (negative, negatives, neg, negative_1, negative_2, ...)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Which column of a foreign set holds what. `pairs`: columns whose lists are one [instruction, text] pair.
+    `instructions`: text column -> column of its instructions. `kept`: our column -> the set's column. `score`: of
+    scored pairs, the column that must reach `threshold`."""
+
+    anchor: str
+    positive: str
+    negatives: tuple[str, ...]
+    pairs: frozenset[str]
+    instructions: Mapping[str, str]
+    task: str | None
+    negative_labels: str | None
+    kept: Mapping[str, str]
+    score: str | None = None
+    threshold: float | None = None
+
+
+def is_triplet_shaped(columns: Sequence[str]) -> bool:
+    """Whether columns of these names hold triplets, or pairs: there is an anchor and a positive among them."""
+    names = {str(c).lower() for c in columns}
+    return not names.isdisjoint(ANCHOR_COLUMNS) and not names.isdisjoint(POSITIVE_COLUMNS)
+
+
+def find_shape(
+    batch: Mapping[str, Sequence], where: str, pairs: Pairs | None = None, threshold: float | None = None
+) -> Shape:
+    """Which columns hold what, by their names (upper and lower case alike) and the first rows.
+
+    A list of two strings may be an instruction and its text, or two texts. If every anchor of the first rows is such
+    a list, they are pairs: an anchor is one text. Then lists of two positives or negatives are pairs as well, in
+    every column where all lists have length two; else lists are texts. Lists of lists are always pairs.
+
+    Args:
+        batch: the first rows, column by column.
+        where: what to call the set in errors.
+        pairs: decides what lists of two strings are, where the rule guesses wrong.
+        threshold: of scored pairs, the least score of a pair that counts as positive; other sets have no use for it.
+
+    Raises:
+        DataError: there is no anchor or no positive column, the pairs carry scores and no threshold is told (or a
+            score is no number), or the anchors are lists of texts.
+    """
+    by_name = {str(c).lower(): c for c in batch}
+    anchor = next((by_name[n] for n in ANCHOR_COLUMNS if n in by_name), None)
+    positive = next((by_name[n] for n in POSITIVE_COLUMNS if n in by_name), None)
+    if anchor is None or positive is None:
+        what = " and ".join(w for w, c in (("anchor", anchor), ("positive", positive)) if c is None)
+        raise DataError(
+            f"{where} has no column known to hold the {what}. Its columns: {', '.join(map(str, batch)) or 'none'}. "
+            f"Known are {KNOWN}. Rename its columns, or write a file of your own." + _labelled_hint(by_name)
+        )
+    scores = [by_name[n] for n in _SCORES if n in by_name]
+    numbers = [c for c in scores if any(v is not None for v in batch[c]) and all(map(_is_score, batch[c]))]
+    scored = (anchor.lower() in _SIDE_BY_SIDE and scores) or (positive.lower() in _ANSWERS and numbers)
+    if scored and threshold is None:
+        raise DataError(
+            f"{where} holds pairs with a {scored[0]!r} column, so not every {anchor} and {positive} belong together. "
+            "Set threshold to the least score of a pair that counts, or write the pairs that do into a file with the "
+            "columns anchor and positive."
+        )
+    if scored and not numbers:
+        seen = next((v for v in batch[scores[0]] if not _is_score(v)), None)
+        raise DataError(f"{where}: {scores[0]!r} holds {seen!r}, which is no score. A threshold needs numbers.")
+    numbered = [(m, c) for n, c in by_name.items() if (m := _NEGATIVE.fullmatch(n))]
+    negatives = tuple(c for _, c in sorted(numbered, key=lambda mc: int(mc[0][1] or 0)))
+    texts = (anchor, positive, *negatives)
+    paired = frozenset(c for c in texts if pairs != "texts" and _all_twos(batch[c]))
+    if pairs is None and anchor not in paired:
+        paired = frozenset()
+    if pairs == "instruction" and not paired:
+        raise DataError(f"{where}: pairs is 'instruction', but no column holds lists of two strings. Leave pairs out.")
+    if anchor not in paired and any(isinstance(v, list) and len(v) > 1 and _flat(v) for v in batch[anchor]):
+        raise DataError(
+            f"{where}: {anchor!r} holds lists of several texts, and an anchor is one text. If they are an instruction "
+            "and its text, say pairs='instruction'."
+        )
+    instructions = {c: by_name[n] for c in texts for n in _instruction_names(c, anchor) if n in by_name}
+    task = next((by_name[n] for n in TASK_COLUMNS if n in by_name), None)
+    kept = {n: by_name[n] for n in _KEPT if n in by_name}
+    if "task_type" in by_name and by_name["task_type"] != task:
+        kept["task_type"] = by_name["task_type"]
+    return Shape(
+        anchor=anchor,
+        positive=positive,
+        negatives=negatives,
+        pairs=paired,
+        instructions=instructions,
+        task=task,
+        negative_labels=by_name.get("negative_labels"),
+        kept=kept,
+        score=numbers[0] if numbers and threshold is not None else None,
+        threshold=threshold,
+    )
+
+
+def reaching(batch: Mapping[str, Sequence], shape: Shape) -> Mapping[str, Sequence]:
+    """The rows of a batch whose score reaches the threshold (one without a score does not); all where none is set."""
+    if shape.score is None:
+        return batch
+    scores = [float(v) if _is_score(v) and v not in (None, "") else None for v in batch[shape.score]]
+    kept = [i for i, score in enumerate(scores) if score is not None and score >= shape.threshold]
+    return {column: [values[i] for i in kept] for column, values in batch.items()}
+
+
+def triplets_of(
+    batch: Mapping[str, Sequence], shape: Shape, *, task_name: str, revision: str | None, instructions: bool = False
+) -> Iterator[list[dict[str, Any]]]:
+    """For each row of a batch its triplets, one for each positive; none where the row has no anchor or no positive.
+
+    Texts are stripped of white space at both ends; empty negatives are left out.
+
+    Args:
+        batch: rows, column by column.
+        shape: from `find_shape`.
+        task_name: of rows that name no task.
+        revision: what pins the set.
+        instructions: put a text's instruction in front of it, else leave it out.
+    """
+    for i in range(len(batch[shape.anchor])):
+        row = {c: values[i] for c, values in batch.items()}
+        anchors = _texts(row, shape.anchor, shape, instructions)
+        positives = [p for p in _texts(row, shape.positive, shape, instructions) if p]
+        if len(anchors) != 1 or not anchors[0]:
+            yield []
+            continue
+        given = [n for c in shape.negatives for n in _texts(row, c, shape, instructions)]
+        labels = row[shape.negative_labels] if shape.negative_labels else None
+        labels = labels if isinstance(labels, list) and len(labels) == len(given) else None
+        negatives = [n for n in given if n]
+        common = {
+            "negatives": negatives,
+            "negative_labels": [_name(x) for x, n in zip(labels, given, strict=True) if n] if labels else None,
+            "task_name": (_name(row[shape.task]) if shape.task else None) or task_name,
+            "source": "hub",
+            "source_revision": revision,
+            "status": "accepted",
+            **{ours: _name(row[theirs]) for ours, theirs in shape.kept.items()},
+        }
+        yield [
+            {"id": triplet_id(anchors[0], p, negatives), "anchor": anchors[0], "positive": p, **common}
+            for p in dict.fromkeys(positives)
+        ]
+
+
+def _texts(row: Mapping[str, Any], column: str, shape: Shape, instructions: bool) -> list[str]:
+    """The texts of a cell, stripped; an empty string where there is none."""
+    value = _passages(row[column])
+    if column in shape.pairs and not (isinstance(value, list) and len(value) == 2):
+        value = []  # the other rows hold pairs, so nobody knows which of these strings is the text
+    if column in shape.pairs and value:
+        value = [value]
+    told = row.get(shape.instructions[column]) if column in shape.instructions else None
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        instruction, text = item if isinstance(item, list) and len(item) == 2 else (told, item)
+        if not isinstance(text, str) or not text.strip():
+            found.append("")
+        elif instructions and isinstance(instruction, str) and instruction.strip():
+            found.append(f"{instruction.strip()} {text.strip()}")
+        else:
+            found.append(text.strip())
+    return found
+
+
+def _passages(value: object) -> object:
+    """A cell of Tevatron's passages ({docid, title, text}) as texts, the title in front; other cells as they are."""
+    if isinstance(value, Mapping):
+        lists = {k: v for k, v in value.items() if isinstance(v, list)}
+        if not lists:  # one passage
+            return _passage(value)
+        size = max(map(len, lists.values()))  # older versions of the library turn a list of mappings inside out
+        value = [{k: v[i] for k, v in lists.items() if i < len(v)} for i in range(size)]
+    if isinstance(value, list):
+        return [_passage(v) if isinstance(v, Mapping) else v for v in value]
+    return value
+
+
+def _passage(passage: Mapping[str, Any]) -> str:
+    title, text = (str(passage.get(k) or "").strip() for k in ("title", "text"))
+    return f"{title} {text}".strip() if text else ""
+
+
+def _is_score(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return not value
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _labelled_hint(names: Mapping[str, str]) -> str:
+    if all(any(n in names for n in usual) for usual in _LABELLED):
+        return " These look like labelled texts: mine triplets from them (read_labelled, the notebook 2_convert)."
+    return ""
+
+
+def _instruction_names(column: str, anchor: str) -> list[str]:
+    names = [f"{column.lower()}_instruct", f"{column.lower()}_instruction"]
+    return [*names, "instruction", "prompt"] if column == anchor else names
+
+
+def _all_twos(values: Sequence) -> bool:
+    """Whether the cells are lists of two strings, empty cells aside."""
+    filled = [v for v in values if v is not None and v != []]
+    return bool(filled) and all(isinstance(v, list) and len(v) == 2 and _flat(v) for v in filled)
+
+
+def _flat(value: list) -> bool:
+    return all(x is None or isinstance(x, str) for x in value)
+
+
+def _name(value: object) -> str | None:
+    return None if value is None or isinstance(value, list | dict) or not str(value).strip() else str(value).strip()
+
+
+log = logging.getLogger(__name__)
+GroupBy = Literal["source", "task_name"]
+_VERSION = 2  # of the mapping; a new number makes new cache files
+_BATCH = 1000
+_LARGE = 1 << 28  # bytes; a table file above it is opened through the cache instead of being read whole
+
+
+def read_hub_triplets(
+    name: str | Path,
+    *,
+    rows: int | None = None,
+    folder: Path | None = None,
+    instructions: bool = False,
+    pairs: Pairs | None = None,
+    threshold: float | None = None,
+) -> Dataset:
+    """Read a foreign triplet set; the first time by streaming it into the cache, later from there.
+
+    Batch after batch is mapped to the columns of `gisttools.data.COLUMNS` and written to one Arrow file, which
+    is opened memory-mapped: no set is ever held whole (of Parquet files, a row group is). Which columns are known, and
+    what a list of two strings stands for, is told in `gisttools.data.find_shape`. A row with several positives
+    gives one triplet for each. Rows without an anchor or a positive are dropped and counted in the log. `source` is
+    "hub", `source_revision` the commit (of a local set the hash of its content), and `task_name` the set's name where
+    no column tells it.
+
+    Args:
+        name: `org/name#config@revision:split` (see `gisttools.data.hub`), a folder with the files of such a set, or
+            one file.
+        rows: rows read of the set (for trials); all if None.
+        folder: where the cache lives; `cache_folder()/triplets` if None.
+        instructions: put each text's instruction in front of it, where the set has some; else leave them out.
+        pairs: whether lists of two strings are an "instruction" and its text, or two "texts"; by rule if None.
+        threshold: of scored pairs (sentence1, sentence2, score), the least score of a pair that counts as positive; the
+            other rows are left out and counted in the log.
+
+    Raises:
+        MissingError: the set, configuration, revision or split does not exist, or the network failed.
+        DataError: no known columns, no usable row, scored pairs without a threshold, or a file that cannot be read.
+        ParameterError: `rows` is below 1, `threshold` is not finite, or `pairs` is something else.
+    """
+    if rows is not None and rows < 1:
+        raise ParameterError(f"rows is {rows}, must be >= 1, or None for all.")
+    if pairs not in (None, "instruction", "texts"):
+        raise ParameterError(f"pairs is {pairs!r}, must be 'instruction', 'texts' or None.")
+    if threshold is not None and not math.isfinite(threshold):
+        raise ParameterError(f"threshold is {threshold}, must be a finite number, or None for sets without scores.")
+    source = find_set(name)
+
+    def tables(counts: Counter) -> Iterator[pa.Table]:
+        stream = open_stream(source)
+        split = (stream.info.splits or {}).get(source.split)
+        total = rows or (split.num_examples if split else None)
+        batches = (stream.take(rows) if rows else stream).iter(batch_size=_BATCH)
+        with tqdm(total=total, desc="triplet set", unit="row", disable=bool(total) and total < _BATCH) as bar:
+            first = next(batches, {})
+            shape = find_shape(first, str(name), pairs, threshold)
+            for whole in itertools.chain([first], batches):
+                batch = reaching(whole, shape)
+                below = len(whole[shape.anchor]) - len(batch[shape.anchor])
+                found = list(
+                    triplets_of(
+                        batch, shape, task_name=source.title, revision=source.revision, instructions=instructions
+                    )
+                )
+                counts.update(rows=len(found) + below, below=below, dropped=sum(not triplets for triplets in found))
+                bar.update(len(found) + below)
+                yield pa.Table.from_pylist(list(itertools.chain.from_iterable(found)), schema=COLUMNS)
+
+    what = [source.path, source.config, source.revision, source.split, rows, instructions, pairs, threshold]
+    return _cached(source, what, tables, folder)
+
+
+def triplet_tables(
+    names: Sequence[str | Path],
+    *,
+    rows: int | None = None,
+    instructions: bool = False,
+    pairs: Pairs | None = None,
+    threshold: float | None = None,
+) -> dict[str, Dataset]:
+    """Each source's table by its name, in order; foreign sets and large Parquet files stay memory-mapped.
+
+    Args:
+        names: triplet tables (files, or folders that hold `triplets.parquet`) and what `read_hub_triplets` reads. A
+            file with the columns anchor and positive is a triplet table, any other one a foreign set.
+        rows, instructions, pairs, threshold: as in `read_hub_triplets`, for the foreign sets alone.
+
+    Raises:
+        MissingError, DataError, ParameterError: as `read_hub_triplets` and `read_triplets`; also if a name comes twice.
+    """
+    twice = [name for name, times in Counter(map(str, names)).items() if times > 1]
+    if twice:
+        raise ParameterError(f"Named more than once: {', '.join(twice)}. Name each triplet set once.")
+    found = {}
+    for name in names:
+        path = Path(name).expanduser()
+        file = path / FILE_NAME if (path / FILE_NAME).is_file() else path
+        is_foreign = not _is_table(file) if file.is_file() else path.is_dir() or is_hub_name(name)
+        if is_foreign:
+            found[str(name)] = read_hub_triplets(
+                name, rows=rows, instructions=instructions, pairs=pairs, threshold=threshold
+            )
+        elif file.suffix == ".parquet" and file.is_file() and file.stat().st_size > _LARGE:
+            found[str(name)] = _open_large(file)
+        else:
+            found[str(name)] = read_triplets(file)
+    return found
+
+
+def concatenate(tables: Mapping[str, Dataset]) -> Dataset:
+    """All tables as one, in order; memory-mapped parts stay so.
+
+    Raises:
+        MissingError: there is no table.
+    """
+    if not tables:
+        raise MissingError("No triplet table was named. Name a file, a run that wrote one, or a hub set.")
+    return concatenate_datasets(list(tables.values()))
+
+
+def number_sets(tables: Mapping[str, Dataset], by: GroupBy = "source") -> np.ndarray:
+    """The set that each row of these tables, one after the other, belongs to: int (N,), numbered from 0.
+
+    `by`: "source", each table is a set; "task_name", each task is, in the order of their names.
+    """
+    if by == "source":
+        return np.repeat(np.arange(len(tables)), [len(table) for table in tables.values()])
+    parts = [t.select_columns("task_name").with_format("arrow")[:]["task_name"].chunks for t in tables.values()]
+    names = pa.chunked_array(itertools.chain.from_iterable(parts), pa.string()).fill_null("")
+    codes = names.combine_chunks().dictionary_encode()  # in Arrow: as Python strings, millions of names fill gigabytes
+    return np.argsort(pc.array_sort_indices(codes.dictionary))[codes.indices.to_numpy()]
+
+
+def count_rows(table: Dataset, *columns: str) -> list[dict]:
+    """One mapping for each combination of these columns' values, with its number of `rows`, the largest first."""
+    counted = table.with_format("arrow")[:].select(columns).group_by(list(columns)).aggregate([([], "count_all")])
+    found = counted.rename_columns([*columns, "rows"]).to_pylist()
+    return sorted(found, key=lambda r: (-r["rows"], *(r[c] or "" for c in columns)))
+
+
+def _cached(
+    source: HubSet, what: list, tables: Callable[[Counter], Iterator[pa.Table]], folder: Path | None
+) -> Dataset:
+    """The Arrow file for `what`, written from `tables(counts)` if it is not there yet: whole, or not at all."""
+    if folder is None:
+        folder = cache_folder() / "triplets"
+    key = hashlib.blake2b(json.dumps([_VERSION, *what]).encode(), digest_size=8).hexdigest()
+    target, partial = folder / key, folder / f"{key}.partial"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{key}.lock"):
+        if not target.exists():
+            shutil.rmtree(partial, ignore_errors=True)  # of a killed build
+            partial.mkdir()
+            try:
+                _write(source, tables, partial)
+                partial.rename(target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    counts = json.loads((target / "meta.json").read_text(encoding="utf-8"))
+    under = f"; {counts['below']} are below the threshold" if counts["below"] else ""
+    said = "%(path)s: %(triplets)d triplets of %(rows)d rows; %(dropped)d lack an anchor or a positive"
+    log.info(said + under, counts)
+    return Dataset.from_file(str(target / "data.arrow"))
+
+
+def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], folder: Path) -> None:
+    counts = Counter(rows=0, dropped=0, below=0, triplets=0)
+    try:
+        with pa.OSFile(str(folder / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, COLUMNS) as out:
+            for table in tables(counts):
+                out.write_table(table)
+                counts["triplets"] += len(table)
+    except GistError:
+        raise
+    except Exception as error:  # from the network down to a JSON parser
+        if source.is_local:
+            raise DataError(f"{source.path} cannot be read: {first_line(error)} Is it what its ending says?") from error
+        raise MissingError(
+            f"{source.path} broke off after {counts['rows']} rows: {first_line(error)} Check the network, then retry."
+        ) from error
+    if counts["rows"] and counts["below"] == counts["rows"]:
+        raise DataError(f"{source.path}: none of its {counts['rows']} scores reaches the threshold. Lower it.")
+    if not counts["triplets"]:
+        raise DataError(f"{source.path}: none of its {counts['rows']} rows has an anchor and a positive with text.")
+    meta = {"path": source.path, "config": source.config, "split": source.split, "revision": source.revision, **counts}
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file has the columns of a triplet table; what cannot be told is left to `read_triplets` to refuse."""
+    if file_kind(path) is None:
+        return True
+    if path.suffix not in BUILDERS:
+        return False  # compressed
+    try:
+        if path.suffix in (".json", ".jsonl"):
+            with open(path, encoding="utf-8-sig") as file:
+                if file.read(1) == "[":  # one array, as MEDI's own file: no line of ours, and it may be huge
+                    return False
+        columns = column_names(path)
+    except (GistError, ValueError, OSError):
+        return True
+    return not columns or {"anchor", "positive"} <= set(columns)
+
+
+def _open_large(path: Path) -> Dataset:
+    file = pq.ParquetFile(path)
+    if set(file.schema_arrow.names) != set(COLUMNS.names):
+        return read_triplets(path)
+
+    def tables(counts: Counter) -> Iterator[pa.Table]:
+        for batch in file.iter_batches(batch_size=_BATCH):
+            counts["rows"] += len(batch)
+            yield pa.Table.from_batches([batch]).select(COLUMNS.names).cast(COLUMNS)
+
+    state = path.stat()
+    source = HubSet(path=str(path.resolve()), is_local=True)
+    return _cached(source, [source.path, state.st_size, state.st_mtime_ns], tables, None)
+
+
+_ORDERED_BY = ("task_name", "anchor_label")
+
+
+def nested_subset(tables: Mapping[str, Dataset], limit: int | None, *, seed: int = 0) -> dict[str, Dataset]:
+    """The first `limit` rows of all tables together in their seeded order; each table keeps those that are its own.
+
+    Rows stay in the order of their table, so that a limit of all rows gives the tables as they are.
+
+    Args:
+        tables: triplet tables by name.
+        limit: rows in all; None for every row.
+        seed: of the order. It is no training seed: trainings of several seeds share their rows.
+
+    Raises:
+        ParameterError: there are fewer rows than `limit`.
+    """
+    sizes = [len(table) for table in tables.values()]
+    if limit is None:
+        return dict(tables)
+    if limit > sum(sizes):
+        raise ParameterError(
+            f"limit is {limit}, but the triplets have {sum(sizes)} rows. Set limit to at most {sum(sizes)}, or to null "
+            "for all of them."
+        )
+    told = concatenate_datasets([t.select_columns(list(_ORDERED_BY)) for t in tables.values()]).to_pandas()
+    known = told["anchor_label"].notna()
+    # a label that two tasks use, such as 0 or positive, is two labels
+    groups = told.groupby(list(_ORDERED_BY), dropna=False, sort=False).ngroup().where(known, -1)
+    kept = np.sort(nested_order(groups.to_numpy(), seed)[:limit])
+    ends = np.cumsum(sizes)
+    parts = np.split(kept, np.searchsorted(kept, ends[:-1]))
+    starts = ends - sizes
+    return {n: t.select(p - s) for (n, t), p, s in zip(tables.items(), parts, starts, strict=True)}
+
+
+def nested_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """An order of rows of which every beginning is as balanced by label as it can be.
+
+    Round over the labels: first one row of each, then a second one, and so on, each label's rows in random order; a
+    label that has run out is left out of later rounds. Rows without a label are spread evenly among the others, so that
+    every beginning holds as large a share of them as the whole.
+
+    Args:
+        labels: int (N,), the number of each row's label, -1 for none.
+        seed: of the order.
+
+    Returns:
+        int (N,), row numbers, each once.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(labels))
+    bare = labels[drawn] < 0
+    rows = drawn[~bare]
+    rounds = pd.Series(labels[rows]).groupby(labels[rows]).cumcount().to_numpy()
+    rows = rows[np.argsort(rounds, kind="stable")]
+    others = drawn[bare]
+    places = np.concatenate([(np.arange(len(part)) + 0.5) / max(len(part), 1) for part in (rows, others)])
+    return np.concatenate([rows, others])[np.argsort(places, kind="stable")]
