@@ -77,7 +77,7 @@ def mined(name: str, folder: Path) -> Path:
 
         from gisttools.data import LabelledTexts, read_labelled, write_triplets
         from gisttools.mining import triplets_from_labelled
-        from gisttools.vectors import VectorCache
+        from gisttools.models import VectorCache
 
         data = read_labelled("Banking77Classification")
         some = np.random.default_rng(SEED).permutation(len(data))[:MINED_TEXTS]
@@ -120,9 +120,9 @@ def run_here(side: str, name: str, triplets: str, rows: int, steps: int, agreeme
 def _ours(side, case, table, student, steps, agreement, folder) -> dict:
     from gisttools.guide import GuideStore
     from gisttools.loss import GISTLoss
+    from gisttools.models import VectorCache
     from gisttools.train_settings import TrainSettings
     from gisttools.training import finetune
-    from gisttools.vectors import VectorCache
 
     precision = "float32" if side == EQUAL else "auto"
     started = time.monotonic()

@@ -30,8 +30,7 @@ SHARE_OF_COPIES = 0.3
 def measure(side: str, model: str, revision: str | None, file: Path | None) -> dict[str, float]:
     import numpy as np
 
-    from gisttools.models import open_model
-    from gisttools.vectors import VectorCache
+    from gisttools.models import VectorCache, open_model
 
     texts = read_texts(file)
     random = np.random.default_rng(0)

@@ -94,7 +94,7 @@ def _moved_banking77(quick: bool):
 
     try:
         from gisttools.data import read_labelled
-        from gisttools.vectors import VectorCache
+        from gisttools.models import VectorCache
 
         read = read_labelled("Banking77Classification")
         guide = VectorCache("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")

@@ -103,7 +103,7 @@ def triplets(setup: Setup):
     """The same table for every arm and seed: the paper's mining, one negative a row. Also the guide's cache."""
     from gisttools.converting import convert
     from gisttools.data import eval_sets
-    from gisttools.vectors import VectorCache
+    from gisttools.models import VectorCache
 
     guide, known = VectorCache(*setup.guide), {}
     if setup.clean:
@@ -114,10 +114,10 @@ def triplets(setup: Setup):
 def train(setup: Setup, student, arm: str, seed: int, steps: int) -> dict:
     from gisttools.guide import GuideStore
     from gisttools.loss import GISTLoss
+    from gisttools.models import VectorCache
     from gisttools.retention import Retention
     from gisttools.train_settings import TrainSettings
     from gisttools.training import finetune
-    from gisttools.vectors import VectorCache
 
     table, guide = triplets(setup)
     store = GuideStore.build(table, None if arm == "unguided" else guide)
@@ -146,7 +146,7 @@ def general_texts(setup: Setup, table) -> list[str]:
 
 def guide_seconds(setup: Setup, table) -> float:
     """Seconds that the guide's vectors of all texts cost, from 256 of them: the cache may have held them already."""
-    from gisttools.vectors import VectorCache
+    from gisttools.models import VectorCache
 
     texts = sorted({*table["anchor"][:], *table["positive"][:], *(n for ns in table["negatives"][:] for n in ns)})
     sample = np.random.default_rng(0).permutation(texts)[:256].tolist()

@@ -4,6 +4,5 @@ from .evaluation import evaluate as evaluate
 from .guide import GuideStore as GuideStore
 from .loss import GISTLoss as GISTLoss, gist_loss as gist_loss
 from .mining import triplets_from_labelled as triplets_from_labelled
-from .models import open_model as open_model
+from .models import VectorCache as VectorCache, open_model as open_model
 from .training import finetune as finetune
-from .vectors import VectorCache as VectorCache

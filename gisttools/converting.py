@@ -35,7 +35,7 @@ from gisttools.data_card import DataCard, data_card
 from gisttools.label_noise import LabelNoise, label_noise
 from gisttools.mining import score_triplets, triplets_from_labelled
 from gisttools.mining_options import MiningOptions
-from gisttools.vectors import VectorCache
+from gisttools.models import VectorCache
 
 _MANY = 50_000  # texts; beyond, duplicates within the training texts and near copies of other labels are not looked for
 _OVERLAPS = "overlaps an evaluation set"

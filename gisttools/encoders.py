@@ -16,7 +16,7 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from gisttools.kept_vectors import KeptVectors
 
 if TYPE_CHECKING:
-    from gisttools.endpoint_guide import EndpointGuide
+    from gisttools.models import EndpointGuide
 
 _RANDOM_DIMENSION = 256
 

@@ -13,9 +13,7 @@ from datasets import Dataset
 from gisttools.common import DataError, cache_folder
 from gisttools.data import blocks, padded_columns
 from gisttools.embedding import BatchRows
-from gisttools.numbered_texts import NumberedTexts, numbered, text_columns_as_keys
-from gisttools.text_keys import KEY, text_keys
-from gisttools.vectors import VectorCache
+from gisttools.models import KEY, NumberedTexts, VectorCache, numbered, text_columns_as_keys, text_keys
 
 _TAG_SHIFT = 32
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from gisttools.text_keys import text_keys
-from gisttools.vector_folder import VectorFolder
+from gisttools.models import VectorFolder, text_keys
 
 _PORTION = 50_000  # texts embedded before their vectors are kept; as many as mteb takes of a corpus at a time
 _MOST_BYTES = 4 << 30  # of one model's vectors on disk; further ones are embedded and not kept

@@ -18,7 +18,7 @@ from gisttools.common import DataError, ParameterError
 from gisttools.data import near_pairs, normalise
 
 if TYPE_CHECKING:
-    from gisttools.vectors import VectorCache
+    from gisttools.models import VectorCache
 
 _ROWS = 8192  # texts compared with all centroids at once
 _TIE = 1e-6  # cosines closer than this decide nothing
@@ -84,7 +84,7 @@ def label_noise(
     Raises:
         DataError: texts and labels are not equally many.
         ParameterError: `near` is out of range.
-        ModelError, EndpointError, DataError: as `gisttools.vectors.VectorCache.embed`.
+        ModelError, EndpointError, DataError: as `gisttools.models.VectorCache.embed`.
     """
     if len(texts) != len(labels):
         raise DataError(f"There are {len(texts)} texts and {len(labels)} labels. Give one label, or tuple, a text.")

@@ -30,8 +30,7 @@ from gisttools.common import DataError, problems
 from gisttools.data import COLUMNS, LabelledTexts, as_dataset, make_triplets_from_columns
 from gisttools.miner import Mined, Miner
 from gisttools.mining_options import MiningOptions
-from gisttools.numbered_texts import NumberedTexts
-from gisttools.vectors import VectorCache
+from gisttools.models import NumberedTexts, VectorCache
 
 log = logging.getLogger(__name__)
 _BLOCK = 1 << 16  # rows read or made at a time

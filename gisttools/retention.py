@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from gisttools.common import DataError, ParameterError, problems
 from gisttools.data import TEXT_COLUMNS, find_set, open_stream
 from gisttools.embedding import embed_columns
-from gisttools.vectors import VectorCache
+from gisttools.models import VectorCache
 
 _COLUMNS = (*TEXT_COLUMNS, "sentence", "anchor", "positive", "passage", "document")
 

@@ -126,7 +126,7 @@ def open_scored(
     Args:
         name: see the module's docstring.
         revision: of a hub or registry model.
-        base_url, key_variable, prompt: of an endpoint, as in `gisttools.endpoint_guide.EndpointGuide`.
+        base_url, key_variable, prompt: of an endpoint, as in `gisttools.models.EndpointGuide`.
         seed: of random vectors.
 
     Raises:
@@ -137,7 +137,7 @@ def open_scored(
     if name.startswith(REGISTRY):
         return _registered(name, revision)
     if name.startswith(ENDPOINT):
-        from gisttools.endpoint_guide import EndpointGuide  # openai takes a second to load
+        from gisttools.models import EndpointGuide
 
         guide = EndpointGuide(name.removeprefix(ENDPOINT), base_url=base_url, key_variable=key_variable, prompt=prompt)
         encoder = EndpointEncoder(guide)

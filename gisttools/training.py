@@ -28,11 +28,10 @@ from gisttools.development import SCORE, DevelopmentScore, KeepBest
 from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
 from gisttools.mixing import BatchPlan, Mix
-from gisttools.models import is_static, native_bfloat16, weights_sha
+from gisttools.models import VectorCache, is_static, native_bfloat16, weights_sha
 from gisttools.retention import Retention, RetentionLoss, read_texts
 from gisttools.train_settings import Precision, TrainSettings
 from gisttools.trained import Trained
-from gisttools.vectors import VectorCache
 
 log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ def caretaker() -> Path:
 @pytest.fixture(scope="session")
 def wordllama():
     """The embedded static model."""
-    from gisttools.models import open_model
+    from gisttools.models.loading import open_model
 
     return open_model(WORDLLAMA)
 
@@ -60,7 +60,7 @@ def wordllama():
 @pytest.fixture(scope="session")
 def minilm():
     """The embedded transformer."""
-    from gisttools.models import open_model
+    from gisttools.models.loading import open_model
 
     return open_model(MINILM)
 
@@ -68,7 +68,7 @@ def minilm():
 @pytest.fixture(scope="session")
 def guide():
     """A vector cache of the embedded static model, shared: do not change it."""
-    from gisttools.vectors import VectorCache
+    from gisttools.models.vectors import VectorCache
 
     return VectorCache(WORDLLAMA)
 

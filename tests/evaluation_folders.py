@@ -77,7 +77,7 @@ def main() -> None:
 
     from gisttools import findings
     from gisttools.evaluation import evaluate
-    from gisttools.models import open_model
+    from gisttools.models.loading import open_model
     from gisttools.task_sources import task_sources
 
     out, folders = Path(sys.argv[1]), sys.argv[2:]

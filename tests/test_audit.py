@@ -9,8 +9,8 @@ from gisttools.common.errors import DataError
 from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
-from gisttools.models import open_model
-from gisttools.vectors import VectorCache
+from gisttools.models.loading import open_model
+from gisttools.models.vectors import VectorCache
 
 MINILM = "embedded:all-MiniLM-L6-v2"
 ROWS = [

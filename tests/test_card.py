@@ -9,7 +9,7 @@ from training_rows import MINILM, table, train
 
 from gisttools.card import write_card
 from gisttools.guide import GuideStore
-from gisttools.vectors import VectorCache
+from gisttools.models.vectors import VectorCache
 from gisttools.workflow.params import check_params
 
 

@@ -14,7 +14,7 @@ from transformers import TrainerControl, TrainerState
 
 from gisttools.common.errors import MissingError, ParameterError
 from gisttools.development import SCORE, DevelopmentScore, KeepBest
-from gisttools.models import open_model
+from gisttools.models.loading import open_model
 
 
 @pytest.fixture

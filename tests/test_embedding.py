@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gisttools.embedding import embed_columns, has_dropout
-from gisttools.models import open_model
+from gisttools.models.loading import open_model
 
 COLUMNS = [
     ["short", "a text of middling length, with a comma", "where is it"],

@@ -19,8 +19,8 @@ from gisttools.common.errors import DataError
 from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
 from gisttools.mining import score_triplets
-from gisttools.numbered_texts import numbered
-from gisttools.vectors import VectorCache
+from gisttools.models.numbered_texts import numbered
+from gisttools.models.vectors import VectorCache
 
 ROWS = [
     {"anchor": "a", "positive": "b", "negatives": ["c", "d"], "anchor_label": "x", "positive_label": "x",

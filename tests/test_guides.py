@@ -12,9 +12,9 @@ import pytest
 from conftest import MINILM, WORDLLAMA
 
 from gisttools.common.errors import EndpointError, MissingError, ModelError, ParameterError
-from gisttools.guides import ModelGuide, open_guide
-from gisttools.models import native_bfloat16
-from gisttools.vectors import VectorCache
+from gisttools.models.guides import ModelGuide, open_guide
+from gisttools.models.loading import native_bfloat16
+from gisttools.models.vectors import VectorCache
 
 TEXTS = ["my parcel is late", "the parcel has not come, I have been waiting for two weeks now", "a song", "it drips"]
 

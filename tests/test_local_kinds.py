@@ -24,7 +24,7 @@ from gisttools.data.folders import KINDS
 from gisttools.data.labelled import read_labelled
 from gisttools.data.overlap import all_texts_of, eval_sets
 from gisttools.evaluation import evaluate
-from gisttools.models import open_model
+from gisttools.models.loading import open_model
 from gisttools.task_sources import task_sources
 
 BASES = {

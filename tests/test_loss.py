@@ -15,9 +15,9 @@ from gisttools.common.errors import DataError
 from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
 from gisttools.loss import BLOCKS, GISTLoss, _gist_loss, gist_loss
-from gisttools.models import open_model
+from gisttools.models.loading import open_model
+from gisttools.models.vectors import VectorCache
 from gisttools.row_blocks import count_masked
-from gisttools.vectors import VectorCache
 
 MINILM = "embedded:all-MiniLM-L6-v2"
 OPTIONS = [

@@ -216,7 +216,7 @@ def texts(minilm):
 
 
 def own_minilm():
-    from gisttools.models import open_model
+    from gisttools.models.loading import open_model
 
     return open_model("embedded:all-MiniLM-L6-v2", device="cpu").eval()
 

@@ -12,7 +12,7 @@ import torch
 from conftest import MINILM, WORDLLAMA
 
 from gisttools.common.errors import MissingError, ModelError
-from gisttools.models import open_model, package_folder, revision_of, weights_sha
+from gisttools.models.loading import open_model, package_folder, revision_of, weights_sha
 
 
 @pytest.fixture(scope="module")

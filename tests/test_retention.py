@@ -9,9 +9,9 @@ import torch
 from training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.models import open_model
+from gisttools.models.loading import open_model
+from gisttools.models.vectors import VectorCache
 from gisttools.retention import Retention, RetentionLoss, read_texts
-from gisttools.vectors import VectorCache
 
 GENERAL = [
     "The river freezes in January.", "A choir of forty sings on Sundays.", "Copper conducts heat well.",

@@ -8,7 +8,7 @@ from conftest import WORDLLAMA
 
 from gisttools.data import overlap
 from gisttools.data.overlap import Tiers, find_overlap, semantic_pairs
-from gisttools.vectors import VectorCache
+from gisttools.models.vectors import VectorCache
 
 TEXTS = ["The key was lost", "I lost the key", "The room is too cold", "It is cold in the room", "Who pays the rent?"]
 OTHERS = ["I have lost my key", "The room is cold", "A new lamp, please"]

@@ -14,15 +14,14 @@ from conftest import MINILM, WORDLLAMA
 from scripted_author import author, labelled_task
 from scripted_llm import scripted
 
-from gisttools import sharded_guide
 from gisttools.cli import main
 from gisttools.common.errors import ModelError
 from gisttools.evaluation import evaluate
+from gisttools.models import guides
+from gisttools.models.guides import GuideName, ShardedGuide, embed_shard
+from gisttools.models.vectors import VectorCache, text_keys
 from gisttools.score_cache import ScoreCache
-from gisttools.sharded_guide import GuideName, ShardedGuide, embed_shard
 from gisttools.synthesis import generate, open_llm, read_task
-from gisttools.text_keys import text_keys
-from gisttools.vectors import VectorCache
 from gisttools.workflow import capacity
 from gisttools.workflow.entries import open_entries, sources_of
 from gisttools.workflow.guide_shards import share_guide_vectors
@@ -57,7 +56,7 @@ def workers():
 
 
 def test_guide_vectors_of_two_processes_are_those_of_one_to_the_last_bit(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(sharded_guide, "SHARD", 64)  # two batches
+    monkeypatch.setattr(guides, "SHARD", 64)  # two batches
     texts = [f"text {i} " + "of several words " * (i % 7) for i in range(100)]
     alone = VectorCache(MINILM, folder=tmp_path / "alone")
     shared = VectorCache(MINILM, folder=tmp_path / "shared")

@@ -59,7 +59,9 @@ def said(script: str) -> list[str]:
 
 
 def test_only_an_endpoint_needs_openai():
-    assert said("import sys, gisttools.guides, gisttools.scored_models; print('openai' in sys.modules)") == ["False"]
+    assert said("import sys, gisttools.models.guides, gisttools.scored_models; print('openai' in sys.modules)") == [
+        "False"
+    ]
 
 
 def test_papermill_is_loaded_without_a_grammar_and_who_needs_that_can_still_have_it():

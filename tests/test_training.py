@@ -21,10 +21,10 @@ from gisttools.callbacks import Recorder
 from gisttools.common.errors import DataError, ModelError, ParameterError
 from gisttools.guide import GuideStore
 from gisttools.loss import GISTLoss
-from gisttools.models import open_model
+from gisttools.models.loading import open_model
+from gisttools.models.vectors import VectorCache
 from gisttools.train_settings import TrainSettings
 from gisttools.training import choose_precision, finetune, loss_from
-from gisttools.vectors import VectorCache
 from gisttools.workflow.params import check_params
 
 HERE = Path(__file__).parent

@@ -17,9 +17,8 @@ import torch
 from conftest import MINILM, WORDLLAMA
 
 from gisttools.common.errors import DataError, MissingError, ModelError, ParameterError
-from gisttools.models import open_model, package_folder
-from gisttools.text_keys import KeyIndex, text_keys
-from gisttools.vectors import VectorCache
+from gisttools.models.loading import open_model, package_folder
+from gisttools.models.vectors import KeyIndex, VectorCache, text_keys
 
 TEXTS = ["my key is lost", "the heating is cold", "a key", "loud music at night", "it drips"]
 
@@ -196,7 +195,7 @@ def test_rows_keep_their_numbers_when_a_chunk_is_dropped(tmp_path, cache):
 def test_checksums_are_not_computed_again_while_size_and_time_of_the_files_stay(tmp_path, cache, monkeypatch):
     cache.embed(TEXTS)
     sums = []
-    monkeypatch.setattr("gisttools.vector_folder.VectorFolder._records", lambda self: sums.append(self) or self._known)
+    monkeypatch.setattr("gisttools.models.vectors.VectorFolder._records", lambda self: sums.append(self) or self._known)
     VectorCache(WORDLLAMA, folder=tmp_path)
     assert len(sums) == 1  # to learn of the chunks; a verification would read them first
     os.utime(cache.folder / "keys.bin")
@@ -221,7 +220,7 @@ def test_vectors_can_be_read_while_another_process_is_writing(cache, wordllama):
 def test_two_processes_at_once_leave_one_right_cache(tmp_path, cache, wordllama):
     texts = [f"text number {i}" for i in range(2400)]
     script = (
-        "import sys; from pathlib import Path; from gisttools.vectors import VectorCache\n"
+        "import sys; from pathlib import Path; from gisttools.models.vectors import VectorCache\n"
         f"cache = VectorCache('{WORDLLAMA}', folder=Path(sys.argv[1])); print('ready', flush=True)\n"
         "for i in range(0, 2400, 120): cache.embed([f'text number {n}' for n in range(i, i + 120)])"
     )
@@ -238,7 +237,7 @@ def test_two_processes_at_once_leave_one_right_cache(tmp_path, cache, wordllama)
 def test_a_killed_build_goes_on_where_it_stopped(tmp_path, counted, wordllama):
     texts = [f"text number {i}" for i in range(400)]
     script = (
-        "import sys; from pathlib import Path; from gisttools.vectors import VectorCache\n"
+        "import sys; from pathlib import Path; from gisttools.models.vectors import VectorCache\n"
         f"cache = VectorCache('{WORDLLAMA}', folder=Path(sys.argv[1])); cache.guide.portion = 10\n"
         "append = cache._files.append\n"
         "def told(*chunk): append(*chunk); print('done', flush=True)\n"
@@ -282,7 +281,7 @@ def test_a_missing_guide_leaves_no_folder(tmp_path):
 
 
 def test_a_long_build_shows_texts_a_second_and_the_time_left(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("gisttools.vectors._SECONDS_WITHOUT_BAR", 1e-9)
+    monkeypatch.setattr("gisttools.models.vectors._SECONDS_WITHOUT_BAR", 1e-9)
     VectorCache(WORDLLAMA, folder=tmp_path).fill([TEXTS[:3], TEXTS[3:]], len(TEXTS))
     shown = capsys.readouterr().err
     assert "guide: 100%" in shown

@@ -137,7 +137,7 @@ def find_overlap(texts: Iterable[str], others: Iterable[str], tiers: Tiers | Non
         Columns text, other (the most similar one), tier, score.
 
     Raises:
-        ModelError, DataError, EndpointError: as `gisttools.vectors.VectorCache.embed`, where there is a guide.
+        ModelError, DataError, EndpointError: as `gisttools.models.VectorCache.embed`, where there is a guide.
     """
     tiers = tiers or Tiers()
     texts = {text: normalise(text) for text in texts}

@@ -7,7 +7,7 @@ from typing import Any
 
 from gisttools.data import ReadOptions, Tiers, eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
 from gisttools.mining_options import MiningOptions
-from gisttools.vectors import VectorCache
+from gisttools.models import VectorCache
 from gisttools.workflow.origins import paths
 from gisttools.workflow.params import ConvertParams
 

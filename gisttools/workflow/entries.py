@@ -10,8 +10,7 @@ from typing import Any
 
 from gisttools.common import ParameterError, problems
 from gisttools.evaluated import Variant
-from gisttools.given_vectors import ENDINGS
-from gisttools.models import EMBEDDED, ENDPOINT
+from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT
 from gisttools.published import PREFIX as PUBLISHED
 from gisttools.scored_models import REGISTRY, ScoredModel, open_scored, scored, training_sets
 from gisttools.task_sources import TaskSource, default_guards, task_sources

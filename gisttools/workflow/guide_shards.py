@@ -10,8 +10,7 @@ import numpy as np
 
 from gisttools.data import concatenate, expand_sources, kind_of, nested_subset, read_sources, triplet_tables
 from gisttools.guide import GuideStore
-from gisttools.guides import ModelGuide
-from gisttools.sharded_guide import GuideName, ShardedGuide, embed_shard
+from gisttools.models import GuideName, ModelGuide, ShardedGuide, embed_shard
 from gisttools.workflow.conversion import reading_of
 from gisttools.workflow.finetune_params import FinetuneParams
 from gisttools.workflow.origins import guide_of, model_path, paths

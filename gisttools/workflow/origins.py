@@ -17,7 +17,7 @@ from gisttools.data import (
     table_texts,
     triplet_tables,
 )
-from gisttools.vectors import VectorCache
+from gisttools.models import VectorCache
 from gisttools.workflow.finetune_params import FinetuneParams
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.params import ConvertParams, SynthesizeParams

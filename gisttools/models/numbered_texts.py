@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 from gisttools.data import blocks, most_negatives, slots
-from gisttools.text_keys import KEY, text_keys
-from gisttools.vectors import VectorCache
+from gisttools.models.vectors import KEY, VectorCache, text_keys
 
 _TEXTS = ("anchor", "positive", "negatives")
 

@@ -1,0 +1,27 @@
+from . import guides as guides
+from .guides import (
+    ENDINGS as ENDINGS,
+    EndpointGuide as EndpointGuide,
+    GuideName as GuideName,
+    ModelGuide as ModelGuide,
+    ShardedGuide as ShardedGuide,
+    embed_shard as embed_shard,
+    use_told_threads as use_told_threads,
+)
+from .loading import (
+    EMBEDDED as EMBEDDED,
+    ENDPOINT as ENDPOINT,
+    INSTALL_OFFLINE as INSTALL_OFFLINE,
+    is_static as is_static,
+    native_bfloat16 as native_bfloat16,
+    open_model as open_model,
+    reading_sha as reading_sha,
+    revision_of as revision_of,
+    weights_sha as weights_sha,
+)
+from .numbered_texts import (
+    NumberedTexts as NumberedTexts,
+    numbered as numbered,
+    text_columns_as_keys as text_columns_as_keys,
+)
+from .vectors import KEY as KEY, VectorCache as VectorCache, VectorFolder as VectorFolder, text_keys as text_keys

@@ -1,0 +1,464 @@
+"""What makes guide vectors: a model here, an embeddings endpoint, or a file of vectors made elsewhere.
+
+A guide behind an OpenAI-compatible `/embeddings` endpoint: batched, a few requests at a time, retried.
+
+Guide vectors that stand ready in a file: Parquet with columns text and vector, or a matrix beside its texts.
+
+A guide whose texts are embedded elsewhere, shard by shard; who asks is the only one that writes vectors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+import openai
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from sentence_transformers import SentenceTransformer
+
+from gisttools.common import (
+    DataError,
+    EndpointError,
+    Health,
+    MissingError,
+    ModelError,
+    ParameterError,
+    in_background,
+    is_local,
+    open_client,
+    quiet_libraries,
+    safe_url,
+    with_retries,
+)
+from gisttools.models.loading import ENDPOINT, is_static, native_bfloat16, open_model, reading_sha, weights_sha
+
+_DEFAULT_URL = "https://api.openai.com/v1"
+_TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens
+_AT_ONCE = 4
+_TIMEOUT = 120.0  # seconds for one attempt
+
+
+class EndpointGuide:
+    """Embeddings by an endpoint. Texts are sent with `prompt` in front; nothing is sent twice that was answered once,
+    for the caller keeps every batch as it arrives.
+
+    Args:
+        model: name that the endpoint knows.
+        base_url: address with its version part, as `http://127.0.0.1:8080/v1`; None is OpenAI's. It is part of the
+            identity: another server may serve other weights under the same name.
+        key_variable: environment variable that holds the key; an endpoint on this machine needs none.
+
+    Raises:
+        ParameterError: the model's name is empty, or the address is none.
+    """
+
+    dimension: int | None = None  # known with the first answer
+    portion = 8 * _TEXTS
+
+    def __init__(self, model: str, *, base_url: str | None, key_variable: str, prompt: str | None) -> None:
+        self._base_url = base_url or _DEFAULT_URL
+        if urlsplit(self._base_url).scheme not in ("http", "https") or not urlsplit(self._base_url).hostname:
+            raise ParameterError(f"base_url is {base_url!r}, not an address such as http://127.0.0.1:8080/v1.")
+        if not model:
+            raise ParameterError(f"No model is named after {ENDPOINT!r}. Write {ENDPOINT}text-embedding-3-small, say.")
+        self.name, self._model, self._key_variable, self._prompt = f"{ENDPOINT}{model}", model, key_variable, prompt
+        self.url = safe_url(self._base_url)
+        self.identity = f"endpoint|{self.url}|{model}|{prompt}"
+
+    def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of texts and their vectors, float32 (n, dimension), batch by batch as they arrive.
+
+        Raises:
+            EndpointError: no key, a refusal, or nonsense; after the batches that were answered.
+        """
+        if not texts:
+            return
+        if not is_local(self._base_url) and not os.environ.get(self._key_variable):
+            raise EndpointError(
+                f"{self.url} needs a key: the environment variable {self._key_variable} is empty. Put the key there, "
+                "or name the variable that holds it."
+            )
+        yield from in_background(lambda put: self._ask_all(texts, put))
+
+    async def _ask_all(self, texts: Sequence[str], put: Callable) -> None:
+        pending, failed = _batches(texts), []
+        health = Health(url=self.url, key_name=self._key_variable, model=self._model)
+        async with open_client(self._base_url, self._key_variable, _TIMEOUT) as client:
+
+            async def worker() -> None:
+                for numbers in pending:
+                    if failed:
+                        return
+                    try:
+                        put((numbers, await self._ask(client, [texts[i] for i in numbers], health)))
+                    except EndpointError as error:  # what the others have under way is paid for: let it arrive
+                        failed.append(error)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_AT_ONCE):
+                    group.create_task(worker())
+        if failed:
+            raise failed[0]
+
+    async def _ask(self, client: openai.AsyncOpenAI, texts: list[str], health: Health) -> np.ndarray:
+        sent = [f"{self._prompt or ''}{text}" for text in texts]
+        try:
+            answer = await with_retries(
+                lambda: client.embeddings.create(model=self._model, input=sent, encoding_format="float"), health
+            )
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            raise EndpointError(
+                f"{self.url} refuses {len(texts)} texts of {min(map(len, texts))} to {max(map(len, texts))} characters "
+                f"({error}). Texts that are empty or longer than the model's limit are refused; leave them out."
+            ) from error
+        except ValueError as error:  # the client's own, for an answer without data
+            raise EndpointError(f"{self.url} answers no vectors for {len(texts)} texts ({error}).") from error
+        if isinstance(answer, str):
+            raise EndpointError(f"{self.url} fails again and again: {answer}. Try later; what it answered is kept.")
+        data = sorted(getattr(answer, "data", None) or [], key=lambda item: item.index)
+        lengths = {len(item.embedding) for item in data}
+        if len(data) != len(texts) or len(lengths) != 1 or 0 in lengths:
+            raise EndpointError(
+                f"{self.url} answers {len(data)} vectors of {sorted(lengths)} numbers for {len(texts)} texts. "
+                f"Is {self._model!r} an embedding model?"
+            )
+        return np.array([item.embedding for item in data], dtype=np.float32)
+
+
+def _batches(texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """Numbers of the texts of each request: at most `_TEXTS` texts and, unless one alone has more, `_CHARACTERS`."""
+    begin, characters = 0, 0
+    for i, text in enumerate(texts):
+        if i > begin and (i - begin == _TEXTS or characters + len(text) > _CHARACTERS):
+            yield np.arange(begin, i)
+            begin, characters = i, 0
+        characters += len(text)
+    if begin < len(texts):
+        yield np.arange(begin, len(texts))
+
+
+ENDINGS = (".parquet", ".npy")
+_BLOCK = 8192
+
+
+class GivenVectors:
+    """Vectors made elsewhere. Any length is fine, they are made unit vectors; a file that changed is another guide.
+
+    Args:
+        path: `x.parquet` with columns `text` and `vector` (lists of n numbers), or `x.npy` of shape (rows, n) with the
+            texts beside it in `x.jsonl` (one JSON string or {"text": ...} a line) or `x.txt` (one text a line).
+
+    Raises:
+        MissingError: a file does not exist.
+        DataError: it does not hold texts and vectors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name, self._path = str(path), path
+        files = [path]
+        if not path.is_file():
+            raise MissingError(f"No file of vectors at {path}. Correct the guide's name.")
+        if path.suffix == ".npy":
+            beside = [path.with_suffix(ending) for ending in (".jsonl", ".txt") if path.with_suffix(ending).exists()]
+            if not beside:
+                raise MissingError(f"{path} has no texts beside it. Write {path.stem}.jsonl or {path.stem}.txt.")
+            files.append(beside[0])
+            self.dimension = self._matrix_width()
+        else:
+            self.dimension = self._column_width()
+        digest = hashlib.blake2b(digest_size=16)
+        for file in files:
+            with open(file, "rb") as content:
+                digest.update(hashlib.file_digest(content, "blake2b").digest())
+        self._texts, self.identity = files[-1], f"given|{digest.hexdigest()}"
+
+    def items(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Blocks of texts and their vectors, float (n, dimension), as they stand in the file."""
+        return self._matrix_items() if self._path.suffix == ".npy" else self._column_items()
+
+    def missing(self, count: int, texts: Sequence[str]) -> DataError:
+        """The error for `count` texts that the file does not hold; `texts` are the first of them."""
+        shown = ", ".join(repr(t[:80]) for t in texts[:3])
+        return DataError(
+            f"{self._path} holds no vector for {count} text(s), such as {shown}. Add them to the file, or name a model "
+            "as the guide. Texts must be equal to the letter."
+        )
+
+    def _matrix_width(self) -> int:
+        try:
+            matrix = np.load(self._path, mmap_mode="r")
+        except (ValueError, OSError) as error:
+            raise DataError(f"{self._path} cannot be read as a matrix: {error}. Write it with numpy.save.") from error
+        if matrix.ndim != 2 or matrix.dtype.kind != "f" or not matrix.shape[1]:
+            raise DataError(f"{self._path} holds {matrix.dtype} of shape {matrix.shape}, no floats (rows, n).")
+        return matrix.shape[1]
+
+    def _matrix_items(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        matrix = np.load(self._path, mmap_mode="r")
+        lines = self._texts.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also cut at U+2028
+        if self._texts.suffix == ".jsonl":
+            texts = [self._text_of(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+        else:
+            texts = [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+        if len(texts) != len(matrix):
+            raise DataError(f"{self._path} has {len(matrix)} rows, {self._texts} {len(texts)} texts: not a pair.")
+        for begin in range(0, len(texts), _BLOCK):
+            yield texts[begin : begin + _BLOCK], np.asarray(matrix[begin : begin + _BLOCK])
+
+    def _text_of(self, line: str, number: int) -> str:
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            value = None
+        text = value.get("text") if isinstance(value, dict) else value
+        if not isinstance(text, str):
+            raise DataError(f'{self._texts}, line {number}: {line[:80]!r} is no JSON string and no {{"text": ...}}.')
+        return text
+
+    def _column_width(self) -> int:
+        try:
+            file = pq.ParquetFile(self._path)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{self._path} cannot be read as Parquet: {error}.") from error
+        schema = file.schema_arrow
+        kinds = dict(zip(schema.names, schema.types, strict=True))
+        text, vector = kinds.get("text"), kinds.get("vector")
+        if not (text and (pa.types.is_string(text) or pa.types.is_large_string(text)) and _is_floats(vector)):
+            told = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
+            raise DataError(f"{self._path} has the columns {told}; needed are text: string and vector: list of floats.")
+        for batch in file.iter_batches(1, columns=["vector"]):
+            return len(batch["vector"][0].as_py() or [])
+        raise DataError(f"{self._path} has no rows.")
+
+    def _column_items(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        for batch in pq.ParquetFile(self._path).iter_batches(_BLOCK, columns=["text", "vector"]):
+            vectors = batch["vector"].flatten()
+            whole = not (batch["text"].null_count or batch["vector"].null_count or vectors.null_count)
+            lengths = set(batch["vector"].value_lengths().to_pylist())
+            if not whole or lengths != {self.dimension}:
+                raise DataError(
+                    f"{self._path}: texts and vectors must all be there, vectors of one length "
+                    f"(seen: {', '.join(map(str, sorted(lengths, key=str)))} numbers, nulls: {not whole})."
+                )
+            yield batch["text"].to_pylist(), vectors.to_numpy(zero_copy_only=False).reshape(-1, self.dimension)
+
+
+def _is_floats(kind: pa.DataType | None) -> bool:
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return kind is not None and any(is_(kind) for is_ in lists) and pa.types.is_floating(kind.value_type)
+
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Guide(Protocol):
+    """What makes vectors of texts. `gisttools.models.VectorCache` keeps them."""
+
+    name: str
+    identity: str  # everything that decides a vector; a guide of another identity never answers for this one
+    dimension: int | None  # None until the first answer of an endpoint
+    portion: int  # texts that one call of `stream` should get
+
+    def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
+        """Parts of the work as they are done: numbers of texts, int (n,), and their vectors, float (n, dimension).
+        Closing it ends what is under way."""
+
+
+class ModelGuide:
+    """A SentenceTransformer as the guide.
+
+    Args:
+        model: in evaluation it is not changed.
+        prompt: text put before every text; None takes the model's default prompt, if it has one.
+        precision: of the matrix products. "auto": bfloat16 where the hardware multiplies it natively, else float32;
+            cosines differ by about 0.0005 between the two. Static models always use float32.
+        devices: where copies of the model run at the same time; the model's own device if empty.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        name: str,
+        *,
+        prompt: str | None = None,
+        precision: Precision = "auto",
+        devices: Sequence[str] = (),
+    ) -> None:
+        self.name, self._prompt = name, prompt
+        self._static = is_static(model)
+        if precision == "auto":
+            precision = "bfloat16" if native_bfloat16(model) else "float32"
+        self._precision = "float32" if self._static else precision
+        self.identity = f"model|{weights_sha(model)}|{reading_sha(model)}|{prompt}|{self._precision}"
+        self.dimension = model.get_embedding_dimension()
+        self._models = [copy.deepcopy(model).to(device) for device in devices] or [model]
+        slow = not self._static and self._models[0].device.type == "cpu"
+        self.portion, self._batch = (512, 32) if slow else (4096 * len(self._models), 128)
+
+    def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
+        """As `Guide.stream`, in one part; quickest with texts of like length.
+
+        Raises:
+            ModelError: the model fails.
+        """
+        # every so-manieth text, so that all devices get texts of all lengths
+        shares = [np.arange(len(texts))[i :: len(self._models)] for i in range(len(self._models))]
+        parts = [[texts[n] for n in share] for share in shares]
+        with ThreadPoolExecutor(len(self._models)) as pool:
+            vectors = list(pool.map(self._encode, self._models, parts))
+        yield np.concatenate(shares), np.concatenate(vectors)
+
+    def _encode(self, model: SentenceTransformer, texts: list[str]) -> np.ndarray:
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        half = self._precision == "bfloat16"
+        try:
+            with torch.autocast(model.device.type, dtype=torch.bfloat16) if half else nullcontext():
+                vectors = model.encode(
+                    texts, prompt=self._prompt, batch_size=self._batch, show_progress_bar=False, convert_to_tensor=True
+                )
+        except (RuntimeError, ValueError, IndexError) as error:  # memory, a kernel that is missing, a bad tokenizer
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f"Guide {self.name} fails in {self._precision} on {model.device}: {first}. Use precision='float32', "
+                "or another guide."
+            ) from error
+        return vectors.float().cpu().numpy()
+
+
+def open_guide(
+    name: str,
+    revision: str | None = None,
+    *,
+    prompt: str | None = None,
+    base_url: str | None = None,
+    key_variable: str = "OPENAI_API_KEY",
+    precision: Precision = "auto",
+    device: str | None = None,
+) -> Guide:
+    """Open what makes guide vectors.
+
+    Args:
+        name: a model as in `gisttools.models.open_model`; `endpoint:MODEL`, a model behind an OpenAI-compatible
+            `/embeddings` endpoint; or a file of vectors, `x.parquet` or `x.npy`, as in `GivenVectors`.
+        revision: of a hub model. Pin a commit.
+        prompt: text put before every text.
+        base_url, key_variable: of an endpoint, as in `EndpointGuide`.
+        precision: of a model, as in `ModelGuide`.
+        device: of a model, as in torch; None takes the best present, and all of several CUDA devices.
+
+    Raises:
+        MissingError, ModelError: a model or file is not there, or cannot be opened.
+        ParameterError: an option does not fit this kind of guide.
+        DataError: the file holds no vectors.
+    """
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ParameterError(f"precision is {precision!r}, must be 'auto', 'float32' or 'bfloat16'.")
+    if name.startswith(ENDPOINT):
+        return EndpointGuide(name.removeprefix(ENDPOINT), base_url=base_url, key_variable=key_variable, prompt=prompt)
+    if base_url:
+        raise ParameterError(f"Guide {name!r} is asked at no base_url ({base_url}). Drop it or write {ENDPOINT}{name}.")
+    path = Path(name).expanduser()
+    if path.suffix in ENDINGS and not path.is_dir():
+        if prompt:
+            raise ParameterError(f"{name} holds vectors made already; the prompt {prompt!r} comes too late. Drop it.")
+        return GivenVectors(path)  # type: ignore[return-value]  # streams nothing: `VectorCache` takes in all it holds
+    model = open_model(name, revision, device=device)
+    several = device is None and model.device.type == "cuda" and not is_static(model) and not _one_of_many()
+    count = torch.cuda.device_count() if several else 1
+    devices = [f"cuda:{i}" for i in range(count)] if count > 1 else []
+    return ModelGuide(model, name, prompt=prompt, precision=precision, devices=devices)
+
+
+def _one_of_many() -> bool:
+    """Is this process one of several that train together? Then each device has a process of its own."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+SHARD = 512  # texts; a multiple of every batch, so that batches are those of a guide that embeds them all itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuideName:
+    """What a guide is opened by in another process; see `gisttools.models.open_guide`. `asked`: by what; it is opened
+    anew for something else."""
+
+    name: str
+    revision: str | None = None
+    prompt: str | None = None
+    asked: str = ""
+
+
+class ShardedGuide:
+    """Stands in for a guide in a `VectorCache`: the same vectors, made by calls that `submit` sends somewhere.
+
+    Args:
+        guide: says what decides a vector; it embeds nothing.
+        submit: of a shard's texts, a future of what `embed_shard` answers.
+    """
+
+    def __init__(self, guide: Guide, submit: Callable[[list[str]], Future]) -> None:
+        self.name, self.identity, self.dimension = guide.name, guide.identity, guide.dimension
+        self.portion = 1 << 20  # a whole block at a time; it is cut here
+        self._submit = submit
+
+    def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
+        """As `Guide.stream`, a part for each shard that is done.
+
+        Raises:
+            ModelError: a shard was embedded by another guide than the one asked for, or the model fails.
+        """
+        shards = {}
+        for begin in range(0, len(texts), SHARD):
+            numbers = np.arange(begin, min(begin + SHARD, len(texts)))
+            shards[self._submit([texts[i] for i in numbers.tolist()])] = numbers
+        try:
+            for done in as_completed(shards):
+                identity, vectors = done.result()
+                if identity != self.identity:
+                    raise ModelError(
+                        f"Guide {self.name} is not the same here and on a worker: its weights or its precision differ "
+                        "(bfloat16 where the hardware multiplies it, else float32). Start from a machine "
+                        "like the workers."
+                    )
+                yield shards[done], vectors
+        finally:
+            for future in shards:
+                future.cancel()
+
+
+def embed_shard(guide: GuideName, texts: list[str]) -> tuple[str, np.ndarray]:
+    """In any process: the identity of the guide there, and vectors, float32 (n, dimension). It stays open for more."""
+    quiet_libraries()
+    use_told_threads()
+    opened = _opened(guide)
+    vectors = np.empty((len(texts), opened.dimension or 0), dtype=np.float32)
+    for numbers, part in opened.stream(texts):
+        vectors[numbers] = part
+    return opened.identity, vectors
+
+
+def use_told_threads() -> None:
+    """As many threads as `OMP_NUM_THREADS` says now: torch may have been loaded before it was set."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdigit() and int(told):
+        torch.set_num_threads(int(told))
+
+
+@lru_cache(maxsize=1)
+def _opened(guide: GuideName) -> Guide:
+    return open_guide(guide.name, guide.revision, prompt=guide.prompt)
