@@ -125,8 +125,7 @@ def _banking77():
 
 
 def _ours(side, texts, labels, vectors):
-    from gisttools.mining import mine
-    from gisttools.mining_options import MiningOptions
+    from gisttools.mining import MiningOptions, mine
 
     exact = {"strategy": "hard", "search": "exact", "limit": _SAMPLED}
     options = MiningOptions(**(exact if side == "exact" else {"strategy": side}))
@@ -168,8 +167,7 @@ def _peer(side, texts, labels, vectors):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import mine_hard_negatives
 
-    from gisttools.mining import mine
-    from gisttools.mining_options import MiningOptions
+    from gisttools.mining import MiningOptions, mine
 
     number = {t: i for i, t in enumerate(texts)}
 

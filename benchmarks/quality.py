@@ -101,8 +101,8 @@ def run_one(setup: Setup, arm: str, seed: int, steps: int, budget: float, folder
 
 def triplets(setup: Setup):
     """The same table for every arm and seed: the paper's mining, one negative a row. Also the guide's cache."""
-    from gisttools.converting import convert
     from gisttools.data import eval_sets
+    from gisttools.mining import convert
     from gisttools.models import VectorCache
 
     guide, known = VectorCache(*setup.guide), {}

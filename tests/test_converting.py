@@ -9,11 +9,11 @@ import pytest
 from conftest import files_under
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.converting import convert
 from gisttools.data.labelled import ReadOptions, read_labelled
 from gisttools.data.overlap import Tiers, table_texts
 from gisttools.data.triplets import read_triplets
-from gisttools.mining_options import MiningOptions
+from gisttools.mining.converting import convert
+from gisttools.mining.options import MiningOptions
 
 
 def test_every_text_becomes_an_anchor_once(caretaker, guide):

@@ -11,8 +11,8 @@ from hypothesis import given, settings, strategies as st
 from gisttools.data.labelled import LabelledTexts
 from gisttools.data.overlap import drop_overlap, find_duplicates
 from gisttools.data.triplets import make_triplets
-from gisttools.data_card import data_card
-from gisttools.label_noise import label_noise
+from gisttools.mining.card import data_card
+from gisttools.mining.noise import label_noise
 
 ROWS = [
     {"anchor": "a" * n, "positive": "bb", "negatives": ["ccc"] * (n % 2), "language": "eng-Latn", "source": "labelled"}

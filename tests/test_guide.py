@@ -18,7 +18,7 @@ from hypothesis import given, strategies as st
 from gisttools.common.errors import DataError
 from gisttools.data.triplets import make_triplets
 from gisttools.guide import GuideStore
-from gisttools.mining import score_triplets
+from gisttools.mining.miner import score_triplets
 from gisttools.models.numbered_texts import numbered
 from gisttools.models.vectors import VectorCache
 
@@ -236,7 +236,7 @@ def test_scores_of_the_guide_are_its_cosines(cache):
 @pytest.mark.parametrize("block", [1, 2, 1000])
 def test_scores_do_not_depend_on_the_blocks(cache, monkeypatch, block):
     wanted = score_triplets(make_triplets(ROWS), cache)
-    monkeypatch.setattr("gisttools.mining._SCORED", block)
+    monkeypatch.setattr("gisttools.mining.miner._SCORED", block)
     monkeypatch.setattr("gisttools.data.triplets._BLOCK", block)
     scored = score_triplets(make_triplets(ROWS), cache)
     assert scored.features == wanted.features

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisttools import label_noise as module
 from gisttools.common.errors import DataError, ParameterError
-from gisttools.label_noise import label_noise
+from gisttools.mining import noise as module
+from gisttools.mining.noise import label_noise
 from gisttools.report import figures
 
 

@@ -12,12 +12,11 @@ from hypothesis import given, strategies as st
 from scipy.stats import chisquare
 from threadpoolctl import threadpool_limits
 
-from gisttools import miner, mining, neighbours
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.labelled import LabelledTexts, read_labelled
-from gisttools.miner import Mined
-from gisttools.mining import mine, triplets_from_labelled
-from gisttools.mining_options import MiningOptions
+from gisttools.mining import miner, neighbours
+from gisttools.mining.miner import Mined, mine, triplets_from_labelled
+from gisttools.mining.options import MiningOptions
 
 
 @st.composite
@@ -510,6 +509,6 @@ def test_a_low_recall_of_the_approximate_search_is_told(monkeypatch, guide, capl
     texts = [f"text {i}" for i in range(6)]
     data = LabelledTexts(texts, ["a", "b"] * 3, "mine.csv", "train")
     found = mine(texts, data.labels, guide.embed(texts))
-    monkeypatch.setattr(mining, "mine", lambda *_: replace(found, recall=0.52))
+    monkeypatch.setattr(miner, "mine", lambda *_: replace(found, recall=0.52))
     triplets_from_labelled(data, guide)
     assert "mine.csv: the approximate search found 52 % of the nearest candidates" in caplog.text

@@ -79,7 +79,7 @@ def label_noise(confused: pd.DataFrame, most: int = 10) -> Figure:
     those of the left one in blue, those of the right one in grey.
 
     Args:
-        confused: the table of that name of `gisttools.label_noise.LabelNoise`.
+        confused: the table of that name of `gisttools.mining.LabelNoise`.
         most: pairs shown, the worst.
 
     Raises:

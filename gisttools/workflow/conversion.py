@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from gisttools.data import ReadOptions, Tiers, eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
-from gisttools.mining_options import MiningOptions
+from gisttools.mining import MiningOptions
 from gisttools.models import VectorCache
 from gisttools.workflow.origins import paths
 from gisttools.workflow.params import ConvertParams

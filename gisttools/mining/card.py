@@ -16,7 +16,7 @@ from datasets import Dataset
 from gisttools.data import TIERS, LabelledTexts, Tiers, fingerprint
 
 if TYPE_CHECKING:
-    from gisttools.label_noise import LabelNoise
+    from gisttools.mining.noise import LabelNoise
 
 _QUANTILES = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
 _UNTOLD = "not told"
@@ -107,7 +107,7 @@ def data_card(
         duplicates: what `gisttools.data.find_duplicates` found; None: it was not asked.
         overlap: what `gisttools.data.drop_overlap` found, of several tables with the column `source`; None: it was
             not asked.
-        noise: what `gisttools.label_noise.label_noise` found, by source; None: it was not asked.
+        noise: what `gisttools.mining.label_noise` found, by source; None: it was not asked.
         tiers: with which duplicates and overlap were looked for; `Tiers()` if None.
     """
     thresholds = (tiers or Tiers()).thresholds

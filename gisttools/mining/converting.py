@@ -1,5 +1,6 @@
 """From named sources to one triplet table: labelled texts are mined, triplet sets are mapped, what overlaps an
-evaluation set is left out, and a data card tells what became of every text."""
+evaluation set is left out, and a data card tells what became of every text.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +32,10 @@ from gisttools.data import (
     triplet_tables,
     write_triplets,
 )
-from gisttools.data_card import DataCard, data_card
-from gisttools.label_noise import LabelNoise, label_noise
-from gisttools.mining import score_triplets, triplets_from_labelled
-from gisttools.mining_options import MiningOptions
+from gisttools.mining.card import DataCard, data_card
+from gisttools.mining.miner import score_triplets, triplets_from_labelled
+from gisttools.mining.noise import LabelNoise, label_noise
+from gisttools.mining.options import MiningOptions
 from gisttools.models import VectorCache
 
 _MANY = 50_000  # texts; beyond, duplicates within the training texts and near copies of other labels are not looked for
