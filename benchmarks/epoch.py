@@ -118,11 +118,8 @@ def run_here(side: str, name: str, triplets: str, rows: int, steps: int, agreeme
 
 
 def _ours(side, case, table, student, steps, agreement, folder) -> dict:
-    from gisttools.guide import GuideStore
-    from gisttools.loss import GISTLoss
     from gisttools.models import VectorCache
-    from gisttools.train_settings import TrainSettings
-    from gisttools.training import finetune
+    from gisttools.training import GISTLoss, GuideStore, TrainSettings, finetune
 
     precision = "float32" if side == EQUAL else "auto"
     started = time.monotonic()
@@ -149,8 +146,8 @@ def _peer(side, case, table, student, steps, agreement, folder) -> dict:
     from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
     from transformers import PrinterCallback, TrainerCallback
 
-    from gisttools.mixing import BatchPlan
     from gisttools.models import open_model
+    from gisttools.training import BatchPlan
 
     class Clock(TrainerCallback):
         def on_train_begin(self, args, state, control, **_):

@@ -55,7 +55,7 @@ def measure(side: str, batch: int) -> dict[str, float]:
 
 
 def _ours(students, guides):
-    from gisttools.loss import gist_loss
+    from gisttools.training import gist_loss
 
     return lambda: gist_loss(
         *students, guide_anchor=guides[0], guide_positive=guides[1], guide_negatives=guides[2][:, None]

@@ -1,7 +1,7 @@
 """What the guide and the labels bring: the same triplets, the same number of steps, several seeds, scored by mteb.
 
 Arms: the student as it came (base); trained unguided; under the guide as in the GISTEmbed paper (gist); under the guide
-with the labels of the rows (labels); the same, held near its start on general texts (held, `gisttools.retention`).
+with the labels of the rows (labels); the same, held near its start on general texts (held, by `Retention`).
 all-MiniLM-L6-v2 is trained under all-mpnet-base-v2 on the train splits of Banking77 and AmazonCounterfactual (en) and
 scored on their test splits; STSBenchmark is the guard. Learning rate and hold were chosen on held-out train texts and
 the validation splits. `--equal-time` adds sentence-transformers' GISTEmbedLoss for as many seconds as the labelled arm
@@ -112,12 +112,8 @@ def triplets(setup: Setup):
 
 
 def train(setup: Setup, student, arm: str, seed: int, steps: int) -> dict:
-    from gisttools.guide import GuideStore
-    from gisttools.loss import GISTLoss
     from gisttools.models import VectorCache
-    from gisttools.retention import Retention
-    from gisttools.train_settings import TrainSettings
-    from gisttools.training import finetune
+    from gisttools.training import GISTLoss, GuideStore, Retention, TrainSettings, finetune
 
     table, guide = triplets(setup)
     store = GuideStore.build(table, None if arm == "unguided" else guide)

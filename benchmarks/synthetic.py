@@ -30,14 +30,11 @@ import numpy as np
 from quality import FULL, interval, score
 
 from gisttools.data import read_labelled, read_triplets, write_triplets
-from gisttools.guide import GuideStore
-from gisttools.loss import GISTLoss
 from gisttools.mining import triplets_from_labelled
 from gisttools.models import VectorCache, open_model
 from gisttools.synthesis import LLM, generate, read_task, serve_local
 from gisttools.synthesis.checks import Known
-from gisttools.train_settings import TrainSettings
-from gisttools.training import finetune
+from gisttools.training import GISTLoss, GuideStore, TrainSettings, finetune
 
 SOURCE, HERE = "Banking77Classification", Path(__file__).parent
 ARMS = ("base", "synthetic", "real", "both")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gisttools.audit import audit
 from gisttools.common.errors import DataError
 from gisttools.data.triplets import make_triplets
-from gisttools.guide import GuideStore
-from gisttools.loss import GISTLoss
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
+from gisttools.training.loss import GISTLoss
+from gisttools.training.masked import audit
+from gisttools.training.store import GuideStore
 
 MINILM = "embedded:all-MiniLM-L6-v2"
 ROWS = [

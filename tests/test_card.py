@@ -7,9 +7,9 @@ from huggingface_hub import ModelCard
 from sentence_transformers import SentenceTransformer
 from training_rows import MINILM, table, train
 
-from gisttools.card import write_card
-from gisttools.guide import GuideStore
 from gisttools.models.vectors import VectorCache
+from gisttools.training.model_card import write_card
+from gisttools.training.store import GuideStore
 from gisttools.workflow.params import check_params
 
 

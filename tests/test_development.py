@@ -13,8 +13,8 @@ from training_rows import table, train
 from transformers import TrainerControl, TrainerState
 
 from gisttools.common.errors import MissingError, ParameterError
-from gisttools.development import SCORE, DevelopmentScore, KeepBest
 from gisttools.models.loading import open_model
+from gisttools.training.callbacks import SCORE, DevelopmentScore, KeepBest
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gisttools.embedding import embed_columns, has_dropout
 from gisttools.models.loading import open_model
+from gisttools.training.embedding import embed_columns, has_dropout
 
 COLUMNS = [
     ["short", "a text of middling length, with a comma", "where is it"],

@@ -17,10 +17,10 @@ from hypothesis import given, strategies as st
 
 from gisttools.common.errors import DataError
 from gisttools.data.triplets import make_triplets
-from gisttools.guide import GuideStore
 from gisttools.mining.miner import score_triplets
 from gisttools.models.numbered_texts import numbered
 from gisttools.models.vectors import VectorCache
+from gisttools.training.store import GuideStore
 
 ROWS = [
     {"anchor": "a", "positive": "b", "negatives": ["c", "d"], "anchor_label": "x", "positive_label": "x",

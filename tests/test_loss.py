@@ -10,14 +10,13 @@ from hypothesis import given, settings, strategies as st
 from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gisttools.batch import Batch, Options
 from gisttools.common.errors import DataError
 from gisttools.data.triplets import make_triplets
-from gisttools.guide import GuideStore
-from gisttools.loss import BLOCKS, GISTLoss, _gist_loss, gist_loss
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
-from gisttools.row_blocks import count_masked
+from gisttools.training.loss import BLOCKS, GISTLoss, _gist_loss, gist_loss
+from gisttools.training.row_blocks import Batch, Options, count_masked
+from gisttools.training.store import GuideStore
 
 MINILM = "embedded:all-MiniLM-L6-v2"
 OPTIONS = [

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gisttools.common.errors import DataError, ParameterError
-from gisttools.loss import GISTLoss, gist_loss
+from gisttools.training.loss import GISTLoss, gist_loss
 
 NAMES = ("anchor", "positive", "negatives", "guide_anchor", "guide_positive", "guide_negatives")
 

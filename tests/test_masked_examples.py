@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gisttools.data.triplets import make_triplets
-from gisttools.guide import GuideStore
-from gisttools.masked_examples import COLUMNS, masked_examples
+from gisttools.training.masked import EXAMPLE_COLUMNS, masked_examples
+from gisttools.training.store import GuideStore
 from gisttools.workflow.finetune_params import FinetuneParams
 
 TEXTS = {
@@ -35,7 +35,7 @@ def table():
 
 def test_examples_are_candidates_with_reason_score_and_threshold(table, guide):
     found = masked_examples(GuideStore.build(table, guide), FinetuneParams(batch_size=8))
-    assert list(found.columns) == COLUMNS
+    assert list(found.columns) == EXAMPLE_COLUMNS
     assert len(found) > 0
     assert not found["masked_by"].str.contains("equal text").any()
     by_guide = found["masked_by"].str.contains("guide")
@@ -63,5 +63,5 @@ def test_without_a_guide_labels_mask_and_scores_are_missing(table):
 def test_nothing_masked_is_an_empty_table_of_the_same_columns(table):
     parameters = FinetuneParams(batch_size=8, guide=None, mask_same_label=False)
     found = masked_examples(GuideStore.build(table, None), parameters)
-    assert list(found.columns) == COLUMNS
+    assert list(found.columns) == EXAMPLE_COLUMNS
     assert len(found) == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from gisttools.common.errors import ParameterError
-from gisttools.mixing import BatchPlan, Mix
+from gisttools.training.batches import BatchPlan, Mix
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=5)
 

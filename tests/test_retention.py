@@ -11,7 +11,7 @@ from training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
-from gisttools.retention import Retention, RetentionLoss, read_texts
+from gisttools.training.retention import Retention, RetentionLoss, read_texts
 
 GENERAL = [
     "The river freezes in January.", "A choir of forty sings on Sundays.", "Copper conducts heat well.",

@@ -17,14 +17,13 @@ import torch
 from sentence_transformers import SentenceTransformer
 from training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 
-from gisttools.callbacks import Recorder
 from gisttools.common.errors import DataError, ModelError, ParameterError
-from gisttools.guide import GuideStore
-from gisttools.loss import GISTLoss
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
-from gisttools.train_settings import TrainSettings
-from gisttools.training import choose_precision, finetune, loss_from
+from gisttools.training.callbacks import Recorder
+from gisttools.training.loss import GISTLoss
+from gisttools.training.store import GuideStore
+from gisttools.training.train import TrainSettings, choose_precision, finetune, loss_from
 from gisttools.workflow.params import check_params
 
 HERE = Path(__file__).parent

@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from gisttools.data.triplets import make_triplets
-from gisttools.guide import GuideStore
-from gisttools.loss import GISTLoss
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
-from gisttools.train_settings import TrainSettings
-from gisttools.trained import Trained
-from gisttools.training import finetune
+from gisttools.training.loss import GISTLoss
+from gisttools.training.store import GuideStore
+from gisttools.training.train import Trained, TrainSettings, finetune
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"

@@ -57,7 +57,7 @@ class ReportData:
     embedding: pd.DataFrame | None = None  # as `gisttools.embedding_map` tells
     finetunes: tuple[Run, ...] = ()  # the nearest one first
     history: pd.DataFrame | None = None  # of the nearest one
-    masked: pd.DataFrame | None = None  # candidates that it masked, as `gisttools.masked_examples` tells
+    masked: pd.DataFrame | None = None  # candidates that it masked, as `gisttools.training.masked` tells
     converts: tuple[Run, ...] = ()
     syntheses: tuple[Run, ...] = ()
     accepted: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # synthesize run id -> rows

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gisttools.data import concatenate, expand_sources, kind_of, nested_subset, read_sources, triplet_tables
-from gisttools.guide import GuideStore
 from gisttools.models import GuideName, ModelGuide, ShardedGuide, embed_shard
+from gisttools.training import GuideStore
 from gisttools.workflow.conversion import reading_of
 from gisttools.workflow.finetune_params import FinetuneParams
 from gisttools.workflow.origins import guide_of, model_path, paths

@@ -9,9 +9,9 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from gisttools.data import count_rows
-from gisttools.guide import GuideStore
-from gisttools.loss import BLOCKS, CITATION
-from gisttools.trained import Trained
+from gisttools.training.loss import BLOCKS, CITATION
+from gisttools.training.store import GuideStore
+from gisttools.training.train import Trained
 
 _ALWAYS_SHOWN = {"loss_temperature", "batch_size", "learning_rate", "seed", "mask_same_label"}
 _NOT_SHOWN = {"triplets", "student", "guide", "licence", "dev", "guide_key_variable", "tracking", "checkpoint_minutes"}

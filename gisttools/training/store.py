@@ -12,8 +12,8 @@ from datasets import Dataset
 
 from gisttools.common import DataError, cache_folder
 from gisttools.data import blocks, padded_columns
-from gisttools.embedding import BatchRows
 from gisttools.models import KEY, NumberedTexts, VectorCache, numbered, text_columns_as_keys, text_keys
+from gisttools.training.embedding import BatchRows
 
 _TAG_SHIFT = 32
 

@@ -1,37 +1,210 @@
-"""Fine-tuning a student on a guide store, with sentence-transformers' own trainer."""
+"""Fine-tuning a student on a guide store, with sentence-transformers' own trainer.
+
+How a student is trained: one typed, checked set of settings.
+
+What a training leaves: the model, its history, and the numbers of it.
+
+Low-rank adapters (LoRA, arXiv 2106.09685) through peft: trained in place of the weights, merged into them after.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
+from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback, TrackioCallback
 
-from gisttools.adapters import add_lora, merge_lora
-from gisttools.callbacks import Recorder, TemperatureSchedule
-from gisttools.checkpoints import Checkpoints
-from gisttools.common import DataError, ParameterError, problems
-from gisttools.development import SCORE, DevelopmentScore, KeepBest
-from gisttools.guide import GuideStore
-from gisttools.loss import GISTLoss
-from gisttools.mixing import BatchPlan, Mix
+from gisttools.common import DataError, MissingError, ModelError, ParameterError, problems
+from gisttools.data import count_rows
 from gisttools.models import VectorCache, is_static, native_bfloat16, weights_sha
-from gisttools.retention import Retention, RetentionLoss, read_texts
-from gisttools.train_settings import Precision, TrainSettings
-from gisttools.trained import Trained
+from gisttools.training.batches import Batches, BatchPlan, Mix, Strategy
+from gisttools.training.callbacks import SCORE, Checkpoints, DevelopmentScore, KeepBest, Recorder, TemperatureSchedule
+from gisttools.training.loss import BLOCKS, GISTLoss
+from gisttools.training.retention import Retention, RetentionLoss, read_texts
+from gisttools.training.store import GuideStore
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
+Tracking = Literal["tensorboard", "trackio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How to train. A step is one optimiser step on one batch of triplets.
+
+    Attributes:
+        epochs: passes over the rows; `max_steps` ends training earlier, with the schedule run through by then.
+        batch_size: triplets a step, over all devices together.
+        learning_rate, warmup_ratio, schedule: peak, share of the steps that lead up to it, and the way down.
+        final_temperature: the loss's temperature moves to this in a straight line; None leaves it as it is.
+        max_length: tokens kept of a text.
+        precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static
+            model), else float32.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, a third more time.
+        lora_rank: train low-rank adapters in place of the weights; they are merged into the saved model.
+        matryoshka_dims: train the first so many dimensions of the vectors as well (arXiv 2205.13147), e.g. [256, 64].
+        mix, weights, batches: how several sets meet; see `gisttools.training.Mix`.
+        dev_every: steps between two looks at the development data; None for a tenth of the training.
+        patience: stop after so many looks without a better score; None never stops early.
+        checkpoint_minutes: time between two checkpoints, where `finetune` is given a folder for them.
+        deterministic: only deterministic algorithms; slower, and an error where there is none.
+        tracking: "tensorboard" or "trackio".
+    """
+
+    epochs: float = 1.0
+    max_steps: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 5e-5
+    warmup_ratio: float = 0.1
+    schedule: Schedule = "linear"
+    final_temperature: float | None = None
+    weight_decay: float = 0.0
+    max_length: int | None = None
+    precision: Precision = "auto"
+    gradient_checkpointing: bool = False
+    lora_rank: int | None = None
+    matryoshka_dims: Sequence[int] = ()
+    mix: Strategy = "proportional"
+    weights: Sequence[float] = ()
+    batches: Batches = "mixed"
+    dev_every: int | None = None
+    patience: int | None = None
+    checkpoint_minutes: float = 2.0
+    seed: int = 42
+    deterministic: bool = False
+    tracking: Tracking | None = None
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "learning_rate", "max_steps", "final_temperature", "lora_rank", "dev_every")
+        found = [
+            f"{name} is {value}, must be > 0"
+            for name in (*positive, "patience", "max_length")
+            if (value := getattr(self, name)) is not None and not value > 0
+        ]
+        if not 0 <= self.warmup_ratio <= 1:
+            found.append(f"warmup_ratio is {self.warmup_ratio}, must lie in 0..1")
+        if any(d < 1 for d in self.matryoshka_dims):
+            found.append(f"matryoshka_dims are {list(self.matryoshka_dims)}, must be > 0")
+        if self.checkpoint_minutes < 0:
+            found.append(f"checkpoint_minutes is {self.checkpoint_minutes}, must be >= 0")
+        if self.tracking and importlib.util.find_spec(self.tracking) is None:
+            found.append(f"tracking is {self.tracking!r}, but it is not installed: pip install {self.tracking}")
+        if found:
+            raise ParameterError(problems("training settings:", found))
+
+    @classmethod
+    def of(cls, parameters: BaseModel) -> TrainSettings:
+        """The training settings among a notebook's parameters."""
+        return cls(**{f.name: getattr(parameters, f.name) for f in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `gisttools.training.finetune` leaves.
+
+    Attributes:
+        folder: the model, for `SentenceTransformer(folder)`.
+        history: one row per logged step, columns as in `gisttools.training.COLUMNS`.
+        development: one row per look at the development data: step, dev_score.
+        steps, seconds, precision: how long, and in what arithmetic.
+        best_step: the step whose weights were kept; the last one without development data.
+        student: the model itself.
+    """
+
+    folder: Path
+    history: pd.DataFrame
+    development: pd.DataFrame
+    steps: int
+    seconds: float
+    precision: str
+    best_step: int
+    student: SentenceTransformer
+
+    def headline(self) -> str:
+        """One line: steps, time, loss before and after, and the best development score."""
+        first, last = self.history["loss"].iloc[0], self.history["loss"].iloc[-1]
+        text = f"{self.steps} steps in {self.seconds:.0f} s, loss {first:.2f} to {last:.2f}"
+        if len(self.development):
+            text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
+        return text
+
+    def summary(self, store: GuideStore, parameters: Any) -> dict[str, Any]:
+        """The numbers of this training, for the run's summary; `parameters` are those of the notebook."""
+        p, losses, shares = parameters, self.history["loss"], self.history[[f"masked_{b}" for b in BLOCKS]].mean()
+        weights = list(self.student.parameters())
+        settings = p.model_dump(
+            exclude={"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
+        )
+        return {
+            "student": p.student,
+            "student_revision": p.student_revision,
+            "guide_id": store.guide_id,
+            "triplets": len(store.table),
+            "by_source": {r["source"] or "not told": r["rows"] for r in count_rows(store.table, "source")},
+            "steps": self.steps,
+            "best_step": self.best_step,
+            "development": self.development.to_dict("records"),
+            "training_seconds": round(self.seconds, 1),
+            "parameters_trained": sum(w.numel() for w in weights),
+            "dimension": self.student.get_embedding_dimension(),
+            "settings": {**settings, "temperature": p.loss_temperature, "precision": self.precision},
+            "first_loss": float(losses.iloc[0]),
+            "final_loss": float(losses.iloc[-1]),
+            "masked": {b: None if np.isnan(shares[f"masked_{b}"]) else float(shares[f"masked_{b}"]) for b in BLOCKS},
+            "labels_masked": bool(p.mask_same_label and (store.label_ids >= 0).any()),
+            "model_mb": round(sum(w.numel() * w.element_size() for w in weights) / 1e6, 1),
+        }
+
+
+INSTALL = 'pip install "gisttools[lora]"'
+
+
+def add_lora(student: SentenceTransformer, rank: int) -> None:
+    """Freeze the student and put an adapter of this rank beside each of its linear layers.
+
+    Raises:
+        MissingError: peft is not installed.
+        ModelError: the student has no transformer to adapt.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise MissingError(f"LoRA needs the package peft. Install it: {INSTALL}")
+    if not student.has_peft_compatible_model():
+        raise ModelError(f"lora_rank is {rank}, but this student has no transformer layers. Set lora_rank to null.")
+    from peft import LoraConfig
+
+    student.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear"))
+
+
+def merge_lora(student: SentenceTransformer) -> None:
+    """Add the adapters to the weights and take them away: the student is a plain model again, of the same outputs."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    model = student.transformers_model
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, layer.get_base_layer())
+    del model.peft_config
+    model._hf_peft_config_loaded = False
+    for weight in model.parameters():
+        weight.requires_grad_(True)
+
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,9 @@ import torch
 from sentence_transformers.util import get_rank
 from torch import Tensor, nn
 
-from gisttools.batch import Batch, Candidates, MarginStrategy, Options
 from gisttools.common import DataError, ParameterError
-from gisttools.embedding import embed_columns, rows_from_tokens
-from gisttools.row_blocks import RowBlocks, count_masked
+from gisttools.training.embedding import embed_columns, rows_from_tokens
+from gisttools.training.row_blocks import Batch, Candidates, MarginStrategy, Options, RowBlocks, count_masked
 
 BLOCKS = ("ap", "aa", "pp", "an")
 
@@ -109,7 +108,7 @@ class GuideRows(Protocol):
 
 
 class GuideSource(Protocol):
-    """A `gisttools.guide.GuideStore`, or anything else that answers row ids with vectors and ids."""
+    """A `gisttools.training.GuideStore`, or anything else that answers row ids with vectors and ids."""
 
     def rows(self, row_ids: Tensor) -> GuideRows: ...
 
@@ -117,7 +116,7 @@ class GuideSource(Protocol):
 class GISTLoss(nn.Module):
     """`gist_loss` for `SentenceTransformerTrainer`.
 
-    All texts of a step are embedded in length-sorted micro-batches (`gisttools.embedding`), so that little work is
+    All texts of a step are embedded in length-sorted micro-batches (`embed_columns`), so that little work is
     spent on padding. The guide's vectors, the text ids and the label ids of a batch come from a store; the row ids
     travel in the trainer's `label` column:
 

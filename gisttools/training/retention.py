@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from gisttools.common import DataError, ParameterError, problems
 from gisttools.data import TEXT_COLUMNS, find_set, open_stream
-from gisttools.embedding import embed_columns
 from gisttools.models import VectorCache
+from gisttools.training.embedding import embed_columns
 
 _COLUMNS = (*TEXT_COLUMNS, "sentence", "anchor", "positive", "passage", "document")
 

@@ -84,7 +84,7 @@ def has_dropout(model: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class BatchRows:
-    """Guide vectors, text ids and label ids of one batch; shapes as in `gisttools.loss.gist_loss`."""
+    """Guide vectors, text ids and label ids of one batch; shapes as in `gisttools.training.gist_loss`."""
 
     anchor: Tensor | None
     positive: Tensor | None

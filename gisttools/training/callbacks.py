@@ -1,0 +1,331 @@
+"""What happens beside the steps of a training: the history, the progress line, the temperature.
+
+Scores on development data while training: which step was best, and when to stop.
+
+Development data is what may be looked at as often as one likes: never a test split.
+
+Stopping and going on: what a training leaves on disk while it runs, and how it is found again.
+
+A checkpoint counts only with its note (`note.json`), which is written last: a process killed while it writes leaves
+the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mteb
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+from filelock import FileLock, Timeout
+from safetensors.torch import load_model, save_model
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from transformers import TrainerCallback
+
+from gisttools.common import DataError, MissingError, ParameterError, problems, tqdm
+from gisttools.data import FILE_ENDINGS, has_split, load_task, local_tasks, mteb_task, parse_eval_name
+from gisttools.training.loss import BLOCKS, GISTLoss
+from gisttools.training.retention import RetentionLoss
+
+COLUMNS = ("step", "epoch", "loss", "learning_rate", "temperature", "retention", *(f"masked_{name}" for name in BLOCKS))
+
+
+class Recorder(TrainerCallback):
+    """Keeps loss, learning rate, temperature, retention and masked shares of each logged step; shows one progress line.
+
+    The loss is the whole of it; `retention`, where there is one, is the mean distance before it is weighed.
+
+    Args:
+        loss: whose masked shares and temperature are kept.
+        steps: of the whole training.
+        epochs: passes over the rows in these steps.
+    """
+
+    def __init__(self, loss: GISTLoss, steps: int, epochs: float) -> None:
+        self.loss, self.steps, self.epochs, self.rows = loss, steps, epochs, []
+        self.seconds_before, self.started = 0.0, time.monotonic()
+        self.retention: RetentionLoss | None = None
+
+    def seconds(self) -> float:
+        """Seconds of training, over all processes that worked on it one after the other."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def on_train_begin(self, args, state, control, **_):
+        hidden = not state.is_world_process_zero
+        self.bar = tqdm(total=self.steps, initial=state.global_step, desc="training", unit="step", disable=hidden)
+        self.started = time.monotonic()
+
+    def on_step_end(self, args, state, control, **_):
+        self.bar.update(1)
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if "loss" in logs:
+            shares = {f"masked_{name}": share for name, share in self.loss.masked_shares().items()}
+            epoch = self.epochs * state.global_step / self.steps
+            row = {"step": state.global_step, "epoch": epoch, "loss": logs["loss"]}
+            row |= {"learning_rate": logs.get("learning_rate"), "temperature": self.loss.options.temperature}
+            row["retention"] = self.retention.mean_distance() if self.retention else None
+            self.rows.append({**row, **shares})
+            self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
+
+    def on_train_end(self, args, state, control, **_):
+        self.bar.close()
+
+    def history(self) -> pd.DataFrame:
+        """One row for each logged step; columns as in `COLUMNS`."""
+        return pd.DataFrame(self.rows, columns=list(COLUMNS)).astype(dict.fromkeys(COLUMNS[5:], float))
+
+
+class TemperatureSchedule(TrainerCallback):
+    """Moves the loss's temperature in a straight line from where it stands to `final` at the last step."""
+
+    def __init__(self, loss: GISTLoss, final: float) -> None:
+        self.loss, self.first, self.final = loss, loss.options.temperature, final
+
+    def on_step_begin(self, args, state, control, **_):
+        done = state.global_step / max(1, state.max_steps - 1)
+        temperature = self.first + (self.final - self.first) * min(done, 1.0)
+        self.loss.options = replace(self.loss.options, temperature=temperature)
+
+
+log = logging.getLogger(__name__)
+SPLITS = ("dev", "validation", "valid")
+SCORE = "dev_score"
+
+
+class DevelopmentScore(SentenceEvaluator):
+    """Mean main score, 0 to 1, over development tasks; higher is better.
+
+    Args:
+        names: folders with a file called dev, validation or valid, as `folder` or `folder#kind`, scored by their first
+            task (`gisttools.data.folder_tasks`); and mteb tasks with such a split.
+        subsets: language subsets of multilingual tasks; all if None.
+        batch_size: texts embedded at a time.
+
+    Raises:
+        MissingError: a folder or task has no development split.
+    """
+
+    def __init__(self, names: Sequence[str], *, subsets: Sequence[str] | None = None, batch_size: int = 64) -> None:
+        super().__init__()
+        self.names, self.subsets, self.batch_size = list(names), subsets, batch_size
+        self.primary_metric = SCORE
+        if not self.names:
+            raise ParameterError("No development data was named. Name a folder with a dev file, or an mteb task.")
+        found = [problem for name in self.names if (problem := _lacks_split(name))]
+        if found:
+            mend = "Development data is never a test split: hold out part of the train texts as dev.csv."
+            raise MissingError(problems(f"{len(found)} problem(s) with the development data:", found, mend))
+
+    def __call__(
+        self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        scores = {}
+        with _own_randomness():  # mteb seeds all generators, and the training's dropout would start over
+            for name in self.names:
+                result = mteb.evaluate(
+                    model,
+                    _task(name, self.subsets),
+                    cache=None,
+                    encode_kwargs={"batch_size": self.batch_size, "show_progress_bar": False},
+                    show_progress_bar=False,
+                    co2_tracker=False,
+                ).task_results[0]
+                parts = [part["main_score"] for split in result.scores.values() for part in split]
+                scores[name] = float(np.mean(parts))
+        mean = float(np.mean(list(scores.values())))
+        log.info("step %d: development score %.4f %s", steps, mean, scores)
+        return {SCORE: mean}
+
+
+class KeepBest(TrainerCallback):
+    """Keeps the weights of the best step, and stops after `patience` scores without a better one.
+
+    `rows`: one {"step", "dev_score"} for each time the development data was scored. All else follows from them, so
+    that a training that was stopped goes on as if it had not been.
+
+    Args:
+        model: the student.
+        file: where the best weights are kept.
+        patience: None never stops early.
+    """
+
+    def __init__(self, model: SentenceTransformer, file: Path, patience: int | None = None) -> None:
+        self.model, self.file, self.patience = model, file, patience
+        self.rows: list[dict[str, float]] = []
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The row of the best score, the earliest of equals."""
+        return max(self.rows, key=lambda r: r[SCORE], default=None)
+
+    def on_evaluate(self, args, state, control, metrics=None, **_):
+        self.rows.append({"step": state.global_step, SCORE: metrics[f"eval_{SCORE}"]})
+        if self.best is self.rows[-1]:
+            if state.is_world_process_zero:
+                partial = self.file.with_suffix(".partial")
+                save_model(self.model, str(partial))
+                partial.replace(self.file)
+        elif self.patience is not None:
+            since = sum(r["step"] > self.best["step"] for r in self.rows)
+            if since >= self.patience:
+                log.info("stopped early: no better development score for %d times", since)
+                control.should_training_stop = True
+
+    def restore(self) -> None:
+        """Put the best weights into the model."""
+        if self.best is not None and self.best is not self.rows[-1]:
+            load_model(self.model, str(self.file))
+
+
+def _lacks_split(name: str) -> str | None:
+    if _is_folder(name):
+        if _dev_file(name) is None:
+            return f"{name} holds no dev, validation or valid file ({', '.join(FILE_ENDINGS)})"
+        return None
+    splits = _splits(name)
+    if not set(splits) & set(SPLITS):
+        return f"mteb task {name} has no development split in its evaluation, only {', '.join(splits)}"
+    return None
+
+
+def _is_folder(name: str) -> bool:
+    return parse_eval_name(name)[0].is_dir()
+
+
+def _dev_file(name: str) -> str | None:
+    return next((split for split in SPLITS if has_split(name, split)), None)
+
+
+def _splits(name: str) -> list[str]:
+    return list(mteb_task(name).metadata.eval_splits)
+
+
+def _task(name: str, subsets: Sequence[str] | None):
+    if _is_folder(name):
+        return local_tasks(name, split=_dev_file(name))[0]
+    split = next(s for s in SPLITS if s in _splits(name))
+    task = mteb.get_task(name, eval_splits=[split], hf_subsets=None if subsets is None else list(subsets))
+    load_task(task)
+    return task
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Whatever happens inside, the random generators go on afterwards as if nothing had been drawn."""
+    devices = list(range(torch.cuda.device_count()))
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+NOTE = "note.json"
+_WAIT = 30  # seconds
+
+
+class Checkpoints(TrainerCallback):
+    """Saves every so many minutes, always right after a logged step, so that the loss curve has no seam.
+
+    Args:
+        folder: where checkpoints go; the same folder again means the same training again.
+        identity: what the training is, in words; a folder of another training is refused.
+        minutes: time between two checkpoints; 0 saves at every logged step.
+        recorder, best: whose rows are kept in the note.
+
+    Raises:
+        DataError: the folder holds checkpoints of another training, or another process is at it.
+    """
+
+    def __init__(
+        self, folder: Path, identity: dict[str, Any], minutes: float, recorder: Recorder, best: KeepBest | None
+    ) -> None:
+        self.folder, self.minutes, self.recorder, self.best = folder, minutes, recorder, best
+        self.saved = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder.with_suffix(".lock"))
+        if os.environ.get("RANK", "0") == "0":
+            try:
+                self._lock.acquire(timeout=_WAIT)  # what is left of a killed run needs a moment to end
+            except Timeout:
+                raise DataError(f"Another process is training with the checkpoints in {folder}. Wait for it.") from None
+        known, given = folder / "training.json", json.loads(json.dumps(identity, default=str))
+        if known.exists():
+            before = json.loads(known.read_text(encoding="utf-8"))
+            changed = [k for k in given if before.get(k) != given[k]]
+            if changed:
+                self.release()
+                seen = "; ".join(f"{k}: {before.get(k)} there, {given[k]} now" for k in changed)
+                raise DataError(f"{folder} holds checkpoints of another training ({seen}). Name another, or delete it.")
+        else:
+            partial = known.with_suffix(".partial")
+            partial.write_text(json.dumps(given), encoding="utf-8")
+            partial.replace(known)
+
+    def resume(self) -> str | None:
+        """The newest whole checkpoint, with its rows given back to the recorder; None to begin at the beginning."""
+        whole = [p.parent for p in self.folder.glob(f"checkpoint-*/{NOTE}")]
+        if not whole:
+            return None
+        newest = max(whole, key=lambda p: int(p.name.rpartition("-")[2]))
+        note = json.loads((newest / NOTE).read_text(encoding="utf-8"))
+        self.recorder.rows, self.recorder.seconds_before = note["rows"], note["seconds"]
+        if self.best is not None:
+            self.best.rows = note["development"]
+        log.info("going on from %s", newest.name)
+        return str(newest)
+
+    def release(self) -> None:
+        """Let another training have the folder: in a notebook the next try comes from the same process."""
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Delete all checkpoints: the training has ended and its model is saved."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+
+    def on_step_end(self, args, state, control, **_):
+        if control.should_log and state.global_step < state.max_steps:
+            control.should_save = _agreed(time.monotonic() - self.saved >= 60 * self.minutes)
+
+    def on_save(self, args, state, control, **_):
+        self.saved = time.monotonic()
+        if dist.is_initialized():
+            dist.barrier()  # every process has written its part
+        if not state.is_world_process_zero:
+            return
+        folder = self.folder / f"checkpoint-{state.global_step}"
+        note = {
+            "rows": self.recorder.rows,
+            "development": self.best.rows if self.best else [],
+            "seconds": self.recorder.seconds(),
+        }
+        partial = folder / f"{NOTE}.partial"
+        partial.write_text(json.dumps(note), encoding="utf-8")
+        partial.replace(folder / NOTE)
+
+
+def _agreed(due: bool) -> bool:
+    """Clocks differ between processes; the first one's counts."""
+    if not dist.is_initialized():
+        return due
+    answer = [due]
+    dist.broadcast_object_list(answer, src=0)
+    return answer[0]
