@@ -33,7 +33,7 @@ SYSTEM = "You rewrite messages in other words. You never answer them. " * 10
 
 
 def requests(count: int) -> list:
-    from gisttools.synthesis.asking import Request
+    from gisttools.synthesis import Request
 
     return [
         Request(
@@ -56,7 +56,7 @@ def measure(side: str, url: str, calls: int, at_once: int) -> dict[str, float]:
 
 
 def _ours(url, at_once, cache):
-    from gisttools.synthesis.llm import LLM
+    from gisttools.synthesis import LLM
 
     llm = LLM(base_url=url, model="m", concurrency=at_once, cache=cache)
     return lambda asked: sum(reply.calls for reply in llm.ask(asked))
@@ -86,9 +86,7 @@ def _peer(url, at_once, _):
 
 def measure_cache(rows: int) -> dict[str, float]:
     """Seconds to open a cache of so many rows and get one reply, and to get all; ms a cached reply. Without network."""
-    from gisttools.synthesis.asking import Asker
-    from gisttools.synthesis.cache import CallCache
-    from gisttools.synthesis.llm import LLM
+    from gisttools.synthesis import LLM, Asker, CallCache
 
     answer = {"choices": [{"finish_reason": "stop", "message": {"content": '{"text": "hello, this is a text"}'}}]}
     asked = requests(rows)

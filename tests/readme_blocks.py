@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gisttools.synthesis.local import serve_local
+from gisttools.synthesis.llm.server import serve_local
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN_BEFORE = ("make quickstart", "make test")  # what calls this script has just run them

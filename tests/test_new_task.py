@@ -11,11 +11,9 @@ from click.testing import CliRunner
 from gisttools.cli import main
 from gisttools.commands.new import _KINDS
 from gisttools.common.errors import DataError
-from gisttools.synthesis.ideas import needs_ideas
-from gisttools.synthesis.kinds import KINDS
-from gisttools.synthesis.plan import Plan, Requests
+from gisttools.synthesis.plan import Plan, Requests, needs_ideas
 from gisttools.synthesis.prompts import load_prompt
-from gisttools.synthesis.task import Task, read_task
+from gisttools.synthesis.task import KINDS, Task, read_task
 
 
 @pytest.fixture(params=KINDS)

@@ -16,10 +16,10 @@ from scripted_llm import completion, refusal
 
 from gisttools.common.errors import EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
-from gisttools.synthesis.asking import Request
-from gisttools.synthesis.batch_table import BatchTable
-from gisttools.synthesis.cache import CallCache
-from gisttools.synthesis.llm import LLM
+from gisttools.synthesis.llm.asking import Request
+from gisttools.synthesis.llm.batch import BatchTable
+from gisttools.synthesis.llm.cache import CallCache
+from gisttools.synthesis.llm.client import LLM
 from gisttools.workflow.params import SynthesizeParams
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
@@ -80,10 +80,10 @@ def test_live_calls_and_batches_share_the_cache(tmp_path):
 
 
 def test_large_jobs_are_split_into_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("gisttools.synthesis.batches.MOST_LINES", 4)
+    monkeypatch.setattr("gisttools.synthesis.llm.batch.MOST_LINES", 4)
     with BatchServer(echo) as server:
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(11))
-        monkeypatch.setattr("gisttools.synthesis.batch_files._MOST_BYTES", 1000)
+        monkeypatch.setattr("gisttools.synthesis.llm.batch._MOST_BYTES", 1000)
         LLM(**_settings(server, tmp_path, seed=1)).ask(_requests(11))
     assert [len(server.bodies(n)) for n in range(3)] == [4, 4, 2]
     sizes = [len(server.files[b["input_file_id"]]) for b in server.batches[3:]]

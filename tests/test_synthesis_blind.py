@@ -7,9 +7,8 @@ import json
 import pytest
 from scripted_author import labelled_task
 
-from gisttools.synthesis.asking import Reply
-from gisttools.synthesis.blind import NONE, ask_blind, confusion
-from gisttools.synthesis.judge import Candidate
+from gisttools.synthesis.judge import NONE, Candidate, ask_blind, confusion
+from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.task import Task
 

@@ -11,9 +11,9 @@ from hypothesis import given, strategies as st
 from scripted_llm import RESET, completion, scripted
 
 from gisttools.common.errors import ParameterError
-from gisttools.synthesis.asking import Request
-from gisttools.synthesis.budget import Budget, Price, Spent, known_price, most_tokens_in
-from gisttools.synthesis.llm import LLM
+from gisttools.synthesis.llm.asking import Request
+from gisttools.synthesis.llm.budget import Budget, Price, Spent, known_price, most_tokens_in
+from gisttools.synthesis.llm.client import LLM
 
 PRICE = Price(per_million_in=2.0, per_million_out=10.0)
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}

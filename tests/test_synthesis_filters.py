@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gisttools.synthesis import filters
-from gisttools.synthesis.asking import Reply
+from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.prompts import FOLDER, load_prompt
 from gisttools.synthesis.task import Task
 

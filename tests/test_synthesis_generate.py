@@ -15,7 +15,7 @@ from scripted_llm import completion, scripted
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.triplets import COLUMNS, read_triplets, write_triplets
 from gisttools.synthesis import LLM, generate, serve_local
-from gisttools.synthesis.checks import Checks, Known
+from gisttools.synthesis.judge import Checks, Known
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 

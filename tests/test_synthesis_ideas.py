@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 from scripted_llm import completion, scripted
 
-from gisttools.synthesis.asking import Reply
-from gisttools.synthesis.ideas import PER_CALL, needs_ideas, write_ideas
-from gisttools.synthesis.llm import LLM
+from gisttools.synthesis.llm.asking import Reply
+from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.plan import PER_CALL, needs_ideas, write_ideas
 from gisttools.synthesis.prompts import FOLDER, load_prompt
 from gisttools.synthesis.task import Task
 

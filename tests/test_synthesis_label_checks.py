@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gisttools.synthesis.label_checks import LabelCentroids, NearestLabelled
+from gisttools.synthesis.judge import LabelCentroids, NearestLabelled
 
 
 def _unit(vectors) -> np.ndarray:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from gisttools.synthesis.languages import is_foreign, name_of
 from gisttools.synthesis.prompts import FOLDER
+from gisttools.synthesis.task import is_foreign, name_of
 
 SENTENCES = {
     "eng-Latn": "Where is my parcel, I have been waiting for two weeks now.",

@@ -12,10 +12,10 @@ import pytest
 
 from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
-from gisttools.synthesis.asking import Request
-from gisttools.synthesis.cache import CallCache
-from gisttools.synthesis.forms import extract_json
-from gisttools.synthesis.llm import LLM
+from gisttools.synthesis.llm.asking import Request
+from gisttools.synthesis.llm.cache import CallCache
+from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.llm.forms import extract_json
 from gisttools.workflow.params import SynthesizeParams
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 50}}, "required": ["text"]}

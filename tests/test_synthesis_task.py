@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 from gisttools.common.errors import DataError, MissingError
-from gisttools.synthesis.kinds import KINDS, STARTS
 from gisttools.synthesis.prompts import FOLDER, load_prompt
-from gisttools.synthesis.task import Task, read_task
+from gisttools.synthesis.task import KINDS, STARTS, Task, read_task
 
 GOOD = """
 name: pets

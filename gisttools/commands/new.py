@@ -8,7 +8,7 @@ import click
 
 from gisttools.common import ParameterError
 
-# as in gisttools.synthesis.kinds, which a test compares; not imported, for `gisttools --help` is to be quick
+# as in gisttools.synthesis.task, which a test compares; not imported, for `gisttools --help` is to be quick
 _KINDS = ("classification", "clustering", "retrieval", "reranking", "sts", "bitext")
 
 

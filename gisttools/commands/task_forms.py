@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from gisttools.synthesis.task import DIFFICULTIES, LENGTHS, PERSONAS, REGISTERS
+from gisttools.synthesis import DIFFICULTIES, LENGTHS, PERSONAS, REGISTERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,7 @@ passages:
 
 
 def task_form(kind: str, name: str, file: str) -> str:
-    """The text of a task description of a kind (one of `gisttools.synthesis.kinds.KINDS`), to be written to `file`."""
+    """The text of a task description of a kind (one of `gisttools.synthesis.KINDS`), to be written to `file`."""
     form = _FORMS[kind]
     lists = "".join(f"#\n# {_SAYS[key]}:\n# {key}: [{_quoted(_DEFAULTS[key])}]\n" for key in form.phrases)
     told = {"what": form.what, "description": form.description, "domain": form.domain, "completes": form.completes}

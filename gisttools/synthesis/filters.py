@@ -19,10 +19,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from gisttools.synthesis.asking import REFUSED, Reply
-from gisttools.synthesis.forms import extract_json, fault
-from gisttools.synthesis.languages import is_foreign
-from gisttools.synthesis.task import Task
+from gisttools.synthesis.llm.asking import REFUSED, Reply
+from gisttools.synthesis.llm.forms import extract_json, fault
+from gisttools.synthesis.task import Task, is_foreign
 
 NOT_ANSWERED = {"error": "call-failed", "budget": "over-budget"}  # finish reasons of calls without an answer
 MIN_CHARACTERS = 8

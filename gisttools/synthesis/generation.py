@@ -2,32 +2,335 @@
 until every group has its rows or nothing more may be asked.
 
 The LLM of a labelled task writes one text a call, and triplets are put together from texts that passed the filters.
+
+Quotas: how many calls each group gets next, so that all end with equally many accepted rows.
+
+Generation goes in rounds, each judged before the next is planned: what a round asks for depends on the answers alone,
+never on who answered first.
+
+What a synthesis came to: counts by filter, group and attribute, money, and how different the texts are.
+
+What a synthesis leaves: two tables, and the figures of its summary.
 """
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+
+from gisttools.common import ParameterError, problems, tqdm
+from gisttools.synthesis.judge import Candidate, Checks, Embed, Judge, Known, ask_blind, confusion
+from gisttools.synthesis.llm.asking import UNANSWERED
+from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.partners import LabelPartners, WrittenPartners, cost_of, is_live, table_of
+from gisttools.synthesis.plan import (
+    ATTRIBUTES,
+    Ideas,
+    Plan,
+    Requests,
+    check_prompt,
+    check_start,
+    needs_ideas,
+    quotas,
+    write_ideas,
+)
+from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
+from gisttools.synthesis.task import Task
+
+OVER = "over-quota"
+PROBE = 8  # calls of the first round, from which the whole is estimated
+_FEW = 8  # rows that are missing, up to which no more are asked for than that
+
+
+class Quotas:
+    """Counts of a synthesis under way.
+
+    Args:
+        wanted: accepted rows wanted of each group.
+        attempts: calls for each wanted row, at most, on average of a group.
+        hasty: ask for as many as will be needed on average, and take some in excess, where a round takes a day.
+    """
+
+    def __init__(self, wanted: Mapping[str, int], attempts: float, *, hasty: bool = False) -> None:
+        self.wanted, self._hasty = dict(wanted), hasty
+        self._most = {group: math.ceil(round(n * attempts, 6)) for group, n in wanted.items()}  # 10 * 1.1 is above 11
+        self.asked: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+
+    def next_round(self, most: int | None = None) -> dict[str, int]:
+        """Calls of each group in the next round; `most` in all. Empty where all have their rows, or had their calls."""
+        found: dict[str, int] = {}
+        for group, wanted in self.wanted.items():
+            need, left = wanted - self.accepted[group], self._most[group] - self.asked[group]
+            if need > 0 and left > 0:
+                calls = math.ceil(need / self._share(group)) if self._hasty else _calls(need, self._rate(group))
+                found[group] = min(left, calls)
+        if most is not None:
+            found = _cut(found, most)
+        return found
+
+    def count(self, candidates: Sequence[Candidate]) -> None:
+        """Count all candidates so far, in order; a good row beyond its group's quota gets the reason over-quota."""
+        self.asked = Counter(c.item.group for c in candidates)
+        self.accepted = Counter()
+        for c in candidates:
+            if c.reason in (None, OVER):
+                full = self.accepted[c.item.group] >= self.wanted[c.item.group]
+                c.reason = OVER if full else None
+                self.accepted[c.item.group] += not full
+
+    def estimate(
+        self, candidates: Sequence[Candidate], seconds: float, concurrency: int, priced: bool
+    ) -> dict[str, Any]:
+        """What all rows will take, from those that were asked for: acceptance, calls, tokens, cost_usd (None where the
+        price is not known), seconds (None where all answers came from the cache). Calls that were not answered say
+        nothing; where none was, acceptance is 0."""
+        candidates = [c for c in candidates if c.reply.finish_reason not in UNANSWERED]
+        share = (sum(self.accepted.values()) + 1) / (len(candidates) + 2) if candidates else 0.0
+        calls = sum(min(self._most[g], math.ceil(n / share) if share else math.inf) for g, n in self.wanted.items())
+        tokens = sum(sum(cost_of(c)[:2]) for c in candidates) / max(1, len(candidates))
+        usd = sum(cost_of(c)[2] for c in candidates) / max(1, len(candidates))
+        fresh = sum(not c.reply.cached for c in candidates)
+        # a first round is too short to fill all places
+        each = seconds * min(concurrency, fresh) / (fresh * concurrency) if fresh else None
+        return {
+            "acceptance": round(share, 3),
+            "calls": calls,
+            "tokens": round(calls * tokens),
+            "cost_usd": calls * usd if priced else None,
+            "seconds": None if each is None else round(calls * each, 1),
+        }
+
+    def _rate(self, group: str) -> float:
+        """Share of a group's calls that give a row, a standard error above what was seen, so that one bad first round
+        asks for few in excess; 1 before the first call."""
+        share = self._share(group)
+        return min(1.0, share + math.sqrt(share * (1 - share) / (self.asked[group] + 1)))
+
+    def _share(self, group: str) -> float:
+        return (self.accepted[group] + 1) / (self.asked[group] + 1)
+
+
+def _calls(need: int, rate: float) -> int:
+    """As many calls as give `need` rows or fewer in five of six cases: n rate + sqrt(n rate (1 - rate)) = need."""
+    if need <= _FEW:
+        return need
+    spread = math.sqrt(rate * (1 - rate))
+    root = (math.sqrt(spread**2 + 4 * rate * need) - spread) / (2 * rate)
+    return max(need, int(root**2))
+
+
+def _cut(wanted: Mapping[str, int], most: int) -> dict[str, int]:
+    """The first `most` calls, the groups in turn."""
+    found: Counter[str] = Counter()
+    while sum(found.values()) < most and found != Counter(wanted):
+        for group, n in wanted.items():
+            if found[group] < n and sum(found.values()) < most:
+                found[group] += 1
+    return dict(found)
+
+
+_SAMPLE = 500  # texts that diversity is measured on
+
+
+def tally(
+    candidates: Sequence[Candidate], quotas: Mapping[str, int], variables: Mapping[str, str], priced: bool
+) -> dict[str, Any]:
+    """The counts of a summary: asked, accepted, rejected, reasons, by_label (by group: wanted, asked, accepted), short
+    (groups below their quota), by_attribute, live_negatives, replaced_negatives, tokens, cost, cost_per_accepted,
+    cost_per_live (US dollars, None where the price is not known), confusion of the blind look."""
+    good = [c for c in candidates if c.reason is None]
+    costs = [cost_of(c) for c in candidates]
+    tokens_in, tokens_out, cost = (sum(c[i] for c in costs) for i in range(3))
+    asked, accepted = (Counter(c.item.group for c in part) for part in (candidates, good))
+    live = sum(bool(is_live(c)) for c in good)
+    seen = confusion(candidates)
+    return {
+        "asked": len(candidates),
+        "accepted": len(good),
+        "rejected": len(candidates) - len(good),
+        "reasons": dict(Counter(c.reason for c in candidates if c.reason).most_common()),
+        "by_label": {g: {"wanted": n, "asked": asked[g], "accepted": accepted[g]} for g, n in quotas.items()},
+        "short": {g: n - accepted[g] for g, n in quotas.items() if accepted[g] < n},
+        "by_attribute": {a: _by(candidates, a) for a in ATTRIBUTES if a in variables},
+        "live_negatives": live,
+        "replaced_negatives": sum("replaced" in c.sources for c in good),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "cost_usd": cost if priced else None,
+        "cost_per_accepted": cost / len(good) if priced and good else None,
+        "cost_per_live": cost / live if priced and live else None,
+        "confusion": seen.to_dict("index") if len(seen) else None,
+    }
+
+
+def diversity(texts: Sequence[str], embed: Embed, like: int | None = None, seed: int = 0) -> dict[str, Any] | None:
+    """How different texts are, on at most `like` (500) of them, drawn by seed: shares that depend on their number can
+    only be compared between equally many texts.
+
+    Returns:
+        texts (how many), words (a text, mean), distinct_1 and distinct_2 (different words and pairs of words among all;
+        Li et al., A diversity-promoting objective function, 2016), similarity (mean guide cosine of two different
+        texts); None of fewer than two texts.
+    """
+    texts = list(dict.fromkeys(texts))
+    count = min(len(texts), _SAMPLE, like or _SAMPLE)
+    if count < 2:
+        return None
+    drawn = random.Random(seed).sample(texts, count)
+    words = [text.casefold().split() for text in drawn]
+    pairs = [pair for line in words for pair in pairwise(line)]
+    singles = [word for line in words for word in line]
+    total = np.asarray(embed(drawn)).sum(axis=0)
+    return {
+        "texts": count,
+        "words": round(len(singles) / count, 1),
+        "distinct_1": round(len(set(singles)) / max(1, len(singles)), 3),
+        "distinct_2": round(len(set(pairs)) / max(1, len(pairs)), 3),
+        "similarity": round(float((total @ total - count) / (count * (count - 1))), 3),
+    }
+
+
+def _by(candidates: Sequence[Candidate], attribute: str) -> dict[str, dict[str, int]]:
+    asked = Counter(getattr(c.item, attribute) for c in candidates)
+    accepted = Counter(getattr(c.item, attribute) for c in candidates if c.reason is None)
+    return {value: {"asked": n, "accepted": accepted[value]} for value, n in sorted(asked.items())}
+
+
+_NAMED = 3  # groups named in a headline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Two triplet tables and the figures of the step. A rejected row may lack positive and negatives."""
+
+    accepted: Dataset
+    rejected: Dataset
+    summary: dict
+
+    def headline(self) -> str:
+        """One line: how many rows were accepted, and what stopped most of the others."""
+        s = self.summary
+        if s["dry_run"]:
+            took = f"dry run, {s['accepted']} of {s['asked']} rows accepted"
+            return f"{took}; {s['wanted']} would take {in_words(s['estimate'])}"
+        line = f"{s['accepted']} rows of {s['asked']} asked for ({s['accepted'] / s['asked']:.0%})"
+        line += f", {s['wanted']} wanted; short of {_named(s['short'])}" if s["short"] else ""
+        reasons = [f"{reason} {n}" for reason, n in list(s["reasons"].items())[:3]]
+        return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
+
+    def bill(self) -> pd.Series:
+        """What it took, as people read it: calls, tokens, US dollars where the price is known, and what the first few
+        calls had promised."""
+        s = self.summary
+        counts = ("asked", "accepted", "live_negatives", "replaced_negatives", "calls", "tokens_in", "tokens_out")
+        told = {name.replace("_", " "): f"{s[name]:,}" for name in counts}
+        for name in ("cost_usd", "cost_per_accepted", "cost_per_live"):
+            known = "price not known" if s["cost_usd"] is None else "-"
+            told[name.removesuffix("_usd").replace("_", " ")] = known if s[name] is None else f"${s[name]:.4f}"
+        return pd.Series({"stopped by": s["stopped"], **told, "first calls promised": in_words(s["estimate"])})
+
+    def diversity(self) -> pd.DataFrame:
+        """How different the written texts are, beside equally many real ones: see `tally.diversity`."""
+        return pd.DataFrame.from_dict(self.summary["diversity"], orient="index")
+
+    def rejects(self, each: int = 2) -> pd.DataFrame:
+        """A few rejected rows of each reason, the most frequent first."""
+        columns = ["reject_reason", "anchor_label", "anchor", "positive"]
+        table = self.rejected.to_pandas()[columns]
+        found = table.groupby("reject_reason").head(each)
+        counts = table["reject_reason"].value_counts()
+        order = (-found["reject_reason"].map(counts).astype(int)).argsort(kind="stable")
+        return found.iloc[order].reset_index(drop=True)
+
+
+def outcome_of(
+    task: Task,
+    prompt: Prompt,
+    candidates: Sequence[Candidate],
+    *,
+    wanted: Mapping[str, int],
+    ideas: Ideas,
+    embed: Embed,
+    known: Known,
+    guide_id: str,
+    facts: Mapping[str, Any],
+) -> Outcome:
+    """Tables and summary of all candidates, in the order of the plan; `facts` are what the run knows of itself."""
+    facts = dict(facts)
+    priced = facts.pop("priced")
+    counts = tally(candidates, wanted, prompt.variables, priced)
+    good, bad = ([c for c in candidates if (c.reason is None) == ok] for ok in (True, False))
+    replies = [r for c in candidates for r in (c.reply, c.second) if r is not None] + ideas.replies
+    summary = {
+        "task": task.name,
+        "kind": task.kind,
+        "prompt_id": prompt.prompt_id,
+        "wanted": sum(wanted.values()),
+        **facts,
+        **counts,
+        "stopped": _stopped(counts, facts["dry_run"]),
+        "ideas": sum(map(len, ideas.by_group.values())),
+        "idea_cost_usd": sum(r.cost_usd or 0.0 for r in ideas.replies) if priced else None,
+        "diversity": _diversities(prompt, good, known, embed),
+        "calls": sum(r.calls for r in replies),
+        "cached_calls": sum(c.reply.cached for c in candidates),
+    }
+    accepted, rejected = (table_of(task, prompt, guide_id, part) for part in (good, bad))
+    return Outcome(accepted=accepted, rejected=rejected, summary=summary)
+
+
+def in_words(estimate: Mapping[str, Any]) -> str:
+    """An estimate as a phrase."""
+    if not estimate["acceptance"]:
+        return "nobody knows what: none of the first calls was answered"
+    parts = [f"about {estimate['calls']:,} calls", f"{estimate['tokens']:,} tokens"]
+    parts += [f"${estimate['cost_usd']:.2f}"] if estimate["cost_usd"] is not None else []
+    parts += [f"{max(1, round(estimate['seconds'] / 60))} min"] if estimate["seconds"] is not None else []
+    return ", ".join(parts)
+
+
+def _named(short: Mapping[str, int]) -> str:
+    """The groups that fall short, the worst first."""
+    worst = sorted(short.items(), key=lambda pair: -pair[1])
+    names = [f"{name} {n}" for name, n in worst[:_NAMED]]
+    return ", ".join(names) + (f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else "")
+
+
+def _stopped(counts: Mapping[str, Any], dry_run: bool) -> str:
+    """Why no more was asked for."""
+    if dry_run:
+        return "dry run"
+    if not counts["short"]:
+        return "quota"
+    return "budget" if "over-budget" in counts["reasons"] else "attempts"
+
+
+def _diversities(prompt: Prompt, good: Sequence[Candidate], known: Known, embed: Embed) -> dict[str, Any]:
+    """Of the texts that the LLM wrote, and of real ones, equally many of each where there are any."""
+    real = [text for text, _ in known.labelled]
+    written = [c.positive if prompt.row.anchor == SUBJECT else c.anchor for c in good]
+    fewest = min(len(set(written)), len(set(real))) if real else None
+    found = {"written": diversity(written, embed, fewest), "real": diversity(real, embed, fewest)}
+    return {name: value for name, value in found.items() if value is not None}
+
 
 # Why one text a call, and a rewritten one: of 42 answers of the embedded model (135 million parameters) to a request
 # for anchor, positive and negative at once, 3 passed rough filters. Of 150 calls for one text, 55 passed the filters
 # (27 lost their label) with the label's seeds as earlier turns, and 66 (13 lost it) by rewriting a seed.
 
-from __future__ import annotations
-
-import logging
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-from gisttools.common import ParameterError, problems, tqdm
-from gisttools.synthesis.blind import ask_blind
-from gisttools.synthesis.checks import Checks, Known
-from gisttools.synthesis.ideas import Ideas, needs_ideas, write_ideas
-from gisttools.synthesis.judge import Candidate, Embed, Judge
-from gisttools.synthesis.llm import LLM
-from gisttools.synthesis.outcome import Outcome, in_words, outcome_of
-from gisttools.synthesis.partners import LabelPartners, WrittenPartners
-from gisttools.synthesis.plan import Plan, Requests, check_prompt, check_start, quotas
-from gisttools.synthesis.prompts import Prompt, load_prompt
-from gisttools.synthesis.quota import PROBE, Quotas
-from gisttools.synthesis.task import Task
 
 __all__ = ["Outcome", "generate"]
 _BATCH = 16  # texts judged at a time: few enough for a live count, enough to embed them together

@@ -2,26 +2,252 @@
 
 A row's *key* is the first of its texts that the LLM wrote: the query of a passage, the rewriting of a sentence. The key
 must be new; that the others are like something is what makes a triplet.
+
+Texts that a new one must not repeat, equally or nearly.
+
+MinHash LSH (datasketch) proposes near duplicates, the Jaccard similarity of character trigrams decides: there are no
+false alarms. It grows text by text, unlike `gisttools.data.near_duplicates`, which compares whole sets.
+
+Does a text belong to its label? By the guide's vectors: the nearest centre of a label, or the nearest known texts.
+
+A *check* judges a unit vector (dim) and a label's name: label-mismatch, off-topic, or None where it belongs there.
+
+The blind look: a second call of the LLM, which sorts a text without knowing the label that it was written for.
+
+`Checks`: what a text or row must stand up to, beyond its form; and what it is held against.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, get_args
 
 import numpy as np
+import pandas as pd
 
-from gisttools.common import ParameterError
+from gisttools.common import ParameterError, problems
 from gisttools.data import NearIndex, jaccard, normalise
 from gisttools.synthesis import filters
-from gisttools.synthesis.asking import Reply
-from gisttools.synthesis.checks import Checks, Known
-from gisttools.synthesis.label_checks import LabelCentroids, LabelCheck, NearestLabelled
+from gisttools.synthesis.filters import NOT_ANSWERED
+from gisttools.synthesis.llm.asking import Reply, Request
+from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.llm.forms import extract_json
 from gisttools.synthesis.plan import PlanItem
-from gisttools.synthesis.prompts import SUBJECT, Prompt
-from gisttools.synthesis.repeats import NEAR_DUPLICATE, Seen
+from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task
+
+NEAR_DUPLICATE = 0.7  # Jaccard similarity of character trigrams
+_PERMUTATIONS = 64
+
+
+class Seen:
+    """Texts seen so far."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        from datasketch import MinHashLSH
+
+        # A low threshold finds nearly all candidates; the exact similarity then decides.
+        self._index = MinHashLSH(threshold=NEAR_DUPLICATE - 0.25, num_perm=_PERMUTATIONS)
+        self._texts: set[str] = (
+            set()
+        )  # their trigrams are made anew when they are asked for: they take fifty times as much
+        for text in texts:
+            self.add(text)
+
+    def add(self, text: str) -> None:
+        """Remember a text."""
+        text = normalise(text)
+        if text not in self._texts:
+            self._texts.add(text)
+            self._index.insert(text, _minhash(_shingles(text)))
+
+    def repeats(self, text: str) -> str | None:
+        """duplicate, near-duplicate or None."""
+        text = normalise(text)
+        if text in self._texts:
+            return "duplicate"
+        own = _shingles(text)
+        for other in map(_shingles, self._index.query(_minhash(own))):
+            if len(own & other) / len(own | other) >= NEAR_DUPLICATE:
+                return "near-duplicate"
+        return None
+
+
+def _shingles(text: str) -> set[str]:
+    return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
+
+
+def _minhash(shingles: set[str]) -> object:
+    from datasketch import MinHash
+
+    digest = MinHash(num_perm=_PERMUTATIONS)
+    digest.update_batch([s.encode("utf-8", "surrogatepass") for s in shingles])
+    return digest
+
+
+_FARTHEST_SEEDS = 0.1  # share of the seeds that may be farther from their label than a text must be
+
+
+class LabelCheck(Protocol):
+    """What judges the label of a text."""
+
+    def judge(self, vector: np.ndarray, label: str) -> str | None:
+        """label-mismatch or off-topic, where a unit vector (dim) does not belong to the label; else None."""
+
+
+class LabelCentroids:
+    """Mean guide vector of each label: does a text belong to it?
+
+    Args:
+        vectors: (n, dim), of seeds and labels' lines.
+        label_of: (n) names of their labels.
+        is_seed: (n) True for seeds. They also set how near to its label a text must be: no farther than all but the
+            farthest tenth of the seeds, each measured without itself.
+    """
+
+    def __init__(self, vectors: np.ndarray, label_of: Sequence[str], is_seed: Sequence[bool]) -> None:
+        self.names = list(dict.fromkeys(label_of))
+        owner = np.array([self.names.index(name) for name in label_of])
+        sums = np.stack([vectors[owner == i].sum(axis=0) for i in range(len(self.names))])
+        self._centroids = _unit(sums)
+        seeds = np.flatnonzero(is_seed)
+        others = _unit(sums[owner[seeds]] - vectors[seeds])
+        own = np.einsum("nd,nd->n", others, vectors[seeds])
+        self.floor = float(np.quantile(own, _FARTHEST_SEEDS)) if len(seeds) else -1.0
+
+    def judge(self, vector: np.ndarray, label: str) -> str | None:
+        """label-mismatch or off-topic, where a unit vector (dim) does not belong to the label; else None."""
+        cosines = self._centroids @ vector
+        nearest = int(np.argmax(cosines))
+        if self.names[nearest] != label:
+            return "label-mismatch"
+        return "off-topic" if cosines[nearest] < self.floor else None
+
+
+class NearestLabelled:
+    """The labels of the nearest known texts: does a text stand among those of its own?
+
+    Args:
+        vectors: (n, dim), unit vectors of texts whose label is known.
+        label_of: (n) their labels.
+        k: so many nearest texts vote, fewer where the smallest label has fewer. A tie goes to the nearer texts.
+    """
+
+    def __init__(self, vectors: np.ndarray, label_of: Sequence[str], k: int = 5) -> None:
+        self._vectors, self._labels = vectors, list(label_of)
+        smallest = min(self._labels.count(name) for name in set(self._labels))
+        self.k = max(1, min(k, smallest))
+
+    def judge(self, vector: np.ndarray, label: str) -> str | None:
+        """label-mismatch, where most of the k nearest known texts have another label; else None."""
+        cosines = self._vectors @ vector
+        nearest = np.argsort(-cosines, kind="stable")[: self.k]
+        votes: dict[str, tuple[int, float]] = {}
+        for i in nearest.tolist():
+            count, total = votes.get(self._labels[i], (0, 0.0))
+            votes[self._labels[i]] = (count + 1, total + float(cosines[i]))
+        return None if max(votes, key=votes.__getitem__) == label else "label-mismatch"
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+NONE = "(no label)"
+
+
+def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str | Path | None = None) -> None:
+    """Fill `second` and `second_label`, and the reason blind-label where it is not the label that was asked for.
+
+    Raises as `LLM.stream` does.
+    """
+    prompt = load_prompt("blind_label", folder)
+    schema = copy.deepcopy(prompt.output)
+    schema["properties"]["label"]["enum"] = list(task.labels)
+    labels = [{"name": name, "about": label.about} for name, label in task.labels.items()]
+    common = {"domain": task.domain, "labels": labels}
+    requests = [Request(messages=prompt.render({**common, "text": c.anchor}), schema=schema) for c in candidates]
+    for c, reply in zip(candidates, llm.ask(requests), strict=True):
+        c.second = reply
+        if reply.finish_reason in NOT_ANSWERED:  # nothing was said against the text, but nobody looked at it either
+            c.reason = NOT_ANSWERED[reply.finish_reason]
+            continue
+        said = (extract_json(reply.content) or {}).get("label")
+        c.second_label = said if isinstance(said, str) and said in task.labels else NONE
+        if c.second_label != c.item.group:
+            c.reason = "blind-label"
+
+
+def confusion(candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """How often a text that was asked for under one label (rows) was sorted under another (columns)."""
+    pairs = [(c.item.group, c.second_label) for c in candidates if c.second_label is not None]
+    frame = pd.DataFrame(pairs, columns=["asked for", "sorted under"])
+    return pd.crosstab(frame["asked for"], frame["sorted under"])
+
+
+LabelBy = Literal["centroids", "nearest", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """What a text or row must stand up to.
+
+    Attributes:
+        label_by: how the guide judges a text's label: by the nearest centre of a label's seeds and line, by the five
+            nearest labelled texts (`Known.labelled`, and seeds), or not at all.
+        blind: ask the LLM a second time which label the text has, without telling the one it was written for.
+        guide_order: the guide must find the positive nearer to the anchor than at least one negative; a negative for
+            which that fails teaches nothing under GIST and is replaced. Switch it off where the guide does not know the
+            language.
+        top_k: of retrieval and reranking: the positive must be among so many texts nearest to the anchor; None: any
+            place will do.
+        skip_nearest: a mined negative is none of so many texts nearest to the anchor, for these may answer as well. Of
+            small pools at most a third.
+        near_eval: least Jaccard similarity of trigrams to a text of an evaluation set, as in `gisttools.data.overlap`.
+
+    Raises:
+        ParameterError: a value is out of range; all problems at once.
+    """
+
+    label_by: LabelBy = "centroids"
+    blind: bool = False
+    guide_order: bool = True
+    top_k: int | None = 10
+    skip_nearest: int = 10
+    near_eval: float = 0.8
+
+    def __post_init__(self) -> None:
+        found = []
+        if self.label_by not in get_args(LabelBy):
+            found.append(f"label_by is {self.label_by!r}, must be one of {', '.join(get_args(LabelBy))}")
+        if self.top_k is not None and self.top_k < 1:
+            found.append(f"top_k is {self.top_k}, must be at least 1, or None")
+        if self.skip_nearest < 0:
+            found.append(f"skip_nearest is {self.skip_nearest}, must be at least 0")
+        if not 0 < self.near_eval <= 1:
+            found.append(f"near_eval is {self.near_eval}, must be above 0 and at most 1")
+        if found:
+            raise ParameterError(problems(f"Checks: {len(found)} problem(s)", found))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Texts that generated ones are held against.
+
+    Attributes:
+        eval_texts: of evaluation sets; nothing in a row may equal one, or nearly.
+        written: of earlier runs; a new text may not repeat one.
+        labelled: real (text, label) pairs of training data, for `label_by="nearest"`, and to compare diversity with.
+    """
+
+    eval_texts: Sequence[str] = ()
+    written: Sequence[str] = ()
+    labelled: Sequence[tuple[str, str]] = ()
+
 
 log = logging.getLogger(__name__)
 Embed = Callable[[list[str]], np.ndarray]

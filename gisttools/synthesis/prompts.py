@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import gisttools
 from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems
-from gisttools.synthesis.forms import fault
+from gisttools.synthesis.llm.forms import fault
 
 FOLDER = Path(gisttools.__file__).parents[1] / "prompts"
 SUBJECT = "subject"  # in `row`: the text that the call started from, not one of the answer

@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gisttools.data import eval_sets, read_labelled, read_triplets, table_texts, write_triplets
-from gisttools.synthesis.checks import Checks, Known
-from gisttools.synthesis.outcome import Outcome
-from gisttools.synthesis.plan import check_prompt, check_start
-from gisttools.synthesis.prompts import load_prompt
-from gisttools.synthesis.task import read_task
+from gisttools.synthesis import Checks, Known, Outcome, check_prompt, check_start, load_prompt, read_task
 from gisttools.workflow.origins import paths
 from gisttools.workflow.params import SynthesizeParams
 from gisttools.workflow.places import resolve

@@ -100,11 +100,11 @@ def serve_local(
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         log = Path(log) if log else Path(scratch) / "server.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "gisttools.synthesis.local", "--model", str(gguf.resolve())]
+        command = [sys.executable, "-m", "gisttools.synthesis.llm.server", "--model", str(gguf.resolve())]
         numbers = {"--slots": slots, "--context": context, "--threads": threads or _threads()}
         command += [text for name, number in numbers.items() for text in (name, str(number))]
         command += ["--log", str(log.resolve()), "--name", identity(gguf)]
-        root = str(Path(__file__).resolve().parents[2])
+        root = str(Path(__file__).resolve().parents[3])
         environment = {"OMP_WAIT_POLICY": "passive"} | os.environ  # see _threads
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         process = subprocess.Popen(
@@ -175,7 +175,7 @@ def _tail(log: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The server process: start, say the address, live until standard input ends."""
-    parser = argparse.ArgumentParser(prog="python -m gisttools.synthesis.local", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m gisttools.synthesis.llm.server", description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--slots", type=int, required=True)

@@ -1,5 +1,6 @@
 """The form of an answer: how JSON is asked for, by what the endpoint knows, how it is found in what comes back, and
-what is wrong with it."""
+what is wrong with it.
+"""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from gisttools.common import Health, ParameterError, is_local, problems, safe_url
-from gisttools.synthesis.budget import Budget, Price, Spent, known_price
-from gisttools.synthesis.cache import CallCache, call_key
-from gisttools.synthesis.forms import RUNGS, fault, with_form
+from gisttools.synthesis.llm.budget import Budget, Price, Spent, known_price
+from gisttools.synthesis.llm.cache import CallCache, call_key
+from gisttools.synthesis.llm.forms import RUNGS, fault, with_form
 
 log = logging.getLogger(__name__)
 

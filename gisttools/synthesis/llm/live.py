@@ -11,10 +11,9 @@ from functools import partial
 import openai
 
 from gisttools.common import EndpointError, with_retries
-from gisttools.synthesis.asking import UNANSWERED, Asker, Reply, Request, is_completion, usage_of
-from gisttools.synthesis.budget import most_tokens_in
-from gisttools.synthesis.forms import RUNGS
-from gisttools.synthesis.pace import Pace
+from gisttools.synthesis.llm.asking import UNANSWERED, Asker, Reply, Request, is_completion, usage_of
+from gisttools.synthesis.llm.budget import Pace, most_tokens_in
+from gisttools.synthesis.llm.forms import RUNGS
 
 log = logging.getLogger(__name__)
 
