@@ -78,9 +78,7 @@ def measure(side: str, case: str, name: str, home: Path) -> dict:
     import mteb
 
     from gisttools.common import quiet_libraries
-    from gisttools.evaluation import evaluate
-    from gisttools.score_cache import ScoreCache
-    from gisttools.task_sources import task_sources
+    from gisttools.evaluation import ScoreCache, evaluate, task_sources
 
     quiet_libraries()
     folders = [str(home / folder) for folder in ("intents", "alike", "find")]

@@ -9,7 +9,7 @@ took, the vectors of its guide included. `--clean` leaves out training rows that
 (`gisttools.data.overlap`), as `2_convert` does.
 
 Each training has a process of its own, and its result a file in `--folder`: a benchmark that was stopped goes on where
-it was. Intervals are over seeds and test items together (`gisttools.statistics.paired_bootstrap`; over items alone with
+it was. Intervals are over seeds and test items together (`gisttools.evaluation.paired_bootstrap`; over items alone with
 one seed), on STSBenchmark over seeds. Without the hub's data, or with `--small`, embedded models and the texts of
 data/support_intents stand in: minutes become seconds, and the numbers say little. Prints tables and, last, a JSON line.
 
@@ -200,7 +200,7 @@ def score(setup: Setup, student) -> tuple[dict[str, float], dict[str, np.ndarray
     import mteb
 
     from gisttools.data import load_task, split_of
-    from gisttools.task_sources import task_sources
+    from gisttools.evaluation import task_sources
 
     sources = task_sources(setup.tasks, setup.files, subsets=["en"] if setup.tasks else None, guards=setup.guards)
     scores, items = {}, {}
@@ -230,7 +230,7 @@ def score(setup: Setup, student) -> tuple[dict[str, float], dict[str, np.ndarray
 
 def interval(task: str, one: list, other: list):
     """`other` minus `one`, paired by seed: arrays of items, one a seed."""
-    from gisttools.statistics import draws_interval, metric_bootstrap, paired_bootstrap, spearman
+    from gisttools.evaluation import draws_interval, metric_bootstrap, paired_bootstrap, spearman
 
     if f"{task}.gold" not in one[0]:
         return paired_bootstrap(*(np.stack([x[task] for x in side]) for side in (one, other)))

@@ -6,8 +6,8 @@ from itertools import product
 
 import numpy as np
 
-from gisttools.contenders import Contender
-from gisttools.gain import Scored
+from gisttools.evaluation.gain import Scored
+from gisttools.evaluation.variants import Contender
 
 PART = ("support", "default")
 ABOUT = {"metric": "accuracy", "split": "test", "revision": "abc", "n_items": 40, "n_draws": 3, "items": "f00d"}

@@ -75,13 +75,13 @@ def main() -> None:
     """
     import time
 
-    from gisttools import findings
-    from gisttools.evaluation import evaluate
+    from gisttools.evaluation import evaluating
+    from gisttools.evaluation.evaluating import evaluate
+    from gisttools.evaluation.tasks import task_sources
     from gisttools.models.loading import open_model
-    from gisttools.task_sources import task_sources
 
     out, folders = Path(sys.argv[1]), sys.argv[2:]
-    score = findings.score
+    score = evaluating.score
 
     def slow(model, source, cache, *, batch_size):
         if source.name.startswith("slow") and model.name == "tuned" and not (out / "go").exists():
@@ -89,7 +89,7 @@ def main() -> None:
             time.sleep(600)
         return score(model, source, cache, batch_size=batch_size)
 
-    findings.score = slow
+    evaluating.score = slow
     base = open_model("embedded:wordllama-256")
     result = evaluate({"base": base, "tuned": shaken(base, 1)}, task_sources(files=folders), out)
     result.save(out)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gisttools.common.errors import DataError
-from gisttools.embedding_map import COLUMNS, FILE, embedding_map, save_map
+from gisttools.evaluation.maps import COLUMNS, FILE, embedding_map, save_map
 
 TEXTS = [f"text {i}" for i in range(30)]
 LABELS = [i % 3 for i in range(30)]

@@ -12,9 +12,9 @@ import pytest
 from gisttools.common.errors import DataError, MissingError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.labelled import read_labelled
-from gisttools.evaluation import evaluate
-from gisttools.score_cache import ScoreCache
-from gisttools.task_sources import task_sources
+from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.scores import ScoreCache
+from gisttools.evaluation.tasks import task_sources
 
 
 @pytest.fixture(scope="module")

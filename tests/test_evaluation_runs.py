@@ -18,13 +18,12 @@ from conftest import ROOT
 from evaluation_folders import label_folder, search_folder, shaken, sts_folder
 
 from gisttools.common.errors import DataError, ParameterError
-from gisttools.contenders import differences
 from gisttools.data.folder_tasks import local_tasks
-from gisttools.evaluated import TABLES, Variant
-from gisttools.evaluation import evaluate
-from gisttools.score_cache import ScoreCache
-from gisttools.scored_models import open_scored, scored
-from gisttools.task_sources import TaskSource, task_sources
+from gisttools.evaluation.evaluating import TABLES, Variant, evaluate
+from gisttools.evaluation.models import open_scored, scored
+from gisttools.evaluation.scores import ScoreCache
+from gisttools.evaluation.tasks import TaskSource, task_sources
+from gisttools.evaluation.variants import differences
 from gisttools.workflow.contenders import read_contenders
 from gisttools.workflow.reporting import write_pages
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from gisttools.common.errors import ParameterError
-from gisttools.gain import Scored, Trial, enough, gain_curve, paired_gain
-from gisttools.gain_curve import dollars
-from gisttools.mean_intervals import seed_spread
+from gisttools.evaluation.gain import Scored, Trial, dollars, enough, gain_curve, paired_gain
+from gisttools.evaluation.intervals import seed_spread
 
 PART = ("support", "default")
 SIZES = (100, 250, 500, 1000)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gisttools.common.errors import DataError
-from gisttools.gain_curve import GainCurve
+from gisttools.evaluation.gain import GainCurve
 from gisttools.report import figures
 from gisttools.report.drawing import PAPER
 

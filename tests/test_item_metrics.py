@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
 from gisttools.common.errors import DataError
-from gisttools.item_metrics import average_precision, f1_values, own_label_f1
+from gisttools.evaluation.items import average_precision, f1_values, own_label_f1
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(1, 5))

@@ -11,9 +11,8 @@ from hypothesis import given, strategies as st
 from scipy import stats
 
 from gisttools.common.errors import ParameterError
-from gisttools.intervals import student_interval
-from gisttools.judgement import averages, holm, items_needed, judge, overall_verdict, smallest_seen
-from gisttools.mean_intervals import crossed_interval
+from gisttools.evaluation.comparison import averages, holm, items_needed, judge, overall_verdict, smallest_seen
+from gisttools.evaluation.intervals import crossed_interval, student_interval
 
 
 def row(verdict="not shown", *, target=True, low=-0.01, p=0.5, task="a", kind="STS", difference=0.0, error=0.01):

@@ -11,11 +11,10 @@ from compared import PART, contender, grid
 from scipy import stats
 
 from gisttools.common.errors import ParameterError
-from gisttools.gain import Scored
-from gisttools.leaderboard import leaderboard
-from gisttools.mean_intervals import seed_spread
-from gisttools.parameter_effects import effect_table, effects
-from gisttools.trained_recipes import group
+from gisttools.evaluation.gain import Scored
+from gisttools.evaluation.intervals import seed_spread
+from gisttools.evaluation.ranking import effect_table, effects, leaderboard
+from gisttools.evaluation.variants import group
 
 GUIDED = {"guide": (None, "minilm"), "mask_same_label": (False, True)}
 

@@ -8,8 +8,8 @@ from gisttools.common.errors import DataError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.labelled import read_labelled
 from gisttools.data.overlap import SHARED_COLUMNS, shared_texts
-from gisttools.evaluation import evaluate
-from gisttools.task_sources import task_sources
+from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.tasks import task_sources
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.folders import KINDS
 from gisttools.data.labelled import read_labelled
 from gisttools.data.overlap import all_texts_of, eval_sets
-from gisttools.evaluation import evaluate
+from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.tasks import task_sources
 from gisttools.models.loading import open_model
-from gisttools.task_sources import task_sources
 
 BASES = {
     "multilabel_classification": (AbsTaskMultilabelClassification, "MultilabelClassification", "accuracy"),

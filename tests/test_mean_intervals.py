@@ -9,9 +9,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from gisttools.common.errors import DataError, ParameterError
-from gisttools.intervals import verdict
-from gisttools.item_metrics import f1_values
-from gisttools.mean_intervals import clustered_interval, crossed_interval, resampled_interval, seed_spread
+from gisttools.evaluation.intervals import (
+    clustered_interval,
+    crossed_interval,
+    resampled_interval,
+    seed_spread,
+    verdict,
+)
+from gisttools.evaluation.items import f1_values
 
 TRUE = 0.1
 MATRICES = arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(2, 9)), elements=st.floats(-1, 1, width=16))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisttools.paper_scores import STUDENTS, _table, paper_scores
+from gisttools.evaluation.published import STUDENTS, _table, paper_scores
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gisttools.common.errors import MissingError
-from gisttools.published import published_scores
+from gisttools.evaluation.published import published_scores
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 

@@ -7,7 +7,7 @@ import pytest
 from mteb._evaluators.retrieval_evaluator import RetrievalEvaluator
 from mteb._evaluators.retrieval_metrics import make_score_dict
 
-from gisttools.query_scores import query_scores, source_documents
+from gisttools.evaluation.items import query_scores, source_documents
 
 
 @pytest.fixture(scope="module")

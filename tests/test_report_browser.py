@@ -7,7 +7,7 @@ import pytest
 from browser import PALE, in_browser, needs_chromium
 from report_runs import EVIL, LABELS, comparison_row, convert, evaluate, finetune, item_rows, synthesize
 
-from gisttools.embedding_map import embedding_map
+from gisttools.evaluation.maps import embedding_map
 from gisttools.report.data import collect
 from gisttools.report.render import render_html
 

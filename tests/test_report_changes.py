@@ -8,7 +8,7 @@ import pytest
 from html_page import seen
 from report_runs import EVIL, comparison_row, evaluate, item_rows
 
-from gisttools.mean_intervals import crossed_interval
+from gisttools.evaluation.intervals import crossed_interval
 from gisttools.report.changes import changed, confusions, slices
 from gisttools.report.data import collect
 from gisttools.report.noise import crossed_shares, noise

@@ -10,7 +10,7 @@ import pytest
 from report_runs import comparison_row, item_rows
 
 from gisttools.common.errors import DataError
-from gisttools.embedding_map import embedding_map
+from gisttools.evaluation.maps import embedding_map
 from gisttools.report import figures
 
 

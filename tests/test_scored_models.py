@@ -16,10 +16,10 @@ from evaluation_folders import search_folder, sts_folder
 
 from gisttools.common.errors import EndpointError, MissingError
 from gisttools.data.folder_tasks import local_tasks
-from gisttools.evaluation import evaluate
-from gisttools.score_cache import ScoreCache
-from gisttools.scored_models import open_scored, training_sets
-from gisttools.task_sources import task_sources
+from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.models import open_scored, training_sets
+from gisttools.evaluation.scores import ScoreCache
+from gisttools.evaluation.tasks import task_sources
 
 
 @contextmanager

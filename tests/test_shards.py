@@ -16,11 +16,11 @@ from scripted_llm import scripted
 
 from gisttools.cli import main
 from gisttools.common.errors import ModelError
-from gisttools.evaluation import evaluate
+from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.scores import ScoreCache
 from gisttools.models import guides
 from gisttools.models.guides import GuideName, ShardedGuide, embed_shard
 from gisttools.models.vectors import VectorCache, text_keys
-from gisttools.score_cache import ScoreCache
 from gisttools.synthesis import generate, open_llm, read_task
 from gisttools.workflow import capacity
 from gisttools.workflow.entries import open_entries, sources_of

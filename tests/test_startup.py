@@ -59,7 +59,7 @@ def said(script: str) -> list[str]:
 
 
 def test_only_an_endpoint_needs_openai():
-    assert said("import sys, gisttools.models.guides, gisttools.scored_models; print('openai' in sys.modules)") == [
+    assert said("import sys, gisttools.models.guides, gisttools.evaluation.models; print('openai' in sys.modules)") == [
         "False"
     ]
 

@@ -7,8 +7,14 @@ import pytest
 from scipy import stats
 
 from gisttools.common.errors import DataError, ParameterError
-from gisttools.intervals import Interval, verdict
-from gisttools.statistics import draws_interval, metric_bootstrap, paired_bootstrap, spearman
+from gisttools.evaluation.intervals import (
+    Interval,
+    draws_interval,
+    metric_bootstrap,
+    paired_bootstrap,
+    spearman,
+    verdict,
+)
 
 TRUE = 0.1
 
@@ -69,7 +75,7 @@ def test_two_way_spread_is_that_of_a_brute_force_loop():
 def test_resampling_in_blocks_changes_nothing(monkeypatch):
     gain = np.random.default_rng(1).normal(size=50)
     whole = paired_bootstrap(np.zeros_like(gain), gain)
-    monkeypatch.setattr("gisttools.statistics._CHUNK", 350)
+    monkeypatch.setattr("gisttools.evaluation.intervals._CHUNK", 350)
     assert paired_bootstrap(np.zeros_like(gain), gain) == whole
 
 

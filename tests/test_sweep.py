@@ -21,9 +21,9 @@ from html_page import Page, seen
 
 from gisttools.cli import main
 from gisttools.common.errors import DataError
-from gisttools.contenders import Contender
-from gisttools.gain import Scored
-from gisttools.leaderboard import leaderboard
+from gisttools.evaluation.gain import Scored
+from gisttools.evaluation.ranking import leaderboard
+from gisttools.evaluation.variants import Contender
 from gisttools.report import sweep
 from gisttools.report.drawing import to_svg
 from gisttools.report.leaderboard_text import leaderboard_text

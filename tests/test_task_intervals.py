@@ -18,11 +18,11 @@ from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
 from mteb.abstasks.text.summarization import AbsTaskSummarization
 
 from gisttools.common.errors import DataError
-from gisttools.comparison import TaskResult, compare
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.labelled import read_labelled
 from gisttools.data.overlap import split_of
-from gisttools.task_intervals import task_interval
+from gisttools.evaluation.comparison import TaskResult, compare
+from gisttools.evaluation.items import task_interval
 
 KINDS = {
     "STS": (AbsTaskSTS, "cosine_spearman"),

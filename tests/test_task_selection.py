@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gisttools.common.errors import MissingError, ParameterError
-from gisttools.paper_scores import _table
-from gisttools.task_selection import select_tasks
-from gisttools.task_sources import default_guards, task_sources
+from gisttools.evaluation.published import _table
+from gisttools.evaluation.tasks import default_guards, select_tasks, task_sources
 
 
 @pytest.fixture(scope="module")

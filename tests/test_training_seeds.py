@@ -9,9 +9,8 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from gisttools.common.errors import DataError
-from gisttools.comparison import TaskResult
-from gisttools.mean_intervals import seed_spread
-from gisttools.training_seeds import compare_seeds
+from gisttools.evaluation.comparison import TaskResult, compare_seeds
+from gisttools.evaluation.intervals import seed_spread
 
 ITEMS, DRAWS = 60, 5
 

@@ -19,7 +19,7 @@ def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
     RUNs are evaluate runs, by id or folder; without any, the newest and all that can stand beside it: same baseline,
     same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of the same.
     """
-    from gisttools.leaderboard import leaderboard
+    from gisttools.evaluation import leaderboard
     from gisttools.report.leaderboard_text import leaderboard_text
     from gisttools.workflow.contenders import contenders_to_compare
     from gisttools.workflow.places import results_folder

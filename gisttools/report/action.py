@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gisttools.common import count, plural, signed
-from gisttools.judgement import POINT
+from gisttools.evaluation import POINT
 
 Word = Literal["Ship", "Collect", "Change the data", "Stop", "Evaluate again"]
 MOST_TIMES = 10  # a test set that would have to grow more than that is not worth collecting
@@ -52,7 +52,7 @@ def next_action(word: str, outcomes: Sequence[Outcome], *, leaked: bool | None) 
        Where no target has an interval: evaluate again. Otherwise: change the data.
 
     Args:
-        word: of `gisttools.judgement.overall_verdict`.
+        word: of `gisttools.evaluation.overall_verdict`.
         outcomes: one a task; where none is a target, all count as targets.
         leaked: whether test texts stand in the training table; None if that is not known.
     """

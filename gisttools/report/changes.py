@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gisttools.common import count, is_number, score, signed
-from gisttools.mean_intervals import crossed_interval
+from gisttools.evaluation import crossed_interval
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.noise import gains

@@ -54,7 +54,7 @@ class ReportData:
     references: pd.DataFrame | None = None  # scores of other models on the same tasks
     averages: pd.DataFrame | None = None  # mean differences by category
     failed: pd.DataFrame | None = None  # tasks that could not be scored
-    embedding: pd.DataFrame | None = None  # as `gisttools.embedding_map` tells
+    embedding: pd.DataFrame | None = None  # as `gisttools.evaluation.maps` tells
     finetunes: tuple[Run, ...] = ()  # the nearest one first
     history: pd.DataFrame | None = None  # of the nearest one
     masked: pd.DataFrame | None = None  # candidates that it masked, as `gisttools.training.masked` tells

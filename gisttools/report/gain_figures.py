@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import DataError, signed
-from gisttools.gain_curve import GainCurve, dollars
+from gisttools.evaluation import GainCurve, dollars
 from gisttools.report.drawing import BASE, FAINT, GOOD, INK, MUTED, PAPER, WIDTH, Drawing, clip, grid, width_of, write
 
 _HEIGHT, _LEFT, _BOTTOM = 280, 36, 52  # points

@@ -5,9 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from gisttools.common import is_number, plural, score, signed
-from gisttools.gain_curve import dollars
-from gisttools.leaderboard import Leaderboard
-from gisttools.parameter_effects import effect_table
+from gisttools.evaluation import Leaderboard, dollars, effect_table
 
 _HEAD = (
     f"{'score':>10}{'sd':>6}{'seeds':>7}   {'over the baseline':<24}{'to the best':<24}{'minutes':>8}{'dollars':>10}"

@@ -19,7 +19,7 @@ def embedding_maps(table: pd.DataFrame) -> Figure:
     """Both maps side by side, one dot a text; orange where the nearest text in the whole space has another label.
 
     Args:
-        table: from `gisttools.embedding_map.embedding_map`.
+        table: from `gisttools.evaluation.embedding_map`.
 
     Raises:
         DataError: it holds no points.

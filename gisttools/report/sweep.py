@@ -11,13 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from gisttools.common import NOT_RUN, duration, is_number, model_name, plural, score, signed
-from gisttools.gain_curve import dollars
-from gisttools.leaderboard import Leaderboard
-from gisttools.parameter_effects import effect_table
+from gisttools.evaluation import Leaderboard, dollars, effect_table, value_name
 from gisttools.report.drawing import to_svg
 from gisttools.report.page import as_json, environment, script, style
 from gisttools.report.sweep_figures import effects_forest, recipes_forest
-from gisttools.trained_recipes import value_name
 
 PAGE, TABLE, TEXT = "leaderboard.html", "leaderboard.csv", "leaderboard.md"
 

@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import signed
-from gisttools.leaderboard import Leaderboard
-from gisttools.parameter_effects import effect_table
+from gisttools.evaluation import Leaderboard, effect_table
 from gisttools.report.drawing import BAD, FAINT, GOOD, MUTED, PAPER, WIDTH, Drawing, clip, not_empty, write
 
 _MOST_ROWS = 40

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gisttools.common import count, is_number, is_true, model_name, p_value, score, signed
-from gisttools.judgement import averages
+from gisttools.evaluation import averages
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.words import interval, main_rows, metric_name, records, size, task_name

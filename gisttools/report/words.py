@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from gisttools.common import is_number, is_true, model_name, plural, score, signed, unit
-from gisttools.judgement import averages, overall_verdict
+from gisttools.evaluation import averages, overall_verdict
 from gisttools.report.action import Action, Outcome, next_action
 from gisttools.report.data import ReportData
 
@@ -40,7 +40,7 @@ def guards(data: ReportData) -> pd.DataFrame:
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as `gisttools.judgement` reads them: truth values as such, a verdict for every row."""
+    """Rows as `gisttools.evaluation.comparison` reads them: truth values as such, a verdict for every row."""
     return [
         {
             **r,
@@ -55,7 +55,7 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def verdict_word(data: ReportData) -> str:
-    """HELPED, HURT, MIXED or NOT SHOWN, targets and guards together, as `gisttools.judgement.overall_verdict` says; a
+    """HELPED, HURT, MIXED or NOT SHOWN, targets and guards together, as `gisttools.evaluation.overall_verdict` says; a
     target that could not be scored counts as not shown."""
     lost = {"is_target": True, "verdict": "not shown", "non_inferior": None}
     return overall_verdict([*records(main_rows(data)), *[lost] * len(failed_targets(data))])

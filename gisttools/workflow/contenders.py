@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gisttools.common import MissingError, ParameterError, problems
-from gisttools.contenders import Contender, Seeds, differences
-from gisttools.trained_recipes import MODEL
+from gisttools.evaluation import MODEL, Contender, Seeds, differences
 from gisttools.workflow.manifest import MANIFEST, read_manifest
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import results_folder

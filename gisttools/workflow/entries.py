@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.common import ParameterError, problems
-from gisttools.evaluated import Variant
+from gisttools.evaluation import (
+    PREFIX as PUBLISHED,
+    REGISTRY,
+    ScoredModel,
+    TaskSource,
+    Variant,
+    default_guards,
+    open_scored,
+    scored,
+    task_sources,
+    training_sets,
+)
 from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT
-from gisttools.published import PREFIX as PUBLISHED
-from gisttools.scored_models import REGISTRY, ScoredModel, open_scored, scored, training_sets
-from gisttools.task_sources import TaskSource, default_guards, task_sources
 from gisttools.workflow.origins import Origin, model_path, origin_of, paths
 from gisttools.workflow.params import EvaluateParams
 

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gisttools.common import ParameterError
-from gisttools.leaderboard import Leaderboard, leaderboard
+from gisttools.evaluation import Leaderboard, leaderboard
 from gisttools.report import collect, write_report
 from gisttools.report.forest import forest
 from gisttools.report.sweep import TEXT, write_sweep

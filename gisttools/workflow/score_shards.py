@@ -15,13 +15,18 @@ from functools import lru_cache
 from typing import Any
 
 from gisttools.common import quiet_libraries, tqdm
-from gisttools.evaluation import overlap_with
-from gisttools.findings import Findings
+from gisttools.evaluation import (
+    Findings,
+    ScoreCache,
+    ScoredModel,
+    TaskSource,
+    fits,
+    kept_scores,
+    one_line,
+    overlap_with,
+    score,
+)
 from gisttools.models import use_told_threads
-from gisttools.score_cache import ScoreCache
-from gisttools.scored_models import ScoredModel
-from gisttools.scoring import fits, kept_scores, one_line, score
-from gisttools.task_sources import TaskSource
 from gisttools.workflow.entries import open_entries, sources_of
 from gisttools.workflow.params import EvaluateParams, check_params
 from gisttools.workflow.surroundings import Surroundings

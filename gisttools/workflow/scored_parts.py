@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gisttools.common import DataError, MissingError
-from gisttools.gain import Part, Scored
+from gisttools.evaluation import Part, Scored
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.runs import artefact, as_run, read_summary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gisttools.common import ParameterError, problems
-from gisttools.gain import Trial
+from gisttools.evaluation import Trial
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.runs import as_run, read_summary
 from gisttools.workflow.scored_parts import ScoredParts, models_of, read_scored

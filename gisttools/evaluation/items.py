@@ -1,24 +1,163 @@
 """The interval of a task, from the predictions that mteb saved of both models: what an item is in each kind of task.
 
 Before an interval is given, the items must add up to the scores that mteb reports.
+
+Metrics of a whole test set, taken apart: what each item adds to macro-F1, and average precision by resample.
+
+An interval needs to know how a score varies over items. Macro-F1 is no mean over items; `f1_values` writes it as one.
+
+What each query of a retrieval or reranking task adds to the score, from the documents that mteb saved.
+
+mteb averages what trec_eval says of each query; so does this module, with the same code (pytrec_eval comes with mteb).
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gisttools.common import DataError
-from gisttools.intervals import Interval
-from gisttools.item_metrics import average_precision, f1_values, own_label_f1
-from gisttools.mean_intervals import clustered_interval, crossed_interval, resampled_interval
-from gisttools.query_scores import query_scores, source_documents
-from gisttools.statistics import draws_interval, metric_bootstrap, spearman
+from gisttools.evaluation.intervals import (
+    Interval,
+    clustered_interval,
+    crossed_interval,
+    draws_interval,
+    metric_bootstrap,
+    resampled_interval,
+    spearman,
+)
+
+
+def f1_values(answers: ArrayLike, gold: ArrayLike) -> NDArray:
+    """Each item's part in macro-F1: the mean over a draw's items is its macro-F1, their spread is its noise.
+
+    An item's value is the score plus how it changes as the item gains weight, times the number of items (the
+    infinitesimal jackknife: Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", chapter 6). So F1 of
+    two models is compared as accuracy is, over draws crossed with items. Rare classes make this rougher: what a class
+    of two items adds is hardly known.
+
+    Args:
+        answers: (draws, items) labels, or (draws, items, labels) of 0 and 1 where an item has several.
+        gold: (items,) or (items, labels), likewise.
+
+    Returns:
+        (draws, items) float64. Labels that occur in neither gold nor the draw's answers are left out, as scikit-learn
+        does; of several labels they count as 0, as it does too.
+
+    Raises:
+        DataError: the shapes do not fit.
+    """
+    answers, gold = np.asarray(answers), np.asarray(gold)
+    if answers.shape[1:] != gold.shape or gold.ndim not in (1, 2):
+        raise DataError(f"Answers of shape {answers.shape} do not fit gold labels of shape {gold.shape}.")
+    values = np.empty(answers.shape[:2])
+    for draw, answer in enumerate(answers):
+        if gold.ndim == 1:
+            labels = np.union1d(gold, answer)
+            said, true = (x[:, None] == labels for x in (answer, gold))
+        else:
+            said, true = answer.astype(bool), gold.astype(bool)
+        hit = said & true
+        either = said.astype(float) + true
+        size = either.sum(axis=0)
+        size = np.where(size > 0, size, 1.0)
+        f1 = 2 * hit.sum(axis=0) / size
+        pull = (2 * hit - f1 * either) / size
+        values[draw] = f1.mean() + len(gold) * pull.mean(axis=1)
+    return values
+
+
+def own_label_f1(answers: ArrayLike, gold: ArrayLike) -> NDArray:
+    """F1 of each item's own gold label, (items,); the mean over items is F1 weighted by support.
+
+    For matching, where an item is a label of its own, as in bitext mining.
+
+    Args:
+        answers, gold: (items,), the index said and the right one.
+    """
+    answers, gold = np.asarray(answers), np.asarray(gold)
+    size = 1 + max(int(answers.max(initial=0)), int(gold.max(initial=0)))
+    hits = np.bincount(gold[answers == gold], minlength=size)
+    f1 = 2 * hits / np.maximum(np.bincount(answers, minlength=size) + np.bincount(gold, minlength=size), 1)
+    return f1[gold]
+
+
+def average_precision(scores: NDArray, gold: NDArray) -> NDArray:
+    """Average precision along the last axis, equal scores counted together; NaN where nothing is positive.
+
+    As scikit-learn's `average_precision_score`, for many resamples at once.
+
+    Args:
+        scores: (..., items), higher for pairs that look alike.
+        gold: (..., items), 1 for positive pairs, 0 for others.
+    """
+    order = np.argsort(-scores, axis=-1)
+    ranked, positive = (np.take_along_axis(x, order, axis=-1) for x in (scores, gold))
+    n = scores.shape[-1]
+    place = np.arange(n)
+    last = np.concatenate([ranked[..., 1:] != ranked[..., :-1], np.ones((*ranked.shape[:-1], 1), dtype=bool)], axis=-1)
+    # where each item's run of equal scores ends: precision is taken there
+    ends = np.minimum.accumulate(np.where(last, place, n)[..., ::-1], axis=-1)[..., ::-1]
+    found = np.cumsum(positive, axis=-1)
+    precision = np.take_along_axis(found, ends, axis=-1) / (ends + 1)
+    total = found[..., -1]
+    return np.divide((precision * positive).sum(axis=-1), total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
+_TREC = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall", "precision": "P", "hit_rate": "success"}
+_AT = re.compile(r"(ndcg|map|recall|precision|hit_rate|mrr)_at_(\d+)")
+
+
+def query_scores(
+    ranked: Mapping[str, Mapping[str, float]],
+    relevant: Mapping[str, Mapping[str, int]],
+    metric: str,
+    *,
+    ignore_identical_ids: bool = False,
+    skip_first_result: bool = False,
+) -> dict[str, float] | None:
+    """Each query's score by its id; None for a metric that is no mean over queries.
+
+    Args:
+        ranked: mteb's saved predictions: scores of documents, by query and document id.
+        relevant: how relevant documents are, by query and document id; queries that none is relevant to are left out.
+        metric: as mteb calls it, such as `ndcg_at_10`, `map_at_1000`, `mrr_at_10`, `recall_at_5` or `accuracy`.
+        ignore_identical_ids, skip_first_result: as the task has them.
+    """
+    import pytrec_eval
+
+    named = _AT.fullmatch("recall_at_1" if metric == "accuracy" else metric)
+    if named is None:
+        return None
+    name, k = named[1], int(named[2])
+    gold = {query: {d: int(r) for d, r in found.items()} for query, found in relevant.items() if found}
+    run = {query: dict(documents) for query, documents in ranked.items() if query in gold}
+    if ignore_identical_ids:
+        run = {query: {d: s for d, s in documents.items() if d != query} for query, documents in run.items()}
+    if skip_first_result:
+        run = {q: dict(sorted(found.items(), key=lambda pair: pair[1], reverse=True)[1:]) for q, found in run.items()}
+    if name == "mrr":
+        return {query: _reciprocal_rank(documents, gold[query], k) for query, documents in run.items()}
+    scores = pytrec_eval.RelevanceEvaluator(gold, {f"{_TREC[name]}.{k}"}).evaluate(run)
+    return {query: float(found[f"{_TREC[name]}_{k}"]) for query, found in scores.items()}
+
+
+def source_documents(relevant: Mapping[str, Mapping[str, int]], queries: list[str]) -> list[tuple[str, ...]]:
+    """The documents each query was written for: queries that share all of theirs are no independent items."""
+    return [tuple(sorted(d for d, r in relevant[q].items() if r > 0)) or (q,) for q in queries]
+
+
+def _reciprocal_rank(documents: Mapping[str, float], relevant: Mapping[str, int], k: int) -> float:
+    # equal scores stand by descending id, as trec_eval has them
+    top = sorted(documents.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)[:k]
+    return next((1 / rank for rank, (d, _) in enumerate(top, start=1) if relevant.get(d, 0) > 0), 0.0)
+
 
 log = logging.getLogger(__name__)
 _CLOSE = 1e-6

@@ -2,25 +2,198 @@
 the guide helped.
 
 Nothing here reads a file: `gisttools.workflow.contenders` does. Scores lie between 0 and 1, a point is 0.01.
+
+What each parameter of a comparison does to the score, paired over the other parameters.
+
+An effect is the difference between the means of two values of a parameter, over recipes that are the same in all else.
+Interactions are not modelled: where a parameter helps beside one value of another and hurts beside the next, its effect
+is the mean of both.
+
+Guided against unguided: whether the guide helped, and what masking by labels adds, in sentences with numbers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gisttools.common import ParameterError, did_you_mean
-from gisttools.contenders import Contender, check_comparable
-from gisttools.gain import Part, task_weights
-from gisttools.guided_verdict import Finding, guided_findings, plural, points
-from gisttools.intervals import Interval, verdict
-from gisttools.parameter_effects import Effect, effect_table, effects
-from gisttools.trained_recipes import MODEL, Recipe, difference, group, over_baseline
+from gisttools.evaluation.gain import Part, task_weights
+from gisttools.evaluation.intervals import Interval, verdict
+from gisttools.evaluation.variants import (
+    MODEL,
+    Contender,
+    Factor,
+    Recipe,
+    check_comparable,
+    difference,
+    group,
+    over_baseline,
+    value_name,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """The effect of one value of a parameter over another.
+
+    Attributes:
+        parameter, value, against: what changed, to what, from what.
+        along: other parameters that change with it.
+        interval: the difference in score; None where no two recipes differ in this parameter alone.
+        settings: pairs of recipes that are the same in all else.
+        seeds: seeds it is taken over.
+    """
+
+    parameter: str
+    value: Any
+    against: Any
+    along: tuple[str, ...] = ()
+    interval: Interval | None = None
+    settings: int = 0
+    seeds: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """helped, hurt or not shown; `not separable` where there is no interval."""
+        return verdict(self.interval) if self.interval else "not separable"
+
+
+def effects(recipes: Sequence[Recipe], factors: Sequence[Factor], weights: Mapping[Part, float]) -> list[Effect]:
+    """For each parameter that varies the effect of its other values over its first."""
+    return [
+        effect(recipes, factor, value, factor.values[0], weights) for factor in factors for value in factor.values[1:]
+    ]
+
+
+def effect(
+    recipes: Sequence[Recipe],
+    factor: Factor,
+    value: Any,
+    against: Any,
+    weights: Mapping[Part, float],
+    *,
+    where: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+) -> Effect:
+    """The effect of one value over another, over those recipes whose settings `where` allows."""
+    by_rest: dict[str, dict[str, Recipe]] = {}
+    for recipe in recipes:
+        if recipe.settings and where(recipe.settings):
+            rest = repr([v for name, v in recipe.settings.items() if name != factor.name])
+            by_rest.setdefault(rest, {})[repr(recipe.settings[factor.name])] = recipe
+    pairs = [
+        (of[repr(against)], of[repr(value)]) for of in by_rest.values() if {repr(against), repr(value)} <= of.keys()
+    ]
+    told = {"parameter": factor.name, "value": value, "against": against, "along": factor.along}
+    if not pairs:
+        return Effect(**told)
+    before, after = (list(side) for side in zip(*pairs, strict=True))
+    interval, seeds = difference(before, after, weights)
+    return Effect(**told, interval=interval, settings=len(pairs), seeds=seeds)
+
+
+def effect_table(found: Sequence[Effect]) -> pd.DataFrame:
+    """One row an effect: parameter, value, against, difference, low, high, verdict, settings, seeds, along."""
+    columns = ["parameter", "value", "against", "difference", "low", "high", "verdict", "settings", "seeds", "along"]
+    rows = []
+    for e in found:
+        ends = (e.interval.difference, e.interval.low, e.interval.high) if e.interval else (math.nan,) * 3
+        names = (e.parameter, value_name(e.value), value_name(e.against))
+        rows.append((*names, *ends, e.verdict, e.settings, e.seeds, ", ".join(e.along)))
+    return pd.DataFrame(rows, columns=columns)
+
+
+GUIDE, LABELS = "guide", "mask_same_label"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A question, the word that answers it (helped, hurt, not shown), the sentence, and the effect behind it."""
+
+    question: str
+    verdict: str
+    sentence: str
+    effect: Effect
+
+
+def guided_findings(
+    recipes: Sequence[Recipe], factors: Sequence[Factor], weights: Mapping[Part, float]
+) -> list[Finding]:
+    """What can be said of the guide and of labels.
+
+    The guide comes first, where labels do not mask: that is the claim of GISTEmbed. Labels take out false negatives
+    too, so what the guide adds beside them is another question, and the mean of both would hide either answer.
+
+    Empty where `guide` is not null in some recipes and set in others, and labels are not masked in some alone.
+    """
+    by_name = {f.name: f for f in factors}
+    guide, labels = by_name.get(GUIDE), by_name.get(LABELS)
+    found = []
+    for name in guide.values[1:] if guide and guide.values[0] is None else ():
+        told = f"The guide {value_name(name)}"
+        by_labels = [_where(recipes, guide, name, weights, masked) for masked in (False, True)] if labels else []
+        if all(part.interval for part in by_labels) and by_labels:
+            found.append(
+                _finding("Does the guide help?", f"{told}, where labels do not mask,", _UNGUIDED, by_labels[0])
+            )
+            found.append(
+                _finding("And where labels mask as well?", "Where labels mask as well it", _UNGUIDED, by_labels[1])
+            )
+        else:
+            found.append(_finding("Does the guide help?", told, _UNGUIDED, effect(recipes, guide, name, None, weights)))
+    if labels and set(labels.values) == {False, True}:
+        sides = [("on top of the guide", True), ("without a guide", False)] if guide else [("", None)]
+        for beside, guided in sides:
+            part = effect(recipes, labels, True, False, weights, where=partial(_is_guided, guided))
+            question = f"What do labels add{' ' + beside if beside else ''}?"
+            said = f"Masking candidates of the anchor's label{', ' + beside + ',' if beside else ''}"
+            found.append(_finding(question, said, "the same training without it", part))
+    return [f for f in found if f.effect.interval is not None]
+
+
+_UNGUIDED = "unguided training that is the same otherwise"
+
+
+def points(interval: Interval) -> str:
+    """`+1.2 points (95 % interval +0.4 to +2.0)`."""
+    return f"{signed(interval.difference)} points (95 % interval {signed(interval.low)} to {signed(interval.high)})"
+
+
+def signed(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    text = f"{100 * share:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def plural(n: int, unit: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{n} {unit}" if n == 1 else f"{n} {unit}s"
+
+
+def _where(
+    recipes: Sequence[Recipe], guide: Factor, name: object, weights: Mapping[Part, float], masked: bool
+) -> Effect:
+    return effect(recipes, guide, name, None, weights, where=lambda settings: settings[LABELS] is masked)
+
+
+def _finding(question: str, what: str, against: str, found: Effect) -> Finding:
+    word = {"not shown": "is not shown to help"}.get(found.verdict, found.verdict)
+    sentence = ""
+    if found.interval is not None:
+        over = plural(found.seeds, "seed") + (f" in {found.settings} settings" if found.settings > 1 else "")
+        along = f" {' and '.join(found.along)} changed with it, so this may be theirs." if found.along else ""
+        sentence = f"{what} {word}: {points(found.interval)} over {against}, {over}.{along}"
+    return Finding(question=question, verdict=found.verdict, sentence=sentence, effect=found)
+
+
+def _is_guided(wanted: bool | None, settings: Mapping[str, Any]) -> bool:
+    return wanted is None or (settings[GUIDE] is not None) is wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +207,7 @@ class Leaderboard:
             training (NaN: not known); settings, the parts of its name; runs.
         tasks: one row a recipe and part: recipe, task, subset, metric, is_target, base, score, difference, low, high,
             verdict.
-        effects: of each parameter that varies (`gisttools.parameter_effects`).
+        effects: of each parameter that varies (`gisttools.evaluation.ranking`).
         findings: guided against unguided, and what labels add; empty where that was not tried.
         baseline, base: its name and its score.
         task, metric: what is scored.
@@ -149,7 +322,7 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
 
     Raises:
         ParameterError: there are none, two are the same, or there is no such task.
-        DataError: they are not comparable (`gisttools.contenders.check_comparable`).
+        DataError: they are not comparable (`gisttools.evaluation.check_comparable`).
     """
     check_comparable(contenders)
     first = contenders[0]

@@ -1,0 +1,43 @@
+from . import evaluating as evaluating
+from .comparison import POINT as POINT, averages as averages, overall_verdict as overall_verdict
+from .evaluating import Findings as Findings, Variant as Variant, evaluate as evaluate, overlap_with as overlap_with
+from .gain import (
+    GainCurve as GainCurve,
+    Part as Part,
+    Scored as Scored,
+    Trial as Trial,
+    dollars as dollars,
+    gain_curve as gain_curve,
+)
+from .intervals import (
+    crossed_interval as crossed_interval,
+    draws_interval as draws_interval,
+    metric_bootstrap as metric_bootstrap,
+    paired_bootstrap as paired_bootstrap,
+    spearman as spearman,
+)
+from .maps import save_map as save_map
+from .models import (
+    REGISTRY as REGISTRY,
+    ScoredModel as ScoredModel,
+    open_scored as open_scored,
+    scored as scored,
+    training_sets as training_sets,
+)
+from .published import PREFIX as PREFIX
+from .ranking import Leaderboard as Leaderboard, effect_table as effect_table, leaderboard as leaderboard
+from .scores import (
+    ScoreCache as ScoreCache,
+    fits as fits,
+    kept_scores as kept_scores,
+    one_line as one_line,
+    score as score,
+)
+from .tasks import TaskSource as TaskSource, default_guards as default_guards, task_sources as task_sources
+from .variants import (
+    MODEL as MODEL,
+    Contender as Contender,
+    Seeds as Seeds,
+    differences as differences,
+    value_name as value_name,
+)

@@ -1,0 +1,464 @@
+"""A baseline and tuned models on the same tasks: scores, paired comparisons, and the single items behind them.
+
+What the rows of an evaluation say together, variant by variant: the overall word, and averages by kind of task.
+
+What an evaluation found: its tables, and how they are said in a line, shown as a table and written to disk.
+
+What an evaluation finds, task by task: scores of each model, comparisons of each variant, and what failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sentence_transformers import SentenceTransformer
+
+from gisttools.common import DataError, GistError, MissingError, problems, tqdm
+from gisttools.data import SHARED_COLUMNS, cleaned_task, load_task, refuse_shared, shared_texts, train_texts_in_test
+from gisttools.evaluation.comparison import ALLOWED_LOSS, averages, compare_seeds, judge, overall_verdict
+from gisttools.evaluation.models import ScoredModel, scored
+from gisttools.evaluation.published import paper_scores, published_scores
+from gisttools.evaluation.scores import KeptScores, ScoreCache, fits, kept_scores, one_line, score
+from gisttools.evaluation.tasks import TaskSource, was_trained_on
+
+AVERAGE_COLUMNS = {
+    "variant": "str", "tasks": "str", "name": "str", "n_tasks": "int64", "base": "float64", "tuned": "float64",
+    "difference": "float64", "low": "float64", "high": "float64", "p": "float64", "verdict": "str",
+}  # fmt: skip
+# which tasks an average is over; the first is always there, others where they are fewer, and some are left
+_SELECTIONS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "all": lambda row: True,
+    "targets": lambda row: bool(row["is_target"]),
+    "not trained on": lambda row: row["trained_on"] is not True,
+    "zero-shot": lambda row: row["zero_shot"] is True,
+}
+
+
+def average_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Mean differences by variant, over all tasks and by kind, as `judgement.averages` gives them.
+
+    `tasks` says which tasks they are over: `all`; `targets`; `not trained on`, without those whose train split the
+    training table used; `zero-shot`, those that neither model is known to have been trained on, by mteb's lists of
+    training sets and the training table. Tasks that mteb puts together to one count as one.
+
+    Args:
+        rows: of the comparison table, judged.
+    """
+    found = []
+    for variant, own in by_variant(rows).items():
+        counted = [{**row, "task": row["group"] or row["task"]} for row in own]
+        for name, chosen in _SELECTIONS.items():
+            part = [row for row in counted if chosen(row)]
+            if name == "all" or 0 < len(part) < len(counted):
+                found += [{"variant": variant, "tasks": name, **average} for average in averages(part)]
+    return pd.DataFrame(found, columns=list(AVERAGE_COLUMNS)).astype(AVERAGE_COLUMNS)
+
+
+def verdict_of(rows: Iterable[Mapping[str, Any]], failed_targets: int = 0) -> str:
+    """The overall word for one variant's rows; a target that could not be scored counts as one not shown."""
+    lost = {"is_target": True, "verdict": "not shown", "non_inferior": None}
+    return overall_verdict([*rows, *[lost] * failed_targets])
+
+
+def by_variant(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows by their variant, in order."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["variant"], []).append(row)
+    return found
+
+
+TABLES = ("scores", "comparison", "items", "overlap", "references", "averages", "failed")
+_POINTS = ("base", "tuned", "difference", "low", "high")
+_SHOWN = ("variant", "task", "subset", "metric", *_POINTS, "verdict", "n_seeds", "trained_on", "overlap", "n_test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One recipe: its models, one for each seed, and what they were trained on.
+
+    Attributes:
+        name: tells it from other variants.
+        roles: of its models, in `evaluate`'s `models`.
+        trained_on: sources of the training table (task names, folders); None if not known.
+        training_texts: texts of that table.
+        training_sets: mteb tasks that the model it started from was trained on; None if not known.
+    """
+
+    name: str = "tuned"
+    roles: tuple[str, ...] = ("tuned",)
+    trained_on: tuple[str, ...] | None = None
+    training_texts: tuple[str, ...] = ()
+    training_sets: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was found.
+
+    Attributes:
+        scores: one row per role, task, subset and metric.
+        comparison: one row per variant, task and subset.
+        items: one row per variant and test text of classification tasks.
+        overlap: one row per variant and test text that its training table holds.
+        references: main scores of models that are shown beside: `name`, `kind`, `task`, `subset`, `metric`, `score`.
+        averages: see `gisttools.evaluation.average_table`.
+        failed: what could not be scored: `task`, `model` (its role, or the name of a reference), `error` in one line,
+            `is_target`.
+        speed: texts a second, by role.
+        encoded: texts that this run embedded, by role; what was kept from earlier runs is not embedded again.
+        variants: the recipes that were judged.
+    """
+
+    scores: pd.DataFrame
+    comparison: pd.DataFrame
+    items: pd.DataFrame
+    overlap: pd.DataFrame
+    references: pd.DataFrame
+    averages: pd.DataFrame
+    failed: pd.DataFrame
+    speed: dict[str, float | None]
+    encoded: dict[str, int]
+    variants: tuple[Variant, ...] = (Variant(),)
+
+    def with_published(self, names: Sequence[str]) -> tuple[Evaluation, list[str]]:
+        """The same with public scores of these models among the references, and notes on what is not there."""
+        found, notes = published_scores(names, self.scores) if names else (self.references.head(0), [])
+        references = pd.concat([self.references, found], ignore_index=True) if len(found) else self.references
+        return replace(self, references=references), notes
+
+    def headline(self) -> str:
+        """One line for the first target task of the first variant: scores, difference, interval."""
+        own = self.comparison[self.comparison["variant"] == self.comparison["variant"].iloc[0]]
+        r = own.sort_values("is_target", ascending=False, kind="stable").iloc[0]
+        text = f"{r.task} {r.metric} {100 * r.base:.1f} → {100 * r.tuned:.1f} ({100 * r.difference:+.1f} points"
+        if not np.isnan(r.low):
+            text += f", 95 % interval {100 * r.low:+.1f} to {100 * r.high:+.1f}"
+        text += f", {r.n_seeds} seeds" if r.n_seeds > 1 else ""
+        text += f", {len(self.variants)} variants" if len(self.variants) > 1 else ""
+        text += f", {len(self.failed)} failed" if len(self.failed) else ""
+        return f"{text}): {r.verdict}"
+
+    def table(self) -> pd.DataFrame:
+        """The comparison as people read it: points out of 100."""
+        plain = {"subset": "default", "n_seeds": 1, "variant": self.comparison["variant"].iloc[0]}
+        dull = [c for c, value in plain.items() if set(self.comparison[c]) == {value}]
+        table = self.comparison[[c for c in (*_SHOWN, "p_holm") if c not in dull]]
+        return table.assign(**{c: (100 * table[c]).round(1) for c in _POINTS}, p_holm=table["p_holm"].round(4))
+
+    def save(self, folder: Path) -> None:
+        """Write all tables as Parquet."""
+        for name in TABLES:
+            getattr(self, name).to_parquet(folder / f"{name}.parquet")
+
+    def verdicts(self) -> dict[str, str]:
+        """The overall word for each variant: HELPED, HURT, MIXED or NOT SHOWN."""
+        rows = by_variant(self.comparison.to_dict("records"))
+        lost = self.failed[self.failed["is_target"]]
+        found = {}
+        for variant, own in rows.items():
+            scored_ = {row["task"] for row in own}
+            found[variant] = verdict_of(own, len(set(lost["task"]) - scored_))
+        return found
+
+    def summary(
+        self,
+        models: Mapping[str, SentenceTransformer | ScoredModel],
+        names: Mapping[str, str],
+        notes: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """The numbers of this evaluation, for the run's summary.
+
+        Args:
+            models: as `evaluate` got them.
+            names: what each role's model is called.
+            notes: what a reader should know besides, such as that no guard was run.
+        """
+        opened = {role: scored(model, names[role]) for role, model in models.items()}
+        verdicts = self.verdicts()
+        tasks = list(dict.fromkeys(self.comparison["task"]))
+        return {
+            **names,
+            "verdict": verdicts[next(iter(verdicts))],
+            "verdicts": verdicts,
+            "variants": [
+                {"name": v.name, "models": [names[role] for role in v.roles], "n_seeds": len(v.roles)}
+                for v in self.variants
+            ],
+            "revisions": {role: model.revision for role, model in opened.items()},
+            "tasks": tasks,
+            "averages": _records(self.averages),
+            "references": list(dict.fromkeys(self.references["name"])),
+            "paper": _records(paper_scores(self.comparison["group"].fillna(self.comparison["task"]))),
+            "failed": _records(self.failed),
+            "notes": list(notes),
+            "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
+            "encoded": self.encoded,
+            "dimension": {role: model.dimension for role, model in opened.items()},
+            "prompts": {role: dict(model.prompts) for role, model in opened.items()},
+            "size": {role: {"mb": model.megabytes} for role, model in opened.items()},
+        }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON values; what is not a number is null."""
+    rows = table.to_dict("records")
+    return [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in rows]
+
+
+log = logging.getLogger(__name__)
+BASE = "base"
+_REFERENCES = {"name": "str", "kind": "str", "task": "str", "subset": "str", "metric": "str", "score": "float64"}
+_TEXTS = 1000  # of a task that does not tell its size, for the time left
+
+
+@dataclass
+class Findings:
+    """What has been found so far, task by task; what fails for one model is recorded, the others go on.
+
+    `kept`: scores by task and role (or reference); `encoded`: texts embedded in this run, by role.
+    """
+
+    comparison: list[dict] = field(default_factory=list)
+    items: list[dict] = field(default_factory=list)
+    failed: list[dict] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
+    kept: dict[tuple[str, str], KeptScores] = field(default_factory=dict)  # (task, role or reference)
+    encoded: Counter = field(default_factory=Counter)
+
+    def fail(self, source: TaskSource, model: str, error: Exception) -> None:
+        log.warning("%s, %s failed: %s", source.name, model, one_line(error), exc_info=not isinstance(error, GistError))
+        told = {"task": source.name, "model": model, "error": one_line(error), "is_target": source.is_target}
+        self.failed.append(told)
+        self.errors.append(error)
+
+    def score(
+        self, source: TaskSource, name: str, model: ScoredModel, cache: ScoreCache, batch_size: int, bar: tqdm
+    ) -> None:
+        size = size_of(source)
+        try:
+            kept = kept_scores(model, source, cache)
+            if kept is None and fits(model, source):
+                kept = score(model, source, cache, batch_size=batch_size)
+                self.encoded[name] += kept.embedded
+                bar.update(size)
+            else:
+                bar.total -= size  # it took no time, so it must not count in the time left
+            if kept is not None:
+                self.kept[source.name, name] = kept
+                log.info("%s, %s: %s", source.name, name, {k: v["main_score"] for k, v in kept.raw.items()})
+        except Exception as error:  # whatever a model, a data set or a task's own code raises
+            bar.total -= size
+            self.fail(source, name, error)
+
+    def compare(
+        self,
+        source: TaskSource,
+        variant: Variant,
+        opened: Mapping[str, ScoredModel],
+        shared: pd.DataFrame,
+        cache: ScoreCache,
+        seed: int,
+    ) -> None:
+        """Add a variant's rows of one task, as far as its models and the baseline were scored."""
+        results = [self.kept.get((source.name, role)) for role in (BASE, *variant.roles)]
+        base, tuned = results[0], [result for result in results[1:] if result is not None]
+        if base is None or not tuned:
+            return
+        try:
+            rows = cache.comparison([base, *tuned], seed)
+            if rows is None:
+                task = source.make()
+                load_task(task)
+                rows = compare_seeds(task, base.result(), [result.result() for result in tuned], seed=seed)
+                cache.keep_comparison([base, *tuned], seed, rows)
+        except Exception as error:
+            self.fail(source, f"comparison of {variant.name}", error)
+            return
+        known = set(shared["text"][(shared["task"] == source.name) & (shared["variant"] == variant.name)])
+        trained = None if variant.trained_on is None else was_trained_on(source.train_source, variant.trained_on)
+        # as mteb tells it: test texts that stand in the task's own train split, and its cleaned version
+        counted = train_texts_in_test(source.name) if source.is_mteb else None
+        training_sets = variant.training_sets
+        if training_sets is None:
+            training_sets = opened[variant.roles[0]].training_sets
+        base_zero_shot = _zero_shot(source, opened[BASE].training_sets, None)
+        zero_shot = _zero_shot(source, training_sets, trained)
+        for row in rows:
+            test_texts, items = row.pop("texts"), row.pop("items")
+            self.items += [{**item, "variant": variant.name} for item in items]
+            self.comparison.append(
+                {
+                    **row,
+                    "is_target": source.is_target,
+                    "overlap": len(known.intersection(test_texts)) if variant.trained_on is not None else None,
+                    "n_test": len(test_texts),
+                    "in_train": sum(counted.values()) if counted else None,
+                    "cleaned_task": cleaned_task(source.name) if source.is_mteb else None,
+                    "trained_on": trained,
+                    "variant": variant.name,
+                    "group": source.group,
+                    "base_zero_shot": base_zero_shot,
+                    "zero_shot": None if None in (base_zero_shot, zero_shot) else base_zero_shot and zero_shot,
+                }
+            )
+
+    def copy_predictions(self, source: TaskSource, roles: Iterable[str], folder: Path) -> None:
+        for role in roles:
+            kept = self.kept.get((source.name, role))
+            if kept is not None and kept.predictions is not None:
+                target = folder / "predictions" / role / f"{source.name}.json"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(kept.predictions, target)
+
+    def refuse_nothing(self, sources: Sequence[TaskSource]) -> None:
+        """An evaluation fails where nothing could be compared, or none of its targets."""
+        compared = {row["task"] for row in self.comparison}
+        targets = {source.name for source in sources if source.is_target}
+        if compared & targets or (compared and not targets):
+            return
+        what = "None of the targets" if compared else "Nothing"
+        told = [f"{f['task']}, {f['model']}: {f['error']}" for f in self.failed]
+        message = problems(f"{what} could be compared:", told, "What was scored is kept: a repeat goes on from there.")
+        if all(isinstance(error, MissingError) for error in self.errors):
+            raise MissingError(message)
+        raise DataError(message)
+
+    def reference_table(self, references: Mapping[str, ScoredModel]) -> pd.DataFrame:
+        rows = [
+            {"name": name, "kind": references[name].kind, **{k: row[k] for k in ("task", "subset", "metric", "score")}}
+            for (_, name), kept in self.kept.items()
+            if name in references
+            for row in kept.rows
+            if row["is_main"]
+        ]
+        return pd.DataFrame(rows, columns=list(_REFERENCES)).astype(_REFERENCES)
+
+
+def size_of(source: TaskSource) -> int:
+    """About how many texts a model is asked for, to tell the time left."""
+    told = (source.make().metadata.descriptive_stats or {}) if source.is_mteb else {}
+    return sum(int(part.get("num_samples") or 0) for part in told.values() if isinstance(part, dict)) or _TEXTS
+
+
+def _zero_shot(source: TaskSource, training_sets: frozenset[str] | None, trained: bool | None) -> bool | None:
+    """Was a model never trained on the task, as far as is known?"""
+    if trained:
+        return False
+    return None if training_sets is None else source.name not in training_sets
+
+
+_ITEMS = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer", "subset"]
+_ITEMS += ["base_draws", "tuned_draws", "variant"]
+_FAILED = {"task": "str", "model": "str", "error": "str", "is_target": "bool"}
+
+
+def evaluate(
+    models: Mapping[str, SentenceTransformer | ScoredModel],
+    sources: Sequence[TaskSource],
+    folder: Path,
+    *,
+    variants: Sequence[Variant] | None = None,
+    references: Mapping[str, ScoredModel] | None = None,
+    trained_on: Sequence[str] | None = None,
+    training_texts: Sequence[str] = (),
+    allow_overlap: bool = False,
+    allowed_loss: float = ALLOWED_LOSS,
+    batch_size: int = 64,
+    seed: int = 0,
+    cache: ScoreCache | None = None,
+) -> Evaluation:
+    """Run every task on the baseline and the tuned models and compare them item by item.
+
+    Scores are kept on disk: an evaluation that was stopped goes on with the task it was at, and one
+    that is repeated costs little. A task that fails for a model is recorded, the others go on.
+
+    Args:
+        models: {"base": ..., "tuned": ...}, and a role of its own for each further tuned model.
+        sources: from `task_sources`.
+        folder: gets `predictions/<role>/`.
+        variants: which roles are seeds of one recipe, each recipe compared with the baseline; the model called "tuned"
+            if None.
+        references: models shown beside, scored and not judged.
+        trained_on: where `variants` is None: sources of the tuned model's training table (task names, folders); None
+            if not known.
+        training_texts: where `variants` is None: texts of that table, to look for test texts among them: equal ones
+            and near copies.
+        allow_overlap: compare although there are some; they are counted and listed.
+        allowed_loss: what a guard may lose, in points.
+        batch_size: texts embedded at a time.
+        seed: of the bootstrap.
+        cache: where scores are kept; the usual folder if None.
+
+    Raises:
+        DataError: a training table holds test texts, and `allow_overlap` is False; told before any model runs.
+        MissingError, DataError: nothing could be compared, or none of several targets; every failure is listed.
+    """
+    told = None if trained_on is None else tuple(trained_on)
+    variants = tuple(variants or [Variant(trained_on=told, training_texts=tuple(training_texts))])
+    cache, found = cache or ScoreCache(), Findings()
+    shared = overlap_with(sources, variants, found, allow=allow_overlap)
+    opened = {role: scored(model, role) for role, model in models.items()}
+    lost = {failure["task"] for failure in found.failed}
+    usable = [source for source in sources if source.name not in lost]
+    jobs = {**opened, **(references or {})}
+    with tqdm(total=sum(map(size_of, usable)) * len(jobs), desc="evaluating", unit="text", unit_scale=True) as bar:
+        for source in usable:
+            for name, model in jobs.items():
+                bar.set_postfix_str(f"{source.name} ({name})")
+                if name == BASE or (source.name, BASE) in found.kept:  # without the baseline nothing can be compared
+                    found.score(source, name, model, cache, batch_size, bar)
+            for variant in variants:
+                found.compare(source, variant, opened, shared, cache, seed)
+            found.copy_predictions(source, opened, folder)
+    found.refuse_nothing(sources)
+    judged = judge(found.comparison, allowed_loss=allowed_loss)
+    own = [(role, kept) for (_, role), kept in found.kept.items() if role in opened]
+    return Evaluation(
+        scores=pd.DataFrame([{"role": role, **row} for role, kept in own for row in kept.rows]),
+        comparison=pd.DataFrame(judged),
+        items=pd.DataFrame(found.items, columns=_ITEMS),
+        overlap=shared,
+        references=found.reference_table(references or {}),
+        averages=average_table(judged),
+        failed=pd.DataFrame(found.failed, columns=list(_FAILED)).astype(_FAILED),
+        speed={role: _speed(kept for r, kept in own if r == role) for role in opened},
+        encoded={role: found.encoded[role] for role in jobs},
+        variants=variants,
+    )
+
+
+def overlap_with(
+    sources: Sequence[TaskSource], variants: Sequence[Variant], found: Findings, *, allow: bool
+) -> pd.DataFrame:
+    """Test texts that training tables hold, variant by variant; a task whose data is out of reach is recorded."""
+    by_table: dict[tuple[str, ...], pd.DataFrame] = {}
+    reachable = list(sources)
+    for texts in dict.fromkeys(variant.training_texts for variant in variants):
+        parts = [shared_texts({}, ())]
+        for source in list(reachable) if texts else ():
+            try:
+                parts.append(shared_texts({source.name: source.make}, texts, allow=True))
+            except GistError as error:
+                reachable.remove(source)
+                found.fail(source, "data", error)
+        by_table[texts] = pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
+    if not allow:
+        refuse_shared(pd.concat([p for p in by_table.values() if len(p)] or [*by_table.values()], ignore_index=True))
+    tables = [by_table[variant.training_texts].assign(variant=variant.name) for variant in variants]
+    shared = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
+    return shared.astype({"variant": "str"})[[*SHARED_COLUMNS, "variant"]]
+
+
+def _speed(results: Iterable[KeptScores]) -> float | None:
+    results = list(results)
+    seconds = sum(kept.seconds for kept in results)
+    return sum(kept.embedded for kept in results) / seconds if seconds else None
