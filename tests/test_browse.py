@@ -15,8 +15,7 @@ from gisttools.common.errors import DataError, ParameterError
 from gisttools.common.wording import dollars
 from gisttools.data.triplets import make_triplets
 from gisttools.report import browse
-from gisttools.report.browse import render_browser, sample, write_browser
-from gisttools.report.browse_rows import REASONS, visible
+from gisttools.report.browse import REASONS, render_browser, sample, visible, write_browser
 
 EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" & 'ticks' 🙂 שלום \u202e <b>bold</b> \u2028 end"
 CONTROLS = "nul \x00 bell \x07 escape \x1b delete \x7f next \x85"

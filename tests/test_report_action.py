@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisttools.report.action import MOST_TIMES, Outcome, next_action
+from gisttools.report.verdict import MOST_TIMES, Outcome, next_action
 
 
 def target(**values):

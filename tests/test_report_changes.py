@@ -9,10 +9,9 @@ from html_page import seen
 from report_runs import EVIL, comparison_row, evaluate, item_rows
 
 from gisttools.evaluation.intervals import crossed_interval
-from gisttools.report.changes import changed, confusions, slices
 from gisttools.report.data import collect
-from gisttools.report.noise import crossed_shares, noise
 from gisttools.report.render import render_html
+from gisttools.report.tables import changed, confusions, crossed_shares, noise, slices
 
 
 def items(n=60, draws=5, seed=0, labels=("a", "b", "c")):

@@ -12,11 +12,17 @@ from html_page import Page
 from report_runs import EVIL, comparison_row, evaluate, finetune, item_rows
 
 from gisttools.report.data import collect
-from gisttools.report.latex import escape, latex_table
-from gisttools.report.model_card import model_card
-from gisttools.report.numbers import numbers
-from gisttools.report.render import render_html, render_markdown, score_table, write_report
-from gisttools.report.steps import command
+from gisttools.report.provenance import command
+from gisttools.report.render import (
+    escape,
+    latex_table,
+    model_card,
+    numbers,
+    render_html,
+    render_markdown,
+    score_table,
+    write_report,
+)
 
 
 def identity(text):

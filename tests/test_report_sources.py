@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gisttools.report.sources import synthetic
+from gisttools.report.provenance import synthetic
 
 
 def facts(**summary) -> dict[str, str]:

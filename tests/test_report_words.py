@@ -11,11 +11,10 @@ from html_page import seen
 from report_runs import comparison_row, convert, evaluate, finetune, score_rows, synthesize, write_run
 
 from gisttools.common.wording import dollars, duration, model_name, p_value, plural, score, signed
+from gisttools.report.checks import cost, limits, trust
 from gisttools.report.data import collect
-from gisttools.report.facts import cost, trust
-from gisttools.report.limits import limits
 from gisttools.report.render import render_html
-from gisttools.report.words import compared_name, guard_note, size, targets, verdict_sentence, verdict_word
+from gisttools.report.verdict import compared_name, guard_note, size, targets, verdict_sentence, verdict_word
 
 
 def data_of(tmp_path, *rows, **options):

@@ -26,9 +26,7 @@ from gisttools.evaluation.ranking import leaderboard
 from gisttools.evaluation.variants import Contender
 from gisttools.report import sweep
 from gisttools.report.drawing import to_svg
-from gisttools.report.leaderboard_text import leaderboard_text
-from gisttools.report.sweep import render_sweep, write_sweep
-from gisttools.report.sweep_figures import effects_forest, recipes_forest
+from gisttools.report.sweep import effects_forest, leaderboard_text, recipes_forest, render_sweep, write_sweep
 
 EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" 🙂 שלום \u202e <b>bold</b> \x1b[31m \udc80"
 GUIDED = {"guide": (None, "embedded:all-MiniLM-L6-v2"), "mask_same_label": (False, True)}

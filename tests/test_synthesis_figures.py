@@ -8,7 +8,7 @@ import pytest
 
 from gisttools.common.errors import DataError
 from gisttools.report.drawing import to_svg
-from gisttools.report.synthesis_figures import acceptance, confusion
+from gisttools.report.figures import acceptance, confusion
 
 EVIL = "$x^2$ </text><script> 🙂 שלום"
 

@@ -20,7 +20,7 @@ def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
     same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of the same.
     """
     from gisttools.evaluation import leaderboard
-    from gisttools.report.leaderboard_text import leaderboard_text
+    from gisttools.report import leaderboard_text
     from gisttools.workflow.contenders import contenders_to_compare
     from gisttools.workflow.places import results_folder
     from gisttools.workflow.run_list import find_runs

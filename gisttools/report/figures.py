@@ -1,6 +1,12 @@
 """The figures of the report and the notebooks: one function a figure, each answering with a matplotlib `Figure`.
 
 They use no pyplot, so nothing global changes. Scores are drawn times 100, as points.
+
+The forest plot: the difference on every task with its interval, targets first, guards with the loss allowed.
+
+How two models lay out the same texts, drawn: a flat map of each, and how alike texts of one class and of two are.
+
+Figures of a synthesis: what share of the texts is accepted, by label and attribute; where a second look differs.
 """
 
 from __future__ import annotations
@@ -9,16 +15,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from gisttools.common import signed
-from gisttools.report.curves import loss_curve, masked_shares
+from gisttools.common import is_number, is_true, signed
+from gisttools.report.curves import loss_curve, masked_shares, score_by_cost, score_by_rows
 from gisttools.report.drawing import (
     BAD,
     BASE,
     FAINT,
     GOOD,
+    INK,
     MUTED,
     PAPER,
     WIDTH,
@@ -29,16 +40,302 @@ from gisttools.report.drawing import (
     to_svg,
     width_of,
     write,
-)  # fmt: skip
-from gisttools.report.forest import forest
-from gisttools.report.gain_figures import score_by_cost, score_by_rows
-from gisttools.report.maps import embedding_maps, similarities
+)
+
+MOST = 40
+_ROW, _HEAD, _FOOT, _PLOT = 34, 22, 38, WIDTH - 48  # points; differences stand to the right of the plot
+_GAP = "\u2003"  # a wide space, which SVG does not fold into one
+_LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
+
+
+def forest(comparison: pd.DataFrame, most: int = MOST) -> Figure:
+    """Differences (tuned − base, in points) with their intervals, one row a task, target tasks first.
+
+    Args:
+        comparison: the table of an evaluate run: task, difference, low, high, verdict, is_target; where they are known,
+            also subset, trained_on and allowed_loss (of guards, drawn as a dashed line).
+        most: rows drawn; of more the first targets and the guards that lost most.
+
+    Raises:
+        DataError: no row has a difference.
+    """
+    table = not_empty(comparison[comparison["difference"].notna()], "comparison has no row with a difference")
+    groups = _groups(table.to_dict("records"), most)
+    rows = [r for _, part in groups for r in part]
+    height = 6 + _FOOT + _ROW * len(rows) + _HEAD * len(groups)
+    told = pd.Series([r["verdict"] for r in rows]).value_counts()
+    alt = "Difference in points with interval. " + "; ".join(
+        f"{clip(_name(r), 60)}: {signed(r['difference'])} ({signed(r['low'])} to {signed(r['high'])})"
+        for r in rows[:12]
+    )
+    figure = Drawing(height, f"Difference by task: {', '.join(f'{n} {v}' for v, n in told.items())}", alt)
+    axes = figure.panel(2, _FOOT, _PLOT, height - 4 - _FOOT)
+    tall = height - 4 - _FOOT
+    left, right = _scale(axes, rows, tall)
+    y = 0.0
+    for name, part in groups:
+        write(axes, left, y + 10, name.upper(), size=8, color=MUTED, weight="bold")
+        y += _HEAD
+        for r in part:
+            _draw(axes, r, y, left, right)
+            y += _ROW
+    allowed = any(is_number(r.get("allowed_loss")) for r in rows)
+    legend = [f"points, tuned − base{_GAP}● helped", "○ not shown", "◆ hurt", *(["┆ allowed loss"] if allowed else [])]
+    axes.set_xlabel(("\u2002" if allowed else _GAP).join(legend), fontsize=9, color=MUTED, labelpad=5)
+    return figure
+
+
+def _groups(rows: list[dict[str, Any]], most: int) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Named groups of at most `most` rows in all; targets take at most all but three of them where there are guards."""
+    targets = sorted((r for r in rows if is_true(r["is_target"])), key=lambda r: -r["difference"])
+    guards = sorted((r for r in rows if not is_true(r["is_target"])), key=lambda r: -r["difference"])
+    room = most - min(len(guards), max(3, most - len(targets)))
+    shown, kept = targets[:room], guards[len(guards) - min(len(guards), most - min(len(targets), room)) :]
+    titles = (("Target tasks", shown, targets), ("Guards" if targets else "Tasks", kept, guards))
+    return [
+        (title if len(part) == len(whole) else f"{title}, {len(part)} of {len(whole)}", part)
+        for title, part, whole in titles
+        if part
+    ]
+
+
+def _scale(axes: Axes, rows: list[dict[str, Any]], tall: float) -> tuple[float, float]:
+    """Limits with room around all intervals, zero and the allowed losses; ticks as faint lines."""
+    axes.set_ylim(tall, 0)
+    ends = [100 * r[c] for r in rows for c in ("difference", "low", "high") if is_number(r[c])]
+    ends += [-100 * r["allowed_loss"] for r in rows if is_number(r.get("allowed_loss"))]
+    low, high = min(*ends, 0.0), max(*ends, 0.0)
+    pad = max(0.06 * (high - low), 0.2)
+    left, right = low - pad, high + pad
+    edge = (right - left) * 14 / _PLOT  # a tick closer than its label is wide would be cut off
+    ticks = [t for t in MaxNLocator(nbins=6).tick_values(left, right) if left + edge <= t <= right - edge or t == 0]
+    axes.set_xticks(ticks)
+    for tick in ticks:
+        axes.axvline(tick, color=FAINT, linewidth=0.6, zorder=0)
+    axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
+    axes.set_yticks([])
+    axes.set_xlim(left, right)
+    return left, right
+
+
+def _draw(axes: Axes, r: dict[str, Any], y: float, left: float, right: float) -> None:
+    line, marker, fill = _LOOKS.get(r["verdict"], _LOOKS["not shown"])
+    write(axes, left, y + 7, clip(_name(r), 34) + (" †" if is_true(r.get("trained_on")) else ""), backed=True)
+    end = right + (WIDTH - _PLOT - 4) / _PLOT * (right - left)
+    write(axes, end, y + 20, signed(r["difference"]), weight="bold", color=line, ha="right")
+    if is_number(r.get("allowed_loss")):
+        at = -100 * r["allowed_loss"]
+        axes.plot([at, at], [y + 12, y + 29], color=MUTED, linewidth=1.1, linestyle=(0, (2.5, 2)), zorder=2)
+    if is_number(r["low"]) and is_number(r["high"]):
+        axes.plot([100 * r["low"], 100 * r["high"]], [y + 20] * 2, color=line, linewidth=2, solid_capstyle="round")
+    axes.plot(100 * r["difference"], y + 20, marker, ms=6.5, color=line, mfc=fill, mew=1.6)
+
+
+def _name(r: dict[str, Any]) -> str:
+    subset = r.get("subset")
+    return f"{r['task']} ({subset})" if isinstance(subset, str) and subset not in ("", "default") else str(r["task"])
+
+
+_ROLES = (("base", "base"), ("tuned", "tuned"))
+_HALF = (WIDTH - 12) / 2  # points of a panel, two side by side
+
+
+def embedding_maps(table: pd.DataFrame) -> Figure:
+    """Both maps side by side, one dot a text; orange where the nearest text in the whole space has another label.
+
+    Args:
+        table: from `gisttools.evaluation.embedding_map`.
+
+    Raises:
+        DataError: it holds no points.
+    """
+    points = not_empty(table[table["kind"] == "point"], "the embedding table has no points")
+    near, shown = number(table, "neighbours"), number(table, "explained")
+    alt = ". ".join(
+        f"{name}: the nearest text has the same label for {100 * near[role]:.0f} % of the texts, and the map shows"
+        f" {100 * shown[role]:.0f} % of the variance"
+        for role, name in _ROLES
+    )
+    figure = Drawing(_HALF + 66, "Map of test texts, before and after", f"{alt}.")
+    for i, (role, name) in enumerate(_ROLES):
+        axes = figure.panel(1 + i * (_HALF + 10), 26, _HALF, _HALF)
+        of = points[points["role"] == role]
+        _frame(axes, of[["x", "y"]].to_numpy(float))
+        right = (of["label"] == of["neighbour"]).to_numpy()
+        for some, colour, size in ((right, GOOD, 2.6), (~right, BAD, 3.0)):
+            axes.plot(of["x"][some], of["y"][some], "o", ms=size, color=colour, mew=0, alpha=0.75)
+        figure.text(
+            (1 + i * (_HALF + 10)) / WIDTH, 1 - 10 / (_HALF + 66), name, size=10, weight="bold", color=INK, va="center"
+        )
+        share = f"{100 * near[role]:.0f} % beside one of their class"
+        figure.text((1 + i * (_HALF + 10)) / WIDTH, 1 - 25 / (_HALF + 66), share, size=9, color=MUTED, va="center")
+    legend = f"nearest text:{_GAP}"
+    figure.text(1 / WIDTH, 9 / (_HALF + 66), legend, size=9, color=MUTED, va="center")
+    figure.text(66 / WIDTH, 9 / (_HALF + 66), "● same class", size=9, color=GOOD, va="center")
+    figure.text(142 / WIDTH, 9 / (_HALF + 66), "● another class", size=9, color=BAD, va="center")
+    return figure
+
+
+def similarities(table: pd.DataFrame) -> Figure:
+    """How the cosines of pairs of one class (blue) and of two classes (grey) are spread, base above tuned.
+
+    Raises:
+        DataError: the table holds no such shares.
+    """
+    bins = not_empty(table[table["kind"].isin(["same", "different"])], "the embedding table has no shares of pairs")
+    apart = number(table, "separation")
+    alt = ". ".join(
+        f"{name}: a pair of one class is more alike than a pair of two {100 * apart[role]:.0f} % of the time"
+        for role, name in _ROLES
+    )
+    tall, foot = 92, 44
+    height = foot + 2 * (tall + 30)
+    figure = Drawing(height, "Cosine of pairs of one class and of two, before and after", f"{alt}.")
+    left, right = float(bins["low"].min()), float(bins["high"].max())
+    for i, (role, name) in enumerate(_ROLES):
+        axes = figure.panel(4, foot + (1 - i) * (tall + 30), WIDTH - 8, tall)
+        of = bins[bins["role"] == role]
+        top = float(of["value"].max())
+        axes.set(xlim=(left, right), ylim=(0, top * 1.05), yticks=[])
+        edge = (right - left) * 14 / (WIDTH - 8)  # a tick closer than its label is wide would be cut off
+        ticks = MaxNLocator(nbins=7).tick_values(left, right)
+        axes.set_xticks([t for t in ticks if left + edge <= t <= right - edge])
+        axes.grid(axis="x", color=FAINT, linewidth=0.7)
+        for kind, colour in (("different", BASE), ("same", GOOD)):
+            part = of[of["kind"] == kind].sort_values("low")
+            edges, values = _steps(part)
+            axes.fill_between(edges, values, color=colour, alpha=0.22, linewidth=0)
+            axes.plot(edges, values, color=colour, linewidth=1.6)
+        if i == 0:
+            axes.set_xticklabels([])
+        heading = f"{name}: the pair of one class is the more alike {100 * apart[role]:.0f} % of the time"
+        write(axes, left, top * 1.2, heading, size=9.5)
+    axes.set_xlabel(
+        f"cosine of two texts{_GAP}blue: one class{_GAP}grey: two classes", fontsize=9, color=MUTED, labelpad=4
+    )
+    return figure
+
+
+def number(table: pd.DataFrame, kind: str) -> dict[str, float]:
+    """The one number of a kind, by role; NaN where it is missing."""
+    rows = table[table["kind"] == kind]
+    known = dict(zip(rows["role"], rows["value"].astype(float), strict=True))
+    return {role: known.get(role, float("nan")) for role, _ in _ROLES}
+
+
+def _frame(axes: Axes, places: np.ndarray) -> None:
+    """A square around all places, with a faint frame and no ticks: the axes have no unit."""
+    middle = (places.max(axis=0) + places.min(axis=0)) / 2
+    half = max(float((places.max(axis=0) - places.min(axis=0)).max()) / 2, 1e-6) * 1.06
+    axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=FAINT, linewidth=0.8)
+
+
+def _steps(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The outline of shares by bin, with zero where a bin is empty."""
+    width = float((part["high"] - part["low"]).median())
+    places, values = [], []
+    end = None
+    for low, high, value in part[["low", "high", "value"]].itertuples(index=False):
+        if end is None or low > end + width / 2:
+            if end is not None:
+                places.append(end)
+                values.append(0.0)
+            places.append(low)
+            values.append(0.0)
+        places += [low, high]
+        values += [value, value]
+        end = high
+    return np.asarray([*places, end]), np.asarray([*values, 0.0])
+
+
+_MOST_BARS = 24  # of one section
+_MOST_LABELS = 20  # of the matrix
+_BLUES = LinearSegmentedColormap.from_list("blues", [PAPER, GOOD])
+_ORANGES = LinearSegmentedColormap.from_list("oranges", [PAPER, BAD])
+
+
+def acceptance(summary: Mapping[str, Any]) -> Figure:
+    """The share of accepted texts by label (or topic) and by each attribute of the plan, the lowest first.
+
+    Args:
+        summary: of a synthesize run: by_label, by_attribute.
+
+    Raises:
+        DataError: nothing was asked for.
+    """
+    parts = {"label": summary.get("by_label") or {}, **(summary.get("by_attribute") or {})}
+    several = {name: counts for name, counts in parts.items() if len(counts) > 1}  # one value tells nothing apart
+    sections = {name: _shares(counts) for name, counts in (several or parts).items()}
+    rows = not_empty([row for part in sections.values() for row in part], "summary has no counts by label")
+    alt = "; ".join(f"{name}: {', '.join(f'{n} {a} of {b}' for n, a, b in part)}" for name, part in sections.items())
+    row, head = 18, 26
+    figure = Drawing(row * len(rows) + head * len(sections) + 4, "Accepted texts by label and attribute", alt)
+    margin = min(170.0, max(width_of(clip(name, 26)) for name, *_ in rows) + 10)
+    wide, tall = WIDTH - margin - 62, row * len(rows) + head * len(sections)
+    axes = figure.panel(margin, 2, wide, tall)
+    axes.set(xlim=(0, 1), ylim=(tall, 0), xticks=[], yticks=[])
+    y = 0.0
+    for name, part in sections.items():
+        write(axes, -margin / wide, y + 15, name.upper(), size=8, color=MUTED, weight="bold")
+        y += head
+        for text, accepted, asked in part:
+            write(axes, -8 / wide, y + row / 2, clip(text, 26), size=9.5, ha="right")
+            axes.barh(y + row / 2, 1, 9, color=FAINT)
+            axes.barh(y + row / 2, accepted / asked, 9, color=GOOD)
+            write(axes, 1 + 6 / wide, y + row / 2, f"{accepted} of {asked}", size=9, color=MUTED)
+            y += row
+    return figure
+
+
+def confusion(summary: Mapping[str, Any]) -> Figure:
+    """Of the texts written for a label (rows), how many the blind look sorted under which (columns); agreement in blue,
+    the rest in orange. Of many labels those that are confused most.
+
+    Raises:
+        DataError: there was no blind look.
+    """
+    table = not_empty(summary.get("confusion") or {}, "there was no blind look (parameter blind)")
+    names = list(dict.fromkeys([*table, *(said for row in table.values() for said in row)]))
+    counts = np.array([[table.get(a, {}).get(b, 0) for b in names] for a in names])
+    alt = f"{int(np.trace(counts))} of {counts.sum()} texts sorted under the label they were written for."
+    wrong = counts - np.diag(np.diag(counts))
+    worst = np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:_MOST_LABELS]
+    shown = np.sort(worst)
+    names, counts = [names[i] for i in shown], counts[np.ix_(shown, shown)]
+    margin = min(150.0, max(width_of(clip(n, 22), 9) for n in names) + 8)
+    side = min(26.0, (WIDTH - margin - 8) / len(names))
+    figure = Drawing(side * len(names) + margin + 8, "Labels by a second look", alt)
+    axes = figure.panel(margin, 4, side * len(names), side * len(names))
+    axes.set(xlim=(0, len(names)), ylim=(len(names), 0), xticks=[], yticks=[])
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    for i, name in enumerate(names):
+        write(axes, -6 / side, i + 0.5, clip(name, 22), size=9, ha="right")
+        axes.text(i + 0.5, -5 / side, clip(name, 22), size=9, rotation=90, ha="center", va="bottom", parse_math=False)
+        for j in range(len(names)):
+            colours = _BLUES if i == j else _ORANGES
+            axes.add_patch(_cell(j, i, colours(0.1 + 0.8 * shares[i, j]) if counts[i, j] else FAINT, counts[i, j]))
+            if counts[i, j] and side >= 12:
+                ink = PAPER if shares[i, j] > 0.55 else "#1f2328"
+                write(axes, j + 0.5, i + 0.5, str(counts[i, j]), size=min(9, 0.45 * side), color=ink, ha="center")
+    return figure
+
+
+def _cell(x: float, y: float, colour: Any, count: int) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=colour, alpha=1 if count else 0.35, linewidth=0)
+
+
+def _shares(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int, int]]:
+    rows = [(name, c["accepted"], c["asked"]) for name, c in counts.items() if c["asked"]]
+    return sorted(rows, key=lambda r: r[1] / r[2])[:_MOST_BARS]
+
 
 __all__ = ["accept_reject", "class_balance", "forest", "label_counts", "label_noise", "loss_curve", "masked_shares"]
 __all__ += ["embedding_maps", "per_class", "score_by_cost", "score_by_rows", "similarities", "to_svg"]
 _MOST_ROWS = 40
 _ENDS = 10  # rows at either end of a long list
-_GAP = "\u2003"  # a wide space, which SVG does not fold into one
 
 
 def accept_reject(summary: Mapping[str, Any]) -> Figure:

@@ -1,24 +1,272 @@
-"""How a report becomes files: one HTML page that needs no network, Markdown, scores as CSV, a model card, LaTeX."""
+"""How a report becomes files: one HTML page that needs no network, Markdown, scores as CSV, a model card, LaTeX.
+
+The figures of one report as SVG, by name; a figure without data is left out.
+
+All numbers of a report as JSON, for those who read the page by program.
+
+The comparison as a LaTeX table that needs no package.
+
+The tuned model's card with its scores: the hub's `model-index`, as mteb writes it, and the comparison as a table.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from gisttools.common import NOT_RUN, count, is_number, is_true, plural, score
-from gisttools.report import changes, facts, limits, maps, sources, steps, tables, words
+from gisttools.common import NOT_RUN, count, is_number, is_true, model_name, plural, score, signed
+from gisttools.report import checks, figures, provenance, tables, verdict
+from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clean, clip
-from gisttools.report.latex import latex_table
-from gisttools.report.model_card import model_card
-from gisttools.report.noise import SOURCES, Noise, noise
-from gisttools.report.numbers import numbers
 from gisttools.report.page import as_json, environment, script, style
-from gisttools.report.pictures import pictures
+from gisttools.report.tables import SOURCES, Noise, means, noise
+from gisttools.report.verdict import interval, judged, main_rows, metric_name, records, task_name
+
+_FIRST_SCREEN = 7  # tasks in the forest plot at the top
+_MOST_CLASS_FIGURES = 3
+
+
+def pictures(data: ReportData) -> dict[str, Any]:
+    """SVG by name. These strings are the only ones that a template does not escape."""
+    found: dict[str, Any] = {"classes": [], "fates": {}, "labels": {}}
+    comparison = main_rows(data)
+    if comparison["difference"].map(is_number).any():
+        found["first"] = _svg(lambda rows: figures.forest(rows, _FIRST_SCREEN), comparison)
+        if comparison["difference"].map(is_number).sum() > _FIRST_SCREEN:
+            found["forest"] = _svg(figures.forest, comparison)
+    if data.items is not None:
+        for task in list(dict.fromkeys(data.items["task"]))[:_MOST_CLASS_FIGURES]:
+            found["classes"].append((task, _svg(figures.per_class, data.items[data.items["task"] == task])))
+    for run in data.syntheses:
+        if is_number(run.summary.get("asked")):
+            found["fates"][run.id] = _svg(figures.accept_reject, run.summary)
+        if run.summary.get("by_label"):
+            found["labels"][run.id] = _svg(figures.label_counts, run.summary)
+    found |= _pictures_of_training(data) | _of_embedding(data)
+    return found
+
+
+def _pictures_of_training(data: ReportData) -> dict[str, Markup]:
+    history, found = data.history, {}
+    if history is not None and "loss" in history and history["loss"].notna().any():
+        summary = data.finetune.summary
+        looks = pd.DataFrame(summary.get("development") or [], columns=["step", "dev_score"])
+        saved = int(summary["best_step"]) if is_number(summary.get("best_step")) else None
+        found["loss"] = Markup(figures.to_svg(figures.loss_curve(history, looks, saved)))
+    if history is not None and any(c in history and history[c].notna().any() for c in BLOCKS):
+        found["masked"] = _svg(figures.masked_shares, history)
+    return found
+
+
+def _of_embedding(data: ReportData) -> dict[str, Markup]:
+    table = data.embedding
+    if table is None or not {"x", "y", "label", "neighbour", "low", "high"} <= set(table):
+        return {}
+    kinds = set(table["kind"])
+    found = {"map": _svg(figures.embedding_maps, table)} if "point" in kinds else {}
+    if kinds >= {"same", "different"}:
+        found["similarities"] = _svg(figures.similarities, table)
+    return found
+
+
+def _svg(draw: Callable[[Any], Figure], data: Any) -> Markup:
+    return Markup(figures.to_svg(draw(data)))
+
+
+_MOST = 1500  # rows of a table in the page; all of them stand in scores.csv
+_TEXT = 400  # characters of a text
+
+
+def numbers(data: ReportData) -> dict[str, Any]:
+    """What the page shows, as JSON values: no NaN, texts cut."""
+    scores = data.scores
+    if len(scores) > _MOST:
+        scores = scores[scores["is_main"].map(is_true)].head(_MOST)
+    changed = tables.changed(data)
+    written = {"averages": data.averages, "references": data.references, "failed": data.failed}
+    written["other_variants"] = data.others
+    written["masked_examples"] = data.masked
+    embedding = data.embedding
+    if embedding is not None:
+        written["embedding"] = embedding[embedding["kind"] != "point"][["role", "kind", "low", "high", "value"]]
+    content = {
+        "run_id": data.evaluate.id,
+        "verdict": verdict.verdict_word(data),
+        "sentence": verdict.verdict_sentence(data),
+        "next_action": asdict(verdict.action(data)),
+        "trust": [asdict(check) for check in checks.trust(data)],
+        "cost": [asdict(fact) for fact in checks.cost(data)],
+        "comparison": _columns(data.comparison.head(_MOST)),
+        "scores": _columns(scores),
+        "score_rows_in_all": len(data.scores),
+        "noise": [asdict(n) for n in noise(data)],
+        "items": {k: changed[k] for k in ("fixed", "broken", "same")} if changed else None,
+        "slices": tables.slices(data),
+        "confusions": tables.confusions(data),
+        "history": None if data.history is None else _columns(thin(data.history)),
+        **{name: None if table is None else _columns(table.head(_MOST)) for name, table in written.items()},
+        "runs": [
+            {"run_id": r.id, "verb": r.verb, "seconds": r.manifest.get("seconds"), "summary": r.summary}
+            for r in data.runs
+        ],
+    }
+    return _jsonable(content)
+
+
+def _columns(table: pd.DataFrame) -> dict[str, list]:
+    return {name: table[name].astype(object).tolist() for name in table.columns}
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {clip(k, _TEXT): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_jsonable(v) for v in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return round(float(value), 6) if np.isfinite(value) else None
+    return None if value is None or value is pd.NA or value is pd.NaT else clip(value, _TEXT)
+
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "→": r"$\to$", "†": r"$\dagger$",
+}  # fmt: skip
+
+
+def latex_table(data: ReportData) -> str:
+    """A `table` environment: task, metric, base, tuned, difference with its interval; targets first, averages last."""
+    targets = {(r["task"], r["subset"], r["metric"]) for r in records(judged(data))}
+    rows = records(main_rows(data))
+    rows.sort(key=lambda r: (r["task"], r["subset"], r["metric"]) not in targets)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        r"\begin{tabular}{llrrrl}",
+        r"\hline",
+        r"Task & Metric & Base & Tuned & Difference & 95\,\% interval \\",
+        r"\hline",
+    ]
+    for r in rows:
+        mark = "†" if is_true(r["trained_on"]) else ""
+        lines.append(_line(
+            task_name(r) + mark, metric_name(r["metric"]), score(r["base"]), score(r["tuned"]), signed(r["difference"]),
+            interval(r),
+        ))  # fmt: skip
+    averages = means(data)
+    if averages:
+        lines.append(r"\hline")
+    lines += [_line(m["name"], "", m["base"], m["tuned"], m["difference"], m["interval"]) for m in averages]
+    base, tuned = (escape(model_name(data.evaluate.summary.get(role))) for role in ("base", "tuned"))
+    dagger = r" $\dagger$: its train split was trained on." if any(is_true(r["trained_on"]) for r in rows) else ""
+    return "\n".join(
+        [
+            *lines,
+            r"\hline",
+            r"\end{tabular}",
+            rf"\caption{{{tuned} against {base}; scores times 100.{dagger}}}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def escape(text: object) -> str:
+    """Text that LaTeX reads as text, on one line."""
+    return re.sub("|".join(map(re.escape, _SPECIAL)), lambda m: _SPECIAL[m[0]], " ".join(str(text).split()))
+
+
+def _line(*cells: str) -> str:
+    return " & ".join(map(escape, cells)) + r" \\"
+
+
+_HEADING = "## Evaluation"
+
+
+def model_card(data: ReportData, escape: Callable[[object], object]) -> str:
+    """The card that training wrote, or a short one where there is none, with the scores of this evaluation.
+
+    Args:
+        data: of the report.
+        escape: makes Markdown read a text as text.
+    """
+    written = data.finetune.text("model/README.md") if data.finetune else None
+    name = model_name(data.evaluate.summary.get("tuned"))
+    if written:
+        card = ModelCard(written, ignore_metadata_errors=True)
+        facts, text = card.data, card.text.strip()
+    else:
+        facts = ModelCardData(library_name="sentence-transformers", pipeline_tag="sentence-similarity")
+        text = f"# {escape(name)}"
+    facts.model_name, facts.eval_results = name, _results(data)
+    if facts.eval_results and "mteb" not in (facts.tags or []):
+        facts.tags = [*(facts.tags or []), "mteb"]
+    return f"---\n{facts.to_yaml()}\n---\n{_with_scores(text, _table(data, escape))}\n"
+
+
+def _results(data: ReportData) -> list[EvalResult]:
+    """Every main score of the tuned model; a `dataset` column of the scores names the data set, else the task does."""
+    table = data.scores[(data.scores["role"] == "tuned") & data.scores["is_main"].map(is_true)]
+    return [
+        EvalResult(
+            task_type=str(r["task_type"]) or "Unknown",
+            dataset_type=_told(r.get("dataset")) or str(r["task"]),
+            dataset_name=f"MTEB {r['task']}" if _told(r.get("dataset")) else str(r["task"]),
+            dataset_config=_told(r["subset"]),
+            dataset_split=_told(r["split"]),
+            dataset_revision=_told(r["revision"]),
+            metric_type=str(r["metric"]),
+            metric_name=str(r["metric"]),
+            metric_value=round(100 * float(r["score"]), 4),
+        )
+        for r in table.to_dict("records")
+        if is_number(r["score"])
+    ]
+
+
+def _table(data: ReportData, escape: Callable[[object], object]) -> str:
+    base = escape(model_name(data.evaluate.summary.get("base")))
+    lines = [
+        _HEADING,
+        "",
+        f"Beside {base}, scores times 100 (`{data.evaluate.id}`):",
+        "",
+        "| task | metric | base | this model | difference | 95 % interval | verdict |",
+        "| :--- | :--- | ---: | ---: | ---: | :--- | :--- |",
+    ]
+    lines += [
+        f"| {escape(task_name(r))}{' †' if is_true(r['trained_on']) else ''} | {escape(metric_name(r['metric']))}"
+        f" | {score(r['base'])} | {score(r['tuned'])} | {signed(r['difference'])} | {interval(r)} | {r['verdict']} |"
+        for r in records(main_rows(data))
+    ]
+    if any(is_true(value) for value in data.comparison["trained_on"]):
+        lines += ["", "† its train split was trained on."]
+    return "\n".join(lines)
+
+
+def _with_scores(text: str, table: str) -> str:
+    """The table before the licence, or at the end; it takes the place of a section of its name."""
+    text = re.sub(rf"^{_HEADING}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL).rstrip()
+    head, found, tail = text.partition("\n## Licence")
+    return f"{head.rstrip()}\n\n{table}\n{found}{tail}".rstrip()
+
+
+def _told(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
 
 _LONGEST = 4000  # characters of one value in a page; a text that is meant to be read is cut far earlier
 
@@ -85,24 +333,24 @@ def score_table(data: ReportData) -> pd.DataFrame:
 
 def _view(data: ReportData) -> dict[str, Any]:
     """Everything that a template says."""
-    rows, trust = words.judged(data), facts.trust(data)
-    groups, apart = changes.slices(data), noise(data)[: tables.ROWS]
+    rows, trust = verdict.judged(data), checks.trust(data)
+    groups, apart = tables.slices(data), noise(data)[: tables.ROWS]
     told = [(k, name) for k, name in SOURCES.items() if any(k in n.shares for n in apart)]
     return {
         "run_id": data.evaluate.id,
         "date": str(data.evaluate.manifest.get("started") or "")[:10],
-        **{role: clip(words.compared_name(data, role), 120) for role in ("base", "tuned")},
+        **{role: clip(verdict.compared_name(data, role), 120) for role in ("base", "tuned")},
         "named_targets": bool(rows["is_target"].map(is_true).any()),
-        "word": words.verdict_word(data),
-        "sentence": words.verdict_sentence(data),
-        "guard_note": words.guard_note(data),
-        "targets": words.targets(data),
-        "more_targets": max(len(rows) - words.SHOWN, 0),
-        "dagger": bool(facts.trained_on(words.main_rows(data))),
+        "word": verdict.verdict_word(data),
+        "sentence": verdict.verdict_sentence(data),
+        "guard_note": verdict.guard_note(data),
+        "targets": verdict.targets(data),
+        "more_targets": max(len(rows) - verdict.SHOWN, 0),
+        "dagger": bool(checks.trained_on(verdict.main_rows(data))),
         "trust": trust,
         "leakage": trust[0],
-        "cost": facts.cost(data),
-        "action": words.action(data),
+        "cost": checks.cost(data),
+        "action": verdict.action(data),
         "groups": tables.score_groups(data),
         "means": tables.means(data),
         "references": tables.references(data),
@@ -114,15 +362,15 @@ def _view(data: ReportData) -> dict[str, Any]:
         "noise": [_noise_row(n, told) for n in apart],
         "noise_names": told,
         "several_seeds": bool((rows["n_seeds"].fillna(0) > 1).any()),
-        "changed": changes.changed(data),
-        "slices": [{**g, "rows": [changes.slice_row(r) for r in g["rows"]]} for g in groups],
+        "changed": tables.changed(data),
+        "slices": [{**g, "rows": [tables.slice_row(r) for r in g["rows"]]} for g in groups],
         "slice_count": sum(len(g["rows"]) for g in groups),
-        "confusions": changes.confusions(data),
+        "confusions": tables.confusions(data),
         **_of_training(data),
         "explained": _explained(data),
-        "before_and_after": steps.before_and_after(data),
-        "limits": limits.limits(data),
-        "runs": steps.reproduction(data),
+        "before_and_after": provenance.before_and_after(data),
+        "limits": checks.limits(data),
+        "runs": provenance.reproduction(data),
         "versions": sorted((data.evaluate.manifest.get("versions") or {}).items()),
         "not_run": NOT_RUN,
         "count": count,
@@ -134,16 +382,16 @@ def _of_training(data: ReportData) -> dict[str, Any]:
     return {
         "finetune": data.finetune,
         "earlier": data.finetunes[1:],
-        "training": steps.training(data.finetune),
+        "training": provenance.training(data.finetune),
         "developed": bool(data.finetune and data.finetune.summary.get("development")),
-        "masked": steps.masked(data.finetune),
-        "masked_examples": steps.masked_examples(data),
-        "synthetic": sources.synthetic(data),
+        "masked": provenance.masked(data.finetune),
+        "masked_examples": provenance.masked_examples(data),
+        "synthetic": provenance.synthetic(data),
         "converts": data.converts,
-        "converted": sources.converted(data),
-        "mined": sources.mined(data),
-        "shared": sources.shared(data),
-        "left_out": sources.left_out(data),
+        "converted": provenance.converted(data),
+        "mined": provenance.mined(data),
+        "shared": provenance.shared(data),
+        "left_out": provenance.left_out(data),
     }
 
 
@@ -159,7 +407,7 @@ def _noise_row(n: Noise, told: list[tuple[str, str]]) -> dict[str, Any]:
 def _explained(data: ReportData) -> str:
     if data.embedding is None:
         return ""
-    known = maps.number(data.embedding, "explained")
+    known = figures.number(data.embedding, "explained")
     return ", ".join(f"{role} {score(v)} %" for role, v in known.items() if is_number(v))
 
 

@@ -1,17 +1,112 @@
-"""The tables of scores: task by task, averages, models beside, every metric, what failed."""
+"""The tables of scores: task by task, averages, models beside, every metric, what failed.
+
+Where the uncertainty of a difference comes from: few-shot draws, test items, training seeds.
+
+What changed item by item: texts fixed and broken, slices of the test set, classes confused less or more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gisttools.common import count, is_number, is_true, model_name, p_value, score, signed
-from gisttools.evaluation import averages
+from gisttools.evaluation import averages, crossed_interval
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
-from gisttools.report.words import interval, main_rows, metric_name, records, size, task_name
+from gisttools.report.verdict import interval, main_rows, metric_name, records, size, task_name
+
+SOURCES = {
+    "draws": "few-shot draws",
+    "items": "test items",
+    "both": "single answers",
+    "seeds": "training seeds",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """The standard error of one task's difference (a share of 1), and each source's share of its variance.
+
+    `both` is what single answers add that neither their draw nor their item explains.
+    """
+
+    task: str
+    error: float
+    shares: dict[str, float]
+
+
+def noise(data: ReportData) -> list[Noise]:
+    """One entry for each task whose noise can be taken apart: draws crossed with items, or seeds beside items."""
+    found = []
+    for r in records(main_rows(data)):
+        shares = _of_items(data, r)
+        seed, item = r["seed_error"], r["item_error"]
+        error = r["standard_error"]
+        if is_number(seed) and is_number(item) and seed**2 + item**2 > 0:
+            by_seed = seed**2 / (seed**2 + item**2)
+            shares = {k: v * (1 - by_seed) for k, v in (shares or {"items": 1.0}).items()} | {"seeds": by_seed}
+            error = error if is_number(error) else float(np.sqrt(seed**2 + item**2))
+        if shares and is_number(error) and error > 0:
+            found.append(Noise(task=task_name(r), error=float(error), shares=shares))
+    return found
+
+
+def crossed_shares(gain: NDArray) -> dict[str, float] | None:
+    """Shares of the variance of a matrix's mean, (draws, items): by draws, by items, and by what neither explains.
+
+    The parts are those of the two-way interval: the spread of the draws' means and that of the items' means, each less
+    the noise of single cells, and that noise. None where nothing varies, or there is one draw or one item.
+    """
+    draws, items = gain.shape
+    if draws < 2 or items < 2:
+        return None
+    by_draw, by_item = gain.mean(axis=1), gain.mean(axis=0)
+    rest = gain - by_draw[:, None] - by_item[None] + gain.mean()
+    cells = float((rest**2).sum()) / ((draws - 1) * (items - 1)) / gain.size
+    parts = {
+        "draws": max(float(by_draw.var(ddof=1)) / draws - cells, 0.0),
+        "items": max(float(by_item.var(ddof=1)) / items - cells, 0.0),
+        "both": cells,
+    }
+    whole = sum(parts.values())
+    return {k: v / whole for k, v in parts.items()} if whole > 0 else None
+
+
+def gains(items: pd.DataFrame) -> NDArray | None:
+    """Tuned minus base of every draw and item, (draws, items); None where draws were not kept or differ in number."""
+    if not {"base_draws", "tuned_draws"} <= set(items) or items.empty:
+        return None
+    pairs = list(zip(items["base_draws"], items["tuned_draws"], strict=True))
+    if any(_length(b) != _length(t) or _length(b) == 0 for b, t in pairs) or len({_length(b) for b, _ in pairs}) > 1:
+        return None
+    return np.asarray([np.asarray(t, dtype=float) - np.asarray(b, dtype=float) for b, t in pairs]).T
+
+
+def items_of(data: ReportData, row: Any) -> pd.DataFrame | None:
+    """The saved items behind a row of the comparison."""
+    if data.items is None:
+        return None
+    part = data.items[data.items["task"] == row["task"]]
+    if "subset" in part and isinstance(row["subset"], str):
+        part = part[part["subset"] == row["subset"]]
+    return part if len(part) else None
+
+
+def _of_items(data: ReportData, row: Any) -> dict[str, float] | None:
+    items = items_of(data, row)
+    gain = None if items is None or row["metric"] != "accuracy" else gains(items)
+    return None if gain is None else crossed_shares(gain)
+
+
+def _length(values: object) -> int:
+    return len(values) if hasattr(values, "__len__") else 0
+
 
 ROWS = 200  # tasks shown of each group
 METRICS = 600  # rows of the table of all metrics
@@ -167,3 +262,139 @@ def _score_row(r: Mapping[str, Any]) -> dict[str, Any]:
         else "",
         "speaks_of": clip(r["speaks_of"], 40) if is_number(r["n_seeds"]) and r["n_seeds"] > 1 else "",
     }
+
+
+CHANGED = 6  # texts shown of each kind
+LONG = 280  # characters of a text shown
+_SLICES = 60  # slices of one kind
+_PAIRS = 8  # of classes, confused less and more
+_NAME = 60
+
+
+def changed(data: ReportData) -> dict[str, Any] | None:
+    """The texts that gained and lost most, and how many did; None where the run saved no items."""
+    if data.items is None or data.items.empty:
+        return None
+    items = data.items.assign(change=data.items["tuned_correct"] - data.items["base_correct"])
+    fixed = items[items["change"] > 0].sort_values("change", ascending=False, kind="stable")
+    broken = items[items["change"] < 0].sort_values("change", kind="stable")
+    same, whole = len(items) - len(fixed) - len(broken), len(items)
+    return {
+        "kinds": [
+            ("Fixed", "right more often with the tuned model", _texts(fixed)),
+            ("Broken", "right less often with the tuned model", _texts(broken)),
+        ],
+        "fixed": len(fixed),
+        "broken": len(broken),
+        "same": same,
+        "parts": [
+            ("fixed", "good", len(fixed) / whole),
+            ("unchanged", "base", same / whole),
+            ("broken", "bad", len(broken) / whole),
+        ],
+        "several": items["task"].nunique() > 1,
+    }
+
+
+def slices(data: ReportData) -> list[dict[str, Any]]:
+    """Groups of slices (class, text length, source, subset), each with scores before and after and an interval.
+
+    A group is left out where it has one slice only. Each entry: `name`, `rows` as numbers (name, task, n, base, tuned,
+    difference, low, high, verdict).
+    """
+    if data.items is None or data.items.empty:
+        return []
+    items, groups = data.items, []
+    several = items["task"].nunique() > 1
+    for name, keys in _keys(items):
+        rows = []
+        for (task, key), part in items.loc[keys.index].groupby(["task", keys], sort=False):
+            label = f"{task}: {key}" if several else str(key)
+            rows.append({"name": clip(label, _NAME), **_slice(part)})
+        if len(rows) > 1:
+            if name == "Class":
+                rows.sort(key=lambda r: -r["difference"])
+            groups.append({"name": name, "rows": rows[:_SLICES], "more": max(len(rows) - _SLICES, 0)})
+    return groups
+
+
+def slice_row(row: dict[str, Any]) -> dict[str, str]:
+    """A slice as it is written."""
+    known = is_number(row["low"])
+    return {
+        "name": row["name"],
+        "n": count(row["n"]),
+        "base": score(row["base"]),
+        "tuned": score(row["tuned"]),
+        "difference": signed(row["difference"]),
+        "interval": f"{signed(row['low'])} to {signed(row['high'])}" if known else "none",
+        "verdict": row["verdict"],
+    }
+
+
+def confusions(data: ReportData) -> list[dict[str, Any]]:
+    """Pairs of classes that are confused less than before, and more: gold, the answer given, and how many texts before
+    and after. An answer is the one most draws gave."""
+    if data.items is None or data.items.empty:
+        return []
+    counts: dict[tuple[str, str, str], list[int]] = {}
+    for side in (0, 1):
+        answers = data.items[("base_answer", "tuned_answer")[side]]
+        for task, gold, answer in zip(data.items["task"], data.items["gold"], answers, strict=True):
+            if gold != answer:
+                counts.setdefault((task, str(gold), str(answer)), [0, 0])[side] += 1
+    rows: list[dict[str, Any]] = [
+        {"task": t, "gold": clip(g, _NAME), "answer": clip(a, _NAME), "base": b, "tuned": n, "change": n - b}
+        for (t, g, a), (b, n) in counts.items()
+    ]
+    less = sorted((r for r in rows if r["change"] < 0), key=lambda r: (r["change"], -r["base"]))[:_PAIRS]
+    more = sorted((r for r in rows if r["change"] > 0), key=lambda r: (-r["change"], -r["tuned"]))[:_PAIRS]
+    kinds = (("Confused less than before", less), ("Confused more than before", more))
+    return [{"name": name, "rows": part} for name, part in kinds if part]
+
+
+def _keys(items: pd.DataFrame) -> Iterable[tuple[str, pd.Series]]:
+    yield "Class", items["gold"].astype(str)
+    lengths = items["text"].str.len().sort_values(kind="stable")
+    yield "Text length", _by_length(lengths)
+    for column, name in (("source", "Source"), ("subset", "Subset")):
+        if column in items and items[column].nunique() > 1:
+            yield name, items[column].astype(str)
+
+
+def _by_length(lengths: pd.Series) -> pd.Series:
+    """Thirds of the texts by their number of characters, named by their ends."""
+    edges = [int(lengths.quantile(q)) for q in (1 / 3, 2 / 3)]
+    short = f"up to {edges[0]:,} characters"
+    middle = f"{edges[0] + 1:,} to {edges[1]:,} characters"
+    long = f"more than {edges[1]:,} characters"
+    named = np.select([lengths <= edges[0], lengths <= edges[1]], [short, middle], long)
+    return pd.Series(named, index=lengths.index)
+
+
+def _slice(part: pd.DataFrame) -> dict[str, Any]:
+    base, tuned = part["base_correct"].astype(float), part["tuned_correct"].astype(float)
+    row = {"n": len(part), "base": base.mean(), "tuned": tuned.mean(), "difference": tuned.mean() - base.mean()}
+    nothing = row | {"low": None, "high": None, "verdict": "not shown"}
+    if len(part) < 2:
+        return nothing
+    gain = gains(part)
+    gain = (tuned - base).to_numpy() if gain is None else gain
+    interval = crossed_interval(np.zeros_like(gain), gain)
+    if interval.standard_error == 0:
+        return nothing
+    shown = "helped" if interval.low > 0 else "hurt" if interval.high < 0 else "not shown"
+    return row | {"low": interval.low, "high": interval.high, "verdict": shown}
+
+
+def _texts(items: pd.DataFrame) -> list[dict[str, str]]:
+    return [
+        {
+            "task": r["task"],
+            "text": clip(r["text"], LONG),
+            "gold": clip(r["gold"], _NAME),
+            **{f"{k}_answer": clip(r[f"{k}_answer"], _NAME) for k in ("base", "tuned")},
+            **{k: f"{100 * r[f'{k}_correct']:.0f} %" for k in ("base", "tuned")},
+        }
+        for r in items.head(CHANGED).to_dict("records")
+    ]

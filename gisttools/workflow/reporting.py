@@ -12,10 +12,7 @@ from matplotlib.figure import Figure
 
 from gisttools.common import ParameterError
 from gisttools.evaluation import Leaderboard, leaderboard
-from gisttools.report import collect, write_report
-from gisttools.report.forest import forest
-from gisttools.report.sweep import TEXT, write_sweep
-from gisttools.report.sweep_figures import recipes_forest
+from gisttools.report import TEXT, collect, forest, recipes_forest, write_report, write_sweep
 from gisttools.workflow.contenders import read_contenders
 from gisttools.workflow.places import results_folder
 from gisttools.workflow.runs import evaluation_folder
@@ -38,7 +35,7 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
 
     Args:
         evaluation: an evaluate run by id or path, or "latest"; of several the leaderboard is made.
-        folder: of the files; see `gisttools.report.render.write_report` and `gisttools.report.sweep.write_sweep`.
+        folder: of the files; see `gisttools.report.write_report` and `gisttools.report.write_sweep`.
         latex: write `table.tex` as well; of a single evaluation only.
 
     Raises:

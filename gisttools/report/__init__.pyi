@@ -1,0 +1,21 @@
+from . import (
+    browse as browse,
+    checks as checks,
+    figures as figures,
+    lesson as lesson,
+    provenance as provenance,
+    sweep as sweep,
+    tables as tables,
+    verdict as verdict,
+)
+from .browse import write_browser as write_browser
+from .data import ReportData as ReportData, collect as collect
+from .figures import forest as forest
+from .render import write_report as write_report
+from .sweep import (
+    TEXT as TEXT,
+    effects_forest as effects_forest,
+    leaderboard_text as leaderboard_text,
+    recipes_forest as recipes_forest,
+    write_sweep as write_sweep,
+)
