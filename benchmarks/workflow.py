@@ -143,8 +143,7 @@ def cached(home: Home, args: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 def write_runs(folder: Path, count: int, artefacts: int) -> None:
     """Manifests as runs leave them, of the five verbs in turn."""
-    from gisttools.workflow.manifest import write_manifest
-    from gisttools.workflow.params import check_params
+    from gisttools.workflow import check_params, write_manifest
 
     verbs = ("synthesize", "convert", "finetune", "evaluate", "report")
     whole: dict[str, dict] = {}

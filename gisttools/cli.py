@@ -48,7 +48,7 @@ class _Group(click.Group):
 
 def _say(error: Exception, debug: bool) -> None:
     """Secrets are blotted out of all that is said of an error."""
-    from gisttools.workflow.scrub import scrub
+    from gisttools.workflow import scrub
 
     told = scrub(f"{type(error).__name__}: {error}")
     trace = scrub("".join(traceback.format_exception(error)))

@@ -9,10 +9,7 @@ from collections.abc import Iterator
 
 from gisttools.common import GistError, cache_folder, quiet_libraries
 from gisttools.models import INSTALL_OFFLINE, open_model
-from gisttools.workflow.manifest import hardware
-from gisttools.workflow.param_model import MINILM, WORDLLAMA
-from gisttools.workflow.places import project_root, results_folder
-from gisttools.workflow.scrub import scrub
+from gisttools.workflow import MINILM, WORDLLAMA, hardware, project_root, results_folder, scrub
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 Check = tuple[bool | None, str, str]

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from conftest import ROOT, files_under
 
 from gisttools.cli import main
-from gisttools.workflow.runs import finished_runs
+from gisttools.workflow.folders import finished_runs
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def broken(monkeypatch, tmp_path):
         raise KeyError("sk-canary-0123456789")
 
     monkeypatch.setenv("SOME_API_KEY", "sk-canary-0123456789")
-    monkeypatch.setattr("gisttools.workflow.run_list.all_runs", fail)
+    monkeypatch.setattr("gisttools.workflow.folders.all_runs", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
@@ -247,7 +247,7 @@ def test_what_the_system_refuses_is_no_bug(command, broken, monkeypatch):
     def full():
         raise OSError(28, "No space left on device", "results")
 
-    monkeypatch.setattr("gisttools.workflow.run_list.all_runs", full)
+    monkeypatch.setattr("gisttools.workflow.folders.all_runs", full)
     status, said = command("runs")
     assert status == 1
     assert "OSError: [Errno 28] No space left on device: 'results'" in said

@@ -7,7 +7,7 @@ from conftest import MINILM, WORDLLAMA
 
 from gisttools.common.errors import ModelError, ParameterError
 from gisttools.data.triplets import write_triplets
-from gisttools.workflow.entries import open_entries, sources_of
+from gisttools.workflow.inputs import open_entries, sources_of
 from gisttools.workflow.params import check_params
 
 
@@ -60,7 +60,7 @@ def test_other_models_are_variants_named_as_they_are(trained):
 
 
 def test_a_seed_that_was_trained_twice_is_refused(trained, monkeypatch):
-    from gisttools.workflow import entries as module
+    from gisttools.workflow import inputs as module
 
     runs = [trained(seed=1), trained(seed=2)]
     origin_of = module.origin_of

@@ -24,8 +24,7 @@ from gisttools.evaluation.models import open_scored, scored
 from gisttools.evaluation.scores import ScoreCache
 from gisttools.evaluation.tasks import TaskSource, task_sources
 from gisttools.evaluation.variants import differences
-from gisttools.workflow.contenders import read_contenders
-from gisttools.workflow.reporting import write_pages
+from gisttools.workflow.evaluations import read_contenders, write_pages
 
 
 @pytest.fixture(scope="module")

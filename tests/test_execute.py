@@ -22,10 +22,9 @@ from conftest import ROOT, files_under
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.execute import RunFailed, run_notebook
+from gisttools.workflow.folders import artefact, finished_runs
 from gisttools.workflow.manifest import read_manifest
-from gisttools.workflow.runs import artefact, finished_runs
-from gisttools.workflow.steps import run_recipe
-from gisttools.workflow.sweep import sweep
+from gisttools.workflow.schedule import run_recipe, sweep
 
 SECRET = "sk-very-secret-0123456789"
 CELLS = [

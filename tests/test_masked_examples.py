@@ -7,7 +7,7 @@ import pytest
 from gisttools.data.triplets import make_triplets
 from gisttools.training.masked import EXAMPLE_COLUMNS, masked_examples
 from gisttools.training.store import GuideStore
-from gisttools.workflow.finetune_params import FinetuneParams
+from gisttools.workflow.params import FinetuneParams
 
 TEXTS = {
     "late": ["my parcel is late", "it should have come on Monday", "still no delivery", "where is my parcel " * 60],

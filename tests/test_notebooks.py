@@ -19,7 +19,7 @@ from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.manifest import sha256
 from gisttools.workflow.params import VERBS, check_params
 from gisttools.workflow.places import notebook_of
-from gisttools.workflow.table_columns import TABLES
+from gisttools.workflow.reference import TABLES
 
 ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FILES = {  # what each run leaves, beside manifest, notebook and summary

@@ -11,8 +11,7 @@ from conftest import MINILM, ROOT, WORDLLAMA
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.data.triplets import write_triplets
-from gisttools.workflow.entries import open_entries
-from gisttools.workflow.origins import Origin, model_path, origin_of, paths
+from gisttools.workflow.inputs import Origin, model_path, open_entries, origin_of, paths
 from gisttools.workflow.params import check_params
 
 

@@ -12,10 +12,9 @@ from small_project import make_recipe
 from gisttools.cli import main
 from gisttools.common.errors import ParameterError
 from gisttools.workflow.execute import run_notebook
-from gisttools.workflow.plan import plan
-from gisttools.workflow.recipe import Step
-from gisttools.workflow.runs import finished_runs
-from gisttools.workflow.steps import checked_recipe, run_recipe
+from gisttools.workflow.folders import finished_runs
+from gisttools.workflow.recipes import Step
+from gisttools.workflow.schedule import checked_recipe, plan, run_recipe
 
 STEPS = {"first": (1, ["a"]), "second": (2, ["$first"]), "third": (3, ["b"])}
 

@@ -9,8 +9,8 @@ import pytest
 from gisttools.common.errors import DataError
 from gisttools.data.triplet_sets import nested_subset, triplet_tables
 from gisttools.data.triplets import write_triplets
-from gisttools.workflow.prices import rows_cost
-from gisttools.workflow.runs import inputs
+from gisttools.workflow.folders import inputs
+from gisttools.workflow.inputs import rows_cost
 
 
 @pytest.fixture

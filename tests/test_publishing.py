@@ -12,9 +12,9 @@ from conftest import ROOT
 
 from gisttools.cli import main
 from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
+from gisttools.workflow.folders import artefact
 from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.publishing import Place, publish, with_fetched
-from gisttools.workflow.runs import artefact
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from gisttools.data.labelled import read_labelled
 from gisttools.data.overlap import table_texts
 from gisttools.data.triplet_sets import read_hub_triplets
 from gisttools.workflow.params import check_params
-from gisttools.workflow.recipe import fill, read_recipe, references
-from gisttools.workflow.steps import run_recipe
+from gisttools.workflow.recipes import fill, read_recipe, references
+from gisttools.workflow.schedule import run_recipe
 
 GOOD = """
 name: two
@@ -305,7 +305,7 @@ def test_a_recipe_with_a_matrix_runs_each_combination_on_its_own_runs(recipe, mo
         ran.append((title, verb, dict(parameters)))
         return {"run_id": f"{verb}-{len(ran)}"}
 
-    monkeypatch.setattr("gisttools.workflow.step_graph.run_notebook", run)
+    monkeypatch.setattr("gisttools.workflow.schedule.run_notebook", run)
     assert len(run_recipe(recipe(MATRIX))) == len(ran) == 10
     assert ran[1][0] == "[2/10] finetune[limit=100,seed=0]"
     assert [p["model"] for _, verb, p in ran if verb == "evaluate"] == [f"finetune-{n}" for n in (2, 3, 4, 5)]

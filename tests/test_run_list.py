@@ -17,10 +17,9 @@ from conftest import ROOT, files_under
 
 from gisttools.cli import main
 from gisttools.common.errors import MissingError, ParameterError
-from gisttools.workflow import run_list
+from gisttools.workflow import folders
 from gisttools.workflow.cleaning import removable
-from gisttools.workflow.run_list import all_runs, find_run, find_runs
-from gisttools.workflow.runs import finished_runs
+from gisttools.workflow.folders import all_runs, find_run, find_runs, finished_runs
 from gisttools.workflow.session import new_folder
 
 HOUR_AGO = datetime.now().timestamp() - 3600
@@ -299,20 +298,20 @@ def test_a_folder_that_is_removed_while_it_is_looked_at_does_not_come_back(resul
     for name in (".lock", "log.txt"):
         (folder / name).touch()
 
-    class Slow(run_list.FileLock):
+    class Slow(folders.FileLock):
         def __enter__(self):
             shutil.rmtree(folder)
             return super().__enter__()
 
-    monkeypatch.setattr(run_list, "FileLock", Slow)
-    assert not run_list.under_way(folder)
+    monkeypatch.setattr(folders, "FileLock", Slow)
+    assert not folders.under_way(folder)
     assert not folder.exists()
 
 
 def test_a_folder_that_holds_a_new_lock_and_nothing_else_is_left_alone(results):
     folder = new_folder("convert", "a" * 64)
     (folder / ".lock").touch()
-    assert run_list.under_way(folder)
+    assert folders.under_way(folder)
     os.utime(folder, (0, 0))
-    assert not run_list.under_way(folder)
+    assert not folders.under_way(folder)
     assert folder.exists()

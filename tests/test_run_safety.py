@@ -14,10 +14,10 @@ from conftest import ROOT
 from small_project import CALLS, Switchboard, make_project
 
 from gisttools.common.errors import ParameterError
+from gisttools.workflow.cleaning import verify_run
 from gisttools.workflow.execute import run_notebook
-from gisttools.workflow.room import check_room
-from gisttools.workflow.runs import finished_runs
-from gisttools.workflow.verifying import verify_run
+from gisttools.workflow.folders import finished_runs
+from gisttools.workflow.places import check_room
 
 CANARY = "canary-0123456789"
 LEAKS = f"""
@@ -127,7 +127,7 @@ def test_a_killed_process_gives_up_its_turn(results):
         "from gisttools.workflow.turns import turn\n"
         "with turn('convert', 'a' * 64, lambda: None):\n    print('mine', flush=True)\n    input()"
     )
-    from gisttools.workflow.turns import turn
+    from gisttools.workflow.execute import turn
 
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT

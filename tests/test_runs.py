@@ -12,10 +12,7 @@ import pytest
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.execute import run_notebook
-from gisttools.workflow.manifest import read_manifest, sha256, write_manifest
-from gisttools.workflow.params import check_params
-from gisttools.workflow.parents import parents_of
-from gisttools.workflow.runs import (
+from gisttools.workflow.folders import (
     artefact,
     as_run,
     evaluation_folder,
@@ -25,6 +22,9 @@ from gisttools.workflow.runs import (
     lineage,
     remove_unfinished,
 )
+from gisttools.workflow.manifest import read_manifest, sha256, write_manifest
+from gisttools.workflow.params import check_params
+from gisttools.workflow.parents import parents_of
 from gisttools.workflow.session import new_folder, start
 from gisttools.workflow.spec import spec_hash
 

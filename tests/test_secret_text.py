@@ -11,8 +11,8 @@ from gisttools.common.errors import ParameterError
 from gisttools.common.secrets import BLOT, named_like_a_secret, secret_in, without_secrets
 from gisttools.synthesis.llm.cache import CallCache
 from gisttools.workflow.execute import run_notebook
+from gisttools.workflow.manifest import artefact_texts, scrub_files
 from gisttools.workflow.params import check_params
-from gisttools.workflow.scrub import artefact_texts, scrub_files
 
 SECRETS = [
     "sk-" + "proj-abcdef0123456789abcd",

@@ -22,17 +22,14 @@ from gisttools.models import guides
 from gisttools.models.guides import GuideName, ShardedGuide, embed_shard
 from gisttools.models.vectors import VectorCache, text_keys
 from gisttools.synthesis import generate, open_llm, read_task
-from gisttools.workflow import capacity
-from gisttools.workflow.entries import open_entries, sources_of
-from gisttools.workflow.guide_shards import share_guide_vectors
-from gisttools.workflow.local_workers import LocalWorkers
-from gisttools.workflow.origins import guide_of
+from gisttools.workflow import environment
+from gisttools.workflow.environment import surroundings
+from gisttools.workflow.inputs import checks_of, guide_of, known_of, open_entries, sources_of
 from gisttools.workflow.params import check_params
-from gisttools.workflow.recipe import Step
-from gisttools.workflow.score_shards import share_scores
-from gisttools.workflow.step_graph import run_steps
-from gisttools.workflow.surroundings import surroundings
-from gisttools.workflow.synthesis import checks_of, known_of
+from gisttools.workflow.recipes import Step
+from gisttools.workflow.schedule import run_steps
+from gisttools.workflow.shards import share_guide_vectors, share_scores
+from gisttools.workflow.workers import LocalWorkers
 
 
 @pytest.fixture
@@ -48,8 +45,8 @@ def pool(workers, monkeypatch):
 @pytest.fixture(scope="module")
 def workers():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(capacity, "cores", lambda: 2)
-        patch.setattr(capacity, "memory_gb", lambda: 100.0)
+        patch.setattr(environment, "cores", lambda: 2)
+        patch.setattr(environment, "memory_gb", lambda: 100.0)
         workers = LocalWorkers(2)
     with workers:
         yield workers

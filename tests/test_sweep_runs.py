@@ -19,21 +19,20 @@ from small_project import CALLS, FAILS_AT_13, make_recipe
 
 from gisttools.cli import main
 from gisttools.common.errors import GistError, ParameterError
-from gisttools.workflow import capacity, local_workers
-from gisttools.workflow.capacity import at_once, share_of_cores
+from gisttools.workflow import environment, workers
+from gisttools.workflow.environment import at_once, share_of_cores
 from gisttools.workflow.execute import RunFailed
-from gisttools.workflow.local_workers import LocalWorkers
-from gisttools.workflow.runs import finished_runs
-from gisttools.workflow.steps import run_recipe
-from gisttools.workflow.sweep import sweep
+from gisttools.workflow.folders import finished_runs
+from gisttools.workflow.schedule import run_recipe, sweep
+from gisttools.workflow.workers import LocalWorkers
 
 
 @pytest.fixture
 def roomy(monkeypatch):
     """As if this machine had three cores and memory enough."""
-    monkeypatch.setattr(capacity, "cores", lambda: 3)
-    monkeypatch.setattr(capacity, "memory_gb", lambda: 100.0)
-    monkeypatch.setattr(capacity, "gpus", list)
+    monkeypatch.setattr(environment, "cores", lambda: 3)
+    monkeypatch.setattr(environment, "memory_gb", lambda: 100.0)
+    monkeypatch.setattr(environment, "gpus", list)
 
 
 def beside(function, *args, **options):
@@ -130,7 +129,7 @@ def test_without_workers_a_failure_stops_only_what_needs_it(project, monkeypatch
         return {"run_id": f"{verb}-{parameters['seed']}"}
 
     ran = []
-    monkeypatch.setattr("gisttools.workflow.step_graph.run_notebook", run)
+    monkeypatch.setattr("gisttools.workflow.schedule.run_notebook", run)
     recipe = make_recipe(project(""), {"bad": (13, ["x"]), "next": (1, ["$bad"]), "other": (2, ["x"])})
     with pytest.raises(RunFailed, match=r"(?s)1 of 3 failed:.*bad: 13 is unlucky.*next was not run: it needs bad"):
         run_recipe(recipe)
@@ -159,13 +158,13 @@ def test_resources_of_a_step_are_numbers_above_nothing(project):
 
 def test_no_more_processes_than_cores_and_memory_allow(monkeypatch):
     for cores, gb, asked, given in [(8, 64, None, 8), (8, 5, None, 2), (8, 64, 3, 3), (2, 64, 16, 2), (4, 0.5, 4, 1)]:
-        monkeypatch.setattr(capacity, "cores", lambda cores=cores: cores)
-        monkeypatch.setattr(capacity, "memory_gb", lambda gb=gb: gb)
+        monkeypatch.setattr(environment, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(environment, "memory_gb", lambda gb=gb: gb)
         assert at_once(asked) == given
 
 
 def test_each_run_gets_its_share_of_threads_and_no_more_than_the_user_said(monkeypatch):
-    monkeypatch.setattr(capacity, "cores", lambda: 9)
+    monkeypatch.setattr(environment, "cores", lambda: 9)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     share = share_of_cores(2)
@@ -174,7 +173,7 @@ def test_each_run_gets_its_share_of_threads_and_no_more_than_the_user_said(monke
 
 
 def test_calls_that_need_a_gpu_have_one_each_and_wait_for_it(roomy, monkeypatch, calls, tmp_path):
-    monkeypatch.setattr(local_workers, "gpus", lambda: ["4", "5"])
+    monkeypatch.setattr(workers, "gpus", lambda: ["4", "5"])
     board = calls(tmp_path)
     with LocalWorkers(3) as pool:
         first = [pool.submit(_where, str(tmp_path / "port"), resources={"GPU": 1}) for _ in range(2)]

@@ -9,9 +9,9 @@ import pytest
 from conftest import parquet
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
+from gisttools.workflow.evaluations import read_trials
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import evaluations_of, parents_of
-from gisttools.workflow.trials import read_trials
 
 COMPARISON = {
     "task": ["caretaker", "sts"], "subset": ["default", "en"], "metric": ["accuracy", "spearman"], "base": [0.5, 0.7],

@@ -11,8 +11,8 @@ from gisttools.common.errors import MissingError
 from gisttools.data.triplets import COLUMNS, write_triplets
 from gisttools.synthesis.judge import Checks
 from gisttools.synthesis.prompts import FOLDER, load_prompt
+from gisttools.workflow.inputs import checks_of, folder_of, known_of, prompt_of
 from gisttools.workflow.params import check_params
-from gisttools.workflow.synthesis import checks_of, folder_of, known_of, prompt_of
 
 
 def _params(**given):

@@ -12,7 +12,7 @@ from gisttools.commands.complete import complete_run
 from gisttools.common import GistError, ParameterError
 
 if TYPE_CHECKING:
-    from gisttools.workflow.cleaning import Kind, Removal
+    from gisttools.workflow import Kind, Removal
 
 _KINDS = ("unfinished", "failed", "superseded")
 
@@ -28,8 +28,7 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
     Shows what would go and how large it is, and asks. What other finished runs depend on stays, and so does a run under
     way.
     """
-    from gisttools.workflow.cleaning import removable, removable_by_name, stale_checkpoints
-    from gisttools.workflow.run_list import find_runs
+    from gisttools.workflow import find_runs, removable, removable_by_name, stale_checkpoints
 
     if runs and (kinds or checkpoints):
         raise ParameterError("Name runs, or say which kinds: both at once is not clear.")
@@ -59,7 +58,7 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
 
 
 def _remove(removals: list) -> None:
-    from gisttools.workflow.cleaning import remove
+    from gisttools.workflow import remove
 
     freed, failed = 0, 0
     for removal in removals:

@@ -21,9 +21,7 @@ def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
     """
     from gisttools.evaluation import leaderboard
     from gisttools.report import leaderboard_text
-    from gisttools.workflow.contenders import contenders_to_compare
-    from gisttools.workflow.places import results_folder
-    from gisttools.workflow.run_list import find_runs
+    from gisttools.workflow import contenders_to_compare, find_runs, results_folder
 
     names = [f.name if f.parent == results_folder() else str(f) for f in find_runs(runs)]
     board = leaderboard(contenders_to_compare(names), task=task)

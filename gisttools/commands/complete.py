@@ -28,7 +28,7 @@ class Remembering(click.Command):
 
 def known_verb(_context: click.Context, _parameter: click.Parameter, verb: str | None) -> str | None:
     """A callback that refuses what is no verb."""
-    from gisttools.workflow.params import VERBS  # not above: `gisttools --help` is to be quick
+    from gisttools.workflow import VERBS
 
     if verb is not None and verb not in VERBS:
         raise click.BadParameter(f"{verb!r} is none of {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}")
@@ -37,14 +37,14 @@ def known_verb(_context: click.Context, _parameter: click.Parameter, verb: str |
 
 def complete_verb(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Verbs."""
-    from gisttools.workflow.params import VERBS
+    from gisttools.workflow import VERBS
 
     return _beginning(VERBS, incomplete)
 
 
 def complete_what(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """What `gisttools run` takes: verbs, recipes, or a file."""
-    from gisttools.workflow.params import VERBS
+    from gisttools.workflow import VERBS
 
     return _beginning([*VERBS, *(p.stem for p in _recipes())], incomplete) or [CompletionItem(incomplete, type="file")]
 
@@ -56,8 +56,7 @@ def complete_profile(context: click.Context, _parameter: click.Parameter, incomp
 
 def complete_run(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Run ids, the newest first, and "latest"."""
-    from gisttools.workflow.places import results_folder
-    from gisttools.workflow.runs import RUN_ID
+    from gisttools.workflow import RUN_ID, results_folder
 
     ids = [m for m in map(RUN_ID.fullmatch, _names_in(results_folder())) if m]
     ids.sort(key=lambda m: m["time"], reverse=True)
@@ -76,7 +75,7 @@ def complete_parameter(context: click.Context, parameter: click.Parameter, incom
 
 def _fields(context: click.Context) -> dict[str, typing.Any]:
     """The parameters that can be named: of the verb, of the steps of the recipe, or of all verbs."""
-    from gisttools.workflow.params import VERBS
+    from gisttools.workflow import VERBS
 
     what = _what(context)
     verb = Path(what).stem.split("_", 1)[-1] if Path(what).stem[:1].isdigit() else Path(what).stem
@@ -113,7 +112,7 @@ def _what(context: click.Context) -> str:
 
 
 def _recipes() -> list[Path]:
-    from gisttools.workflow.places import project_root
+    from gisttools.workflow import project_root
 
     return sorted((project_root() / "notebooks" / "recipes").glob("*.yaml"))
 

@@ -13,7 +13,7 @@ from gisttools.commands.complete import complete_verb, known_verb
 @click.argument("verb", callback=known_verb, shell_complete=complete_verb)
 def parameters(verb: str) -> None:
     """Show all parameters of VERB's notebook with their defaults."""
-    from gisttools.workflow.params import VERBS
+    from gisttools.workflow import VERBS
 
     fields = VERBS[verb].model_fields
     shown = {name: json.dumps(field.get_default(call_default_factory=True)) for name, field in fields.items()}

@@ -18,9 +18,7 @@ def publish(run: str, url: str | None) -> None:
 
     Without URL to $GISTTOOLS_PUBLISH_TO. What is there already is not written again.
     """
-    from gisttools.workflow.env_files import load_env_files
-    from gisttools.workflow.publishing import PUBLISH_TO, publish
-    from gisttools.workflow.run_list import find_runs
+    from gisttools.workflow import PUBLISH_TO, find_runs, load_env_files, publish
 
     load_env_files()
     url = url or os.environ.get(PUBLISH_TO)

@@ -15,8 +15,7 @@ from gisttools.commands.complete import Remembering, complete_parameter, complet
 from gisttools.common import MissingError, ParameterError, did_you_mean
 
 if TYPE_CHECKING:
-    from gisttools.workflow.execute import Rerun
-    from gisttools.workflow.recipe import Step
+    from gisttools.workflow import Rerun, Step
 
 _PARAMETERS = click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", shell_complete=complete_parameter,
@@ -65,12 +64,16 @@ def run(
     publish_to: str | None,
 ) -> None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
-    from gisttools.workflow.params import VERBS
-    from gisttools.workflow.places import project_root, results_folder
-    from gisttools.workflow.publishing import PUBLISH_TO
-    from gisttools.workflow.recipe import Step
-    from gisttools.workflow.shards import run_single
-    from gisttools.workflow.steps import checked_recipe, run_recipe
+    from gisttools.workflow import (
+        PUBLISH_TO,
+        VERBS,
+        Step,
+        checked_recipe,
+        project_root,
+        results_folder,
+        run_recipe,
+        run_single,
+    )
 
     if publish_to:
         os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
@@ -108,7 +111,7 @@ def run(
 
 
 def _show_plan(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
-    from gisttools.workflow.plan import plan
+    from gisttools.workflow import plan
 
     planned = plan(steps, rerun=rerun)
     count = {state: sum(p.state == state for p in planned) for state in ("done", "to run", "refused")}

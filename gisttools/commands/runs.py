@@ -16,7 +16,7 @@ from gisttools.commands.complete import Remembering, complete_parameter, complet
 from gisttools.common import did_you_mean
 
 if TYPE_CHECKING:
-    from gisttools.workflow.run_list import Listed
+    from gisttools.workflow import Listed
 
 _STATUS = ("ok", "failed", "running", "unfinished", "damaged")
 _SORT: dict[str, Callable[[Listed], Any]] = {
@@ -67,7 +67,7 @@ def runs(
     as_json: bool,
 ) -> None:
     """Show what has run, the newest last; VERB limits it to one notebook."""
-    from gisttools.workflow.run_list import all_runs
+    from gisttools.workflow import all_runs
 
     wanted = [(name, _value(name, told, verb)) for name, told in parameters]
     every = [run for run in all_runs() if verb is None or run.verb == verb]
@@ -97,7 +97,7 @@ def runs(
 
 
 def _value(name: str, text: str, verb: str | None) -> Any:
-    from gisttools.workflow.params import VERBS
+    from gisttools.workflow import VERBS
 
     known = {field for v, model in VERBS.items() if verb in (None, v) for field in model.model_fields}
     if name not in known:

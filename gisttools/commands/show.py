@@ -23,8 +23,7 @@ def show(run: str, as_json: bool) -> None:
 
     RUN is an id, the beginning of one, a folder, or "latest", which is also meant where none is named.
     """
-    from gisttools.workflow.run_facts import run_facts
-    from gisttools.workflow.run_list import find_run
+    from gisttools.workflow import find_run, run_facts
 
     facts = run_facts(find_run(run))
     if as_json:

@@ -17,8 +17,7 @@ def verify(runs: tuple[str, ...]) -> None:
 
     The exit status is 1 if anything changed or is missing.
     """
-    from gisttools.workflow.run_list import all_runs, find_runs
-    from gisttools.workflow.verifying import verify_run
+    from gisttools.workflow import all_runs, find_runs, verify_run
 
     folders = find_runs(runs) or [run.folder for run in all_runs() if run.finished or run.status == "damaged"]
     bad = files = read = 0

@@ -1,7 +1,7 @@
 """Many models of one baseline side by side: which recipe is best, by how much, what each parameter does, and whether
 the guide helped.
 
-Nothing here reads a file: `gisttools.workflow.contenders` does. Scores lie between 0 and 1, a point is 0.01.
+Nothing here reads a file: `gisttools.workflow.evaluations` does. Scores lie between 0 and 1, a point is 0.01.
 
 What each parameter of a comparison does to the score, paired over the other parameters.
 

@@ -1,14 +1,5 @@
-"""Runs of the notebooks: parameters, folders, manifests, execution.
+"""Runs of the notebooks: parameters, folders, manifests, recipes, execution here and on clusters."""
 
-Names are imported on first use: the command asks for parameters and runs, and need not wait for more.
-"""
+import lazy_loader
 
-from importlib import import_module
-
-__all__ = ["Run", "start"]
-
-
-def __getattr__(name: str):
-    if name not in __all__:
-        raise AttributeError(f"module 'gisttools.workflow' has no attribute {name!r}")
-    return getattr(import_module("gisttools.workflow.session"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,9 @@
-"""Executing notebooks with papermill: one run folder each, never the same work twice, one line in the terminal."""
+"""Executing notebooks with papermill: one run folder each, never the same work twice, one line in the terminal.
+
+What a run says in the terminal: one line, that moves while it works.
+
+Who does a piece of work that two ask for at once: one after the other, and the second finds it done.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +13,93 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
+
+from filelock import FileLock, Timeout
 
 from gisttools.common import STATUS_FILE, GistError, MissingError, ParameterError
-from gisttools.workflow.env_files import load_env_files
-from gisttools.workflow.manifest import read_manifest, write_manifest
-from gisttools.workflow.param_model import Params
-from gisttools.workflow.params import check_params
+from gisttools.workflow.environment import environment
+from gisttools.workflow.folders import find_finished, remove_unfinished
+from gisttools.workflow.manifest import artefact_texts, read_manifest, scrub, scrub_files, write_manifest
+from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.parents import parents_of
-from gisttools.workflow.places import STARTED_IN, notebook_of, project_root
+from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of, project_root, results_folder
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
-from gisttools.workflow.room import check_room
-from gisttools.workflow.runs import find_finished, remove_unfinished
-from gisttools.workflow.scrub import artefact_texts, scrub, scrub_files
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import spec_hash
-from gisttools.workflow.surroundings import environment
-from gisttools.workflow.terminal import line, say
-from gisttools.workflow.turns import turn
+
+
+def say(text: str) -> None:
+    """One line, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def line(title: str, status: Path, out: TextIO | None = None) -> Iterator[list[str]]:
+    """One terminal line: title, then progress and time while it works, at last how long it took and what came out."""
+    out = out or sys.stdout
+    live, done, started, said = out.isatty(), threading.Event(), time.monotonic(), []
+
+    def redraw() -> None:
+        while not done.wait(0.5):
+            try:
+                progress = status.read_text(encoding="utf-8")
+            except OSError:
+                progress = ""
+            out.write(f"\r\x1b[2K{title} ... {time.monotonic() - started:.0f} s  {progress}"[: _width()])
+            out.flush()
+
+    if live:
+        threading.Thread(target=redraw, daemon=True).start()
+    else:
+        out.write(f"{title} ... ")
+        out.flush()
+    try:
+        yield said
+    finally:
+        done.set()
+        took = f"{time.monotonic() - started:.0f} s"
+        end = ", ".join([took, *said])
+        out.write(f"\r\x1b[2K{title} ... {end}\n" if live else f"{end}\n")
+        out.flush()
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size().columns + len("\r\x1b[2K") - 1
+    except OSError:
+        return 120
+
+
+@contextlib.contextmanager
+def turn(verb: str, spec: str, waits: Callable[[], None]) -> Iterator[None]:
+    """Inside, no other process is at work on this spec in the same results folder. A process that is killed gives up
+    its turn.
+
+    Args:
+        waits: called once, if another is at work and this one must wait.
+    """
+    path = results_folder() / f".{verb}-{spec[:16]}.lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waits()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes it when it is released
+            path.unlink()
+        lock.release()
+
 
 Rerun = Literal["only-missing", "always", "never", "only-cache"]
 
@@ -75,7 +146,7 @@ def run_notebook(
         if rerun == "only-cache":
             raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
         if verb == "synthesize":
-            from gisttools.workflow.synthesis import check_inputs  # a second that others need not wait for
+            from gisttools.workflow.inputs import check_inputs
 
             check_inputs(params)
         if rank > 0:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.common import MissingError
+from gisttools.workflow.folders import RUN_ID, as_run, finished_runs, good_manifest, latest
 from gisttools.workflow.manifest import MANIFEST, read_manifest
-from gisttools.workflow.param_model import Params
-from gisttools.workflow.params import CompareParams
+from gisttools.workflow.params import CompareParams, Params
 from gisttools.workflow.places import results_folder, run_folder
-from gisttools.workflow.runs import RUN_ID, as_run, finished_runs, good_manifest, latest
 
 
 def parents_of(params: Params) -> list[str]:
@@ -42,7 +41,7 @@ def named(params: Params) -> dict[str, Any]:
 
 
 def _to_compare() -> list[str]:
-    from gisttools.workflow.contenders import contenders_to_compare  # numpy and pandas, for few
+    from gisttools.workflow.evaluations import contenders_to_compare
 
     return list(dict.fromkeys(contender.evaluation for contender in contenders_to_compare()))
 

@@ -13,10 +13,10 @@ from typing import Any
 from filelock import FileLock
 
 from gisttools.common import DataError, EndpointError, GistError, MissingError, ParameterError, secret_in
+from gisttools.workflow.cleaning import verify_run
+from gisttools.workflow.folders import RUN_ID, lineage
 from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
 from gisttools.workflow.places import results_folder, run_folder
-from gisttools.workflow.runs import RUN_ID, lineage
-from gisttools.workflow.verifying import verify_run
 
 PUBLISH_TO = "GISTTOOLS_PUBLISH_TO"
 _EXTRA = {"s3": '"gisttools[remote]"', "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}

@@ -17,14 +17,12 @@ from typing import Any
 from filelock import FileLock
 
 from gisttools.common import GistError, ParameterError, quiet_libraries
-from gisttools.workflow.env_files import load_env_files
-from gisttools.workflow.manifest import LOCK, write_manifest
+from gisttools.workflow.folders import artefact, inputs
+from gisttools.workflow.manifest import LOCK, artefact_texts, key_variables, scrub, scrub_files, write_manifest
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import parents_of
-from gisttools.workflow.places import resolve, results_folder
+from gisttools.workflow.places import load_env_files, resolve, results_folder
 from gisttools.workflow.publishing import with_fetched
-from gisttools.workflow.runs import artefact, inputs
-from gisttools.workflow.scrub import artefact_texts, key_variables, scrub, scrub_files
 from gisttools.workflow.spec import spec_hash
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,

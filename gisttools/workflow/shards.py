@@ -1,17 +1,166 @@
-"""A single notebook with workers: what can be shared out of it is done side by side before it starts."""
+"""A single notebook with workers: what can be shared out of it is done side by side before it starts.
+
+An evaluation's scores, made side by side before its notebook starts, which then finds them in the score cache.
+
+Each model on each group of tasks that share texts is a call. Tasks of a group are done in their order, so that texts
+meet in the same batches as in the notebook.
+
+Guide vectors, embedded side by side before a notebook starts; this process alone writes them to the cache.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
-from gisttools.common import MissingError, ParameterError
+import numpy as np
+
+from gisttools.common import MissingError, ParameterError, quiet_libraries, tqdm
+from gisttools.data import concatenate, expand_sources, kind_of, nested_subset, read_sources, triplet_tables
+from gisttools.evaluation import (
+    Findings,
+    ScoreCache,
+    ScoredModel,
+    TaskSource,
+    fits,
+    kept_scores,
+    one_line,
+    overlap_with,
+    score,
+)
+from gisttools.models import GuideName, ModelGuide, ShardedGuide, embed_shard, use_told_threads
+from gisttools.training import GuideStore
+from gisttools.workflow.cluster import open_executor
+from gisttools.workflow.environment import Surroundings, surroundings
 from gisttools.workflow.execute import Rerun, run_notebook
-from gisttools.workflow.executors import open_executor
-from gisttools.workflow.params import check_params
-from gisttools.workflow.recipe import Step
-from gisttools.workflow.step_graph import run_steps
-from gisttools.workflow.surroundings import surroundings
+from gisttools.workflow.folders import inputs
+from gisttools.workflow.inputs import guide_of, model_path, open_entries, paths, reading_of, sources_of
+from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
+from gisttools.workflow.recipes import Step
+from gisttools.workflow.schedule import run_steps
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreShard:
+    """A model, by role or as a reference, on some of an evaluation's tasks; without a model, the question which
+    shards there are."""
+
+    parameters: Mapping[str, Any]
+    surroundings: Surroundings
+    model: str = ""
+    tasks: tuple[str, ...] = ()
+
+
+def share_scores(parameters: Mapping[str, Any], executor: Executor, place: Surroundings) -> None:
+    """Score on the executor what the score cache lacks.
+
+    Raises:
+        GistError: what the notebook would raise of its parameters, tasks and training texts.
+    """
+    asked = ScoreShard(parameters=parameters, surroundings=place)
+    shards = executor.submit(plan_scores, asked).result()
+    calls = [executor.submit(do_scores, shard) for shard in shards]
+    for call in tqdm(as_completed(calls), total=len(calls), desc="models x tasks", unit="job"):
+        error = call.exception()
+        for line in [one_line(error)] if error else call.result():
+            log.warning("%s", line)
+
+
+def plan_scores(asked: ScoreShard) -> list[ScoreShard]:
+    """In a worker: the shards of an evaluation, those of one model after the other.
+
+    Raises:
+        DataError: a training table holds test texts; and whatever opening models and tasks raises.
+    """
+    with asked.surroundings.entered():
+        quiet_libraries()
+        params = check_params("evaluate", asked.parameters)
+        sources, _ = sources_of(params)
+        entries = open_entries(params, only="")
+        overlap_with(sources, entries.variants, Findings(), allow=params.allow_overlap)  # refused before any work
+        names = [*entries.names, *(n for n in dict.fromkeys(params.references) if n not in entries.published)]
+        groups: dict[str, list[str]] = {}
+        for source in sources:
+            groups.setdefault(source.train_source, []).append(source.name)
+        return [
+            ScoreShard(parameters=asked.parameters, surroundings=asked.surroundings, model=name, tasks=tuple(tasks))
+            for name in names
+            for tasks in groups.values()
+        ]
+
+
+def do_scores(shard: ScoreShard) -> list[str]:
+    """In a worker: score what is not kept yet. Returns what failed; the notebook tries that again, and records it."""
+    failed: list[str] = []
+    with shard.surroundings.entered():
+        cache = ScoreCache()
+        quiet_libraries()
+        use_told_threads()
+        told = json.dumps(shard.parameters, sort_keys=True)
+        params, sources, model = _opened(told, shard.model, shard.surroundings.witness)
+        for source in sources:
+            if source.name in shard.tasks:
+                try:
+                    if kept_scores(model, source, cache) is None and fits(model, source):
+                        score(model, source, cache, batch_size=params.batch_size)
+                except Exception as error:  # whatever a model, a data set or a task's own code raises
+                    failed.append(f"{source.name}, {shard.model}: {one_line(error)}")
+    return failed
+
+
+@lru_cache(maxsize=1)  # the shards of a model come one after the other; the witness is another for each evaluation
+def _opened(parameters: str, name: str, _witness: str) -> tuple[EvaluateParams, list[TaskSource], ScoredModel]:
+    params = check_params("evaluate", json.loads(parameters))
+    sources, _ = sources_of(params)
+    entries = open_entries(params, only=name)
+    return params, sources, {**entries.models, **entries.references}[name]
+
+
+def share_guide_vectors(params: FinetuneParams | ConvertParams, executor: Executor, place: Surroundings) -> None:
+    """Embed on the executor what the notebook's guide will be asked for and has not embedded yet.
+
+    Raises:
+        GistError: what the notebook would raise of its data and its guide; a worker's guide is another one.
+    """
+    cache = guide_of(params)
+    if cache is None or not isinstance(cache.guide, ModelGuide):
+        return  # nothing to embed, or an endpoint, which is asked by many calls at once anyway
+    name = GuideName(
+        name=model_path(params.guide), revision=params.guide_revision, prompt=params.guide_prompt, asked=place.witness
+    )
+    cache.guide = ShardedGuide(cache.guide, lambda texts: executor.submit(partial(_embed, name, place), texts))
+    for table in _tables(params):
+        if isinstance(table, list):
+            cache.add(table)
+        else:
+            GuideStore.build(table, cache)
+
+
+def _embed(name: GuideName, place: Surroundings, texts: list[str]) -> tuple[str, np.ndarray]:
+    with place.entered():
+        return embed_shard(name, texts)
+
+
+def _tables(params: FinetuneParams | ConvertParams) -> list[Any]:
+    """The texts that a notebook's guide will be asked for: triplet tables, or lists of texts."""
+    if isinstance(params, FinetuneParams):
+        names = inputs(params.triplets, "triplets.parquet")
+        tables = triplet_tables(names, rows=params.rows, instructions=params.instructions)
+        return [concatenate(nested_subset(tables, params.limit, seed=params.limit_seed))]
+    reading = reading_of(params)
+    names = expand_sources(paths(params.sources))
+    kinds = {name: kind_of(name, reading) for name in names}
+    foreign = triplet_tables([n for n in names if kinds[n] == "triplets"], threshold=params.threshold)
+    labelled = read_sources([n for n in names if kinds[n] == "labelled"], reading)
+    return [*(list(texts.texts) for texts in labelled), *foreign.values()]
+
 
 SHARED = ("evaluate", "finetune", "convert")
 
@@ -48,12 +197,8 @@ def run_single(
         if verb in SHARED:
             with surroundings(shared=cluster is not None) as place:
                 if verb == "evaluate":
-                    from gisttools.workflow.score_shards import share_scores  # these load torch
-
                     share_scores(parameters, executor, place)
                 else:
-                    from gisttools.workflow.guide_shards import share_guide_vectors
-
                     share_guide_vectors(params, executor, place)
         if cluster is not None:
             step = Step(name=verb, verb=verb, parameters=dict(parameters))

@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from gisttools.common import MissingError
+from gisttools.workflow.folders import as_run
 from gisttools.workflow.manifest import read_manifest, sha256
-from gisttools.workflow.param_model import Params
+from gisttools.workflow.params import Params
 from gisttools.workflow.parents import named
 from gisttools.workflow.places import notebook_of, project_root, resolve
-from gisttools.workflow.runs import as_run
 
 _LARGE = 1 << 26  # files in a named folder above this size count by name and size only
 

@@ -20,8 +20,7 @@ from typing import Any
 import psutil
 
 from gisttools.common import GistError, ParameterError
-from gisttools.workflow.capacity import at_once, gpus, share_of_cores
-from gisttools.workflow.surroundings import environment
+from gisttools.workflow.environment import at_once, environment, gpus, share_of_cores
 
 _MOST_DEATHS = 3
 

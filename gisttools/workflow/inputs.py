@@ -1,0 +1,446 @@
+"""What the rows of a training cost: US dollars paid to the LLM that wrote them.
+
+Where a model comes from: the student it started as, and the texts and sources it was trained on.
+
+What the parameters of an evaluation name: the baseline, the tuned models (seeds and variants), references, tasks.
+
+What `2_convert` hands on, from its parameters: how to read, how to mine, and what must not stand in the table.
+
+What `1_synthesize` hands on, from its parameters: what rows must stand up to, and what they are held against.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+from datasets import Dataset
+
+from gisttools.common import ParameterError, problems
+from gisttools.data import (
+    ReadOptions,
+    Tiers,
+    concatenate,
+    eval_sets,
+    expand_sources,
+    is_task,
+    mteb_task,
+    nested_subset,
+    parse_task_name,
+    read_labelled,
+    read_triplets,
+    subset_of,
+    table_texts,
+    triplet_tables,
+    write_triplets,
+)
+from gisttools.evaluation import (
+    PREFIX as PUBLISHED,
+    REGISTRY,
+    ScoredModel,
+    TaskSource,
+    Variant,
+    default_guards,
+    open_scored,
+    scored,
+    task_sources,
+    training_sets,
+)
+from gisttools.mining import MiningOptions
+from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT, VectorCache
+from gisttools.synthesis import Checks, Known, Outcome, check_prompt, check_start, load_prompt, read_task
+from gisttools.workflow.folders import artefact, as_run, inputs, lineage, read_summary
+from gisttools.workflow.manifest import read_manifest
+from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, SynthesizeParams
+from gisttools.workflow.places import resolve
+from gisttools.workflow.session import Run
+
+
+@dataclass(frozen=True)
+class Origin:
+    """`path`: what to open. Of a model that no run here made, `student` is None and `trained_on` unknown (None).
+    `parameters`: those of the finetune run."""
+
+    path: str
+    student: str | None = None
+    student_revision: str | None = None
+    trained_on: list[str] | None = None
+    training_texts: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] | None = None
+
+
+def origin_of(model: str) -> Origin:
+    """What is known of a model named by a finetune run, a folder, or a hub or embedded name.
+
+    Raises:
+        ParameterError: the run is of another kind.
+        DataError: the run failed, or its files changed since.
+    """
+    folder = as_run(model)
+    if folder is None:
+        return Origin(str(resolve(model)) if resolve(model).exists() else model)
+    manifest = read_manifest(folder)
+    if manifest["verb"] != "finetune":
+        raise ParameterError(
+            f"model = {model!r} is a run of {manifest['verb']}; name a finetune run, a folder or a model."
+        )
+    path = artefact(model, "model")
+    parameters, ancestors = manifest["parameters"], lineage(manifest["parents"])
+    trainings = [manifest, *(m for m in ancestors if m["verb"] == "finetune")]  # the student may have been tuned before
+    texts = [text for training in trainings for text in _texts_of(training["parameters"])]
+    tables = list(dict.fromkeys(t for m in trainings for t in m["parameters"]["triplets"]))
+    sources = [t for t in tables if as_run(t) is None]
+    converted = [s for m in ancestors if m["verb"] == "convert" for s in m["parameters"]["sources"]]
+    sources += [parse_task_name(s)[0] if is_task(s) else s for s in expand_sources(paths(converted))]
+    student = parameters["student"]
+    known = as_run(student)
+    return Origin(
+        str(path),
+        str(known / "model") if known else student,
+        parameters["student_revision"],
+        [str(resolve(s)) if resolve(s).exists() else s for s in sources],
+        tuple(dict.fromkeys(texts)),
+        parameters,
+    )
+
+
+def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
+    """The texts that a finetune run trained on."""
+    names = inputs(parameters["triplets"], "triplets.parquet")
+    tables = triplet_tables(names, rows=parameters["rows"], instructions=parameters["instructions"])
+    limit, seed = parameters.get("limit"), parameters.get("limit_seed", 0)  # older runs have none
+    return table_texts(concatenate(nested_subset(tables, limit, seed=seed)))
+
+
+def model_path(name: str) -> str:
+    """What `open_model` should open for a name: the model folder of a run, a path, or the name itself."""
+    return origin_of(name).path
+
+
+def guide_of(params: SynthesizeParams | ConvertParams | FinetuneParams) -> VectorCache | None:
+    """The guide that a notebook's parameters name; None for the unguided baseline."""
+    if params.guide is None:
+        return None
+    return VectorCache(
+        model_path(params.guide),
+        params.guide_revision,
+        prompt=params.guide_prompt,
+        base_url=params.guide_base_url,
+        key_variable=params.guide_key_variable,
+        dtype=params.guide_dtype,
+    )
+
+
+def paths(names: list[str]) -> list[str]:
+    """Names that are paths, relative to the project where need be; other names as they are. A kind may stand behind
+    (`folder#kind`)."""
+    found = []
+    for name in names:
+        path, mark, kind = name.partition("#")
+        found.append(f"{resolve(path)}{mark}{kind}" if Path(path).suffix or resolve(path).exists() else name)
+    return found
+
+
+BASE, TUNED, GUIDE = "base", "tuned", "guide"
+_NO_PATHS = (EMBEDDED, ENDPOINT, REGISTRY)
+_LONGEST = 60  # characters of a variant's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """`models` and `names` by role: base, tuned, and tuned_2, tuned_3, ... for further models; `variants` says which
+    roles are seeds of one recipe; `references` by name; `published`: models whose public scores are shown beside."""
+
+    models: dict[str, ScoredModel]
+    names: dict[str, str]
+    variants: tuple[Variant, ...]
+    references: dict[str, ScoredModel]
+    published: tuple[str, ...] = ()
+
+
+def open_entries(params: EvaluateParams, *, only: str | None = None) -> Entries:
+    """Open all models, or `only` that of one role or reference ("" for none). Finetune runs that differ in `seed` alone
+    are seeds of one recipe; others are variants.
+
+    Raises:
+        ParameterError: no baseline is told and the models do not come from finetune runs of one student; a seed is
+            there twice; a revision for several models; a guide is asked for that there is none of, or only vectors.
+        MissingError, ModelError, DataError: a model or a run is not there, or cannot be opened.
+    """
+    named = [params.model] if isinstance(params.model, str) else list(dict.fromkeys(params.model))
+    if params.model_revision and len(named) > 1:
+        raise ParameterError("model_revision is for a single model; name several hub models as org/name@revision.")
+    origins = {name: origin_of(_unpinned(name)) for name in named}
+    baseline, revision = _baseline(params, origins)
+    roles = {name: TUNED if i == 0 else f"{TUNED}_{i + 1}" for i, name in enumerate(named)}
+    variants = tuple(_variants(origins, roles))
+    references = [name for name in dict.fromkeys(params.references) if not name.startswith(PUBLISHED)]
+    told = {BASE: (baseline, revision)} | {roles[name]: (name, params.model_revision) for name in named}
+    models = {role: _open(params, *model) for role, model in told.items() if only in (None, role)}
+    return Entries(
+        models=models,
+        names={BASE: baseline} | {role: name for name, role in roles.items()},
+        variants=variants,
+        references={name: _reference(params, name, origins.values()) for name in references if only in (None, name)},
+        published=tuple(dict.fromkeys(name for name in params.references if name.startswith(PUBLISHED))),
+    )
+
+
+def sources_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
+    """The tasks that the parameters name, and notes, such as why no guard was run. Raises as `task_sources`."""
+    guards, note = (params.guards, None) if params.guards is not None else default_guards(params.tasks)
+    sources = task_sources(params.tasks, paths(params.files), subsets=params.subsets, guards=guards)
+    return sources, [note] if note else []
+
+
+def _baseline(params: EvaluateParams, origins: Mapping[str, Origin]) -> tuple[str, str | None]:
+    if params.baseline is not None:
+        return params.baseline, params.baseline_revision
+    students = {name: (origin.student, origin.student_revision) for name, origin in origins.items()}
+    unknown = [name for name, (student, _) in students.items() if student is None]
+    if unknown:
+        raise ParameterError(
+            f"baseline is not set, and {', '.join(map(repr, unknown))} is no finetune run that would know its student. "
+            "Set baseline to the model that you want to compare with."
+        )
+    if len(set(students.values())) > 1:
+        told = [f"{name} started from {student} ({revision})" for name, (student, revision) in students.items()]
+        raise ParameterError(problems("baseline is not set, and the students differ:", told, "Set baseline."))
+    return next(iter(students.values()))
+
+
+def _variants(origins: Mapping[str, Origin], roles: Mapping[str, str]) -> list[Variant]:
+    recipes: dict[str, list[str]] = {}
+    for name, origin in origins.items():
+        told = origin.parameters
+        recipe = name if told is None else json.dumps({k: v for k, v in told.items() if k != "seed"}, sort_keys=True)
+        recipes.setdefault(recipe, []).append(name)
+    twice = []
+    for members in recipes.values():
+        seeds: dict[int, str] = {}
+        for name in members if len(members) > 1 else ():
+            other = seeds.setdefault(origins[name].parameters["seed"], name)
+            twice += [f"{other} and {name} are one training, of one seed"] if other != name else []
+    if twice:
+        raise ParameterError(problems("model:", twice, "Leave one out, or train another seed."))
+    groups = list(recipes.values())
+    return [
+        Variant(
+            name=variant_name,
+            roles=tuple(roles[name] for name in members),
+            trained_on=None if origins[members[0]].trained_on is None else tuple(origins[members[0]].trained_on),
+            training_texts=origins[members[0]].training_texts,
+            training_sets=training_sets(origins[members[0]].student) if origins[members[0]].student else None,
+        )
+        for variant_name, members in zip(_names(groups, origins), groups, strict=True)
+    ]
+
+
+def _names(groups: Sequence[Sequence[str]], origins: Mapping[str, Origin]) -> list[str]:
+    """`tuned` for a single recipe; of several what their parameters differ in, or the model's name."""
+    if len(groups) == 1:
+        return [TUNED]
+    told = [origins[members[0]].parameters or {} for members in groups]
+    runs = [t for t in told if t]
+    differ = [k for k in (runs[0] if runs else {}) if k != "seed" and len({_json(t.get(k)) for t in runs}) > 1]
+    names = []
+    for members, parameters in zip(groups, told, strict=True):
+        name = ", ".join(f"{k}={_json(parameters.get(k))}" for k in differ) if parameters and differ else members[0]
+        name = name if len(name) <= _LONGEST else members[0]
+        names.append(name if name not in names else members[0])
+    return names
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _open(params: EvaluateParams, name: str, revision: str | None = None) -> ScoredModel:
+    if name == GUIDE:
+        raise ParameterError(f"{GUIDE!r} is a reference, not a model: name the guide itself.")
+    plain, _, pinned = name.partition("@")
+    if plain.count("/") != 1 or Path(name).exists():
+        plain, pinned = name, ""
+    return open_scored(
+        plain if plain.startswith(_NO_PATHS) else model_path(plain),
+        revision or pinned or None,
+        base_url=params.base_url,
+        key_variable=params.key_variable,
+        seed=params.seed,
+    )
+
+
+def _unpinned(name: str) -> str:
+    return name.partition("@")[0] if name.count("/") == 1 and not Path(name).exists() else name
+
+
+def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
+    if name != GUIDE:
+        return _open(params, name)
+    trainings = [o.parameters for o in origins if o.parameters and o.parameters.get("guide")]
+    if not trainings:
+        raise ParameterError(f"references: {GUIDE!r} is that of a finetune run, and none of the models has one.")
+    told = trainings[0]
+    if Path(told["guide"]).suffix in ENDINGS:
+        raise ParameterError(
+            f"references: the guide {told['guide']} is a file of vectors, which knows no other texts. Leave it out."
+        )
+    path = told["guide"] if told["guide"].startswith(_NO_PATHS) else model_path(told["guide"])
+    prompt = told.get("guide_prompt")
+    model = open_scored(
+        path,
+        told.get("guide_revision"),
+        base_url=told.get("guide_base_url"),
+        key_variable=told.get("guide_key_variable") or params.key_variable,
+        prompt=prompt,
+    )
+    if prompt and model.transformer is not None:  # as it was while it guided: the same prompt before every text
+        model.transformer.prompts[GUIDE], model.transformer.default_prompt_name = prompt, GUIDE
+        model = scored(model.transformer, model.name)
+    return model
+
+
+def reading_of(params: ConvertParams) -> ReadOptions:
+    """How to read labelled texts."""
+    subset = tuple(params.subset) if isinstance(params.subset, list) else params.subset
+    return ReadOptions(**_fields(params, ReadOptions) | {"subset": subset})
+
+
+def mining_of(params: ConvertParams) -> MiningOptions:
+    """How to mine them."""
+    return MiningOptions(**_fields(params, MiningOptions))
+
+
+def tiers_of(params: ConvertParams, guide: VectorCache) -> Tiers:
+    """How alike two texts must be to overlap."""
+    return Tiers(near=params.near, semantic=params.semantic, guide=guide if params.semantic else None)
+
+
+def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
+    """The test texts that must not stand in the table, by evaluation set: those of the folders and MTEB tasks that are
+    told, or else of the MTEB tasks among the sources, in the subsets that are read.
+
+    Raises:
+        MissingError: a task, its data or a file is missing.
+    """
+    found = eval_sets(folders=paths(params.eval_files))
+    told = params.eval_tasks
+    names = [s for s in expand_sources(paths(params.sources)) if is_task(s)] if told is None else told
+    for name in names:
+        task, subset, _ = parse_task_name(name)
+        wanted = [subset] if subset else params.subset if isinstance(params.subset, list) else [params.subset]
+        known = mteb_task(task)
+        subsets = [subset_of(known, one) for one in wanted]
+        texts = eval_sets([task], subsets=subsets)[task]
+        found[task] = list(dict.fromkeys([*found.get(task, []), *texts]))
+    return found
+
+
+def _fields(params: ConvertParams, options: type) -> dict[str, Any]:
+    values = params.model_dump()
+    return {f.name: values[f.name] for f in fields(options) if f.name in values}
+
+
+def checks_of(params: SynthesizeParams) -> Checks:
+    """What a text or row must stand up to."""
+    return Checks(
+        label_by=params.label_by,
+        blind=params.blind,
+        guide_order=params.guide_order,
+        top_k=params.top_k,
+        skip_nearest=params.skip_nearest,
+        near_eval=params.near,
+    )
+
+
+def known_of(params: SynthesizeParams) -> Known:
+    """The test texts, the texts of earlier runs, and the labelled texts that are told.
+
+    Raises:
+        MissingError, DataError: a file, task or run is missing or cannot be read.
+    """
+    sets = eval_sets(params.eval_tasks, paths(params.eval_files))
+    avoid = inputs(params.avoid, "triplets.parquet")
+    labelled = [read_labelled(resolve(folder)) for folder in params.labelled_files]
+    return Known(
+        eval_texts=[text for texts in sets.values() for text in texts],
+        written=table_texts(read_triplets(*avoid)) if avoid else [],
+        labelled=[pair for texts in labelled for pair in zip(texts.texts, texts.labels, strict=True)],
+    )
+
+
+def check_inputs(params: SynthesizeParams) -> None:
+    """What can be said of task and prompt before any work.
+
+    Raises:
+        MissingError, DataError: the task description or the prompt is missing, or wrong; all problems of one at once.
+    """
+    task = read_task(resolve(params.task))
+    prompt = load_prompt(prompt_of(params) or task.prompt, folder_of(params))
+    check_prompt(prompt)
+    check_start(prompt, task)
+
+
+def folder_of(params: SynthesizeParams) -> Path | None:
+    """The user's folder of prompts."""
+    return resolve(params.prompts) if params.prompts else None
+
+
+def prompt_of(params: SynthesizeParams) -> str | Path | None:
+    """The prompt that is told: a path, or a name as it is."""
+    named = params.prompt is not None and not params.prompt.endswith((".yaml", ".yml"))
+    return params.prompt if params.prompt is None or named else resolve(params.prompt)
+
+
+def save(outcome: Outcome, run: Run) -> None:
+    """Write both tables, and a page to look through them, into the run's folder."""
+    from gisttools.report import write_browser
+
+    write_triplets(outcome.accepted, run.folder)
+    write_triplets(outcome.rejected, run.path("rejected.parquet"))
+    write_browser(outcome.accepted, outcome.rejected, run.folder, title=outcome.summary["task"])
+
+
+def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, Any]:
+    """The dollars of the rows trained on, for the run's summary: `rows`, `rows_cost_usd`, `rows_priced`.
+
+    Rows of a synthesize run cost that run's mean price of an accepted row: all of its answers were paid for, also those
+    that the filters rejected, so N of A accepted rows cost N/A of the run. Rows from elsewhere cost what stands in
+    their own `cost_usd`. Rows that name no price, such as labelled texts, count as nothing; `rows_priced` says how many
+    do name one, and where none does `rows_cost_usd` is None: not known.
+
+    A run of fewer requests would have been somewhat cheaper a row: the more there is, the more repeats are rejected.
+
+    Args:
+        names: what was trained on, as in the parameter `triplets`.
+        tables: the rows of each, in that order (`triplet_sets.triplet_tables`, `subsets.nested_subset`).
+
+    Raises:
+        DataError: a synthesize run's summary is not the one that it wrote.
+    """
+    total, priced = 0.0, 0
+    for name, table in zip(names, tables.values(), strict=True):
+        price = _price_of_a_row(name)
+        if price is not None:
+            total, priced = total + price * len(table), priced + len(table)
+        else:
+            costs = table.select_columns("cost_usd").with_format("arrow")[:]["cost_usd"]
+            total += pc.sum(costs).as_py() or 0.0
+            priced += len(costs) - costs.null_count
+    return {"rows": sum(map(len, tables.values())), "rows_cost_usd": total if priced else None, "rows_priced": priced}
+
+
+def _price_of_a_row(name: str) -> float | None:
+    """Dollars for an accepted row of a synthesize run; None for other names, and where the price is not known."""
+    folder = as_run(name)
+    if folder is None or read_manifest(folder)["verb"] != "synthesize":
+        return None
+    summary = read_summary(name)
+    cost, accepted = summary.get("cost_usd"), summary.get("accepted")
+    if cost is None or not accepted:
+        return None
+    return (cost + (summary.get("idea_cost_usd") or 0.0)) / accepted  # ideas are asked for before rows
