@@ -81,7 +81,7 @@ class Home:
         return seconds, done.stdout
 
     def gisttools(self, *arguments: str, results: str) -> float:
-        return self.process([sys.executable, "-m", "gisttools.cli", *arguments], results)[0]
+        return self.process([sys.executable, "-m", "gisttools.cli.main", *arguments], results)[0]
 
     def script(self, text: str, results: str) -> str:
         path = self.folder / "script.py"  # a file: spawned processes read it again

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from conftest import ROOT, files_under
 from filelock import FileLock
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.common.errors import GistError, ParameterError
 from gisttools.workflow import cleaning
 from gisttools.workflow.cleaning import removable, removable_by_name, remove
@@ -209,7 +209,7 @@ def test_two_processes_that_clean_at_once_do_no_harm(make_run, results):
         folder = new_folder("finetune", f"{i:08x}" * 8)
         (folder / "half").touch()
         age(folder)
-    line = [sys.executable, "-m", "gisttools.cli", "clean", "--yes"]
+    line = [sys.executable, "-m", "gisttools.cli.main", "clean", "--yes"]
     both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) for _ in "12"]
     said = [process.communicate()[1] for process in both]
     assert "Traceback" not in "".join(said)

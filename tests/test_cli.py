@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT, files_under
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.workflow.folders import finished_runs
 
 
@@ -31,7 +31,7 @@ def command():
 
 def test_an_unknown_parameter_is_one_message_and_leaves_nothing(results):
     """As a user starts it: a process of its own."""
-    line = [sys.executable, "-m", "gisttools.cli", "run", "finetune", "-p", "epocs", "3"]
+    line = [sys.executable, "-m", "gisttools.cli.main", "run", "finetune", "-p", "epocs", "3"]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=None)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -257,7 +257,7 @@ def test_what_the_system_refuses_is_no_bug(command, broken, monkeypatch):
 
 def interrupted(arguments: list[str], wait) -> tuple[int, str]:
     """Status and stderr of a command that gets Ctrl-C once `wait(process)` has seen it at work."""
-    line = [sys.executable, "-m", "gisttools.cli", *arguments]
+    line = [sys.executable, "-m", "gisttools.cli.main", *arguments]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(line, text=True, cwd=ROOT, **pipes) as process:
         wait(process)

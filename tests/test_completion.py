@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.workflow.session import new_folder
 
 SCRIPT = Path(sys.executable).with_name("gisttools")
@@ -84,7 +84,7 @@ def test_what_cannot_be_read_offers_nothing_and_says_nothing(tmp_path, monkeypat
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_its_script(shell):
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv[0] = 'gisttools'; from gisttools.cli import main; main()"],
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'gisttools'; from gisttools.cli.main import main; main()"],
         env=os.environ | {"_GISTTOOLS_COMPLETE": f"{shell}_source"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert f"_GISTTOOLS_COMPLETE={shell}_complete" in done.stdout

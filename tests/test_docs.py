@@ -8,7 +8,7 @@ import click
 import pytest
 import yaml
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.data.triplets import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.reference import TRIPLET_COLUMNS, reference

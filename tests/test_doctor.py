@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from gisttools.doctor import checks
+from gisttools.cli.doctor import checks
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_a_killed_run_is_unfinished_and_is_replaced_by_the_next(project, results
         "    _call = __import__('socket').create_connection(('127.0.0.1', int(Path('port').read_text())))\n"
         "    _call.recv(1)  # nobody answers: this waits to be killed"
     )
-    command = [sys.executable, "-m", "gisttools.cli", "run", "convert"]
+    command = [sys.executable, "-m", "gisttools.cli.main", "run", "convert"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(120)
         (folder / "port").write_text(str(server.getsockname()[1]))
@@ -211,7 +211,7 @@ def test_wrong_parameters_start_no_kernel(project, results):
 
 def test_two_processes_run_finetune_and_the_first_keeps_the_run(results):
     """As `torchrun` starts them: the second trains along and leaves nothing."""
-    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gisttools.cli"]
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gisttools.cli.main"]
     done = subprocess.run(
         [sys.executable, *command, "run", "finetune", "-p", "max_steps", "3"],
         capture_output=True, text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -231,7 +231,7 @@ def test_only_finetune_runs_in_several_processes(monkeypatch, results):
 
 
 def test_a_killed_finetune_goes_on_from_its_checkpoint(results):
-    command = [sys.executable, "-m", "gisttools.cli", "run", "finetune"]
+    command = [sys.executable, "-m", "gisttools.cli.main", "run", "finetune"]
     command += ["-p", "max_steps", "24", "-p", "checkpoint_minutes", "0"]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while first.poll() is None and not list(results.glob(".checkpoints/*/checkpoint-*/note.json")):

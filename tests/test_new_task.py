@@ -8,8 +8,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from gisttools.cli import main
-from gisttools.commands.new import _KINDS
+from gisttools.cli.main import main
+from gisttools.cli.new import _KINDS
 from gisttools.common.errors import DataError
 from gisttools.synthesis.plan import Plan, Requests, needs_ideas
 from gisttools.synthesis.prompts import load_prompt

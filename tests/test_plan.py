@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from conftest import files_under
 from small_project import make_recipe
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.common.errors import ParameterError
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.folders import finished_runs

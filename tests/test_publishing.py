@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
 from gisttools.workflow.folders import artefact
 from gisttools.workflow.manifest import read_manifest

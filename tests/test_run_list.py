@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT, files_under
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.common.errors import MissingError, ParameterError
 from gisttools.workflow import folders
 from gisttools.workflow.cleaning import removable

@@ -47,7 +47,7 @@ _server = _serving.__enter__()
 
 def command(*more: str, **given) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "gisttools.cli", "run", "convert", *more],
+        [sys.executable, "-m", "gisttools.cli.main", "run", "convert", *more],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, **given,
     )  # fmt: skip

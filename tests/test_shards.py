@@ -14,7 +14,7 @@ from conftest import MINILM, WORDLLAMA
 from scripted_author import author, labelled_task
 from scripted_llm import scripted
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.common.errors import ModelError
 from gisttools.evaluation.evaluating import evaluate
 from gisttools.evaluation.scores import ScoreCache

@@ -22,7 +22,9 @@ HEAVY = {
     "papermill",
     "pydantic",
 }
-HELP = "import sys; sys.argv = ['gisttools', '--help']; from gisttools.cli import main; main(standalone_mode=False)"
+HELP = (
+    "import sys; sys.argv = ['gisttools', '--help']; from gisttools.cli.main import main; main(standalone_mode=False)"
+)
 
 
 def cpu_seconds(script: str) -> float:

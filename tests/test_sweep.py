@@ -19,7 +19,7 @@ from compared import ABOUT, contender, grid
 from conftest import ROOT, files_under
 from html_page import Page, seen
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.common.errors import DataError
 from gisttools.evaluation.gain import Scored
 from gisttools.evaluation.ranking import leaderboard
@@ -228,7 +228,7 @@ def test_without_runs_the_command_says_what_to_do(results):
 
 def test_help_loads_nothing_heavy():
     script = (
-        "import sys; from click.testing import CliRunner; from gisttools.cli import main; "
+        "import sys; from click.testing import CliRunner; from gisttools.cli.main import main; "
         "assert CliRunner().invoke(main, ['compare', '--help']).exit_code == 0; "
         "print(*sorted({'numpy', 'pandas', 'scipy', 'matplotlib', 'torch', 'mteb'} & set(sys.modules)))"
     )

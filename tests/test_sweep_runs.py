@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from conftest import files_under
 from small_project import CALLS, FAILS_AT_13, make_recipe
 
-from gisttools.cli import main
+from gisttools.cli.main import main
 from gisttools.common.errors import GistError, ParameterError
 from gisttools.workflow import environment, workers
 from gisttools.workflow.environment import at_once, share_of_cores
@@ -107,7 +107,7 @@ def test_when_the_command_is_stopped_its_processes_and_kernels_end(project, call
     recipe = make_recipe(folder, {"one": (1, ["x"])})
     code = (
         "from gisttools.workflow import capacity; capacity.cores = lambda: 2; capacity.memory_gb = lambda: 9; "
-        f"from gisttools.cli import main; main(['run', {str(recipe)!r}, '--workers', '2'])"
+        f"from gisttools.cli.main import main; main(['run', {str(recipe)!r}, '--workers', '2'])"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         _, kernel, worker, _ = board.take()

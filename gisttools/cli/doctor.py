@@ -1,11 +1,17 @@
-"""What this machine has: packages, devices, embedded models, endpoints. Each check is (ok, name, detail)."""
+"""What this machine has: packages, devices, embedded models, endpoints. Each check is (ok, name, detail).
+
+`gisttools doctor`: what this machine has.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
+
+import click
 
 from gisttools.common import GistError, cache_folder, quiet_libraries
 from gisttools.models import INSTALL_OFFLINE, open_model
@@ -79,3 +85,20 @@ def _endpoint(base_url: str, key_variable: str) -> Check:
     except openai.OpenAIError as error:
         return False, "endpoint", scrub(f"{base_url}: {error}")
     return True, "endpoint", f"{base_url}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+
+
+@click.command(short_help="Show what this machine has and what answers.")
+@click.option("--llm", "base_url", metavar="URL", help="Also ask this OpenAI-compatible endpoint for its models.")
+@click.option(
+    "--key-variable", metavar="NAME", default="OPENAI_API_KEY", show_default=True,
+    help="Environment variable that holds its key.",
+)  # fmt: skip
+def doctor(base_url: str | None, key_variable: str) -> None:
+    """Show what is installed, which devices there are, and which embedded models and endpoints answer."""
+
+    bad = 0
+    for ok, name, detail in checks(base_url, key_variable):
+        bad += ok is False
+        mark = {True: click.style("ok", fg="green"), False: click.style("no", fg="red"), None: "--"}[ok]
+        click.echo(f"{mark}  {name:<24} {detail}")
+    sys.exit(1 if bad else 0)

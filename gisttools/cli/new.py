@@ -1,10 +1,20 @@
-"""Task descriptions to start from, one of each kind: what a person fills in is empty, and refused until then."""
+"""`gisttools new`: files to start from.
+
+Task descriptions to start from, one of each kind: what a person fills in is empty, and refused until then.
+
+`gisttools parameters`: what a notebook can be told.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
+import click
+
+from gisttools.cli.complete import complete_verb, known_verb
+from gisttools.common import ParameterError
 from gisttools.synthesis import DIFFICULTIES, LENGTHS, PERSONAS, REGISTERS
 
 
@@ -185,3 +195,45 @@ def task_form(kind: str, name: str, file: str) -> str:
 
 def _quoted(phrases: tuple[str, ...]) -> str:
     return ", ".join(f'"{phrase}"' for phrase in phrases)
+
+
+# as in gisttools.synthesis.task, which a test compares; not imported, for `gisttools --help` is to be quick
+_KINDS = ("classification", "clustering", "retrieval", "reranking", "sts", "bitext")
+
+
+@click.group()
+def new() -> None:
+    """Write a file to start from."""
+
+
+@new.command()
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice(_KINDS), default="classification", show_default=True, help="Of training data."
+)
+def task(name: str, kind: str) -> None:
+    """Write NAME.yaml, a task description with comments: fill it in, and `gisttools run synthesize` reads it."""
+
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else Path(f"{name}.yaml")
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(task_form(kind, path.stem, path.as_posix()))
+    except FileExistsError:
+        raise ParameterError(f"There is a file {path} already. Choose another name, or remove it.") from None
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be written: {error}. Choose another place.") from None
+    click.echo(f"Wrote {path}. Fill in what is empty, then:\n")
+    click.echo(f'gisttools run synthesize -p task {path} -p dry_run true -p eval_files "[]" -p labelled_files "[]"')
+
+
+@click.command(short_help="Show what a notebook can be told.")
+@click.argument("verb", callback=known_verb, shell_complete=complete_verb)
+def parameters(verb: str) -> None:
+    """Show all parameters of VERB's notebook with their defaults."""
+    from gisttools.workflow import VERBS
+
+    fields = VERBS[verb].model_fields
+    shown = {name: json.dumps(field.get_default(call_default_factory=True)) for name, field in fields.items()}
+    width, value_width = max(map(len, shown)), min(40, max(map(len, shown.values())))
+    for name, value in shown.items():
+        click.echo(f"{name:<{width}}  {value:<{value_width}}  {fields[name].description or ''}".rstrip())

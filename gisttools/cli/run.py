@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import yaml
 
-from gisttools.commands.complete import Remembering, complete_parameter, complete_profile, complete_what
+from gisttools.cli.complete import Remembering, complete_parameter, complete_profile, complete_what
 from gisttools.common import MissingError, ParameterError, did_you_mean
 
 if TYPE_CHECKING:

@@ -8,16 +8,10 @@ import traceback
 
 import click
 
-from gisttools.commands.clean import clean
-from gisttools.commands.compare import compare
-from gisttools.commands.doctor import doctor
-from gisttools.commands.new import new
-from gisttools.commands.parameters import parameters
-from gisttools.commands.publish import publish
-from gisttools.commands.run import run
-from gisttools.commands.runs import runs
-from gisttools.commands.show import show
-from gisttools.commands.verify import verify
+from gisttools.cli.doctor import doctor
+from gisttools.cli.new import new, parameters
+from gisttools.cli.run import run
+from gisttools.cli.runs import clean, compare, publish, runs, show, verify
 from gisttools.common import GistError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it

@@ -1,0 +1,425 @@
+"""`gisttools runs`: what has run, filtered and sorted.
+
+How the command says sizes, times and runs.
+
+`gisttools show`: one run, to be read.
+
+`gisttools clean`: remove runs that nobody needs, after asking.
+
+`gisttools verify`: are the files of finished runs still those that the runs wrote?
+
+`gisttools publish`: copy a finished run to where others can read it.
+
+`gisttools compare`: which of several evaluated recipes is best.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+import yaml
+
+from gisttools.cli.complete import Remembering, complete_parameter, complete_run, complete_verb, known_verb
+from gisttools.common import GistError, ParameterError, did_you_mean
+
+if TYPE_CHECKING:
+    from gisttools.workflow import Kind, Listed, Removal
+
+COLOURS = {"ok": "green", "failed": "red", "running": "cyan", "unfinished": "yellow", "damaged": "red"}
+
+
+def byte_size(count: int) -> str:
+    """A number of bytes, in decimal units.
+
+    >>> byte_size(999), byte_size(1_500), byte_size(90_868_376)
+    ('999 B', '1.5 kB', '90.9 MB')
+    """
+    number, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 999.95:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+
+
+def elapsed(count: float | None) -> str:
+    """A duration; a dash where it is not known.
+
+    >>> elapsed(1.25), elapsed(75), elapsed(3700), elapsed(None)
+    ('1.2 s', '1 min 15 s', '1 h 1 min', '-')
+    """
+    if count is None:
+        return "-"
+    if count < 60:
+        return f"{count:.1f} s"
+    minutes, rest = divmod(round(count), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def coloured(name: str | None, width: int = 0) -> str:
+    """A status, in its colour where there are colours."""
+    return click.style(f"{name or 'gone':<{width}}", fg=COLOURS.get(name or ""))
+
+
+def aligned(rows: Iterable[Sequence[Any]], indent: str = "  ") -> list[str]:
+    """Rows of cells as lines, all columns but the last padded to their widest cell."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1] if rows else []
+    return [
+        indent + "  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]
+
+
+_STATUS = ("ok", "failed", "running", "unfinished", "damaged")
+_SORT: dict[str, Callable[[Listed], Any]] = {
+    "started": lambda run: run.started,
+    "seconds": lambda run: run.seconds or 0,
+    "verb": lambda run: (run.verb, run.started),
+    "status": lambda run: (run.status, run.started),
+    "headline": lambda run: run.headline,
+}
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _since(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    if ago := re.fullmatch(r"(\d{1,6})([mhdw])", text.strip()):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither a date (2026-01-31) nor a time ago (90m, 12h, 3d, 2w)."
+        ) from None
+
+
+@click.command(cls=Remembering, short_help="Show what has run, filtered and sorted.")
+@click.argument("verb", required=False, callback=known_verb, shell_complete=complete_verb)
+@click.option("--status", "states", type=click.Choice(_STATUS), multiple=True, help="Only these; may be repeated.")
+@click.option("--text", metavar="WORDS", help="Only runs whose id, headline, parameters or error hold this text.")
+@click.option(
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", shell_complete=complete_parameter,
+    help="Only runs with this value of a parameter, read as YAML; of a list, one of its values.",
+)  # fmt: skip
+@click.option("--since", metavar="WHEN", callback=_since, help="Only runs started since: 2026-01-31, 90m, 12h, 3d, 2w.")
+@click.option("--sort", type=click.Choice(list(_SORT)), default="started", show_default=True, help="The largest last.")
+@click.option("--reverse", is_flag=True, help="The largest, or newest, first.")
+@click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only so many, the newest or largest.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known of each as JSON.")
+def runs(
+    verb: str | None,
+    states: tuple[str, ...],
+    text: str | None,
+    parameters: tuple[tuple[str, str], ...],
+    since: datetime | None,
+    sort: str,
+    reverse: bool,
+    last: int | None,
+    as_json: bool,
+) -> None:
+    """Show what has run, the newest last; VERB limits it to one notebook."""
+    from gisttools.workflow import all_runs
+
+    wanted = [(name, _value(name, told, verb)) for name, told in parameters]
+    every = [run for run in all_runs() if verb is None or run.verb == verb]
+    found = [
+        run
+        for run in every
+        if (not states or run.status in states)
+        and (text is None or text.casefold() in _text_of(run))
+        and all(_has(run, name, value) for name, value in wanted)
+        and (since is None or run.started >= since)
+    ]
+    found.sort(key=_SORT[sort])
+    found = found[-last:] if last else found
+    if reverse:
+        found.reverse()
+    if as_json:
+        click.echo(json.dumps([run.as_dict() for run in found], indent=1, ensure_ascii=False))
+    elif not every:
+        click.echo(f"No {verb or 'notebook'} has run yet. Try: gisttools run {verb or 'quickstart'}")
+    elif not found:
+        click.echo(f"None of {len(every)} runs is like that.")
+    else:
+        width, status_width = (max(len(getattr(run, name)) for run in found) for name in ("run_id", "status"))
+        for run in found:
+            status = coloured(run.status, status_width)
+            click.echo(f"{run.run_id:<{width}}  {status}  {elapsed(run.seconds):>11}  {run.headline}")
+
+
+def _value(name: str, text: str, verb: str | None) -> Any:
+    from gisttools.workflow import VERBS
+
+    known = {field for v, model in VERBS.items() if verb in (None, v) for field in model.model_fields}
+    if name not in known:
+        of = verb or "any notebook"
+        raise click.BadParameter(f"{name!r} is no parameter of {of}.{did_you_mean(name, known)}", param_hint="-p")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _has(run: Listed, name: str, value: Any) -> bool:
+    if name not in run.manifest.get("parameters", {}):
+        return False
+    own = run.manifest["parameters"][name]
+    return _equal(own, value) or (isinstance(own, list) and any(_equal(one, value) for one in own))
+
+
+def _equal(own: Any, value: Any) -> bool:
+    """Whether a parameter has this value: 1 is not true, and YAML's text 1e-5 is a number."""
+    if isinstance(own, float) and isinstance(value, str):
+        try:
+            return own == float(value)
+        except ValueError:
+            return False
+    return own == value and isinstance(own, bool) == isinstance(value, bool)
+
+
+def _text_of(run: Listed) -> str:
+    told = [run.manifest.get("parameters", {}), (run.manifest.get("error") or {}).get("message", "")]
+    return f"{run.run_id}\n{run.headline}\n{json.dumps(told, ensure_ascii=False)}".casefold()
+
+
+_SOME_CELLS = 3
+_ONE_BY_ONE = 12  # artefacts; of more, folders are summed up
+
+
+@click.command(short_help="Show one run.")
+@click.argument("run", default="latest", shell_complete=complete_run)
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+def show(run: str, as_json: bool) -> None:
+    """Show one RUN: what came out, what was set, where it comes from and what it left.
+
+    RUN is an id, the beginning of one, a folder, or "latest", which is also meant where none is named.
+    """
+    from gisttools.workflow import find_run, run_facts
+
+    facts = run_facts(find_run(run))
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    click.echo(click.style(facts["run_id"], bold=True))
+    click.echo(f"{coloured(facts['status'])}: {facts['headline']}")
+    for title, lines in _parts(facts):
+        if lines:
+            click.echo("\n".join([f"\n{title}", *lines]))
+
+
+def _parts(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    files, error = facts["files"], facts.get("error")
+    total = sum(n or 0 for n in files.values())
+    return [
+        ("error", _error(error) if error else []),
+        ("run", _run(facts)),
+        ("parameters that differ from the defaults", _parameters(facts["changed"])),
+        ("parents", _relatives(facts["parents"])),
+        ("children", _relatives(facts["children"])),
+        (f"files ({len(files)}, {byte_size(total)})", _files(files)),
+        ("made with", _made_with(facts)),
+    ]
+
+
+def _error(error: dict[str, Any]) -> list[str]:
+    where = [f"  in cell {error['cell']!r}"] if error.get("cell") else []
+    return [*(f"  {line}" for line in (error.get("message") or "").splitlines()), *where]
+
+
+def _run(facts: dict[str, Any]) -> list[str]:
+    started = datetime.fromisoformat(facts["started"]).astimezone()
+    took = "so far" if facts["status"] == "running" else "in all"
+    rows = [("started", f"{started:%Y-%m-%d %H:%M:%S %Z}".rstrip())]
+    if facts["seconds"] is not None:
+        rows.append(("time", f"{elapsed(facts['seconds'])} {took}{_slowest(facts['cells'])}"))
+    rows.append(("folder", facts["folder"]))
+    if facts["page"]:
+        rows.append(("page", facts["page"]))
+    return aligned(rows)
+
+
+def _slowest(cells: dict[str, float]) -> str:
+    slow = sorted(((n, name) for name, n in cells.items() if n >= 0.1), reverse=True)[:_SOME_CELLS]
+    return f"; cells: {', '.join(f'{name} {elapsed(n)}' for n, name in slow)}" if slow else ""
+
+
+def _parameters(changed: dict[str, dict[str, Any]]) -> list[str]:
+    def told(found: dict[str, Any]) -> str:
+        return f"(default {_json(found['default'])})" if "default" in found else "(no longer a parameter)"
+
+    return aligned((name, _json(found["value"]), told(found)) for name, found in changed.items())
+
+
+def _relatives(runs: list[dict[str, Any]]) -> list[str]:
+    width = max((len(run["run_id"]) for run in runs), default=0)
+    return [f"  {run['run_id']:<{width}}  {coloured(run['status'])}  {run['headline']}" for run in runs]
+
+
+def _files(files: dict[str, int | None]) -> list[str]:
+    groups: dict[str, list[int | None]] = {}
+    for name, count in files.items():
+        top, slash, _ = name.partition("/")
+        groups.setdefault(top + slash if len(files) > _ONE_BY_ONE else name, []).append(count)
+    rows = []
+    for name, counts in groups.items():
+        several = f" ({len(counts)} files)" if name.endswith("/") else ""
+        missing = sum(n is None for n in counts)
+        gone = "" if not missing else ", missing" if len(counts) == 1 else f", {missing} missing"
+        rows.append((name, byte_size(sum(n or 0 for n in counts)) + several + gone))
+    return aligned(rows)
+
+
+def _made_with(facts: dict[str, Any]) -> list[str]:
+    rows = []
+    if versions := facts.get("versions"):
+        rows.append(("versions", ", ".join(f"{name} {v}" for name, v in versions.items() if v)))
+    if machine := facts.get("hardware"):
+        memory = f", {machine['memory_gb']} GB" if machine.get("memory_gb") else ""
+        gpus = f", {', '.join(machine['gpu'])}" if machine.get("gpu") else ""
+        rows.append(("machine", f"{machine.get('cpu')}, {machine.get('cores')} cores{memory}{gpus}"))
+    if (git := facts.get("git")) and git.get("sha"):
+        rows.append(("git", git["sha"][:12] + (" with changes" if git.get("dirty") else "")))
+    if facts.get("spec_hash"):
+        rows.append(("spec", facts["spec_hash"][:16]))
+    return aligned(rows)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_KINDS = ("unfinished", "failed", "superseded")
+
+
+@click.command(short_help="Remove runs that nobody needs, after asking.")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
+@click.option("--only", "kinds", type=click.Choice(_KINDS), multiple=True, help="Only these; may be repeated.")
+@click.option("--checkpoints", is_flag=True, help="Also checkpoints of trainings that were stopped.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes: bool) -> None:
+    """Remove runs that were stopped, failed, or ran again later with the same spec; or the RUNs that are named.
+
+    Shows what would go and how large it is, and asks. What other finished runs depend on stays, and so does a run under
+    way.
+    """
+    from gisttools.workflow import find_runs, removable, removable_by_name, stale_checkpoints
+
+    if runs and (kinds or checkpoints):
+        raise ParameterError("Name runs, or say which kinds: both at once is not clear.")
+
+    def candidates() -> list[Removal]:
+        if runs:
+            return removable_by_name(find_runs(runs))
+        return (removable(kinds) if kinds else removable()) + (stale_checkpoints() if checkpoints else [])
+
+    found = candidates()
+    if not found:
+        click.echo("There is nothing to remove.")
+    else:
+        for line in aligned([(r.folder.name, byte_size(r.bytes), r.why) for r in found]):
+            click.echo(line)
+        total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {byte_size(sum(r.bytes for r in found))}"
+        if not yes and not click.confirm(f"Remove {total}?"):
+            click.echo("Nothing was removed.")
+            return
+        still = {r.folder for r in candidates()}  # while the question stood, another run may have begun to need one
+        _remove([r for r in found if r.folder in still])
+    if not runs and not checkpoints and (left := stale_checkpoints()):
+        click.echo(
+            f"Kept: checkpoints of stopped trainings ({byte_size(sum(r.bytes for r in left))}), which go on from "
+            "them when run again. --checkpoints removes them."
+        )
+
+
+def _remove(removals: list) -> None:
+    from gisttools.workflow import remove
+
+    freed, failed = 0, 0
+    for removal in removals:
+        try:
+            remove(removal)
+            freed += removal.bytes
+        except GistError as error:
+            failed += 1
+            click.echo(str(error), err=True)
+    click.echo(f"Removed {len(removals) - failed}, {byte_size(freed)}.")
+    if failed:
+        sys.exit(1)
+
+
+@click.command(short_help="Check runs against their checksums.")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
+def verify(runs: tuple[str, ...]) -> None:
+    """Check the artefacts of finished runs against their checksums; all runs, where no RUN is named.
+
+    The exit status is 1 if anything changed or is missing.
+    """
+    from gisttools.workflow import all_runs, find_runs, verify_run
+
+    folders = find_runs(runs) or [run.folder for run in all_runs() if run.finished or run.status == "damaged"]
+    bad = files = read = 0
+    for folder in folders:
+        found = verify_run(folder)
+        files, read, bad = files + found.files, read + found.bytes, bad + (not found.ok)
+        mark = click.style("ok", fg="green") if found.ok else click.style("no", fg="red")
+        click.echo(f"{mark}  {found.run_id}  {found.files} files, {byte_size(found.bytes)}")
+        for what, names in (("changed", found.changed), ("missing", found.missing)):
+            for name in names:
+                click.echo(f"      {what}: {name}")
+        if found.damaged:
+            click.echo("      changed: manifest.json cannot be read")
+    told = f"{bad} not as written" if bad else "all as written"
+    click.echo(f"{len(folders)} run{'' if len(folders) == 1 else 's'}, {files} files, {byte_size(read)}: {told}")
+    if bad:
+        click.echo("Run what changed again; `gisttools clean RUN` removes it.", err=True)
+        sys.exit(1)
+
+
+@click.command(short_help="Copy a finished run to a URL.")
+@click.argument("run", shell_complete=complete_run)
+@click.argument("url", required=False)
+def publish(run: str, url: str | None) -> None:
+    """Publish RUN, and the runs that it came from, to URL: s3://bucket/folder, gs://..., file:///...
+
+    Without URL to $GISTTOOLS_PUBLISH_TO. What is there already is not written again.
+    """
+    from gisttools.workflow import PUBLISH_TO, find_runs, load_env_files, publish
+
+    load_env_files()
+    url = url or os.environ.get(PUBLISH_TO)
+    if not url:
+        raise ParameterError(f"Say where to: gisttools publish {run} s3://bucket/folder, or set {PUBLISH_TO}.")
+    (folder,) = find_runs([run])
+    written = publish(folder, url)
+    for name in written:
+        click.echo(f"published {url.rstrip('/')}/{name}")
+    if not written:
+        click.echo(f"{folder.name} is already there.")
+
+
+@click.command(short_help="Show which evaluated recipe is best.")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
+@click.option("--task", metavar="NAME", help="Score this task; else the mean of the targets.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
+    """Show which of several evaluated recipes is best, and what each parameter does.
+
+    RUNs are evaluate runs, by id or folder; without any, the newest and all that can stand beside it: same baseline,
+    same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of the same.
+    """
+    from gisttools.evaluation import leaderboard
+    from gisttools.report import leaderboard_text
+    from gisttools.workflow import contenders_to_compare, find_runs, results_folder
+
+    names = [f.name if f.parent == results_folder() else str(f) for f in find_runs(runs)]
+    board = leaderboard(contenders_to_compare(names), task=task)
+    click.echo(json.dumps(board.summary(), indent=1, ensure_ascii=False) if as_json else leaderboard_text(board))
