@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 OURS, PEER, CACHE = "gisttools", "gather over AsyncOpenAI", "cache"
-SERVER = Path(__file__).resolve().parents[1] / "tests" / "scripted_llm.py"
+SERVER = Path(__file__).resolve().parents[1] / "tests" / "helpers" / "scripted_llm.py"
 SCHEMA = {
     "type": "object",
     "properties": {"text": {"type": "string", "minLength": 8, "maxLength": 240}},

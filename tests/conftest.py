@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import tempfile
@@ -21,11 +20,9 @@ os.environ.update(  # before any library reads them
 os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
 
 import pytest  # noqa: E402
+from helpers import MINILM, ROOT, WORDLLAMA  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
-MINILM = "embedded:all-MiniLM-L6-v2"
-WORDLLAMA = "embedded:wordllama-256"
 # the same examples on every machine and no deadline: a busy machine must not fail a property
 settings.register_profile("tests", deadline=None, derandomize=True, database=None)
 settings.load_profile("tests")
@@ -106,7 +103,7 @@ def make_run():
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A function that makes a small project and goes there."""
-    from small_project import make_project
+    from helpers.small_project import make_project
 
     def make(work: str) -> Path:
         monkeypatch.chdir(make_project(tmp_path, work))
@@ -119,7 +116,7 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def calls():
     """A function that gives a project its switchboard."""
-    from small_project import Switchboard
+    from helpers.small_project import Switchboard
 
     made = []
 
@@ -130,17 +127,3 @@ def calls():
     yield make
     for board in made:
         board.close()
-
-
-def files_under(folder: Path) -> list[str]:
-    """Every file and folder below, to show that nothing was left behind."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
-
-
-def parquet(columns: dict) -> bytes:
-    """A table as the content of a Parquet file, for `make_run`."""
-    import pandas as pd
-
-    buffer = io.BytesIO()
-    pd.DataFrame(columns).to_parquet(buffer)
-    return buffer.getvalue()

@@ -2,18 +2,17 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import click
 import pytest
 import yaml
+from helpers import ROOT
 
 from gisttools.cli.main import main
 from gisttools.data.triplets import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.reference import TRIPLET_COLUMNS, reference
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += [
     ROOT / "prompts" / "README.md",

@@ -12,7 +12,7 @@ import pandas as pd
 import papermill
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, files_under
+from helpers import ROOT, files_under
 
 from gisttools.data.triplets import COLUMNS
 from gisttools.workflow.execute import run_notebook

@@ -6,7 +6,7 @@ import ast
 import re
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 MODULES = sorted((ROOT / "gisttools").rglob("*.py"))
 POSIX = {

@@ -1,0 +1,112 @@
+"""What can be scored: each kind of name, what pins it, and what is said where it cannot be opened."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
+
+import mteb
+import numpy as np
+import pytest
+from helpers import MINILM
+from helpers.evaluation_folders import search_folder, sts_folder
+
+from gisttools.common.errors import EndpointError, MissingError
+from gisttools.data.folder_tasks import local_tasks
+from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.models import open_scored, training_sets
+from gisttools.evaluation.scores import ScoreCache
+from gisttools.evaluation.tasks import task_sources
+
+
+@contextmanager
+def server(model):
+    """An embeddings endpoint that answers with a model's vectors; `asked` holds the texts."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+            asked.extend(texts)
+            data = [{"index": i, "embedding": v.tolist()} for i, v in enumerate(model.encode(texts))]
+            body = json.dumps({"data": data, "model": "m", "object": "list"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{running.server_port}/v1", asked
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
+def test_an_endpoint_scores_as_its_model_and_is_asked_for_a_text_once(wordllama, tmp_path):
+    sources, cache = task_sources(files=[sts_folder(tmp_path / "alike"), search_folder(tmp_path / "find")]), tmp_path
+    with server(wordllama) as (url, asked):
+        models = {"base": wordllama, "tuned": open_scored("endpoint:m", base_url=url)}
+        result = evaluate(models, sources, tmp_path / "out", cache=ScoreCache(cache / "cache"))
+        assert result.comparison["tuned"].tolist() == pytest.approx(result.comparison["base"].tolist(), abs=1e-6)
+        assert len(asked) == len(set(asked)) == result.encoded["tuned"]
+
+
+def test_an_endpoint_that_is_gone_fails_the_tasks(wordllama, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    models = {"base": wordllama, "tuned": open_scored("endpoint:m")}
+    with pytest.raises(Exception, match="needs a key: the environment variable OPENAI_API_KEY is empty") as caught:
+        evaluate(models, task_sources(files=[sts_folder(tmp_path / "alike")]), tmp_path / "out")
+    assert not isinstance(caught.value, EndpointError)
+
+
+def test_a_registered_model_is_mtebs_own(wordllama, tmp_path):
+    folder = sts_folder(tmp_path / "alike")
+    model = open_scored("mteb:mteb/baseline-random-encoder")
+    by_hand = mteb.evaluate(
+        mteb.get_model("mteb/baseline-random-encoder"), local_tasks(folder), cache=None, co2_tracker=False
+    ).task_results[0]
+    result = evaluate({"base": wordllama, "tuned": model}, task_sources(files=[folder]), tmp_path / "out")
+    assert result.comparison["tuned"].tolist() == [pytest.approx(by_hand.get_score(), abs=1e-6)]
+    assert (model.kind, model.revision) == ("registry", "2")
+
+
+def test_an_unknown_registered_model_has_a_suggestion():
+    with pytest.raises(MissingError, match=r"no model 'intfloat/e5-smal'\. Did you mean 'intfloat/e5-small'"):
+        open_scored("mteb:intfloat/e5-smal")
+
+
+def test_without_its_package_bm25_says_how_to_install_it(monkeypatch):
+    def missing(package):
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    with pytest.raises(
+        MissingError, match=r"'bm25' needs the package bm25s\. Install it: pip install \"gisttools\[bm25\]\""
+    ):
+        open_scored("bm25")
+
+
+def test_random_vectors_hang_on_text_and_seed():
+    one, same, other = (open_scored("random", seed=s).encoder for s in (0, 0, 1))
+    texts = [{"text": ["a", "b", "a"]}]
+    told = {"task_metadata": None, "hf_split": "test", "hf_subset": "default"}
+    first = one.encode(texts, **told)
+    assert np.array_equal(first, same.encode(texts, **told))
+    assert not np.array_equal(first, other.encode(texts, **told))
+    assert np.array_equal(first[0], first[2])
+    assert abs(np.corrcoef(first[0], first[1])[0, 1]) < 0.3
+
+
+def test_what_mteb_knows_of_training_sets_is_known():
+    assert "MSMARCO" in training_sets(MINILM)
+    assert training_sets(MINILM) == training_sets("sentence-transformers/all-MiniLM-L6-v2")
+    assert training_sets("results/finetune-1") is None

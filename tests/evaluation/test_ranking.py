@@ -1,0 +1,254 @@
+"""Leaderboards: recipes, intervals against oracles, effects of parameters in simulations, the guide's verdict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.compared import PART, contender, grid
+from scipy import stats
+
+from gisttools.common.errors import ParameterError
+from gisttools.evaluation.gain import Scored
+from gisttools.evaluation.intervals import seed_spread
+from gisttools.evaluation.ranking import effect_table, effects, leaderboard
+from gisttools.evaluation.variants import group
+
+GUIDED = {"guide": (None, "minilm"), "mask_same_label": (False, True)}
+
+
+def guided(gain, **given):
+    return leaderboard(grid(gain, GUIDED, **given))
+
+
+def effect_of(board, parameter, value=None):
+    table = effect_table(board.effects)
+    rows = table[(table["parameter"] == parameter) & ((table["value"] == value) | (value is None))]
+    return rows.iloc[0]
+
+
+# --- recipes -------------------------------------------------------------------------------------------------------
+
+
+def test_models_that_differ_only_in_seeds_are_one_recipe_named_by_what_differs():
+    recipes, factors = group(grid(lambda **_: 0.1, GUIDED))
+    assert [f.name for f in factors] == ["guide", "mask_same_label"]
+    assert [(r.name, len(r.runs)) for r in recipes] == [
+        ("guide=none, mask_same_label=false", 3),
+        ("guide=none, mask_same_label=true", 3),
+        ("guide=minilm, mask_same_label=false", 3),
+        ("guide=minilm, mask_same_label=true", 3),
+    ]
+
+
+def test_parameters_that_change_together_are_one_factor():
+    runs = [contender(f"evaluate-{g}", {"guide": g, "guide_revision": r}) for g, r in ((None, None), ("a", "1"))]
+    _, (factor,) = group(runs)
+    assert (factor.name, factor.along, factor.values) == ("guide", ("guide_revision",), (None, "a"))
+    assert "guide_revision changed with it" in leaderboard(runs).sentences()[0]
+
+
+def test_a_model_from_elsewhere_is_a_row_but_no_setting():
+    runs = [*grid(lambda **_: 0.1, {"limit": (60, 120)}), contender("evaluate-m", {"model": "org/m"})]
+    runs[-1] = replace(runs[-1], base=runs[0].base, about=runs[0].about)
+    board = leaderboard(runs)
+    assert set(board.table["recipe"]) == {"limit=60", "limit=120", "model=org/m"}
+    assert len(board.effects) == 1
+
+
+def test_a_single_recipe_is_its_difference_to_the_baseline():
+    board = leaderboard([contender("evaluate-1", {"guide": None, "mask_same_label": True, "epochs": 1.0})])
+    assert board.table["recipe"].tolist() == ["guide=none, mask_same_label=true"]
+    assert (board.effects, board.findings, board.question()) == ([], [], "Did training help?")
+    assert "the only recipe" in board.headline()
+
+
+# --- intervals -----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_against_a_hand_made_one():
+    runs = grid(lambda limit: limit / 1000, {"limit": (60, 120)})
+    board = leaderboard(runs)
+    values = {
+        limit: np.stack([r.tuned[PART].values for r in runs if r.parameters["limit"] == limit]) for limit in (60, 120)
+    }
+    base = np.stack([runs[0].base[PART].values] * 3)
+    for row, limit in zip(board.table.itertuples(), (120, 60), strict=True):
+        assert row.recipe == f"limit={limit}"
+        assert row.score == pytest.approx(values[limit].mean())
+        assert row.seed_sd == pytest.approx(values[limit].mean(axis=(1, 2)).std(ddof=1))
+        wanted = seed_spread(base, values[limit])
+        parts = [(wanted.seed_error**2, 2), (wanted.item_error**2, wanted.item_freedom)]
+        whole = sum(v for v, _ in parts)
+        half = stats.t.ppf(0.975, whole**2 / sum(v**2 / f for v, f in parts if v)) * np.sqrt(whole)
+        assert (row.difference, row.low, row.high) == pytest.approx(
+            (wanted.interval.difference, wanted.interval.difference - half, wanted.interval.difference + half)
+        )
+    behind = seed_spread(values[120], values[60]).interval
+    last = board.table.iloc[1]
+    assert (last.behind, last.behind_low, last.behind_high) == pytest.approx(
+        (behind.difference, behind.low, behind.high)
+    )
+
+
+def test_an_effect_against_sums_over_every_cell():
+    """One seed: the paired difference, draws and items crossed, of the mean over settings; written out in loops."""
+    runs = grid(lambda a, b: 0.1 * a + 0.05 * b, {"a": (0, 1), "b": (0, 1)}, seeds=(0,), shape=(3, 5))
+    draws, items = 3, 5
+    gain = np.zeros((draws, items))
+    for run in runs:
+        sign = 1 if run.parameters["a"] else -1
+        for d in range(draws):
+            for i in range(items):
+                gain[d, i] += sign * run.tuned[PART].values[d, i] / 2
+    mean = gain.sum() / gain.size
+    by_draw, by_item = gain.mean(axis=1), gain.mean(axis=0)
+    v_draw = sum((x - mean) ** 2 for x in by_draw) / (draws - 1) / draws
+    v_item = sum((x - mean) ** 2 for x in by_item) / (items - 1) / items
+    rest = sum((gain[d, i] - by_draw[d] - by_item[i] + mean) ** 2 for d in range(draws) for i in range(items))
+    v_cell = rest / ((draws - 1) * (items - 1)) / gain.size
+    whole = max(v_draw - v_cell, 0) + max(v_item - v_cell, 0) + v_cell
+    parts = ((v_draw, draws - 1), (v_item, items - 1), (v_cell, (draws - 1) * (items - 1)))
+    half = stats.t.ppf(0.975, whole**2 / sum(v**2 / f for v, f in parts)) * np.sqrt(whole)
+    found = effect_of(leaderboard(runs), "a")
+    assert (found.difference, found.low, found.high) == pytest.approx((mean, mean - half, mean + half))
+    assert (found.settings, found.seeds) == (2, 1)
+
+
+def test_a_parameter_without_effect_is_covered_and_one_with_an_effect_is_found():
+    """Trainings of their own noise, items that like parameters differently: the interval holds the truth."""
+    rng = np.random.default_rng(11)
+    covered = {"a": 0, "b": 0}
+    shown = 0
+    times = 300
+    for _ in range(times):
+        runs = grid(
+            lambda a, b: 0.02 * b, {"a": (0, 1), "b": (0, 1)}, by_seed=0.004, by_item=0.1, rng=rng, shape=(3, 60)
+        )
+        found = {e.parameter: e.interval for e in effects(*group(runs), {PART: 1.0})}
+        for name, truth in (("a", 0.0), ("b", 0.02)):
+            covered[name] += found[name].low <= truth <= found[name].high
+        shown += found["b"].low > 0
+    assert 0.92 <= covered["a"] / times <= 0.99
+    assert 0.92 <= covered["b"] / times <= 0.99
+    assert shown / times > 0.2
+
+
+def test_without_single_answers_intervals_are_wide_but_there():
+    told = {"variance": 0.0001, "freedom": 99.0}
+    runs = [
+        contender(f"evaluate-{limit}-{s}", {"limit": limit}, s, tuned=0.4 + limit / 1000)
+        for limit in (10, 90)
+        for s in (0, 1)
+    ]
+    runs = [replace(r, tuned={PART: Scored(score=r.tuned[PART].score, **told)}) for r in runs]
+    last = leaderboard(runs).table.iloc[1]
+    assert last.behind == pytest.approx(-0.08)
+    assert last.behind_high - last.behind_low == pytest.approx(2 * stats.t.ppf(0.975, 99) * np.sqrt(0.0002), rel=0.02)
+
+
+def test_recipes_of_other_seeds_are_paired_in_order_and_shared_seeds_come_first():
+    alone = grid(lambda limit: limit / 1000, {"limit": (60,)}, seeds=(0, 1, 2))
+    other = grid(lambda limit: limit / 1000, {"limit": (120,)}, seeds=(5, 6))
+    assert (
+        effect_of(
+            leaderboard([*alone, *[replace(r, name=f"x{r.name}", base=alone[0].base) for r in other]]), "limit"
+        ).seeds
+        == 2
+    )
+    shared = grid(lambda limit: limit / 1000, {"limit": (120,)}, seeds=(2, 7))
+    assert (
+        effect_of(
+            leaderboard([*alone, *[replace(r, name=f"x{r.name}", base=alone[0].base) for r in shared]]), "limit"
+        ).seeds
+        == 1
+    )
+
+
+def test_ties_with_the_best_are_told():
+    board = leaderboard(grid(lambda limit: {60: 0.0, 120: 0.1, 240: 0.1}[limit], {"limit": (60, 120, 240)}))
+    assert board.table["with_best"].tolist() == [True, True, False]
+    assert len(board.tied) == 1
+    assert board.word() == "no clear best"
+    assert f"Not told apart from it: {board.tied[0]}." in board.best_sentence()
+    clear = leaderboard(grid(lambda limit: limit / 1000, {"limit": (60, 240)}))
+    assert (clear.word(), clear.tied) == ("one ahead", [])
+
+
+# --- effects and verdicts ------------------------------------------------------------------------------------------
+
+
+def test_parameters_that_never_differ_alone_are_not_separable():
+    runs = [contender(f"evaluate-{i}", {"a": a, "b": b}) for i, (a, b) in enumerate([(0, 0), (1, 1), (0, 2)])]
+    board = leaderboard(runs)
+    assert effect_of(board, "a").verdict == "not separable"
+    assert np.isnan(effect_of(board, "a").difference)
+    assert effect_of(board, "b", "2").settings == 1
+
+
+def test_values_stand_in_order_nothing_first():
+    board = leaderboard([contender(f"evaluate-{v}", {"lr": v}) for v in (0.01, None, 1e-4)])
+    assert effect_table(board.effects)[["against", "value"]].to_numpy().tolist() == [
+        ["none", "0.0001"],
+        ["none", "0.01"],
+    ]
+
+
+@pytest.mark.parametrize(("gain", "word"), [(0.1, "helped"), (-0.1, "hurt"), (0.0, "not shown")])
+def test_the_guide_has_a_verdict_with_numbers(gain, word):
+    board = guided(lambda guide, **_: gain * (guide is not None))
+    assert (board.word(), board.question()) == (word, "Does the guide help?")
+    said = board.sentences()[0]
+    shown = {"not shown": "is not shown to help"}.get(word, word)
+    assert said.startswith(f"The guide minilm, where labels do not mask, {shown}: ")
+    assert "points (95 % interval" in said
+    assert "over unguided training that is the same otherwise, 3 seeds." in said
+
+
+def test_the_guide_is_first_judged_where_labels_do_not_mask_and_then_beside_them():
+    board = guided(lambda guide, mask_same_label: 0.1 * (guide is not None and not mask_same_label))
+    assert [(f.question, f.verdict) for f in board.findings[:2]] == [
+        ("Does the guide help?", "helped"),
+        ("And where labels mask as well?", "not shown"),
+    ]
+
+
+def test_where_labels_do_not_vary_the_guide_is_judged_over_all_settings():
+    board = leaderboard(grid(lambda guide, **_: 0.1 * (guide is not None), {"guide": (None, "m"), "limit": (60, 120)}))
+    assert board.sentences()[0].endswith("over unguided training that is the same otherwise, 3 seeds in 2 settings.")
+    assert len(board.findings) == 1
+
+
+def test_labels_are_judged_on_top_of_the_guide_and_without_one():
+    board = guided(lambda guide, mask_same_label: 0.1 * mask_same_label * (guide is None))
+    found = {f.question: f.verdict for f in board.findings}
+    assert found["What do labels add on top of the guide?"] == "not shown"
+    assert found["What do labels add without a guide?"] == "helped"
+    assert found["And where labels mask as well?"] == "hurt"
+
+
+def test_three_arms_are_enough():
+    arms = grid(lambda guide, mask_same_label: 0.1 * (guide is not None) + 0.1 * mask_same_label, GUIDED)
+    arms = [r for r in arms if r.parameters["guide"] or not r.parameters["mask_same_label"]]
+    board = leaderboard(arms)
+    assert {f.question: f.verdict for f in board.findings} == {
+        "Does the guide help?": "helped",
+        "What do labels add on top of the guide?": "helped",
+    }
+
+
+def test_a_task_can_be_chosen_and_a_wrong_one_is_refused():
+    runs = grid(lambda **_: 0.1, {"limit": (60, 120)})
+    assert leaderboard(runs, task="support").task == "support"
+    with pytest.raises(ParameterError, match=r"task = 'suport' is none of support\. Did you mean"):
+        leaderboard(runs, task="suport")
+
+
+def test_the_summary_is_json():
+    board = leaderboard([contender("evaluate-1", {"limit": 1}), contender("evaluate-2", {"limit": 2})])
+    told = json.loads(json.dumps(board.summary(), allow_nan=False))
+    assert [r["rank"] for r in told["recipes"]] == [1, 2]
+    assert told["recipes"][0]["behind"] is None
+    assert told["effects"][0]["settings"] == 1

@@ -1,0 +1,77 @@
+"""A scripted LLM that writes rows of every kind: distinct texts of made-up words about the animal that it is asked for.
+
+What it writes is decided by the request alone, so that two runs that ask the same get the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+
+import numpy as np
+
+from helpers.scripted_llm import completion
+
+ANIMALS = ("dog", "cat", "bird")
+_WORDS = ("lamp", "river", "green", "quick", "stone", "music", "paper", "cloud", "tower", "garden", "window", "bridge",
+          "candle", "silver", "forest", "engine", "pencil", "winter", "market", "island")  # fmt: skip
+
+
+def labelled_task(**more) -> dict:
+    """A task of three labels with two seeds each, as its file holds it."""
+    return {
+        "name": "pets",
+        "kind": "classification",
+        "description": "What people say about pets.",
+        "domain": "a pet forum",
+        "language": "eng-Latn",
+        "labels": {
+            name: {
+                "about": f"About a {name}.",
+                "seeds": [
+                    f"My {name}, a garden, a river, a window, a cloud, silver, an engine, an island, a quick bridge.",
+                    f"A {name}, a green lamp of paper, a candle, a stone, a tower, a pencil, the winter, the market.",
+                ],
+            }
+            for name in ANIMALS
+        },
+        **more,
+    }
+
+
+def embed(texts: list[str]) -> np.ndarray:
+    """Which animals and which made-up words occur, (n, 23); unit vectors. Animals weigh most."""
+    counts = [[3.0 * (a in t.casefold()) for a in ANIMALS] + [float(w in t.casefold()) for w in _WORDS] for t in texts]
+    found = np.array(counts, dtype=np.float32).reshape(len(texts), -1) + 1e-3
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def request_of(body: dict) -> str:
+    """A hash of what is asked for, whatever the form of the request."""
+    kept = {k: v for k, v in body.items() if k != "response_format"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def text_for(body: dict, salt: str = "", words: int = 7) -> str:
+    """A text of made-up words about the animal that stands last in the question."""
+    question = body["messages"][-1]["content"].casefold()
+    animal = max(ANIMALS, key=question.rfind)
+    rng = random.Random(request_of(body) + salt)
+    return f"{' '.join(rng.choices(_WORDS, k=words))} {animal} {rng.randrange(10**6)}"
+
+
+def author(number: int, body: dict) -> tuple[int, dict, dict]:
+    """A whole answer to any of the prompts."""
+    schema = body["response_format"]["json_schema"]["schema"]
+    answer = {name: _value(name, node, body) for name, node in schema["properties"].items()}
+    return completion(json.dumps(answer), number=number)
+
+
+def _value(name: str, node: dict, body: dict):
+    if node["type"] == "array":
+        return [text_for(body, f"{name}/{i}") for i in range(5)]
+    if "enum" in node:
+        text = body["messages"][-1]["content"].rpartition("?")[2]
+        return next((label for label in node["enum"] if label in text), node["enum"][0])
+    return text_for(body, name, words=12 if node.get("minLength", 0) > 20 else 7)

@@ -1,0 +1,299 @@
+"""What makes guide vectors: a model in either precision and on several devices, and an endpoint that may misbehave."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from helpers import MINILM, WORDLLAMA
+
+from gisttools.common.errors import EndpointError, MissingError, ModelError, ParameterError
+from gisttools.models.guides import ModelGuide, open_guide
+from gisttools.models.loading import native_bfloat16
+from gisttools.models.vectors import VectorCache
+
+TEXTS = ["my parcel is late", "the parcel has not come, I have been waiting for two weeks now", "a song", "it drips"]
+
+
+def collect(guide, texts) -> np.ndarray:
+    vectors = np.full((len(texts), guide.dimension), np.nan)
+    for numbers, part in guide.stream(texts):
+        vectors[numbers] = part
+    return vectors
+
+
+# Models
+
+
+@pytest.mark.parametrize("devices", [(), ("cpu",), ("cpu", "cpu", "cpu")])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_model_gives_its_own_vectors_on_any_number_of_devices(minilm, devices, count):
+    guide = ModelGuide(minilm, MINILM, precision="float32", devices=devices)
+    assert collect(guide, TEXTS[:count]) == pytest.approx(minilm.encode(TEXTS[:count]), abs=1e-5)
+
+
+def test_bfloat16_moves_cosines_by_little_and_is_another_identity(minilm):
+    exact, half = (ModelGuide(minilm, MINILM, precision=p) for p in ("float32", "bfloat16"))
+    a, b = (collect(g, TEXTS) for g in (exact, half))
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    assert 0 < np.abs(a @ a.T - b @ b.T).max() < 0.01
+    assert exact.identity != half.identity
+
+
+def test_auto_precision_is_what_the_hardware_has(minilm):
+    wanted = "bfloat16" if native_bfloat16(minilm) else "float32"
+    assert ModelGuide(minilm, MINILM).identity == ModelGuide(minilm, MINILM, precision=wanted).identity
+
+
+def test_a_static_model_always_uses_float32(wordllama):
+    assert not native_bfloat16(wordllama)
+    identities = {ModelGuide(wordllama, WORDLLAMA, precision=p).identity for p in ("auto", "float32", "bfloat16")}
+    assert len(identities) == 1
+
+
+def test_a_prompt_stands_before_every_text(minilm):
+    guide = ModelGuide(minilm, MINILM, prompt="query: ", precision="float32")
+    assert collect(guide, TEXTS) == pytest.approx(minilm.encode([f"query: {t}" for t in TEXTS]), abs=1e-5)
+
+
+def test_a_model_that_fails_is_named_with_the_mend(minilm, monkeypatch):
+    guide = ModelGuide(minilm, MINILM, precision="float32")
+
+    def fails(*_, **__):
+        raise RuntimeError("out of memory\nmore lines")
+
+    monkeypatch.setattr(guide._models[0], "forward", fails)
+    with pytest.raises(ModelError, match=rf"Guide {MINILM} fails in float32 on cpu: out of memory\. Use"):
+        collect(guide, TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "wanted"),
+    [
+        (WORDLLAMA, {"precision": "int8"}, ParameterError, "precision is 'int8', must be 'auto', 'float32' or"),
+        (WORDLLAMA, {"base_url": "http://x/v1"}, ParameterError, r"asked at no base_url .*write endpoint:embedded"),
+        ("endpoint:", {}, ParameterError, "No model is named after 'endpoint:'"),
+        ("endpoint:m", {"base_url": "localhost:80"}, ParameterError, "base_url is 'localhost:80', not an address"),
+        ("no.parquet", {}, MissingError, r"No file of vectors at no\.parquet"),
+        ("no.parquet", {"prompt": "q: "}, ParameterError, "the prompt 'q: ' comes too late"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(name, options, error, wanted):
+    with pytest.raises(error, match=wanted):
+        open_guide(name, **options)
+
+
+# Endpoints
+
+
+def vector(text: str) -> list[float]:
+    """A vector that only this text has."""
+    return [float(len(text)), float(sum(map(ord, text)) % 101), 1.0]
+
+
+@contextmanager
+def serving(answer=None):
+    """An embeddings endpoint; `answer(number of the call, texts)` gives (status, headers, JSON), or None for the right
+    one. Yields its address and the calls: a list of (texts, authorization)."""
+    calls, lock = [], threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            with lock:
+                calls.append((body["input"], self.headers["authorization"]))
+                number = len(calls) - 1
+            status, headers, content = (answer and answer(number, body["input"])) or good(body["input"])
+            raw = json.dumps(content).encode()
+            self.send_response(status)
+            for name, value in {"content-type": "application/json", "content-length": len(raw), **headers}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", calls
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def good(texts, vectors=None):
+    rows = [{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(vectors or map(vector, texts))]
+    return (
+        200,
+        {},
+        {"object": "list", "model": "m", "data": rows[::-1], "usage": {"prompt_tokens": 1, "total_tokens": 1}},
+    )
+
+
+def refusal(status, message="no", headers=None, **error):
+    return status, headers or {}, {"error": {"message": message, **error}}
+
+
+def unit(texts) -> np.ndarray:
+    vectors = np.array([vector(t) for t in texts])
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def many(count: int) -> list[str]:
+    return [f"text number {i} {'x' * (i % 7)}" for i in range(count)]
+
+
+def sent(calls) -> list[str]:
+    return [text for texts, _ in calls for text in texts]
+
+
+def test_an_endpoint_is_asked_in_batches_once_for_each_text_ever(tmp_path):
+    texts = many(700)
+    with serving() as (url, calls):
+        cache = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        assert cache.dimension is None
+        assert cache.embed([*texts, *texts]) == pytest.approx(unit([*texts, *texts]), abs=1e-6)
+        assert sorted(len(batch) for batch, _ in calls) == [188, 256, 256]
+        again = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        assert again.dimension == 3
+        again.embed([*texts, "new"])
+    assert sorted(sent(calls)) == sorted([*texts, "new"])
+
+
+def test_nothing_more_is_asked_once_the_answers_cannot_be_kept(tmp_path, monkeypatch):
+    over = threading.Event()
+
+    def first_only(number, _):
+        if number:
+            over.wait(20)
+
+    def full(*_):
+        raise OSError("the disk is full")
+
+    with serving(first_only) as (url, calls):
+        cache = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        monkeypatch.setattr(cache._files, "append", full)
+        with pytest.raises(OSError, match="the disk is full"):
+            cache.embed(many(2000))
+        over.set()
+    assert len(calls) <= 5  # one answered, four under way; there would be eight
+
+
+def test_long_texts_go_in_smaller_batches(tmp_path):
+    with serving() as (url, calls):
+        VectorCache("endpoint:m", base_url=url, folder=tmp_path).embed(["x" * n for n in (150_000, 60_000, 250_000, 5)])
+    assert sorted([len(t) for t in batch] for batch, _ in calls) == [[60_000, 5], [150_000], [250_000]]
+
+
+def test_another_server_model_or_prompt_is_another_guide(tmp_path):
+    with serving() as (one, _), serving() as (other, calls):
+        caches = [
+            VectorCache("endpoint:m", base_url=one, folder=tmp_path),
+            VectorCache("endpoint:n", base_url=one, folder=tmp_path),
+            VectorCache("endpoint:m", base_url=other, folder=tmp_path),
+            VectorCache("endpoint:m", base_url=other, prompt="q: ", folder=tmp_path),
+        ]
+        assert len({cache.folder for cache in caches}) == 4
+        caches[3].embed(["a"])
+    assert sent(calls) == ["q: a"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_passing_failure_is_tried_again_after_the_time_asked_for(tmp_path, status):
+    def fails_first(number, _):
+        return refusal(status, headers={"retry-after": "0"}) if number == 0 else None
+
+    with serving(fails_first) as (url, calls):
+        vectors = VectorCache("endpoint:m", base_url=url, folder=tmp_path).embed(TEXTS)
+    assert vectors == pytest.approx(unit(TEXTS), abs=1e-6)
+    assert len(calls) == 2
+
+
+def test_what_was_answered_before_a_failure_is_kept(tmp_path):
+    texts, broken = many(2000), [True]
+
+    def fails_later(number, _):
+        return refusal(401, "bad key") if broken and number >= 3 else None
+
+    with serving(fails_later) as (url, calls):
+        with pytest.raises(EndpointError):
+            VectorCache("endpoint:m", base_url=url, folder=tmp_path).embed(texts)
+        answered = sent(calls[:3])
+        broken.clear()
+        calls.clear()
+        cache = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        assert cache.embed(texts) == pytest.approx(unit(texts), abs=1e-6)
+    assert sorted(sent(calls)) == sorted(set(texts) - set(answered))
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (lambda *_: refusal(401, "bad key"), r"refuses the key .*environment variable MY_KEY"),
+        (lambda *_: refusal(404, "no model m"), r"does not know this address or the model 'm'"),
+        (lambda *_: refusal(429, code="insufficient_quota"), "quota is used up"),
+        (lambda *_: refusal(400, "too long"), r"refuses 4 texts of 6 to 62 characters .*too long"),
+        (lambda _, texts: good(texts[1:]), r"answers 3 vectors of \[3\] numbers for 4 texts"),
+        (
+            lambda _, texts: good(texts, [[1.0]] * 3 + [[1.0, 2.0]]),
+            r"answers 4 vectors of \[1, 2\] numbers",
+        ),
+        (lambda _, texts: good(texts, [[]] * 4), r"answers 4 vectors of \[0\] numbers"),
+        (lambda *_: (200, {}, {"object": "list", "data": [], "model": "m"}), r"for 4 texts"),
+        (lambda *_: (200, {}, {"hello": "world"}), r"for 4 texts"),
+    ],
+    ids=["key", "model", "quota", "request", "too few", "lengths", "empty", "no data", "nonsense"],
+)
+def test_an_endpoint_that_does_not_answer_vectors_is_named_with_the_mend(tmp_path, answer, wanted):
+    with serving(answer) as (url, _):
+        cache = VectorCache("endpoint:m", base_url=url, key_variable="MY_KEY", folder=tmp_path)
+        with pytest.raises(EndpointError, match=wanted):
+            cache.embed(TEXTS)
+    assert cache.dimension is None
+
+
+def test_vectors_of_another_length_than_before_are_refused(tmp_path):
+    answers = [None, lambda texts: good(texts, [[1.0, 2.0]])]
+
+    with serving(lambda number, texts: answers[number] and answers[number](texts)) as (url, _):
+        cache = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        cache.embed(["a"])
+        with pytest.raises(ModelError, match=r"gives vectors of 2 numbers; those kept in .* have 3"):
+            cache.embed(["b"])
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("gisttools.common.endpoints._PATIENCE_AT_START", 0.0)
+    with serving() as (url, _):
+        pass
+    with pytest.raises(EndpointError, match=f"No endpoint answers at {url}"):
+        VectorCache("endpoint:m", base_url=url, folder=tmp_path).embed(["a"])
+
+
+def test_the_key_comes_from_the_environment_and_is_nowhere_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret-key")
+    with serving() as (url, calls):
+        with_user = url.replace("//", "//user:word@")
+        VectorCache("endpoint:m", base_url=with_user, key_variable="MY_KEY", folder=tmp_path).embed(["a"])
+    assert calls[0][1] in ("Bearer secret-key", "Basic dXNlcjp3b3Jk")
+    written = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    assert b"secret" not in written
+    assert b"user" not in written
+
+
+def test_a_missing_key_is_told_before_anything_is_sent_and_only_when_it_is_needed(tmp_path, monkeypatch):
+    monkeypatch.delenv("MY_KEY", raising=False)
+    cache = VectorCache("endpoint:m", base_url="https://example.invalid/v1", key_variable="MY_KEY", folder=tmp_path)
+    assert cache.embed([]).shape == (0, 0)
+    with pytest.raises(EndpointError, match=r"needs a key: the environment variable MY_KEY is empty"):
+        cache.embed(["a"])

@@ -1,0 +1,138 @@
+"""The report in a real browser, at a desk's width and a phone's: quiet, self-contained, never too wide, sortable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.browser import PALE, in_browser, needs_chromium
+from helpers.report_runs import EVIL, LABELS, comparison_row, convert, evaluate, finetune, item_rows, synthesize
+
+from gisttools.evaluation.maps import embedding_map
+from gisttools.report.data import collect
+from gisttools.report.render import render_html
+
+LONG = "مرحبا، أين طلبي؟ 🙂 " + "unbroken" * 12_500  # 100 kB without a space
+_DRIVE = (
+    PALE
+    + """
+addEventListener("load", async () => {
+  const fits = () => document.documentElement.scrollWidth <= innerWidth;
+  const seen = { width: innerWidth, dark: matchMedia("(prefers-color-scheme: dark)").matches, fits: [fits()], errors };
+  const table = document.querySelector("#tasks table[data-sortable]");
+  const column = (n) => [...table.tBodies[0].rows].filter((r) => !r.hasAttribute("data-fixed"))
+    .map((r) => r.cells[n].textContent.trim());
+  const click = (n) => table.tHead.rows[0].cells[n].querySelector("button").click();
+  click(3); seen.down = column(3); seen.sort = table.tHead.rows[0].cells[3].getAttribute("aria-sort");
+  click(3); seen.up = column(3);
+  click(0); seen.names = column(0).map((text) => text.slice(0, 4));
+  seen.head = table.tBodies[0].rows[0].textContent.trim();
+  document.querySelectorAll("details").forEach((d) => { d.open = true; });
+  seen.fits.push(fits());
+  seen.order = [".word", ".lead", ".target", ".plot svg", "#h-trust", "#h-cost", "#h-next", "nav"]
+    .map((s) => document.querySelector(s).getBoundingClientRect().top + scrollY);
+  seen.loaded = performance.getEntriesByType("resource").map((e) => e.name);
+  seen.alive = [...document.querySelectorAll("body script")].length;
+  seen.figures = [...document.querySelectorAll("figure svg")].every((s) => s.getBoundingClientRect().height > 20);
+  seen.text = document.body.innerText.includes("<\\/script><script>alert(1)<\\/script>");
+  seen.verdict = JSON.parse(document.getElementById("numbers").textContent).verdict;
+  seen.pale = pale();
+  parent.postMessage(JSON.stringify(seen), "*");
+});
+"""
+)
+
+
+class _Model:
+    def __init__(self, scale):
+        self.scale = scale
+
+    def encode(self, texts):
+        rng = np.random.default_rng(0)
+        return np.eye(4)[[len(t) % 3 for t in texts]] + self.scale * rng.normal(size=(len(texts), 4))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A report of all there can be in one, with hostile and very long texts wherever texts come from data."""
+    results = tmp_path_factory.mktemp("results")
+    synthesize(results, task=LONG, reasons={LONG: 3, EVIL: 1})
+    convert(results)
+    masked = [
+        {"anchor": LONG, "candidate": EVIL, "positive": "p", "block": "ap", "guide_score": 0.9, "threshold": 0.5,
+         "masked_by": "guide", "label": EVIL}
+    ]  # fmt: skip
+    finetune(results, tables={"masked_examples.parquet": masked}, best_step=20)
+    items = item_rows()
+    items[0] |= {"text": LONG, "base_correct": 0.0, "tuned_correct": 1.0, "gold": LONG}
+    rows = [
+        comparison_row("alpha", difference=0.02, mde=0.01),
+        comparison_row("beta", difference=0.10, trained_on=True),
+        comparison_row("gamma", difference=-0.03, verdict="hurt"),
+        comparison_row(EVIL, is_target=False, allowed_loss=0.005, non_inferior=False, verdict="not shown"),
+        comparison_row("no" * 120, is_target=False, allowed_loss=0.005, non_inferior=True, verdict="not shown"),
+    ]
+    texts = ["x" * i for i in range(30)]
+    embedding = embedding_map(_Model(2.0), _Model(0.2), texts, [LABELS[len(t) % 3] for t in texts], 0)
+    reference = {
+        "name": EVIL,
+        "kind": "guide",
+        "task": "alpha",
+        "subset": "default",
+        "metric": "accuracy",
+        "score": 0.5,
+    }
+    more = {
+        "embedding.parquet": embedding,
+        "references.parquet": [reference],
+        "failed.parquet": [{"task": "lost", "model": "tuned", "error": LONG, "is_target": True}],
+    }
+    folder = evaluate(results, rows, ["finetune-1"], items, more=more, parameters={"model": LONG, EVIL: EVIL})
+    return render_html(collect(folder, results))
+
+
+@pytest.fixture(scope="module", params=[(1280, False), (390, True)], ids=["desk", "phone in the dark"])
+def used(request, page, tmp_path_factory):
+    """The page used by a script, at the width of a desk in the light, and of a phone in the dark."""
+    needs_chromium()
+    width, dark = request.param
+    found, logged = in_browser(page, tmp_path_factory.mktemp("browser"), width, _DRIVE, dark=dark)
+    assert (found["width"], found["dark"]) == (width, dark)
+    return found | {"logged": logged}
+
+
+def test_the_browser_has_nothing_to_complain_about_and_loads_nothing(used):
+    assert used["errors"] == []
+    assert used["logged"] == []
+    assert used["loaded"] == []
+
+
+def test_hostile_texts_are_read_and_never_run(used):
+    assert used["text"]
+    assert used["alive"] == 2
+    assert used["verdict"] == "MIXED"
+
+
+def test_the_page_never_scrolls_sideways(used):
+    assert used["fits"] == [True, True]
+
+
+def test_a_click_sorts_numbers_down_then_up_and_names_by_alphabet(used):
+    assert used["down"] == ["+10.0", "+2.0", "−3.0"]
+    assert used["sort"] == "descending"
+    assert used["up"] == ["−3.0", "+2.0", "+10.0"]
+    assert used["names"] == ["alph", "beta", "gamm"]
+    assert used["head"] == "Target tasks"
+
+
+def test_the_first_screen_reads_in_its_order_on_a_phone(used):
+    if used["width"] == 390:
+        assert used["order"] == sorted(used["order"])
+
+
+def test_figures_have_a_size_and_no_text_is_pale(used):
+    assert used["figures"]
+    assert used["pale"] == []
+
+
+def test_the_page_is_small(page):
+    assert len(page.encode()) < 3_000_000

@@ -1,0 +1,265 @@
+"""Training on a small real table: it learns, it is repeatable, it goes on where it was killed, it can be opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import ROOT
+from helpers.training_rows import MINILM, TEXTS, WORDLLAMA, table, train
+from sentence_transformers import SentenceTransformer
+
+from gisttools.common.errors import DataError, ModelError, ParameterError
+from gisttools.models.loading import open_model
+from gisttools.models.vectors import VectorCache
+from gisttools.training.callbacks import Recorder
+from gisttools.training.loss import GISTLoss
+from gisttools.training.store import GuideStore
+from gisttools.training.train import TrainSettings, choose_precision, finetune, loss_from
+from gisttools.workflow.params import check_params
+
+TESTS = ROOT / "tests"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{TESTS}{os.pathsep}{ROOT}"}
+
+
+@pytest.fixture(scope="module")
+def guide(tmp_path_factory):
+    return VectorCache(MINILM, folder=tmp_path_factory.mktemp("guide"))
+
+
+@pytest.mark.parametrize("guided", [True, False], ids=["guided", "unguided"])
+@pytest.mark.parametrize("ragged", [False, True], ids=["one-negative", "ragged"])
+def test_learns_and_can_be_opened_again(guide, tmp_path, guided, ragged):
+    trained = train(table(ragged=ragged), guide if guided else None, tmp_path / "model")
+    assert trained.history["loss"].iloc[-1] < 0.5 * trained.history["loss"].iloc[0]
+    assert trained.steps == trained.best_step == 8
+    opened = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    texts = TEXTS["late"]
+    torch.testing.assert_close(
+        opened.encode(texts, convert_to_tensor=True), trained.student.encode(texts, convert_to_tensor=True)
+    )
+
+
+def test_same_seed_same_curve_other_seed_another(guide, tmp_path):
+    curves = [
+        train(table(), guide, tmp_path / str(i), seed=seed).history["loss"].tolist() for i, seed in enumerate([1, 1, 2])
+    ]
+    assert curves[0] == curves[1]
+    assert curves[0] != curves[2]
+
+
+def test_deterministic_mode_ends_with_the_training(guide, tmp_path):
+    curves = [train(table(), guide, tmp_path / str(i), deterministic=True).history["loss"].tolist() for i in range(2)]
+    assert curves[0] == curves[1]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_max_steps_ends_training_with_the_schedule_run_through(guide, tmp_path):
+    trained = train(table(), guide, tmp_path, max_steps=5, schedule="cosine")
+    rates = trained.history["learning_rate"]
+    assert trained.steps == 5
+    assert rates.max() == 1e-2
+    assert rates.iloc[-1] < 0.2 * rates.max()
+
+
+def test_history_tells_masked_shares_between_0_and_1(guide, tmp_path):
+    history = train(table(), guide, tmp_path).history
+    shares = history[["masked_ap", "masked_aa", "masked_pp", "masked_an"]]
+    assert ((shares >= 0) & (shares <= 1)).all().all()
+    assert shares["masked_aa"].max() > 0  # a batch of 6 from 3 labels holds texts of one label
+
+
+def test_the_temperature_moves_in_a_straight_line(guide, tmp_path):
+    history = train(table(), guide, tmp_path, max_steps=5, final_temperature=0.01).history
+    np.testing.assert_allclose(history["temperature"], [0.05, 0.04, 0.03, 0.02, 0.01])
+
+
+def test_one_set_a_batch_meets_only_its_own_rows(guide, tmp_path):
+    """Each label a set: every candidate of a batch has the anchor's label, and all but the negatives are masked."""
+    sets = np.repeat([0, 1, 2], 4)
+    history = train(table(), guide, tmp_path, sets=sets, batches="one_set", batch_size=4).history
+    assert (history[["masked_ap", "masked_aa", "masked_pp"]] == 1).all().all()
+    assert (history["masked_an"] < 1).all()
+
+
+def test_matryoshka_trains_the_first_dimensions(guide, tmp_path):
+    """At 8 dimensions the loss of the trained set falls further with Matryoshka than without."""
+    rows, losses = table(), []
+    for dims in ([], [256, 8]):
+        trained = train(rows, guide, tmp_path / f"{len(dims)}", matryoshka_dims=dims, epochs=8)
+        trained.student.truncate_dim = 8
+        a, p = (trained.student.encode(rows[c][:], normalize_embeddings=True) for c in ("anchor", "positive"))
+        scores = torch.from_numpy(a @ p.T) / 0.05
+        losses.append(float(torch.nn.functional.cross_entropy(scores, torch.arange(len(rows)))))
+    assert losses[1] < losses[0]
+
+
+def test_lora_trains_adapters_and_saves_a_plain_model(guide, tmp_path):
+    pytest.importorskip("peft")
+    before = open_model(MINILM, device="cpu")
+    options = {"student": MINILM, "lora_rank": 4, "learning_rate": 1e-2, "max_steps": 4, "precision": "float32"}
+    trained = train(table(), guide, tmp_path / "model", **options)
+    opened = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    assert opened.state_dict().keys() == before.state_dict().keys()
+    changed = {k for k, w in opened.state_dict().items() if not torch.equal(w, before.state_dict()[k])}
+    assert changed
+    assert all("attention" in k or "dense" in k for k in changed)  # no embedding, no norm: the weights stay frozen
+    texts = TEXTS["code"]
+    torch.testing.assert_close(
+        opened.encode(texts, convert_to_tensor=True), trained.student.encode(texts, convert_to_tensor=True)
+    )
+
+
+def test_lora_needs_a_transformer(guide, tmp_path):
+    pytest.importorskip("peft")
+    with pytest.raises(ModelError, match="lora_rank is 4, but this student has no transformer"):
+        train(table(), guide, tmp_path, lora_rank=4)
+
+
+def test_gradient_checkpointing_gives_the_same_weights(guide, tmp_path):
+    weights = []
+    for on in (False, True):
+        options = {"student": MINILM, "max_steps": 2, "learning_rate": 5e-5, "precision": "float32"}
+        trained = train(table(), guide, tmp_path / str(on), gradient_checkpointing=on, **options)
+        weights.append(torch.cat([w.detach().flatten() for w in trained.student.parameters()]))
+    torch.testing.assert_close(weights[0], weights[1], atol=2e-5, rtol=0)
+
+
+def test_tensorboard_gets_the_curve(guide, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trained = train(table(), guide, tmp_path / "model", max_steps=4, tracking="tensorboard")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    np.testing.assert_allclose([e.value for e in events.Scalars("train/loss")], trained.history["loss"], rtol=1e-5)
+
+
+def in_another_process(folder: Path, kill_when: str | None = None, **given) -> None:
+    """Train in a process of its own; kill it (-9) as soon as a file of that pattern is in the folder."""
+    process = subprocess.Popen(
+        [sys.executable, str(TESTS / "helpers" / "training_rows.py"), json.dumps({"folder": str(folder), **given})],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while kill_when and process.poll() is None and not list(folder.glob(kill_when)):
+        time.sleep(0.01)  # waits for a file, not for a time
+    if kill_when:
+        process.kill()
+    output = process.communicate()[0]
+    assert kill_when or process.returncode == 0, output
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been_killed(guide, tmp_path):
+    settings = {"max_steps": 12, "learning_rate": 1e-2, "checkpoint_minutes": 0, "final_temperature": 0.02}
+    whole = train(table(), guide, tmp_path / "whole", **settings)
+    again = {**settings, "checkpoints": str(tmp_path / "checkpoints")}
+    in_another_process(tmp_path, kill_when="checkpoints/checkpoint-[4-9]/note.json", **again)
+    assert not (tmp_path / "model").exists()
+    # the half-written checkpoint of a process killed while it wrote
+    (tmp_path / "checkpoints" / "checkpoint-11").mkdir(exist_ok=True)
+    in_another_process(tmp_path, **again)
+    history = pd.read_json(tmp_path / "history_0.json")
+    np.testing.assert_allclose(history["loss"], whole.history["loss"], rtol=1e-4)
+    weights = np.concatenate([w.detach().numpy().ravel() for w in whole.student.parameters()])
+    np.testing.assert_allclose(np.load(tmp_path / "weights_0.npy"), weights, atol=1e-4)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_training_that_fails_can_be_tried_again_in_the_same_process(guide, tmp_path, monkeypatch):
+    options = {"checkpoints": tmp_path / "checkpoints", "max_steps": 4, "checkpoint_minutes": 0}
+    with monkeypatch.context() as broken:
+        broken.setattr(Recorder, "on_log", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(table(), guide, tmp_path / "model", **options)
+    assert train(table(), guide, tmp_path / "model", **options).steps == 4
+
+
+def test_checkpoints_of_another_training_are_refused(guide, tmp_path):
+    options = {"checkpoints": tmp_path / "checkpoints", "max_steps": 3}
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "training.json").write_text(json.dumps({"seed": 7, "steps": 3}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"of another training .*seed: 7 there, 42 now"):
+        train(table(), guide, tmp_path / "model", **options)
+
+
+def test_two_processes_train_as_one(guide, tmp_path):
+    """Each takes half of every batch; candidates come from both."""
+    settings = {"max_steps": 6, "learning_rate": 1e-2, "batch_size": 8}  # 12 rows: every second batch is half as large
+    single = train(table(), guide, tmp_path / "single", **settings)
+    given = json.dumps({"folder": str(tmp_path), **settings})
+    command = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        str(TESTS / "helpers" / "training_rows.py"),
+    ]
+    done = subprocess.run([sys.executable, *command, given], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    weights = np.concatenate([w.detach().numpy().ravel() for w in single.student.parameters()])
+    for rank in (0, 1):
+        np.testing.assert_allclose(np.load(tmp_path / f"weights_{rank}.npy"), weights, atol=1e-5)
+        history = pd.read_json(tmp_path / f"history_{rank}.json")
+        np.testing.assert_allclose(history["loss"], single.history["loss"], rtol=1e-4)
+
+
+def test_one_row_is_refused(guide, tmp_path):
+    with pytest.raises(DataError, match="has 1 row"):
+        train(table().select([0]), guide, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_all_bad_settings_are_named_at_once():
+    with pytest.raises(ParameterError) as caught:
+        TrainSettings(epochs=0, batch_size=-1, learning_rate=0.0, warmup_ratio=2, max_steps=0, matryoshka_dims=[0])
+    for name in ("epochs is 0", "batch_size is -1", "learning_rate is 0.0", "warmup_ratio is 2", "max_steps is 0"):
+        assert name in str(caught.value)
+    assert "matryoshka_dims are [0]" in str(caught.value)
+
+
+def test_what_does_not_fit_the_student_is_refused_before_anything_runs(guide, tmp_path):
+    with pytest.raises(ParameterError) as caught:
+        train(table(), guide, tmp_path / "model", gradient_checkpointing=True, matryoshka_dims=[512])
+    assert "has no transformer layers" in str(caught.value)
+    assert "the student has 256 dimensions" in str(caught.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_static_students_train_in_float32_unless_told():
+    student = open_model(WORDLLAMA, device="cpu")
+    assert choose_precision("auto", student) == "float32"
+    assert choose_precision("bfloat16", student) == "bfloat16"
+
+
+def test_transformer_trains_in_bfloat16(guide, tmp_path):
+    student, store = open_model(MINILM, device="cpu"), GuideStore.build(table(), guide)
+    settings = TrainSettings(max_steps=2, batch_size=4, precision="bfloat16")
+    trained = finetune(student, store, GISTLoss(student, store), settings, tmp_path)
+    assert trained.precision == "bfloat16"
+    assert trained.history["loss"].notna().all()
+
+
+def test_a_notebooks_parameters_reach_loss_and_settings(guide):
+    given = {
+        "loss_temperature": 0.02, "margin": 0.1, "margin_strategy": "relative", "contrast_anchors": False,
+        "candidates": "hard", "mask_same_label": False, "mini_batch_size": 8, "tokens_per_forward": 256,
+        "equal_texts_once": True, "schedule": "cosine", "weights": [1.0, 2.0], "mix": "weights", "batches": "one_set",
+        "lora_rank": 4, "patience": 3, "checkpoint_minutes": 5.0,
+    }  # fmt: skip
+    parameters = check_params("finetune", given)
+    loss = loss_from(parameters, open_model(WORDLLAMA, device="cpu"), GuideStore.build(table(), guide))
+    found = {**asdict(loss.options), **vars(loss), **asdict(TrainSettings.of(parameters))}
+    found["loss_temperature"] = found["temperature"]
+    assert {name: found[name] for name in given} == given

@@ -1,0 +1,91 @@
+"""Parameters: whatever is wrong with them comes in one message, before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import files_under
+from pydantic import ValidationError
+
+from gisttools.common.errors import ParameterError
+from gisttools.workflow.execute import run_notebook
+from gisttools.workflow.params import VERBS, check_params
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_defaults_are_valid_and_none_is_left_out(verb):
+    params = check_params(verb, {})
+    assert check_params(verb, params.model_dump()) == params
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_parameters_cannot_be_changed_afterwards(verb):
+    params = check_params(verb, {})
+    name = next(iter(type(params).model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(params, name, getattr(params, name))
+
+
+def test_an_unknown_name_has_a_suggestion_and_the_list_of_names():
+    with pytest.raises(ParameterError) as caught:
+        check_params("finetune", {"epocs": 3})
+    assert "unknown parameter 'epocs' = 3. Did you mean 'epochs'?" in str(caught.value)
+    assert "Known parameters: triplets, student," in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "value"),
+    [
+        ("finetune", "batch_size", "64"),
+        ("finetune", "batch_size", 64.5),
+        ("finetune", "batch_size", 1),
+        ("finetune", "learning_rate", 0.0),
+        ("finetune", "learning_rate", "fast"),
+        ("finetune", "learning_rate", float("inf")),
+        ("finetune", "margin", float("nan")),
+        ("finetune", "mask_same_label", "no"),
+        ("finetune", "mask_same_label", 1),
+        ("finetune", "triplets", "one.jsonl"),
+        ("finetune", "triplets", []),
+        ("finetune", "student", None),
+        ("finetune", "margin_strategy", "abs"),
+        ("convert", "strategy", "soft"),
+        ("convert", "sources", [1]),
+        ("synthesize", "temperature", 3.0),
+        ("evaluate", "subsets", "en"),
+        ("report", "evaluation", 7),
+        ("evaluate", "model", []),
+        ("evaluate", "model", [1, "a"]),
+    ],
+)
+def test_a_wrong_type_or_value_is_named_with_the_value_seen(verb, name, value):
+    with pytest.raises(ParameterError) as caught:
+        check_params(verb, {name: value})
+    assert f"{verb}: 1 parameter problem(s)" in str(caught.value)
+    assert f"- {name}" in str(caught.value)
+    assert repr(value if not isinstance(value, list) or not value else value[0]) in str(caught.value)
+
+
+def test_all_problems_come_in_one_message():
+    with pytest.raises(ParameterError) as caught:
+        check_params("convert", {"seeed": 1, "negatives": 0, "topk": "x", "drop_singletons": "yes"})
+    for part in ("4 parameter problem(s)", "'seeed'", "negatives = 0", "topk = 'x'", "drop_singletons = 'yes'"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1e-5", "1E-5", "+1e-5", "1.e-5", "10e-6"])
+def test_numbers_that_yaml_reads_as_text_are_numbers(text):
+    assert check_params("finetune", {"learning_rate": text}).learning_rate == pytest.approx(1e-5)
+
+
+def test_whole_numbers_do_for_floats():
+    assert check_params("finetune", {"epochs": 3}).epochs == 3.0
+
+
+def test_text_that_looks_like_a_number_stays_text_where_text_is_wanted():
+    assert check_params("convert", {"revision": "1e5"}).revision == "1e5"
+
+
+def test_wrong_parameters_leave_no_run(results):
+    with pytest.raises(ParameterError):
+        run_notebook("finetune", {"epocs": 3})
+    assert files_under(results) == []

@@ -1,0 +1,150 @@
+"""The long parts of a notebook done side by side: results are those of one process, whatever the number of workers."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from click.testing import CliRunner
+from helpers import MINILM, WORDLLAMA
+from helpers.scripted_author import author, labelled_task
+from helpers.scripted_llm import scripted
+
+from gisttools.cli.main import main
+from gisttools.common.errors import ModelError
+from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.scores import ScoreCache
+from gisttools.models import guides
+from gisttools.models.guides import GuideName, ShardedGuide, embed_shard
+from gisttools.models.vectors import VectorCache, text_keys
+from gisttools.synthesis import generate, open_llm, read_task
+from gisttools.workflow import environment
+from gisttools.workflow.environment import surroundings
+from gisttools.workflow.inputs import checks_of, guide_of, known_of, open_entries, sources_of
+from gisttools.workflow.params import check_params
+from gisttools.workflow.recipes import Step
+from gisttools.workflow.schedule import run_steps
+from gisttools.workflow.shards import share_guide_vectors, share_scores
+from gisttools.workflow.workers import LocalWorkers
+
+
+@pytest.fixture
+def pool(workers, monkeypatch):
+    """Two processes with one thread each, as this one."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield workers
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def workers():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "cores", lambda: 2)
+        patch.setattr(environment, "memory_gb", lambda: 100.0)
+        workers = LocalWorkers(2)
+    with workers:
+        yield workers
+
+
+def test_guide_vectors_of_two_processes_are_those_of_one_to_the_last_bit(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(guides, "SHARD", 64)  # two batches
+    texts = [f"text {i} " + "of several words " * (i % 7) for i in range(100)]
+    alone = VectorCache(MINILM, folder=tmp_path / "alone")
+    shared = VectorCache(MINILM, folder=tmp_path / "shared")
+    used = set()
+
+    def submit(part):
+        future = pool.submit(embed_shard, GuideName(name=MINILM), part)
+        used.add(future)
+        return future
+
+    shared.guide = ShardedGuide(shared.guide, submit)
+    expected, found = alone.embed(texts), shared.embed(texts)
+    assert len(used) == 2
+    assert np.array_equal(found, expected)
+    again = VectorCache(MINILM, folder=tmp_path / "shared")
+    assert (again.find(text_keys(texts)) >= 0).all()
+
+
+def test_a_worker_with_another_guide_is_refused_and_nothing_is_kept(tmp_path):
+    cache = VectorCache(WORDLLAMA, folder=tmp_path)
+
+    def other(texts):
+        future = Future()
+        future.set_result(("another one", np.ones((len(texts), cache.dimension), dtype=np.float32)))
+        return future
+
+    cache.guide = ShardedGuide(cache.guide, other)
+    with pytest.raises(ModelError, match="is not the same here and on a worker"):
+        cache.embed(["a", "b"])
+    assert (cache.find(text_keys(["a", "b"])) < 0).all()
+
+
+def test_a_finetune_and_a_convert_find_their_guide_vectors(pool, tmp_path, monkeypatch):
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path))
+    for verb, texts in (("finetune", 476), ("convert", 476)):
+        params = check_params(verb, {"guide": WORDLLAMA, **({"guide_prompt": "so: "} if verb == "convert" else {})})
+        with surroundings() as place:
+            share_guide_vectors(params, pool, place)
+        assert guide_of(params)._files.alive >= texts
+
+
+def test_scores_of_two_workers_are_those_of_one_process(pool, tmp_path, monkeypatch, caretaker):
+    given = {"references": ["random"], "guards": [], "files": [str(caretaker)]}
+    params = check_params("evaluate", given)
+    sources, _ = sources_of(params)
+    entries = open_entries(params)
+    told = {"variants": entries.variants, "references": entries.references, "batch_size": params.batch_size}
+    alone = evaluate(entries.models, sources, tmp_path / "a", cache=ScoreCache(tmp_path / "alone"), **told)
+
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "shared"))
+    with surroundings() as place:
+        share_scores(given, pool, place)
+    shared = evaluate(entries.models, sources, tmp_path / "b", **told)
+    assert set(shared.encoded.values()) == {0}  # all was there
+    assert shared.scores.equals(alone.scores)
+    assert shared.comparison.drop(columns=_times(shared.comparison)).equals(
+        alone.comparison.drop(columns=_times(alone.comparison))
+    )
+    assert shared.references.equals(alone.references)
+
+
+def _times(table):
+    return [c for c in table.columns if "second" in c or "speed" in c]
+
+
+def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_path, monkeypatch, results):
+    task = tmp_path / "pets.yaml"
+    task.write_text(json.dumps(labelled_task()))
+    with scripted(author) as url:
+        llm_there = {"task": str(task), "llm_base_url": url, "llm_model": "scripted", "guide": WORDLLAMA}
+        given = [{**llm_there, "rows": 6, "eval_files": [], "labelled_files": [], "seed": seed} for seed in (0, 1)]
+        monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "workers"))
+        steps = [Step(name=f"seed{g['seed']}", verb="synthesize", parameters=g) for g in given]
+        done = run_steps(steps, workers, rerun="only-missing")
+        monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "here"))
+        texts = []
+        for params, manifest in zip([check_params("synthesize", g) for g in given], done, strict=True):
+            checker = guide_of(params)
+            with open_llm(params) as llm:
+                outcome = generate(
+                    read_task(task), llm, rows=params.rows, attempts=params.attempts, seed=params.seed,
+                    embed=checker.embed, guide_id=checker.guide_id, checks=checks_of(params), known=known_of(params),
+                )  # fmt: skip
+            written = pq.read_table(results / manifest["run_id"] / "triplets.parquet")
+            assert len(written) == 6
+            assert written.to_pylist() == list(outcome.accepted)
+            texts.append(set(written["anchor"].to_pylist()))
+    assert texts[0] & texts[1] == set()
+
+
+def test_only_some_notebooks_have_something_to_share_out(results):
+    done = CliRunner().invoke(main, ["run", "report", "--workers", "2"])
+    assert done.exit_code == 1
+    assert "report has nothing to share out" in done.output
