@@ -8,12 +8,16 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lab lint docs bench clean
+.PHONY: quickstart test test-all lab lint docs bench clean
 
 quickstart: $(READY)
 	@$(BIN)/gisttools run quickstart
 
+# what a person waits for, in a few minutes; `test-all` has the rest: processes, kills, whole notebooks, a browser
 test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: $(READY)
@@ -25,6 +29,7 @@ lint: $(READY)
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 	$(BIN)/typos
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(READY)
 	$(BIN)/python -m gisttools.workflow.reference

@@ -45,8 +45,8 @@ SUMMARIES = {
     "compare": "task metric baseline base word sentences findings recipes effects tasks seconds",
 }
 MANIFEST = (
-    "run_id verb status started seconds parameters spec_hash git versions hardware seeds artefacts parents error "
-    "headline"
+    "run_id verb status started seconds parameters changed spec_hash git versions hardware seeds artefacts parents "
+    "error headline"
 )
 COMPARISON = (
     "task task_type subset metric base tuned difference low high n_items n_draws method verdict trained_on is_target "
@@ -133,6 +133,7 @@ def test_defaults_in_the_notebook_equal_those_that_are_checked(verb):
     assert json.loads(json.dumps(defaults)) == defaults
 
 
+@pytest.mark.slow
 def test_the_lesson_runs_by_itself_and_what_it_says_is_so(results, tmp_path):
     lesson = papermill.execute_notebook(
         ROOT / "notebooks" / "0_how_gist_works.ipynb", tmp_path / "out.ipynb", {"steps": 10}, progress_bar=False,
@@ -151,6 +152,7 @@ def test_the_lesson_runs_by_itself_and_what_it_says_is_so(results, tmp_path):
     assert files_under(results) == []
 
 
+@pytest.mark.slow
 def test_an_unknown_parameter_stops_a_notebook_under_plain_papermill(results, tmp_path):
     notebook, given = notebook_of("report"), {"evalution": "latest"}
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'evalution'.*mean 'evaluation'\?"):
@@ -177,6 +179,7 @@ def chain(tmp_path_factory):
     return done, folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_notebook_runs_with_its_defaults_and_leaves_what_is_promised(chain, verb):
     done, results = chain

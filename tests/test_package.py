@@ -1,8 +1,9 @@
-"""The package as a whole: light to import, few public names, imports that run one way, no prints."""
+"""The package as a whole: light to import, few public names, rooms whose imports go one way."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,28 +15,8 @@ import gisttools
 
 PACKAGE = ROOT / "gisttools"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-ABOVE = ("workflow", "report", "cli", "commands", "doctor")
-DOMAIN = [p for p in MODULES if p.relative_to(PACKAGE).parts[0].removesuffix(".py") not in ABOVE]
-LOSS = ("loss", "batch", "embedding", "row_blocks")
+ROOMS = sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
 HEAVY = ("torch", "mteb", "sentence_transformers", "transformers", "matplotlib", "datasets", "openai")
-
-
-def imported(path: Path) -> set[str]:
-    """Modules of this package that a module imports anywhere, without the package's name."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gisttools":
-            inside = node.module.removeprefix("gisttools").lstrip(".")
-            names = [alias.name for alias in node.names]
-            packages = [n for n in names if (PACKAGE / inside.replace(".", "/") / n).with_suffix(".py").exists()]
-            found |= {f"{inside}.{n}".lstrip(".") for n in packages} or {inside}
-        elif isinstance(node, ast.Import):
-            found |= {a.name.removeprefix("gisttools.") for a in node.names if a.name.startswith("gisttools.")}
-    return found - {""}
-
-
-def names(paths) -> list[str]:
-    return [p.relative_to(ROOT).as_posix() for p in paths]
 
 
 @pytest.mark.parametrize(
@@ -65,37 +46,26 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = gisttools.nothing
 
 
-@pytest.mark.parametrize("name", ["errors", "triplets", "intervals", "progress"])
-def test_modules_on_the_ground_import_only_errors(name):
-    assert imported(PACKAGE / f"{name}.py") <= {"errors"} - {name}
+def test_imports_go_one_way_and_no_deeper_than_a_room():
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([str(lint), "--no-cache"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["statistics", "mean_intervals", "judgement"])
-def test_statistics_stand_on_intervals_alone(name):
-    assert imported(PACKAGE / f"{name}.py") <= {"errors", "intervals"}
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is_for_and_all_that_it_hands_out_is_there(room):
+    module = importlib.import_module(f"gisttools.{room}")
+    assert module.__doc__
+    assert [name for name in module.__all__ if getattr(module, name, None) is None] == []
 
 
-@pytest.mark.parametrize("name", LOSS)
-def test_the_loss_stands_on_its_own(name):
-    assert imported(PACKAGE / f"{name}.py") <= {*LOSS, "errors"}
-
-
-@pytest.mark.parametrize("path", DOMAIN, ids=names(DOMAIN))
-def test_domain_modules_never_import_what_stands_above_them(path):
-    assert not [m for m in imported(path) if m.split(".")[0] in ABOVE]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=names(MODULES))
-def test_house_style(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree), "no module docstring"
-    calls = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
-    assert "print" not in calls
-    assert not [n for n in ast.walk(tree) if isinstance(n, ast.Global)]
-    widgets = [
-        n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module in ("tqdm.auto", "tqdm.notebook")
-    ]
-    assert not widgets
+def test_every_module_says_what_it_does_and_none_has_globals_or_widgets():
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), f"{path} has no docstring"
+        assert not [n for n in ast.walk(tree) if isinstance(n, ast.Global)], path
+        froms = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+        assert not {"tqdm.auto", "tqdm.notebook"} & set(froms), path
 
 
 def test_every_public_class_and_every_public_function_of_some_length_says_what_it_does():

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 import click
 
 from gisttools.common import GistError, cache_folder, quiet_libraries
-from gisttools.models import INSTALL_OFFLINE, open_model
-from gisttools.workflow import MINILM, WORDLLAMA, hardware, project_root, results_folder, scrub
 
+# what else it needs is imported where it is used: `gisttools --help` is to be quick
 KEY_VARIABLE = "OPENAI_API_KEY"
 Check = tuple[bool | None, str, str]
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "datasets", "mteb", "openai", "papermill", "jupyterlab")
@@ -29,6 +28,8 @@ def checks(base_url: str | None = None, key_variable: str = KEY_VARIABLE) -> Ite
         base_url: an endpoint to ask as well.
         key_variable: environment variable that holds its key. The usual one may be missing: many endpoints want none.
     """
+    from gisttools.workflow import MINILM, WORDLLAMA, project_root, results_folder
+
     quiet_libraries()
     for package in _PACKAGES:
         try:
@@ -48,12 +49,16 @@ def checks(base_url: str | None = None, key_variable: str = KEY_VARIABLE) -> Ite
 def _devices() -> Iterator[Check]:
     import torch
 
+    from gisttools.workflow import hardware
+
     machine = hardware()
     yield None, "cpu", f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB"
     yield None, "gpu", ", ".join(machine["gpu"]) or ("Apple MPS" if torch.backends.mps.is_available() else "none")
 
 
 def _model(name: str) -> Check:
+    from gisttools.models import open_model
+
     try:
         model = open_model(name)
     except GistError as error:
@@ -62,6 +67,7 @@ def _model(name: str) -> Check:
 
 
 def _local_llm() -> Check:
+    from gisttools.models import INSTALL_OFFLINE
     from gisttools.synthesis import serve_local
 
     if importlib.util.find_spec("xllamacpp") is None:
@@ -75,6 +81,8 @@ def _local_llm() -> Check:
 
 def _endpoint(base_url: str, key_variable: str) -> Check:
     import openai
+
+    from gisttools.workflow import scrub
 
     key = os.environ.get(key_variable)
     if not key and key_variable != KEY_VARIABLE:
@@ -95,7 +103,6 @@ def _endpoint(base_url: str, key_variable: str) -> Check:
 )  # fmt: skip
 def doctor(base_url: str | None, key_variable: str) -> None:
     """Show what is installed, which devices there are, and which embedded models and endpoints answer."""
-
     bad = 0
     for ok, name, detail in checks(base_url, key_variable):
         bad += ok is False

@@ -7,17 +7,18 @@ from numbers import Real
 from pathlib import PurePath
 from typing import Final, TypeGuard
 
-import pandas as pd
-
 NOT_RUN: Final = "not run"
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    return value is not None and value is not pd.NA and isinstance(value, Real) and math.isfinite(value)
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def is_true(value: object) -> bool:
-    return value is not None and value is not pd.NA and bool(value == True)  # noqa: E712 (numpy bools are meant too)
+    try:
+        return bool(value == True)  # noqa: E712 (numpy's truth values are meant too)
+    except TypeError:  # pandas' NA is neither true nor false
+        return False
 
 
 def score(value: object) -> str:

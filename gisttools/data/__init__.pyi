@@ -1,11 +1,3 @@
-from . import (
-    files as files,
-    mteb_tasks as mteb_tasks,
-    near_duplicates as near_duplicates,
-    overlap as overlap,
-    sources as sources,
-    triplet_sets as triplet_sets,
-)
 from .files import (
     FILE_ENDINGS as FILE_ENDINGS,
     column_names as column_names,

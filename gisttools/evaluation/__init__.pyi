@@ -1,4 +1,3 @@
-from . import evaluating as evaluating
 from .comparison import POINT as POINT, averages as averages, overall_verdict as overall_verdict
 from .evaluating import Findings as Findings, Variant as Variant, evaluate as evaluate, overlap_with as overlap_with
 from .gain import (

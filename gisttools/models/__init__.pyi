@@ -1,7 +1,6 @@
-from . import guides as guides
+from .endpoint import EndpointGuide as EndpointGuide
 from .guides import (
     ENDINGS as ENDINGS,
-    EndpointGuide as EndpointGuide,
     GuideName as GuideName,
     ModelGuide as ModelGuide,
     ShardedGuide as ShardedGuide,

@@ -1,10 +1,8 @@
 from . import (
-    browse as browse,
     checks as checks,
     figures as figures,
     lesson as lesson,
     provenance as provenance,
-    sweep as sweep,
     tables as tables,
     verdict as verdict,
 )

@@ -1,12 +1,3 @@
-from . import (
-    cleaning as cleaning,
-    cluster as cluster,
-    environment as environment,
-    evaluations as evaluations,
-    folders as folders,
-    inputs as inputs,
-    workers as workers,
-)
 from .cleaning import (
     Kind as Kind,
     Removal as Removal,

@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from gisttools.common import EndpointError, GistError, MissingError, ParameterError, problems
-from gisttools.workflow.environment import at_once, environment, gpus, share_of_cores
+from gisttools.workflow.machine import at_once, environment, gpus, share_of_cores
 from gisttools.workflow.workers import LocalWorkers
 
 INSTALL = 'pip install "gisttools[cluster]"'

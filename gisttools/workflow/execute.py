@@ -24,8 +24,8 @@ from typing import Any, Literal, TextIO
 from filelock import FileLock, Timeout
 
 from gisttools.common import STATUS_FILE, GistError, MissingError, ParameterError
-from gisttools.workflow.environment import environment
 from gisttools.workflow.folders import find_finished, remove_unfinished
+from gisttools.workflow.machine import environment
 from gisttools.workflow.manifest import artefact_texts, read_manifest, scrub, scrub_files, write_manifest
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.parents import parents_of

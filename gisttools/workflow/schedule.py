@@ -26,9 +26,9 @@ from typing import Any, Literal, TextIO
 
 from gisttools.common import GistError, MissingError, problems
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
-from gisttools.workflow.environment import Surroundings, environment, surroundings
 from gisttools.workflow.execute import Rerun, RunFailed, run_notebook
 from gisttools.workflow.folders import find_finished
+from gisttools.workflow.machine import Surroundings, environment, surroundings
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.parents import parents_of
 from gisttools.workflow.publishing import PUBLISH_TO

@@ -36,10 +36,10 @@ from gisttools.evaluation import (
 from gisttools.models import GuideName, ModelGuide, ShardedGuide, embed_shard, use_told_threads
 from gisttools.training import GuideStore
 from gisttools.workflow.cluster import open_executor
-from gisttools.workflow.environment import Surroundings, surroundings
 from gisttools.workflow.execute import Rerun, run_notebook
 from gisttools.workflow.folders import inputs
 from gisttools.workflow.inputs import guide_of, model_path, open_entries, paths, reading_of, sources_of
+from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from gisttools.common import GistError, ParameterError
-from gisttools.workflow.environment import at_once, environment, gpus, share_of_cores
+from gisttools.workflow.machine import at_once, environment, gpus, share_of_cores
 
 _MOST_DEATHS = 3
 

@@ -160,6 +160,7 @@ def test_a_notebook_that_has_a_recipe_of_its_name_points_to_it(command, results)
     assert files_under(results) == []
 
 
+@pytest.mark.slow
 def test_a_missing_file_fails_with_its_name_and_leaves_no_artefact(command, results):
     status, said = command("run", "finetune", "-p", "triplets", "[nowhere.csv]")
     assert status == 1
@@ -171,6 +172,7 @@ def test_a_missing_file_fails_with_its_name_and_leaves_no_artefact(command, resu
     assert [p for p in files_under(results) if "partial" in p or p.endswith("model")] == []
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_refuses_fails_with_its_address_and_leaves_no_artefact(command, results):
     status, said = command(
         "run", "synthesize", "-p", "llm_base_url", "http://127.0.0.1:1/v1", "-p", "guide", "embedded:wordllama-256"
@@ -213,7 +215,7 @@ def broken(monkeypatch, tmp_path):
         raise KeyError("sk-canary-0123456789")
 
     monkeypatch.setenv("SOME_API_KEY", "sk-canary-0123456789")
-    monkeypatch.setattr("gisttools.workflow.folders.all_runs", fail)
+    monkeypatch.setattr("gisttools.workflow.all_runs", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
@@ -247,7 +249,7 @@ def test_what_the_system_refuses_is_no_bug(command, broken, monkeypatch):
     def full():
         raise OSError(28, "No space left on device", "results")
 
-    monkeypatch.setattr("gisttools.workflow.folders.all_runs", full)
+    monkeypatch.setattr("gisttools.workflow.all_runs", full)
     status, said = command("runs")
     assert status == 1
     assert "OSError: [Errno 28] No space left on device: 'results'" in said

@@ -60,12 +60,14 @@ def said(script: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_only_an_endpoint_needs_openai():
     assert said("import sys, gisttools.models.guides, gisttools.evaluation.models; print('openai' in sys.modules)") == [
         "False"
     ]
 
 
+@pytest.mark.slow
 def test_papermill_is_loaded_without_a_grammar_and_who_needs_that_can_still_have_it():
     script = (
         "import sys, gisttools.workflow.execute as execute\n"

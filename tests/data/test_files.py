@@ -71,6 +71,7 @@ def read(path: Path, **told) -> list[tuple]:
     return [row for part in parts for row in zip(part["text"], part["label"], strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", FILE_ENDINGS)
 @settings(max_examples=30)
 @given(rows=tables)

@@ -113,6 +113,7 @@ def compared(folders, wordllama, tmp_path_factory):
     return {row["task"].removesuffix("_clustering"): row for row in result.comparison.to_dict("records")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NEW)
 def test_every_kind_is_compared_with_an_interval(compared, kind):
     row = compared[kind]

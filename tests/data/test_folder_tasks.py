@@ -37,6 +37,7 @@ def test_the_tasks_hold_the_texts_and_labels_of_the_files(caretaker):
     assert len(task.dataset["train"]) == 48
 
 
+@pytest.mark.slow
 def test_the_classification_score_is_that_of_ten_draws_of_logistic_regression(caretaker, wordllama):
     """mteb's procedure written out: each draw shuffles the order of the draw before and takes 8 train texts a label."""
     train, test = read_labelled(caretaker), read_labelled(caretaker, split="test")
@@ -53,11 +54,13 @@ def test_the_classification_score_is_that_of_ten_draws_of_logistic_regression(ca
     assert score_of(local_tasks(caretaker)[0], wordllama) == pytest.approx(np.mean(accuracies), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_fresh_tasks_give_the_same_score_again(caretaker, wordllama):
     for first, again in zip(local_tasks(caretaker), local_tasks(caretaker), strict=True):
         assert score_of(first, wordllama) == score_of(again, wordllama)
 
 
+@pytest.mark.slow
 def test_a_better_model_scores_better(caretaker, wordllama, minilm):
     for weak, strong in zip(local_tasks(caretaker), local_tasks(caretaker), strict=True):
         assert score_of(strong, minilm) > score_of(weak, wordllama)

@@ -100,9 +100,9 @@ class Hub(BaseHTTPRequestHandler):
 SCRIPT = """
 import json, logging, sys
 from pathlib import Path
-from gisttools.labelled import read_labelled
-from gisttools.sources import kind_of
-from gisttools.triplet_sets import read_hub_triplets
+from gisttools.data.labelled import read_labelled
+from gisttools.data.sources import kind_of
+from gisttools.data.triplet_sets import read_hub_triplets
 logging.basicConfig(level=logging.WARNING, format="%(name)s %(message)s")
 for name in sys.argv[2:]:
     try:
@@ -140,6 +140,7 @@ def read(tmp_path_factory):
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_set_is_streamed_from_the_hub_once_and_a_loose_name_is_read_at_its_commit_with_a_warning(read):
     pinned = f"org/faq@{COMMIT}"
     (loose, again), warnings, asked = read("org/faq", pinned)
@@ -163,6 +164,7 @@ def test_what_the_hub_does_not_have_is_missing_by_its_name(read):
     assert "'german' not found" in said[5]
 
 
+@pytest.mark.slow
 def test_labelled_texts_of_the_hub_are_read_at_their_commit_and_what_is_missing_is_told(read):
     good = f"org/labelled@{COMMIT}"
     (first, *bad), _, _ = read(good, f"org/labelled@{'d' * 40}", f"{good}:dev", f"org/labelled#german@{COMMIT}")
@@ -173,6 +175,7 @@ def test_labelled_texts_of_the_hub_are_read_at_their_commit_and_what_is_missing_
     assert "german" in bad[2]
 
 
+@pytest.mark.slow
 def test_a_stream_that_breaks_off_is_told_and_leaves_nothing_to_mistake_for_the_set(read):
     name = f"org/broken@{COMMIT}"
     said, _, _ = read(name, name)

@@ -165,9 +165,9 @@ def test_columns_that_are_not_asked_for_take_no_memory(tmp_path):
     script = """
 import sys
 import pyarrow as pa, pyarrow.csv
-from gisttools import row_files
-from gisttools.labelled import read_labelled
-row_files._BLOCK = 1 << 16
+from gisttools.data import files
+from gisttools.data.labelled import read_labelled
+files._BLOCK = 1 << 16
 before = pa.total_allocated_bytes()
 read = read_labelled(sys.argv[1])
 print(len(read), pa.default_memory_pool().max_memory() - before)

@@ -191,6 +191,7 @@ def test_a_wrong_option_is_named(tmp_path, told, expected):
         read_hub_triplets(tmp_path, **told)
 
 
+@pytest.mark.slow
 def test_a_large_set_needs_little_memory(tmp_path):
     """200,000 rows of 100 MB: the process grows by far less than their size."""
     with open(tmp_path / "train.jsonl", "w") as file:
@@ -199,7 +200,7 @@ def test_a_large_set_needs_little_memory(tmp_path):
         file.writelines(row.format(i, *texts) for i in range(200_000))
     script = """
 import resource, sys, pathlib
-from gisttools.triplet_sets import read_hub_triplets
+from gisttools.data.triplet_sets import read_hub_triplets
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 cache = pathlib.Path(sys.argv[2])
 read_hub_triplets(sys.argv[1], rows=1000, folder=cache)  # what the libraries need

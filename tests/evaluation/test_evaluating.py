@@ -51,6 +51,7 @@ def main_scores(result) -> dict[tuple[str, str], float]:
     return {(r.task, r.role): r.score for r in rows.itertuples()}
 
 
+@pytest.mark.slow
 def test_scores_equal_mteb_run_by_hand(result, models, caretaker):
     for role, model in models.items():
         for task in local_tasks(caretaker):

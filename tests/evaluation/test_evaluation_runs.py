@@ -64,6 +64,7 @@ def broken(name: str, error: BaseException | None = None, *, target: bool = True
 # Seeds and variants
 
 
+@pytest.mark.slow
 def test_seeds_of_one_recipe_speak_of_the_recipe_and_one_alone_of_its_checkpoint(result):
     rows = result.comparison.groupby("variant", sort=False)[["n_seeds", "speaks_of"]].first()
     assert rows.loc["tuned"].tolist() == [2, "the recipe"]
@@ -165,6 +166,7 @@ def test_every_table_is_written(result, tmp_path):
 # Once is enough
 
 
+@pytest.mark.slow
 def test_a_repeat_embeds_nothing_and_says_the_same(result, seeds, folders, cache, variants, tmp_path):
     again = evaluate(seeds, task_sources(files=folders), tmp_path, variants=variants, cache=cache)
     assert set(again.encoded.values()) == {0}
@@ -173,6 +175,7 @@ def test_a_repeat_embeds_nothing_and_says_the_same(result, seeds, folders, cache
     assert (tmp_path / "predictions" / "tuned" / "find.json").exists()
 
 
+@pytest.mark.slow
 def test_a_text_of_two_tasks_is_embedded_once(wordllama, tmp_path):
     folders = [label_folder(tmp_path / "one"), label_folder(tmp_path / "two")]
     models = {"base": wordllama, "tuned": shaken(wordllama, 9)}
@@ -180,6 +183,7 @@ def test_a_text_of_two_tasks_is_embedded_once(wordllama, tmp_path):
     assert result.encoded == {"base": 24, "tuned": 24}  # 12 train and 12 test texts, in four tasks
 
 
+@pytest.mark.slow
 def test_changed_data_is_scored_anew(wordllama, tmp_path):
     folder, cache = sts_folder(tmp_path / "mine"), ScoreCache(tmp_path / "cache")
     models = {"base": wordllama, "tuned": wordllama}
@@ -191,6 +195,7 @@ def test_changed_data_is_scored_anew(wordllama, tmp_path):
     assert set(after.scores["revision"]) != set(before.scores["revision"])
 
 
+@pytest.mark.slow
 def test_damaged_scores_are_made_again(wordllama, tmp_path):
     folder, cache = sts_folder(tmp_path / "mine"), ScoreCache(tmp_path / "cache")
     models = {"base": wordllama, "tuned": shaken(wordllama, 3)}
@@ -201,6 +206,7 @@ def test_damaged_scores_are_made_again(wordllama, tmp_path):
     pd.testing.assert_frame_equal(after.comparison, before.comparison)
 
 
+@pytest.mark.slow
 def test_after_a_kill_only_what_is_missing_is_embedded(tmp_path):
     first, second = label_folder(tmp_path / "first"), sts_folder(tmp_path / "slow")
     out = tmp_path / "out"
@@ -248,6 +254,7 @@ def test_a_broken_task_in_the_middle_is_recorded_and_the_others_go_on(seeds, fol
     assert "HELPED" not in result.verdicts().values()  # a target that was not scored is not shown
 
 
+@pytest.mark.slow
 def test_a_score_that_is_no_number_is_a_failure(seeds, folders, wordllama, cache, tmp_path):
     ruined = shaken(wordllama, 5)
     for weight in ruined.parameters():
@@ -302,6 +309,7 @@ def test_a_stop_by_hand_is_no_failure(seeds, tmp_path):
         evaluate(models, [broken("bad", KeyboardInterrupt())], tmp_path)
 
 
+@pytest.mark.slow
 def test_other_weights_or_prompts_are_another_model(wordllama):
     prompted = shaken(wordllama, 1, by=0.0)
     same = scored(prompted, "b").key
@@ -328,6 +336,7 @@ def evaluation_run(make_run, tmp_path):
     return leave
 
 
+@pytest.mark.slow
 def test_several_models_of_one_run_read_as_if_each_had_a_run_of_its_own(
     result, seeds, folders, cache, evaluation_run, tmp_path
 ):
@@ -348,6 +357,7 @@ def test_several_models_of_one_run_read_as_if_each_had_a_run_of_its_own(
             np.testing.assert_array_equal(contender.base[part].values, alone.base[part].values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [["tuned_2", "tuned_3"], ["tuned_2"]])
 def test_a_seed_that_failed_on_a_task_has_no_score_there(seeds, folders, cache, evaluation_run, tmp_path, left):
     failing = open_scored("random", seed=4)
@@ -371,6 +381,7 @@ def swept(result, seeds, evaluation_run):
     return evaluation_run(result, seeds, {"base": "student"} | {r: f"org/{r}" for r in seeds if r != "base"})
 
 
+@pytest.mark.slow
 def test_the_report_of_several_variants_is_a_page_and_a_leaderboard(swept, tmp_path):
     pages = write_pages(swept, tmp_path)
     assert (pages.page, pages.summary) == (tmp_path / "report.html", {"evaluation": swept})
@@ -379,6 +390,7 @@ def test_the_report_of_several_variants_is_a_page_and_a_leaderboard(swept, tmp_p
     assert f"gisttools compare {swept}\n" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_report_of_several_evaluations_is_their_leaderboard(
     swept, seeds, folders, cache, evaluation_run, make_run, tmp_path
 ):

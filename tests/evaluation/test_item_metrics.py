@@ -65,6 +65,7 @@ def test_the_mean_of_own_label_f1_is_f1_by_support(seed, items):
     assert own_label_f1(answers, np.arange(items)).mean() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(2, 40), st.booleans())
 def test_average_precision_is_scikit_learns_with_ties(seed, items, ties):
     rng = np.random.default_rng(seed)

@@ -256,6 +256,7 @@ def test_nearest_and_farthest_positives_are_those_of_the_class(positives, best):
         assert similarity[a, p] == pytest.approx(similarity[a, same[best(similarity[a, same])]], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("negatives_from", "temperature"), [("softmax", 0.3), ("least_similar", 0.3)])
 def test_negatives_are_drawn_as_told_from_texts_that_differ_from_anchor_and_positive(negatives_from, temperature):
     mined, (texts, labels, _, similarity) = drawn(

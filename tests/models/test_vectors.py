@@ -217,6 +217,7 @@ def test_vectors_can_be_read_while_another_process_is_writing(cache, wordllama):
     assert cache.embed(TEXTS) == pytest.approx(expected(TEXTS, wordllama), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_leave_one_right_cache(tmp_path, cache, wordllama):
     texts = [f"text number {i}" for i in range(2400)]
     script = (
@@ -234,6 +235,7 @@ def test_two_processes_at_once_leave_one_right_cache(tmp_path, cache, wordllama)
         assert reader.embed(texts) == pytest.approx(expected(texts, wordllama), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_where_it_stopped(tmp_path, counted, wordllama):
     texts = [f"text number {i}" for i in range(400)]
     script = (

@@ -98,6 +98,7 @@ def test_a_hostile_task_cannot_break_the_card(tmp_path):
     assert "<script>" not in card[card.index("\n---\n#") :]
 
 
+@pytest.mark.slow
 def test_latex_is_written_on_request_and_reads_texts_as_texts(data, tmp_path):
     assert not (write_report(data, tmp_path / "plain").parent / "table.tex").exists()
     text = (write_report(data, tmp_path / "out", latex=True).parent / "table.tex").read_text(encoding="utf-8")
@@ -135,6 +136,7 @@ def test_markdown_and_page_name_references_averages_and_the_next_step(data):
         assert "Ship the tuned model" in said
 
 
+@pytest.mark.slow
 def test_all_numbers_of_the_page_stand_in_it_as_json(data):
     raw = next(code for code in Page(render_html(data)).scripts if code.startswith("{"))
     found = json.loads(raw)

@@ -222,6 +222,7 @@ def test_a_text_that_utf8_cannot_hold_does_not_stop_the_report(tmp_path):
     assert write_report(collect(folder, tmp_path), tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_large_evaluation_stays_under_two_megabytes(tmp_path):
     finetune(tmp_path, parents=(), steps=20_000)
     rows = [comparison_row(f"task {i}", is_target=i < 2) for i in range(1500)]

@@ -147,6 +147,7 @@ def test_without_a_parameter_that_differs_alone_there_is_no_figure_of_effects():
     assert "What each parameter does" in seen(render_sweep(board))
 
 
+@pytest.mark.slow
 def test_thirty_runs_of_sixty_tasks_are_a_page_in_time(tmp_path):
     """Two thirds of the tasks with 500 items and 10 draws, one third with an interval alone."""
     rng = np.random.default_rng(0)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 
+import pytest
 from helpers import ROOT
 from helpers.scripted_author import author, labelled_task, request_of, text_for
 from helpers.scripted_llm import HANG, RESET, completion, refusal, scripted
@@ -28,7 +29,7 @@ from pathlib import Path
 from helpers.scripted_author import embed
 from gisttools.synthesis import LLM, generate
 from gisttools.synthesis.task import Task
-from gisttools.triplets import write_triplets
+from gisttools.data.triplets import write_triplets
 told = json.loads(sys.argv[1])
 outcome = generate(Task(**told["task"]), LLM(**told["llm"]), rows=told["rows"], attempts=1, seed=told["seed"],
                    embed=embed, guide_id="animals")
@@ -87,6 +88,7 @@ def stored_answers(path) -> set[str]:
     return {json.loads(value)["response"]["id"] for (value,) in rows}
 
 
+@pytest.mark.slow
 def test_a_run_killed_three_times_loses_nothing_pays_nothing_twice_and_ends_as_an_undisturbed_one(tmp_path):
     script, killed, whole = Misbehaviour(), tmp_path / "killed", tmp_path / "whole"
     asked_again = []

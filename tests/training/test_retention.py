@@ -55,6 +55,7 @@ def test_the_term_is_the_weighted_mean_distance_and_has_a_gradient(start):
     assert float(model[0].embedding.weight.grad.abs().sum()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [[], [256, 32]], ids=["plain", "matryoshka"])
 def test_a_student_that_is_held_ends_nearer_to_its_start(start, tmp_path, dims):
     ends, losses = [], []

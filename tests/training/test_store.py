@@ -67,6 +67,7 @@ def test_a_store_without_guide_still_knows_texts_and_labels():
     assert rows.text_ids.shape == rows.label_ids.shape == (1, 4)
 
 
+@pytest.mark.slow
 def test_a_table_without_negatives_has_none(cache):
     store = GuideStore.build(make_triplets(ROWS[2:]), cache)
     assert store.rows(ids(store, 0)).negatives.shape == (1, 0, 256)
@@ -124,6 +125,7 @@ rows_of_texts = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(rows=rows_of_texts, block=st.integers(1, 5), chosen=st.booleans())
 def test_blocks_and_chunks_and_selections_do_not_show(rows, block, chosen):
     table = make_triplets(rows)
@@ -172,13 +174,14 @@ def test_columns_of_a_table_on_disk_stay_on_disk(tmp_path, monkeypatch, negative
     assert store.training_columns()[7] == columns[7]
 
 
+@pytest.mark.slow
 def test_texts_on_disk_are_numbered_in_bounded_memory(tmp_path):
     script = """
 import json, resource, sys
 import pyarrow as pa
 from datasets import Dataset
-from gisttools.guide import GuideStore
-from gisttools.triplets import COLUMNS
+from gisttools.training.store import GuideStore
+from gisttools.data.triplets import COLUMNS
 n = 150_000
 with pa.OSFile(sys.argv[1], "wb") as file, pa.ipc.new_stream(file, COLUMNS) as writer:
     for begin in range(0, n, 10_000):
@@ -203,6 +206,7 @@ print(json.dumps([private() - before, store.text_ids.shape, int(store.text_ids.m
     assert extra < 150  # MB; the texts have 235 as Arrow and more as Python strings
 
 
+@pytest.mark.slow
 def test_rows_of_a_batch_come_quickly_from_a_large_store(tmp_path, cache, monkeypatch):
     random = np.random.default_rng(0)
 

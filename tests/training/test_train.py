@@ -36,6 +36,7 @@ def guide(tmp_path_factory):
     return VectorCache(MINILM, folder=tmp_path_factory.mktemp("guide"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guided", [True, False], ids=["guided", "unguided"])
 @pytest.mark.parametrize("ragged", [False, True], ids=["one-negative", "ragged"])
 def test_learns_and_can_be_opened_again(guide, tmp_path, guided, ragged):
@@ -49,6 +50,7 @@ def test_learns_and_can_be_opened_again(guide, tmp_path, guided, ragged):
     )
 
 
+@pytest.mark.slow
 def test_same_seed_same_curve_other_seed_another(guide, tmp_path):
     curves = [
         train(table(), guide, tmp_path / str(i), seed=seed).history["loss"].tolist() for i, seed in enumerate([1, 1, 2])
@@ -57,6 +59,7 @@ def test_same_seed_same_curve_other_seed_another(guide, tmp_path):
     assert curves[0] != curves[2]
 
 
+@pytest.mark.slow
 def test_deterministic_mode_ends_with_the_training(guide, tmp_path):
     curves = [train(table(), guide, tmp_path / str(i), deterministic=True).history["loss"].tolist() for i in range(2)]
     assert curves[0] == curves[1]
@@ -91,6 +94,7 @@ def test_one_set_a_batch_meets_only_its_own_rows(guide, tmp_path):
     assert (history["masked_an"] < 1).all()
 
 
+@pytest.mark.slow
 def test_matryoshka_trains_the_first_dimensions(guide, tmp_path):
     """At 8 dimensions the loss of the trained set falls further with Matryoshka than without."""
     rows, losses = table(), []
@@ -125,6 +129,7 @@ def test_lora_needs_a_transformer(guide, tmp_path):
         train(table(), guide, tmp_path, lora_rank=4)
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_gives_the_same_weights(guide, tmp_path):
     weights = []
     for on in (False, True):
@@ -160,6 +165,7 @@ def in_another_process(folder: Path, kill_when: str | None = None, **given) -> N
     assert kill_when or process.returncode == 0, output
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been_killed(guide, tmp_path):
     settings = {"max_steps": 12, "learning_rate": 1e-2, "checkpoint_minutes": 0, "final_temperature": 0.02}
     whole = train(table(), guide, tmp_path / "whole", **settings)
@@ -176,6 +182,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been_killed(guide, 
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_can_be_tried_again_in_the_same_process(guide, tmp_path, monkeypatch):
     options = {"checkpoints": tmp_path / "checkpoints", "max_steps": 4, "checkpoint_minutes": 0}
     with monkeypatch.context() as broken:
@@ -193,6 +200,7 @@ def test_checkpoints_of_another_training_are_refused(guide, tmp_path):
         train(table(), guide, tmp_path / "model", **options)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(guide, tmp_path):
     """Each takes half of every batch; candidates come from both."""
     settings = {"max_steps": 6, "learning_rate": 1e-2, "batch_size": 8}  # 12 rows: every second batch is half as large

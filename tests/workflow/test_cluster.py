@@ -76,6 +76,7 @@ def scheduler():
         )
 
 
+@pytest.mark.slow
 def test_records_are_those_of_a_local_run_and_failures_are_told(project, scheduler, capsys):
     folder = project(FAILS_AT_13)
     here = run_notebook("convert", {"seed": 4, "sources": ["x"]})
@@ -91,6 +92,7 @@ def test_records_are_those_of_a_local_run_and_failures_are_told(project, schedul
     assert {m["parameters"]["seed"]: m["status"] for m in finished_runs()} == {4: "ok", 1: "ok", 13: "failed"}
 
 
+@pytest.mark.slow
 def test_what_a_cluster_cannot_do_is_told_before_anything_runs(project, scheduler, results, monkeypatch):
     address, _ = scheduler
     recipe = make_recipe(project(""), {"one": (1, ["x"])}, one={"resources": {"GPU": 2}})
@@ -111,6 +113,7 @@ def test_what_a_cluster_cannot_do_is_told_before_anything_runs(project, schedule
     assert files_under(results) == []
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_of_a_notebook(project, results):
     """Its run is done again by the other one; nothing is there twice, and no kernel is left."""
     board, pool = Switchboard(project(CALLS)), ThreadPoolExecutor(1)

@@ -32,6 +32,7 @@ def entries(models, **given):
     return open_entries(check_params("evaluate", {"model": models, "baseline": None, **given}))
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_the_seed_alone_are_seeds_of_one_recipe(trained):
     runs = [trained(seed=s) for s in (1, 2, 3)]
     found = entries(runs)
@@ -41,6 +42,7 @@ def test_runs_that_differ_in_the_seed_alone_are_seeds_of_one_recipe(trained):
     assert variant.training_texts == ("an a", "a p")
 
 
+@pytest.mark.slow
 def test_other_recipes_are_variants_named_by_what_differs(trained):
     runs = [trained(seed=s, margin=m, guide=g) for m, g in ((0.0, MINILM), (0.1, MINILM), (0.0, None)) for s in (1, 2)]
     found = entries(runs)
@@ -52,6 +54,7 @@ def test_other_recipes_are_variants_named_by_what_differs(trained):
     assert [v.roles for v in found.variants] == [("tuned", "tuned_2"), ("tuned_3", "tuned_4"), ("tuned_5", "tuned_6")]
 
 
+@pytest.mark.slow
 def test_other_models_are_variants_named_as_they_are(trained):
     run = trained()
     found = entries([run, MINILM], baseline=WORDLLAMA)
@@ -91,6 +94,7 @@ def test_the_guide_is_that_of_the_training(trained):
     assert found.references["random"].kind == "random"
 
 
+@pytest.mark.slow
 def test_a_guide_reads_its_prompt_as_it_did_while_it_guided(trained):
     plain, prompted = (
         entries(trained(guide=WORDLLAMA, guide_prompt=prompt), references=["guide"]).references["guide"]

@@ -64,6 +64,7 @@ def texts_of(folder: Path) -> str:
     return "\n".join(p.read_text(encoding="utf-8") for p in folder.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_well(project, results, capsys):
     project()
     environment = dict(os.environ)
@@ -88,6 +89,7 @@ def test_a_run_that_ends_well(project, results, capsys):
     assert len(finished_runs()) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_fails(project, results, capsys):
     project()
     with pytest.raises(RunFailed, match=r"(?s)13 is unlucky.*In cell 'work' of .*notebook\.ipynb"):
@@ -104,6 +106,7 @@ def test_a_run_that_fails(project, results, capsys):
         run_notebook("convert", {"seed": 13}, rerun="only-cache")
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_leaves_a_failed_run(project):
     project("__import__('os')._exit(3)")
     with pytest.raises(RunFailed, match=r"killed or crashed .*DeadKernelError[\s\S]*run again"):
@@ -112,6 +115,7 @@ def test_a_kernel_that_dies_leaves_a_failed_run(project):
     assert (manifest["status"], manifest["error"]["cell"]) == ("failed", "work")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="process groups are killed otherwise there")
 def test_a_killed_run_is_unfinished_and_is_replaced_by_the_next(project, results):
     folder = project(
@@ -150,6 +154,7 @@ def test_a_killed_run_is_unfinished_and_is_replaced_by_the_next(project, results
     assert list(results.rglob("half.partial")) == []
 
 
+@pytest.mark.slow
 def test_plain_papermill_works_alike_and_refuses_unknown_names(project, results, tmp_path):
     project()
     notebook, output = str(tmp_path / "notebooks/2_convert.ipynb"), str(tmp_path / "out.ipynb")
@@ -163,6 +168,7 @@ def test_plain_papermill_works_alike_and_refuses_unknown_names(project, results,
     assert list(results.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_do_not_disturb_each_other_and_all_end_before_a_failure_is_raised(project):
     folder = project(
         "_port = int(open('port').read())\n"
@@ -186,6 +192,7 @@ def test_runs_at_the_same_time_do_not_disturb_each_other_and_all_end_before_a_fa
     assert again["headline"] == "seed 1"
 
 
+@pytest.mark.slow
 def test_a_recipe_hands_the_run_of_a_step_to_the_next(project, results):
     folder = project()
     steps = [
@@ -209,6 +216,7 @@ def test_wrong_parameters_start_no_kernel(project, results):
     assert list(results.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_processes_run_finetune_and_the_first_keeps_the_run(results):
     """As `torchrun` starts them: the second trains along and leaves nothing."""
     command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "gisttools.cli.main"]
@@ -230,6 +238,7 @@ def test_only_finetune_runs_in_several_processes(monkeypatch, results):
     assert files_under(results) == []
 
 
+@pytest.mark.slow
 def test_a_killed_finetune_goes_on_from_its_checkpoint(results):
     command = [sys.executable, "-m", "gisttools.cli.main", "run", "finetune"]
     command += ["-p", "max_steps", "24", "-p", "checkpoint_minutes", "0"]

@@ -49,6 +49,7 @@ def test_what_has_run_is_done_and_its_run_is_in_the_plan_of_the_next(recipe):
     assert found[0].lines() == [f"first: done, seed 1 ({first['run_id']})"]
 
 
+@pytest.mark.slow
 def test_a_recipe_that_has_run_is_done(recipe):
     run_recipe(recipe)
     assert states(planned(recipe)) == dict.fromkeys(STEPS, "done")
@@ -99,6 +100,7 @@ def test_wrong_parameters_are_told_in_a_dry_run_too(recipe):
         checked_recipe(recipe, overrides={"third.negatives": -1})
 
 
+@pytest.mark.slow
 def test_a_recipe_says_where_its_runs_are_published_and_the_command_has_the_last_word(project, tmp_path, monkeypatch):
     folder = project("")
     recipe = make_recipe(folder, {"first": (1, ["a"])})

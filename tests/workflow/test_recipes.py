@@ -84,6 +84,7 @@ def test_every_hub_name_in_the_recipes_of_this_project_is_pinned_to_a_commit(pat
     assert loose == []
 
 
+@pytest.mark.slow
 def test_the_paper_recipe_covers_its_benchmark_and_starts_each_student_alike():
     steps = {s.name: s.parameters for s in read_recipe(ROOT / "notebooks" / "recipes" / "gistembed_paper.yaml").steps}
     tasks = [t.metadata.name for t in mteb.get_benchmark("MTEB(eng, v1)").tasks]

@@ -167,9 +167,9 @@ def test_looking_writes_nothing(make_run, results):
 def test_a_results_folder_that_may_only_be_read_is_listed():
     script = """
 import os, sys
-from gisttools.cli import main
-from gisttools.workflow import run_list
-run_list.all_runs()  # what is imported on the way may be out of that user's reach
+from gisttools.cli.main import main
+from gisttools.workflow import folders
+folders.all_runs()  # what is imported on the way may be out of that user's reach
 if os.geteuid() == 0:  # to whom nothing is forbidden
     os.seteuid(65534)
 try:

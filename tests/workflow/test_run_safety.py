@@ -37,7 +37,7 @@ run.finish = lambda *_, **__: finish({{'told': told}}, headline=told)
 """
 SERVES = (
     """
-from gisttools.synthesis.local import serve_local
+from gisttools.synthesis.llm.server import serve_local
 _serving = serve_local()
 _server = _serving.__enter__()
 """
@@ -83,6 +83,7 @@ def test_all_folders_that_cannot_be_written_to_are_told_at_once(tmp_path, monkey
         check_room("convert")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent otherwise there")
 def test_ctrl_c_ends_kernel_and_server_and_says_one_line(tmp_path, results):
     project = make_project(tmp_path, SERVES)
@@ -103,6 +104,7 @@ def test_ctrl_c_ends_kernel_and_server_and_says_one_line(tmp_path, results):
     assert finished_runs() == []
 
 
+@pytest.mark.slow
 def test_of_two_identical_runs_at_once_one_waits_and_takes_the_others_result(tmp_path, results):
     project = make_project(tmp_path, CALLS)
     calls = Switchboard(project)
@@ -124,7 +126,7 @@ def test_of_two_identical_runs_at_once_one_waits_and_takes_the_others_result(tmp
 
 def test_a_killed_process_gives_up_its_turn(results):
     script = (
-        "from gisttools.workflow.turns import turn\n"
+        "from gisttools.workflow.execute import turn\n"
         "with turn('convert', 'a' * 64, lambda: None):\n    print('mine', flush=True)\n    input()"
     )
     from gisttools.workflow.execute import turn
@@ -139,6 +141,7 @@ def test_a_killed_process_gives_up_its_turn(results):
     assert list(results.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_secrets_stay_out_of_all_that_a_run_leaves(tmp_path, results, monkeypatch, capsys):
     project = make_project(tmp_path, LEAKS)
     monkeypatch.chdir(project)

@@ -214,6 +214,7 @@ def test_what_a_killed_run_left_is_removed_but_nothing_else(make_run, results):
     assert not (finished / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_a_run_under_way_in_another_process_is_not_removed(results):
     script = "from gisttools.workflow import start; run = start('convert', {}); print(run.folder, flush=True); input()"
     with subprocess.Popen(

@@ -19,10 +19,10 @@ from helpers.small_project import CALLS, FAILS_AT_13, make_recipe
 
 from gisttools.cli.main import main
 from gisttools.common.errors import GistError, ParameterError
-from gisttools.workflow import environment, workers
-from gisttools.workflow.environment import at_once, share_of_cores
+from gisttools.workflow import machine, workers
 from gisttools.workflow.execute import RunFailed
 from gisttools.workflow.folders import finished_runs
+from gisttools.workflow.machine import at_once, share_of_cores
 from gisttools.workflow.schedule import run_recipe, sweep
 from gisttools.workflow.workers import LocalWorkers
 
@@ -30,9 +30,9 @@ from gisttools.workflow.workers import LocalWorkers
 @pytest.fixture
 def roomy(monkeypatch):
     """As if this machine had three cores and memory enough."""
-    monkeypatch.setattr(environment, "cores", lambda: 3)
-    monkeypatch.setattr(environment, "memory_gb", lambda: 100.0)
-    monkeypatch.setattr(environment, "gpus", list)
+    monkeypatch.setattr(machine, "cores", lambda: 3)
+    monkeypatch.setattr(machine, "memory_gb", lambda: 100.0)
+    monkeypatch.setattr(machine, "gpus", list)
 
 
 def beside(function, *args, **options):
@@ -58,6 +58,7 @@ def _fail() -> None:
 # --- recipes -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_steps_run_side_by_side_and_a_failure_stops_only_what_needs_it(project, roomy, calls, results):
     indented = "\n".join(f"    {line}" for line in CALLS.splitlines())
     folder = project(f"{FAILS_AT_13}\nif seed in (1, 2):\n{indented}")
@@ -81,6 +82,7 @@ def test_steps_run_side_by_side_and_a_failure_stops_only_what_needs_it(project, 
     assert {p.name.split("-")[0] for p in results.iterdir()} == {"convert"}  # nothing else is left
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="killed otherwise there")
 def test_a_run_whose_process_is_killed_is_done_again_and_its_kernel_dies(project, roomy, calls, results):
     board = calls(project(CALLS))
@@ -99,6 +101,7 @@ def test_a_run_whose_process_is_killed_is_done_again_and_its_kernel_dies(project
     assert "half.partial" not in files_under(results / manifest["run_id"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="killed otherwise there")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
 def test_when_the_command_is_stopped_its_processes_and_kernels_end(project, calls, how, results):
@@ -106,7 +109,7 @@ def test_when_the_command_is_stopped_its_processes_and_kernels_end(project, call
     board = calls(folder)
     recipe = make_recipe(folder, {"one": (1, ["x"])})
     code = (
-        "from gisttools.workflow import capacity; capacity.cores = lambda: 2; capacity.memory_gb = lambda: 9; "
+        "from gisttools.workflow import machine; machine.cores = lambda: 2; machine.memory_gb = lambda: 9; "
         f"from gisttools.cli.main import main; main(['run', {str(recipe)!r}, '--workers', '2'])"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
@@ -136,6 +139,7 @@ def test_without_workers_a_failure_stops_only_what_needs_it(project, monkeypatch
     assert ran == [13, 2]
 
 
+@pytest.mark.slow
 def test_what_was_done_is_found_without_starting_a_process(project, monkeypatch):
     recipe = make_recipe(project(""), {"one": (1, ["x"])})
     first = run_recipe(recipe)
@@ -158,13 +162,13 @@ def test_resources_of_a_step_are_numbers_above_nothing(project):
 
 def test_no_more_processes_than_cores_and_memory_allow(monkeypatch):
     for cores, gb, asked, given in [(8, 64, None, 8), (8, 5, None, 2), (8, 64, 3, 3), (2, 64, 16, 2), (4, 0.5, 4, 1)]:
-        monkeypatch.setattr(environment, "cores", lambda cores=cores: cores)
-        monkeypatch.setattr(environment, "memory_gb", lambda gb=gb: gb)
+        monkeypatch.setattr(machine, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(machine, "memory_gb", lambda gb=gb: gb)
         assert at_once(asked) == given
 
 
 def test_each_run_gets_its_share_of_threads_and_no_more_than_the_user_said(monkeypatch):
-    monkeypatch.setattr(environment, "cores", lambda: 9)
+    monkeypatch.setattr(machine, "cores", lambda: 9)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     share = share_of_cores(2)
@@ -172,6 +176,7 @@ def test_each_run_gets_its_share_of_threads_and_no_more_than_the_user_said(monke
     assert share_of_cores(2, told=False)["OMP_NUM_THREADS"] == "4"
 
 
+@pytest.mark.slow
 def test_calls_that_need_a_gpu_have_one_each_and_wait_for_it(roomy, monkeypatch, calls, tmp_path):
     monkeypatch.setattr(workers, "gpus", lambda: ["4", "5"])
     board = calls(tmp_path)
@@ -191,6 +196,7 @@ def test_calls_that_need_a_gpu_have_one_each_and_wait_for_it(roomy, monkeypatch,
     assert both[2] == "1"
 
 
+@pytest.mark.slow
 def test_errors_come_back_and_a_call_that_kills_its_process_is_given_up(roomy):
     with LocalWorkers(2) as pool:
         with pytest.raises(ParameterError, match="no"):

@@ -22,9 +22,9 @@ from gisttools.models import guides
 from gisttools.models.guides import GuideName, ShardedGuide, embed_shard
 from gisttools.models.vectors import VectorCache, text_keys
 from gisttools.synthesis import generate, open_llm, read_task
-from gisttools.workflow import environment
-from gisttools.workflow.environment import surroundings
+from gisttools.workflow import machine
 from gisttools.workflow.inputs import checks_of, guide_of, known_of, open_entries, sources_of
+from gisttools.workflow.machine import surroundings
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps
@@ -45,13 +45,14 @@ def pool(workers, monkeypatch):
 @pytest.fixture(scope="module")
 def workers():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(environment, "cores", lambda: 2)
-        patch.setattr(environment, "memory_gb", lambda: 100.0)
+        patch.setattr(machine, "cores", lambda: 2)
+        patch.setattr(machine, "memory_gb", lambda: 100.0)
         workers = LocalWorkers(2)
     with workers:
         yield workers
 
 
+@pytest.mark.slow
 def test_guide_vectors_of_two_processes_are_those_of_one_to_the_last_bit(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(guides, "SHARD", 64)  # two batches
     texts = [f"text {i} " + "of several words " * (i % 7) for i in range(100)]
@@ -95,6 +96,7 @@ def test_a_finetune_and_a_convert_find_their_guide_vectors(pool, tmp_path, monke
         assert guide_of(params)._files.alive >= texts
 
 
+@pytest.mark.slow
 def test_scores_of_two_workers_are_those_of_one_process(pool, tmp_path, monkeypatch, caretaker):
     given = {"references": ["random"], "guards": [], "files": [str(caretaker)]}
     params = check_params("evaluate", given)
@@ -119,6 +121,7 @@ def _times(table):
     return [c for c in table.columns if "second" in c or "speed" in c]
 
 
+@pytest.mark.slow
 def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_path, monkeypatch, results):
     task = tmp_path / "pets.yaml"
     task.write_text(json.dumps(labelled_task()))
@@ -144,6 +147,7 @@ def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_p
     assert texts[0] & texts[1] == set()
 
 
+@pytest.mark.slow
 def test_only_some_notebooks_have_something_to_share_out(results):
     done = CliRunner().invoke(main, ["run", "report", "--workers", "2"])
     assert done.exit_code == 1

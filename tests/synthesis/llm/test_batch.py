@@ -25,8 +25,8 @@ from gisttools.workflow.params import SynthesizeParams
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 CHILD = """
 import json, sys
-from gisttools.synthesis.asking import Request
-from gisttools.synthesis.llm import LLM
+from gisttools.synthesis.llm.asking import Request
+from gisttools.synthesis.llm.client import LLM
 told = json.loads(sys.argv[1])
 replies = LLM(**told["llm"]).ask([Request(**r) for r in told["requests"]])
 print(json.dumps([r.content for r in replies]))

@@ -163,6 +163,7 @@ def test_what_no_waiting_mends_ends_the_run_at_once(refusal, part):
     assert len(bodies) == 1
 
 
+@pytest.mark.slow
 def test_an_unreachable_endpoint_is_named_within_seconds():
     with misbehaving(lambda *_: _good()) as (url, _):
         pass  # the port is free again

@@ -77,7 +77,7 @@ def test_the_server_ends_when_its_block_raises():
 def test_the_server_dies_with_a_killed_parent():
     script = (
         "import json, sys\n"
-        "from gisttools.synthesis.local import serve_local\n"
+        "from gisttools.synthesis.llm.server import serve_local\n"
         "with serve_local(slots=1) as s:\n"
         "    print(json.dumps(s.base_url), flush=True)\n"
         "    sys.stdin.read()\n"

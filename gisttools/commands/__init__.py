@@ -1,1 +1,0 @@
-"""The subcommands of `gisttools`, one module each; `gisttools.cli` puts them together."""

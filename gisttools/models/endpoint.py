@@ -1,0 +1,133 @@
+"""A guide behind an OpenAI-compatible `/embeddings` endpoint: batched, a few requests at a time, retried."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from urllib.parse import urlsplit
+
+import numpy as np
+import openai
+
+from gisttools.common import (
+    EndpointError,
+    Health,
+    ParameterError,
+    in_background,
+    is_local,
+    open_client,
+    safe_url,
+    with_retries,
+)
+from gisttools.models.loading import ENDPOINT
+
+_DEFAULT_URL = "https://api.openai.com/v1"
+
+
+_TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens
+
+
+_AT_ONCE = 4
+
+
+_TIMEOUT = 120.0  # seconds for one attempt
+
+
+class EndpointGuide:
+    """Embeddings by an endpoint. Texts are sent with `prompt` in front; nothing is sent twice that was answered once,
+    for the caller keeps every batch as it arrives.
+
+    Args:
+        model: name that the endpoint knows.
+        base_url: address with its version part, as `http://127.0.0.1:8080/v1`; None is OpenAI's. It is part of the
+            identity: another server may serve other weights under the same name.
+        key_variable: environment variable that holds the key; an endpoint on this machine needs none.
+
+    Raises:
+        ParameterError: the model's name is empty, or the address is none.
+    """
+
+    dimension: int | None = None  # known with the first answer
+    portion = 8 * _TEXTS
+
+    def __init__(self, model: str, *, base_url: str | None, key_variable: str, prompt: str | None) -> None:
+        self._base_url = base_url or _DEFAULT_URL
+        if urlsplit(self._base_url).scheme not in ("http", "https") or not urlsplit(self._base_url).hostname:
+            raise ParameterError(f"base_url is {base_url!r}, not an address such as http://127.0.0.1:8080/v1.")
+        if not model:
+            raise ParameterError(f"No model is named after {ENDPOINT!r}. Write {ENDPOINT}text-embedding-3-small, say.")
+        self.name, self._model, self._key_variable, self._prompt = f"{ENDPOINT}{model}", model, key_variable, prompt
+        self.url = safe_url(self._base_url)
+        self.identity = f"endpoint|{self.url}|{model}|{prompt}"
+
+    def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of texts and their vectors, float32 (n, dimension), batch by batch as they arrive.
+
+        Raises:
+            EndpointError: no key, a refusal, or nonsense; after the batches that were answered.
+        """
+        if not texts:
+            return
+        if not is_local(self._base_url) and not os.environ.get(self._key_variable):
+            raise EndpointError(
+                f"{self.url} needs a key: the environment variable {self._key_variable} is empty. Put the key there, "
+                "or name the variable that holds it."
+            )
+        yield from in_background(lambda put: self._ask_all(texts, put))
+
+    async def _ask_all(self, texts: Sequence[str], put: Callable) -> None:
+        pending, failed = _batches(texts), []
+        health = Health(url=self.url, key_name=self._key_variable, model=self._model)
+        async with open_client(self._base_url, self._key_variable, _TIMEOUT) as client:
+
+            async def worker() -> None:
+                for numbers in pending:
+                    if failed:
+                        return
+                    try:
+                        put((numbers, await self._ask(client, [texts[i] for i in numbers], health)))
+                    except EndpointError as error:  # what the others have under way is paid for: let it arrive
+                        failed.append(error)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_AT_ONCE):
+                    group.create_task(worker())
+        if failed:
+            raise failed[0]
+
+    async def _ask(self, client: openai.AsyncOpenAI, texts: list[str], health: Health) -> np.ndarray:
+        sent = [f"{self._prompt or ''}{text}" for text in texts]
+        try:
+            answer = await with_retries(
+                lambda: client.embeddings.create(model=self._model, input=sent, encoding_format="float"), health
+            )
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            raise EndpointError(
+                f"{self.url} refuses {len(texts)} texts of {min(map(len, texts))} to {max(map(len, texts))} characters "
+                f"({error}). Texts that are empty or longer than the model's limit are refused; leave them out."
+            ) from error
+        except ValueError as error:  # the client's own, for an answer without data
+            raise EndpointError(f"{self.url} answers no vectors for {len(texts)} texts ({error}).") from error
+        if isinstance(answer, str):
+            raise EndpointError(f"{self.url} fails again and again: {answer}. Try later; what it answered is kept.")
+        data = sorted(getattr(answer, "data", None) or [], key=lambda item: item.index)
+        lengths = {len(item.embedding) for item in data}
+        if len(data) != len(texts) or len(lengths) != 1 or 0 in lengths:
+            raise EndpointError(
+                f"{self.url} answers {len(data)} vectors of {sorted(lengths)} numbers for {len(texts)} texts. "
+                f"Is {self._model!r} an embedding model?"
+            )
+        return np.array([item.embedding for item in data], dtype=np.float32)
+
+
+def _batches(texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """Numbers of the texts of each request: at most `_TEXTS` texts and, unless one alone has more, `_CHARACTERS`."""
+    begin, characters = 0, 0
+    for i, text in enumerate(texts):
+        if i > begin and (i - begin == _TEXTS or characters + len(text) > _CHARACTERS):
+            yield np.arange(begin, i)
+            begin, characters = i, 0
+        characters += len(text)
+    if begin < len(texts):
+        yield np.arange(begin, len(texts))
