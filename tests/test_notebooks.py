@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT, files_under
 
+from gisttools.common.files import sha256
 from gisttools.data.triplets import COLUMNS
 from gisttools.workflow.execute import run_notebook
-from gisttools.workflow.manifest import sha256
 from gisttools.workflow.params import VERBS, check_params
 from gisttools.workflow.places import notebook_of
 from gisttools.workflow.reference import TABLES

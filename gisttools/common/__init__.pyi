@@ -15,9 +15,10 @@ from .errors import (
     ModelError as ModelError,
     ParameterError as ParameterError,
     did_you_mean as did_you_mean,
+    first_line as first_line,
     problems as problems,
 )
-from .files import cache_folder as cache_folder
+from .files import cache_folder as cache_folder, sha256 as sha256, write_whole as write_whole
 from .progress import STATUS_FILE as STATUS_FILE, quiet_libraries as quiet_libraries, tqdm as tqdm
 from .secrets import (
     blot as blot,

@@ -47,3 +47,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`' Did you mean "x"?'` where a known name is close, else an empty string."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library's error says, as a sentence; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".") + "."

@@ -6,7 +6,7 @@ from .files import (
 )
 from .folder_tasks import local_tasks as local_tasks
 from .folders import has_split as has_split, parse_eval_name as parse_eval_name
-from .hub import find_set as find_set, first_line as first_line, is_hub_name as is_hub_name, open_stream as open_stream
+from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream as open_stream
 from .labelled import (
     TEXT_COLUMNS as TEXT_COLUMNS,
     LabelledTexts as LabelledTexts,

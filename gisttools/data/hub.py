@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gisttools.common import MissingError
+from gisttools.common import MissingError, first_line
 from gisttools.data.files import file_kind
 
 if TYPE_CHECKING:
@@ -99,11 +99,6 @@ def open_stream(source: HubSet) -> IterableDataset:
             f"Data set {source.path} (config {source.config}, split {source.split}, revision {source.revision}) cannot "
             f"be read: {first_line(error)} Check the name, the revision and the network."
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what a library's error says, as a sentence."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".") + "."
 
 
 def _commit(name: str, told: HubSet) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, first_line, problems
 from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, read_parts
-from gisttools.data.hub import first_line, parse_hub_name
+from gisttools.data.hub import parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
 
 if TYPE_CHECKING:

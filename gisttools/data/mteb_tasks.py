@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gisttools.common import DataError, MissingError, did_you_mean
-from gisttools.data.hub import first_line
+from gisttools.common import DataError, MissingError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset

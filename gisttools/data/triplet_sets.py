@@ -30,9 +30,9 @@ import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
-from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, tqdm
+from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, first_line, tqdm
 from gisttools.data.files import column_names, file_kind
-from gisttools.data.hub import BUILDERS, HubSet, find_set, first_line, is_hub_name, open_stream
+from gisttools.data.hub import BUILDERS, HubSet, find_set, is_hub_name, open_stream
 from gisttools.data.triplets import COLUMNS, FILE_NAME, read_triplets, triplet_id
 
 Pairs = Literal["instruction", "texts"]

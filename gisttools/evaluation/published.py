@@ -23,8 +23,7 @@ from urllib.parse import quote
 import mteb
 import pandas as pd
 
-from gisttools.common import MissingError, did_you_mean
-from gisttools.data import first_line
+from gisttools.common import MissingError, did_you_mean, first_line
 from gisttools.evaluation.tasks import offline
 
 CITATION = "A. V. Solatorio, arXiv 2402.16829; MTEB leaderboard of 2024-07-06"

@@ -27,8 +27,8 @@ from typing import Any
 import mteb
 
 import gisttools
-from gisttools.common import DataError, GistError, MissingError, blot, cache_folder, known_secrets
-from gisttools.data import first_line, load_task, split_of
+from gisttools.common import DataError, GistError, MissingError, blot, cache_folder, first_line, known_secrets
+from gisttools.data import load_task, split_of
 from gisttools.evaluation.comparison import TaskResult
 from gisttools.evaluation.models import ScoredModel
 from gisttools.evaluation.tasks import TaskSource

@@ -16,8 +16,8 @@ from typing import Any
 import mteb
 from mteb.abstasks.aggregated_task import AbsTaskAggregate
 
-from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems
-from gisttools.data import eval_task, first_line, load_task, local_tasks, mteb_task, parse_eval_name, task_names
+from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, first_line, problems
+from gisttools.data import eval_task, load_task, local_tasks, mteb_task, parse_eval_name, task_names
 
 _CONDITIONS = ("type", "language")
 

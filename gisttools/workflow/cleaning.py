@@ -20,9 +20,9 @@ from typing import Literal, get_args
 
 from filelock import FileLock, Timeout
 
-from gisttools.common import GistError, ParameterError, problems
+from gisttools.common import GistError, ParameterError, problems, sha256
 from gisttools.workflow.folders import RUN_ID, Listed, all_runs, listed, under_way
-from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
+from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest
 from gisttools.workflow.places import results_folder
 
 Kind = Literal["unfinished", "failed", "superseded"]

@@ -24,9 +24,9 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from gisttools.common import DataError, MissingError, ParameterError, problems
+from gisttools.common import DataError, MissingError, ParameterError, problems, sha256
 from gisttools.data import is_hub_name
-from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
+from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import resolve, results_folder, run_folder
 

@@ -5,7 +5,6 @@ Secrets stay out of what a run leaves: they are blotted out of its text files, a
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -16,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gisttools.common import MissingError, blot, blot_shapes, known_secrets, without_secrets
+from gisttools.common import MissingError, blot, blot_shapes, known_secrets, sha256, without_secrets, write_whole
 from gisttools.workflow.places import project_root, run_folder
 
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml"}
@@ -83,10 +82,8 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
         "hardware": hardware(),
         "artefacts": {p.relative_to(folder).as_posix(): sha256(p) for p in files},
     }
-    partial = folder / f".{MANIFEST}.partial"
     text = scrub(json.dumps(manifest, indent=1, ensure_ascii=False), key_variables(content.get("parameters", {})))
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / MANIFEST)
+    write_whole(folder / MANIFEST, text)
 
 
 def hardware() -> dict[str, Any]:
@@ -139,9 +136,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file, in hex."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()

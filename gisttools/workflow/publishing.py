@@ -12,10 +12,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from gisttools.common import DataError, EndpointError, GistError, MissingError, ParameterError, secret_in
+from gisttools.common import DataError, EndpointError, GistError, MissingError, ParameterError, secret_in, sha256
 from gisttools.workflow.cleaning import verify_run
 from gisttools.workflow.folders import RUN_ID, lineage
-from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest, sha256
+from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest
 from gisttools.workflow.places import results_folder, run_folder
 
 PUBLISH_TO = "GISTTOOLS_PUBLISH_TO"

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from gisttools.common import MissingError
+from gisttools.common import MissingError, sha256
 from gisttools.workflow.folders import as_run
-from gisttools.workflow.manifest import read_manifest, sha256
+from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.params import Params
 from gisttools.workflow.parents import named
 from gisttools.workflow.places import notebook_of, project_root, resolve
