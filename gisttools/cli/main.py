@@ -41,7 +41,7 @@ class _Group(click.Group):
 
 
 def _say(error: Exception, debug: bool) -> None:
-    """Secrets are blotted out of all that is said of an error."""
+    """Secrets are redacted of all that is said of an error."""
     from gisttools.workflow import scrub
 
     told = scrub(f"{type(error).__name__}: {error}")

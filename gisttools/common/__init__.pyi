@@ -21,10 +21,10 @@ from .errors import (
 from .files import cache_folder as cache_folder, sha256 as sha256, write_whole as write_whole
 from .progress import STATUS_FILE as STATUS_FILE, quiet_libraries as quiet_libraries, tqdm as tqdm
 from .secrets import (
-    blot as blot,
-    blot_shapes as blot_shapes,
     known_secrets as known_secrets,
     named_like_a_secret as named_like_a_secret,
+    redact as redact,
+    redact_shapes as redact_shapes,
     safe_url as safe_url,
     secret_in as secret_in,
     without_secrets as without_secrets,

@@ -1,16 +1,14 @@
-"""Calls of an OpenAI-compatible endpoint: its address and client, and many calls at once from plain code.
+"""Calls an OpenAI-compatible endpoint: its client, one retry layer, and many calls at once from plain code.
 
-The event loop runs in a worker thread, so that it works in scripts and in notebooks, which have a loop of their own.
-
-Retries of endpoint calls: which failures pass, how long to wait, and when to give up with a clear message.
-
-Failures that no waiting mends (key, quota, address, model) end the whole run at once; what was answered before is in
-the cache.
+Which failures pass, how long to wait, and when to give up with a clear message is decided here alone. Failures that no
+waiting fixes (key, quota, address, model) end the whole run at once; what was answered before is in the cache. The
+event loop runs in a worker thread, so that it works in scripts and in notebooks, which have a loop of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import logging
 import os
@@ -27,6 +25,9 @@ import tenacity
 
 from gisttools.common.errors import EndpointError
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ATTEMPTS = 6
 _LONGEST_WAIT = 300.0  # seconds; an endpoint that asks for more is not worth waiting for
 _PATIENCE_AT_START = 4.0  # seconds without a connection, before the first answer
@@ -51,7 +52,7 @@ async def with_retries(call: Callable[[], Awaitable], health: Health) -> Any:
     """Await `call()` until it answers; a text that says why, where it still fails after all attempts.
 
     Raises:
-        EndpointError: a failure that no waiting mends, or one call after the other fails.
+        EndpointError: a failure that no waiting fixes, or one call after the other fails.
         openai.BadRequestError, openai.UnprocessableEntityError: the request itself is refused.
     """
     retrying = tenacity.AsyncRetrying(
@@ -89,7 +90,7 @@ def passing(status: int, code: str | None) -> bool:
 
 
 def final_words(status: int | None, code: str | None, words: str, health: Health) -> str | None:
-    """The message for a status and code that no waiting mends, with the endpoint's words; None for others."""
+    """The message for a status and code that no waiting fixes, with the endpoint's words; None for others."""
     if status in (401, 403):
         return (
             f"{health.url} refuses the key (status {status}: {words}). "
@@ -109,8 +110,12 @@ def _passes(error: BaseException) -> bool:
     return isinstance(error, openai.APIConnectionError) or type(error) is openai.OpenAIError
 
 
+def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
 def _wait(state: tenacity.RetryCallState) -> float:
-    asked = _asked_wait(state.outcome.exception())
+    asked = _asked_wait(_error_of(state))
     jitter = tenacity.wait_random_exponential(multiplier=0.5, max=30)(state)
     return jitter if asked is None else asked + min(jitter, 1.0)
 
@@ -122,7 +127,7 @@ class _Patience:
         self._health, self._failures = health, 0
 
     def __call__(self, state: tenacity.RetryCallState) -> bool:
-        error, seconds = state.outcome.exception(), state.seconds_since_start
+        error, seconds = _error_of(state), state.seconds_since_start or 0.0
         if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
             return seconds >= (_PATIENCE_LATER if self._health.answered else _PATIENCE_AT_START)
         if isinstance(error, openai.RateLimitError):
@@ -131,7 +136,7 @@ class _Patience:
         return self._failures >= _ATTEMPTS
 
 
-def _asked_wait(error: BaseException) -> float | None:
+def _asked_wait(error: BaseException | None) -> float | None:
     """Seconds that the answer's Retry-After header asks for: a number, or an HTTP date."""
     response = getattr(error, "response", None)
     value = response.headers.get("retry-after") if response is not None else None
@@ -147,7 +152,7 @@ def _asked_wait(error: BaseException) -> float | None:
 
 
 def _final(error: openai.OpenAIError, health: Health) -> str | None:
-    """The message for a failure that no waiting mends; None for others."""
+    """The message for a failure that no waiting fixes; None for others."""
     if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
         return (
             f"No endpoint answers at {health.url} ({error.__cause__ or error}). "
@@ -160,11 +165,6 @@ def _final(error: openai.OpenAIError, health: Health) -> str | None:
     if asked and asked > _LONGEST_WAIT:
         return f"{health.url} asks to wait {asked:.0f} s ({error}). Run again then; answers so far are in the cache."
     return None
-
-
-log = logging.getLogger(__name__)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-T = TypeVar("T")
 
 
 def is_local(base_url: str) -> bool:
@@ -190,11 +190,13 @@ def in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Gen
     An error of `work` is raised here, after everything that was put before it. Leaving the iterator early, or an
     interrupt, cancels what is under way.
     """
-    arrived: queue.Queue = queue.Queue()
-    handle: list = []
+    arrived: queue.Queue[tuple[T] | BaseException | None] = queue.Queue()
+    under_way: list[tuple[asyncio.AbstractEventLoop, asyncio.Task]] = []
 
     async def main() -> None:
-        handle.append((asyncio.get_running_loop(), asyncio.current_task()))
+        task = asyncio.current_task()
+        assert task is not None  # asyncio.run makes one
+        under_way.append((asyncio.get_running_loop(), task))
         await work(lambda item: arrived.put((item,)))
 
     def run() -> None:
@@ -211,20 +213,24 @@ def in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Gen
     thread.start()
     try:
         while True:
-            try:
-                item = arrived.get(timeout=0.5)  # a wait without end cannot be interrupted on Windows
-            except queue.Empty:
-                continue
-            if not isinstance(item, tuple):
-                if item is not None:
-                    raise item
+            item = _next(arrived)
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
                 return
             yield item[0]
     finally:
-        if thread.is_alive() and handle:
-            loop, task = handle[0]
+        if thread.is_alive() and under_way:
+            loop, task = under_way[0]
             try:
                 loop.call_soon_threadsafe(task.cancel)
             except RuntimeError:
                 log.debug("the loop of the calls had already ended")
         thread.join(10)
+
+
+def _next(arrived: queue.Queue[T]) -> T:
+    """The next item; a wait without end could not be interrupted on Windows."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return arrived.get(timeout=0.5)

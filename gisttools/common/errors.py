@@ -1,4 +1,4 @@
-"""Errors of the package. Each one says what is wrong, the value seen, and what to do about it."""
+"""Defines the errors of the package: each says what is wrong, the value seen, and what to do about it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class EndpointError(GistError):
     """An LLM or embedding endpoint refuses, is unreachable, or answers nonsense."""
 
 
-def problems(title: str, found: Iterable[str], mend: str = "") -> str:
-    """One message that lists every problem found, so that nobody mends them one run at a time.
+def problems(title: str, found: Iterable[str], fix: str = "") -> str:
+    """One message that lists every problem found, so that nobody fixes them one run at a time.
 
     >>> print(problems("2 problems:", ["a is 1", "b is 2"], "Set both to 0."))
     2 problems:
@@ -40,7 +40,7 @@ def problems(title: str, found: Iterable[str], mend: str = "") -> str:
     Set both to 0.
     """
     lines = [title, *(f"  - {p}" for p in found)]
-    return "\n".join([*lines, mend] if mend else lines)
+    return "\n".join([*lines, fix] if fix else lines)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where things are kept, files that are there whole or not at all, and what tells their content apart."""
+"""Keeps files: where caches lie, writes that leave a whole file or none, checksums of content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress bars: plain text in a notebook, and a one-line status that `gisttools run` shows in the terminal."""
+"""Shows progress: plain text in a notebook, and a one-line status that `gisttools run` shows in the terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm as _tqdm
 
@@ -17,7 +18,7 @@ class tqdm(_tqdm):
     """Plain `tqdm` (never a widget: widgets die in executed notebooks). Under `gisttools run` the line goes to a
     status file instead of the notebook, where thousands of redrawn bars would only make noise."""
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # as tqdm's own
         kwargs.setdefault("mininterval", 0.5)
         if os.environ.get(STATUS_FILE):
             kwargs["file"] = io.StringIO()  # tqdm ends a bar with a line break of its own

@@ -1,4 +1,4 @@
-"""Secrets in text: what the environment holds under a key's name, and what looks like a key; found, and blotted out."""
+"""Finds secrets in text and redacts them: what the environment holds under a key's name, and what looks like a key."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-BLOT = "***"
-_SHORTEST = 8  # shorter values would blot out ordinary words
+REDACTED = "***"
+_SHORTEST = 8  # shorter values would hide ordinary words
 _WORDS = "API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?"
 _NAMED = re.compile(rf"(^|[_-])({_WORDS})(_?\d+)?$", re.IGNORECASE)
 _IN_QUERY = re.compile(rf"(^|[_-])({_WORDS}|SIG|SIGNATURE)$", re.IGNORECASE)
@@ -51,25 +51,25 @@ def known_secrets(variables: Iterable[str] = ()) -> list[str]:
     return sorted(spellings, key=len, reverse=True)
 
 
-def blot(text: str, secrets: Iterable[str]) -> str:
+def redact(text: str, secrets: Iterable[str]) -> str:
     """`text` without these."""
     for secret in secrets:
-        text = text.replace(secret, BLOT)
+        text = text.replace(secret, REDACTED)
     return text
 
 
-def blot_shapes(text: str) -> str:
+def redact_shapes(text: str) -> str:
     """`text` without what looks like a key, whether the environment holds it or not."""
-    text = _PASSWORD_IN_URL.sub(rf"\g<before>{BLOT}", text)
-    text = _KEY_IN_URL.sub(rf"\g<before>{BLOT}", text)
+    text = _PASSWORD_IN_URL.sub(rf"\g<before>{REDACTED}", text)
+    text = _KEY_IN_URL.sub(rf"\g<before>{REDACTED}", text)
     for shape in _SHAPED.values():
-        text = shape.sub(BLOT, text)
+        text = shape.sub(REDACTED, text)
     return text
 
 
 def without_secrets(text: str, variables: Iterable[str] = ()) -> str:
     """`text` without secrets that the environment holds and without what looks like one; see `known_secrets`."""
-    return blot_shapes(blot(text, known_secrets(variables)))
+    return redact_shapes(redact(text, known_secrets(variables)))
 
 
 def secret_in(text: str) -> str | None:

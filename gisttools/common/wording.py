@@ -1,4 +1,4 @@
-"""How numbers and names are written in a report. What is missing reads `not run`; scores are shown times 100."""
+"""Writes numbers and names for readers. What is missing reads `not run`; scores are shown times 100."""
 
 from __future__ import annotations
 

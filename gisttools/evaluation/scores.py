@@ -27,7 +27,7 @@ from typing import Any
 import mteb
 
 import gisttools
-from gisttools.common import DataError, GistError, MissingError, blot, cache_folder, first_line, known_secrets
+from gisttools.common import DataError, GistError, MissingError, cache_folder, first_line, known_secrets, redact
 from gisttools.data import load_task, split_of
 from gisttools.evaluation.comparison import TaskResult
 from gisttools.evaluation.models import ScoredModel
@@ -110,7 +110,7 @@ class ScoreCache:
         seen = json.dumps([about, scores["raw"], name], sort_keys=True, default=_plain).encode()
         told = {"format": _FORMAT, "model": model.name, "about": about, **scores, "predictions": name}
         content = json.dumps({**told, "digest": _digest(seen)}, default=_plain)
-        _write(self._file(model, about), blot(content, known_secrets()).encode())
+        _write(self._file(model, about), redact(content, known_secrets()).encode())
 
     def comparison(self, results: list[KeptScores], seed: int) -> list[dict[str, Any]] | None:
         """The rows that `training_seeds.compare_seeds` gave for these results (the baseline first), if it did."""

@@ -1,6 +1,6 @@
 """The manifest: what a run was, on what machine, with what outcome. Written last, whole or not at all.
 
-Secrets stay out of what a run leaves: they are blotted out of its text files, artefacts before their checksums.
+Secrets stay out of what a run leaves: they are redacted of its text files, artefacts before their checksums.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gisttools.common import MissingError, blot, blot_shapes, known_secrets, sha256, without_secrets, write_whole
+from gisttools.common import MissingError, known_secrets, redact, redact_shapes, sha256, without_secrets, write_whole
 from gisttools.workflow.places import project_root, run_folder
 
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml"}
@@ -34,12 +34,12 @@ def key_variables(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def scrub_files(paths: Iterable[Path], variables: Iterable[str] = ()) -> None:
-    """Blot secrets out of those of the files that hold text."""
+    """Redact secrets in those of the files that hold text."""
     secrets = known_secrets(variables)
     for path in paths:
         if path.suffix in _TEXT and path.is_file():
             text = path.read_bytes().decode("utf-8", errors="surrogateescape")
-            clean = blot_shapes(blot(text, secrets))
+            clean = redact_shapes(redact(text, secrets))
             if clean != text:
                 path.write_bytes(clean.encode("utf-8", errors="surrogateescape"))
 

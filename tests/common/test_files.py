@@ -19,9 +19,14 @@ def test_a_file_is_there_only_once_it_is_whole(tmp_path):
 def test_of_a_write_that_fails_the_old_file_stays_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), whole_file(path) as partial:
-        partial.write_text("new")
-        raise ZeroDivisionError
+
+    def disk_full() -> None:
+        with whole_file(path) as partial:
+            partial.write_text("new")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        disk_full()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 

@@ -1,4 +1,4 @@
-"""Secrets in text: found by name and by shape, blotted out in every spelling; harmless values are left alone."""
+"""Secrets in text: found by name and by shape, redacted in every spelling; harmless values are left alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from helpers import files_under
 
 from gisttools.common.errors import ParameterError
-from gisttools.common.secrets import BLOT, named_like_a_secret, secret_in, without_secrets
+from gisttools.common.secrets import REDACTED, named_like_a_secret, secret_in, without_secrets
 from gisttools.synthesis.llm.cache import CallCache
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.manifest import artefact_texts, scrub_files
@@ -69,14 +69,14 @@ def test_a_secret_of_the_environment_is_blotted_out_in_every_spelling(monkeypatc
     monkeypatch.setenv("SOME_TOKEN", key)
     monkeypatch.setenv("SOME_URL", "https://me:pass%2Bword-1@example.org/?sig=abcdef012345")
     for text in (key, json.dumps(key), repr(key), "pass+word-1", "pass%2Bword-1", "abcdef012345"):
-        assert BLOT in without_secrets(f"before {text} after"), text
-    assert without_secrets("quote&quot;s &amp; &lt;marks&gt; é/+") == BLOT
+        assert REDACTED in without_secrets(f"before {text} after"), text
+    assert without_secrets("quote&quot;s &amp; &lt;marks&gt; é/+") == REDACTED
 
 
 def test_a_variable_that_a_parameter_names_counts_whatever_it_is_called(monkeypatch):
     monkeypatch.setenv("MY_LLM", "an-unusual-value")
     assert without_secrets("an-unusual-value") == "an-unusual-value"
-    assert without_secrets("an-unusual-value", ["MY_LLM"]) == BLOT
+    assert without_secrets("an-unusual-value", ["MY_LLM"]) == REDACTED
 
 
 def test_what_is_blotted_out_of_json_leaves_json(tmp_path):
@@ -92,5 +92,5 @@ def test_the_cache_of_llm_calls_keeps_no_key_that_an_endpoint_repeats(tmp_path, 
     monkeypatch.setenv("TEST_API_KEY", "canary-0123456789")
     with CallCache(tmp_path / "llm.sqlite") as cache:
         cache.put("k", {"response": "your key is canary-0123456789"})
-        assert cache.get("k")["response"] == f"your key is {BLOT}"
+        assert cache.get("k")["response"] == f"your key is {REDACTED}"
     assert not any(b"canary" in p.read_bytes() for p in tmp_path.iterdir())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tenacity
 
-from gisttools.common import DataError, blot, known_secrets
+from gisttools.common import DataError, known_secrets, redact
 
 
 def call_key(endpoint: str, model: str, messages: list[dict], schema: dict, sampling: dict, replicate: int) -> str:
@@ -81,8 +81,8 @@ class CallCache:
 
     def put(self, key: str, value: dict) -> None:
         """Store a value in place of an older one; the time (seconds since 1970, UTC) is added, and keys that an
-        endpoint repeated are blotted out."""
-        text = blot(json.dumps({**value, "time": time.time()}), known_secrets())
+        endpoint repeated are redacted."""
+        text = redact(json.dumps({**value, "time": time.time()}), known_secrets())
         self.connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, text))
 
 
