@@ -11,7 +11,7 @@ from helpers import ROOT
 from gisttools.cli.main import main
 from gisttools.data.triplets import COLUMNS
 from gisttools.workflow.params import VERBS
-from gisttools.workflow.reference import TRIPLET_COLUMNS, reference
+from gisttools.workflow.reference import TRIPLET_COLUMNS, reference, rooms
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += [
@@ -84,6 +84,11 @@ def test_links_between_pages_lead_to_files(page):
 def test_the_reference_is_what_the_code_says():
     written = (ROOT / "docs" / "reference.md").read_text("utf-8")
     assert written == reference(), "python -m gisttools.workflow.reference writes it anew"
+
+
+def test_the_tree_is_what_the_docstrings_say():
+    written = (ROOT / "docs" / "rooms.md").read_text("utf-8")
+    assert written == rooms(), "python -m gisttools.workflow.reference writes it anew"
 
 
 def test_every_column_of_the_triplet_table_is_told():

@@ -8,6 +8,7 @@ against the tables of real runs. Scores and differences lie between 0 and 1: a p
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
+import gisttools
 from gisttools.data import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import resolve
@@ -258,6 +260,28 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def rooms() -> str:
+    """`docs/rooms.md`: the package's tree, with the first sentence of every module's docstring."""
+    package = Path(gisttools.__file__).parent
+    parts = [
+        "# The rooms",
+        "Written by `python -m gisttools.workflow.reference`, from the docstrings. Which room may import which: "
+        "[design.md](design.md#the-rooms).",
+    ]
+    for room in sorted(p.parent for p in package.glob("*/__init__.py")):
+        files = [p for p in sorted(room.rglob("*.py")) if p != room / "__init__.py"]
+        rows = [(f"`{p.relative_to(room).with_suffix('').as_posix()}`", _sentence(p)) for p in files]
+        rows = [(name.replace("/__init__", "/"), told) for name, told in rows]
+        parts += [f"## {room.name}", _sentence(room / "__init__.py"), _table(("module", "what it does"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sentence(path: Path) -> str:
+    """The first sentence of a module's docstring, on one line."""
+    told = " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0].split())
+    return re.split(r"(?<=[.:]) (?=[A-Z])", told)[0]
+
+
 def _parameter(name: str, field: FieldInfo) -> tuple[str, ...]:
     plain = field.annotation if isinstance(field.annotation, type) and not get_args(field.annotation) else None
     told = plain.__name__ if plain else str(field.annotation).replace("typing.", "")
@@ -273,3 +297,4 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 if __name__ == "__main__":
     Path(resolve("docs"), "reference.md").write_text(reference(), encoding="utf-8")
+    Path(resolve("docs"), "rooms.md").write_text(rooms(), encoding="utf-8")
