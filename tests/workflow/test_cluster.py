@@ -21,7 +21,7 @@ from helpers import ROOT, files_under
 from helpers.small_project import CALLS, FAILS_AT_13, Switchboard, make_recipe
 
 from gisttools.common.errors import EndpointError, MissingError, ParameterError
-from gisttools.workflow import cluster, environment
+from gisttools.workflow import cluster, machine
 from gisttools.workflow.cluster import hosts_of
 from gisttools.workflow.execute import RunFailed, run_notebook
 from gisttools.workflow.folders import finished_runs
@@ -137,7 +137,7 @@ def test_a_worker_killed_in_the_middle_of_a_notebook(project, results):
 
 def test_processes_on_this_machine_as_a_cluster_with_a_gpu_each(monkeypatch):
     monkeypatch.setattr(cluster, "gpus", lambda: ["6"])
-    monkeypatch.setattr(environment, "cores", lambda: 2)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
     with cluster.cluster_workers("local", 2) as workers:
         asked = [workers.submit(os.getenv, "CUDA_VISIBLE_DEVICES", resources={"GPU": 1}) for _ in range(3)]
         assert {f.result(60) for f in asked} == {"6"}
