@@ -196,12 +196,12 @@ def test_the_text_holds_findings_recipes_and_effects():
 @pytest.fixture
 def compared(monkeypatch):
     """Evaluate runs' names whose contenders are simulated ones."""
-    from gisttools.workflow import evaluations as reader, folders
+    from gisttools import workflow
     from gisttools.workflow.places import results_folder
 
     runs = {r.name: r for r in grid(lambda limit: limit / 1000, {"limit": (60, 120)})}
-    monkeypatch.setattr(reader, "contenders_to_compare", lambda names: [runs[n] for n in names or runs])
-    monkeypatch.setattr(folders, "find_runs", lambda names: [results_folder() / name for name in names])
+    monkeypatch.setattr(workflow, "contenders_to_compare", lambda names: [runs[n] for n in names or runs])
+    monkeypatch.setattr(workflow, "find_runs", lambda names: [results_folder() / name for name in names])
     return list(runs)
 
 
