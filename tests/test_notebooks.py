@@ -195,6 +195,7 @@ def test_a_notebook_runs_with_its_defaults_and_leaves_what_is_promised(chain, ve
     assert not [name for name in files_under(folder) if name.endswith((".partial", "status.txt", ".lock"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_executed_notebook_is_quiet_and_its_page_loads_nothing(chain, verb):
     done, results = chain
@@ -207,6 +208,7 @@ def test_an_executed_notebook_is_quiet_and_its_page_loads_nothing(chain, verb):
     assert re.findall(r'(?:src|href)="(https?:[^"]+)"', page) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_the_reference_tells_every_column_of_a_table_that_a_run_leaves(chain, name):
     done, results = chain
@@ -216,6 +218,7 @@ def test_the_reference_tells_every_column_of_a_table_that_a_run_leaves(chain, na
     assert set(columns) == set(TABLES[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
     done, results = chain
@@ -225,6 +228,7 @@ def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
     assert any({"image/png", "image/svg+xml"} & set(d) or "<svg" in d.get("text/html", "") for d in shown)
 
 
+@pytest.mark.slow
 def test_synthesized_triplets_add_up_to_what_was_asked(chain):
     done, results = chain
     folder = results / done["synthesize"]["run_id"]
@@ -239,6 +243,7 @@ def test_synthesized_triplets_add_up_to_what_was_asked(chain):
     assert None not in rejected["reject_reason"].to_pylist()
 
 
+@pytest.mark.slow
 def test_converted_triplets_are_the_support_messages(chain):
     done, results = chain
     table = pq.read_table(results / done["convert"]["run_id"] / "triplets.parquet")
@@ -247,6 +252,7 @@ def test_converted_triplets_are_the_support_messages(chain):
     assert len(set(table["anchor_label"].to_pylist())) == 14
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(chain):
     done, results = chain
     history = pq.read_table(results / done["finetune"]["run_id"] / "history.parquet").to_pandas()
@@ -257,6 +263,7 @@ def test_training_lowers_the_loss(chain):
     assert ((shares >= 0) & (shares <= 1)).all(axis=None)
 
 
+@pytest.mark.slow
 def test_the_better_model_is_found_better_with_an_interval(chain):
     done, results = chain
     comparison = pq.read_table(results / done["evaluate"]["run_id"] / "comparison.parquet").to_pandas()
@@ -267,6 +274,7 @@ def test_the_better_model_is_found_better_with_an_interval(chain):
     assert (row["n_items"], row["n_test"]) == (280, 280)
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_on_the_latest_evaluation(chain):
     done, results = chain
     folder = results / done["report"]["run_id"]
@@ -277,6 +285,7 @@ def test_the_report_is_one_page_on_the_latest_evaluation(chain):
     assert "support_intents" in page
 
 
+@pytest.mark.slow
 def test_the_curve_is_of_the_runs_with_a_limit_and_of_no_other(chain):
     done, results = chain
     folder = results / done["cost_to_gain"]["run_id"]
@@ -289,6 +298,7 @@ def test_the_curve_is_of_the_runs_with_a_limit_and_of_no_other(chain):
     assert not (folder / "dollars.svg").exists()  # labelled texts have no price
 
 
+@pytest.mark.slow
 def test_the_leaderboard_is_of_all_evaluations_that_can_stand_side_by_side(chain):
     done, results = chain
     summary = json.loads((results / done["compare"]["run_id"] / "summary.json").read_text())
