@@ -24,11 +24,6 @@ TEXTS = ["my key is lost", "the heating is cold", "a key", "loud music at night"
 
 
 @pytest.fixture
-def cache(tmp_path):
-    return VectorCache(WORDLLAMA, folder=tmp_path)
-
-
-@pytest.fixture
 def counted(monkeypatch):
     """A function that makes a cache note every text it embeds."""
 
