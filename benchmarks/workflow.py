@@ -45,7 +45,7 @@ steps:
 """
 READ = """
 import time
-from gisttools.workflow.run_list import all_runs
+from gisttools.workflow import all_runs
 started = time.perf_counter()
 assert len(all_runs()) == {count}
 print(time.perf_counter() - started)
@@ -53,7 +53,7 @@ print(time.perf_counter() - started)
 SWEEP = """
 import json, sys, time
 from gisttools.workflow.execute import run_notebook
-from gisttools.workflow.sweep import sweep
+from gisttools.workflow.schedule import sweep
 if __name__ == "__main__":
     specs = [("convert", {short} | {{"seed": seed}}) for seed in range({runs})]
     started = time.perf_counter()

@@ -253,11 +253,14 @@ ROWS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return GuideStore.build(make_triplets(ROWS), VectorCache(MINILM, folder=tmp_path_factory.mktemp("guide")))
+
+
 @pytest.fixture
-def step(minilm, tmp_path):
+def step(minilm, store):
     """A store and one collated batch of it, as the trainer's collator makes it."""
-    table = make_triplets(ROWS)
-    store = GuideStore.build(table, VectorCache(MINILM, folder=tmp_path))
     columns = store.training_columns()
     features = [minilm.preprocess(columns[c][:]) for c in ("anchor", "positive", "negative_1")]
     return store, features, torch.tensor(columns["label"][:])
