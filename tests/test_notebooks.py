@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -163,7 +165,7 @@ def test_an_unknown_parameter_stops_a_notebook_under_plain_papermill(results, tm
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """All notebooks with their defaults, in the order of their use: {verb: manifest}, results folder. For the curve two
-    trainings of other sizes are evaluated as well."""
+    trainings of other sizes are evaluated as well, without kernels."""
     folder = tmp_path_factory.mktemp("chain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GISTTOOLS_RESULTS", str(folder))
@@ -172,8 +174,10 @@ def chain(tmp_path_factory):
         done["evaluate"] = run_notebook("evaluate", {})
         done["report"] = run_notebook("report", {})
         done["synthesize"] = run_notebook("synthesize", {"rows": 4, "attempts": 1.5})
-        for limit in (60, 240):
-            run_notebook("evaluate", {"model": run_notebook("finetune", {"limit": limit, "max_steps": 20})["run_id"]})
+        sizes = [("finetune", {"limit": n, "max_steps": 20}) for n in (60, 240)]
+        steps = [step for size in sizes for step in (size, ("evaluate", {"model": "$"}))]
+        script = ROOT / "tests" / "helpers" / "notebook_cells.py"
+        subprocess.run([sys.executable, script, json.dumps(steps)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         done["cost_to_gain"] = run_notebook("cost_to_gain", {})
         done["compare"] = run_notebook("compare", {})
     return done, folder

@@ -1,4 +1,4 @@
-"""A thousand rows of a server that misbehaves on purpose, by a run that is killed three times on the way.
+"""Hundreds of rows of a server that misbehaves on purpose, by a run that is killed three times on the way.
 
 What the server answers is decided by the request alone; whether it answers is chance. So a run that suffers all of it
 must leave the same tables as one that nothing happened to.
@@ -21,7 +21,8 @@ from helpers.scripted_llm import HANG, RESET, completion, refusal, scripted
 
 from gisttools.data.triplets import read_triplets
 
-ROWS, KILLS, SEED = 1000, 3, 11
+ROWS, KILLS, SEED = 400, 3, 11
+ANSWERS = 80  # before a kill
 PATIENCE = 3.0  # seconds for an answer: more than a busy machine takes
 CHILD = """
 import json, sys
@@ -59,7 +60,7 @@ class Misbehaviour:
 
     def __init__(self) -> None:
         self.random, self.asked, self.of_answer = random.Random(0), [], {}
-        self.alarm, self.alarm_at = threading.Event(), 200
+        self.alarm, self.alarm_at = threading.Event(), ANSWERS
 
     def __call__(self, number: int, body: dict):
         self.asked.append(request_of(body))
@@ -101,10 +102,10 @@ def test_a_run_killed_three_times_loses_nothing_pays_nothing_twice_and_ends_as_a
             paid, so_far = {script.of_answer[i] for i in stored_answers(killed / "c.sqlite")}, len(script.asked)
             asked_again.append((paid, so_far))
             script.alarm.clear()
-            script.alarm_at = len(script.of_answer) + 200
+            script.alarm_at = len(script.of_answer) + ANSWERS
         assert start(killed, url, timeout=PATIENCE).wait(300) == 0
     for paid, so_far in asked_again:
-        assert len(paid) > 100
+        assert len(paid) > ANSWERS / 2
         assert not paid & set(script.asked[so_far:])
     with scripted(answer) as url:
         assert start(whole, url, timeout=60.0).wait(300) == 0
