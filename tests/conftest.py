@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 _SCRATCH = tempfile.mkdtemp(prefix="gisttools-tests-")
@@ -27,8 +28,14 @@ from helpers import MINILM, ROOT, WORDLLAMA  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # the same examples on every machine and no deadline: a busy machine must not fail a property
-settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+settings.register_profile("tests", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("tests")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker of pytest-xdist begins a long one when the other is done."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_collection_finish() -> None:
