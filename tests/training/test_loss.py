@@ -422,7 +422,8 @@ def test_two_ranks_give_loss_and_gradients_of_one():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    context = mp.get_context("spawn")
+    context = mp.get_context("forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn")
+    context.set_forkserver_preload(["sentence_transformers", "gisttools.training.loss"])  # once for both
     queue = context.Queue()
     workers = [context.Process(target=_rank, args=(rank, 2, port, queue)) for rank in range(2)]
     for w in workers:
