@@ -2,14 +2,14 @@
 
 Each measurement is a process of its own, repeated, the sides in turn; the median counts. The parts:
 
-notebook   `gisttools run convert` beside `papermill notebooks/2_convert.ipynb`, same parameters, a new run each time
+notebook   `gisttools run convert` against `papermill notebooks/2_convert.ipynb`, same parameters, a new run each time
 cached     `gisttools run` of a recipe of five steps, all done: two conversions, a training, an evaluation, a report
 list       `gisttools runs` over 1,000 runs, with 10 and 100 artefacts in each manifest; and the reading alone, whose
            CPU seconds hold the imports too
-start      `gisttools --help` and `import gisttools`, beside Python itself
+start      `gisttools --help` and `import gisttools`, against Python itself
 sweep      8 short runs one after the other in one process, and by `sweep(specs, workers=2)`
 
-Prints a table (beside other work CPU seconds, of a process and its children, say more than wall seconds; Windows does
+Prints a table (while other work runs, CPU seconds, of a process and its children, say more than wall seconds; Windows does
 not tell them) and, last, one JSON line. Everything is written to a temporary folder.
 
     python benchmarks/workflow.py [--parts notebook cached list start sweep] [--rounds 3] [--runs 8] [--manifests 1000]

@@ -24,7 +24,7 @@ from gisttools.workflow.places import notebook_of
 from gisttools.workflow.reference import TABLES
 
 ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FILES = {  # what each run leaves, beside manifest, notebook and summary
+FILES = {  # what each run leaves, besides manifest, notebook and summary
     "synthesize": {"triplets.parquet", "rejected.parquet", "browse.html"},
     "convert": {"triplets.parquet"},
     "finetune": {"history.parquet", "masked_examples.parquet", "model/model.safetensors", "model/modules.json"},
