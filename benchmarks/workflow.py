@@ -9,7 +9,7 @@ list       `gisttools runs` over 1,000 runs, with 10 and 100 artefacts in each m
 start      `gisttools --help` and `import gisttools`, against Python itself
 sweep      8 short runs one after the other in one process, and by `sweep(specs, workers=2)`
 
-Prints a table (while other work runs, CPU seconds, of a process and its children, say more than wall seconds; Windows does
+Prints a table (next to other work, CPU seconds of a process and its children say more than wall seconds; Windows does
 not tell them) and, last, one JSON line. Everything is written to a temporary folder.
 
     python benchmarks/workflow.py [--parts notebook cached list start sweep] [--rounds 3] [--runs 8] [--manifests 1000]
