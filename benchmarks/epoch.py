@@ -1,4 +1,4 @@
-"""Whole trainings on the same triplets: `GuideStore.build` + `finetune` beside sentence-transformers' trainer.
+"""Whole trainings on the same triplets: `GuideStore.build` + `finetune` against sentence-transformers' trainer.
 
 The peer is SentenceTransformerTrainer with GISTEmbedLoss, its guide in the loop. Triplets are mined once from
 Banking77's train split and kept under --folder. Both sides get the same rows in the same order (the batches of a

@@ -1,8 +1,8 @@
-"""Seconds of a baseline and a tuned model on four tasks: bare mteb beside gisttools, and a repeat of the latter.
+"""Seconds of a baseline and a tuned model on four tasks: bare mteb against gisttools, and a repeat of the latter.
 
 Each measurement runs in a process of its own, the sides take turns; imports and opening the models are not counted,
 loading the tasks' data is. gisttools begins with an empty cache, and saves predictions and intervals; a repeat finds
-the cache of the run before. The tuned model is the baseline with its weights moved a little. Prints a table (beside
+the cache of the run before. The tuned model is the baseline with its weights moved a little. Prints a table (next to
 other work CPU seconds say more than wall seconds), then the scores of both sides, which must be the same to 1e-6, and,
 last, one JSON line.
 
@@ -131,7 +131,7 @@ def main() -> None:
                 found.append(run(side, args.case, args.model, Path(home)))
     middle, cpu = ({s: statistics.median(r[k] for r in found) for s, found in seen.items()} for k in ("seconds", "cpu"))
     print(f"two models on four tasks ({args.case}); median of {args.rounds}")
-    print(f"{'side':<28}{'seconds':>10}{'beside bare':>14}{'CPU seconds':>14}{'beside bare':>14}")
+    print(f"{'side':<28}{'seconds':>10}{'vs bare':>14}{'CPU seconds':>14}{'vs bare':>14}")
     for side in SIDES:
         parts = [
             f"{part[side]:>{width}.1f}{part[side] / part['bare']:>13.2f}x" for part, width in ((middle, 10), (cpu, 14))

@@ -1,4 +1,4 @@
-"""Texts a second of a guide's vectors: an empty VectorCache beside SentenceTransformer.encode on the same texts.
+"""Texts a second of a guide's vectors: an empty VectorCache against SentenceTransformer.encode on the same texts.
 
 Three texts in ten are copies, as in triplet tables, where a text stands in several rows. Each measurement runs in a
 process of its own; the sides take turns; opening the model is not counted, writing the vectors to disk is. Prints a

@@ -1,4 +1,4 @@
-"""Overlap of 200,000 training texts with 20,000 evaluation texts: gisttools beside datasketch's MinHashLSH.
+"""Overlap of 200,000 training texts with 20,000 evaluation texts: gisttools against datasketch's MinHashLSH.
 
 Sentences are drawn from a seeded vocabulary by Zipf's law. Among the training texts some are planted: evaluation texts
 as they stand, in other case and with other spaces, with a letter changed, with a word changed. Which of those are

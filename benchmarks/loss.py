@@ -1,4 +1,4 @@
-"""Forward and backward of the GIST loss on given vectors: gist_loss beside sentence-transformers' two GIST losses.
+"""Forward and backward of the GIST loss on given vectors: gist_loss against sentence-transformers' two GIST losses.
 
 D = 384, guide 768, one negative a row. The peers' losses get a model that hands them ready vectors, so that the loss
 alone is timed; CachedGISTEmbedLoss scores 32 rows at a time, its default. Each measurement runs in a process of its
@@ -9,7 +9,7 @@ and the relative difference of the gradients' norms. Prints a table and, last, o
     python benchmarks/loss.py --scaling
 
 At batch 1,024 GISTEmbedLoss needs 19 GB; where it is killed for memory, the table says so. `--scaling` measures
-gist_loss alone at 1,024 to 16,384 rows, beside the bare matrix products that it cannot do without, in blocks of 256
+gist_loss alone at 1,024 to 16,384 rows, against the bare matrix products that it cannot do without, in blocks of 256
 rows: for each of the four blocks (anchor-positive, anchor-anchor, positive-positive, anchor-negative) the student's
 scores, the guide's scores, and the gradients of both factors of the student's.
 """
@@ -197,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", help="default: 32 256; with --scaling 1,024 to 16,384")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scaling", action="store_true", help="gist_loss alone, beside its bare matrix products")
+    parser.add_argument("--scaling", action="store_true", help="gist_loss alone, against its bare matrix products")
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "BATCH"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:

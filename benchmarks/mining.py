@@ -1,4 +1,4 @@
-"""Mining of labelled texts with given vectors, beside the paper's procedure and beside mine_hard_negatives; at scale.
+"""Mining of labelled texts with given vectors, against the paper's procedure and mine_hard_negatives; at scale.
 
     python benchmarks/mining.py [--case a] [--rounds 1]   # 10,003 texts in 77 classes, the sides in turns
     python benchmarks/mining.py --case b                  # 1,000,000 vectors of dimension 384 in 1,000 classes
@@ -16,7 +16,7 @@ N x N x D would not fit; then masks row by row. `peer`: sentence-transformers' m
 and the positives that our `hard` picked, one negative, relative margin 0.05, with embeddings that a model hands out.
 
 Each side runs in a process of its own. Seconds are of mining alone, and CPU seconds of all its threads, for a machine
-where other jobs run beside; memory is the peak on top of what the process held before. Prints a table and, last, one
+where other jobs run too; memory is the peak on top of what the process held before. Prints a table and, last, one
 JSON line.
 """
 

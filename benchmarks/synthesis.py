@@ -1,4 +1,4 @@
-"""The LLM client beside a bare asyncio.gather over AsyncOpenAI, on a scripted server on loopback that answers after
+"""The LLM client against a bare asyncio.gather over AsyncOpenAI, on a scripted server on loopback that answers after
 200 ms; and the cost of answers that are in the cache.
 
 32 calls under way make 160 a second where nothing else takes time. Each measurement runs in a process of its own, as

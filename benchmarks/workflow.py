@@ -2,14 +2,14 @@
 
 Each measurement is a process of its own, repeated, the sides in turn; the median counts. The parts:
 
-notebook   `gisttools run convert` beside `papermill notebooks/2_convert.ipynb`, same parameters, a new run each time
+notebook   `gisttools run convert` against `papermill notebooks/2_convert.ipynb`, same parameters, a new run each time
 cached     `gisttools run` of a recipe of five steps, all done: two conversions, a training, an evaluation, a report
 list       `gisttools runs` over 1,000 runs, with 10 and 100 artefacts in each manifest; and the reading alone, whose
            CPU seconds hold the imports too
-start      `gisttools --help` and `import gisttools`, beside Python itself
+start      `gisttools --help` and `import gisttools`, against Python itself
 sweep      8 short runs one after the other in one process, and by `sweep(specs, workers=2)`
 
-Prints a table (beside other work CPU seconds, of a process and its children, say more than wall seconds; Windows does
+Prints a table (next to other work, CPU seconds of a process and its children say more than wall seconds; Windows does
 not tell them) and, last, one JSON line. Everything is written to a temporary folder.
 
     python benchmarks/workflow.py [--parts notebook cached list start sweep] [--rounds 3] [--runs 8] [--manifests 1000]
@@ -45,7 +45,7 @@ steps:
 """
 READ = """
 import time
-from gisttools.workflow.run_list import all_runs
+from gisttools.workflow import all_runs
 started = time.perf_counter()
 assert len(all_runs()) == {count}
 print(time.perf_counter() - started)
@@ -53,7 +53,7 @@ print(time.perf_counter() - started)
 SWEEP = """
 import json, sys, time
 from gisttools.workflow.execute import run_notebook
-from gisttools.workflow.sweep import sweep
+from gisttools.workflow.schedule import sweep
 if __name__ == "__main__":
     specs = [("convert", {short} | {{"seed": seed}}) for seed in range({runs})]
     started = time.perf_counter()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 _SCRATCH = tempfile.mkdtemp(prefix="gisttools-tests-")
@@ -17,25 +19,45 @@ os.environ.update(  # before any library reads them
     OMP_WAIT_POLICY="passive",
     NO_PROXY="127.0.0.1",
 )
-os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
+# as many threads as there are cores, over all workers of pytest-xdist: more wait for each other
+_CORES = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(4, _CORES))))
 
 import pytest  # noqa: E402
 from helpers import MINILM, ROOT, WORDLLAMA  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # the same examples on every machine and no deadline: a busy machine must not fail a property
-settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+settings.register_profile("tests", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("tests")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker of pytest-xdist begins a long one when the other is done."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What the libraries hold stays: every training collects garbage, and to look through it all takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_SCRATCH, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def results_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each test gets its results folder: `mktemp` looks through all folders made before, thousands of them."""
+    return tmp_path_factory.mktemp("results")
+
+
 @pytest.fixture(autouse=True)
-def results(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def results(results_of_all: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty results folder for each test."""
-    folder = tmp_path_factory.mktemp("results")
+    folder = Path(tempfile.mkdtemp(dir=results_of_all))
     monkeypatch.setenv("GISTTOOLS_RESULTS", str(folder))
     return folder
 
@@ -60,6 +82,29 @@ def minilm():
     from gisttools.models.loading import open_model
 
     return open_model(MINILM)
+
+
+@pytest.fixture(scope="session")
+def static_guide():
+    """The embedded static model as a guide, opened once: what names it by its content takes a third of a second."""
+    from gisttools.models.guides import open_guide
+
+    return open_guide(WORDLLAMA)
+
+
+@pytest.fixture
+def cache(tmp_path, static_guide, monkeypatch):
+    """An empty vector cache of the embedded static model in the test's folder; others opened there share its guide."""
+    from gisttools.models import vectors
+
+    open_guide = vectors.open_guide
+
+    def opened(name, *args, **options):
+        usual = name == WORDLLAMA and not options.get("prompt")
+        return static_guide if usual else open_guide(name, *args, **options)
+
+    monkeypatch.setattr(vectors, "open_guide", opened)
+    return vectors.VectorCache(WORDLLAMA, folder=tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Runs every shell block of README.md as a newcomer would type it: `python tests/readme_blocks.py`, after quick start.
 
-The blocks run in an empty folder beside a `my_folder` with CSV files of labelled texts. What needs a network or a key
+The blocks run in an empty folder next to a `my_folder` with CSV files of labelled texts. What needs a network or a key
 is replaced by something as real and smaller; `INSTEAD` tells all of it, and a text that README no longer holds
 is an error. Recipes whose work the quick start has done are answered from its runs.
 """
@@ -46,7 +46,7 @@ def main() -> None:
     blocks = shell_blocks(page)
     gone = [text for text in (*INSTEAD, *RUN_BEFORE) if not any(text in block for block in blocks)]
     if gone:
-        sys.exit(f"README.md no longer says {gone}: mend tests/readme_blocks.py.")
+        sys.exit(f"README.md no longer says {gone}: change tests/readme_blocks.py.")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch, serve_local() as server:
         for split in ("train", "test"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -22,7 +24,7 @@ from gisttools.workflow.places import notebook_of
 from gisttools.workflow.reference import TABLES
 
 ALL = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FILES = {  # what each run leaves, beside manifest, notebook and summary
+FILES = {  # what each run leaves, besides manifest, notebook and summary
     "synthesize": {"triplets.parquet", "rejected.parquet", "browse.html"},
     "convert": {"triplets.parquet"},
     "finetune": {"history.parquet", "masked_examples.parquet", "model/model.safetensors", "model/modules.json"},
@@ -163,7 +165,7 @@ def test_an_unknown_parameter_stops_a_notebook_under_plain_papermill(results, tm
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """All notebooks with their defaults, in the order of their use: {verb: manifest}, results folder. For the curve two
-    trainings of other sizes are evaluated as well."""
+    trainings of other sizes are evaluated as well, without kernels."""
     folder = tmp_path_factory.mktemp("chain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GISTTOOLS_RESULTS", str(folder))
@@ -172,8 +174,10 @@ def chain(tmp_path_factory):
         done["evaluate"] = run_notebook("evaluate", {})
         done["report"] = run_notebook("report", {})
         done["synthesize"] = run_notebook("synthesize", {"rows": 4, "attempts": 1.5})
-        for limit in (60, 240):
-            run_notebook("evaluate", {"model": run_notebook("finetune", {"limit": limit, "max_steps": 20})["run_id"]})
+        sizes = [("finetune", {"limit": n, "max_steps": 20}) for n in (60, 240)]
+        steps = [step for size in sizes for step in (size, ("evaluate", {"model": "$"}))]
+        script = ROOT / "tests" / "helpers" / "notebook_cells.py"
+        subprocess.run([sys.executable, script, json.dumps(steps)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         done["cost_to_gain"] = run_notebook("cost_to_gain", {})
         done["compare"] = run_notebook("compare", {})
     return done, folder
@@ -195,6 +199,7 @@ def test_a_notebook_runs_with_its_defaults_and_leaves_what_is_promised(chain, ve
     assert not [name for name in files_under(folder) if name.endswith((".partial", "status.txt", ".lock"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_executed_notebook_is_quiet_and_its_page_loads_nothing(chain, verb):
     done, results = chain
@@ -207,6 +212,7 @@ def test_an_executed_notebook_is_quiet_and_its_page_loads_nothing(chain, verb):
     assert re.findall(r'(?:src|href)="(https?:[^"]+)"', page) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_the_reference_tells_every_column_of_a_table_that_a_run_leaves(chain, name):
     done, results = chain
@@ -216,6 +222,7 @@ def test_the_reference_tells_every_column_of_a_table_that_a_run_leaves(chain, na
     assert set(columns) == set(TABLES[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
     done, results = chain
@@ -225,6 +232,7 @@ def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
     assert any({"image/png", "image/svg+xml"} & set(d) or "<svg" in d.get("text/html", "") for d in shown)
 
 
+@pytest.mark.slow
 def test_synthesized_triplets_add_up_to_what_was_asked(chain):
     done, results = chain
     folder = results / done["synthesize"]["run_id"]
@@ -239,6 +247,7 @@ def test_synthesized_triplets_add_up_to_what_was_asked(chain):
     assert None not in rejected["reject_reason"].to_pylist()
 
 
+@pytest.mark.slow
 def test_converted_triplets_are_the_support_messages(chain):
     done, results = chain
     table = pq.read_table(results / done["convert"]["run_id"] / "triplets.parquet")
@@ -247,6 +256,7 @@ def test_converted_triplets_are_the_support_messages(chain):
     assert len(set(table["anchor_label"].to_pylist())) == 14
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(chain):
     done, results = chain
     history = pq.read_table(results / done["finetune"]["run_id"] / "history.parquet").to_pandas()
@@ -257,6 +267,7 @@ def test_training_lowers_the_loss(chain):
     assert ((shares >= 0) & (shares <= 1)).all(axis=None)
 
 
+@pytest.mark.slow
 def test_the_better_model_is_found_better_with_an_interval(chain):
     done, results = chain
     comparison = pq.read_table(results / done["evaluate"]["run_id"] / "comparison.parquet").to_pandas()
@@ -267,6 +278,7 @@ def test_the_better_model_is_found_better_with_an_interval(chain):
     assert (row["n_items"], row["n_test"]) == (280, 280)
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_on_the_latest_evaluation(chain):
     done, results = chain
     folder = results / done["report"]["run_id"]
@@ -277,6 +289,7 @@ def test_the_report_is_one_page_on_the_latest_evaluation(chain):
     assert "support_intents" in page
 
 
+@pytest.mark.slow
 def test_the_curve_is_of_the_runs_with_a_limit_and_of_no_other(chain):
     done, results = chain
     folder = results / done["cost_to_gain"]["run_id"]
@@ -289,6 +302,7 @@ def test_the_curve_is_of_the_runs_with_a_limit_and_of_no_other(chain):
     assert not (folder / "dollars.svg").exists()  # labelled texts have no price
 
 
+@pytest.mark.slow
 def test_the_leaderboard_is_of_all_evaluations_that_can_stand_side_by_side(chain):
     done, results = chain
     summary = json.loads((results / done["compare"]["run_id"] / "summary.json").read_text())

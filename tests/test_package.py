@@ -6,6 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ PACKAGE = ROOT / "gisttools"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
 HEAVY = ("torch", "mteb", "sentence_transformers", "transformers", "matplotlib", "datasets", "openai")
+
+
+@cache
+def parsed(path: Path) -> tuple[ast.Module, list[ast.AST]]:
+    """A module, and every node of it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return tree, list(ast.walk(tree))
 
 
 @pytest.mark.parametrize(
@@ -61,17 +69,17 @@ def test_a_room_says_what_it_is_for_and_all_that_it_hands_out_is_there(room):
 
 def test_every_module_says_what_it_does_and_none_has_globals_or_widgets():
     for path in MODULES:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree, nodes = parsed(path)
         assert ast.get_docstring(tree), f"{path} has no docstring"
-        assert not [n for n in ast.walk(tree) if isinstance(n, ast.Global)], path
-        froms = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+        assert not [n for n in nodes if isinstance(n, ast.Global)], path
+        froms = [n.module for n in nodes if isinstance(n, ast.ImportFrom)]
         assert not {"tqdm.auto", "tqdm.notebook"} & set(froms), path
 
 
 def test_every_public_class_and_every_public_function_of_some_length_says_what_it_does():
     bare = []
     for path in MODULES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in parsed(path)[0].body:
             told = isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and len(node.body) > 3)
             if told and not node.name.startswith("_") and not ast.get_docstring(node):
                 bare.append(f"{path.relative_to(ROOT)}: {node.name}")
@@ -81,7 +89,7 @@ def test_every_public_class_and_every_public_function_of_some_length_says_what_i
 def test_every_error_of_the_package_is_a_gist_error():
     found = []
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in parsed(path)[1]:
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
                 found.append((path.name, node.exc.func.id))
     own = {"ParameterError", "DataError", "MissingError", "ModelError", "EndpointError", "RunFailed", "GistError"}

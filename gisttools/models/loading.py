@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,13 +82,22 @@ def reading_sha(model: SentenceTransformer) -> str:
     """12 hex digits of what decides a vector beside `weights_sha`: the tokenizer and the transformer's settings."""
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
     if hasattr(tokenizer, "to_str"):
-        read: object = {k: v for k, v in json.loads(tokenizer.to_str()).items() if k not in ("truncation", "padding")}
+        read = _without_lengths(tokenizer.to_str())
     else:  # written in Python
-        read = [type(tokenizer).__name__, tokenizer.get_vocab(), repr(tokenizer.init_kwargs)]
+        read = _as_json([type(tokenizer).__name__, tokenizer.get_vocab(), repr(tokenizer.init_kwargs)])
     config = getattr(getattr(model[0], "auto_model", None), "config", None)
     settings = {k: v for k, v in (config.to_diff_dict() if config else {}).items() if k not in _NO_MATTER}
-    told = json.dumps([read, settings], sort_keys=True, default=repr)
+    told = f"[{read}, {_as_json(settings)}]"
     return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+@lru_cache(maxsize=4)  # it takes a third of a second, and a run opens a student again as its baseline or guide
+def _without_lengths(tokenizer: str) -> str:
+    return _as_json({k: v for k, v in json.loads(tokenizer).items() if k not in ("truncation", "padding")})
+
+
+def _as_json(told: object) -> str:
+    return json.dumps(told, sort_keys=True, default=repr)
 
 
 def is_static(model: SentenceTransformer) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import importlib.util
 import socket
-import threading
 
 import pytest
+from helpers.http_server import Handler, running
 
 from gisttools.cli.doctor import checks
 
@@ -68,25 +67,16 @@ def test_an_endpoint_that_refuses_is_named_with_its_address(without):
 def models_server():
     """An endpoint that lists one model to whoever brings the key, and the headers that it got."""
 
-    class Answer(http.server.BaseHTTPRequestHandler):
+    class Answer(Handler):
         def do_GET(self):
             seen.append(self.headers["Authorization"])
-            good = self.headers["Authorization"] == "Bearer sk-canary-0123456789"
-            body = b'{"object": "list", "data": [{"id": "big-model", "object": "model"}]}' if good else b"{}"
-            self.send_response(200 if good else 401)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
+            good = seen[-1] == "Bearer sk-canary-0123456789"
+            models = {"object": "list", "data": [{"id": "big-model", "object": "model"}]}
+            self.reply(200 if good else 401, {}, models if good else {})
 
     seen: list[str] = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/v1", seen
-        server.shutdown()
+    with running(Answer) as address:
+        yield f"{address}/v1", seen
 
 
 def test_an_endpoint_is_asked_with_the_key_of_the_variable_that_is_named(without, models_server, monkeypatch):

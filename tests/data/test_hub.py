@@ -7,11 +7,11 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 from helpers import ROOT
+from helpers.http_server import Handler, running
 
 from gisttools.data.hub import HubSet, is_hub_name, parse_hub_name
 
@@ -54,47 +54,40 @@ def test_what_is_here_or_ends_like_a_file_is_no_hub_name(tmp_path, monkeypatch):
     assert is_hub_name("data/faw")
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Handler):
     """As much of the hub as streaming asks for; `main` is at `COMMIT`."""
 
-    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self):
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.asked.append(self.path)
+        self.body()
+        self.asked.append(self.path)
         found = re.match(r"/(?:api/)?datasets/(org/\w+)(?:/(revision|tree|resolve)/([^/?]+))?(?:/([^?]+))?", self.path)
         files = SETS.get(found[1]) if found else None
         if files is None:
-            self.reply(404, X_Error_Code="RepoNotFound")
+            self.tell(404, X_Error_Code="RepoNotFound")
         elif found[3] not in (None, "main", COMMIT):
-            self.reply(404, X_Error_Code="RevisionNotFound")
+            self.tell(404, X_Error_Code="RevisionNotFound")
         elif found[2] == "tree":
             sizes = {name: len(text or "x" * 99) for name, text in files.items()}
-            self.reply(200, json.dumps([{"type": "file", "path": n, "size": s, "oid": "0"} for n, s in sizes.items()]))
+            self.tell(200, json.dumps([{"type": "file", "path": n, "size": s, "oid": "0"} for n, s in sizes.items()]))
         elif found[2] != "resolve":
             siblings = [{"rfilename": name} for name in files]
-            self.reply(200, json.dumps({"id": found[1], "sha": COMMIT, "tags": [], "siblings": siblings}))
+            self.tell(200, json.dumps({"id": found[1], "sha": COMMIT, "tags": [], "siblings": siblings}))
         elif files.get(found[4]) is None:
-            self.reply(404, X_Error_Code="EntryNotFound")
+            self.tell(404, X_Error_Code="EntryNotFound")
         else:
-            self.reply(200, files[found[4]], ETag='"x"')
+            self.tell(200, files[found[4]], ETag='"x"')
 
     do_HEAD = do_POST = do_GET
 
-    def reply(self, status: int, text: str = "", **headers: str) -> None:
+    def tell(self, status: int, text: str = "", **headers: str) -> None:
         body, span = text.encode(), re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
         if status == 200 and span:
             first, last, size = int(span[1]), int(span[2]), len(body)
             status, body, headers["Content_Range"] = 206, body[first : last + 1], f"bytes {first}-{last}/{size}"
-        self.send_response(status)
-        for name, value in {**headers, "X_Repo_Commit": COMMIT, "Content_Length": str(len(body))}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        named = {**headers, "X_Repo_Commit": COMMIT}
+        self.reply(status, {name.replace("_", "-"): value for name, value in named.items()}, body)
 
 
 SCRIPT = """
@@ -122,22 +115,20 @@ for name in sys.argv[2:]:
 def read(tmp_path_factory):
     """A function that reads sets in a process of its own (where the hub is, is read at import): what came out of
     each, the warnings, and the paths that the hub was asked for."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     folder = tmp_path_factory.mktemp("hub")
-    environment = {
-        **os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_OFFLINE": "0",
-        "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_TELEMETRY": "1",
-    }  # fmt: skip
+    with running(Hub) as address:
+        environment = {
+            **os.environ, "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "home"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }  # fmt: skip
 
-    def run(*names: str) -> tuple[list, str, list[str]]:
-        server.asked = []
-        line = [sys.executable, "-c", SCRIPT, str(folder / "cache"), *names]
-        done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
-        return [json.loads(said) for said in done.stdout.splitlines()], done.stderr, server.asked
+        def run(*names: str) -> tuple[list, str, list[str]]:
+            Hub.asked.clear()
+            line = [sys.executable, "-c", SCRIPT, str(folder / "cache"), *names]
+            done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
+            return [json.loads(said) for said in done.stdout.splitlines()], done.stderr, list(Hub.asked)
 
-    yield run
-    server.shutdown()
+        yield run
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import ROOT
-from helpers.evaluation_folders import label_folder, search_folder, shaken, sts_folder
+from helpers.evaluation_folders import compare, label_folder, search_folder, shaken, sts_folder
 
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.folder_tasks import local_tasks
@@ -207,35 +207,28 @@ def test_damaged_scores_are_made_again(wordllama, tmp_path):
 
 
 @pytest.mark.slow
-def test_after_a_kill_only_what_is_missing_is_embedded(tmp_path):
+def test_after_a_kill_only_what_is_missing_is_embedded(tmp_path, monkeypatch):
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "cache"))
     first, second = label_folder(tmp_path / "first"), sts_folder(tmp_path / "slow")
     out = tmp_path / "out"
     out.mkdir()
-    command = [
-        sys.executable,
-        str(ROOT / "tests" / "helpers" / "evaluation_folders.py"),
-        str(out),
-        str(first),
-        str(second),
-    ]
-    environment = {**os.environ, "GISTTOOLS_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    script = str(ROOT / "tests" / "helpers" / "evaluation_folders.py")
+    child = subprocess.Popen(
+        [sys.executable, script, str(out), str(first), str(second)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+    )  # fmt: skip
     while not (out / "waiting").exists():
         assert child.poll() is None
         time.sleep(0.1)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    assert not (out / "comparison.parquet").exists()
-    (out / "go").touch()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
+    result = compare(out, [str(first), str(second)])
     # the baseline was done with both folders; of the tuned model the second folder's texts were missing: the test
     # texts of the first one say "please", so none is known yet
-    assert json.loads(done.stdout.splitlines()[-1])["base"] == 0
-    encoded = json.loads(done.stdout.splitlines()[-1])["tuned"]
     texts = {t for row in (second / "test.jsonl").read_text().splitlines() for t in list(json.loads(row).values())[:2]}
     train = {json.loads(row)["text"] for row in (first / "train.jsonl").read_text().splitlines()}
-    assert encoded == len(texts - train)
-    assert set(pd.read_parquet(out / "comparison.parquet")["task"]) == {"first", "first_clustering", "slow"}
+    assert result.encoded == {"base": 0, "tuned": len(texts - train)}
+    assert set(result.comparison["task"]) == {"first", "first_clustering", "slow"}
 
 
 # What fails

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 
 import mteb
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import MINILM
 from helpers.evaluation_folders import search_folder, sts_folder
+from helpers.http_server import endpoint
 
 from gisttools.common.errors import EndpointError, MissingError
 from gisttools.data.folder_tasks import local_tasks
@@ -27,28 +25,13 @@ def server(model):
     """An embeddings endpoint that answers with a model's vectors; `asked` holds the texts."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
-            asked.extend(texts)
-            data = [{"index": i, "embedding": v.tolist()} for i, v in enumerate(model.encode(texts))]
-            body = json.dumps({"data": data, "model": "m", "object": "list"}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(body, _):
+        asked.extend(body["input"])
+        data = [{"index": i, "embedding": v.tolist()} for i, v in enumerate(model.encode(body["input"]))]
+        return 200, {}, {"data": data, "model": "m", "object": "list"}
 
-        def log_message(self, *_):
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{running.server_port}/v1", asked
-    finally:
-        running.shutdown()
-        running.server_close()
+    with endpoint(respond) as url:
+        yield url, asked
 
 
 def test_an_endpoint_scores_as_its_model_and_is_asked_for_a_text_once(wordllama, tmp_path):

@@ -1,4 +1,4 @@
-"""What tests share beside fixtures: where the project is, the embedded models, and helpers, one module each."""
+"""What tests share besides fixtures: where the project is, the embedded models, and helpers, one module each."""
 
 import io
 from pathlib import Path

@@ -5,9 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from gisttools.evaluation.evaluating import Findings
 
 TOPICS = {
     "lift": [
@@ -67,33 +72,33 @@ def shaken(model, seed: int, by: float = 0.2):
     return other
 
 
-def main() -> None:
-    """`evaluation_folders.py OUT FOLDER...`: evaluate the embedded model against a shaken one; print what was embedded.
-
-    Before a task called `slow...` is scored by the tuned model, the process says so and waits to be killed, unless the
-    file `go` lies in OUT.
-    """
-    import time
-
-    from gisttools.evaluation import evaluating
+def compare(out: Path, folders: Sequence[str]) -> Findings:
+    """Evaluate the embedded model against a shaken one, on all tasks of the folders."""
     from gisttools.evaluation.evaluating import evaluate
     from gisttools.evaluation.tasks import task_sources
     from gisttools.models.loading import open_model
 
-    out, folders = Path(sys.argv[1]), sys.argv[2:]
-    score = evaluating.score
+    base = open_model("embedded:wordllama-256")
+    return evaluate({"base": base, "tuned": shaken(base, 1)}, task_sources(files=folders), out)
+
+
+def main() -> None:
+    """`evaluation_folders.py OUT FOLDER...`: compare; before a task called `slow...` is scored by the tuned model, the
+    process says so and waits to be killed."""
+    import time
+
+    from gisttools.evaluation import evaluating
+
+    out, score = Path(sys.argv[1]), evaluating.score
 
     def slow(model, source, cache, *, batch_size):
-        if source.name.startswith("slow") and model.name == "tuned" and not (out / "go").exists():
+        if source.name.startswith("slow") and model.name == "tuned":
             (out / "waiting").touch()
             time.sleep(600)
         return score(model, source, cache, batch_size=batch_size)
 
     evaluating.score = slow
-    base = open_model("embedded:wordllama-256")
-    result = evaluate({"base": base, "tuned": shaken(base, 1)}, task_sources(files=folders), out)
-    result.save(out)
-    print(json.dumps(result.encoded))
+    compare(out, sys.argv[2:])
 
 
 if __name__ == "__main__":

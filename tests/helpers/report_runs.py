@@ -51,7 +51,7 @@ def comparison_row(task="support", **values):
 
 
 def score_rows(comparison):
-    """Base and tuned scores for each comparison row, and a second metric beside it."""
+    """Base and tuned scores for each comparison row, and a second metric next to it."""
     rows = []
     for c in comparison:
         for role in ("base", "tuned"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 
@@ -75,3 +76,16 @@ def _value(name: str, node: dict, body: dict):
         text = body["messages"][-1]["content"].rpartition("?")[2]
         return next((label for label in node["enum"] if label in text), node["enum"][0])
     return text_for(body, name, words=12 if node.get("minLength", 0) > 20 else 7)
+
+
+def synthesize(told: dict) -> None:
+    """A synthesis as `told` by JSON, here or in a process that may be killed; its tables and summary go to a folder."""
+    from gisttools.data.triplets import write_triplets
+    from gisttools.synthesis import LLM, generate
+    from gisttools.synthesis.task import Task
+
+    task, llm, folder = Task(**told["task"]), LLM(**told["llm"]), Path(told["folder"])
+    outcome = generate(task, llm, rows=told["rows"], attempts=1, seed=told["seed"], embed=embed, guide_id="animals")
+    write_triplets(outcome.accepted, folder / "accepted.parquet")
+    write_triplets(outcome.rejected, folder / "rejected.parquet")
+    (folder / "summary.json").write_text(json.dumps(outcome.summary), encoding="utf-8")

@@ -8,8 +8,9 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from helpers.http_server import Handler, running
 
 HANG = "hang"
 
@@ -58,18 +59,13 @@ class BatchServer:
         self.may_end.set()
         self._files_made = 0
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
+        self._running = running(_handler(self))
+        self.url = f"{self._running.__enter__()}/v1"
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._running.__exit__(None, None, None)
 
     def wait_for(self, true: Callable[[], bool]) -> None:
         """Until what was asked of the server makes it true."""
@@ -166,29 +162,17 @@ class BatchServer:
         return name
 
 
-def _handler(server: BatchServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+def _handler(server: BatchServer) -> type[Handler]:
+    class Scripted(Handler):
         def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
             parts = urlsplit(self.path)
-            told = server.respond(self.command, parts.path, parse_qs(parts.query), self.headers, raw)
+            told = server.respond(self.command, parts.path, parse_qs(parts.query), self.headers, self.body())
             if told == HANG:
                 server._closing.wait(60)
                 self.close_connection = True
                 return
-            status, headers, content = told
-            raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
-            for name, value in {"content-type": "application/json", "content-length": len(raw), **headers}.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            self.wfile.write(raw)
+            self.reply(*told)
 
         do_GET = do_POST
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
+    return Scripted

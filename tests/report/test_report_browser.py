@@ -100,22 +100,26 @@ def used(request, page, tmp_path_factory):
     return found | {"logged": logged}
 
 
+@pytest.mark.slow
 def test_the_browser_has_nothing_to_complain_about_and_loads_nothing(used):
     assert used["errors"] == []
     assert used["logged"] == []
     assert used["loaded"] == []
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_read_and_never_run(used):
     assert used["text"]
     assert used["alive"] == 2
     assert used["verdict"] == "MIXED"
 
 
+@pytest.mark.slow
 def test_the_page_never_scrolls_sideways(used):
     assert used["fits"] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_click_sorts_numbers_down_then_up_and_names_by_alphabet(used):
     assert used["down"] == ["+10.0", "+2.0", "−3.0"]
     assert used["sort"] == "descending"
@@ -124,11 +128,13 @@ def test_a_click_sorts_numbers_down_then_up_and_names_by_alphabet(used):
     assert used["head"] == "Target tasks"
 
 
+@pytest.mark.slow
 def test_the_first_screen_reads_in_its_order_on_a_phone(used):
     if used["width"] == 390:
         assert used["order"] == sorted(used["order"])
 
 
+@pytest.mark.slow
 def test_figures_have_a_size_and_no_text_is_pale(used):
     assert used["figures"]
     assert used["pale"] == []

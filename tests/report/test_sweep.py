@@ -257,6 +257,7 @@ addEventListener("load", async () => {
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)], ids=["desk", "phone in the dark"])
 @pytest.mark.parametrize("board", [guided_board, hostile_board], ids=["guided", "hostile"])
 def test_in_a_browser_nothing_breaks_scrolls_sideways_or_comes_alive(board, width, dark, tmp_path):

@@ -1,4 +1,4 @@
-"""A thousand rows of a server that misbehaves on purpose, by a run that is killed three times on the way.
+"""Hundreds of rows of a server that misbehaves on purpose, by a run that is killed three times on the way.
 
 What the server answers is decided by the request alone; whether it answers is chance. So a run that suffers all of it
 must leave the same tables as one that nothing happened to.
@@ -13,31 +13,19 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from helpers import ROOT
-from helpers.scripted_author import author, labelled_task, request_of, text_for
+from helpers.scripted_author import author, labelled_task, request_of, synthesize, text_for
 from helpers.scripted_llm import HANG, RESET, completion, refusal, scripted
 
 from gisttools.data.triplets import read_triplets
 
-ROWS, KILLS, SEED = 1000, 3, 11
+ROWS, KILLS, SEED = 400, 3, 11
+ANSWERS = 80  # before a kill
 PATIENCE = 3.0  # seconds for an answer: more than a busy machine takes
-CHILD = """
-import json, sys
-from pathlib import Path
-from helpers.scripted_author import embed
-from gisttools.synthesis import LLM, generate
-from gisttools.synthesis.task import Task
-from gisttools.data.triplets import write_triplets
-told = json.loads(sys.argv[1])
-outcome = generate(Task(**told["task"]), LLM(**told["llm"]), rows=told["rows"], attempts=1, seed=told["seed"],
-                   embed=embed, guide_id="animals")
-folder = Path(told["folder"])
-write_triplets(outcome.accepted, folder / "accepted.parquet")
-write_triplets(outcome.rejected, folder / "rejected.parquet")
-(folder / "summary.json").write_text(json.dumps(outcome.summary))
-"""
+CHILD = "import json, sys; from helpers.scripted_author import synthesize; synthesize(json.loads(sys.argv[1]))"
 
 
 def answer(number: int, body: dict) -> tuple[int, dict, dict]:
@@ -59,7 +47,7 @@ class Misbehaviour:
 
     def __init__(self) -> None:
         self.random, self.asked, self.of_answer = random.Random(0), [], {}
-        self.alarm, self.alarm_at = threading.Event(), 200
+        self.alarm, self.alarm_at = threading.Event(), ANSWERS
 
     def __call__(self, number: int, body: dict):
         self.asked.append(request_of(body))
@@ -73,12 +61,16 @@ class Misbehaviour:
         return answer(number, body)
 
 
-def start(folder, url: str, timeout: float) -> subprocess.Popen:
+def told(folder: Path, url: str, timeout: float) -> dict:
     folder.mkdir(exist_ok=True)
     llm = {"base_url": url, "model": "m", "concurrency": 32, "timeout": timeout, "cache": str(folder / "c.sqlite")}
-    told = {"task": labelled_task(), "rows": ROWS, "seed": SEED, "llm": llm, "folder": str(folder)}
+    return {"task": labelled_task(), "rows": ROWS, "seed": SEED, "llm": llm, "folder": str(folder)}
+
+
+def start(folder: Path, url: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", CHILD, json.dumps(told(folder, url, PATIENCE))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    return subprocess.Popen([sys.executable, "-c", CHILD, json.dumps(told)], env=environment, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
 
 def stored_answers(path) -> set[str]:
@@ -94,20 +86,20 @@ def test_a_run_killed_three_times_loses_nothing_pays_nothing_twice_and_ends_as_a
     asked_again = []
     with scripted(script, latency=0.01) as url:
         for _ in range(KILLS):
-            child = start(killed, url, timeout=PATIENCE)
+            child = start(killed, url)
             assert script.alarm.wait(120)
             child.kill()
             assert child.wait() != 0, "the run ended before it was killed"
             paid, so_far = {script.of_answer[i] for i in stored_answers(killed / "c.sqlite")}, len(script.asked)
             asked_again.append((paid, so_far))
             script.alarm.clear()
-            script.alarm_at = len(script.of_answer) + 200
-        assert start(killed, url, timeout=PATIENCE).wait(300) == 0
+            script.alarm_at = len(script.of_answer) + ANSWERS
+        assert start(killed, url).wait(300) == 0
     for paid, so_far in asked_again:
-        assert len(paid) > 100
+        assert len(paid) > ANSWERS / 2
         assert not paid & set(script.asked[so_far:])
     with scripted(answer) as url:
-        assert start(whole, url, timeout=60.0).wait(300) == 0
+        synthesize(told(whole, url, timeout=60.0))
     tables = {
         name: [read_triplets(f / f"{name}.parquet") for f in (killed, whole)] for name in ("accepted", "rejected")
     }

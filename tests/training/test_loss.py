@@ -253,11 +253,14 @@ ROWS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return GuideStore.build(make_triplets(ROWS), VectorCache(MINILM, folder=tmp_path_factory.mktemp("guide")))
+
+
 @pytest.fixture
-def step(minilm, tmp_path):
+def step(minilm, store):
     """A store and one collated batch of it, as the trainer's collator makes it."""
-    table = make_triplets(ROWS)
-    store = GuideStore.build(table, VectorCache(MINILM, folder=tmp_path))
     columns = store.training_columns()
     features = [minilm.preprocess(columns[c][:]) for c in ("anchor", "positive", "negative_1")]
     return store, features, torch.tensor(columns["label"][:])
@@ -419,7 +422,8 @@ def test_two_ranks_give_loss_and_gradients_of_one():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    context = mp.get_context("spawn")
+    context = mp.get_context("forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn")
+    context.set_forkserver_preload(["sentence_transformers", "gisttools.training.loss"])  # once for both
     queue = context.Queue()
     workers = [context.Process(target=_rank, args=(rank, 2, port, queue)) for rank in range(2)]
     for w in workers:

@@ -12,14 +12,12 @@ import pyarrow as pa
 import pytest
 import torch
 from datasets import Dataset
-from helpers import WORDLLAMA
 from hypothesis import given, strategies as st
 
 from gisttools.common.errors import DataError
 from gisttools.data.triplets import make_triplets
 from gisttools.mining.miner import score_triplets
 from gisttools.models.numbered_texts import numbered
-from gisttools.models.vectors import VectorCache
 from gisttools.training.store import GuideStore
 
 ROWS = [
@@ -28,11 +26,6 @@ ROWS = [
     {"anchor": "c", "positive": "d", "negatives": ["a"], "anchor_label": "y"},
     {"anchor": "e", "positive": "a", "negatives": []},
 ]  # fmt: skip
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return VectorCache(WORDLLAMA, folder=tmp_path)
 
 
 def ids(store: GuideStore, *rows: int) -> torch.Tensor:

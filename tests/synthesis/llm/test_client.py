@@ -6,9 +6,9 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from helpers.http_server import endpoint
 
 from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
@@ -40,32 +40,12 @@ def misbehaving(answer):
     """A server that gives `answer(number of the call, body)` = (status, headers, JSON); yields (url, bodies)."""
     bodies = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def respond(body, headers):
+        bodies.append({"authorization": headers["authorization"], **body})
+        return answer(len(bodies) - 1, body)
 
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            bodies.append({"authorization": self.headers["authorization"], **body})
-            status, headers, content = answer(len(bodies) - 1, body)
-            raw = json.dumps(content).encode()
-            self.send_response(status)
-            for name, value in {"content-type": "application/json", "content-length": len(raw), **headers}.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", bodies
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with endpoint(respond) as url:
+        yield url, bodies
 
 
 def _ask(text="hi", **more):
