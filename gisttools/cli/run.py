@@ -71,8 +71,8 @@ def run(
         checked_recipe,
         project_root,
         results_folder,
+        run_notebook,
         run_recipe,
-        run_single,
     )
 
     if publish_to:
@@ -99,7 +99,11 @@ def run(
         raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {mend}")
     elif dry_run:
         return _show_plan(verb, [Step(name=verb, verb=verb, parameters=given)], rerun)
+    elif workers in (None, 1) and cluster is None:
+        manifests = [run_notebook(verb, given, rerun=rerun)]
     else:
+        from gisttools.workflow import run_single  # loads what embeds and scores, seconds that a mistake need not wait
+
         manifests = [run_single(verb, given, rerun=rerun, workers=workers, cluster=cluster)]
     if os.environ.get("RANK", "0") != "0":
         return  # the first of several processes says what came out

@@ -12,7 +12,7 @@ from .evaluations import (
     read_trials as read_trials,
     write_pages as write_pages,
 )
-from .execute import Rerun as Rerun
+from .execute import Rerun as Rerun, run_notebook as run_notebook
 from .folders import (
     RUN_ID as RUN_ID,
     Listed as Listed,

@@ -55,6 +55,17 @@ def test_it_loads_nothing_heavy(script):
     assert HEAVY & set(done.stdout.split()) == set()
 
 
+def test_a_wrong_parameter_is_told_without_torch(results):
+    script = (
+        "import sys; sys.argv = ['gisttools', 'run', 'finetune', '-p', 'epocs', '3']\n"
+        "from gisttools.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert "unknown parameter 'epocs'" in done.stderr
+    assert done.stdout.split() == ["False"]
+
+
 def said(script: str) -> list[str]:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     return done.stdout.split()
