@@ -87,6 +87,7 @@ def test_a_worker_with_another_guide_is_refused_and_nothing_is_kept(tmp_path):
     assert (cache.find(text_keys(["a", "b"])) < 0).all()
 
 
+@pytest.mark.slow
 def test_a_finetune_and_a_convert_find_their_guide_vectors(pool, tmp_path, monkeypatch):
     monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path))
     for verb, texts in (("finetune", 476), ("convert", 476)):
