@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems
-from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, read_parts
+from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, plain_name, read_parts
 from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS
 
 SHOWN = 5
@@ -102,10 +102,8 @@ def truth(cell: object) -> int | None:
 
 def identity(cell: object) -> str | None:
     """An id as a string: 7, 7.0 and "7" are one id. None if the cell holds none."""
-    if isinstance(cell, float):
-        return str(int(cell)) if math.isfinite(cell) and cell.is_integer() else None
-    found = str(cell).strip() if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
-    return found or None
+    is_id = isinstance(cell, str | int | float) and not isinstance(cell, bool)
+    return plain_name(cell) if is_id and not (isinstance(cell, float) and not cell.is_integer()) else None
 
 
 def texts_in(cell: object, path: Path) -> list | None:

@@ -146,8 +146,8 @@ def _is_local(source: str) -> bool:
 
 def _first_columns(name: str, path: Path, options: ReadOptions) -> list[str]:
     here = HubSet(path=str(path.resolve()), split=options.split, is_local=True)
-    stream = open_stream(here if path.is_dir() else find_set(name))
-    return list(stream.column_names or next(iter(stream), {}))
+    stream = open_stream(here if path.is_dir() else find_set(name), most=1, size=1)
+    return list(next(stream.batches, {}))
 
 
 def _kind_by_columns(name: str, columns: list[str], options: ReadOptions) -> Kind:

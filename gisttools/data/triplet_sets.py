@@ -26,14 +26,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, first_line, tqdm
-from gisttools.data.files import column_names, file_kind
-from gisttools.data.hub import BUILDERS, HubSet, find_set, is_hub_name, open_stream
-from gisttools.data.triplets import COLUMNS, FILE_NAME, read_triplets, triplet_id
+from gisttools.data.files import column_names, plain_name
+from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream
+from gisttools.data.triplets import COLUMNS, FILE_NAME, read_blocks, read_triplets, triplet_id
 
 Pairs = Literal["instruction", "texts"]
 ANCHOR_COLUMNS = ("anchor", "query", "question", "sentence1", "text1")
@@ -267,14 +266,15 @@ def _flat(value: list) -> bool:
 
 
 def _name(value: object) -> str | None:
-    return None if value is None or isinstance(value, list | dict) or not str(value).strip() else str(value).strip()
+    return None if isinstance(value, list | dict) else plain_name(value)
 
 
 log = logging.getLogger(__name__)
 GroupBy = Literal["source", "task_name"]
 _VERSION = 2  # of the mapping; a new number makes new cache files
+_LOCAL_VERSION = 3  # of files here, which are read otherwise than those of the hub: 007 and NA stay what they are
 _BATCH = 1000
-_LARGE = 1 << 28  # bytes; a table file above it is opened through the cache instead of being read whole
+_LARGE = 1 << 28  # bytes; a table's file above it is opened through the cache instead of being read whole
 
 
 def read_hub_triplets(
@@ -319,14 +319,12 @@ def read_hub_triplets(
     source = find_set(name)
 
     def tables(counts: Counter) -> Iterator[pa.Table]:
-        stream = open_stream(source)
-        split = (stream.info.splits or {}).get(source.split)
-        total = rows or (split.num_examples if split else None)
-        batches = (stream.take(rows) if rows else stream).iter(batch_size=_BATCH)
-        with tqdm(total=total, desc="triplet set", unit="row", disable=bool(total) and total < _BATCH) as bar:
-            first = next(batches, {})
+        stream = open_stream(source, most=rows, size=_BATCH)
+        short = stream.rows is not None and stream.rows < _BATCH
+        with tqdm(total=stream.rows, desc="triplet set", unit="row", disable=short) as bar:
+            first = next(stream.batches, {})
             shape = find_shape(first, str(name), pairs, threshold)
-            for whole in itertools.chain([first], batches):
+            for whole in itertools.chain([first], stream.batches):
                 batch = reaching(whole, shape)
                 below = len(whole[shape.anchor]) - len(batch[shape.anchor])
                 found = list(
@@ -338,7 +336,8 @@ def read_hub_triplets(
                 bar.update(len(found) + below)
                 yield pa.Table.from_pylist(list(itertools.chain.from_iterable(found)), schema=COLUMNS)
 
-    what = [source.path, source.config, source.revision, source.split, rows, instructions, pairs, threshold]
+    version = _LOCAL_VERSION if source.is_local else _VERSION
+    what = [version, source.path, source.config, source.revision, source.split, rows, instructions, pairs, threshold]
     return _cached(source, what, tables, folder)
 
 
@@ -372,7 +371,7 @@ def triplet_tables(
             found[str(name)] = read_hub_triplets(
                 name, rows=rows, instructions=instructions, pairs=pairs, threshold=threshold
             )
-        elif file.suffix == ".parquet" and file.is_file() and file.stat().st_size > _LARGE:
+        elif file.is_file() and file.stat().st_size > _LARGE:
             found[str(name)] = _open_large(file)
         else:
             found[str(name)] = read_triplets(file)
@@ -416,7 +415,7 @@ def _cached(
     """The Arrow file for `what`, written from `tables(counts)` if it is not there yet: whole, or not at all."""
     if folder is None:
         folder = cache_folder() / "triplets"
-    key = hashlib.blake2b(json.dumps([_VERSION, *what]).encode(), digest_size=8).hexdigest()
+    key = hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
     target, partial = folder / key, folder / f"{key}.partial"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock"):
@@ -444,7 +443,7 @@ def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], fold
                 counts["triplets"] += len(table)
     except GistError:
         raise
-    except Exception as error:  # from the network down to a JSON parser
+    except Exception as error:
         if source.is_local:
             raise DataError(f"{source.path} cannot be read: {first_line(error)} Is it what its ending says?") from error
         raise MissingError(
@@ -460,34 +459,22 @@ def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], fold
 
 def _is_table(path: Path) -> bool:
     """Whether a file has the columns of a triplet table; what cannot be told is left to `read_triplets` to refuse."""
-    if file_kind(path) is None:
-        return True
-    if path.suffix not in BUILDERS:
-        return False  # compressed
     try:
-        if path.suffix in (".json", ".jsonl"):
-            with open(path, encoding="utf-8-sig") as file:
-                if file.read(1) == "[":  # one array, as MEDI's own file: no line of ours, and it may be huge
-                    return False
         columns = column_names(path)
-    except (GistError, ValueError, OSError):
+    except GistError:
         return True
     return not columns or {"anchor", "positive"} <= set(columns)
 
 
 def _open_large(path: Path) -> Dataset:
-    file = pq.ParquetFile(path)
-    if set(file.schema_arrow.names) != set(COLUMNS.names):
-        return read_triplets(path)
-
     def tables(counts: Counter) -> Iterator[pa.Table]:
-        for batch in file.iter_batches(batch_size=_BATCH):
-            counts["rows"] += len(batch)
-            yield pa.Table.from_batches([batch]).select(COLUMNS.names).cast(COLUMNS)
+        for table in read_blocks(path):
+            counts["rows"] += len(table)
+            yield table
 
     state = path.stat()
     source = HubSet(path=str(path.resolve()), is_local=True)
-    return _cached(source, [source.path, state.st_size, state.st_mtime_ns], tables, None)
+    return _cached(source, [_VERSION, source.path, state.st_size, state.st_mtime_ns], tables, None)
 
 
 _ORDERED_BY = ("task_name", "anchor_label")

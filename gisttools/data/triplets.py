@@ -223,12 +223,12 @@ def _read_one(path: Path) -> pa.Table:
         path = path / FILE_NAME
     if not path.exists():
         raise MissingError(f"No triplet table at {path}. Name a file, or the folder of a finished run that wrote one.")
-    if is_own(path):
+    if _is_own(path):
         return pq.read_table(path, memory_map=True).select(COLUMNS.names).cast(COLUMNS)
     return _checked(path, read_rows(path), 0)
 
 
-def is_own(path: Path) -> bool:
+def _is_own(path: Path) -> bool:
     """Whether a file is Parquet with exactly the columns of `COLUMNS`, labels as strings: a table that we wrote."""
     if file_kind(path) != ".parquet":
         return False
@@ -236,10 +236,11 @@ def is_own(path: Path) -> bool:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
         return False  # what it is instead, the reader of rows says
-    kinds = dict(zip(schema.names, schema.types, strict=True))
-    labels = (getattr(kinds.get(name), "value_type", kinds.get(name)) for name in _LABELS)
-    are_names = all(pa.types.is_string(k) or pa.types.is_large_string(k) or pa.types.is_null(k) for k in labels)
-    return set(schema.names) == set(COLUMNS.names) and are_names
+    if sorted(schema.names) != sorted(COLUMNS.names):
+        return False
+    kinds = (schema.field(name).type for name in _LABELS)
+    names = (kind.value_type if pa.types.is_list(kind) else kind for kind in kinds)
+    return all(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind) for kind in names)
 
 
 def read_blocks(path: Path) -> Iterator[pa.Table]:
@@ -248,6 +249,10 @@ def read_blocks(path: Path) -> Iterator[pa.Table]:
     Raises:
         DataError: the file is not a triplet table; the problems of the first block that has some.
     """
+    if _is_own(path):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=_BLOCK):
+            yield pa.Table.from_batches([batch]).select(COLUMNS.names).cast(COLUMNS)
+        return
     rows, first = read_rows(path), 0
     while block := list(itertools.islice(rows, _BLOCK)):
         yield _checked(path, block, first)
