@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.common import MissingError, first_line
-from gisttools.data.files import Part, column_names, file_kind, read_rows
+from gisttools.data.files import Part, RowFile, file_kind, read_rows
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(
@@ -126,11 +126,12 @@ def _files_of(source: HubSet) -> list[Path]:
 
 
 def _batches(files: Sequence[Path], most: int | None, size: int) -> Iterator[Part]:
-    """Rows of files one after the other; columns are those by which each file names itself (see `column_names`)."""
-    columns = list(dict.fromkeys(name for file in files for name in column_names(file)))
-    rows = itertools.islice((row for file in files for row in read_rows(file)), most)
-    while batch := list(itertools.islice(rows, size)):
-        yield {name: [row.get(name) for row in batch] for name in columns}
+    """Rows of files one after the other, with the columns of the first one."""
+    with RowFile(files[0]) as first:
+        later = (row for file in files[1:] for row in read_rows(file))
+        rows = itertools.islice(itertools.chain(first.rows(), later), most)
+        while batch := list(itertools.islice(rows, size)):
+            yield {name: [row.get(name) for row in batch] for name in first.columns}
 
 
 @contextmanager
