@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems, sha256
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from pyarrow.csv import CSVStreamingReader
 
 Part = dict[str, list]  # column -> values of some rows; a missing one is None
@@ -368,11 +369,12 @@ class _Text(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         while not self._ready and not self._ended:
             self._ready = memoryview(self._checked(self._bytes.read(_BLOCK)))
-        size = min(len(buffer), len(self._ready))
-        buffer[:size] = self._ready[:size]
+        view = memoryview(buffer)
+        size = min(len(view), len(self._ready))
+        view[:size] = self._ready[:size]
         if self._kept is not None:
             self._kept.append(bytes(self._ready[:size]))
         self._ready = self._ready[size:]
@@ -431,9 +433,9 @@ class _Hashed(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        size = self._file.readinto(buffer)
-        self.sha.update(buffer[:size])
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        size = self._file.readinto(buffer) or 0
+        self.sha.update(memoryview(buffer)[:size])
         return size
 
 

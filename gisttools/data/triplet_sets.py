@@ -1,10 +1,10 @@
-"""Triplet sets by name: our own tables, and foreign sets of the hub or a file, streamed into a memory-mapped cache.
+"""Opens triplet sets by name: our own tables, and foreign sets of the hub or a file, as rows of the triplet table.
 
-Rows of foreign triplet sets as rows of the triplet table: which column holds what, and what a list stands for.
+Which column of a foreign set holds what, and what a list in it stands for, is decided by its first rows (`find_shape`);
+its triplets are streamed into a memory-mapped cache.
 
-Nested subsets of triplet tables: the first rows of one seeded order, so that a smaller one lies within a larger one.
-
-Only then does a score against the number of rows say what more rows bring: other rows would be another draw.
+Subsets are nested: the first rows of one seeded order, so that a smaller one lies within a larger one. Only then does a
+score against the number of rows say what more rows bring: other rows would be another draw.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ from gisttools.data.files import column_names, plain_name
 from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream
 from gisttools.data.triplets import COLUMNS, FILE_NAME, read_blocks, read_triplets, triplet_id
 
+log = logging.getLogger(__name__)
 Pairs = Literal["instruction", "texts"]
+GroupBy = Literal["source", "task_name"]
+_VERSION = 2  # of the mapping; a new number makes new cache files
+_LOCAL_VERSION = 3  # of files here, which are read otherwise than those of the hub: 007 and NA stay what they are
+_BATCH = 1000
+_LARGE = 1 << 28  # bytes; a table's file above it is opened through the cache instead of being read whole
 ANCHOR_COLUMNS = ("anchor", "query", "question", "sentence1", "text1")
 POSITIVE_COLUMNS = (
     "positive", "positives", "pos", "positive_passages", "answer", "answers", "sentence2", "text2",
@@ -96,14 +102,51 @@ def find_shape(
             score is no number), or the anchors are lists of texts.
     """
     by_name = {str(c).lower(): c for c in batch}
-    anchor = next((by_name[n] for n in ANCHOR_COLUMNS if n in by_name), None)
-    positive = next((by_name[n] for n in POSITIVE_COLUMNS if n in by_name), None)
-    if anchor is None or positive is None:
-        what = " and ".join(w for w, c in (("anchor", anchor), ("positive", positive)) if c is None)
-        raise DataError(
-            f"{where} has no column known to hold the {what}. Its columns: {', '.join(map(str, batch)) or 'none'}. "
-            f"Known are {KNOWN}. Rename its columns, or write a file of your own." + _labelled_hint(by_name)
-        )
+    anchor, positive = _anchor_and_positive(by_name, batch, where)
+    score = _score_column(by_name, batch, anchor, positive, threshold, where)
+    texts = (anchor, positive, *_negatives_in_order(by_name))
+    task = _first(by_name, TASK_COLUMNS)
+    kept = {n: by_name[n] for n in _KEPT if n in by_name}
+    if by_name.get("task_type", task) != task:
+        kept["task_type"] = by_name["task_type"]
+    return Shape(
+        anchor=anchor,
+        positive=positive,
+        negatives=texts[2:],
+        pairs=_paired(texts, batch, pairs, where),
+        instructions={c: by_name[n] for c in texts for n in _instruction_names(c, anchor) if n in by_name},
+        task=task,
+        negative_labels=by_name.get("negative_labels"),
+        kept=kept,
+        score=score,
+        threshold=threshold,
+    )
+
+
+def _first(by_name: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((by_name[n] for n in names if n in by_name), None)
+
+
+def _anchor_and_positive(by_name: Mapping[str, str], batch: Mapping[str, Sequence], where: str) -> tuple[str, str]:
+    anchor, positive = _first(by_name, ANCHOR_COLUMNS), _first(by_name, POSITIVE_COLUMNS)
+    if anchor is not None and positive is not None:
+        return anchor, positive
+    what = " and ".join(w for w, c in (("anchor", anchor), ("positive", positive)) if c is None)
+    raise DataError(
+        f"{where} has no column known to hold the {what}. Its columns: {', '.join(map(str, batch)) or 'none'}. "
+        f"Known are {KNOWN}. Rename its columns, or write a file of your own." + _labelled_hint(by_name)
+    )
+
+
+def _score_column(
+    by_name: Mapping[str, str],
+    batch: Mapping[str, Sequence],
+    anchor: str,
+    positive: str,
+    threshold: float | None,
+    where: str,
+) -> str | None:
+    """The column that must reach the threshold; None where no threshold is set, or the pairs carry no scores."""
     scores = [by_name[n] for n in _SCORES if n in by_name]
     numbers = [c for c in scores if any(v is not None for v in batch[c]) and all(map(_is_score, batch[c]))]
     scored = (anchor.lower() in _SIDE_BY_SIDE and scores) or (positive.lower() in _ANSWERS and numbers)
@@ -116,9 +159,17 @@ def find_shape(
     if scored and not numbers:
         seen = next((v for v in batch[scores[0]] if not _is_score(v)), None)
         raise DataError(f"{where}: {scores[0]!r} holds {seen!r}, which is no score. A threshold needs numbers.")
-    numbered = [(m, c) for n, c in by_name.items() if (m := _NEGATIVE.fullmatch(n))]
-    negatives = tuple(c for _, c in sorted(numbered, key=lambda mc: int(mc[0][1] or 0)))
-    texts = (anchor, positive, *negatives)
+    return numbers[0] if numbers and threshold is not None else None
+
+
+def _negatives_in_order(by_name: Mapping[str, str]) -> list[str]:
+    numbered = [(int(m[1] or 0), c) for n, c in by_name.items() if (m := _NEGATIVE.fullmatch(n))]
+    return [c for _, c in sorted(numbered, key=lambda pair: pair[0])]
+
+
+def _paired(texts: Sequence[str], batch: Mapping[str, Sequence], pairs: Pairs | None, where: str) -> frozenset[str]:
+    """The columns whose lists are one instruction and its text; `texts` are all text columns, the anchor's first."""
+    anchor = texts[0]
     paired = frozenset(c for c in texts if pairs != "texts" and _all_twos(batch[c]))
     if pairs is None and anchor not in paired:
         paired = frozenset()
@@ -129,31 +180,15 @@ def find_shape(
             f"{where}: {anchor!r} holds lists of several texts, and an anchor is one text. If they are an instruction "
             "and its text, say pairs='instruction'."
         )
-    instructions = {c: by_name[n] for c in texts for n in _instruction_names(c, anchor) if n in by_name}
-    task = next((by_name[n] for n in TASK_COLUMNS if n in by_name), None)
-    kept = {n: by_name[n] for n in _KEPT if n in by_name}
-    if "task_type" in by_name and by_name["task_type"] != task:
-        kept["task_type"] = by_name["task_type"]
-    return Shape(
-        anchor=anchor,
-        positive=positive,
-        negatives=negatives,
-        pairs=paired,
-        instructions=instructions,
-        task=task,
-        negative_labels=by_name.get("negative_labels"),
-        kept=kept,
-        score=numbers[0] if numbers and threshold is not None else None,
-        threshold=threshold,
-    )
+    return paired
 
 
 def reaching(batch: Mapping[str, Sequence], shape: Shape) -> Mapping[str, Sequence]:
     """The rows of a batch whose score reaches the threshold (one without a score does not); all where none is set."""
-    if shape.score is None:
+    if shape.score is None or shape.threshold is None:
         return batch
-    scores = [float(v) if _is_score(v) and v not in (None, "") else None for v in batch[shape.score]]
-    kept = [i for i, score in enumerate(scores) if score is not None and score >= shape.threshold]
+    scores = [float(v) if _is_score(v) and v not in (None, "") else -math.inf for v in batch[shape.score]]
+    kept = [i for i, score in enumerate(scores) if score >= shape.threshold]
     return {column: [values[i] for i in kept] for column, values in batch.items()}
 
 
@@ -174,17 +209,15 @@ def triplets_of(
     for i in range(len(batch[shape.anchor])):
         row = {c: values[i] for c, values in batch.items()}
         anchors = _texts(row, shape.anchor, shape, instructions)
-        positives = [p for p in _texts(row, shape.positive, shape, instructions) if p]
+        positives = dict.fromkeys(p for p in _texts(row, shape.positive, shape, instructions) if p)
         if len(anchors) != 1 or not anchors[0]:
             yield []
             continue
         given = [n for c in shape.negatives for n in _texts(row, c, shape, instructions)]
-        labels = row[shape.negative_labels] if shape.negative_labels else None
-        labels = labels if isinstance(labels, list) and len(labels) == len(given) else None
         negatives = [n for n in given if n]
         common = {
             "negatives": negatives,
-            "negative_labels": [_name(x) for x, n in zip(labels, given, strict=True) if n] if labels else None,
+            "negative_labels": _negative_labels(row, shape, given),
             "task_name": (_name(row[shape.task]) if shape.task else None) or task_name,
             "source": "hub",
             "source_revision": revision,
@@ -193,8 +226,16 @@ def triplets_of(
         }
         yield [
             {"id": triplet_id(anchors[0], p, negatives), "anchor": anchors[0], "positive": p, **common}
-            for p in dict.fromkeys(positives)
+            for p in positives
         ]
+
+
+def _negative_labels(row: Mapping[str, Any], shape: Shape, given: Sequence[str]) -> list[str | None] | None:
+    """The labels of the negatives that are not empty; None where there are not as many as negatives."""
+    labels = row[shape.negative_labels] if shape.negative_labels else None
+    if not isinstance(labels, list) or not labels or len(labels) != len(given):
+        return None
+    return [_name(label) for label, negative in zip(labels, given, strict=True) if negative]
 
 
 def _texts(row: Mapping[str, Any], column: str, shape: Shape, instructions: bool) -> list[str]:
@@ -267,14 +308,6 @@ def _flat(value: list) -> bool:
 
 def _name(value: object) -> str | None:
     return None if isinstance(value, list | dict) else plain_name(value)
-
-
-log = logging.getLogger(__name__)
-GroupBy = Literal["source", "task_name"]
-_VERSION = 2  # of the mapping; a new number makes new cache files
-_LOCAL_VERSION = 3  # of files here, which are read otherwise than those of the hub: 007 and NA stay what they are
-_BATCH = 1000
-_LARGE = 1 << 28  # bytes; a table's file above it is opened through the cache instead of being read whole
 
 
 def read_hub_triplets(
