@@ -154,8 +154,8 @@ class RowFile:
     columns: list[str]
 
     def __init__(self, path: str | Path, encoding: str | None = None, *, bare: str | None = None) -> None:
-        self.path, self._text = Path(path), None
-        self._kind = _kind_of(self.path)
+        self.path, self._kind = Path(path), _kind_of(Path(path))
+        self._text: _Text | None = None
         with _named(self.path, self._kind[1:]):
             if self._kind == ".parquet":
                 self._open_parquet()
@@ -194,7 +194,7 @@ class RowFile:
                     for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
                         yield {name: batch.column(name).to_pylist() for name in columns}
             elif self._kind in (".csv", ".tsv"):
-                for batch in self._csv(io.BufferedReader(self._text, _BLOCK), columns):
+                for batch in self._csv(self._file, columns):
                     yield {name: batch.column(name).to_pylist() for name in columns}
             else:
                 while part := list(itertools.islice(self._json, _ROWS)):
@@ -219,15 +219,16 @@ class RowFile:
 
     def _open_csv(self, text: _Text) -> None:
         text.keep()  # the header is parsed by the same parser as the rows, which then starts anew
-        first = io.BufferedReader(text, _BLOCK)
-        self.columns = self._csv(first).schema.names
-        first.detach()
+        file = io.BufferedReader(text, _BLOCK)
+        self.columns = self._csv(file).schema.names
+        file.detach()
         text.rewind()
+        self._file = io.BufferedReader(text, _BLOCK)
         twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
         if twice:
             raise DataError(f"{self.path}: the header names {', '.join(twice)} more than once. Rename one of them.")
 
-    def _csv(self, file: io.BufferedReader, columns: Sequence[str] | None = None) -> CSVStreamingReader:
+    def _csv(self, file: io.BufferedIOBase, columns: Sequence[str] | None = None) -> CSVStreamingReader:
         """A reader of record batches; `columns` are read as strings."""
         import pyarrow as pa
         from pyarrow import csv

@@ -90,7 +90,7 @@ def make_triplets(rows: Iterable[Mapping] | pd.DataFrame, *, first: int = 0) -> 
         DataError: a needed column is missing, a column is unknown, a text is empty, or a value is not of its column's
             type; all problems at once.
     """
-    given = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    given: Iterable[Mapping[str, Any]] = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
     records = [{name: None if is_missing(value) else value for name, value in r.items()} for r in given]
     for r in records:
         if "negative" in r and "negatives" not in r:
