@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems, sha256
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Part = dict[str, list]  # column -> values of some rows; a missing one is None
 _PLAIN = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-FILE_ENDINGS = (*_PLAIN, *(f"{kind}{packed}" for kind in _PLAIN[:-1] for packed in _COMPRESSIONS))
-LINE_ENDINGS = (".txt", *(f".txt{packed}" for packed in _COMPRESSIONS))
+FILE_ENDINGS = (*_PLAIN, *(f"{kind}{packing}" for kind in _PLAIN[:-1] for packing in _COMPRESSIONS))
+LINE_ENDINGS = (".txt", *(f".txt{packing}" for packing in _COMPRESSIONS))
 _ROWS = 10_000  # of a part
 _FIRST = 1000  # rows of JSON that tell the columns
 _BLOCK = 1 << 20  # bytes read at a time; of CSV eight times as many, for a row must fit
@@ -105,7 +105,7 @@ def read_parts(path: str | Path, columns: Sequence[str], encoding: str | None = 
         yield from file.parts(columns)
 
 
-def read_rows(path: str | Path, encoding: str | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(path: str | Path, encoding: str | None = None) -> Iterator[dict[str, object]]:
     """A file's rows in order with all their columns; a row of JSON has only those that stand in it.
 
     Raises:
@@ -200,7 +200,7 @@ class RowFile:
                 while part := list(itertools.islice(self._json, _ROWS)):
                     yield {name: [row.get(name) for row in part] for name in columns}
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[dict[str, object]]:
         """As `read_rows`."""
         if self._kind in (".jsonl", ".json"):
             with _named(self.path, self._kind[1:]):
@@ -339,7 +339,7 @@ _HEAD = 64  # bytes that tell a file of another kind
 
 
 class _Text(io.RawIOBase):
-    """A file's text, unpacked, as UTF-8 without a mark, read once from front to back.
+    """A file's text, decompressed, as UTF-8 without a mark, read once from front to back.
 
     Each byte is checked to fit the encoding before anybody sees it, and the file's own bytes are hashed on the way.
     """
@@ -352,8 +352,8 @@ class _Text(io.RawIOBase):
         self._line, self._in_line = 1, 0  # where the next block begins
         self._kept: list[bytes] | None = None  # what was read since `keep`
         try:
-            packed = _COMPRESSIONS.get(path.suffix.lower())
-            self._bytes = pa.CompressedInputStream(pa.PythonFile(self._disk, "r"), packed) if packed else self._disk
+            packing = _COMPRESSIONS.get(path.suffix.lower())
+            self._bytes = pa.CompressedInputStream(pa.PythonFile(self._disk, "r"), packing) if packing else self._disk
             head = self._bytes.read(_BLOCK)
             _check_head(path, kind, head[:_HEAD])
             self._code = _code_of(head, encoding)

@@ -60,7 +60,7 @@ def read_scored(folder: EvalFolder) -> LabelledTexts:
 
 
 def read_splits(folder: EvalFolder) -> LabelledSplits:
-    """Texts and labels to classify, or to cluster. Where the kind was not told, lists of labels make it multi-label.
+    """Texts and labels to classify, or to cluster. Where the kind was not named, lists of labels make it multi-label.
 
     Raises:
         DataError: a file is as `read_labelled` refuses it, texts have several labels where one is meant, the scored
@@ -68,7 +68,7 @@ def read_splits(folder: EvalFolder) -> LabelledSplits:
     """
     test, train = _both_splits(folder)
     several = [split.split for split in (train, test) if split is not None and split.label_sets is not None]
-    kind = "multilabel_classification" if several and not folder.told else folder.kind
+    kind = "multilabel_classification" if several and not folder.named else folder.kind
     wrong: list[str] = []
     fixes: list[str] = []
     if several and kind != "multilabel_classification":

@@ -73,7 +73,7 @@ def local_tasks(
     a second look. Scores are those of mteb's own tasks on the same data.
 
     Args:
-        folder: the files and their columns tell the kind of task; or it is told: `folder#kind`, one of
+        folder: the files and their columns tell the kind of task; or the name does: `folder#kind`, one of
             `gisttools.data.KINDS`.
         language: ISO 639-3 code and script, as in mteb.
         kinds: keep only these of the folder's tasks.
@@ -93,7 +93,7 @@ def local_tasks(
         data = read_searched(found) if found.kind == "retrieval" else read_candidates(found)
         tasks = {found.kind: _searched(data)}
     else:
-        tasks = _labelled(read_splits(found), alone=found.told)
+        tasks = _labelled(read_splits(found), alone=found.named)
     return [_task(name, kind, language, made) for kind, made in tasks.items() if kinds is None or kind in kinds]
 
 

@@ -190,34 +190,34 @@ _SEARCHED: dict[str, dict[str, tuple[str, ...]]] = {
 class EvalFolder:
     """What a folder holds.
 
-    `kind` is one of `KINDS`; where nobody told, "classification" also stands for multi-label data, which only the
+    `kind` is one of `KINDS`; where no name says, "classification" also stands for multi-label data, which only the
     label cells distinguish. `files`: by "train" and "test" (the file of the split that is scored), or "corpus",
     "queries" and "qrels". `columns`: of each of these files, the columns by what they are for.
     """
 
     path: Path
     kind: str
-    told: bool
+    named: bool
     split: str
     files: dict[str, Path]
     columns: dict[str, dict[str, str]]
 
 
 def parse_eval_name(name: str | Path) -> tuple[Path, str | None]:
-    """The folder and the kind of `folder` or `folder#kind`; None where no kind is told.
+    """The folder and the kind of `folder` or `folder#kind`; None where the name has none.
 
     Raises:
         ParameterError: there is such a folder, but no such kind.
     """
     path = Path(name).expanduser()
-    folder, mark, told = str(path).rpartition("#")
+    folder, mark, named = str(path).rpartition("#")
     if path.exists() or not mark or not Path(folder).is_dir():
         return path, None
     plain = {kind.replace("_", ""): kind for kind in KINDS}
-    kind = plain.get("".join(c for c in told.lower() if c.isalnum()))
+    kind = plain.get("".join(c for c in named.lower() if c.isalnum()))
     if kind is None:
         raise ParameterError(
-            f"{name}: {told!r} is no kind of task.{did_you_mean(told.lower(), KINDS)} Say {folder}# and one of "
+            f"{name}: {named!r} is no kind of task.{did_you_mean(named.lower(), KINDS)} Say {folder}# and one of "
             f"{', '.join(KINDS)}, or nothing, and the files tell."
         )
     return Path(folder), kind
@@ -238,29 +238,29 @@ def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
 
     Raises:
         MissingError: there is no such folder, or it holds nothing for that split.
-        DataError: no kind fits, several do, the one that was told does not, or a file cannot be read; with what was
+        DataError: no kind fits, several do, the one that was named does not, or a file cannot be read; with what was
             found, what each kind needs and what is missing.
         ParameterError: there is no such kind.
     """
-    path, told = parse_eval_name(name)
+    path, named = parse_eval_name(name)
     if not path.is_dir():
         why = f"{path} is a file" if path.exists() else f"There is no folder {path}"
         raise MissingError(f"{why}. Name a folder that holds {split}.jsonl or the like. {_ENDINGS}")
     files = _files(path, split)
     columns = together({key: partial(column_names, file) for key, file in files.items() if key != "train"})
-    fits = {kind: _fit(kind, split, files, columns, told == kind) for kind in KINDS}
+    fits = {kind: _fit(kind, split, files, columns, named == kind) for kind in KINDS}
     fitting = [kind for kind, (_, missing) in fits.items() if not missing]
-    fitting = _apart(fitting, fits) if told is None else [told] if told in fitting else []
+    fitting = _most_specific(fitting, fits) if named is None else [named] if named in fitting else []
     if len(fitting) == 1:
-        return EvalFolder(path, fitting[0], told is not None, split, files, fits[fitting[0]][0])
+        return EvalFolder(path, fitting[0], named is not None, split, files, fits[fitting[0]][0])
     lines = [f"found: {_seen(path, files, columns)}"]
     if fitting:
         title = f"{path}: its files tell of several kinds of task: {', '.join(fitting)}."
         fix = f"Say which one is meant, such as {path}#{fitting[-1]}, or keep the other files elsewhere."
         raise DataError(problems(title, lines, fix))
-    for kind in [told] if told else sorted(KINDS, key=lambda kind: len(fits[kind][1])):  # the nearest first
+    for kind in [named] if named else sorted(KINDS, key=lambda kind: len(fits[kind][1])):  # the nearest first
         lines.append(f"{kind} needs {KINDS[kind].format(split=split)}; missing: {', '.join(fits[kind][1])}")
-    title = f"{path}: no {f'{told} task' if told else 'task'} can be made of it."
+    title = f"{path}: no {f'{named} task' if named else 'task'} can be made of it."
     message = problems(title, lines, f"Add or rename what is missing. {_ENDINGS}")
     if "test" in files or set(_SEARCHED) & set(files):
         raise DataError(message)
@@ -284,7 +284,7 @@ def _files(path: Path, split: str) -> dict[str, Path]:
     return {key: files[0] for key, files in found.items() if files}
 
 
-def _fit(kind: str, split: str, files: dict[str, Path], columns: dict[str, list[str]], told: bool) -> Fit:
+def _fit(kind: str, split: str, files: dict[str, Path], columns: dict[str, list[str]], named: bool) -> Fit:
     """The columns of each file by role, and what is missing."""
     if kind == "retrieval":
         return _fit_retrieval(split, files, columns)
@@ -296,7 +296,7 @@ def _fit(kind: str, split: str, files: dict[str, Path], columns: dict[str, list[
         roles, lacks = _chosen(names, _CANDIDATES)
     elif kind in ("sts", "pair_classification"):
         usual, other = (_SCORES, _TRUTHS) if kind == "sts" else (_TRUTHS, _SCORES)
-        roles, lacks = _fit_pairs(names, (*usual, *other) if told else usual)  # others will do if the kind was told
+        roles, lacks = _fit_pairs(names, (*usual, *other) if named else usual)  # others will do if the kind was named
     else:
         roles, lacks = _chosen(names, {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS})
     return {"test": roles}, [*missing, *(f"a column {what} in {files['test'].name}" for what in lacks)]
@@ -330,7 +330,7 @@ def _chosen(names: list[str], wanted: dict[str, tuple[str, ...]]) -> tuple[dict[
     return {role: name for role, name in found.items() if name is not None}, lacks
 
 
-def _apart(fitting: list[str], fits: dict[str, Fit]) -> list[str]:
+def _most_specific(fitting: list[str], fits: dict[str, Fit]) -> list[str]:
     """Without the kinds that another one includes, or that take a column of it for something else."""
     fitting = [kind for kind in fitting if kind != "multilabel_classification"]  # cells tell it, once they are read
     taken: set[str] = set()
@@ -347,5 +347,5 @@ def _seen(path: Path, files: dict[str, Path], columns: Mapping[str, Iterable[str
     looked = {files[key]: f" (columns {', '.join(names)})" for key, names in columns.items()}
     inside = sorted(p for p in path.glob("qrels/*") if p.is_file())
     here = [*sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")), *inside]
-    told = [f"{p.relative_to(path).as_posix()}{looked.get(p, '')}" for p in here[:12]]
-    return ", ".join([*told, *([f"and {len(here) - 12} more files"] if len(here) > 12 else [])]) or "no files"
+    shown = [f"{p.relative_to(path).as_posix()}{looked.get(p, '')}" for p in here[:12]]
+    return ", ".join([*shown, *([f"and {len(here) - 12} more files"] if len(here) > 12 else [])]) or "no files"

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gisttools.common import MissingError, first_line
 from gisttools.data.files import Part, RowFile, file_kind, read_rows
@@ -47,8 +46,9 @@ def parse_hub_name(name: str) -> HubSet | None:
     found = _NAME.fullmatch(name)
     if not found or name.startswith((".", "/", "~")):
         return None
-    parts: dict[str, Any] = {k: v for k, v in found.groupdict().items() if v is not None}
-    return HubSet(path=parts.pop("repository"), **parts)
+    return HubSet(
+        path=found["repository"], config=found["config"], revision=found["revision"], split=found["split"] or "train"
+    )
 
 
 def is_hub_name(name: str | Path) -> bool:
@@ -66,10 +66,10 @@ def find_set(name: str | Path) -> HubSet:
     path = Path(name).expanduser()
     if path.exists():
         return HubSet(path=str(path.resolve()), revision=_content_hash(path), is_local=True)
-    told = parse_hub_name(str(name))
-    if told is None:
+    named = parse_hub_name(str(name))
+    if named is None:
         raise MissingError(f"There is no file or folder {name}. Name one, or a hub set: org/name@revision.")
-    return HubSet(path=told.path, config=told.config, revision=_commit(str(name), told), split=told.split)
+    return HubSet(path=named.path, config=named.config, revision=_commit(str(name), named), split=named.split)
 
 
 @dataclass(frozen=True)
@@ -145,20 +145,20 @@ def _reading(source: HubSet) -> Iterator[None]:
         ) from error
 
 
-def _commit(name: str, told: HubSet) -> str:
+def _commit(name: str, named: HubSet) -> str:
     """The commit that a revision stands for; a full commit stands for itself and needs no network."""
-    if told.revision and re.fullmatch(r"[0-9a-f]{40}", told.revision):
-        return told.revision
+    if named.revision and re.fullmatch(r"[0-9a-f]{40}", named.revision):
+        return named.revision
     from huggingface_hub import HfApi
 
     try:
-        commit = HfApi().dataset_info(told.path, revision=told.revision).sha
+        commit = HfApi().dataset_info(named.path, revision=named.revision).sha
     except Exception as error:
         raise MissingError(
             f"There is no file or folder {name}, and it is not found on the hub: {first_line(error)} Check the name, "
             "the revision and the network."
         ) from error
-    log.warning("%s names no commit and may change under you. Pin it: %s@%s", name, told.title, commit)
+    log.warning("%s names no commit and may change under you. Pin it: %s@%s", name, named.title, commit)
     return commit
 
 

@@ -348,8 +348,8 @@ def _load_hub(path: str, config: str | None, split: str, revision: str | None) -
 def _from_mteb(name: str, options: ReadOptions) -> LabelledTexts:
     task = open_task(name, subset=_one_subset(options), split=options.split)
     text, label = options.text_column or task.text_column, options.label_column or task.label_column
-    told = ReadOptions(text_column=text, label_column=label, id_column=None)
-    chosen = _columns(task.rows.column_names, name, told)
+    named = ReadOptions(text_column=text, label_column=label, id_column=None)
+    chosen = _columns(task.rows.column_names, name, named)
     cells = ((t, x, None, n) for t, x, n in unnested(dataset_parts(task.rows, [text, label]), text, label))
     read = _collect(cells, chosen, name, task.split, options, published=True)
     return replace(
@@ -396,15 +396,15 @@ def _columns(names: list, source: str, options: ReadOptions) -> tuple[str, str, 
     return text, label, ids if ids not in (text, label) else None
 
 
-def _column(names: list, source: str, what: str, told: str | None, usual: tuple[str, ...]) -> str:
+def _column(names: list, source: str, what: str, named: str | None, usual: tuple[str, ...]) -> str:
     listed = ", ".join(map(str, names))
-    if told is not None:
-        if told not in names:
+    if named is not None:
+        if named not in names:
             raise DataError(
-                f"{source} has no column {told!r}.{did_you_mean(told, map(str, names))} "
+                f"{source} has no column {named!r}.{did_you_mean(named, map(str, names))} "
                 f"Its columns: {listed}. Set {what}_column to one of them."
             )
-        return told
+        return named
     for name in usual:
         if name in names:
             return name

@@ -41,7 +41,7 @@ class TaskRows:
 
 
 def parse_task_name(name: str) -> tuple[str, str | None, str | None]:
-    """Task, subset and split of `Task#subset:split`; None for what is not told."""
+    """Task, subset and split of `Task#subset:split`; None for what the name leaves out."""
     found = _NAME.fullmatch(name)
     return (found["task"], found["subset"], found["split"]) if found else (name, None, None)
 

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ POSITIVE_COLUMNS = (
 TASK_COLUMNS = ("task_name", "task", "dataset_name", "dataset", "task_type", "task_id")
 _NEGATIVE = re.compile(r"(?:hard_)?(?:negatives?|negs?)_?(\d*)|negative_passages")
 _SIDE_BY_SIDE = ("sentence1", "text1")  # names of scored pairs as well, of which not all are positives
-_ANSWERS = ("answer", "answers")  # an answer with a number beside it may be a wrong one
+_ANSWERS = ("answer", "answers")  # an answer with a number next to it may be a wrong one
 _LABELLED = (("text", "sentence", "utterance"), ("label", "label_text", "intent", "category", "labels"))
 _SCORES = ("label", "labels", "score", "scores", "similarity", "similarity_score")
 _KEPT = ("anchor_label", "positive_label", "language")
@@ -98,7 +98,7 @@ def find_shape(
         threshold: of scored pairs, the least score of a pair that counts as positive; other sets have no use for it.
 
     Raises:
-        DataError: there is no anchor or no positive column, the pairs carry scores and no threshold is told (or a
+        DataError: there is no anchor or no positive column, the pairs carry scores and no threshold is set (or a
             score is no number), or the anchors are lists of texts.
     """
     by_name = {str(c).lower(): c for c in batch}
@@ -194,7 +194,7 @@ def reaching(batch: Mapping[str, Sequence], shape: Shape) -> Mapping[str, Sequen
 
 def triplets_of(
     batch: Mapping[str, Sequence], shape: Shape, *, task_name: str, revision: str | None, instructions: bool = False
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[dict[str, object]]]:
     """For each row of a batch its triplets, one for each positive; none where the row has no anchor or no positive.
 
     Texts are stripped of white space at both ends; empty negatives are left out.
@@ -230,7 +230,7 @@ def triplets_of(
         ]
 
 
-def _negative_labels(row: Mapping[str, Any], shape: Shape, given: Sequence[str]) -> list[str | None] | None:
+def _negative_labels(row: Mapping[str, object], shape: Shape, given: Sequence[str]) -> list[str | None] | None:
     """The labels of the negatives that are not empty; None where there are not as many as negatives."""
     labels = row[shape.negative_labels] if shape.negative_labels else None
     if not isinstance(labels, list) or not labels or len(labels) != len(given):
@@ -238,17 +238,17 @@ def _negative_labels(row: Mapping[str, Any], shape: Shape, given: Sequence[str])
     return [_name(label) for label, negative in zip(labels, given, strict=True) if negative]
 
 
-def _texts(row: Mapping[str, Any], column: str, shape: Shape, instructions: bool) -> list[str]:
+def _texts(row: Mapping[str, object], column: str, shape: Shape, instructions: bool) -> list[str]:
     """The texts of a cell, stripped; an empty string where there is none."""
     value = _passages(row[column])
     if column in shape.pairs and not (isinstance(value, list) and len(value) == 2):
-        value = []  # the other rows hold pairs, so nobody knows which of these strings is the text
+        value = []  # the other rows hold pairs, so it is unknown which of these strings is the text
     if column in shape.pairs and value:
         value = [value]
-    told = row.get(shape.instructions[column]) if column in shape.instructions else None
+    own = row.get(shape.instructions[column]) if column in shape.instructions else None
     found = []
     for item in value if isinstance(value, list) else [value]:
-        instruction, text = item if isinstance(item, list) and len(item) == 2 else (told, item)
+        instruction, text = item if isinstance(item, list) and len(item) == 2 else (own, item)
         if not isinstance(text, str) or not text.strip():
             found.append("")
         elif instructions and isinstance(instruction, str) and instruction.strip():
@@ -271,7 +271,7 @@ def _passages(value: object) -> object:
     return value
 
 
-def _passage(passage: Mapping[str, Any]) -> str:
+def _passage(passage: Mapping[str, object]) -> str:
     title, text = (str(passage.get(k) or "").strip() for k in ("title", "text"))
     return f"{title} {text}".strip() if text else ""
 
@@ -323,7 +323,7 @@ def read_hub_triplets(
 
     Batch after batch is mapped to the columns of `gisttools.data.COLUMNS` and written to one Arrow file, which
     is opened memory-mapped: no set is ever held whole (of Parquet files, a row group is). Which columns are known, and
-    what a list of two strings stands for, is told in `gisttools.data.find_shape`. A row with several positives
+    what a list of two strings stands for, stands in `gisttools.data.find_shape`. A row with several positives
     gives one triplet for each. Rows without an anchor or a positive are dropped and counted in the log. `source` is
     "hub", `source_revision` the commit (of a local set the hash of its content), and `task_name` the set's name where
     no column tells it.
@@ -491,7 +491,7 @@ def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], fold
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a file has the columns of a triplet table; what cannot be told is left to `read_triplets` to refuse."""
+    """Whether a file has the columns of a triplet table; what does not say is left to `read_triplets` to refuse."""
     try:
         columns = column_names(path)
     except GistError:
@@ -534,10 +534,10 @@ def nested_subset(tables: Mapping[str, Dataset], limit: int | None, *, seed: int
             f"limit is {limit}, but the triplets have {sum(sizes)} rows. Set limit to at most {sum(sizes)}, or to null "
             "for all of them."
         )
-    told = concatenate_datasets([t.select_columns(list(_ORDERED_BY)) for t in tables.values()]).to_pandas()
-    known = told["anchor_label"].notna()
+    found = concatenate_datasets([t.select_columns(list(_ORDERED_BY)) for t in tables.values()]).to_pandas()
+    known = found["anchor_label"].notna()
     # a label that two tasks use, such as 0 or positive, is two labels
-    groups = told.groupby(list(_ORDERED_BY), dropna=False, sort=False).ngroup().where(known, -1)
+    groups = found.groupby(list(_ORDERED_BY), dropna=False, sort=False).ngroup().where(known, -1)
     kept = np.sort(nested_order(groups.to_numpy(), seed)[:limit])
     ends = np.cumsum(sizes)
     parts = np.split(kept, np.searchsorted(kept, ends[:-1]))

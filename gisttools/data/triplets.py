@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,8 @@ COLUMNS = pa.schema(
 )
 _LABELS = ("anchor_label", "positive_label", "negative_labels")
 FILE_NAME = "triplets.parquet"
+Record: TypeAlias = dict[str, Any]  # a row by column; `validate` checks what its values are
+Column: TypeAlias = pa.ChunkedArray | pa.Array | pa.Scalar | str | None
 _BLOCK = 10_000  # rows that are Python objects at a time
 _SHOWN = 5  # rows named in an error message
 
@@ -90,8 +92,8 @@ def make_triplets(rows: Iterable[Mapping] | pd.DataFrame, *, first: int = 0) -> 
         DataError: a needed column is missing, a column is unknown, a text is empty, or a value is not of its column's
             type; all problems at once.
     """
-    given: Iterable[Mapping[str, Any]] = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
-    records = [{name: None if is_missing(value) else value for name, value in r.items()} for r in given]
+    given = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    records: list[Record] = [{name: None if is_missing(value) else value for name, value in r.items()} for r in given]
     for r in records:
         if "negative" in r and "negatives" not in r:
             negative = r.pop("negative")
@@ -105,7 +107,7 @@ def make_triplets(rows: Iterable[Mapping] | pd.DataFrame, *, first: int = 0) -> 
     return Dataset(_to_table(records))
 
 
-def make_triplets_from_columns(columns: Mapping[str, pa.ChunkedArray | pa.Array | str | None], rows: int) -> Dataset:
+def make_triplets_from_columns(columns: Mapping[str, Column], rows: int) -> Dataset:
     """As `make_triplets`, from Arrow columns: a million rows without a million dicts.
 
     Args:
@@ -147,7 +149,7 @@ def make_triplets_from_columns(columns: Mapping[str, pa.ChunkedArray | pa.Array 
     return Dataset(table, fingerprint=generate_random_fingerprint())  # the usual one hashes all texts
 
 
-def validate(records: list[dict[str, Any]], where: str = "triplet table", *, first: int = 0) -> None:
+def validate(records: list[Record], where: str = "triplet table", *, first: int = 0) -> None:
     """Raise one `DataError` that lists every problem of the rows; say nothing where there is none."""
     found = []
     seen = {name for r in records for name in r}
@@ -155,7 +157,7 @@ def validate(records: list[dict[str, Any]], where: str = "triplet table", *, fir
         if records and column not in seen:
             found.append(f"column {column!r} is missing (columns: {', '.join(sorted(seen))})")
     found += _unknown(seen)
-    checks: list[tuple[Callable[[dict[str, Any]], bool], str]] = [
+    checks: list[tuple[Callable[[Record], bool], str]] = [
         (lambda r: "anchor" in seen and not _is_text(r.get("anchor")), "anchor is empty or no text"),
         (lambda r: "positive" in seen and not _is_text(r.get("positive")), "positive is empty or no text"),
         (lambda r: not _is_list(r["negatives"]), "negatives is no list of texts"),
@@ -280,12 +282,12 @@ def _to_table(records: list[dict]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=COLUMNS)
 
 
-def _whole_column(column: Any, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
+def _whole_column(column: Column, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
     """The column in its type; negatives that are null become empty lists, as in `make_triplets`."""
-    if not isinstance(column, pa.ChunkedArray | pa.Array):
-        column = pa.repeat(column if isinstance(column, pa.Scalar) else pa.scalar(column, kind), rows)
-    column = column.cast(kind)
-    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column], kind)
+    if column is None or isinstance(column, str):
+        column = pa.scalar(column, kind)
+    whole = (pa.repeat(column, rows) if isinstance(column, pa.Scalar) else column).cast(kind)
+    return whole if isinstance(whole, pa.ChunkedArray) else pa.chunked_array([whole], kind)
 
 
 def _blank(texts: pa.ChunkedArray | pa.Array) -> np.ndarray:
