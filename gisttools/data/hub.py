@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gisttools.common import MissingError, first_line
+from gisttools.common import MissingError, first_line, sha256
 from gisttools.data.files import Part, RowFile, file_kind, read_rows
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,5 @@ def _commit(name: str, named: HubSet) -> str:
 def _content_hash(path: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-        with open(file, "rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-        digest.update(f"{file.relative_to(path)}\n{content}\n".encode())
+        digest.update(f"{file.relative_to(path)}\n{sha256(file)}\n".encode())
     return f"sha256:{digest.hexdigest()[:12]}"

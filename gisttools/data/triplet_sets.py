@@ -9,7 +9,6 @@ score against the number of rows say what more rows bring: other rows would be a
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
@@ -29,7 +28,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
-from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, first_line, tqdm
+from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, digest, first_line, tqdm
 from gisttools.data.files import column_names, plain_name
 from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream
 from gisttools.data.triplets import COLUMNS, FILE_NAME, read_blocks, read_triplets, triplet_id
@@ -448,7 +447,7 @@ def _cached(
     """The Arrow file for `what`, written from `tables(counts)` if it is not there yet: whole, or not at all."""
     if folder is None:
         folder = cache_folder() / "triplets"
-    key = hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
+    key = digest(json.dumps(what))
     target, partial = folder / key, folder / f"{key}.partial"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock"):

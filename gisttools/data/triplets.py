@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
 
-from gisttools.common import DataError, MissingError, problems
+from gisttools.common import DataError, MissingError, problems, whole_file
 from gisttools.data.files import file_kind, is_missing, plain_name, read_rows
 
 _TEXTS = pa.list_(pa.string())
@@ -188,13 +187,8 @@ def write_triplets(table: Dataset | Iterable[Mapping] | pd.DataFrame, path: str 
         path = path / FILE_NAME
     if not isinstance(table, Dataset):
         table = make_triplets(table)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    try:
+    with whole_file(path) as partial:
         pq.write_table(table.with_format("arrow")[:].cast(COLUMNS), partial, compression="zstd")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
@@ -284,9 +278,8 @@ def _to_table(records: list[dict]) -> pa.Table:
 
 def _whole_column(column: Column, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
     """The column in its type; negatives that are null become empty lists, as in `make_triplets`."""
-    if column is None or isinstance(column, str):
-        column = pa.scalar(column, kind)
-    whole = (pa.repeat(column, rows) if isinstance(column, pa.Scalar) else column).cast(kind)
+    given = pa.scalar(column, kind) if column is None or isinstance(column, str) else column
+    whole = (pa.repeat(given, rows) if isinstance(given, pa.Scalar) else given).cast(kind)
     return whole if isinstance(whole, pa.ChunkedArray) else pa.chunked_array([whole], kind)
 
 
@@ -385,15 +378,9 @@ def _negatives(table: Dataset, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 
 def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
