@@ -176,14 +176,14 @@ def task_sources(
     for folder in files:
         path = str(parse_eval_name(folder)[0])
         for i, task in enumerate(local_tasks(folder)):
-            # the first is what the files are for; clustering beside classification is a second look at the same texts
+            # the first is what the files are for; clustering next to classification is a second look at the same texts
             found.append(TaskSource(task.metadata.name, partial(_local_task, folder, i), i == 0, path, False))
     if not found:
         raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders).")
     twice = [f"{name} ({n} times)" for name, n in Counter(s.name for s in found).items() if n > 1]
     if twice:
-        mend = "Name each task once; a folder's task is called like the folder: rename one."
-        raise DataError(problems("Tasks of the same name cannot be told apart:", twice, mend))
+        fix = "Name each task once; a folder's task is called like the folder: rename one."
+        raise DataError(problems("Tasks of the same name cannot be distinguished:", twice, fix))
     return found
 
 
@@ -212,7 +212,7 @@ def default_guards(tasks: Sequence[str] = ()) -> tuple[list[str], str | None]:
             [],
             f"{DEFAULT_GUARD}, the usual guard, is out of reach here: what the tuning cost elsewhere is not known.",
         )
-    except Exception as error:  # what the hub's client raises differs with its version
+    except Exception as error:
         return [], f"{DEFAULT_GUARD}, the usual guard, is out of reach here ({first_line(error)})"
     return [DEFAULT_GUARD], None
 

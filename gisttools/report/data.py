@@ -1,14 +1,10 @@
-"""What a report is made of: an evaluate run, and the runs it descends from, read from their folders and checked.
-
-One finished run as a report reads it: manifest, summary and tables, each file checked against its checksum.
-"""
+"""Reads what a report is made of: an evaluate run and the runs it descends from, each file against its checksum."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gisttools.common import DataError, MissingError, problems
+from gisttools.common import DataError, MissingError, problems, sha256
+from gisttools.evaluation import Average, Comparison, read_comparisons, read_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +117,7 @@ def _check_sum(path: Path, name: str, expected: Mapping[str, str]) -> None:
     wanted = expected.get(name)
     if wanted is None:
         return
-    with path.open("rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    seen = sha256(path)
     if seen != wanted.removeprefix("sha256:"):
         raise DataError(
             f"{path} is not the file its manifest was written for (sha256 {seen[:12]}…, manifest {wanted[:12]}…)."
@@ -132,25 +128,14 @@ def _check_sum(path: Path, name: str, expected: Mapping[str, str]) -> None:
 _COMPARISON = ("task", "metric", "base", "tuned", "difference", "low", "high", "verdict")
 _SCORES = ("role", "task", "metric", "score")
 _FIRST = 2000  # rows read of a mined table, to show a few
-_NUMBERS = {
-    *("base", "tuned", "difference", "low", "high", "score", "p", "p_holm", "mde", "items_for_one_point"),
-    *("standard_error", "freedom", "allowed_loss", "n_seeds", "seed_error", "item_error"),
-    *("n_items", "n_draws", "overlap", "n_test", "in_train"),
-}
-_DEFAULTS = {  # columns a writer may leave out, and what their absence means
-    **dict.fromkeys(sorted(_NUMBERS - {"base", "tuned", "difference", "low", "high", "score"})),
+_OPTIONAL = {  # columns of scores that a writer may leave out, and what their absence means
     "task_type": "",
     "split": "",
     "subset": "default",
     "is_main": True,
-    "is_target": False,
-    "trained_on": None,
-    "cleaned_task": None,
-    "non_inferior": None,
-    "variant": None,
-    "speaks_of": None,
+    "n_items": None,
+    "n_draws": None,
     "revision": None,
-    "method": "",
     "model": "",
 }
 
@@ -165,12 +150,12 @@ class ReportData:
 
     evaluate: Run
     scores: pd.DataFrame
-    comparison: pd.DataFrame
-    others: pd.DataFrame | None = None
+    comparison: tuple[Comparison, ...]
+    others: tuple[Comparison, ...] = ()
     items: pd.DataFrame | None = None
     overlap: pd.DataFrame | None = None  # test texts that the training table holds
     references: pd.DataFrame | None = None  # scores of other models on the same tasks
-    averages: pd.DataFrame | None = None  # mean differences by category
+    averages: tuple[Average, ...] = ()  # mean differences by category
     failed: pd.DataFrame | None = None  # tasks that could not be scored
     embedding: pd.DataFrame | None = None  # as `gisttools.evaluation.maps` tells
     finetunes: tuple[Run, ...] = ()  # the nearest one first
@@ -211,24 +196,28 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
     if run.manifest["status"] != "ok":
         error = _error_text(run.manifest.get("error"))
         raise DataError(f"{run.folder} has status {run.manifest['status']!r}{error}. Evaluate again, then report.")
-    scores, comparison = _needed(run, "scores.parquet", _SCORES), _needed(run, "comparison.parquet", _COMPARISON)
+    scores = _scores(run)
+    compared = read_comparisons(_needed(run, "comparison.parquet", _COMPARISON))
     ancestors, missing = _ancestors(run, Path(results))
     by_verb = {v: tuple(r for r in ancestors if r.verb == v) for v in ("finetune", "convert", "synthesize")}
     nearest = by_verb["finetune"][0] if by_verb["finetune"] else None
     items = _optional(run, "items.parquet", ("task", "text", "gold"))
     averages = _optional(run, "averages.parquet", ("name", "base", "tuned", "difference"))
-    comparison, others = _split(comparison)
-    first = None if others is None else comparison["variant"].iloc[0]
+    first, several = compared[0].variant, len({row.variant for row in compared}) > 1
+    if several:
+        items = _of(items, first)
+    else:
+        compared = [replace(row, variant=None) for row in compared]
     firsts = {r.id: r.head("triplets.parquet", _FIRST) for r in by_verb["convert"]}
     return ReportData(
         evaluate=run,
         scores=scores,
-        comparison=comparison,
-        others=others,
-        items=_of(items, first),
+        comparison=tuple(row for row in compared if not several or row.variant == first),
+        others=tuple(row for row in compared if several and row.variant != first),
+        items=items,
         overlap=run.table("overlap.parquet"),
         references=_optional(run, "references.parquet", ("name", "task", "metric", "score")),
-        averages=_of(averages, first),
+        averages=tuple(_averages(averages, first if several else None)),
         failed=_optional(run, "failed.parquet", ("task", "error")),
         embedding=_optional(run, "embedding.parquet", ("role", "kind", "value")),
         finetunes=by_verb["finetune"],
@@ -283,20 +272,19 @@ def _needed(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
         raise DataError(problems(f"{run.folder / name}: {len(lacking)} problem(s)", lacking, "Evaluate again."))
     if table.empty:
         raise DataError(f"{run.folder / name} has no rows. Evaluate at least one task with both models.")
-    for column, value in _DEFAULTS.items():
-        if column not in table:
-            table[column] = value
-    for column in _NUMBERS & set(table):  # a column of nothing but nulls comes back as objects
-        table[column] = pd.to_numeric(table[column], errors="coerce")
     return table
 
 
-def _split(comparison: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The rows of the first variant, and those of the others, if there are any."""
-    first = comparison["variant"] == comparison["variant"].iloc[0]
-    if comparison["variant"].nunique() < 2:
-        return comparison.assign(variant=None), None
-    return comparison[first].reset_index(drop=True), comparison[~first].reset_index(drop=True)
+def _scores(run: Run) -> pd.DataFrame:
+    table = _needed(run, "scores.parquet", _SCORES)
+    table = table.assign(**{column: value for column, value in _OPTIONAL.items() if column not in table})
+    # a column of nothing but nulls comes back as objects
+    return table.assign(**{c: pd.to_numeric(table[c], errors="coerce") for c in ("score", "n_items", "n_draws")})
+
+
+def _averages(table: pd.DataFrame | None, variant: str | None) -> list[Average]:
+    rows = [] if table is None else read_rows(Average, table)
+    return [row for row in rows if variant is None or row.variant in (None, variant)]
 
 
 def _of(table: pd.DataFrame | None, variant: str | None) -> pd.DataFrame | None:

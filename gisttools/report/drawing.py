@@ -68,7 +68,7 @@ def to_svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     prefix = "f" + hashlib.sha256((title + text).encode()).hexdigest()[:8]
-    view_box = re.search(r'viewBox="([^"]+)"', text).group(1)
+    view_box = text.partition('viewBox="')[2].partition('"')[0]
     body = text[text.index(">", text.index("<svg")) + 1 :]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r"<[^>]+>", lambda tag: _retag(tag.group(), prefix), body)

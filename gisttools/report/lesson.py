@@ -177,7 +177,7 @@ def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -
 
 
 def _groups(axes: Axes, labels: Sequence[str], per_point: float) -> None:
-    """The labels beside their rows, and faint lines between them."""
+    """The labels next to their rows, and faint lines between them."""
     labels = list(labels)
     for name in dict.fromkeys(labels):
         first, count = labels.index(name), labels.count(name)

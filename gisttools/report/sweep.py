@@ -1,8 +1,6 @@
-"""The page of a comparison of many recipes: one file that needs no network, with the same as CSV and Markdown.
+"""Writes a comparison of many variants: a page that needs no network, CSV, Markdown, and text for a terminal.
 
-Figures of many recipes: each against the baseline, and what each parameter does.
-
-A leaderboard as plain text for a terminal, no line longer than a width.
+The figures show each variant against the baseline, and what each parameter does.
 """
 
 from __future__ import annotations
@@ -19,10 +17,10 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from gisttools.common import NOT_RUN, duration, is_number, model_name, plural, score, signed
-from gisttools.evaluation import Leaderboard, dollars, effect_table, value_name
+from gisttools.common import NOT_RUN, dollars, duration, is_number, model_name, plural, score, signed
+from gisttools.evaluation import Leaderboard, effect_table, value_name
 from gisttools.report.drawing import BAD, FAINT, GOOD, MUTED, PAPER, WIDTH, Drawing, clip, not_empty, to_svg, write
-from gisttools.report.page import as_json, environment, script, style
+from gisttools.report.page import as_json, environment, script, style, write_files
 
 _MOST_ROWS = 40
 _ROW, _HEAD_ROOM, _FOOT, _VALUES = 35, 24, 38, 46  # points; _VALUES: room for the numbers to the right
@@ -41,12 +39,12 @@ class _Line(NamedTuple):
     group: str = ""
 
 
-def recipes_forest(board: Leaderboard) -> Drawing:
-    """Each recipe's difference to the baseline with its interval, the best first."""
+def variants_forest(board: Leaderboard) -> Drawing:
+    """Each variant's difference to the baseline with its interval, the best first."""
     table = board.table.head(_MOST_ROWS)
     lines = [_Line(f"{r.rank}  {r.recipe}", r.difference, r.low, r.high, r.verdict) for r in table.itertuples()]
     left = f", the first {_MOST_ROWS} of {len(board.table)}" if len(board.table) > _MOST_ROWS else ""
-    return _forest(lines, f"Recipes against the baseline{left}", "points")
+    return _forest(lines, f"Variants against the baseline{left}", "points")
 
 
 def effects_forest(board: Leaderboard) -> Drawing:
@@ -56,12 +54,12 @@ def effects_forest(board: Leaderboard) -> Drawing:
         DataError: no parameter varies alone.
     """
     table = effect_table(board.effects)
-    table = not_empty(table[table["difference"].notna()], "no recipes differ in one parameter alone").head(_MOST_ROWS)
+    table = not_empty(table[table["difference"].notna()], "no variants differ in one parameter alone").head(_MOST_ROWS)
     lines = [_line_of(r) for r in table.itertuples()]
     return _forest(lines, "Effects of parameters", "points")
 
 
-def _line_of(row) -> _Line:
+def _line_of(row: Any) -> _Line:
     group = f"{row.parameter}, over {row.against}" + (f" (with {row.along})" if row.along else "")
     return _Line(row.value, row.difference, row.low, row.high, row.verdict, group)
 
@@ -111,9 +109,9 @@ _HEAD = (
 
 
 def leaderboard_text(board: Leaderboard, *, width: int = 100) -> str:
-    """The findings, the recipes and the effects of parameters; numbers are points out of 100, with 95 % intervals."""
+    """The findings, the variants and the effects of parameters; numbers are points out of 100, with 95 % intervals."""
     runs = sum(map(len, board.table["runs"]))
-    counts = f"{plural(len(board.table), 'recipe')}, {plural(runs, 'run')}"
+    counts = f"{plural(len(board.table), 'variant')}, {plural(runs, 'run')}"
     lines = [f"{board.task}, {board.metric}: {counts}; baseline {board.baseline} {score(board.base)}", ""]
     lines += [*board.sentences(), "", _HEAD]
     for row in board.table.itertuples():
@@ -127,12 +125,12 @@ def leaderboard_text(board: Leaderboard, *, width: int = 100) -> str:
     return "\n".join(part for line in lines for part in _fold(line, width))
 
 
-def _numbers(row) -> str:
+def _numbers(row: Any) -> str:
     sd = f"{100 * row.seed_sd:.1f}" if is_number(row.seed_sd) else "–"
     gain = _interval(row.difference, row.low, row.high)
     behind = _interval(row.behind, row.behind_low, row.behind_high) if is_number(row.behind) else "best"
     minutes = f"{row.seconds / 60:.1f}" if is_number(row.seconds) else "–"
-    cost = f"${dollars(row.cost_usd)}" if is_number(row.cost_usd) else "–"
+    cost = dollars(row.cost_usd) if is_number(row.cost_usd) else "–"
     mark = " =" if row.with_best and is_number(row.behind) else ""
     start = f"{'':4}{score(row.score):>6}{sd:>6}{row.seeds:>7}   {gain:<24}"
     return f"{start}{behind + mark:<24}{minutes:>8}{cost:>10}"
@@ -162,20 +160,10 @@ def write_sweep(board: Leaderboard, folder: str | Path) -> Path:
     Returns:
         The path of the page. The same leaderboard gives the same bytes on the same day.
     """
-    folder = Path(folder)
     table = board.table.drop(columns="settings").assign(runs=board.table["runs"].map("; ".join))
     made = {PAGE: render_sweep(board), TABLE: table.to_csv(index=False), TEXT: sweep_markdown(board)}
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = {folder / f".{name}.partial": folder / name for name in made}
-    try:
-        for path, content in zip(partial, made.values(), strict=True):
-            path.write_bytes(content.encode("utf-8", "replace"))
-        for path, final in partial.items():
-            path.replace(final)
-    finally:
-        for path in partial:
-            path.unlink(missing_ok=True)
-    return folder / PAGE
+    write_files(Path(folder), made)
+    return Path(folder) / PAGE
 
 
 def render_sweep(board: Leaderboard) -> str:
@@ -186,7 +174,7 @@ def render_sweep(board: Leaderboard) -> str:
     return page.render(
         **sweep_view(board),
         date=date.today().isoformat(),
-        forest=Markup(to_svg(recipes_forest(board))),
+        forest=Markup(to_svg(variants_forest(board))),
         effects_figure=Markup(to_svg(effects_forest(board))) if board.separable else "",
         numbers=numbers,
         style=style("style.css.j2", "sweep.css.j2"),
@@ -196,15 +184,15 @@ def render_sweep(board: Leaderboard) -> str:
 
 
 def sweep_markdown(board: Leaderboard) -> str:
-    """The same in Markdown: what is said, the recipes, the effects."""
+    """The same in Markdown: what is said, the variants, the effects."""
     view = sweep_view(board)
     lines = [f"# {_plain(view['title'])}", "", *(_plain(s) + "\n" for s in view["sentences"])]
-    head = ["", "recipe", "score", "sd", "over the baseline", "to the best", "seeds", "minutes", "dollars"]
+    head = ["", "variant", "score", "sd", "over the baseline", "to the best", "seeds", "minutes", "dollars"]
     rows = [
-        [r["rank"], r["recipe"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})",
+        [r["rank"], r["variant"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})",
          f"{r['behind']} ({r['behind_interval']})" if r["behind_interval"] else r["behind"],
          r["seeds"], r["minutes"], r["cost"]]
-        for r in view["recipes"]
+        for r in view["variants"]
     ]  # fmt: skip
     lines += ["## Leaderboard", "", *_table(head, rows), ""]
     if view["effects"]:
@@ -225,7 +213,7 @@ def sweep_view(board: Leaderboard) -> dict[str, Any]:
         "word": board.word(),
         "sentences": board.sentences(),
         "strip": _strip(board),
-        "recipes": [_recipe(r) for r in board.table.itertuples()],
+        "variants": [_variant(r) for r in board.table.itertuples()],
         "priced": bool(board.table["cost_usd"].notna().any()),
         "effects": [_effect(e) for e in effect_table(board.effects).itertuples()],
         "tasks": _tasks(board),
@@ -240,22 +228,22 @@ def limits(board: Leaderboard) -> list[str]:
     found = [
         "Points are hundredths of the score. An interval holds the true difference 95 times in 100, over other test "
         "texts and draws of the same kind and, where there are several seeds, other trainings. Each interval stands "
-        "for itself: of many recipes, tasks and parameters a few look told apart by chance.",
-        "Recipes are compared seed by seed, draw by draw and text by text, where the evaluations kept their answers.",
+        "for itself: of many variants, tasks and parameters a few look distinguishable by chance.",
+        "Variants are compared seed by seed, draw by draw and text by text, where the evaluations kept their answers.",
     ]
     if len(board.table) > 1:
         found.append(
-            "The best recipe was picked by the very scores it is compared by, so its lead flatters it. Choose on "
+            "The best variant was picked by the very scores it is compared by, so its lead flatters it. Choose on "
             "development data, and let test texts have the last word."
         )
     if (board.table["seeds"] < 2).any():
-        found.append("A recipe of one seed is one model: its interval says nothing of another training of the same.")
+        found.append("A variant of one seed is one model: its interval says nothing of another training of the same.")
     elif (board.table["seeds"] < 5).any():
         found.append("Of few seeds little is known of how much trainings differ; intervals are wide to allow for it.")
     if board.effects:
         found.append(
-            "The effect of a parameter is the mean over pairs of recipes that are the same in all else. Interactions "
-            "are not modelled: where a parameter helps beside one value of another and hurts beside the next, its "
+            "The effect of a parameter is the mean over pairs of variants that are the same in all else. Interactions "
+            "are not modelled: where a parameter helps with one value of another and hurts with the next, its "
             "effect is the mean of both."
         )
     return found
@@ -269,20 +257,20 @@ def _strip(board: Leaderboard) -> list[tuple[str, str, str]]:
     n_tasks, n_targets = len(parts), int(parts["is_target"].sum())
     seconds, costs = ((board.table[c] * board.table["seeds"]).sum(min_count=1) for c in ("seconds", "cost_usd"))
     strip = [
-        ("Recipes", str(len(board.table)), f"{plural(runs, 'run')}, {seeds}"),
+        ("Variants", str(len(board.table)), f"{plural(runs, 'run')}, {seeds}"),
         ("Baseline", score(board.base), _baseline(board)),
         ("Best", score(best.score), f"{signed(best.difference)} points"),
         ("Tasks", str(n_tasks), f"{plural(n_targets, 'target')}" if n_targets else "none named as target"),
         ("Training, all runs", duration(seconds), ""),
     ]
-    return [*strip, ("Paid for rows", f"${dollars(costs)}", "")] if is_number(costs) else strip
+    return [*strip, ("Paid for rows", dollars(costs), "")] if is_number(costs) else strip
 
 
-def _recipe(row: Any) -> dict[str, Any]:
+def _variant(row: Any) -> dict[str, Any]:
     best = not is_number(row.behind)
     return {
         "rank": row.rank,
-        "recipe": row.recipe,
+        "variant": row.recipe,
         "settings": row.settings,
         "score": score(row.score),
         "sd": f"{100 * row.seed_sd:.1f}" if is_number(row.seed_sd) else "",
@@ -294,7 +282,7 @@ def _recipe(row: Any) -> dict[str, Any]:
         "with_best": row.with_best and not best,
         "seeds": row.seeds,
         "minutes": f"{row.seconds / 60:.1f}" if is_number(row.seconds) else "not known",
-        "cost": f"${dollars(row.cost_usd)}" if is_number(row.cost_usd) else "not known",
+        "cost": dollars(row.cost_usd) if is_number(row.cost_usd) else "not known",
         "runs": row.runs,
     }
 
@@ -315,7 +303,7 @@ def _effect(row: Any) -> dict[str, Any]:
 
 
 def _tasks(board: Leaderboard) -> list[dict[str, Any]]:
-    """One row a task and subset, targets first, with a cell for each recipe in the order of the leaderboard."""
+    """One row a task and subset, targets first, with a cell for each variant in the order of the leaderboard."""
     found = []
     for (task, subset), part in board.tasks.groupby(["task", "subset"], sort=False):
         first = part.iloc[0]

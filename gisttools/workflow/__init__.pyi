@@ -9,7 +9,7 @@ from .cleaning import (
 )
 from .evaluations import (
     contenders_to_compare as contenders_to_compare,
-    read_trials as read_trials,
+    read_trainings as read_trainings,
     write_pages as write_pages,
 )
 from .execute import Rerun as Rerun, run_notebook as run_notebook

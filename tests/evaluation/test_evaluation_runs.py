@@ -18,11 +18,11 @@ from helpers.evaluation_folders import compare, label_folder, search_folder, sha
 
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.folder_tasks import local_tasks
+from gisttools.evaluation.contenders import differences
 from gisttools.evaluation.evaluating import TABLES, Variant, evaluate
 from gisttools.evaluation.models import open_scored, scored
 from gisttools.evaluation.scores import ScoreCache
 from gisttools.evaluation.tasks import TaskSource, task_sources
-from gisttools.evaluation.variants import differences
 from gisttools.workflow.evaluations import read_contenders, write_pages
 
 

@@ -6,8 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from gisttools.evaluation.gain import Scored
-from gisttools.evaluation.variants import Contender
+from gisttools.evaluation.contenders import Contender, Scored
 
 PART = ("support", "default")
 ABOUT = {"metric": "accuracy", "split": "test", "revision": "abc", "n_items": 40, "n_draws": 3, "items": "f00d"}

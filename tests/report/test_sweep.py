@@ -21,12 +21,11 @@ from helpers.html_page import Page, seen
 
 from gisttools.cli.main import main
 from gisttools.common.errors import DataError
-from gisttools.evaluation.gain import Scored
+from gisttools.evaluation.contenders import Contender, Scored
 from gisttools.evaluation.ranking import leaderboard
-from gisttools.evaluation.variants import Contender
 from gisttools.report import sweep
 from gisttools.report.drawing import to_svg
-from gisttools.report.sweep import effects_forest, leaderboard_text, recipes_forest, render_sweep, write_sweep
+from gisttools.report.sweep import effects_forest, leaderboard_text, render_sweep, variants_forest, write_sweep
 
 EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" 🙂 שלום \u202e <b>bold</b> \x1b[31m \udc80"
 GUIDED = {"guide": (None, "embedded:all-MiniLM-L6-v2"), "mask_same_label": (False, True)}
@@ -56,7 +55,7 @@ def test_the_page_says_the_verdict_first_and_holds_all_recipes():
         "guide=none",
         "mask_same_label=true",
         "Over the baseline",
-        "not told apart",
+        "not distinguishable",
         "Task by task",
         "Interactions",
     ):
@@ -133,7 +132,7 @@ def test_where_the_page_cannot_be_made_nothing_is_left(tmp_path, monkeypatch):
 @pytest.mark.parametrize("board", [guided_board, hostile_board], ids=["guided", "hostile"])
 def test_figures_are_valid_svg_with_all_numbers_in_their_description(board):
     board = board()
-    for figure in (recipes_forest(board), effects_forest(board)) if board.separable else (recipes_forest(board),):
+    for figure in (variants_forest(board), effects_forest(board)) if board.separable else (variants_forest(board),):
         ElementTree.fromstring(to_svg(figure))
         assert "(" in figure.alt
 
@@ -187,7 +186,7 @@ def test_no_line_is_wider_than_a_terminal_or_moves_its_cursor(board):
 
 def test_the_text_holds_findings_recipes_and_effects():
     text = leaderboard_text(guided_board())
-    assert text.startswith("support, accuracy: 4 recipes, 12 runs; baseline student (1.0) 3")
+    assert text.startswith("support, accuracy: 4 variants, 12 runs; baseline student (1.0) 3")
     assert "  1 guide=embedded:all-MiniLM-L6-v2, mask_same_label=true" in text
     assert "    guide: none → embedded:all-MiniLM-L6-v2" in text
     assert re.search(r"helped +2 settings, 3 seeds", text)
@@ -207,9 +206,9 @@ def compared(monkeypatch):
 
 def test_the_command_prints_the_leaderboard_of_all_or_of_those_named(compared):
     done = CliRunner().invoke(main, ["compare"])
-    assert (done.exit_code, "2 recipes, 6 runs" in done.output) == (0, True)
+    assert (done.exit_code, "2 variants, 6 runs" in done.output) == (0, True)
     done = CliRunner().invoke(main, ["compare", *compared[:2]])
-    assert "1 recipe, 2 runs" in done.output
+    assert "1 variant, 2 runs" in done.output
 
 
 def test_the_command_prints_json(compared):

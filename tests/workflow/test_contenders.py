@@ -10,8 +10,7 @@ from helpers import parquet
 from helpers.compared import ABOUT, PART, contender
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.evaluation.gain import Scored
-from gisttools.evaluation.variants import check_comparable, differences
+from gisttools.evaluation.contenders import Scored, check_comparable, differences
 from gisttools.workflow.evaluations import contenders_to_compare, read_contenders
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import parents_of
