@@ -327,7 +327,7 @@ class Findings:
             if kept is not None:
                 self.kept[source.name, name] = kept
                 log.info("%s, %s: %s", source.name, name, {k: v["main_score"] for k, v in kept.raw.items()})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever a model, a data set or a task's own code raises)
             bar.total -= size
             self.fail(source, name, error)
 
@@ -347,7 +347,7 @@ class Findings:
             return
         try:
             compared = _compared(source, [base, *tuned], cache, seed)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (data may be out of reach, a task's own code raises anything)
             self.fail(source, f"comparison of {variant.name}", error)
             return
         known = set(shared["text"][(shared["task"] == source.name) & (shared["variant"] == variant.name)])

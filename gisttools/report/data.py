@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -190,34 +190,24 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         MissingError: `evaluate_run` is no folder, has no manifest (unfinished), or lacks a table it must have.
         DataError: it is no evaluate run, it failed, a table lacks columns, or a file differs from its manifest.
     """
-    run = read_run(evaluate_run)
-    if run.verb != "evaluate":
-        raise DataError(f"{run.folder} is a run of {run.verb!r}, not 'evaluate'. A report starts from an evaluate run.")
-    if run.manifest["status"] != "ok":
-        error = _error_text(run.manifest.get("error"))
-        raise DataError(f"{run.folder} has status {run.manifest['status']!r}{error}. Evaluate again, then report.")
+    run = _evaluation(evaluate_run)
     scores = _scores(run)
-    compared = read_comparisons(_needed(run, "comparison.parquet", _COMPARISON))
+    first, others = _split(read_comparisons(_needed(run, "comparison.parquet", _COMPARISON)))
+    variant = first[0].variant
     ancestors, missing = _ancestors(run, Path(results))
     by_verb = {v: tuple(r for r in ancestors if r.verb == v) for v in ("finetune", "convert", "synthesize")}
     nearest = by_verb["finetune"][0] if by_verb["finetune"] else None
     items = _optional(run, "items.parquet", ("task", "text", "gold"))
     averages = _optional(run, "averages.parquet", ("name", "base", "tuned", "difference"))
-    first, several = compared[0].variant, len({row.variant for row in compared}) > 1
-    if several:
-        items = _of(items, first)
-    else:
-        compared = [replace(row, variant=None) for row in compared]
-    firsts = {r.id: r.head("triplets.parquet", _FIRST) for r in by_verb["convert"]}
     return ReportData(
         evaluate=run,
         scores=scores,
-        comparison=tuple(row for row in compared if not several or row.variant == first),
-        others=tuple(row for row in compared if several and row.variant != first),
-        items=items,
+        comparison=first,
+        others=others,
+        items=_of(items, variant),
         overlap=run.table("overlap.parquet"),
         references=_optional(run, "references.parquet", ("name", "task", "metric", "score")),
-        averages=tuple(_averages(averages, first if several else None)),
+        averages=() if averages is None else tuple(read_rows(Average, _of(averages, variant))),
         failed=_optional(run, "failed.parquet", ("task", "error")),
         embedding=_optional(run, "embedding.parquet", ("role", "kind", "value")),
         finetunes=by_verb["finetune"],
@@ -225,12 +215,31 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         masked=_optional(nearest, "masked_examples.parquet", ("anchor", "candidate", "masked_by")) if nearest else None,
         converts=by_verb["convert"],
         syntheses=by_verb["synthesize"],
-        accepted=_tables(by_verb["synthesize"], "triplets.parquet"),
-        rejected=_tables(by_verb["synthesize"], "rejected.parquet"),
-        mined={run_id: t for run_id, t in firsts.items() if t is not None and not t.empty},
-        left_out=_tables(by_verb["convert"], "overlap.parquet"),
+        accepted=_filled({r.id: r.table("triplets.parquet") for r in by_verb["synthesize"]}),
+        rejected=_filled({r.id: r.table("rejected.parquet") for r in by_verb["synthesize"]}),
+        mined=_filled({r.id: r.head("triplets.parquet", _FIRST) for r in by_verb["convert"]}),
+        left_out=_filled({r.id: r.table("overlap.parquet") for r in by_verb["convert"]}),
         missing=missing,
     )
+
+
+def _evaluation(folder: str | Path) -> Run:
+    """An evaluate run that ended well."""
+    run = read_run(folder)
+    if run.verb != "evaluate":
+        raise DataError(f"{run.folder} is a run of {run.verb!r}, not 'evaluate'. A report starts from an evaluate run.")
+    if run.manifest["status"] != "ok":
+        error = _error_text(run.manifest.get("error"))
+        raise DataError(f"{run.folder} has status {run.manifest['status']!r}{error}. Evaluate again, then report.")
+    return run
+
+
+def _split(rows: Sequence[Comparison]) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
+    """The rows of the first variant, and those of the others; a single one needs no name."""
+    if len({row.variant for row in rows} - {None}) < 2:
+        return tuple(replace(row, variant=None) for row in rows), ()
+    first = rows[0].variant
+    return tuple(row for row in rows if row.variant == first), tuple(row for row in rows if row.variant != first)
 
 
 def _ancestors(run: Run, results: Path) -> tuple[list[Run], tuple[str, ...]]:
@@ -282,12 +291,8 @@ def _scores(run: Run) -> pd.DataFrame:
     return table.assign(**{c: pd.to_numeric(table[c], errors="coerce") for c in ("score", "n_items", "n_draws")})
 
 
-def _averages(table: pd.DataFrame | None, variant: str | None) -> list[Average]:
-    rows = [] if table is None else read_rows(Average, table)
-    return [row for row in rows if variant is None or row.variant in (None, variant)]
-
-
 def _of(table: pd.DataFrame | None, variant: str | None) -> pd.DataFrame | None:
+    """The variant's rows; all where there is only one."""
     if table is None or variant is None or "variant" not in table:
         return table
     return table[table["variant"] == variant].reset_index(drop=True)
@@ -299,9 +304,9 @@ def _optional(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame | N
     return None if table is None or table.empty or set(columns) - set(table) else table
 
 
-def _tables(runs: tuple[Run, ...], name: str) -> dict[str, pd.DataFrame]:
-    read = {run.id: run.table(name) for run in runs}
-    return {run_id: table for run_id, table in read.items() if table is not None and not table.empty}
+def _filled(tables: Mapping[str, pd.DataFrame | None]) -> dict[str, pd.DataFrame]:
+    """Those that are there and have rows."""
+    return {run_id: table for run_id, table in tables.items() if table is not None and not table.empty}
 
 
 def _error_text(error: object) -> str:

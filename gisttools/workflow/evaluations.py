@@ -161,27 +161,42 @@ def _contenders(name: str) -> list[Contender]:
     comparison, manifest, summary = read_comparisons(table), read_manifest(as_run(name) or name), read_summary(name)
     models = models_of(manifest["parameters"])
     roles = {model: "tuned" if i == 0 else f"tuned_{i + 1}" for i, model in enumerate(models)}
-    variants: Mapping[str, list[str]] = {v["name"]: v["models"] for v in summary.get("variants", ())}
     items, scores = pq.read_table(artefact(name, "items.parquet")), _main_scores(name)
-    run, pinned = manifest["run_id"], manifest["parameters"].get("model_revision")
-    revision = (summary.get("revisions") or {}).get("base")
+    run, baseline = manifest["run_id"], _baseline(summary)
     found = []
     for model in models:
         contender = Contender(
             name=f"{run}, {model}" if len(models) > 1 else run,
             evaluation=run,
-            parameters={MODEL: f"{model}@{pinned}" if pinned else model},
-            baseline=f"{summary['base']} ({revision})" if revision else str(summary["base"]),
+            parameters={MODEL: _pinned(model, manifest["parameters"].get("model_revision"))},
+            baseline=baseline,
             base={},
             tuned={},
         )
-        variant = next((v for v, members in variants.items() if model in members), None)
-        members = [model] if variant is None else variants[variant]
-        own = [row for row in comparison if variant is None or row.variant == variant]
-        mine = items if variant is None else items.filter(pc.equal(items["variant"], variant))
         contender = _with_training(contender, as_run(model))
-        found.append(_with_scores(contender, roles[model], [roles[m] for m in members], own, _items(mine), scores))
+        variant, seeds = _variant_of(model, summary)
+        own = [row for row in comparison if variant in (None, row.variant)]
+        mine = items if variant is None else items.filter(pc.equal(items["variant"], variant))
+        found.append(_with_scores(contender, roles[model], [roles[m] for m in seeds], own, _items(mine), scores))
     return found
+
+
+def _baseline(summary: Mapping[str, Any]) -> str:
+    """Name and revision of the model that an evaluation compares with."""
+    revision = (summary.get("revisions") or {}).get("base")
+    return f"{summary['base']} ({revision})" if revision else str(summary["base"])
+
+
+def _pinned(model: str, revision: str | None) -> str:
+    return f"{model}@{revision}" if revision else model
+
+
+def _variant_of(model: str, summary: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """The variant that a model is a seed of, and the models of all its seeds; no name in runs that told no variants."""
+    for variant in summary.get("variants", ()):
+        if model in variant["models"]:
+            return variant["name"], variant["models"]
+    return None, [model]
 
 
 def _with_training(contender: Contender, folder: Path | None) -> Contender:
