@@ -1,4 +1,4 @@
-"""What evaluated models did, part by part, and whether they may be compared.
+"""Holds what evaluated models did, part by part, and refuses to compare what is not comparable.
 
 A `Contender` is one evaluated model; what it and its baseline did on a part (a task and one of its subsets) is a
 `Scored` each. Scores are comparable where baseline, data, split, subsets and metric are the same, and the baseline did
@@ -20,7 +20,7 @@ from gisttools.common import DataError, ParameterError, did_you_mean, problems
 from gisttools.evaluation.intervals import Interval, satterthwaite, seed_spread, student_interval
 
 Part = tuple[str, str]  # a task and one of its subsets
-Seeds = tuple[tuple[str, Any], ...]  # parameter and value, of all seeds that a model depends on
+Seeds = tuple[tuple[str, object], ...]  # parameter and value, of all seeds that a model depends on
 
 _SAME_SCORE = 1e-6  # of the baseline, scored again
 _WHAT = {
@@ -70,7 +70,7 @@ class Contender:
     """
 
     name: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     seeds: Seeds = ()
     baseline: str
     base: Mapping[Part, Scored]

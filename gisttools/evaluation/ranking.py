@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -51,8 +51,8 @@ class Effect:
     """
 
     parameter: str
-    value: Any
-    against: Any
+    value: object
+    against: object
     along: tuple[str, ...] = ()
     interval: Interval | None = None
     settings: int = 0
@@ -76,11 +76,11 @@ def effects(
 def effect(
     variants: Sequence[ScoredVariant],
     factor: Factor,
-    value: Any,
-    against: Any,
+    value: object,
+    against: object,
     weights: Mapping[Part, float],
     *,
-    where: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+    where: Callable[[Mapping[str, object]], bool] = lambda _: True,
 ) -> Effect:
     """The effect of one value over another, over those variants whose settings `where` allows."""
     by_rest: dict[str, dict[str, ScoredVariant]] = {}
@@ -91,12 +91,12 @@ def effect(
     pairs = [
         (of[repr(against)], of[repr(value)]) for of in by_rest.values() if {repr(against), repr(value)} <= of.keys()
     ]
-    told = {"parameter": factor.name, "value": value, "against": against, "along": factor.along}
+    found = Effect(parameter=factor.name, value=value, against=against, along=factor.along)
     if not pairs:
-        return Effect(**told)
+        return found
     before, after = (list(side) for side in zip(*pairs, strict=True))
     interval, seeds = difference(before, after, weights)
-    return Effect(**told, interval=interval, settings=len(pairs), seeds=seeds)
+    return replace(found, interval=interval, settings=len(pairs), seeds=seeds)
 
 
 def effect_table(found: Sequence[Effect]) -> pd.DataFrame:
@@ -201,7 +201,7 @@ def _finding(question: str, what: str, against: str, found: Effect) -> Finding:
     return Finding(question=question, verdict=found.verdict, sentence=sentence, effect=found)
 
 
-def _is_guided(wanted: bool | None, settings: Mapping[str, Any]) -> bool:
+def _is_guided(wanted: bool | None, settings: Mapping[str, object]) -> bool:
     return wanted is None or (settings[GUIDE] is not None) is wanted
 
 
@@ -232,7 +232,7 @@ class Leaderboard:
     base: float
     task: str
     metric: str
-    shared: Mapping[str, Any]
+    shared: Mapping[str, object]
     evaluations: tuple[str, ...] = ()
 
     @property
@@ -393,7 +393,7 @@ def _by_task(variant: ScoredVariant, first: Contender) -> list[dict[str, Any]]:
     return found
 
 
-def _shared(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _shared(variants: Sequence[Mapping[str, object]]) -> dict[str, object]:
     first = variants[0] if variants else {}
     return {k: v for k, v in first.items() if all(k in other and repr(other[k]) == repr(v) for other in variants)}
 

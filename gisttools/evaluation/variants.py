@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class Factor:
     """
 
     name: str
-    values: tuple[Any, ...]
+    values: tuple[object, ...]
     along: tuple[str, ...] = ()
 
 
@@ -59,8 +58,8 @@ class ScoredVariant:
     """
 
     named_by: tuple[str, ...]
-    parameters: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    parameters: Mapping[str, object]
+    settings: Mapping[str, object]
     runs: Mapping[Seeds, Contender]
 
     @property
@@ -101,7 +100,7 @@ def group(contenders: Sequence[Contender]) -> tuple[list[ScoredVariant], list[Fa
     return variants, factors
 
 
-def value_name(value: Any) -> str:
+def value_name(value: object) -> str:
     """A parameter's value as people write it; the middle of a very long one is left out."""
     if value is None:
         return "none"
@@ -165,7 +164,7 @@ def _pooled(models: Sequence[Mapping[Part, Scored]], parts: Sequence[Part]) -> M
     return found
 
 
-def _factors(variants: Sequence[Mapping[str, Any]]) -> list[Factor]:
+def _factors(variants: Sequence[Mapping[str, object]]) -> list[Factor]:
     """Parameters of several values; those that part the variants in the same way are one factor."""
     found: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for name in dict.fromkeys(name for variant in variants for name in variant):
@@ -179,6 +178,7 @@ def _factors(variants: Sequence[Mapping[str, Any]]) -> list[Factor]:
     return factors
 
 
-def _order(value: Any) -> tuple[int, float, str]:
-    number = isinstance(value, int | float)
-    return (0 if value is None else 1 if number else 2, float(value) if number else 0.0, repr(value))
+def _order(value: object) -> tuple[int, float, str]:
+    if isinstance(value, int | float):
+        return 1, float(value), repr(value)
+    return 0 if value is None else 2, 0.0, repr(value)

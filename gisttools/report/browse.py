@@ -1,10 +1,7 @@
-"""A page to look through triplets: one file with search, filters and pages of rows, that needs no network.
+"""Writes a page to look through triplets: one file with search, filters and pages of rows, that needs no network.
 
-The rows stand in the page as JSON, and the first of them as HTML too, for readers without scripts.
-
-What a page shows of one row of a triplet table: its texts, its label, its fate in plain words, and facts about it.
-
-Every column but `anchor` may be missing, and one of another type is shown as text.
+The rows are in the page as JSON, and the first of them as HTML too, for readers without scripts. Every column but
+`anchor` may be missing, and one of another type is shown as text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How figures are drawn and become SVG: one palette, one canvas measured in points, text that stays text.
+"""Draws figures and turns them into SVG: one palette, one canvas measured in points, text that stays text.
 
 Colours are written into the SVG as CSS variables with the light colour as fallback, so that a page can turn a figure
 dark, and the figure still reads well on its own.
@@ -24,6 +24,9 @@ from gisttools.common import DataError
 WIDTH = 360.0  # points; a phone shows about 350 pixels, so text keeps its size there
 INK, MUTED, FAINT, PAPER = "#1f2328", "#646b75", "#dcdfe4", "#fefefe"
 BASE, GOOD, BAD = "#858d98", "#0b6bb8", "#c2500f"  # grey, blue and orange stay apart in all common colour blindness
+GAP = "\u2003"  # a wide space, which SVG does not fold into one
+# of a verdict: colour of the line, marker, colour inside
+LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
 _VARIABLES = {
     INK: "--fig-ink", MUTED: "--fig-muted", FAINT: "--fig-faint", PAPER: "--fig-paper",
     BASE: "--fig-base", GOOD: "--fig-good", BAD: "--fig-bad",

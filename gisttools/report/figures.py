@@ -24,8 +24,10 @@ from gisttools.report.drawing import (
     BAD,
     BASE,
     FAINT,
+    GAP,
     GOOD,
     INK,
+    LOOKS,
     MUTED,
     PAPER,
     WIDTH,
@@ -41,8 +43,6 @@ from gisttools.report.verdict import task_name
 
 MOST = 40
 _ROW, _HEAD, _FOOT, _PLOT = 34, 22, 38, WIDTH - 48  # points; differences stand to the right of the plot
-_GAP = "\u2003"  # a wide space, which SVG does not fold into one
-_LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
 
 
 def forest(comparison: pd.DataFrame, most: int = MOST) -> Figure:
@@ -77,8 +77,8 @@ def forest(comparison: pd.DataFrame, most: int = MOST) -> Figure:
             _draw(axes, row, y, left, right)
             y += _ROW
     allowed = any(is_number(row.allowed_loss) for row in rows)
-    legend = [f"points, tuned − base{_GAP}● helped", "○ not shown", "◆ hurt", *(["┆ allowed loss"] if allowed else [])]
-    axes.set_xlabel(("\u2002" if allowed else _GAP).join(legend), fontsize=9, color=MUTED, labelpad=5)
+    legend = [f"points, tuned − base{GAP}● helped", "○ not shown", "◆ hurt", *(["┆ allowed loss"] if allowed else [])]
+    axes.set_xlabel(("\u2002" if allowed else GAP).join(legend), fontsize=9, color=MUTED, labelpad=5)
     return figure
 
 
@@ -116,7 +116,7 @@ def _scale(axes: Axes, rows: Sequence[Comparison], tall: float) -> tuple[float, 
 
 
 def _draw(axes: Axes, row: Comparison, y: float, left: float, right: float) -> None:
-    line, marker, fill = _LOOKS[row.verdict]
+    line, marker, fill = LOOKS[row.verdict]
     write(axes, left, y + 7, clip(task_name(row), 34) + (" †" if row.trained_on else ""), backed=True)
     end = right + (WIDTH - _PLOT - 4) / _PLOT * (right - left)
     write(axes, end, y + 20, signed(row.difference), weight="bold", color=line, ha="right")
@@ -161,7 +161,7 @@ def embedding_maps(table: pd.DataFrame) -> Figure:
         )
         share = f"{100 * near[role]:.0f} % next to one of their class"
         figure.text((1 + i * (_HALF + 10)) / WIDTH, 1 - 25 / (_HALF + 66), share, size=9, color=MUTED, va="center")
-    legend = f"nearest text:{_GAP}"
+    legend = f"nearest text:{GAP}"
     figure.text(1 / WIDTH, 9 / (_HALF + 66), legend, size=9, color=MUTED, va="center")
     figure.text(66 / WIDTH, 9 / (_HALF + 66), "● same class", size=9, color=GOOD, va="center")
     figure.text(142 / WIDTH, 9 / (_HALF + 66), "● another class", size=9, color=BAD, va="center")
@@ -203,7 +203,7 @@ def similarities(table: pd.DataFrame) -> Figure:
         heading = f"{name}: the pair of one class is the more alike {100 * apart[role]:.0f} % of the time"
         write(axes, left, top * 1.2, heading, size=9.5)
     axes.set_xlabel(
-        f"cosine of two texts{_GAP}blue: one class{_GAP}grey: two classes", fontsize=9, color=MUTED, labelpad=4
+        f"cosine of two texts{GAP}blue: one class{GAP}grey: two classes", fontsize=9, color=MUTED, labelpad=4
     )
     return figure
 
@@ -432,7 +432,7 @@ def per_class(items: pd.DataFrame) -> Figure:
         axes.plot(base, y, "o", markersize=6, color=BASE, markerfacecolor=PAPER, markeredgewidth=1.6, clip_on=False)
         axes.plot(tuned, y, "o", markersize=6.5, color=colour, zorder=3, clip_on=False)
         write(axes, right + 38 * per_point, y, signed((tuned - base) / 100), size=9, color=colour, ha="right")
-    axes.set_xlabel(f"accuracy{_GAP}○ base{_GAP}● tuned", fontsize=9, color=MUTED, labelpad=4)
+    axes.set_xlabel(f"accuracy{GAP}○ base{GAP}● tuned", fontsize=9, color=MUTED, labelpad=4)
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gisttools.common import whole_file
+from gisttools.report.drawing import clean
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -52,6 +54,13 @@ def as_json(content: object) -> Markup:
         text = text.replace(character, f"\\u{ord(character):04x}")
     # half of a surrogate pair becomes \udXXX, which is how JSON writes it
     return Markup(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def as_markdown(text: object, longest: int = 4000) -> str:
+    """Text that Markdown, and HTML within it, reads as mere text on one line."""
+    text = " ".join(clean(text)[:longest].split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
 
 
 def write_files(folder: Path, content: Mapping[str, str]) -> None:

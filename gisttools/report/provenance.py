@@ -1,6 +1,7 @@
-"""How the model was made and how to make it again: settings, masks, size and speed, commands, hashes, machines.
+"""Tells where a model comes from: its training rows, how it was trained, and how each step is run again.
 
-Where the training rows came from: sources, counts kept and dropped, samples, and what overlaps the test data.
+Of rows: sources, counts kept and dropped, samples, and what overlaps the test data. Of steps: settings, masks, size and
+speed, commands, checksums, machines.
 """
 
 from __future__ import annotations

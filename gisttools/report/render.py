@@ -23,9 +23,9 @@ from gisttools.evaluation import Average, comparison_table, to_table
 from gisttools.report import checks, figures, provenance, tables, verdict
 from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
-from gisttools.report.drawing import clean, clip
-from gisttools.report.page import as_json, environment, script, style, write_files
-from gisttools.report.tables import SOURCES, Noise, means, noise
+from gisttools.report.drawing import clip
+from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
+from gisttools.report.tables import NOISE_NAMES, Noise, means, noise
 from gisttools.report.verdict import interval, judged, main_rows, metric_name, task_name
 
 _FIRST_SCREEN = 7  # tasks in the forest plot at the top
@@ -329,7 +329,7 @@ def _view(data: ReportData) -> dict[str, Any]:
     """Everything that a template says."""
     rows, trust = verdict.judged(data), checks.trust(data)
     groups, apart = tables.slices(data), noise(data)[: tables.ROWS]
-    told = [(k, name) for k, name in SOURCES.items() if any(k in n.shares for n in apart)]
+    told = [(k, name) for k, name in NOISE_NAMES.items() if any(k in n.shares for n in apart)]
     return {
         "run_id": data.evaluate.id,
         "date": str(data.evaluate.manifest.get("started") or "")[:10],
@@ -411,9 +411,5 @@ def _cut(value: object) -> object:
 
 
 def _markdown(value: object) -> object:
-    """Text that Markdown, and HTML within it, reads as mere text on one line."""
-    if isinstance(value, Markup):
-        return value
-    text = " ".join(clean(value)[:_LONGEST].split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
+    """A value as Markdown; what the template itself wrote is left alone."""
+    return value if isinstance(value, Markup) else as_markdown(value, _LONGEST)

@@ -19,15 +19,13 @@ from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import NOT_RUN, dollars, duration, is_number, model_name, plural, score, signed
 from gisttools.evaluation import Leaderboard, effect_table, value_name
-from gisttools.report.drawing import BAD, FAINT, GOOD, MUTED, PAPER, WIDTH, Drawing, clip, not_empty, to_svg, write
-from gisttools.report.page import as_json, environment, script, style, write_files
+from gisttools.report.drawing import FAINT, GAP, LOOKS, MUTED, WIDTH, Drawing, clip, not_empty, to_svg, write
+from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 
 _MOST_ROWS = 40
 _ROW, _HEAD_ROOM, _FOOT, _VALUES = 35, 24, 38, 46  # points; _VALUES: room for the numbers to the right
 _WIDE = WIDTH - 2 - _VALUES
 _NAME = 62  # characters of a name that fit
-_GAP = "\u2003"
-_LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
 
 
 class _Line(NamedTuple):
@@ -90,7 +88,7 @@ def _forest(lines: Sequence[_Line], title: str, unit: str) -> Drawing:
         if r.group != before:
             write(axes, left, y + 13, clip(r.group, _NAME), size=9, color=MUTED, weight="bold", backed=True)
             y, before = y + _HEAD_ROOM, r.group
-        line, marker, fill = _LOOKS.get(r.verdict, _LOOKS["not shown"])
+        line, marker, fill = LOOKS.get(r.verdict, LOOKS["not shown"])
         write(axes, left, y + 8, clip(r.name, _NAME), size=9.5, backed=True)
         write(axes, right + (_VALUES - 3) * point, y + 22, signed(r.difference), weight="bold", color=line, ha="right")
         axes.plot([0, 0], [y + 15, y + 29], color=MUTED, linewidth=0.9, zorder=1)
@@ -99,7 +97,7 @@ def _forest(lines: Sequence[_Line], title: str, unit: str) -> Drawing:
         axes.plot(100 * r.difference, y + 22, marker, ms=6.5, color=line, mfc=fill, mew=1.6)
         y += _ROW
     axes.set_xlim(left, right)
-    axes.set_xlabel(f"{unit}{_GAP}● helped{_GAP}○ not shown{_GAP}◆ hurt", fontsize=9, color=MUTED, labelpad=5)
+    axes.set_xlabel(f"{unit}{GAP}● helped{GAP}○ not shown{GAP}◆ hurt", fontsize=9, color=MUTED, labelpad=5)
     return figure
 
 
@@ -186,7 +184,7 @@ def render_sweep(board: Leaderboard) -> str:
 def sweep_markdown(board: Leaderboard) -> str:
     """The same in Markdown: what is said, the variants, the effects."""
     view = sweep_view(board)
-    lines = [f"# {_plain(view['title'])}", "", *(_plain(s) + "\n" for s in view["sentences"])]
+    lines = [f"# {as_markdown(view['title'])}", "", *(as_markdown(s) + "\n" for s in view["sentences"])]
     head = ["", "variant", "score", "sd", "over the baseline", "to the best", "seeds", "minutes", "dollars"]
     rows = [
         [r["rank"], r["variant"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})",
@@ -199,7 +197,7 @@ def sweep_markdown(board: Leaderboard) -> str:
         head = ["parameter", "value", "over", "difference", "verdict", "settings", "seeds"]
         rows = [[e["shown"] if k == "difference" else e[k] for k in head] for e in view["effects"]]
         lines += ["## Effects of parameters", "", *_table(head, rows), ""]
-    lines += ["## How to read it", "", *(f"- {_plain(text)}" for text in view["limits"]), ""]
+    lines += ["## How to read it", "", *(f"- {as_markdown(text)}" for text in view["limits"]), ""]
     return "\n".join([*lines, "## How to reproduce it", "", "```", *view["commands"], "```", ""])
 
 
@@ -340,12 +338,4 @@ def _rounded(value: Any) -> Any:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines]
-
-
-def _plain(text: object) -> str:
-    """Text that Markdown, and HTML within it, reads as mere text on one line."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    for character in "\\`*_[]|#~":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") if "<" in text or "&" in text else text
+    return [f"| {' | '.join(as_markdown(cell) for cell in line)} |" for line in lines]

@@ -16,7 +16,7 @@ from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.verdict import interval, main_rows, metric_name, size, task_name
 
-SOURCES = {
+NOISE_NAMES = {
     "draws": "few-shot draws",
     "items": "test items",
     "both": "single answers",

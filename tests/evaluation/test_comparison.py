@@ -22,8 +22,8 @@ AVERAGES = ["variant", "tasks", "name", "n_tasks", "base", "tuned", "difference"
 WHOLE = Comparison(
     task="a", task_type="STS", subset="en", metric="ap", base=0.5, tuned=0.6, difference=0.1, low=0.05, high=0.15,
     p=0.01, mde=0.02, items_for_one_point=900.0, standard_error=0.01, freedom=99.0, n_draws=3, method="t",
-    verdict="helped", n_items=100, n_seeds=2, seed_error=0.001, item_error=0.002, speaks_of="the recipe", is_target=True,
-    overlap=0, n_test=100, in_train=4, cleaned_task="a.v2", trained_on=False, variant="tuned", group="g",
+    verdict="helped", n_items=100, n_seeds=2, seed_error=0.001, item_error=0.002, speaks_of="the recipe",
+    is_target=True, overlap=0, n_test=100, in_train=4, cleaned_task="a.v2", trained_on=False, variant="tuned", group="g",
     base_zero_shot=True, zero_shot=False, p_holm=0.02, allowed_loss=0.005, non_inferior=True,
 )  # fmt: skip
 
