@@ -2,6 +2,7 @@ from .comparison import (
     POINT as POINT,
     Average as Average,
     Comparison as Comparison,
+    ScoreRow as ScoreRow,
     average as average,
     averages as averages,
     comparison_table as comparison_table,
@@ -15,6 +16,7 @@ from .contenders import (
     Contender as Contender,
     Part as Part,
     Scored as Scored,
+    ScoredOn as ScoredOn,
     Seeds as Seeds,
     differences as differences,
 )

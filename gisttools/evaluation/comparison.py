@@ -132,14 +132,39 @@ class Average:
     verdict: Verdict = "not shown"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """One metric of one model on one subset and split of a task: a row of scores.parquet.
+
+    Attributes:
+        role: whose score it is, such as base; empty where that is not told.
+        task, task_type, split, subset, n_items, n_draws: what was scored.
+        revision, mteb: of the data, and the version of mteb.
+        metric, is_main, score: as mteb calls the metric, whether it is the task's main one, and the score.
+    """
+
+    role: str = ""
+    task: str
+    task_type: str = ""
+    split: str | None = None
+    subset: str = "default"
+    n_items: int | None = None
+    n_draws: int | None = None
+    revision: str | None = None
+    mteb: str | None = None
+    metric: str
+    is_main: bool = True
+    score: float = math.nan
+
+
 def to_table(kind: type[Row], rows: Iterable[Row]) -> pd.DataFrame:
     """Rows of `kind` as a table with all of its columns, also where there are no rows."""
     return pd.DataFrame([vars(row) for row in rows], columns=[f.name for f in fields(kind)])  # type: ignore[arg-type]
 
 
 def read_rows(kind: type[Row], table: pd.DataFrame) -> list[Row]:
-    """Rows of a table as `kind`, `Comparison` or `Average`. A column or a value that is not there reads as the field's
-    default; columns that `kind` does not have are left out."""
+    """Rows of a table as `kind`: `Comparison`, `Average` or `ScoreRow`. A column or a value that is not there reads as
+    the field's default; columns that `kind` does not have are left out."""
     read = {f.name: _READ[str(f.type)] for f in fields(kind) if f.name in table}  # type: ignore[arg-type]
     found = []
     for record in table[list(read)].to_dict("records"):

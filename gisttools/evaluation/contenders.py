@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +51,18 @@ class Scored:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoredOn:
+    """What the scores of a part are of; None where that is not known. `items` is a hash of the texts and labels."""
+
+    metric: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    n_items: int | None = None
+    n_draws: int | None = None
+    items: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contender:
     """One evaluated model.
 
@@ -62,8 +73,7 @@ class Contender:
         seeds: all seeds that it depends on; models of equal parameters differ in them.
         baseline: name and revision of the model it was compared with.
         base, tuned: by part, what baseline and model did.
-        about: by part, what it was scored on: metric, split, revision, n_items, n_draws, items (a hash of the texts and
-            labels). What is not known is left out.
+        about: by part, what it was scored on.
         targets: the parts it is meant to help on.
         seconds, cost: of its training, and US dollars for its rows; None where not known.
         rows, priced: rows that it was trained on, and those of them that name a price; None and 0 where not known.
@@ -75,7 +85,7 @@ class Contender:
     baseline: str
     base: Mapping[Part, Scored]
     tuned: Mapping[Part, Scored]
-    about: Mapping[Part, Mapping[str, Any]] = field(default_factory=dict)
+    about: Mapping[Part, ScoredOn] = field(default_factory=dict)
     targets: frozenset[Part] = frozenset()
     seconds: float | None = None
     cost: float | None = None
@@ -84,9 +94,9 @@ class Contender:
     evaluation: str = ""
 
     @property
-    def training_seeds(self) -> tuple[Any, Any]:
+    def training_seeds(self) -> tuple[int, int]:
         """The seeds of the training itself and of the order of its rows; 0 where they are not told."""
-        told = dict(self.seeds)
+        told = {name: seed for name, seed in self.seeds if isinstance(seed, int)}
         return told.get("seed", 0), told.get("limit_seed", 0)
 
 
@@ -152,7 +162,7 @@ def _data_apart(one: Contender, other: Contender) -> list[str]:
         apart = [part for part in _shared(one, other) if key in _unlike(one, other, part)]
         if apart:
             part = apart[0]
-            detail = "others" if key == "items" else f"{other.about[part][key]}, not {one.about[part][key]}"
+            detail = "others" if key == "items" else f"{_told(other, part)[key]}, not {_told(one, part)[key]}"
             found.append(f"{what} of {_name(part)}: {detail}{_more(apart)}")
     return found
 
@@ -175,9 +185,13 @@ def _shared(one: Contender, other: Contender) -> list[Part]:
 
 def _unlike(one: Contender, other: Contender, part: Part) -> set[str]:
     """What is known of both of them and differs on this part."""
-    a, b = one.about.get(part, {}), other.about.get(part, {})
-    known = {key for key in _WHAT if a.get(key) is not None and b.get(key) is not None}
-    return {key for key in known if a[key] != b[key]}
+    a, b = _told(one, part), _told(other, part)
+    return {key for key in a.keys() & b.keys() if a[key] != b[key]}
+
+
+def _told(contender: Contender, part: Part) -> dict[str, object]:
+    """What is known of what a part's scores are of."""
+    return {key: value for key, value in vars(contender.about.get(part, ScoredOn())).items() if value is not None}
 
 
 def _name(part: Part) -> str:
@@ -242,6 +256,12 @@ def task_name(weights: Mapping[Part, float]) -> str:
     """The task that is scored, or of how many it is the mean."""
     names = {name for name, _ in weights}
     return names.pop() if len(names) == 1 else f"mean of {len(names)} tasks"
+
+
+def metric_name(contender: Contender, weights: Mapping[Part, float], several: str) -> str:
+    """The metric of the parts that are scored; `several` where they have different ones."""
+    metrics = {_told(contender, part).get("metric", "score") for part in weights}
+    return str(metrics.pop()) if len(metrics) == 1 else several
 
 
 def task_weights(parts: Sequence[Part]) -> dict[Part, float]:

@@ -25,6 +25,7 @@ from gisttools.evaluation.comparison import (
     Average,
     Compared,
     Comparison,
+    ScoreRow,
     averages,
     compare_seeds,
     comparison_table,
@@ -402,7 +403,7 @@ class Findings:
         """One row per role, task, subset and metric, task by task."""
         wanted = set(roles)
         own = [(role, kept) for (_, role), kept in self.kept.items() if role in wanted]
-        return pd.DataFrame([{"role": role, **row} for role, kept in own for row in kept.rows])
+        return to_table(ScoreRow, [replace(row, role=role) for role, kept in own for row in kept.rows])
 
     def speed(self, role: str) -> float | None:
         """Texts that the role's model embedded in a second; None where it embedded none."""
@@ -412,11 +413,11 @@ class Findings:
 
     def reference_table(self, references: Mapping[str, ScoredModel]) -> pd.DataFrame:
         rows = [
-            {"name": name, "kind": references[name].kind, **{k: row[k] for k in ("task", "subset", "metric", "score")}}
+            (name, references[name].kind, row.task, row.subset, row.metric, row.score)
             for (_, name), kept in self.kept.items()
             if name in references
             for row in kept.rows
-            if row["is_main"]
+            if row.is_main
         ]
         return pd.DataFrame(rows, columns=list(_REFERENCES)).astype(_REFERENCES)
 

@@ -23,6 +23,7 @@ from gisttools.evaluation.contenders import (
     Part,
     mean_known,
     mean_score,
+    metric_name,
     paired_gain,
     standard_deviation,
     task_name,
@@ -30,7 +31,7 @@ from gisttools.evaluation.contenders import (
 )
 from gisttools.evaluation.intervals import Interval
 
-_Seeds = tuple[Any, Any]  # of a training and of the order of its rows
+_Seeds = tuple[int, int]  # of a training and of the order of its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +157,10 @@ def gain_curve(contenders: Sequence[Contender], *, task: str | None = None) -> G
             }
         )
     place, known = enough(lows)
-    metrics = {contenders[0].about.get(part, {}).get("metric", "score") for part in weights}
     return GainCurve(
         table=pd.DataFrame(table),
         task=task_name(weights),
-        metric=metrics.pop() if len(metrics) == 1 else "score",
+        metric=metric_name(contenders[0], weights, several="score"),
         base=float(np.mean([mean_score(c.base, weights) for c in contenders])),
         enough=[0, *sizes][place] if known else None,
         may_hide=float(highs[place, place + 1 :].max(initial=0.0)) if known else math.nan,

@@ -22,6 +22,7 @@ from gisttools.evaluation.contenders import (
     Part,
     check_comparable,
     mean_score,
+    metric_name,
     standard_deviation,
     task_name,
     weights_of,
@@ -338,7 +339,6 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
     weights = weights_of(first, task)
     variants, factors = group(contenders)
     variants.sort(key=lambda variant: -float(np.mean(variant.scores(weights))))
-    metrics = {first.about.get(p, {}).get("metric", "score") for p in weights}
     return Leaderboard(
         table=pd.DataFrame([_row(i, variant, variants[0], weights) for i, variant in enumerate(variants)]),
         tasks=pd.DataFrame([row for variant in variants for row in _by_task(variant, first)]),
@@ -347,7 +347,7 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
         baseline=first.baseline,
         base=mean_score(first.base, weights),
         task=task_name(weights),
-        metric=metrics.pop() if len(metrics) == 1 else "main scores",
+        metric=metric_name(first, weights, several="main scores"),
         evaluations=tuple(dict.fromkeys(c.evaluation or c.name for c in contenders)),
         shared=_shared([variant.parameters for variant in variants if MODEL not in variant.parameters]),
     )
@@ -382,7 +382,7 @@ def _by_task(variant: ScoredVariant, first: Contender) -> list[dict[str, Any]]:
                 "recipe": variant.name,
                 "task": part[0],
                 "subset": part[1],
-                "metric": first.about.get(part, {}).get("metric", "score"),
+                "metric": metric_name(first, {part: 1.0}, several=""),
                 "is_target": part in first.targets,
                 "base": first.base[part].score,
                 "score": float(np.mean(variant.scores({part: 1.0}))),

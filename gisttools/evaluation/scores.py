@@ -35,7 +35,7 @@ from gisttools.common import (
     write_whole,
 )
 from gisttools.data import load_task, split_of
-from gisttools.evaluation.comparison import Compared, Comparison, TaskResult
+from gisttools.evaluation.comparison import Compared, Comparison, ScoreRow, TaskResult
 from gisttools.evaluation.models import ScoredModel
 from gisttools.evaluation.tasks import TaskSource
 
@@ -61,11 +61,11 @@ _COMPARING = ("evaluation/comparison.py", "evaluation/intervals.py", "evaluation
 
 @dataclass(frozen=True)
 class KeptScores:
-    """One model's scores on one task, as they stand on disk. `rows`: of the score table, without role; `about`: what
+    """One model's scores on one task, as they stand on disk. `rows`: of the score table, without a role; `about`: what
     the task was; `asked`, `embedded` and `seconds`: of the run that made them."""
 
     about: dict[str, Any]
-    rows: list[dict[str, Any]]
+    rows: list[ScoreRow]
     raw: dict[str, Any]
     split: str
     predictions: Path | None
@@ -103,8 +103,8 @@ class ScoreCache:
         path = self.folder / model.key / "predictions" / told["predictions"] if told["predictions"] else None
         if path is not None and not (path.exists() and _digest(path.read_bytes()) == path.stem):
             return None
-        given = {k: told[k] for k in ("rows", "raw", "split", "asked", "embedded", "seconds", "digest")}
-        return KeptScores(about, predictions=path, **given)
+        given = {k: told[k] for k in ("raw", "split", "asked", "embedded", "seconds", "digest")}
+        return KeptScores(about, [ScoreRow(**row) for row in told["rows"]], predictions=path, **given)
 
     def keep(
         self, model: ScoredModel, about: dict[str, Any], scores: dict[str, Any], predictions: bytes | None
@@ -115,7 +115,8 @@ class ScoreCache:
             name = f"{_digest(predictions)}.json"
             write_whole(self.folder / model.key / "predictions" / name, predictions)
         seen = json.dumps([about, scores["raw"], name], sort_keys=True, default=_plain).encode()
-        told = {"format": _FORMAT, "model": model.name, "about": about, **scores, "predictions": name}
+        rows = [{k: v for k, v in vars(row).items() if k != "role"} for row in scores["rows"]]
+        told = {"format": _FORMAT, "model": model.name, "about": about, **scores, "rows": rows, "predictions": name}
         content = json.dumps({**told, "digest": _digest(seen)}, default=_plain)
         write_whole(self._file(model, about), redact(content, known_secrets()))
 
@@ -272,24 +273,25 @@ def _check_numbers(name: str, scores: dict[str, list[dict[str, Any]]]) -> None:
         )
 
 
-def _rows(task: AbsTask, split: str, part: dict[str, Any], about: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(task: AbsTask, split: str, part: dict[str, Any], about: dict[str, Any]) -> list[ScoreRow]:
     subset, draws = part["hf_subset"], len(part.get("scores_per_experiment") or [1])
     data = split_of(task, subset, split)
     if isinstance(data, dict):  # of retrieval
         data = data.get("queries")
-    common = {
-        "task": task.metadata.name,
-        "task_type": task.metadata.type,
-        "split": split,
-        "subset": subset,
-        "n_items": None if data is None else len(data),
-        "n_draws": draws,
-        "revision": about["revision"],
-        "mteb": about["mteb"],
-    }
-    main = task.metadata.main_score
     return [
-        {**common, "metric": metric, "is_main": metric == main, "score": float(value)}
+        ScoreRow(
+            task=task.metadata.name,
+            task_type=task.metadata.type,
+            split=split,
+            subset=subset,
+            n_items=None if data is None else len(data),
+            n_draws=draws,
+            revision=about["revision"],
+            mteb=about["mteb"],
+            metric=metric,
+            is_main=metric == task.metadata.main_score,
+            score=float(value),
+        )
         for metric, value in part.items()
         if isinstance(value, int | float) and metric != "main_score"
     ]

@@ -31,11 +31,14 @@ from gisttools.evaluation import (
     Leaderboard,
     Part,
     Scored,
+    ScoredOn,
+    ScoreRow,
     Seeds,
     comparison_table,
     differences,
     leaderboard,
     read_comparisons,
+    read_rows,
 )
 from gisttools.report import TEXT, collect, forest, variants_forest, write_report, write_sweep
 from gisttools.workflow.folders import artefact, as_run, evaluation_folder, finished_runs, read_summary
@@ -50,7 +53,6 @@ _OWN |= {"allowed_loss", "published", "base_url", "key_variable"}
 _NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
 _DRAWS = ("base_draws", "tuned_draws")
-_ABOUT = ("split", "revision", "n_items", "n_draws")
 
 
 def models_of(parameters: Mapping[str, Any]) -> list[str]:
@@ -151,8 +153,7 @@ def _scored_on(manifest: dict[str, Any]) -> dict[str, Any]:
 def _contenders(name: str) -> list[Contender]:
     """One contender for each tuned model of an evaluate run, by id or path, in their order.
 
-    `about` holds of each part its metric, split, revision, n_items, n_draws and items (a hash of texts and labels), as
-    far as the run kept them. Of several seeds of one variant the run keeps one interval; what it says of items is taken
+    Of several seeds of one variant the run keeps one interval; what it says of items is taken
     for each of them.
     """
     table = pd.read_parquet(artefact(name, "comparison.parquet"))
@@ -222,12 +223,12 @@ def _with_scores(
     roles: Sequence[str],
     comparison: Sequence[Comparison],
     items: Mapping[Part, _Items],
-    scores: Mapping[tuple[str, Part], Mapping[str, Any]],
+    scores: Mapping[tuple[str, Part], ScoreRow],
 ) -> Contender:
     """With what the model of `role` did; `roles` are all seeds of its variant, whose draws follow one another."""
     base: dict[Part, Scored] = {}
     tuned: dict[Part, Scored] = {}
-    about: dict[Part, dict[str, Any]] = {}
+    about: dict[Part, ScoredOn] = {}
     for row in comparison:
         part = (row.task, row.subset)
         told = scores.get((role, part))
@@ -238,11 +239,14 @@ def _with_scores(
         base[part] = Scored(score=row.base, values=kept.base)
         if told is not None and (row.n_seeds or 1) > 1:
             values = _of_seed(kept.tuned, role, [r for r in roles if (r, part) in scores])
-            tuned[part] = Scored(score=told["score"], values=values, variance=row.item_error**2, freedom=freedom)
+            tuned[part] = Scored(score=told.score, values=values, variance=row.item_error**2, freedom=freedom)
         else:
             tuned[part] = Scored(score=row.tuned, values=kept.tuned, variance=row.standard_error**2, freedom=freedom)
-        known = {k: told[k] for k in _ABOUT if k in told and pd.notna(told[k])} if told else {}
-        about[part] = {"metric": row.metric, **known} | ({"items": kept.hash} if kept.hash else {})
+        about[part] = ScoredOn(metric=row.metric, items=kept.hash)
+        if told is not None:
+            about[part] = replace(
+                about[part], split=told.split, revision=told.revision, n_items=told.n_items, n_draws=told.n_draws
+            )
     targets = frozenset(p for row in comparison if row.is_target and (p := (row.task, row.subset)) in tuned)
     return replace(contender, base=base, tuned=tuned, about=about, targets=targets)
 
@@ -255,7 +259,7 @@ def _of_seed(values: np.ndarray | None, role: str, roles: Sequence[str]) -> np.n
     return values[roles.index(role) * n :][:n] if n * len(roles) == len(values) else None
 
 
-def _main_scores(name: str) -> dict[tuple[str, Part], dict[str, Any]]:
+def _main_scores(name: str) -> dict[tuple[str, Part], ScoreRow]:
     """Main scores by role and part, with the split and the data they are of, as far as the run kept that."""
     try:
         scores = pd.read_parquet(artefact(name, "scores.parquet"))
@@ -263,8 +267,8 @@ def _main_scores(name: str) -> dict[tuple[str, Part], dict[str, Any]]:
         return {}
     if not {"is_main", "role", "task", "subset"} <= set(scores):
         return {}
-    rows = scores[scores["is_main"].astype(bool)].to_dict("records")
-    return {(r["role"], (r["task"], r["subset"])): r for r in reversed(rows)}  # of several splits the first
+    rows = [row for row in read_rows(ScoreRow, scores) if row.is_main]
+    return {(row.role, (row.task, row.subset)): row for row in reversed(rows)}  # of several splits the first
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisttools.evaluation.comparison import Average, Comparison, comparison_table, read_comparisons, read_rows, to_table
+from gisttools.evaluation.comparison import (
+    Average,
+    Comparison,
+    ScoreRow,
+    comparison_table,
+    read_comparisons,
+    read_rows,
+    to_table,
+)
 
 # as earlier versions wrote them
 COLUMNS = [
@@ -19,12 +27,14 @@ COLUMNS = [
     "variant", "group", "base_zero_shot", "zero_shot", "p_holm", "allowed_loss", "non_inferior",
 ]  # fmt: skip
 AVERAGES = ["variant", "tasks", "name", "n_tasks", "base", "tuned", "difference", "low", "high", "p", "verdict"]
+SCORES = ["role", "task", "task_type", "split", "subset", "n_items", "n_draws", "revision", "mteb", "metric", "is_main"]
+SCORES += ["score"]
 WHOLE = Comparison(
     task="a", task_type="STS", subset="en", metric="ap", base=0.5, tuned=0.6, difference=0.1, low=0.05, high=0.15,
     p=0.01, mde=0.02, items_for_one_point=900.0, standard_error=0.01, freedom=99.0, n_draws=3, method="t",
     verdict="helped", n_items=100, n_seeds=2, seed_error=0.001, item_error=0.002, speaks_of="the recipe",
-    is_target=True, overlap=0, n_test=100, in_train=4, cleaned_task="a.v2", trained_on=False, variant="tuned", group="g",
-    base_zero_shot=True, zero_shot=False, p_holm=0.02, allowed_loss=0.005, non_inferior=True,
+    is_target=True, overlap=0, n_test=100, in_train=4, cleaned_task="a.v2", trained_on=False, variant="tuned",
+    group="g", base_zero_shot=True, zero_shot=False, p_holm=0.02, allowed_loss=0.005, non_inferior=True,
 )  # fmt: skip
 
 
@@ -36,14 +46,12 @@ def same(one, other) -> bool:
 def test_the_columns_are_those_of_earlier_versions():
     assert comparison_table([WHOLE]).columns.tolist() == comparison_table([]).columns.tolist() == COLUMNS
     assert to_table(Average, []).columns.tolist() == AVERAGES
+    assert to_table(ScoreRow, []).columns.tolist() == SCORES
 
 
 def test_rows_come_back_from_a_file_as_they_were(tmp_path):
-    rows = [
-        WHOLE,
-        Comparison(task="b", base=0.5, tuned=0.5, difference=0.0),
-        replace(WHOLE, trained_on=None, n_items=None),
-    ]
+    bare = Comparison(task="b", base=0.5, tuned=0.5, difference=0.0)
+    rows = [WHOLE, bare, replace(WHOLE, trained_on=None, n_items=None)]
     comparison_table(rows).to_parquet(tmp_path / "comparison.parquet")
     found = read_comparisons(pd.read_parquet(tmp_path / "comparison.parquet"))
     assert all(same(one, other) for one, other in zip(rows, found, strict=True))

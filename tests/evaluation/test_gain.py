@@ -10,7 +10,7 @@ import pytest
 
 from gisttools.common.errors import ParameterError
 from gisttools.common.wording import dollars
-from gisttools.evaluation.contenders import Contender, Scored, paired_gain
+from gisttools.evaluation.contenders import Contender, Scored, ScoredOn, paired_gain
 from gisttools.evaluation.gain import enough, gain_curve
 from gisttools.evaluation.intervals import seed_spread
 
@@ -26,7 +26,7 @@ def trial(rows, seed, base, tuned, *, cost=None, part=PART, target=True, **score
         name=f"evaluate-{rows}-{seed}", rows=rows, seeds=(("seed", seed),), cost=cost,
         priced=0 if cost is None else rows, parameters={}, baseline="student",
         base={part: base}, tuned={part: Scored(score=tuned.score, values=tuned.values, **scored)},
-        about={part: {"metric": "accuracy"}}, targets=frozenset([part] if target else []),
+        about={part: ScoredOn(metric="accuracy")}, targets=frozenset([part] if target else []),
     )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def test_without_a_seed_in_common_a_step_has_no_interval():
 def several(tuned, targets) -> Contender:
     parts = {(name, subset): Scored(score=s, variance=1e-4) for (name, subset), s in tuned.items()}
     base = {part: Scored(score=0.5) for part in parts}
-    about = {part: {"metric": "accuracy"} for part in parts}
+    about = {part: ScoredOn(metric="accuracy") for part in parts}
     return Contender(name="e", rows=9, parameters={}, baseline="student", base=base, tuned=parts, about=about,
                      targets=frozenset(targets))  # fmt: skip
 

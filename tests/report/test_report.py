@@ -184,7 +184,7 @@ def test_a_lone_evaluation_says_not_run_where_steps_are_missing(alone):
     assert "Answers to single texts: not run" in text
     assert "the training texts are not known here" in text
     assert "Map of the embeddings: not run" in text
-    assert "Sources of noise: not run" in text
+    assert "Where the noise comes from: not run" in text
 
 
 def test_a_missing_score_reads_not_run_and_never_nan(whole, page):

@@ -21,7 +21,7 @@ from helpers.html_page import Page, seen
 
 from gisttools.cli.main import main
 from gisttools.common.errors import DataError
-from gisttools.evaluation.contenders import Contender, Scored
+from gisttools.evaluation.contenders import Contender, Scored, ScoredOn
 from gisttools.evaluation.ranking import leaderboard
 from gisttools.report import sweep
 from gisttools.report.drawing import to_svg
@@ -163,7 +163,7 @@ def test_thirty_runs_of_sixty_tasks_are_a_page_in_time(tmp_path):
             score = 0.5 + rng.normal(0, 0.02) if values is None else float(values.mean())
             tuned[p] = Scored(score=score, values=values, variance=0.0001, freedom=99.0)
         parameters = {"guide": (None, "a")[i % 2], "limit": (60, 120, 240, 476, 900)[i // 2 % 5]}
-        about = {p: dict(ABOUT) for p in parts}
+        about = {p: ScoredOn(**ABOUT) for p in parts}
         return Contender(name=f"evaluate-{i}", parameters=parameters, seeds=(("seed", i // 10),), baseline="b",
                          base=base, tuned=tuned, about=about, targets=frozenset(parts[:40]))  # fmt: skip
 

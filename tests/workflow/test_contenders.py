@@ -10,7 +10,7 @@ from helpers import parquet
 from helpers.compared import ABOUT, PART, contender
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.evaluation.contenders import Scored, check_comparable, differences
+from gisttools.evaluation.contenders import Scored, ScoredOn, check_comparable, differences
 from gisttools.workflow.evaluations import contenders_to_compare, read_contenders
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import parents_of
@@ -52,7 +52,7 @@ def test_many_tasks_that_differ_alike_are_one_phrase():
 
     def on(split):
         scored = {p: Scored(score=0.5) for p in parts}
-        about = {p: {**ABOUT, "split": split} for p in parts}
+        about = {p: ScoredOn(**{**ABOUT, "split": split}) for p in parts}
         return replace(GOOD[0], base=scored, tuned=scored, about=about, targets=frozenset(parts))
 
     assert differences(on("test"), on("dev")) == ["split of task 0: dev, not test (and of 59 more)"]
@@ -124,13 +124,8 @@ def test_a_run_is_read_with_its_parameters_seeds_data_and_cost(evaluated):
     assert not [name for name in found.parameters if name.endswith("seed")]
     assert found.baseline == "student (v1)"
     about = found.about["support", "default"]
-    assert {
-        "metric": "accuracy",
-        "split": "test",
-        "revision": "r1",
-        "n_items": 4,
-        "n_draws": 2,
-    }.items() <= about.items()
+    known = ScoredOn(metric="accuracy", split="test", revision="r1", n_items=4, n_draws=2)
+    assert replace(about, items=None) == known
     assert found.tuned["support", "default"].values.tolist() == [[1.0] * 4, [0.0] * 4]
 
 
