@@ -257,7 +257,7 @@ def acceptance(summary: Mapping[str, Any]) -> Figure:
         DataError: nothing was asked for.
     """
     parts = {"label": summary.get("by_label") or {}, **(summary.get("by_attribute") or {})}
-    several = {name: counts for name, counts in parts.items() if len(counts) > 1}  # one value tells nothing apart
+    several = {name: counts for name, counts in parts.items() if len(counts) > 1}  # one value separates nothing
     sections = {name: _shares(counts) for name, counts in (several or parts).items()}
     rows = not_empty([row for part in sections.values() for row in part], "summary has no counts by label")
     alt = "; ".join(f"{name}: {', '.join(f'{n} {a} of {b}' for n, a, b in part)}" for name, part in sections.items())

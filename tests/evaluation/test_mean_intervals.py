@@ -183,7 +183,7 @@ def test_the_noise_of_seeds_is_kept_apart_from_that_of_items():
 
 
 @pytest.mark.parametrize("draws", [0, 5])
-def test_several_seeds_cover_the_recipe(draws):
+def test_several_seeds_cover_other_trainings(draws):
     def interval(rng):
         gain = crossed(rng, 3, 200, by_draw=0.05, by_item=0.3)[:, None].repeat(max(draws, 1), axis=1)
         gain = gain + 0.2 * rng.normal(size=gain.shape)

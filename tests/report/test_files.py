@@ -1,4 +1,4 @@
-"""The files beside the page: Markdown, the model card with its metadata, LaTeX, the commands that run a step again."""
+"""The files next to the page: Markdown, the model card with its metadata, LaTeX, the commands that run a step again."""
 
 from __future__ import annotations
 

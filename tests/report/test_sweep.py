@@ -47,7 +47,7 @@ def hostile_board():
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_says_the_verdict_first_and_holds_all_recipes():
+def test_the_page_says_the_verdict_first_and_holds_all_variants():
     page = render_sweep(guided_board())
     text = seen(page)
     assert text.index("Does the guide help?") < text.index("helped") < text.index("The guide embedded:all-MiniLM-L6-v2")
@@ -184,7 +184,7 @@ def test_no_line_is_wider_than_a_terminal_or_moves_its_cursor(board):
     assert "\x1b" not in text
 
 
-def test_the_text_holds_findings_recipes_and_effects():
+def test_the_text_holds_findings_variants_and_effects():
     text = leaderboard_text(guided_board())
     assert text.startswith("support, accuracy: 4 variants, 12 runs; baseline student (1.0) 3")
     assert "  1 guide=embedded:all-MiniLM-L6-v2, mask_same_label=true" in text
