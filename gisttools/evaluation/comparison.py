@@ -185,6 +185,11 @@ def read_comparisons(table: pd.DataFrame) -> list[Comparison]:
     return [row if row.scored else replace(row, verdict="not shown") for row in rows]
 
 
+def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON values; what is not known is null."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
 def _missing(value: object) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
 

@@ -29,6 +29,7 @@ from gisttools.evaluation.comparison import (
     averages,
     compare_seeds,
     comparison_table,
+    json_rows,
     judge,
     overall_verdict,
     read_comparisons,
@@ -235,10 +236,10 @@ class Evaluation:
             ],
             "revisions": {role: model.revision for role, model in opened.items()},
             "tasks": tasks,
-            "averages": _records(self.averages),
+            "averages": json_rows(self.averages),
             "references": list(dict.fromkeys(self.references["name"])),
-            "paper": _records(paper_scores(self.comparison["group"].fillna(self.comparison["task"]))),
-            "failed": _records(self.failed),
+            "paper": json_rows(paper_scores(self.comparison["group"].fillna(self.comparison["task"]))),
+            "failed": json_rows(self.failed),
             "notes": list(notes),
             "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
             "encoded": self.encoded,
@@ -246,12 +247,6 @@ class Evaluation:
             "prompts": {role: dict(model.prompts) for role, model in opened.items()},
             "size": {role: {"mb": model.megabytes} for role, model in opened.items()},
         }
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON values; what is not a number is null."""
-    rows = table.to_dict("records")
-    return [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in rows]
 
 
 # which tasks an average is over; the first is always there, others where they are fewer, and some are left

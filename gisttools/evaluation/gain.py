@@ -1,4 +1,4 @@
-"""Draws the score against the number of rows trained on, and says where more rows no longer pay.
+"""Works out what more rows bring: the score by the number of rows trained on, and where more no longer pay.
 
 Trainings of several seeds on nested subsets, each scored on the same test items, stand behind it. Reads no files.
 Scores lie between 0 and 1, a point is 0.01.
@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from gisttools.common import ParameterError, dollars, problems
+from gisttools.evaluation.comparison import json_rows
 from gisttools.evaluation.contenders import (
     Contender,
     Part,
@@ -113,9 +114,8 @@ class GainCurve:
 
     def summary(self) -> dict[str, Any]:
         """The numbers of the curve, for the run's summary."""
-        rows = self.table.replace({np.nan: None}).to_dict("records")
         told = {"task": self.task, "metric": self.metric, "base": self.base, "enough": self.enough}
-        return {**told, "verdict": self.verdict(), "caveat": self.caveat(), "sizes": rows}
+        return {**told, "verdict": self.verdict(), "caveat": self.caveat(), "sizes": json_rows(self.table)}
 
     def save(self, folder: Path) -> None:
         """Write the table as Parquet."""

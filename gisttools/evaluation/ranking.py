@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from gisttools.common import plural, signed
+from gisttools.evaluation.comparison import json_rows
 from gisttools.evaluation.contenders import (
     Contender,
     Part,
@@ -316,7 +317,7 @@ class Leaderboard:
             "word": self.word(),
             "sentences": self.sentences(),
             "findings": findings,
-            **{name: _records(table) for name, table in tables.items()},
+            **{name: json_rows(table) for name, table in tables.items()},
         }
 
 
@@ -402,7 +403,3 @@ def _ends(interval: Interval | None) -> dict[str, float]:
     if interval is None:
         return dict.fromkeys(("difference", "low", "high"), math.nan)
     return {"difference": interval.difference, "low": interval.low, "high": interval.high}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -12,7 +12,8 @@ import io
 import re
 import unicodedata
 import warnings
-from typing import Any, Literal
+from collections.abc import Sized
+from typing import Literal, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 
 from gisttools.common import DataError
 
+T = TypeVar("T", bound=Sized)
 WIDTH = 360.0  # points; a phone shows about 350 pixels, so text keeps its size there
 INK, MUTED, FAINT, PAPER = "#1f2328", "#646b75", "#dcdfe4", "#fefefe"
 BASE, GOOD, BAD = "#858d98", "#0b6bb8", "#c2500f"  # grey, blue and orange stay apart in all common colour blindness
@@ -99,7 +101,7 @@ def grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
     axes.set_axisbelow(True)
 
 
-def not_empty(found: Any, what: str) -> Any:
+def not_empty(found: T, what: str) -> T:
     """`found`, or a `DataError` that says there is nothing to draw."""
     if not len(found):
         raise DataError(f"Nothing to draw: {what}. Look at the run that wrote it.")
