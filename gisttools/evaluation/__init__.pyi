@@ -23,6 +23,7 @@ from .contenders import (
 from .evaluating import Findings as Findings, Variant as Variant, evaluate as evaluate, overlap_with as overlap_with
 from .gain import GainCurve as GainCurve, gain_curve as gain_curve
 from .intervals import (
+    Interval as Interval,
     Verdict as Verdict,
     crossed_interval as crossed_interval,
     draws_interval as draws_interval,
@@ -38,7 +39,12 @@ from .models import (
     training_sets as training_sets,
 )
 from .published import PREFIX as PREFIX
-from .ranking import Leaderboard as Leaderboard, effect_table as effect_table, leaderboard as leaderboard
+from .ranking import (
+    Effect as Effect,
+    Leaderboard as Leaderboard,
+    Ranked as Ranked,
+    leaderboard as leaderboard,
+)
 from .scores import (
     ScoreCache as ScoreCache,
     fits as fits,

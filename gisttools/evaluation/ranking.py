@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gisttools.common import plural, signed
-from gisttools.evaluation.comparison import json_rows
+from gisttools.evaluation.comparison import json_rows, to_table
 from gisttools.evaluation.contenders import (
     Contender,
     Part,
@@ -28,7 +28,7 @@ from gisttools.evaluation.contenders import (
     task_name,
     weights_of,
 )
-from gisttools.evaluation.intervals import Interval, verdict
+from gisttools.evaluation.intervals import Interval, Verdict, verdict
 from gisttools.evaluation.variants import (
     MODEL,
     Factor,
@@ -208,14 +208,44 @@ def _is_guided(wanted: bool | None, settings: Mapping[str, object]) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A variant's place: a row of leaderboard.csv.
+
+    Attributes:
+        rank, recipe: its place from 1, and its name (`recipe` as earlier versions wrote it).
+        seeds, score, seed_sd: how many models, their mean score and its standard deviation (NaN of one).
+        difference, low, high, verdict: to the baseline.
+        behind, behind_low, behind_high: to the best; NaN of the best itself.
+        with_best: is it not distinguishable from the best?
+        seconds, cost_usd: of a training; NaN where not known.
+        settings, runs: the parts of its name, and its evaluate runs.
+    """
+
+    rank: int
+    recipe: str
+    seeds: int
+    score: float
+    seed_sd: float
+    difference: float
+    low: float
+    high: float
+    verdict: Verdict
+    behind: float
+    behind_low: float
+    behind_high: float
+    with_best: bool
+    seconds: float
+    cost_usd: float
+    settings: list[str]
+    runs: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Leaderboard:
     """Variants in order of their scores.
 
     Attributes:
-        table: one row a variant, the best first: rank, recipe (its name), seeds, score, seed_sd (NaN of one seed);
-            difference to the baseline with low, high and verdict; behind, behind_low, behind_high, the difference to
-            the best (NaN of the best itself); with_best, whether it is not distinguishable from the best; seconds and
-            cost_usd of a training (NaN: not known); settings, the parts of its name; runs.
+        ranked: the variants, the best first.
         tasks: one row a variant and part: recipe (its name), task, subset, metric, is_target, base, score, difference,
             low, high, verdict.
         effects: of each parameter that varies (`gisttools.evaluation.ranking`).
@@ -226,7 +256,7 @@ class Leaderboard:
         evaluations: ids of the evaluate runs, which may hold several models each.
     """
 
-    table: pd.DataFrame
+    ranked: tuple[Ranked, ...]
     tasks: pd.DataFrame
     effects: list[Effect]
     findings: list[Finding]
@@ -237,10 +267,20 @@ class Leaderboard:
     shared: Mapping[str, object]
     evaluations: tuple[str, ...] = ()
 
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The variants as a table."""
+        return to_table(Ranked, self.ranked)
+
+    @property
+    def runs(self) -> int:
+        """How many models were compared."""
+        return sum(len(row.runs) for row in self.ranked)
+
     @property
     def tied(self) -> list[str]:
         """Variants that are not distinguishable from the best."""
-        return self.table["recipe"][self.table["with_best"]].tolist()[1:]
+        return [row.recipe for row in self.ranked[1:] if row.with_best]
 
     @property
     def separable(self) -> bool:
@@ -251,20 +291,20 @@ class Leaderboard:
         """The shortest answer: of the guide where it was tried; else whether one variant is ahead of all others."""
         if self.findings:
             return self.findings[0].verdict
-        if len(self.table) == 1:
-            return self.table["verdict"].iloc[0]
+        if len(self.ranked) == 1:
+            return self.ranked[0].verdict
         return "no clear best" if self.tied else "one ahead"
 
     def question(self) -> str:
         """What `word` answers."""
         if self.findings:
             return self.findings[0].question
-        return "Did training help?" if len(self.table) == 1 else "Which variant is best?"
+        return "Did training help?" if len(self.ranked) == 1 else "Which variant is best?"
 
     def best_sentence(self) -> str:
         """The best variant, its score, its difference to the baseline, and what is not distinguishable from it."""
-        best = self.table.iloc[0]
-        one = len(self.table) == 1
+        best = self.ranked[0]
+        one = len(self.ranked) == 1
         said = (
             f"{best.recipe} scores {100 * best.score:.1f}"
             if one
@@ -275,7 +315,7 @@ class Leaderboard:
             return f"{text} It is the only variant here: evaluate others to compare."
         if not self.tied:
             return f"{text} It is distinguishable from all others."
-        if len(self.tied) == len(self.table) - 1:
+        if len(self.tied) == len(self.ranked) - 1:
             return f"{text} No other is distinguishable from it."
         names = "; ".join(self.tied[:3]) + (f"; and {len(self.tied) - 3} more" if len(self.tied) > 3 else "")
         return f"{text} Not distinguishable from it: {names}."
@@ -286,8 +326,7 @@ class Leaderboard:
 
     def headline(self) -> str:
         """One line for the run."""
-        runs = sum(map(len, self.table["runs"]))
-        what = f"{plural(len(self.table), 'variant')} of {plural(runs, 'run')} on {self.task}"
+        what = f"{plural(len(self.ranked), 'variant')} of {plural(self.runs, 'run')} on {self.task}"
         return f"{what}: {self.sentences()[0]}"
 
     def shown(self) -> pd.DataFrame:
@@ -341,7 +380,7 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
     variants, factors = group(contenders)
     variants.sort(key=lambda variant: -float(np.mean(variant.scores(weights))))
     return Leaderboard(
-        table=pd.DataFrame([_row(i, variant, variants[0], weights) for i, variant in enumerate(variants)]),
+        ranked=tuple(_ranked(i, variant, variants[0], weights) for i, variant in enumerate(variants)),
         tasks=pd.DataFrame([row for variant in variants for row in _by_task(variant, first)]),
         effects=effects(variants, factors, weights),
         findings=guided_findings(variants, factors, weights),
@@ -354,24 +393,27 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
     )
 
 
-def _row(place: int, variant: ScoredVariant, best: ScoredVariant, weights: Mapping[Part, float]) -> dict[str, Any]:
+def _ranked(place: int, variant: ScoredVariant, best: ScoredVariant, weights: Mapping[Part, float]) -> Ranked:
     scores, gain = variant.scores(weights), over_baseline(variant, weights)
     behind = difference([best], [variant], weights)[0] if variant is not best else None
-    return {
-        "rank": place + 1,
-        "recipe": variant.name,
-        "seeds": len(variant.runs),
-        "score": float(np.mean(scores)),
-        "seed_sd": standard_deviation(scores),
+    ends = _ends(behind)
+    return Ranked(
+        rank=place + 1,
+        recipe=variant.name,
+        seeds=len(variant.runs),
+        score=float(np.mean(scores)),
+        seed_sd=standard_deviation(scores),
         **_ends(gain),
-        "verdict": verdict(gain),
-        **dict(zip(("behind", "behind_low", "behind_high"), _ends(behind).values(), strict=True)),
-        "with_best": behind is None or not behind.high < 0,
-        "seconds": variant.seconds,
-        "cost_usd": variant.cost,
-        "settings": list(variant.named_by),
-        "runs": [run.name for run in variant.runs.values()],
-    }
+        verdict=verdict(gain),
+        behind=ends["difference"],
+        behind_low=ends["low"],
+        behind_high=ends["high"],
+        with_best=behind is None or not behind.high < 0,
+        seconds=variant.seconds,
+        cost_usd=variant.cost,
+        settings=list(variant.named_by),
+        runs=[run.name for run in variant.runs.values()],
+    )
 
 
 def _by_task(variant: ScoredVariant, first: Contender) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import NOT_RUN, dollars, duration, is_number, model_name, plural, score, signed
-from gisttools.evaluation import Leaderboard, effect_table, value_name
+from gisttools.evaluation import Effect, Interval, Leaderboard, Ranked, value_name
 from gisttools.report.drawing import FAINT, GAP, LOOKS, MUTED, WIDTH, Drawing, clip, not_empty, to_svg, write
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 
@@ -39,9 +39,9 @@ class _Line(NamedTuple):
 
 def variants_forest(board: Leaderboard) -> Drawing:
     """Each variant's difference to the baseline with its interval, the best first."""
-    table = board.table.head(_MOST_ROWS)
-    lines = [_Line(f"{r.rank}  {r.recipe}", r.difference, r.low, r.high, r.verdict) for r in table.itertuples()]
-    left = f", the first {_MOST_ROWS} of {len(board.table)}" if len(board.table) > _MOST_ROWS else ""
+    shown = board.ranked[:_MOST_ROWS]
+    lines = [_Line(f"{r.rank}  {r.recipe}", r.difference, r.low, r.high, r.verdict) for r in shown]
+    left = f", the first {len(shown)} of {len(board.ranked)}" if len(board.ranked) > _MOST_ROWS else ""
     return _forest(lines, f"Variants against the baseline{left}", "points")
 
 
@@ -51,15 +51,19 @@ def effects_forest(board: Leaderboard) -> Drawing:
     Raises:
         DataError: no parameter varies alone.
     """
-    table = effect_table(board.effects)
-    table = not_empty(table[table["difference"].notna()], "no variants differ in one parameter alone").head(_MOST_ROWS)
-    lines = [_line_of(r) for r in table.itertuples()]
+    lines = [_line_of(effect, effect.interval) for effect in board.effects if effect.interval]
+    lines = not_empty(lines, "no variants differ in one parameter alone")[:_MOST_ROWS]
     return _forest(lines, "Effects of parameters", "points")
 
 
-def _line_of(row: Any) -> _Line:
-    group = f"{row.parameter}, over {row.against}" + (f" (with {row.along})" if row.along else "")
-    return _Line(row.value, row.difference, row.low, row.high, row.verdict, group)
+def _line_of(effect: Effect, over: Interval) -> _Line:
+    group = f"{effect.parameter}, over {value_name(effect.against)}{_with(effect)}"
+    return _Line(value_name(effect.value), over.difference, over.low, over.high, effect.verdict, group)
+
+
+def _with(effect: Effect) -> str:
+    """What changed along with the parameter."""
+    return f" (with {', '.join(effect.along)})" if effect.along else ""
 
 
 def _forest(lines: Sequence[_Line], title: str, unit: str) -> Drawing:
@@ -108,22 +112,22 @@ _HEAD = (
 
 def leaderboard_text(board: Leaderboard, *, width: int = 100) -> str:
     """The findings, the variants and the effects of parameters; numbers are points out of 100, with 95 % intervals."""
-    runs = sum(map(len, board.table["runs"]))
-    counts = f"{plural(len(board.table), 'variant')}, {plural(runs, 'run')}"
+    counts = f"{plural(len(board.ranked), 'variant')}, {plural(board.runs, 'run')}"
     lines = [f"{board.task}, {board.metric}: {counts}; baseline {board.baseline} {score(board.base)}", ""]
     lines += [*board.sentences(), "", _HEAD]
-    for row in board.table.itertuples():
+    for row in board.ranked:
         lines += [f"{row.rank:>3} {row.recipe}", _numbers(row)]
     if board.effects:
         lines += ["", "Effects of parameters, paired over the others (interactions are not modelled)"]
-        for e in effect_table(board.effects).itertuples():
-            lines.append(f"    {e.parameter}: {e.against} → {e.value}" + (f" (with {e.along})" if e.along else ""))
+        for e in board.effects:
+            lines.append(f"    {e.parameter}: {value_name(e.against)} → {value_name(e.value)}{_with(e)}")
             over = f"{plural(e.settings, 'setting')}, {plural(e.seeds, 'seed')}" if e.settings else ""
-            lines.append(f"        {_interval(e.difference, e.low, e.high):<24}{e.verdict:<15}{over}".rstrip())
+            said = _interval(e.interval.difference, e.interval.low, e.interval.high) if e.interval else "not separable"
+            lines.append(f"        {said:<24}{e.verdict:<15}{over}".rstrip())
     return "\n".join(part for line in lines for part in _fold(line, width))
 
 
-def _numbers(row: Any) -> str:
+def _numbers(row: Ranked) -> str:
     sd = f"{100 * row.seed_sd:.1f}" if is_number(row.seed_sd) else "–"
     gain = _interval(row.difference, row.low, row.high)
     behind = _interval(row.behind, row.behind_low, row.behind_high) if is_number(row.behind) else "best"
@@ -135,8 +139,6 @@ def _numbers(row: Any) -> str:
 
 
 def _interval(difference: float, low: float, high: float) -> str:
-    if not is_number(difference):
-        return "not separable"
     return f"{signed(difference)} ({signed(low)} to {signed(high)})" if is_number(low) else signed(difference)
 
 
@@ -211,9 +213,9 @@ def sweep_view(board: Leaderboard) -> dict[str, Any]:
         "word": board.word(),
         "sentences": board.sentences(),
         "strip": _strip(board),
-        "variants": [_variant(r) for r in board.table.itertuples()],
-        "priced": bool(board.table["cost_usd"].notna().any()),
-        "effects": [_effect(e) for e in effect_table(board.effects).itertuples()],
+        "variants": [_variant(row) for row in board.ranked],
+        "priced": any(is_number(row.cost_usd) for row in board.ranked),
+        "effects": [_effect(effect) for effect in board.effects],
         "tasks": _tasks(board),
         "limits": limits(board),
         "shared": [(name, value_name(value)) for name, value in board.shared.items()],
@@ -229,14 +231,14 @@ def limits(board: Leaderboard) -> list[str]:
         "for itself: of many variants, tasks and parameters a few look distinguishable by chance.",
         "Variants are compared seed by seed, draw by draw and text by text, where the evaluations kept their answers.",
     ]
-    if len(board.table) > 1:
+    if len(board.ranked) > 1:
         found.append(
             "The best variant was picked by the very scores it is compared by, so its lead flatters it. Choose on "
             "development data, and let test texts have the last word."
         )
-    if (board.table["seeds"] < 2).any():
+    if any(row.seeds < 2 for row in board.ranked):
         found.append("A variant of one seed is one model: its interval says nothing of another training of the same.")
-    elif (board.table["seeds"] < 5).any():
+    elif any(row.seeds < 5 for row in board.ranked):
         found.append("Of few seeds little is known of how much trainings differ; intervals are wide to allow for it.")
     if board.effects:
         found.append(
@@ -248,14 +250,14 @@ def limits(board: Leaderboard) -> list[str]:
 
 
 def _strip(board: Leaderboard) -> list[tuple[str, str, str]]:
-    runs, best = sum(map(len, board.table["runs"])), board.table.iloc[0]
-    low, high = board.table["seeds"].min(), board.table["seeds"].max()
+    best, seeds_each = board.ranked[0], [row.seeds for row in board.ranked]
+    low, high = min(seeds_each), max(seeds_each)
     seeds = plural(low, "seed") + " each" if low == high else f"{low} to {high} seeds each"
     parts = board.tasks.drop_duplicates(["task", "subset"])
     n_tasks, n_targets = len(parts), int(parts["is_target"].sum())
     seconds, costs = ((board.table[c] * board.table["seeds"]).sum(min_count=1) for c in ("seconds", "cost_usd"))
     strip = [
-        ("Variants", str(len(board.table)), f"{plural(runs, 'run')}, {seeds}"),
+        ("Variants", str(len(board.ranked)), f"{plural(board.runs, 'run')}, {seeds}"),
         ("Baseline", score(board.base), _baseline(board)),
         ("Best", score(best.score), f"{signed(best.difference)} points"),
         ("Tasks", str(n_tasks), f"{plural(n_targets, 'target')}" if n_targets else "none named as target"),
@@ -264,7 +266,7 @@ def _strip(board: Leaderboard) -> list[tuple[str, str, str]]:
     return [*strip, ("Paid for rows", dollars(costs), "")] if is_number(costs) else strip
 
 
-def _variant(row: Any) -> dict[str, Any]:
+def _variant(row: Ranked) -> dict[str, Any]:
     best = not is_number(row.behind)
     return {
         "rank": row.rank,
@@ -285,18 +287,19 @@ def _variant(row: Any) -> dict[str, Any]:
     }
 
 
-def _effect(row: Any) -> dict[str, Any]:
-    known = is_number(row.difference)
+def _effect(effect: Effect) -> dict[str, object]:
+    over = effect.interval
+    difference, interval = (signed(over.difference), _to(over.low, over.high)) if over else ("", "")
     return {
-        "parameter": row.parameter + (f" (with {row.along})" if row.along else ""),
-        "value": row.value,
-        "over": row.against,
-        "difference": signed(row.difference) if known else "",
-        "interval": _to(row.low, row.high) if known else "",
-        "shown": f"{signed(row.difference)} ({_to(row.low, row.high)})" if known else "",
-        "verdict": row.verdict,
-        "settings": row.settings or "",
-        "seeds": row.seeds or "",
+        "parameter": effect.parameter + _with(effect),
+        "value": value_name(effect.value),
+        "over": value_name(effect.against),
+        "difference": difference,
+        "interval": interval,
+        "shown": f"{difference} ({interval})" if over else "",
+        "verdict": effect.verdict,
+        "settings": effect.settings or "",
+        "seeds": effect.seeds or "",
     }
 
 
