@@ -1,16 +1,7 @@
-"""`gisttools runs`: what has run, filtered and sorted.
+"""Looks after runs: `gisttools runs` lists them, `show` tells one, `compare` which evaluated recipe is best.
 
-How the command says sizes, times and runs.
-
-`gisttools show`: one run, to be read.
-
-`gisttools clean`: remove runs that nobody needs, after asking.
-
-`gisttools verify`: are the files of finished runs still those that the runs wrote?
-
-`gisttools publish`: copy a finished run to where others can read it.
-
-`gisttools compare`: which of several evaluated recipes is best.
+`clean` removes runs that nobody needs, after asking; `verify` checks that files are still those that the runs wrote;
+`publish` copies a finished run to where others can read it.
 """
 
 from __future__ import annotations
@@ -27,10 +18,10 @@ import click
 import yaml
 
 from gisttools.cli.complete import Remembering, complete_parameter, complete_run, complete_verb, known_verb
-from gisttools.common import GistError, ParameterError, did_you_mean
+from gisttools.common import GistError, ParameterError, did_you_mean, results_folder
 
 if TYPE_CHECKING:
-    from gisttools.workflow import Kind, Listed, Removal
+    from gisttools.workflow import Kind, ListedRun, Removal
 
 COLOURS = {"ok": "green", "failed": "red", "running": "cyan", "unfinished": "yellow", "damaged": "red"}
 
@@ -79,7 +70,7 @@ def aligned(rows: Iterable[Sequence[Any]], indent: str = "  ") -> list[str]:
 
 
 _STATUS = ("ok", "failed", "running", "unfinished", "damaged")
-_SORT: dict[str, Callable[[Listed], Any]] = {
+_SORT: dict[str, Callable[[ListedRun], Any]] = {
     "started": lambda run: run.started,
     "seconds": lambda run: run.seconds or 0,
     "verb": lambda run: (run.verb, run.started),
@@ -169,10 +160,10 @@ def _value(name: str, text: str, verb: str | None) -> Any:
         return text
 
 
-def _has(run: Listed, name: str, value: Any) -> bool:
-    if name not in run.manifest.get("parameters", {}):
+def _has(run: ListedRun, name: str, value: Any) -> bool:
+    if name not in run.parameters:
         return False
-    own = run.manifest["parameters"][name]
+    own = run.parameters[name]
     return _equal(own, value) or (isinstance(own, list) and any(_equal(one, value) for one in own))
 
 
@@ -186,8 +177,8 @@ def _equal(own: Any, value: Any) -> bool:
     return own == value and isinstance(own, bool) == isinstance(value, bool)
 
 
-def _text_of(run: Listed) -> str:
-    told = [run.manifest.get("parameters", {}), (run.manifest.get("error") or {}).get("message", "")]
+def _text_of(run: ListedRun) -> str:
+    told = [run.parameters, run.run.error if run.run else ""]
     return f"{run.run_id}\n{run.headline}\n{json.dumps(told, ensure_ascii=False)}".casefold()
 
 
@@ -418,7 +409,7 @@ def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
     """
     from gisttools.evaluation import leaderboard
     from gisttools.report import leaderboard_text
-    from gisttools.workflow import contenders_to_compare, find_runs, results_folder
+    from gisttools.workflow import contenders_to_compare, find_runs
 
     names = [f.name if f.parent == results_folder() else str(f) for f in find_runs(runs)]
     board = leaderboard(contenders_to_compare(names), task=task)

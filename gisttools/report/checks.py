@@ -11,8 +11,21 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gisttools.common import NOT_RUN, count, dollars, duration, is_number, is_true, p_value, plain, score, signed, unit
-from gisttools.report.data import ReportData, Run
+from gisttools.common import (
+    NOT_RUN,
+    FinishedRun,
+    count,
+    dollars,
+    duration,
+    is_number,
+    is_true,
+    p_value,
+    plain,
+    score,
+    signed,
+    unit,
+)
+from gisttools.report.data import ReportData
 from gisttools.report.verdict import judged, main_rows, n_seeds, records, task_name
 
 Status = Literal["pass", "fail", "not run"]
@@ -122,7 +135,7 @@ def cost(data: ReportData) -> list[Fact]:
     ]
 
 
-def _of_verb(verb: str, runs: Sequence[Run]) -> str:
+def _of_verb(verb: str, runs: Sequence[FinishedRun]) -> str:
     known = [s for run in runs if is_number(s := run.manifest.get("seconds"))]
     times = f" ({len(runs)} runs)" if len(runs) > 1 else ""
     return f"{verb} {duration(sum(known) if known else None)}{times}"

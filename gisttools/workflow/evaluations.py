@@ -1,11 +1,7 @@
-"""What `5_report` writes: the page of one evaluation, the leaderboard of a sweep, or both where one run holds several
-variants.
+"""Reads evaluate runs for what compares them: trials of several sizes, contenders of a leaderboard, and pages of both.
 
-What an evaluate run says of its models: scores, the single items behind them, and what they were scored on.
-
-Evaluate runs as contenders of a comparison: what was scored, and all that the model is made of.
-
-Trials of several sizes, read from evaluate runs and the finetune runs that they scored.
+Of each model a run says its scores, the single items behind them, and what they were scored on; the runs that it came
+from say all that it is made of.
 """
 
 from __future__ import annotations
@@ -26,14 +22,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from gisttools.common import DataError, MissingError, ParameterError, problems
+from gisttools.common import (
+    MANIFEST,
+    DataError,
+    FinishedRun,
+    MissingError,
+    ParameterError,
+    problems,
+    read_run,
+    results_folder,
+)
 from gisttools.evaluation import MODEL, Contender, Leaderboard, Part, Scored, Seeds, Trial, differences, leaderboard
 from gisttools.report import TEXT, collect, forest, recipes_forest, write_report, write_sweep
-from gisttools.workflow.folders import artefact, as_run, evaluation_folder, finished_runs, read_summary
-from gisttools.workflow.manifest import MANIFEST, read_manifest
-from gisttools.workflow.params import VERBS
-from gisttools.workflow.places import results_folder
+from gisttools.workflow.folders import as_run, finished_runs, latest, open_run, run_folder, told_parameters
 
+log = logging.getLogger(__name__)
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
 _DRAWS = ("base_draws", "tuned_draws")
 _ABOUT = ("split", "revision", "n_items", "n_draws")
@@ -63,8 +66,8 @@ def models_of(parameters: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([model] if isinstance(model, str) else model))
 
 
-def read_scored(name: str) -> list[ScoredParts]:
-    """Read an evaluate run, by id or path; one result for each of its tuned models, in their order.
+def read_scored(run: FinishedRun) -> list[ScoredParts]:
+    """Read an evaluate run; one result for each of its tuned models, in their order.
 
     `about` holds of each part its metric, split, revision, n_items, n_draws and items (a hash of texts and labels), as
     far as the run kept them. Of several seeds of one recipe the run keeps one interval; what it says of items is taken
@@ -74,12 +77,12 @@ def read_scored(name: str) -> list[ScoredParts]:
         DataError: the run is of an older kind, failed, or its files changed since.
         MissingError: the run or an artefact is not there.
     """
-    comparison = pd.read_parquet(artefact(name, "comparison.parquet"))
+    comparison = pd.read_parquet(run.artefact("comparison.parquet"))
     if lacking := [c for c in _COLUMNS if c not in comparison]:
-        raise DataError(f"Run {name}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
-    models = models_of(read_manifest(as_run(name))["parameters"])
-    variants = {v["name"]: v["models"] for v in read_summary(name).get("variants", ())}
-    items, scores = pq.read_table(artefact(name, "items.parquet")), _main_scores(name)
+        raise DataError(f"Run {run.id}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
+    models = models_of(run.parameters)
+    variants = {v["name"]: v["models"] for v in run.summary.get("variants", ())}
+    items, scores = pq.read_table(run.artefact("items.parquet")), _main_scores(run)
     found = []
     for i, model in enumerate(models):
         role = "tuned" if i == 0 else f"tuned_{i + 1}"
@@ -92,41 +95,60 @@ def read_scored(name: str) -> list[ScoredParts]:
     return found
 
 
+@dataclass(frozen=True)
+class _Items:
+    """What base and tuned model got right, (draws, items) each or None where that was not kept, and a hash of the texts
+    and labels."""
+
+    base: np.ndarray | None = None
+    tuned: np.ndarray | None = None
+    hashed: str | None = None
+
+
 def _parts_of(
     model: str,
     role: str,
     roles: Sequence[str],
     comparison: pd.DataFrame,
-    items: Mapping[Part, tuple[tuple[np.ndarray | None, np.ndarray | None], str | None]],
+    items: Mapping[Part, _Items],
     scores: Mapping[tuple[str, Part], Mapping[str, Any]],
 ) -> ScoredParts:
     """What the model of `role` did; `roles` are all seeds of its recipe, whose draws stand one after the other."""
-    base, tuned, about, targets = {}, {}, {}, set()
+    base: dict[Part, Scored] = {}
+    tuned: dict[Part, Scored] = {}
+    about: dict[Part, dict[str, Any]] = {}
     for row in comparison.to_dict("records"):
         part = (row["task"], row["subset"])
-        several, told = row.get("n_seeds", 1) > 1, scores.get((role, part))
-        if scores and told is None:
+        told, kept = scores.get((role, part), {}), items.get(part, _Items())
+        if scores and not told:
             continue  # it failed here, another seed of its recipe did not
-        (base_values, values), hashed = items.get(part, ((None, None), None))
-        if values is not None and several:
+        base[part] = Scored(score=row["base"], values=kept.base)
+        if row.get("n_seeds", 1) > 1:
             there = [r for r in roles if (r, part) in scores]
-            n = len(values) // len(there)
-            values = values[there.index(role) * n :][:n] if n * len(there) == len(values) else None
-        error = row["item_error"] if several else row["standard_error"]
+            score, error, values = told["score"], row["item_error"], _own_draws(kept.tuned, role, there)
+        else:
+            score, error, values = row["tuned"], row["standard_error"], kept.tuned
         freedom = row["freedom"] if np.isfinite(row["freedom"]) else np.inf
-        score = told["score"] if several else row["tuned"]
-        base[part] = Scored(score=row["base"], values=base_values)
         tuned[part] = Scored(score=score, values=values, variance=error**2, freedom=freedom)
-        known = {k: told[k] for k in _ABOUT if k in told and pd.notna(told[k])} if told else {}
-        about[part] = {"metric": row["metric"], **known} | ({"items": hashed} if hashed else {})
-        targets |= {part} if row["is_target"] else set()
-    return ScoredParts(model=model, base=base, tuned=tuned, about=about, targets=frozenset(targets))
+        known = {k: told[k] for k in _ABOUT if k in told and pd.notna(told[k])}
+        about[part] = {"metric": row["metric"], **known} | ({"items": kept.hashed} if kept.hashed else {})
+    targets = comparison[comparison["is_target"].astype(bool)]
+    named = set(zip(targets["task"], targets["subset"], strict=True))
+    return ScoredParts(model=model, base=base, tuned=tuned, about=about, targets=frozenset(named & base.keys()))
 
 
-def _main_scores(name: str) -> dict[tuple[str, Part], dict[str, Any]]:
+def _own_draws(values: np.ndarray | None, role: str, there: Sequence[str]) -> np.ndarray | None:
+    """The draws of one seed's model, of those of all that were scored; None where they are not equally many."""
+    if values is None or len(values) % len(there):
+        return None
+    n = len(values) // len(there)
+    return values[there.index(role) * n :][:n]
+
+
+def _main_scores(run: FinishedRun) -> dict[tuple[str, Part], dict[str, Any]]:
     """Main scores by role and part, with the split and the data they are of, as far as the run kept that."""
     try:
-        scores = pd.read_parquet(artefact(name, "scores.parquet"))
+        scores = pd.read_parquet(run.artefact("scores.parquet"))
     except MissingError:
         return {}
     if not {"is_main", "role", "task", "subset"} <= set(scores):
@@ -135,9 +157,8 @@ def _main_scores(name: str) -> dict[tuple[str, Part], dict[str, Any]]:
     return {(r["role"], (r["task"], r["subset"])): r for r in reversed(rows)}  # of several splits the first
 
 
-def _items(table: pa.Table) -> dict[Part, tuple[tuple[np.ndarray | None, np.ndarray | None], str | None]]:
-    """By part: what base and tuned model got right, (draws, items) each or None where that was not kept, and a hash of
-    the texts and labels."""
+def _items(table: pa.Table) -> dict[Part, _Items]:
+    """What the run kept of the single items, by part."""
     if not len(table) or not {"task", "subset", "item"} <= set(table.column_names):
         return {}
     table = table.sort_by([("task", "ascending"), ("subset", "ascending"), ("item", "ascending")]).combine_chunks()
@@ -148,7 +169,7 @@ def _items(table: pa.Table) -> dict[Part, tuple[tuple[np.ndarray | None, np.ndar
         part = table.slice(start, stop - start)
         kept = stop - start > 1 and all(c in table.column_names for c in _DRAWS)
         base, tuned = (_matrix(part[c]) for c in _DRAWS) if kept else (None, None)
-        found[names[start]] = (base, tuned), _hash(part)
+        found[names[start]] = _Items(base, tuned, _hash(part))
     return found
 
 
@@ -172,7 +193,6 @@ def _hash(part: pa.Table) -> str | None:
     return digest.hexdigest()
 
 
-log = logging.getLogger(__name__)
 # of an evaluation: what changes no score of the models that are compared
 _OWN = {"model", "model_revision", "baseline", "baseline_revision", "batch_size", "allow_overlap", "references"}
 _OWN |= {"allowed_loss", "published", "base_url", "key_variable"}
@@ -187,16 +207,24 @@ def read_contenders(names: Sequence[str]) -> list[Contender]:
         DataError: a run failed, is of an older kind, or its files changed since.
         MissingError: a run, or an artefact, is not there.
     """
-    folders = {name: as_run(name) for name in names}
-    found = []
-    for name, folder in folders.items():
-        manifest = {"verb": None} if folder is None else read_manifest(folder)
-        if manifest["verb"] != "evaluate":
-            found.append(f"{name} is no evaluate run" + (f" but one of {manifest['verb']}" if folder else ""))
+    runs, found = _evaluate_runs(names)
     if found:
-        mend = "Name evaluate runs by id or folder: gisttools runs evaluate."
-        raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, mend))
-    return [contender for name in names for contender in _contenders(name)]
+        fix = "Name evaluate runs by id or folder: gisttools runs evaluate."
+        raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, fix))
+    return [contender for _, run in runs for contender in _contenders(run)]
+
+
+def _evaluate_runs(names: Sequence[str]) -> tuple[list[tuple[str, FinishedRun]], list[str]]:
+    """The evaluate runs with the names they were told by, and what is wrong with the other names."""
+    runs, found = [], []
+    for name in names:
+        folder = as_run(name)
+        run = None if folder is None else read_run(folder)
+        if run is not None and run.verb == "evaluate":
+            runs.append((name, run if run.ok else open_run(run.folder)))  # which says why it failed
+        else:
+            found.append(f"{name} is no evaluate run" + (f" but one of {run.verb}" if run else ""))
+    return runs, found
 
 
 def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
@@ -211,14 +239,15 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     """
     if names:
         return read_contenders(names)
-    runs = [m for m in finished_runs("evaluate") if m["status"] == "ok"]
+    runs = [run for run in finished_runs("evaluate") if run.ok]
     if not runs:
         raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
-    newest, chosen = None, {}
-    for manifest in reversed(runs):
-        if _scored_on(manifest) != _scored_on(runs[-1]):
+    newest: Contender | None = None
+    chosen: dict[str, Contender] = {}
+    for run in reversed(runs):
+        if _scored_on(run) != _scored_on(runs[-1]):
             continue
-        for contender in reversed(_contenders(manifest["run_id"])):
+        for contender in reversed(_contenders(run)):
             newest = newest or contender
             if apart := differences(newest, contender):
                 log.info("%s is left out: %s", contender.name, "; ".join(apart))
@@ -227,17 +256,18 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     return list(reversed(chosen.values()))
 
 
-def _scored_on(manifest: dict[str, Any]) -> dict[str, Any]:
+def _scored_on(run: FinishedRun) -> dict[str, Any]:
     """An evaluation's parameters but for the models; the baseline is told by what was opened, not by what was said."""
-    return {k: v for k, v in manifest["parameters"].items() if k not in _OWN}
+    return {k: v for k, v in told_parameters(run).items() if k not in _OWN}
 
 
-def _contenders(name: str) -> list[Contender]:
-    manifest, told, found = read_manifest(as_run(name)), read_summary(name), read_scored(name)
+def _contenders(run: FinishedRun) -> list[Contender]:
+    told, found = run.summary, read_scored(run)
     revision = (told.get("revisions") or {}).get("base")
     baseline = f"{told['base']} ({revision})" if revision else str(told["base"])
-    run, pinned = manifest["run_id"], manifest["parameters"].get("model_revision")
-    return [_contender(f"{run}, {s.model}" if len(found) > 1 else run, run, baseline, pinned, s) for s in found]
+    pinned = run.parameters.get("model_revision")
+    names = [f"{run.id}, {s.model}" if len(found) > 1 else run.id for s in found]
+    return [_contender(name, run.id, baseline, pinned, s) for name, s in zip(names, found, strict=True)]
 
 
 def _contender(name: str, run: str, baseline: str, pinned: str | None, scored: ScoredParts) -> Contender:
@@ -246,10 +276,9 @@ def _contender(name: str, run: str, baseline: str, pinned: str | None, scored: S
     seeds: Seeds = ()
     seconds = cost = None
     if folder is not None and (folder / MANIFEST).exists():
-        training = read_manifest(folder)
+        training = open_run(folder)
         parameters, seeds = _made_of(training)
-        summary = read_summary(str(folder))
-        seconds, cost = training.get("seconds"), summary.get("rows_cost_usd")
+        seconds, cost = training.seconds, training.summary.get("rows_cost_usd")
     return Contender(
         name=name,
         evaluation=run,
@@ -265,23 +294,23 @@ def _contender(name: str, run: str, baseline: str, pinned: str | None, scored: S
     )
 
 
-def _made_of(manifest: dict[str, Any], before: str = "") -> tuple[dict[str, Any], Seeds]:
+def _made_of(run: FinishedRun, before: str = "") -> tuple[dict[str, Any], Seeds]:
     """A run's parameters and seeds with those of the runs that they name, `convert.negatives` for one; so that runs
     which do the same count as the same, whatever their ids."""
     told: dict[str, Any] = {}
     seeds: list[tuple[str, Any]] = []
     times: Counter[str] = Counter()
-    for name, value in {**VERBS[manifest["verb"]].defaults(), **manifest["parameters"]}.items():
+    for name, value in told_parameters(run).items():
         shown = []
         for one in value if isinstance(value, list) else [value]:
             folder = as_run(one) if isinstance(one, str) and one else None
             if folder is None or not (folder / MANIFEST).exists():
                 shown.append(one)
                 continue
-            source = read_manifest(folder)
-            times[source["verb"]] += 1
-            number = times[source["verb"]]
-            label = source["verb"] + (str(number) if number > 1 else "")
+            source = read_run(folder)
+            times[source.verb] += 1
+            number = times[source.verb]
+            label = source.verb + (str(number) if number > 1 else "")
             deeper, more = _made_of(source, f"{before}{label}.")
             told |= deeper
             seeds += more
@@ -301,39 +330,39 @@ def read_trials(evaluations: Sequence[str]) -> list[Trial]:
         DataError: a run failed, or its files changed since.
         MissingError: a run or an artefact is not there.
     """
-    found, trials, baselines = [], [], {}
-    for name in evaluations:
-        folder = as_run(name)
-        manifest = None if folder is None else read_manifest(folder)
-        if manifest is None or manifest["verb"] != "evaluate":
-            found.append(f"{name} is no evaluate run" + (f" but one of {manifest['verb']}" if manifest else ""))
-            continue
-        models = models_of(manifest["parameters"])
-        trainings = [as_run(model) for model in models]
-        unknown = [m for m, t in zip(models, trainings, strict=True) if not t or read_manifest(t)["verb"] != "finetune"]
-        if unknown:
+    runs, found = _evaluate_runs(evaluations)
+    trials, baselines = [], {}
+    for name, run in runs:
+        models = models_of(run.parameters)
+        if unknown := [model for model in models if not _is_training(model)]:
             found.append(f"{name} is of {', '.join(unknown)}, which is no finetune run: its rows are not known")
             continue
-        told = read_summary(name)
+        told = run.summary
         baselines.setdefault(f"{told['base']} ({(told.get('revisions') or {}).get('base')})", name)  # the first of each
-        for scored in read_scored(name):
+        for scored in read_scored(run):
             trials.append(_trial(f"{name}, {scored.model}" if len(models) > 1 else name, scored))
     if len(baselines) > 1:
         found.append("baselines differ: " + ", ".join(f"{name} against {b}" for b, name in baselines.items()))
     if found:
-        mend = "Name evaluate runs of finetune runs, all with the same baseline."
-        raise ParameterError(problems(f"evaluations: {len(found)} problem(s)", found, mend))
+        fix = "Name evaluate runs of finetune runs, all with the same baseline."
+        raise ParameterError(problems(f"evaluations: {len(found)} problem(s)", found, fix))
     return trials
 
 
+def _is_training(model: str) -> bool:
+    folder = as_run(model)
+    return folder is not None and read_run(folder).verb == "finetune"
+
+
 def _trial(name: str, scored: ScoredParts) -> Trial:
-    summary, parameters = read_summary(scored.model), read_manifest(as_run(scored.model))["parameters"]
+    training = open_run(scored.model)
+    summary, parameters = training.summary, told_parameters(training)
     return Trial(
         name=name,
         rows=summary.get("rows", summary["triplets"]),
         priced=summary.get("rows_priced", 0),
         cost=summary.get("rows_cost_usd"),
-        seed=(parameters["seed"], parameters.get("limit_seed", 0)),
+        seed=(parameters["seed"], parameters["limit_seed"]),
         base=scored.base,
         tuned=scored.tuned,
         metrics={part: about["metric"] for part, about in scored.about.items()},
@@ -370,7 +399,7 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
         if latex:
             raise ParameterError("latex = True is for one evaluation; of several leaderboard.csv holds the numbers.")
         return _sweep(leaderboard(read_contenders(names)), folder)
-    source = evaluation_folder(names[0])
+    source = run_folder(latest("evaluate") if names[0] == "latest" else names[0])
     data = collect(source, results_folder())
     page = write_report(data, folder, latex=latex)
     if data.others is not None:
@@ -381,7 +410,7 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
         page=page,
         picture=forest(data.comparison) if compared else "There is no difference to draw.",
         text=folder / "report.md",
-        headline=data.evaluate.manifest["headline"],
+        headline=data.evaluate.headline,
         summary=told,
     )
 

@@ -38,7 +38,8 @@ class Params(BaseModel):
     @classmethod
     def _numbers_in_yaml(cls, value: Any, info: ValidationInfo) -> Any:
         # YAML 1.1 reads 1e-5 (no dot) as a string
-        wants_number = cls.model_fields[info.field_name].annotation in (float, float | None)
+        annotation: object = cls.model_fields[info.field_name or ""].annotation
+        wants_number = annotation in (float, float | None)
         if wants_number and isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
             return float(value)
         return value

@@ -1,4 +1,4 @@
-"""The spec of a run: a hash of everything that decides its outcome, so that the same work is not done twice."""
+"""Hashes everything that decides what comes out of a run, its spec, so that the same work is not done twice."""
 
 from __future__ import annotations
 
@@ -10,26 +10,23 @@ from typing import Any
 
 import yaml
 
-from gisttools.common import MissingError, sha256
+from gisttools.common import PACKAGE, SUMMARY, MissingError, prompts_folder, read_run, sha256
 from gisttools.workflow.folders import as_run
-from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.params import Params
 from gisttools.workflow.parents import named
-from gisttools.workflow.places import notebook_of, project_root, resolve
+from gisttools.workflow.places import notebook_of, resolve
 
 _LARGE = 1 << 26  # files in a named folder above this size count by name and size only
 
 
 def spec_hash(verb: str, params: Params) -> str:
-    """Hash of everything that decides a run's outcome: parameters, the content of the runs and files they name,
+    """Hash of all that decides what comes out of a run: parameters, the content of the runs and files they name,
     the notebook's code, the package's code and the prompts."""
-    root = project_root()
     digest = hashlib.sha256(f"{verb}\n".encode())
     for name, value in sorted(named(params).items()):
         parts = [_content_of(v) for v in (value if isinstance(value, list) else [value])]
         digest.update(json.dumps([name, parts], ensure_ascii=False).encode())
-    package = Path(__file__).resolve().parents[1]
-    code = [*package.rglob("*.py"), *package.rglob("*.j2"), *(root / "prompts").rglob("*.yaml")]
+    code = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.j2"), *prompts_folder().rglob("*.yaml")]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for cell in _code_cells(notebook_of(verb)):
@@ -60,8 +57,8 @@ def _content_of(value: Any) -> Any:
     folder = as_run(value)
     if folder is not None:
         # what the run made, not when: the same work done again is the same input (a summary holds times)
-        made = read_manifest(folder)["artefacts"]
-        return {name: sha for name, sha in made.items() if name != "summary.json"}
+        made = read_run(folder).artefacts
+        return {name: sha for name, sha in made.items() if name != SUMMARY}
     path, (folder_name, mark, _) = resolve(value), value.rpartition("#")
     if mark and not path.exists() and resolve(folder_name).is_dir():  # a folder with a kind behind
         return [value, _content_of(folder_name)]

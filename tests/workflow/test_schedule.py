@@ -75,8 +75,8 @@ def test_steps_run_side_by_side_and_a_failure_stops_only_what_needs_it(project, 
     assert done.exit_code == 1
     for told in ("1 of 6 failed", "bad: 13 is unlucky", "after_bad was not run: it needs bad", "it needs after_bad"):
         assert told in done.output
-    assert {m["parameters"]["seed"]: m["status"] for m in finished_runs()} == {1: "ok", 2: "ok", 7: "ok", 13: "failed"}
-    assert len(next(m for m in finished_runs() if m["parameters"]["seed"] == 7)["parents"]) == 2
+    assert {m.parameters["seed"]: m.status for m in finished_runs()} == {1: "ok", 2: "ok", 7: "ok", 13: "failed"}
+    assert len(next(m for m in finished_runs() if m.parameters["seed"] == 7).parents) == 2
     said = done.stdout.splitlines()[:4]
     assert all(re.fullmatch(r"\[\d/6\] \w+ \.\.\. \d+ s, (seed \d|FAILED)", line) for line in said), done.output
     assert {p.name.split("-")[0] for p in results.iterdir()} == {"convert"}  # nothing else is left
@@ -96,9 +96,9 @@ def test_a_run_whose_process_is_killed_is_done_again_and_its_kernel_dies(project
     line.sendall(b"!")
     (manifest,) = done.result(200)
     assert other != kernel
-    assert (manifest["status"], finished_runs()) == ("ok", [manifest])
-    assert [p.name for p in results.iterdir()] == [manifest["run_id"]]
-    assert "half.partial" not in files_under(results / manifest["run_id"])
+    assert (manifest.status, finished_runs()) == ("ok", [manifest])
+    assert [p.name for p in results.iterdir()] == [manifest.id]
+    assert "half.partial" not in files_under(results / manifest.id)
 
 
 @pytest.mark.slow
