@@ -35,7 +35,7 @@ class _Group(click.Group):
             sys.exit(_INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise
-        except Exception as error:  # whatever it is, people get a message and not a traceback
+        except Exception as error:  # noqa: BLE001  # whatever it is, people get a message and not a traceback
             _say(error, ctx.params.get("debug", False))
             sys.exit(1)
 

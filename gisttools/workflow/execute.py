@@ -264,7 +264,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
         )
         cell = _failed_cell(output)
         return {"type": error.ename, "message": scrub(message, run.key_variables), "cell": cell}
-    except Exception as error:  # the kernel died, or could not start: each library has errors of its own
+    except Exception as error:  # noqa: BLE001  # a kernel that died or could not start: each library has its own
         message = f"{type(error).__name__}: {error}"
         if isinstance(error, DeadKernelError):
             message = (

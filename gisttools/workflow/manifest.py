@@ -17,10 +17,10 @@ from typing import Any
 
 from gisttools.common import (
     MANIFEST,
-    redact,
-    redact_shapes,
     known_secrets,
     project_root,
+    redact,
+    redact_shapes,
     sha256,
     without_secrets,
     write_whole,

@@ -106,7 +106,7 @@ def do_scores(shard: ScoreShard) -> list[str]:
                 try:
                     if kept_scores(model, source, cache) is None and fits(model, source):
                         score(model, source, cache, batch_size=params.batch_size)
-                except Exception as error:  # whatever a model, a data set or a task's own code raises
+                except Exception as error:  # noqa: BLE001  # whatever a model, a data set or a task's own code raises
                     failed.append(f"{source.name}, {shard.model}: {one_line(error)}")
     return failed
 
