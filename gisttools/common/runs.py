@@ -155,6 +155,11 @@ class FinishedRun:
         except (OSError, ValueError) as error:
             raise _no_parquet(path, error) from error
 
+    def text(self, name: str) -> str | None:
+        """The text artefact `name`, or None where the run has none; raises as `find` does."""
+        path = self.find(name)
+        return None if path is None else path.read_text(encoding="utf-8", errors="replace")
+
     def _is_as_written(self, name: str) -> bool:
         try:
             return sha256(self.folder / name) == self.artefacts[name].removeprefix("sha256:")

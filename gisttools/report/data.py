@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gisttools.common import DataError, FinishedRun, MissingError, ancestors, problems, read_run
+from gisttools.common import SUMMARY, DataError, FinishedRun, MissingError, ancestors, problems, read_run
 
 _COMPARISON = ("task", "metric", "base", "tuned", "difference", "low", "high", "verdict")
 _SCORES = ("role", "task", "metric", "score")
@@ -94,6 +94,8 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         raise DataError(f"{run.folder} has status {run.status!r}{error}. Evaluate again, then report.")
     scores, comparison = _needed(run, "scores.parquet", _SCORES), _needed(run, "comparison.parquet", _COMPARISON)
     came_from, missing = ancestors(run, Path(results))
+    for one in (run, *came_from):
+        one.find(SUMMARY)  # what changed is refused here, not half-way through the page
     by_verb = {v: tuple(r for r in came_from if r.verb == v) for v in ("finetune", "convert", "synthesize")}
     nearest = by_verb["finetune"][0] if by_verb["finetune"] else None
     items = _optional(run, "items.parquet", ("task", "text", "gold"))

@@ -353,8 +353,12 @@ def _of_one_branch(errors: Sequence[Any], given: Mapping[str, Any]) -> list[Any]
     return found
 
 
+_GONE = {"requests": " Earlier versions had it; say rows, how many are wanted, and attempts, calls for each of them."}
+
+
 def _explain(error: Any, model: type[Params]) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"unknown parameter {name!r} = {error['input']!r}.{did_you_mean(name, model.model_fields)}"
+        fix = _GONE.get(name) or did_you_mean(name, model.model_fields)
+        return f"unknown parameter {name!r} = {error['input']!r}.{fix}"
     return f"{name} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

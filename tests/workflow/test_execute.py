@@ -69,11 +69,11 @@ def texts_of(folder: Path) -> str:
 def test_a_run_that_ends_well(project, results, capsys):
     project()
     environment = dict(os.environ)
-    manifest = run_notebook("convert", {"seed": 5})
-    folder = results / manifest.id
-    assert (manifest.status, manifest.headline, manifest.parameters["seed"]) == ("ok", "seed 5", 5)
-    assert set(manifest.artefacts) == {"summary.json", "t.txt"}
-    assert artefact(manifest.id, "t.txt").read_text() == "5"
+    run = run_notebook("convert", {"seed": 5})
+    folder = results / run.id
+    assert (run.status, run.headline, run.parameters["seed"]) == ("ok", "seed 5", 5)
+    assert set(run.artefacts) == {"summary.json", "t.txt"}
+    assert artefact(run.id, "t.txt").read_text() == "5"
     assert capsys.readouterr().out.rstrip().endswith("seed 5")
     names = {p.name for p in folder.iterdir()}
     assert names == {"manifest.json", "summary.json", "t.txt", "log.txt", "notebook.ipynb", "notebook.html"}
@@ -85,8 +85,8 @@ def test_a_run_that_ends_well(project, results, capsys):
     assert SECRET not in texts_of(folder)
     assert dict(os.environ) == environment
 
-    assert run_notebook("convert", {"seed": 5}).id == manifest.id
-    assert run_notebook("convert", {"seed": 5}, rerun="always").id != manifest.id
+    assert run_notebook("convert", {"seed": 5}).id == run.id
+    assert run_notebook("convert", {"seed": 5}, rerun="always").id != run.id
     assert len(finished_runs()) == 2
 
 
@@ -95,10 +95,10 @@ def test_a_run_that_fails(project, results, capsys):
     project()
     with pytest.raises(RunFailed, match=r"(?s)13 is unlucky.*In cell 'work' of .*notebook\.ipynb"):
         run_notebook("convert", {"seed": 13})
-    (manifest,) = finished_runs()
-    folder = results / manifest.id
-    assert (manifest.status, manifest.headline) == ("failed", "13 is unlucky")
-    assert (manifest.manifest["error"]["type"], manifest.manifest["error"]["cell"]) == ("ValueError", "work")
+    (run,) = finished_runs()
+    folder = results / run.id
+    assert (run.status, run.headline) == ("failed", "13 is unlucky")
+    assert (run.manifest["error"]["type"], run.manifest["error"]["cell"]) == ("ValueError", "work")
     assert "13 is unlucky" in (folder / "notebook.ipynb").read_text()
     assert SECRET not in texts_of(folder)
     assert "FAILED" in capsys.readouterr().out
@@ -112,8 +112,8 @@ def test_a_kernel_that_dies_leaves_a_failed_run(project):
     project("__import__('os')._exit(3)")
     with pytest.raises(RunFailed, match=r"killed or crashed .*DeadKernelError[\s\S]*run again"):
         run_notebook("convert", {})
-    (manifest,) = finished_runs()
-    assert (manifest.status, manifest.manifest["error"]["cell"]) == ("failed", "work")
+    (run,) = finished_runs()
+    assert (run.status, run.manifest["error"]["cell"]) == ("failed", "work")
 
 
 @pytest.mark.slow
@@ -149,9 +149,9 @@ def test_a_killed_run_is_unfinished_and_is_replaced_by_the_next(project, results
         read_run(killed)
 
     (folder / "port").unlink()
-    manifest = run_notebook("convert", {})
-    assert manifest.status == "ok"
-    assert [p.name for p in results.iterdir()] == [manifest.id]
+    run = run_notebook("convert", {})
+    assert run.status == "ok"
+    assert [p.name for p in results.iterdir()] == [run.id]
     assert list(results.rglob("half.partial")) == []
 
 
@@ -160,8 +160,8 @@ def test_plain_papermill_works_alike_and_refuses_unknown_names(project, results,
     project()
     notebook, output = str(tmp_path / "notebooks/2_convert.ipynb"), str(tmp_path / "out.ipynb")
     papermill.execute_notebook(notebook, output, {"seed": 3, "negatives": 2}, progress_bar=False)
-    (manifest,) = finished_runs()
-    assert (manifest.status, manifest.parameters["seed"], manifest.manifest["seeds"]) == ("ok", 3, {"seed": 3})
+    (run,) = finished_runs()
+    assert (run.status, run.parameters["seed"], run.manifest["seeds"]) == ("ok", 3, {"seed": 3})
     shutil.rmtree(results)
     results.mkdir()
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'sed' = 3\. Did you mean 'seed'"):

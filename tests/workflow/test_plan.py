@@ -46,7 +46,7 @@ def test_what_has_run_is_done_and_its_run_is_in_the_plan_of_the_next(recipe):
     assert states(found) == {"first": "done", "second": "to run", "third": "to run"}
     assert (found[0].run.id, found[1].params.sources) == (first.id, [first.id])
     assert found[1].after == ()
-    assert found[0].lines() == [f"first: done, seed 1 ({first['run_id']})"]
+    assert found[0].lines() == [f"first: done, seed 1 ({first.id})"]
 
 
 @pytest.mark.slow

@@ -120,8 +120,8 @@ def test_of_two_identical_runs_at_once_one_waits_and_takes_the_others_result(tmp
     assert (first.returncode, second.returncode) == (0, 0)
     assert "already done, seed 1029" in told
     assert "caught in kernel" not in ended + told
-    (manifest,) = finished_runs()
-    assert [p.name for p in results.iterdir()] == [manifest.id]
+    (run,) = finished_runs()
+    assert [p.name for p in results.iterdir()] == [run.id]
 
 
 def test_a_killed_process_gives_up_its_turn(results):

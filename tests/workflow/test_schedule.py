@@ -94,11 +94,11 @@ def test_a_run_whose_process_is_killed_is_done_again_and_its_kernel_dies(project
     _, other, _, line = board.take()
     watched.wait(60)
     line.sendall(b"!")
-    (manifest,) = done.result(200)
+    (run,) = done.result(200)
     assert other != kernel
-    assert (manifest.status, finished_runs()) == ("ok", [manifest])
-    assert [p.name for p in results.iterdir()] == [manifest.id]
-    assert "half.partial" not in files_under(results / manifest.id)
+    assert (run.status, finished_runs()) == ("ok", [run])
+    assert [p.name for p in results.iterdir()] == [run.id]
+    assert "half.partial" not in files_under(results / run.id)
 
 
 @pytest.mark.slow

@@ -133,14 +133,14 @@ def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_p
         done = run_steps(steps, workers, rerun="only-missing")
         monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "here"))
         texts = []
-        for params, manifest in zip([check_params("synthesize", g) for g in given], done, strict=True):
+        for params, run in zip([check_params("synthesize", g) for g in given], done, strict=True):
             checker = guide_of(params)
             with open_llm(params) as llm:
                 outcome = generate(
                     read_task(task), llm, rows=params.rows, attempts=params.attempts, seed=params.seed,
                     embed=checker.embed, guide_id=checker.guide_id, checks=checks_of(params), known=known_of(params),
                 )  # fmt: skip
-            written = pq.read_table(results / manifest.id / "triplets.parquet")
+            written = pq.read_table(results / run.id / "triplets.parquet")
             assert len(written) == 6
             assert written.to_pylist() == list(outcome.accepted)
             texts.append(set(written["anchor"].to_pylist()))
