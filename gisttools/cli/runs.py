@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -120,26 +121,25 @@ def runs(
     """Show what has run, the newest last; VERB limits it to one notebook."""
     from gisttools.workflow import all_runs
 
-    wanted = [(name, _value(name, told, verb)) for name, told in parameters]
-    every = [run for run in all_runs() if verb is None or run.verb == verb]
-    found = [
-        run
-        for run in every
-        if (not states or run.status in states)
-        and (text is None or text.casefold() in _text_of(run))
-        and all(_has(run, name, value) for name, value in wanted)
-        and (since is None or run.started >= since)
+    tests: list[Callable[[ListedRun], bool]] = [
+        lambda run: not states or run.status in states,
+        lambda run: text is None or text.casefold() in _text_of(run),
+        lambda run: since is None or run.started >= since,
+        *(partial(_has, name=name, value=_value(name, told, verb)) for name, told in parameters),
     ]
-    found.sort(key=_SORT[sort])
+    every = [run for run in all_runs() if verb is None or run.verb == verb]
+    found = sorted((run for run in every if all(test(run) for test in tests)), key=_SORT[sort])
     found = found[-last:] if last else found
-    if reverse:
-        found.reverse()
+    _show_list(found[::-1] if reverse else found, len(every), verb, as_json)
+
+
+def _show_list(found: Sequence[ListedRun], of: int, verb: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([run.as_dict() for run in found], indent=1, ensure_ascii=False))
-    elif not every:
+    elif not of:
         click.echo(f"No {verb or 'notebook'} has run yet. Try: gisttools run {verb or 'quickstart'}")
     elif not found:
-        click.echo(f"None of {len(every)} runs is like that.")
+        click.echo(f"None of {of} runs is like that.")
     else:
         width, status_width = (max(len(getattr(run, name)) for run in found) for name in ("run_id", "status"))
         for run in found:
@@ -315,15 +315,12 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
     found = candidates()
     if not found:
         click.echo("There is nothing to remove.")
-    else:
-        for line in aligned([(r.folder.name, byte_size(r.bytes), r.why) for r in found]):
-            click.echo(line)
-        total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {byte_size(sum(r.bytes for r in found))}"
-        if not yes and not click.confirm(f"Remove {total}?"):
-            click.echo("Nothing was removed.")
-            return
+    elif _agreed(found, yes):
         still = {r.folder for r in candidates()}  # while the question stood, another run may have begun to need one
         _remove([r for r in found if r.folder in still])
+    else:
+        click.echo("Nothing was removed.")
+        return
     if not runs and not checkpoints and (left := stale_checkpoints()):
         click.echo(
             f"Kept: checkpoints of stopped trainings ({byte_size(sum(r.bytes for r in left))}), which go on from "
@@ -331,7 +328,15 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
         )
 
 
-def _remove(removals: list) -> None:
+def _agreed(found: Sequence[Removal], yes: bool) -> bool:
+    """Show what would go, and ask unless yes is said already."""
+    for line in aligned([(r.folder.name, byte_size(r.bytes), r.why) for r in found]):
+        click.echo(line)
+    total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {byte_size(sum(r.bytes for r in found))}"
+    return yes or click.confirm(f"Remove {total}?")
+
+
+def _remove(removals: Sequence[Removal]) -> None:
     from gisttools.workflow import remove
 
     freed, failed = 0, 0

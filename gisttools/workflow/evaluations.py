@@ -77,9 +77,9 @@ def read_scored(run: FinishedRun) -> list[ScoredParts]:
         DataError: the run is of an older kind, failed, or its files changed since.
         MissingError: the run or an artefact is not there.
     """
-    comparison = pd.read_parquet(run.artefact("comparison.parquet"))
-    if lacking := [c for c in _COLUMNS if c not in comparison]:
+    if lacking := _lacking(run):
         raise DataError(f"Run {run.id}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
+    comparison = pd.read_parquet(run.artefact("comparison.parquet"))
     models = models_of(run.parameters)
     variants = {v["name"]: v["models"] for v in run.summary.get("variants", ())}
     items, scores = pq.read_table(run.artefact("items.parquet")), _main_scores(run)
@@ -93,6 +93,12 @@ def read_scored(run: FinishedRun) -> list[ScoredParts]:
         mine = items if variant is None else items.filter(pc.equal(items["variant"], variant))
         found.append(_parts_of(model, role, roles, own, _items(mine), scores))
     return found
+
+
+def _lacking(run: FinishedRun) -> list[str]:
+    """Columns that an evaluate run of an older kind did not write."""
+    known = pq.read_schema(run.artefact("comparison.parquet")).names
+    return [column for column in _COLUMNS if column not in known]
 
 
 @dataclass(frozen=True)
@@ -246,6 +252,9 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     chosen: dict[str, Contender] = {}
     for run in reversed(runs):
         if _scored_on(run) != _scored_on(runs[-1]):
+            continue
+        if run is not runs[-1] and _lacking(run):
+            log.info("%s is left out: it is of an older kind", run.id)
             continue
         for contender in reversed(_contenders(run)):
             newest = newest or contender

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from gisttools.common import ParameterError, ancestors, problems, read_run, results_folder
+from gisttools.common import FinishedRun, ParameterError, ancestors, problems, read_run, results_folder
 from gisttools.data import (
     ReadOptions,
     Tiers,
@@ -81,11 +81,7 @@ def origin_of(model: str) -> Origin:
     path = open_run(folder).artefact("model")
     came_from, _ = ancestors(run, results_folder())
     trainings = [run, *(r for r in came_from if r.verb == "finetune")]  # the student may have been tuned before
-    texts = [text for training in trainings for text in _texts_of(told_parameters(training))]
-    tables = list(dict.fromkeys(t for r in trainings for t in told_parameters(r)["triplets"]))
-    sources = [t for t in tables if as_run(t) is None]
-    converted = [s for r in came_from if r.verb == "convert" for s in told_parameters(r)["sources"]]
-    sources += [parse_task_name(s)[0] if is_task(s) else s for s in expand_sources(paths(converted))]
+    conversions = [r for r in came_from if r.verb == "convert"]
     parameters = told_parameters(run)
     student = parameters["student"]
     known = as_run(student)
@@ -93,10 +89,19 @@ def origin_of(model: str) -> Origin:
         str(path),
         str(known / "model") if known else student,
         parameters["student_revision"],
-        tuple(str(resolve(s)) if resolve(s).exists() else s for s in sources),
-        tuple(dict.fromkeys(texts)),
+        _sources_of(trainings, conversions),
+        tuple(dict.fromkeys(text for training in trainings for text in _texts_of(told_parameters(training)))),
         parameters,
     )
+
+
+def _sources_of(trainings: Sequence[FinishedRun], conversions: Sequence[FinishedRun]) -> tuple[str, ...]:
+    """Where the texts of trainings came from: names of tasks, of hub sets, paths."""
+    tables = dict.fromkeys(t for run in trainings for t in told_parameters(run)["triplets"])
+    converted = [s for run in conversions for s in told_parameters(run)["sources"]]
+    labelled = [parse_task_name(s)[0] if is_task(s) else s for s in expand_sources(paths(converted))]
+    named = [*(t for t in tables if as_run(t) is None), *labelled]
+    return tuple(str(resolve(s)) if resolve(s).exists() else s for s in named)
 
 
 def _texts_of(parameters: Mapping[str, Any]) -> list[str]:

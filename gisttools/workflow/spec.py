@@ -62,14 +62,20 @@ def _content_of(value: Any) -> Any:
     path, (folder_name, mark, _) = resolve(value), value.rpartition("#")
     if mark and not path.exists() and resolve(folder_name).is_dir():  # a folder with a kind behind
         return [value, _content_of(folder_name)]
-    if path.suffix in (".yaml", ".yml") and path.is_file():  # a task description may name files of texts
-        named_files = [path.parent / text for text in _texts_in(path)]
-        # os.path: a text too long for a name is no file, and no error
-        return [value, *(sha256(p) for p in [path, *(f for f in named_files if os.path.isfile(f))])]
     if path.is_file():
-        beside = [p for p in path.parent.glob(f"{path.stem}.*") if path.suffix == ".npy"]  # its texts
-        return [value, *(sha256(p) for p in sorted({path, *beside}))]
-    if path.is_dir():
-        files = [(p, p.stat().st_size) for p in sorted(path.rglob("*")) if p.is_file()]  # a model's pooling lies deeper
-        return [value, [(p.relative_to(path).as_posix(), sha256(p) if n < _LARGE else n) for p, n in files]]
-    return value
+        return [value, *map(sha256, _files_of(path))]
+    return [value, _folder_content(path)] if path.is_dir() else value
+
+
+def _files_of(path: Path) -> list[Path]:
+    """A file and those that are read with it: texts that a task description names, the texts of an array of vectors."""
+    if path.suffix in (".yaml", ".yml"):
+        named_files = [path.parent / text for text in _texts_in(path)]
+        return [path, *(f for f in named_files if os.path.isfile(f))]  # os.path: a text too long for a name is no error
+    return sorted({path, *path.parent.glob(f"{path.stem}.*")}) if path.suffix == ".npy" else [path]
+
+
+def _folder_content(folder: Path) -> list[tuple[str, str | int]]:
+    """Checksum, or size, of each file below; a model's pooling lies deeper."""
+    files = [(p, p.stat().st_size) for p in sorted(folder.rglob("*")) if p.is_file()]
+    return [(p.relative_to(folder).as_posix(), sha256(p) if n < _LARGE else n) for p, n in files]
