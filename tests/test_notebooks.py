@@ -105,6 +105,14 @@ def test_a_notebook_holds_no_logic(path):
 
 
 @each_notebook
+def test_a_notebook_imports_from_rooms_alone_in_at_most_six_lines(path):
+    nodes = [n for c in code_cells(path) for n in ast.walk(ast.parse(c.source))]
+    assert len([n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]) <= 6
+    own = [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module.split(".")[0] == "gisttools"]
+    assert [module for module in own if module.count(".") > 1] == []
+
+
+@each_notebook
 def test_a_notebook_begins_with_its_title_and_question(path):
     first = read(path).cells[0]
     assert first.cell_type == "markdown"

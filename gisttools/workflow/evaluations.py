@@ -234,7 +234,7 @@ def _evaluate_runs(names: Sequence[str]) -> tuple[list[tuple[str, FinishedRun]],
 
 
 def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
-    """The evaluate runs that are named; of none the newest, and all that can stand beside it, oldest first.
+    """The evaluate runs that are named; of none the newest, and all that can be compared with it, oldest first.
 
     These are of the same tasks and baseline. Of runs of equal parameters and seeds the newest is taken; what does not
     fit is left out and logged.

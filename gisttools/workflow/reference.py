@@ -1,9 +1,8 @@
-"""`docs/reference.md`, made of the code: the parameters of every notebook and the columns of the tables.
+"""Writes `docs/reference.md` and `docs/rooms.md` from the code: `python -m gisttools.workflow.reference`.
 
-`python -m gisttools.workflow.reference` writes it; a test compares it with the code.
-
-What the columns of the tables mean that runs leave behind; `docs/reference.md` is made of it, and a test holds it
-against the tables of real runs. Scores and differences lie between 0 and 1: a point is 0.01.
+The reference tells the parameters of every notebook and what the columns of the tables mean that runs leave behind; a
+test holds it against the code and against the tables of real runs. Scores and differences lie between 0 and 1: a point
+is 0.01.
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ TABLES: dict[str, dict[str, str]] = {
         "verdict": "`helped`, `hurt` or `not shown`",
     },
     "evaluate: references.parquet": {
-        "name": "of the model shown beside",
+        "name": "of the model shown for comparison",
         "kind": "what it is",
         "task": "its name",
         "subset": "language or configuration",
@@ -195,7 +194,7 @@ TABLES: dict[str, dict[str, str]] = {
         "behind": "difference to the best; empty of the best itself",
         "behind_low": "lower end of its 95 % interval",
         "behind_high": "upper end",
-        "with_best": "is it not told apart from the best?",
+        "with_best": "can it not be distinguished from the best?",
         "seconds": "of one training",
         "cost_usd": "US dollars of its rows",
         "runs": "evaluate runs",

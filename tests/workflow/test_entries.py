@@ -1,4 +1,4 @@
-"""What an evaluation's parameters name: seeds and variants told apart, references opened, the guard found."""
+"""What an evaluation's parameters name: seeds and variants distinguished, references opened, the guard found."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def roomy(monkeypatch):
     monkeypatch.setattr(machine, "gpus", list)
 
 
-def beside(function, *args, **options):
+def meanwhile(function, *args, **options):
     """The future of a call in a thread of its own."""
     pool = ThreadPoolExecutor(1)
     future = pool.submit(function, *args, **options)
@@ -68,7 +68,7 @@ def test_steps_run_side_by_side_and_a_failure_stops_only_what_needs_it(project, 
         "two": (2, ["x"]), "both": (7, ["$one", "$two"]),
     }  # fmt: skip
     command = ["run", str(make_recipe(folder, steps)), "--workers", "3"]
-    done = beside(CliRunner().invoke, main, command)
+    done = meanwhile(CliRunner().invoke, main, command)
     for line in [board.take()[3] for _ in range(2)]:  # both are here at once
         line.sendall(b"!")
     done = done.result(200)
@@ -86,7 +86,7 @@ def test_steps_run_side_by_side_and_a_failure_stops_only_what_needs_it(project, 
 @pytest.mark.skipif(os.name == "nt", reason="killed otherwise there")
 def test_a_run_whose_process_is_killed_is_done_again_and_its_kernel_dies(project, roomy, calls, results):
     board = calls(project(CALLS))
-    done = beside(sweep, [("convert", {"seed": 3})], workers=2)
+    done = meanwhile(sweep, [("convert", {"seed": 3})], workers=2)
     _, kernel, worker, orphan = board.take()
     watched = psutil.Process(kernel)
     os.kill(worker, signal.SIGKILL)
