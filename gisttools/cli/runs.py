@@ -410,7 +410,7 @@ def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
     """Show which of several evaluated recipes is best, and what each parameter does.
 
     RUNs are evaluate runs, by id or folder; without any, the newest and all that can be compared with it: same
-    baseline, same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of the same.
+    baseline, same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of it.
     """
     from gisttools.evaluation import leaderboard
     from gisttools.report import leaderboard_text

@@ -321,9 +321,10 @@ def _literally(name: str) -> str:
 def run_facts(folder: Path) -> dict[str, Any]:
     """What `gisttools show` says of a run, as JSON values.
 
-    Besides what the manifest holds: `changed` (parameter -> value and default, where they differ), `parents` and `children` (id,
-    verb, status, headline; status None of one that is no longer there), `files` (name -> bytes; of a run that left no
-    manifest all that it wrote), `cells` (seconds by cell, of an executed notebook), `page` (what to open first).
+    Besides what the manifest holds: `changed` (parameter -> value and default, where they differ), `parents` and
+    `children` (id, verb, status, headline; status None of one that is no longer there), `files` (name -> bytes; of a
+    run that left no manifest all that it wrote), `cells` (seconds by cell, of an executed notebook), `page` (what to
+    open first).
 
     Raises:
         MissingError: it was removed just now.

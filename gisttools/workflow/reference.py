@@ -16,7 +16,7 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-import gisttools
+from gisttools.common import PACKAGE
 from gisttools.data import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import resolve
@@ -261,13 +261,12 @@ def reference() -> str:
 
 def rooms() -> str:
     """`docs/rooms.md`: the package's tree, with the first sentence of every module's docstring."""
-    package = Path(gisttools.__file__).parent
     parts = [
         "# The rooms",
         "Written by `python -m gisttools.workflow.reference`, from the docstrings. Which room may import which: "
         "[design.md](design.md#the-rooms).",
     ]
-    for room in sorted(p.parent for p in package.glob("*/__init__.py")):
+    for room in sorted(p.parent for p in PACKAGE.glob("*/__init__.py")):
         files = [p for p in sorted(room.rglob("*.py")) if p != room / "__init__.py"]
         rows = [(f"`{p.relative_to(room).with_suffix('').as_posix()}`", _sentence(p)) for p in files]
         rows = [(name.replace("/__init__", "/"), told) for name, told in rows]
