@@ -6,8 +6,9 @@ earlier version wrote lacks what came later: what it does not tell is empty.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -135,10 +136,8 @@ class FinishedRun:
         path = self.find(name)
         if path is None:
             return None
-        try:
+        with _readable(path):
             return pd.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's errors derive from these
-            raise _no_parquet(path, error) from error
 
     def head(self, name: str, rows: int) -> pd.DataFrame | None:
         """The first rows of the Parquet artefact `name`, however long it is; raises as `table` does."""
@@ -148,12 +147,9 @@ class FinishedRun:
         path = self.find(name)
         if path is None:
             return None
-        try:
-            with pq.ParquetFile(path) as file:
-                first = next(file.iter_batches(batch_size=rows), None)
-                return None if first is None else pa.Table.from_batches([first]).to_pandas()
-        except (OSError, ValueError) as error:
-            raise _no_parquet(path, error) from error
+        with _readable(path), pq.ParquetFile(path) as file:
+            first = next(file.iter_batches(batch_size=rows), None)
+        return None if first is None else pa.Table.from_batches([first]).to_pandas()
 
     def text(self, name: str) -> str | None:
         """The text artefact `name`, or None where the run has none; raises as `find` does."""
@@ -262,5 +258,9 @@ def _whole_text(value: Any) -> Any:
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
-def _no_parquet(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} cannot be read as Parquet: {error}. Run the step again.")
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # pyarrow's errors derive from these
+        raise DataError(f"{path} cannot be read as Parquet: {error}. Run the step again.") from error
