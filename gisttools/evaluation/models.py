@@ -11,7 +11,6 @@ vectors, which lose their lengths. Here a vector comes back to the last bit, rea
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from sentence_transformers import SentenceTransformer
 
-from gisttools.common import MissingError, ModelError, did_you_mean
+from gisttools.common import MissingError, ModelError, did_you_mean, digest
 from gisttools.models import (
     EMBEDDED,
     ENDPOINT,
@@ -264,8 +263,8 @@ class RandomEncoder(AbsEncoder):
         return np.stack(vectors) if vectors else np.zeros((0, self.dimension), dtype=np.float32)
 
     def _vector(self, text: str) -> np.ndarray:
-        digest = hashlib.blake2b(f"{self.seed}|{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return np.random.default_rng(int.from_bytes(digest, "big")).standard_normal(self.dimension, dtype=np.float32)
+        seed = int(digest(f"{self.seed}|{text}"), 16)
+        return np.random.default_rng(seed).standard_normal(self.dimension, dtype=np.float32)
 
 
 def texts_in(inputs: Inputs) -> list[str]:
@@ -334,7 +333,7 @@ class ScoredModel:
     @property
     def key(self) -> str:
         """16 hex digits of the identity."""
-        return hashlib.blake2b(self.identity.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        return digest(self.identity)
 
     @property
     def searches_only(self) -> bool:

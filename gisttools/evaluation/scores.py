@@ -11,7 +11,6 @@ All of it may be deleted at any time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import tempfile
@@ -29,6 +28,7 @@ from gisttools.common import (
     GistError,
     MissingError,
     cache_folder,
+    digest,
     first_line,
     known_secrets,
     redact,
@@ -101,7 +101,7 @@ class ScoreCache:
         if told is None or told.get("about") != about or told.get("format") != _FORMAT:
             return None
         path = self.folder / model.key / "predictions" / told["predictions"] if told["predictions"] else None
-        if path is not None and not (path.exists() and _digest(path.read_bytes()) == path.stem):
+        if path is not None and not (path.exists() and _named(path.read_bytes()) == path.stem):
             return None
         given = {k: told[k] for k in ("raw", "split", "asked", "embedded", "seconds", "digest")}
         return KeptScores(about, [ScoreRow(**row) for row in told["rows"]], predictions=path, **given)
@@ -112,12 +112,12 @@ class ScoreCache:
         """Write what mteb said (`rows`, `raw`, `split`, `asked`, `embedded`, `seconds`) and its prediction file."""
         name = None
         if predictions:
-            name = f"{_digest(predictions)}.json"
+            name = f"{_named(predictions)}.json"
             write_whole(self.folder / model.key / "predictions" / name, predictions)
         seen = json.dumps([about, scores["raw"], name], sort_keys=True, default=_plain).encode()
         rows = [{k: v for k, v in vars(row).items() if k != "role"} for row in scores["rows"]]
         told = {"format": _FORMAT, "model": model.name, "about": about, **scores, "rows": rows, "predictions": name}
-        content = json.dumps({**told, "digest": _digest(seen)}, default=_plain)
+        content = json.dumps({**told, "digest": _named(seen)}, default=_plain)
         write_whole(self._file(model, about), redact(content, known_secrets()))
 
     def comparison(self, results: list[KeptScores], seed: int) -> list[Compared] | None:
@@ -133,11 +133,11 @@ class ScoreCache:
         write_whole(self._comparison_file(results, seed), json.dumps(told, default=_plain))
 
     def _file(self, model: ScoredModel, about: dict[str, Any]) -> Path:
-        key = _digest(json.dumps(about, sort_keys=True, default=_plain).encode())
+        key = _named(json.dumps(about, sort_keys=True, default=_plain).encode())
         return self.folder / model.key / "scores" / f"{key}.json"
 
     def _comparison_file(self, results: list[KeptScores], seed: int) -> Path:
-        key = _digest(json.dumps([seed, _code(), *(r.digest for r in results)]).encode())
+        key = _named(json.dumps([seed, _code(), *(r.digest for r in results)]).encode())
         return self.folder / "comparisons" / f"{key}.json"
 
 
@@ -162,11 +162,12 @@ def task_about(task: AbsTask) -> dict[str, Any]:
 @cache
 def _code() -> str:
     package = Path(gisttools.__file__).parent
-    return _digest(b"".join((package / name).read_bytes() for name in _COMPARING))
+    return _named(b"".join((package / name).read_bytes() for name in _COMPARING))
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=12).hexdigest()
+def _named(content: bytes) -> str:
+    """What content is called in the cache."""
+    return digest(content, size=12)
 
 
 def _read(path: Path) -> Any:
