@@ -65,7 +65,7 @@ def run(
     publish_to: str | None,
 ) -> None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
-    from gisttools.workflow import PUBLISH_TO, VERBS, Step, checked_recipe, run_recipe, run_single
+    from gisttools.workflow import PUBLISH_TO, VERBS, Step, checked_recipe, run_notebook, run_recipe
 
     if publish_to:
         os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
@@ -85,7 +85,11 @@ def run(
         raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {fix}")
     elif dry_run:
         return _show_preview(verb, [Step(name=verb, verb=verb, parameters=given)], rerun)
+    elif workers in (None, 1) and cluster is None:
+        done = [run_notebook(verb, given, rerun=rerun)]
     else:
+        from gisttools.workflow import run_single  # loads what embeds and scores, seconds that a mistake need not wait
+
         done = [run_single(verb, given, rerun=rerun, workers=workers, cluster=cluster)]
     if os.environ.get("RANK", "0") == "0":  # the first of several processes says what came out
         _show_result(done[-1])
