@@ -14,6 +14,9 @@ from click.shell_completion import CompletionItem
 
 from gisttools.common import GistError, did_you_mean, recipes_folder, results_folder
 
+if typing.TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
 _ARGUMENTS = "gisttools.arguments"
 
 
@@ -69,11 +72,11 @@ def complete_parameter(context: click.Context, parameter: click.Parameter, incom
     fields = _fields(context)
     if len(typed) > 1 and typed[-2] in parameter.opts:
         return _beginning(_values(fields.get(typed[-1])), incomplete) or [CompletionItem(incomplete, type="file")]
-    told = {name: getattr(field, "description", None) for name, field in fields.items()}
+    told = {name: field.description for name, field in fields.items()}
     return [CompletionItem(name, help=about) for name, about in told.items() if name.startswith(incomplete)]
 
 
-def _fields(context: click.Context) -> dict[str, typing.Any]:
+def _fields(context: click.Context) -> dict[str, FieldInfo]:
     """The parameters that can be named: of the verb, of the steps of the recipe, or of all verbs."""
     from gisttools.workflow import VERBS
 
@@ -87,10 +90,10 @@ def _fields(context: click.Context) -> dict[str, typing.Any]:
     return {name: field for model in VERBS.values() for name, field in model.model_fields.items()}
 
 
-def _values(field: typing.Any) -> list[str]:
+def _values(field: FieldInfo | None) -> list[str]:
     """The words that a parameter may be set to."""
     found: list[str] = []
-    queue = [getattr(field, "annotation", None)]
+    queue: list[object] = [field.annotation if field else None]
     while queue:
         kind = queue.pop(0)
         if kind is bool:

@@ -60,13 +60,13 @@ def coloured(name: str | None, width: int = 0) -> str:
     return click.style(f"{name or 'gone':<{width}}", fg=COLOURS.get(name or ""))
 
 
-def aligned(rows: Iterable[Sequence[Any]], indent: str = "  ") -> list[str]:
+def aligned(rows: Iterable[Sequence[object]], indent: str = "  ") -> list[str]:
     """Rows of cells as lines, all columns but the last padded to their widest cell."""
-    rows = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1] if rows else []
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)][:-1] if texts else []
     return [
         indent + "  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in rows
+        for row in texts
     ]
 
 
@@ -147,7 +147,7 @@ def _show_list(found: Sequence[ListedRun], of: int, verb: str | None, as_json: b
             click.echo(f"{run.run_id:<{width}}  {status}  {elapsed(run.seconds):>11}  {run.headline}")
 
 
-def _value(name: str, text: str, verb: str | None) -> Any:
+def _value(name: str, text: str, verb: str | None) -> object:
     from gisttools.workflow import VERBS
 
     known = {field for v, model in VERBS.items() if verb in (None, v) for field in model.model_fields}
@@ -160,14 +160,14 @@ def _value(name: str, text: str, verb: str | None) -> Any:
         return text
 
 
-def _has(run: ListedRun, name: str, value: Any) -> bool:
+def _has(run: ListedRun, name: str, value: object) -> bool:
     if name not in run.parameters:
         return False
     own = run.parameters[name]
     return _equal(own, value) or (isinstance(own, list) and any(_equal(one, value) for one in own))
 
 
-def _equal(own: Any, value: Any) -> bool:
+def _equal(own: object, value: object) -> bool:
     """Whether a parameter has this value: 1 is not true, and YAML's text 1e-5 is a number."""
     if isinstance(own, float) and isinstance(value, str):
         try:
@@ -284,7 +284,7 @@ def _made_with(facts: dict[str, Any]) -> list[str]:
     return aligned(rows)
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 

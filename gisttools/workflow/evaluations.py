@@ -75,10 +75,11 @@ def read_contenders(names: Sequence[str]) -> list[Contender]:
         DataError: a run failed, is of an older kind, or its files changed since.
         MissingError: a run, or an artefact, is not there.
     """
-    if found := [problem for name in names if (problem := _no_evaluation(name))]:
+    runs, found = _evaluate_runs(names)
+    if found:
         fix = "Name evaluate runs by id or folder: gisttools runs evaluate."
         raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, fix))
-    return [contender for name in names for contender in _contenders(open_run(name))]
+    return [contender for _, run in runs for contender in _contenders(run)]
 
 
 def read_trainings(evaluations: Sequence[str]) -> list[Contender]:
@@ -89,15 +90,11 @@ def read_trainings(evaluations: Sequence[str]) -> list[Contender]:
         DataError: a run failed, or its files changed since.
         MissingError: a run or an artefact is not there.
     """
-    found, contenders = [], []
+    runs, found = _evaluate_runs(evaluations)
+    contenders: list[Contender] = []
     baselines: dict[str, str] = {}  # the first run of each
-    for name in evaluations:
-        if problem := _no_evaluation(name):
-            found.append(problem)
-            continue
-        run = open_run(name)
-        models = models_of(run.parameters)
-        if unknown := [model for model in models if _verb(model) != "finetune"]:
+    for name, run in runs:
+        if unknown := [model for model in models_of(run.parameters) if not _is_training(model)]:
             found.append(f"{name} is of {', '.join(unknown)}, which is no finetune run: its rows are not known")
             continue
         own = _contenders(run)
@@ -143,16 +140,22 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     return list(reversed(chosen.values()))
 
 
-def _verb(name: str) -> str | None:
-    """What kind of run it is; None where it is none."""
-    folder = as_run(name)
-    return None if folder is None else read_run(folder).verb
+def _evaluate_runs(names: Sequence[str]) -> tuple[list[tuple[str, FinishedRun]], list[str]]:
+    """The evaluate runs with the names they were told by, and what is wrong with the other names."""
+    runs, found = [], []
+    for name in names:
+        folder = as_run(name)
+        run = None if folder is None else read_run(folder)
+        if run is not None and run.verb == "evaluate":
+            runs.append((name, run if run.ok else open_run(run.folder)))  # which says why it failed
+        else:
+            found.append(f"{name} is no evaluate run" + (f" but one of {run.verb}" if run else ""))
+    return runs, found
 
 
-def _no_evaluation(name: str) -> str:
-    """What is wrong with a name that is to be an evaluate run; empty where it is one."""
-    verb = _verb(name)
-    return "" if verb == "evaluate" else f"{name} is no evaluate run" + (f" but one of {verb}" if verb else "")
+def _is_training(model: str) -> bool:
+    folder = as_run(model)
+    return folder is not None and read_run(folder).verb == "finetune"
 
 
 def _scored_on(run: FinishedRun) -> dict[str, Any]:
@@ -173,11 +176,11 @@ def _contenders(run: FinishedRun) -> list[Contender]:
     """
     if lacking := _lacking(run):
         raise DataError(f"Run {run.id}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
-    comparison = read_comparisons(pd.read_parquet(run.artefact("comparison.parquet")))
+    comparison, summary = read_comparisons(pd.read_parquet(run.artefact("comparison.parquet"))), run.summary
     models = models_of(run.parameters)
     roles = {model: "tuned" if i == 0 else f"tuned_{i + 1}" for i, model in enumerate(models)}
     items, scores = pq.read_table(run.artefact("items.parquet")), _main_scores(run)
-    baseline = _baseline(run.summary)
+    baseline = _baseline(summary)
     found = []
     for model in models:
         contender = Contender(
@@ -189,7 +192,7 @@ def _contenders(run: FinishedRun) -> list[Contender]:
             tuned={},
         )
         contender = _with_training(contender, as_run(model))
-        variant, seeds = _variant_of(model, run.summary)
+        variant, seeds = _variant_of(model, summary)
         own = [row for row in comparison if variant in (None, row.variant)]
         mine = items if variant is None else items.filter(pc.equal(items["variant"], variant))
         found.append(_with_scores(contender, roles[model], [roles[m] for m in seeds], own, _items(mine), scores))
@@ -219,7 +222,8 @@ def _with_training(contender: Contender, folder: Path | None) -> Contender:
     if folder is None or not (folder / MANIFEST).exists():
         return contender
     training = open_run(folder)
-    parameters, seeds, summary = *_made_of(training), training.summary
+    summary = training.summary
+    parameters, seeds = _made_of(training)
     return replace(
         contender,
         parameters=parameters,

@@ -129,7 +129,7 @@ def publish(name: str | Path, url: str) -> list[str]:
     return written
 
 
-def with_fetched(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def with_fetched(parameters: Mapping[str, object]) -> dict[str, object]:
     """`parameters` with runs at URLs (`s3://bucket/runs/RUN_ID`) named by id. They are fetched into the results folder
     if they are not there, and so are runs named by id that `GISTTOOLS_PUBLISH_TO` has and this machine has not.
 
@@ -139,7 +139,7 @@ def with_fetched(parameters: Mapping[str, Any]) -> dict[str, Any]:
         EndpointError: the place refuses.
     """
 
-    def one(value: Any) -> Any:
+    def one(value: object) -> object:
         if isinstance(value, list):
             return [one(v) for v in value]
         if not isinstance(value, str) or not RUN_ID.fullmatch(value.rstrip("/").rpartition("/")[2]):

@@ -232,7 +232,7 @@ def _preview(step: Step, before: dict[str, StepPreview], rerun: Rerun) -> StepPr
     return StepPreview(state="to run", **told)
 
 
-def submit(executor: Executor, call: Callable, argument: Any, resources: dict[str, float] | None = None) -> Future:
+def submit(executor: Executor, call: Callable, argument: object, resources: dict[str, float] | None = None) -> Future:
     """`executor.submit`; resources are told to those that know them (`LocalWorkers`, Dask's)."""
     return executor.submit(call, argument, resources=resources) if resources else executor.submit(call, argument)
 

@@ -331,7 +331,7 @@ _KINDS: dict[str, type[Run]] = {
 }
 
 
-def start(verb: str, notebook: Mapping[str, Any]) -> Run:
+def start(verb: str, notebook: Mapping[str, object]) -> Run:
     """Begin a run inside a notebook: `run = start("convert", globals())`.
 
     Takes the parameters from the notebook's variables, so that it works alike under `gisttools run`, under plain
@@ -373,7 +373,7 @@ def _refuse_orphan() -> None:
         raise GistError("The process that started this run is gone; the run does not count. Run it again.")
 
 
-def _could_be_parameter(value: Any) -> bool:
+def _could_be_parameter(value: object) -> bool:
     """Whether a variable could be a parameter: a JSON scalar or a list of them."""
     if isinstance(value, list):
         return all(_could_be_parameter(v) for v in value)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +39,9 @@ from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +147,7 @@ def _embed(name: GuideName, place: Surroundings, texts: list[str]) -> tuple[str,
         return embed_shard(name, texts)
 
 
-def _tables(params: FinetuneParams | ConvertParams) -> list[Any]:
+def _tables(params: FinetuneParams | ConvertParams) -> list[Dataset | list[str]]:
     """The texts that a notebook's guide will be asked for: triplet tables, or lists of texts."""
     if isinstance(params, FinetuneParams):
         return [concatenate(training_tables(params))]

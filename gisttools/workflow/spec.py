@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -50,7 +49,7 @@ def _code_cells(path: Path) -> list[str]:
     return ["".join(c["source"]) for c in code]
 
 
-def _content_of(value: Any) -> Any:
+def _content_of(value: object) -> object:
     """What a parameter stands for: a run's artefacts, a file's content, or the value itself."""
     if not isinstance(value, str) or not value:
         return value
