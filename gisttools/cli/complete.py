@@ -1,4 +1,4 @@
-"""What the shell offers when Tab is pressed: verbs, recipes, run ids, parameter names and values. And checked verbs.
+"""Offers what fits when Tab is pressed: verbs, recipes, run ids, parameter names and values; and checks verbs.
 
 A completion must be silent: what cannot be read offers nothing.
 """
@@ -12,7 +12,10 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from gisttools.common import GistError, did_you_mean
+from gisttools.common import GistError, did_you_mean, recipes_folder, results_folder
+
+if typing.TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 _ARGUMENTS = "gisttools.arguments"
 
@@ -56,9 +59,9 @@ def complete_profile(context: click.Context, _parameter: click.Parameter, incomp
 
 def complete_run(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Run ids, the newest first, and "latest"."""
-    from gisttools.workflow import RUN_ID, results_folder
+    from gisttools.workflow import RUN_ID
 
-    ids = [m for m in map(RUN_ID.fullmatch, _names_in(results_folder())) if m]
+    ids = [m for m in map(RUN_ID.fullmatch, _names_of_runs()) if m]
     ids.sort(key=lambda m: m["time"], reverse=True)
     return _beginning(["latest", *(m.group() for m in ids)], incomplete)
 
@@ -69,11 +72,11 @@ def complete_parameter(context: click.Context, parameter: click.Parameter, incom
     fields = _fields(context)
     if len(typed) > 1 and typed[-2] in parameter.opts:
         return _beginning(_values(fields.get(typed[-1])), incomplete) or [CompletionItem(incomplete, type="file")]
-    told = {name: getattr(field, "description", None) for name, field in fields.items()}
+    told = {name: field.description for name, field in fields.items()}
     return [CompletionItem(name, help=about) for name, about in told.items() if name.startswith(incomplete)]
 
 
-def _fields(context: click.Context) -> dict[str, typing.Any]:
+def _fields(context: click.Context) -> dict[str, FieldInfo]:
     """The parameters that can be named: of the verb, of the steps of the recipe, or of all verbs."""
     from gisttools.workflow import VERBS
 
@@ -87,10 +90,10 @@ def _fields(context: click.Context) -> dict[str, typing.Any]:
     return {name: field for model in VERBS.values() for name, field in model.model_fields.items()}
 
 
-def _values(field: typing.Any) -> list[str]:
+def _values(field: FieldInfo | None) -> list[str]:
     """The words that a parameter may be set to."""
     found: list[str] = []
-    queue = [getattr(field, "annotation", None)]
+    queue: list[object] = [field.annotation if field else None]
     while queue:
         kind = queue.pop(0)
         if kind is bool:
@@ -112,9 +115,10 @@ def _what(context: click.Context) -> str:
 
 
 def _recipes() -> list[Path]:
-    from gisttools.workflow import project_root
-
-    return sorted((project_root() / "notebooks" / "recipes").glob("*.yaml"))
+    try:
+        return sorted(recipes_folder().glob("*.yaml"))
+    except GistError:  # no project here
+        return []
 
 
 def _recipe(what: str) -> dict[str, typing.Any]:
@@ -128,10 +132,10 @@ def _recipe(what: str) -> dict[str, typing.Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _names_in(folder: Path) -> list[str]:
+def _names_of_runs() -> list[str]:
     try:
-        return [path.name for path in folder.iterdir()]
-    except OSError:
+        return [path.name for path in results_folder().iterdir()]
+    except (OSError, GistError):
         return []
 
 

@@ -6,9 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gisttools.common import NOT_RUN, count, dollars, duration, is_number, p_value, plain, score, signed, unit
+from gisttools.common import (
+    NOT_RUN,
+    FinishedRun,
+    count,
+    dollars,
+    duration,
+    is_number,
+    p_value,
+    plain,
+    score,
+    signed,
+    unit,
+)
 from gisttools.evaluation import Comparison
-from gisttools.report.data import ReportData, Run
+from gisttools.report.data import ReportData
 from gisttools.report.verdict import judged, main_rows, n_seeds, task_name
 
 Status = Literal["pass", "fail", "not run"]
@@ -114,7 +126,7 @@ def cost(data: ReportData) -> list[Fact]:
     ]
 
 
-def _of_verb(verb: str, runs: Sequence[Run]) -> str:
+def _of_verb(verb: str, runs: Sequence[FinishedRun]) -> str:
     times = f" ({len(runs)} runs)" if len(runs) > 1 else ""
     return f"{verb} {duration(_sum(run.manifest.get('seconds') for run in runs))}{times}"
 
@@ -133,7 +145,7 @@ def _of_training(data: ReportData) -> str:
     return f"{len(data.finetunes)} trainings, the first of {each}" if len(data.finetunes) > 1 else each
 
 
-def _training_seconds(run: Run) -> object:
+def _training_seconds(run: FinishedRun) -> object:
     known = run.summary.get("training_seconds")
     return known if is_number(known) else run.manifest.get("seconds")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from gisttools.common import count, duration, is_number, model_name, plain, plural, share
-from gisttools.report.data import ReportData, Run
+from gisttools.common import FinishedRun, count, duration, is_number, model_name, plain, plural, share
+from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.figures import number
 
@@ -155,7 +155,7 @@ _FILES = 30  # artefacts listed of a run
 _LONG = 200
 
 
-def training(run: Run | None) -> list[tuple[str, str]]:
+def training(run: FinishedRun | None) -> list[tuple[str, str]]:
     """What was trained, how, and for how long."""
     if run is None:
         return []
@@ -175,7 +175,7 @@ def training(run: Run | None) -> list[tuple[str, str]]:
     ]
 
 
-def masked(run: Run | None) -> list[tuple[str, str]]:
+def masked(run: FinishedRun | None) -> list[tuple[str, str]]:
     """Mean share masked of each block of the loss."""
     shares = (run.summary.get("masked") or {}) if run else {}
     return [

@@ -23,7 +23,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from gisttools.common import DataError, MissingError, ParameterError, problems
+from gisttools.common import (
+    MANIFEST,
+    DataError,
+    FinishedRun,
+    MissingError,
+    ParameterError,
+    problems,
+    read_run,
+    results_folder,
+)
 from gisttools.evaluation import (
     MODEL,
     Comparison,
@@ -41,10 +50,7 @@ from gisttools.evaluation import (
     read_rows,
 )
 from gisttools.report import TEXT, collect, forest, variants_forest, write_report, write_sweep
-from gisttools.workflow.folders import artefact, as_run, evaluation_folder, finished_runs, read_summary
-from gisttools.workflow.manifest import MANIFEST, read_manifest
-from gisttools.workflow.params import VERBS
-from gisttools.workflow.places import results_folder
+from gisttools.workflow.folders import as_run, finished_runs, latest, open_run, run_folder, told_parameters
 
 log = logging.getLogger(__name__)
 # of an evaluation: what changes no score of the models that are compared
@@ -69,10 +75,11 @@ def read_contenders(names: Sequence[str]) -> list[Contender]:
         DataError: a run failed, is of an older kind, or its files changed since.
         MissingError: a run, or an artefact, is not there.
     """
-    if found := [problem for name in names if (problem := _no_evaluation(name))]:
+    runs, found = _evaluate_runs(names)
+    if found:
         fix = "Name evaluate runs by id or folder: gisttools runs evaluate."
         raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, fix))
-    return [contender for name in names for contender in _contenders(name)]
+    return [contender for _, run in runs for contender in _contenders(run)]
 
 
 def read_trainings(evaluations: Sequence[str]) -> list[Contender]:
@@ -83,17 +90,14 @@ def read_trainings(evaluations: Sequence[str]) -> list[Contender]:
         DataError: a run failed, or its files changed since.
         MissingError: a run or an artefact is not there.
     """
-    found, contenders = [], []
+    runs, found = _evaluate_runs(evaluations)
+    contenders: list[Contender] = []
     baselines: dict[str, str] = {}  # the first run of each
-    for name in evaluations:
-        if problem := _no_evaluation(name):
-            found.append(problem)
-            continue
-        models = models_of(read_manifest(as_run(name) or name)["parameters"])
-        if unknown := [model for model in models if _verb(model) != "finetune"]:
+    for name, run in runs:
+        if unknown := [model for model in models_of(run.parameters) if not _is_training(model)]:
             found.append(f"{name} is of {', '.join(unknown)}, which is no finetune run: its rows are not known")
             continue
-        own = _contenders(name)
+        own = _contenders(run)
         baselines.setdefault(own[0].baseline, name)
         contenders += own
     if len(baselines) > 1:
@@ -116,15 +120,18 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     """
     if names:
         return read_contenders(names)
-    runs = [m for m in finished_runs("evaluate") if m["status"] == "ok"]
+    runs = [run for run in finished_runs("evaluate") if run.ok]
     if not runs:
         raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
     newest: Contender | None = None
     chosen: dict[str, Contender] = {}
-    for manifest in reversed(runs):
-        if _scored_on(manifest) != _scored_on(runs[-1]):
+    for run in reversed(runs):
+        if _scored_on(run) != _scored_on(runs[-1]):
             continue
-        for contender in reversed(_contenders(manifest["run_id"])):
+        if run is not runs[-1] and _lacking(run):
+            log.info("%s is left out: it is of an older kind", run.id)
+            continue
+        for contender in reversed(_contenders(run)):
             newest = newest or contender
             if apart := differences(newest, contender):
                 log.info("%s is left out: %s", contender.name, "; ".join(apart))
@@ -133,43 +140,54 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     return list(reversed(chosen.values()))
 
 
-def _verb(name: str) -> str | None:
-    """What kind of run it is; None where it is none."""
-    folder = as_run(name)
-    return None if folder is None else read_manifest(folder)["verb"]
+def _evaluate_runs(names: Sequence[str]) -> tuple[list[tuple[str, FinishedRun]], list[str]]:
+    """The evaluate runs with the names they were told by, and what is wrong with the other names."""
+    runs, found = [], []
+    for name in names:
+        folder = as_run(name)
+        run = None if folder is None else read_run(folder)
+        if run is not None and run.verb == "evaluate":
+            runs.append((name, run if run.ok else open_run(run.folder)))  # which says why it failed
+        else:
+            found.append(f"{name} is no evaluate run" + (f" but one of {run.verb}" if run else ""))
+    return runs, found
 
 
-def _no_evaluation(name: str) -> str:
-    """What is wrong with a name that is to be an evaluate run; empty where it is one."""
-    verb = _verb(name)
-    return "" if verb == "evaluate" else f"{name} is no evaluate run" + (f" but one of {verb}" if verb else "")
+def _is_training(model: str) -> bool:
+    folder = as_run(model)
+    return folder is not None and read_run(folder).verb == "finetune"
 
 
-def _scored_on(manifest: dict[str, Any]) -> dict[str, Any]:
+def _scored_on(run: FinishedRun) -> dict[str, Any]:
     """An evaluation's parameters but for the models; the baseline is told by what was opened, not by what was said."""
-    return {k: v for k, v in manifest["parameters"].items() if k not in _OWN}
+    return {k: v for k, v in told_parameters(run).items() if k not in _OWN}
 
 
-def _contenders(name: str) -> list[Contender]:
-    """One contender for each tuned model of an evaluate run, by id or path, in their order.
+def _lacking(run: FinishedRun) -> list[str]:
+    """Columns that an evaluate run of an older kind did not write."""
+    known = pq.read_schema(run.artefact("comparison.parquet")).names
+    return [column for column in _COLUMNS if column not in known]
+
+
+def _contenders(run: FinishedRun) -> list[Contender]:
+    """One contender for each tuned model of an evaluate run, in their order.
 
     Of several seeds of one variant the run keeps one interval; what it says of items is taken
     for each of them.
     """
-    table = pd.read_parquet(artefact(name, "comparison.parquet"))
-    if lacking := [c for c in _COLUMNS if c not in table]:
-        raise DataError(f"Run {name}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
-    comparison, manifest, summary = read_comparisons(table), read_manifest(as_run(name) or name), read_summary(name)
-    models = models_of(manifest["parameters"])
+    if lacking := _lacking(run):
+        raise DataError(f"Run {run.id}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
+    comparison, summary = read_comparisons(pd.read_parquet(run.artefact("comparison.parquet"))), run.summary
+    models = models_of(run.parameters)
     roles = {model: "tuned" if i == 0 else f"tuned_{i + 1}" for i, model in enumerate(models)}
-    items, scores = pq.read_table(artefact(name, "items.parquet")), _main_scores(name)
-    run, baseline = manifest["run_id"], _baseline(summary)
+    items, scores = pq.read_table(run.artefact("items.parquet")), _main_scores(run)
+    baseline = _baseline(summary)
     found = []
     for model in models:
         contender = Contender(
-            name=f"{run}, {model}" if len(models) > 1 else run,
-            evaluation=run,
-            parameters={MODEL: _pinned(model, manifest["parameters"].get("model_revision"))},
+            name=f"{run.id}, {model}" if len(models) > 1 else run.id,
+            evaluation=run.id,
+            parameters={MODEL: _pinned(model, run.parameters.get("model_revision"))},
             baseline=baseline,
             base={},
             tuned={},
@@ -204,13 +222,14 @@ def _with_training(contender: Contender, folder: Path | None) -> Contender:
     """With what the training in `folder` says of parameters, seeds, rows, time and cost; as it is if there is none."""
     if folder is None or not (folder / MANIFEST).exists():
         return contender
-    training, summary = read_manifest(folder), read_summary(str(folder))
+    training = open_run(folder)
+    summary = training.summary
     parameters, seeds = _made_of(training)
     return replace(
         contender,
         parameters=parameters,
         seeds=seeds,
-        seconds=training.get("seconds"),
+        seconds=training.seconds,
         cost=summary.get("rows_cost_usd"),
         rows=summary.get("rows", summary.get("triplets")),
         priced=summary.get("rows_priced", 0),
@@ -259,10 +278,10 @@ def _of_seed(values: np.ndarray | None, role: str, roles: Sequence[str]) -> np.n
     return values[roles.index(role) * n :][:n] if n * len(roles) == len(values) else None
 
 
-def _main_scores(name: str) -> dict[tuple[str, Part], ScoreRow]:
+def _main_scores(run: FinishedRun) -> dict[tuple[str, Part], ScoreRow]:
     """Main scores by role and part, with the split and the data they are of, as far as the run kept that."""
     try:
-        scores = pd.read_parquet(artefact(name, "scores.parquet"))
+        scores = pd.read_parquet(run.artefact("scores.parquet"))
     except MissingError:
         return {}
     if not {"is_main", "role", "task", "subset"} <= set(scores):
@@ -317,23 +336,23 @@ def _hash(part: pa.Table) -> str | None:
     return digest.hexdigest()
 
 
-def _made_of(manifest: dict[str, Any], before: str = "") -> tuple[dict[str, Any], Seeds]:
+def _made_of(run: FinishedRun, before: str = "") -> tuple[dict[str, Any], Seeds]:
     """A run's parameters and seeds with those of the runs that they name, `convert.negatives` for one; so that runs
     which do the same count as the same, whatever their ids."""
     told: dict[str, Any] = {}
     seeds: list[tuple[str, Any]] = []
     times: Counter[str] = Counter()
-    for name, value in {**VERBS[manifest["verb"]].defaults(), **manifest["parameters"]}.items():
+    for name, value in told_parameters(run).items():
         shown = []
         for one in value if isinstance(value, list) else [value]:
             folder = as_run(one) if isinstance(one, str) and one else None
             if folder is None or not (folder / MANIFEST).exists():
                 shown.append(one)
                 continue
-            source = read_manifest(folder)
-            times[source["verb"]] += 1
-            number = times[source["verb"]]
-            label = source["verb"] + (str(number) if number > 1 else "")
+            source = read_run(folder)
+            times[source.verb] += 1
+            number = times[source.verb]
+            label = source.verb + (str(number) if number > 1 else "")
             deeper, more = _made_of(source, f"{before}{label}.")
             told |= deeper
             seeds += more
@@ -374,7 +393,7 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
         if latex:
             raise ParameterError("latex = True is for one evaluation; of several leaderboard.csv holds the numbers.")
         return _sweep(leaderboard(read_contenders(names)), folder)
-    source = evaluation_folder(names[0])
+    source = run_folder(latest("evaluate") if names[0] == "latest" else names[0])
     data = collect(source, results_folder())
     page = write_report(data, folder, latex=latex)
     if data.others:
@@ -385,7 +404,7 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
         page=page,
         picture=forest(comparison_table(data.comparison)) if compared else "There is no difference to draw.",
         text=folder / "report.md",
-        headline=data.evaluate.manifest["headline"],
+        headline=data.evaluate.headline,
         summary=told,
     )
 

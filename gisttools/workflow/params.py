@@ -38,7 +38,8 @@ class Params(BaseModel):
     @classmethod
     def _numbers_in_yaml(cls, value: Any, info: ValidationInfo) -> Any:
         # YAML 1.1 reads 1e-5 (no dot) as a string
-        wants_number = cls.model_fields[info.field_name].annotation in (float, float | None)
+        annotation: object = cls.model_fields[info.field_name or ""].annotation
+        wants_number = annotation in (float, float | None)
         if wants_number and isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
             return float(value)
         return value
@@ -352,8 +353,12 @@ def _of_one_branch(errors: Sequence[Any], given: Mapping[str, Any]) -> list[Any]
     return found
 
 
+_GONE = {"requests": " Earlier versions had it; say rows, how many are wanted, and attempts, calls for each of them."}
+
+
 def _explain(error: Any, model: type[Params]) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"unknown parameter {name!r} = {error['input']!r}.{did_you_mean(name, model.model_fields)}"
+        fix = _GONE.get(name) or did_you_mean(name, model.model_fields)
+        return f"unknown parameter {name!r} = {error['input']!r}.{fix}"
     return f"{name} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -28,7 +28,7 @@ HELP = (
 
 
 def cpu_seconds(script: str) -> float:
-    """Median processor time of three processes: beside other work it says more than the clock does."""
+    """Median processor time of three processes: on a busy machine it says more than the clock does."""
     found = []
     for _ in range(3):
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, cwd=ROOT)

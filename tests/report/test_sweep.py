@@ -196,7 +196,7 @@ def test_the_text_holds_findings_variants_and_effects():
 def compared(monkeypatch):
     """Evaluate runs' names whose contenders are simulated ones."""
     from gisttools import workflow
-    from gisttools.workflow.places import results_folder
+    from gisttools.common.project import results_folder
 
     runs = {r.name: r for r in grid(lambda limit: limit / 1000, {"limit": (60, 120)})}
     monkeypatch.setattr(workflow, "contenders_to_compare", lambda names: [runs[n] for n in names or runs])

@@ -168,10 +168,10 @@ def test_by_default_the_newest_and_all_that_can_stand_beside_it(evaluated):
     evaluated(limit=70, tasks=("b",))
     evaluated(limit=80, base="another")
     evaluated(limit=90, n_items=9)
-    beside, again, newest = evaluated(limit=70), evaluated(limit=60), evaluated(limit=60, seed=1)
-    assert [c.name for c in contenders_to_compare()] == [beside, again, newest]  # of two equal ones the newer
+    other, again, newest = evaluated(limit=70), evaluated(limit=60), evaluated(limit=60, seed=1)
+    assert [c.name for c in contenders_to_compare()] == [other, again, newest]  # of two equal ones the newer
     assert [c.name for c in contenders_to_compare([newest])] == [newest]
-    assert set(parents_of(check_params("compare", {}))) == {beside, again, newest}
+    assert set(parents_of(check_params("compare", {}))) == {other, again, newest}
 
 
 def test_without_any_it_is_said_what_to_run(results):
