@@ -8,21 +8,20 @@ The parameters of `3_finetune`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from gisttools.common import ParameterError, did_you_mean, named_like_a_secret, problems, secret_in
+from gisttools.common import Options, named_like_a_secret, secret_in
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
+_NO_SECRETS = "Put it into an environment variable or a .env file, and name that variable (..._key_variable)."
 
 
-class Params(BaseModel):
-    """Base of all parameter models: strict types, no unknown names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+class Params(Options):
+    """Base of all parameter models."""
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
@@ -33,6 +32,12 @@ class Params(BaseModel):
         """The parameters that are not what their defaults are."""
         defaults = self.defaults()
         return {name: value for name, value in self.model_dump().items() if value != defaults[name]}
+
+    @classmethod
+    def refused(cls, values: dict[str, Any]) -> dict[str, str]:
+        """Secrets: parameters stand in notebook, manifest and log."""
+        kinds = {name: kind for name, value in values.items() if (kind := _secret(name, value))}
+        return {name: f"{name} looks like {kind}. {_NO_SECRETS}" for name, kind in kinds.items()}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -46,6 +51,8 @@ class Params(BaseModel):
 
 class FinetuneParams(Params):
     """`3_finetune`: triplets, a student and a guide give a model."""
+
+    about = "finetune"
 
     # what is in the notebook's parameters cell
     triplets: list[str] = Field(
@@ -126,11 +133,10 @@ class FinetuneParams(Params):
     licence: str | None = Field(None, description="of the model card, e.g. apache-2.0")
 
 
-_NO_SECRETS = "Put it into an environment variable or a .env file, and name that variable (..._key_variable)."
-
-
 class SynthesizeParams(Params):
     """`1_synthesize`: a task description and an LLM give triplets."""
+
+    about = "synthesize"
 
     task: str = Field("prompts/tasks/support_intents.yaml", description="task description (YAML)")
     rows: int = Field(14, ge=1, description="accepted rows wanted, equally many of each label or topic")
@@ -188,6 +194,8 @@ class SynthesizeParams(Params):
 class ConvertParams(Params):
     """`2_convert`: labelled texts give triplets, sets of pairs and triplets are mapped."""
 
+    about = "convert"
+
     # what is in the notebook's parameters cell
     sources: list[str] = Field(
         ["data/support_intents"],
@@ -242,6 +250,8 @@ class ConvertParams(Params):
 class EvaluateParams(Params):
     """`4_evaluate`: a tuned model and its baseline on mteb tasks and local files."""
 
+    about = "evaluate"
+
     # what is in the notebook's parameters cell
     model: str | Annotated[list[str], Field(min_length=1)] = Field(
         MINILM, description="finetune run, folder, hub model, mteb:NAME, endpoint:MODEL; several: seeds or variants"
@@ -272,6 +282,8 @@ class EvaluateParams(Params):
 class ReportParams(Params):
     """`5_report`: one evaluation and all that led to it, on one page; of several a leaderboard."""
 
+    about = "report"
+
     evaluation: str | Annotated[list[str], Field(min_length=1)] = Field(
         "latest", description='evaluate run; "latest" is the newest finished one; several: the leaderboard of a sweep'
     )
@@ -281,6 +293,8 @@ class ReportParams(Params):
 class CostToGainParams(Params):
     """`6_cost_to_gain`: evaluations of trainings on more and more rows give a curve."""
 
+    about = "cost_to_gain"
+
     evaluations: list[str] = Field(
         [], description="evaluate runs; [] for the newest of a finetune run with a limit, and those that differ in size"
     )
@@ -289,6 +303,8 @@ class CostToGainParams(Params):
 
 class CompareParams(Params):
     """`7_compare`: evaluations of many trainings give a leaderboard."""
+
+    about = "compare"
 
     evaluations: list[str] = Field(
         [], description="evaluate runs; [] for the newest and all that can stand beside it: same baseline, same tasks"
@@ -313,47 +329,11 @@ def check_params(verb: str, given: Mapping[str, Any]) -> Any:
     Raises:
         ParameterError: unknown names, wrong types, values out of range, secrets; all of them at once.
     """
-    model = VERBS[verb]
-    secrets = {name: kind for name, value in given.items() if (kind := _secret(name, value))}
-    found = [f"{name} looks like {kind}. {_NO_SECRETS}" for name, kind in secrets.items()]  # its value is not told
-    try:
-        params = model(**{name: value for name, value in given.items() if name not in secrets})
-    except ValidationError as error:
-        found += [_explain(e, model) for e in _of_one_branch(error.errors(), given)]
-    if not found:
-        return params
-    raise ParameterError(
-        problems(
-            f"{verb}: {len(found)} parameter problem(s)", found, f"Known parameters: {', '.join(model.model_fields)}."
-        )
-    )
+    return VERBS[verb](**given)
 
 
 def _secret(name: str, value: Any) -> str | None:
-    # parameters stand in notebook, manifest and log
     texts = [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, str)]
     if named_like_a_secret(name) and any(texts):
         return "a secret, by its name"
     return next((kind for text in texts if (kind := secret_in(text))), None)
-
-
-def _of_one_branch(errors: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:
-    """Of a parameter that is a text or a list of texts pydantic tells what is wrong with it as either; one is meant."""
-    found = []
-    for error in errors:
-        name, *branch = error["loc"]
-        kind = str(branch[0]) if branch else ""
-        if kind == "str" and not isinstance(given.get(name), list):
-            found.append({**error, "loc": (name,), "msg": "Input should be a valid string or a list of them"})
-        elif kind.startswith("list[") and isinstance(given.get(name), list):
-            found.append({**error, "loc": (name, *branch[1:])})
-        elif kind != "str" and not kind.startswith("list["):
-            found.append(error)
-    return found
-
-
-def _explain(error: Any, model: type[Params]) -> str:
-    name = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        return f"unknown parameter {name!r} = {error['input']!r}.{did_you_mean(name, model.model_fields)}"
-    return f"{name} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
