@@ -47,9 +47,20 @@ class Options(BaseModel):
         """What does not go together, a line each; asked when every value is right by itself."""
         return []
 
-    def part(self, kind: type[O]) -> O:
-        """Those of these options that another class has as well, as that class."""
-        return kind(**{name: getattr(self, name) for name in kind.model_fields if name in type(self).model_fields})
+    def part(self, kind: type[O], **more: Any) -> O:
+        """Those of these options that another class has as well, as that class; `more` go over them."""
+        own = type(self).model_fields
+        return kind(**{name: getattr(self, name) for name in kind.model_fields if name in own} | more)
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """What each option is where nothing is said."""
+        return {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
+
+    def changed(self) -> dict[str, Any]:
+        """The options that are not what their defaults are."""
+        defaults = self.defaults()
+        return {name: value for name, value in self.model_dump().items() if value != defaults[name]}
 
     @classmethod
     def field(cls, name: str, *default: Any) -> Any:

@@ -33,7 +33,7 @@ from gisttools.data import (
     write_triplets,
 )
 from gisttools.mining.card import DataCard, data_card
-from gisttools.mining.miner import score_triplets, triplets_from_labelled
+from gisttools.mining.miner import mine_labelled, score_triplets, triplet_table
 from gisttools.mining.noise import LabelNoise, label_noise
 from gisttools.mining.options import MiningOptions
 from gisttools.models import VectorCache
@@ -143,7 +143,8 @@ def convert(
         if texts is None:
             table, dropped = score_triplets(foreign[name], guide), {}
         else:
-            table, mined = triplets_from_labelled(texts, guide, mining)
+            mined = mine_labelled(texts, guide, mining)
+            table = triplet_table(texts, mined, guide)
             dropped, recall = {**texts.dropped, **mined.dropped}, mined.recall
         table, found = drop_overlap(table, eval_sets or {}, tiers)
         if len(found):

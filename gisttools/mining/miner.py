@@ -290,21 +290,29 @@ def mine(
     return Miner(texts, classes, alike, vectors, options).run()
 
 
-def triplets_from_labelled(
-    data: LabelledTexts, guide: VectorCache, options: MiningOptions | None = None
-) -> tuple[Dataset, Mined]:
-    """Mine a triplet table from labelled texts and score it by the guide. Also returns what was mined: the numbers of
-    the rows' texts, the rows dropped, the recall. Raises as `mine` and as `VectorCache.embed`."""
-    labels = data.label_sets or data.labels
-    mined = mine(data.texts, labels, guide.embed(data.texts), options)
+def triplets_from_labelled(data: LabelledTexts, guide: VectorCache, options: MiningOptions | None = None) -> Dataset:
+    """A triplet table mined from labelled texts and scored by the guide. Raises as `mine` and `VectorCache.embed`.
+
+    `mine_labelled` tells what was mined: the numbers of the rows' texts, the rows dropped, the recall.
+    """
+    return triplet_table(data, mine_labelled(data, guide, options), guide)
+
+
+def mine_labelled(data: LabelledTexts, guide: VectorCache, options: MiningOptions | None = None) -> Mined:
+    """`mine` for labelled texts, with a warning where an approximate search found too little."""
+    mined = mine(data.texts, data.label_sets or data.labels, guide.embed(data.texts), options)
     if mined.recall is not None and mined.recall < _LOW_RECALL:
         log.warning(
             "%s: the approximate search found %.0f %% of the nearest candidates. If that is too few, search = 'exact'.",
             data.source,
             100 * mined.recall,
         )
-    table = make_triplets_from_columns(_columns(data, mined), len(mined.anchors))
-    return score_triplets(table, guide), mined
+    return mined
+
+
+def triplet_table(data: LabelledTexts, mined: Mined, guide: VectorCache) -> Dataset:
+    """What was mined of these texts as a triplet table, scored by the guide."""
+    return score_triplets(make_triplets_from_columns(_columns(data, mined), len(mined.anchors)), guide)
 
 
 def score_triplets(table: Dataset, guide: VectorCache) -> Dataset:

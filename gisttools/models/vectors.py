@@ -27,8 +27,9 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
-from gisttools.common import ModelError, ParameterError, cache_folder, tqdm
-from gisttools.models.guides import GivenVectors, Precision, open_guide
+from gisttools.common import ModelError, cache_folder, digest, tqdm
+from gisttools.models.guides import GivenVectors, Guide, open_guide
+from gisttools.models.options import GuideOptions
 
 KEY = np.dtype("S16")  # NumPy pads with zero bytes when it compares, so all 16 bytes count
 
@@ -250,37 +251,27 @@ class VectorCache:
     it is done, with a checksum. Any number of processes may use it at once.
 
     Args:
-        name, revision, prompt, base_url, key_variable, precision: as in `gisttools.models.open_guide`.
+        guide: a name, or all of `GuideOptions`.
         folder: where caches live; `cache_folder()/guides` if None.
-        dtype: of the numbers on disk. float16 halves the space; cosines then move by about 1e-4.
 
     Raises:
-        MissingError, ModelError, ParameterError, DataError: as `open_guide`.
+        MissingError, ModelError, ParameterError, DataError: as `gisttools.models.open_guide`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        revision: str | None = None,
-        *,
-        prompt: str | None = None,
-        folder: Path | None = None,
-        base_url: str | None = None,
-        key_variable: str = "OPENAI_API_KEY",
-        precision: Precision = "auto",
-        dtype: Literal["float32", "float16"] = "float32",
-    ) -> None:
-        if dtype not in ("float32", "float16"):
-            raise ParameterError(f"dtype is {dtype!r}, must be 'float32' or 'float16'.")
-        self.name, self.prompt = name, prompt
-        self.guide = open_guide(
-            name, revision, prompt=prompt, base_url=base_url, key_variable=key_variable, precision=precision
-        )
-        key = hashlib.blake2b(f"{self.guide.identity}|{dtype}".encode(), digest_size=8).hexdigest()
-        self.guide_id = f"{name}#{key}"
+    def __init__(self, guide: str | GuideOptions, *, folder: Path | None = None) -> None:
+        options = GuideOptions(name=guide) if isinstance(guide, str) else guide
+        self.name, self.prompt = options.name, options.prompt
+        self.guide: Guide | GivenVectors = open_guide(options)
+        key = digest(f"{self.guide.identity}|{options.dtype}")
+        self.guide_id = f"{self.name}#{key}"
         self.folder = (folder or cache_folder() / "guides") / key
-        about = {"guide_id": self.guide_id, "revision": revision, "prompt": prompt, "identity": self.guide.identity}
-        self._files = VectorFolder(self.folder, dtype, about)
+        about = {
+            "guide_id": self.guide_id,
+            "revision": options.revision,
+            "prompt": options.prompt,
+            "identity": self.guide.identity,
+        }
+        self._files = VectorFolder(self.folder, options.dtype, about)
         if isinstance(self.guide, GivenVectors):
             self._take_in(self.guide)
 

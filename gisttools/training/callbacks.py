@@ -20,7 +20,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ class TemperatureSchedule(TrainerCallback):
     def on_step_begin(self, args, state, control, **_):
         done = state.global_step / max(1, state.max_steps - 1)
         temperature = self.first + (self.final - self.first) * min(done, 1.0)
-        self.loss.options = replace(self.loss.options, temperature=temperature)
+        self.loss.options = self.loss.options.model_copy(update={"temperature": temperature})
 
 
 log = logging.getLogger(__name__)

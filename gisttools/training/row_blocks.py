@@ -13,45 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from sentence_transformers.util import all_gather, all_gather_with_grad
 from torch import Tensor
 
-from gisttools.common import DataError, ParameterError, problems
+from gisttools.common import DataError, problems
+from gisttools.training.options import LossOptions, MaskOptions
 
-MarginStrategy = Literal["absolute", "relative"]
-Candidates = Literal["all", "hard"]
 _SMALLEST = 1e-12  # a vector shorter than this has no direction
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `gist_loss`, checked."""
-
-    temperature: float = 0.01
-    margin: float = 0.0
-    margin_strategy: MarginStrategy = "absolute"
-    contrast_anchors: bool = True
-    contrast_positives: bool = True
-    candidates: Candidates = "all"
-    block_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        found = []
-        if not 0 < self.temperature < math.inf:
-            found.append(f"temperature is {self.temperature}, must be > 0 and finite")
-        if not math.isfinite(self.margin):
-            found.append(f"margin is {self.margin}, must be finite")
-        if self.margin_strategy not in ("absolute", "relative"):
-            found.append(f"margin_strategy is {self.margin_strategy!r}, must be 'absolute' or 'relative'")
-        if self.candidates not in ("all", "hard"):
-            found.append(f"candidates is {self.candidates!r}, must be 'all' or 'hard'")
-        if self.block_rows is not None and self.block_rows < 1:
-            found.append(f"block_rows is {self.block_rows}, must be >= 1 or None")
-        if found:
-            raise ParameterError(problems("gist_loss:", found))
 
 
 @dataclass(frozen=True)
@@ -246,7 +216,7 @@ class RowBlocks(torch.autograd.Function):
         return *(part.view(shape).to(device, dtype) for part, (shape, device, dtype) in given), *[None] * 5
 
 
-def count_masked(by_column: Tensor, batch: Batch, options: Options, rows: int) -> Tensor:
+def count_masked(by_column: Tensor, batch: Batch, options: LossOptions, rows: int) -> Tensor:
     """(4, 2): how many candidates of `rows` rows were masked and how many there were, in ap, aa, pp and an. A row's own
     texts and padding are no candidates."""
     b, real, aa, pp = len(batch.anchor), _count_real(batch), options.contrast_anchors, options.contrast_positives
@@ -265,7 +235,7 @@ def _count_real(batch: Batch) -> int:
 class _Layout:
     """Where things lie: the candidates of an anchor among all vectors, and the columns of a block of scores."""
 
-    def __init__(self, b: int, vectors: int, options: Options) -> None:
+    def __init__(self, b: int, vectors: int, options: LossOptions) -> None:
         self.b = b
         self.anchor_columns = b * options.contrast_anchors  # the first columns; the positives follow
         self.candidates = slice(b - self.anchor_columns, None)  # scored against the anchor
@@ -306,7 +276,9 @@ class _Layout:
 class _Mask:
     """Which candidates of a block of rows do not count, and how many these were."""
 
-    def __init__(self, guide: Unit | None, batch: Batch, layout: _Layout, options: Options, dtype: torch.dtype) -> None:
+    def __init__(
+        self, guide: Unit | None, batch: Batch, layout: _Layout, options: MaskOptions, dtype: torch.dtype
+    ) -> None:
         self.b, self.layout = layout.b, layout
         device = batch.anchor.device
         self.guide = self.limit = None

@@ -23,16 +23,16 @@ from .folders import (
 )
 from .inputs import (
     checks_of as checks_of,
+    development_of as development_of,
     eval_sets_of as eval_sets_of,
     folder_of as folder_of,
     guide_of as guide_of,
     known_of as known_of,
-    mining_of as mining_of,
     model_path as model_path,
     open_entries as open_entries,
     paths as paths,
     prompt_of as prompt_of,
-    reading_of as reading_of,
+    retention_of as retention_of,
     rows_cost as rows_cost,
     save as save,
     sources_of as sources_of,
