@@ -23,5 +23,5 @@ from .numbered_texts import (
     numbered as numbered,
     text_columns_as_keys as text_columns_as_keys,
 )
-from .options import GuideOptions as GuideOptions, Precision as Precision
+from .options import GuideOptions as GuideOptions
 from .vectors import KEY as KEY, VectorCache as VectorCache, VectorFolder as VectorFolder, text_keys as text_keys

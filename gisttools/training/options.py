@@ -10,13 +10,13 @@ from typing import Literal
 from pydantic import Field
 
 from gisttools.common import Options, ParameterError
-from gisttools.models import Precision
 
 MarginStrategy = Literal["absolute", "relative"]
 Candidates = Literal["all", "hard"]
 Strategy = Literal["proportional", "round_robin", "weights"]
 Batches = Literal["mixed", "one_set"]
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Tracking = Literal["tensorboard", "trackio"]
 
 
