@@ -18,7 +18,13 @@ from .errors import (
     first_line as first_line,
     problems as problems,
 )
-from .files import cache_folder as cache_folder, digest as digest, sha256 as sha256, write_whole as write_whole
+from .files import (
+    cache_folder as cache_folder,
+    digest as digest,
+    sha256 as sha256,
+    whole_file as whole_file,
+    write_whole as write_whole,
+)
 from .options import Options as Options
 from .progress import STATUS_FILE as STATUS_FILE, quiet_libraries as quiet_libraries, tqdm as tqdm
 from .secrets import (

@@ -185,6 +185,7 @@ class Classes:
         return np.array_split(np.arange(count), max(1, -(-count * count // _VALUES)))
 
     def _sets_share(self, sets: np.ndarray) -> np.ndarray:
+        assert self.labels is not None  # asked of multi-label data alone
         return (self.labels[sets] @ self.labels.T).toarray() > 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,6 +27,8 @@ _DEFAULT_URL = "https://api.openai.com/v1"
 _TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens
 _AT_ONCE = 4
 _TIMEOUT = 120.0  # seconds for one attempt
+
+Put = Callable[[tuple[np.ndarray, np.ndarray]], None]  # takes numbers of texts and their vectors
 
 
 class EndpointGuide:
@@ -69,9 +71,13 @@ class EndpointGuide:
                 f"{self.url} needs a key: the environment variable {self._key_variable} is empty. Put the key there, "
                 "or name the variable that holds it."
             )
-        yield from in_background(lambda put: self._ask_all(texts, put))
 
-    async def _ask_all(self, texts: Sequence[str], put: Callable[[tuple[np.ndarray, np.ndarray]], None]) -> None:
+        def work(put: Put) -> Awaitable[None]:
+            return self._ask_all(texts, put)
+
+        yield from in_background(work)
+
+    async def _ask_all(self, texts: Sequence[str], put: Put) -> None:
         pending = _batches(texts)
         failed: list[EndpointError] = []
         health = Health(url=self.url, key_name=self._key_variable, model=self._model)

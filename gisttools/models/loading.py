@@ -67,6 +67,8 @@ def revision_of(model: SentenceTransformer, name: str, revision: str | None = No
 
 def weights_sha(model: SentenceTransformer) -> str:
     """12 hex digits of every weight and of how vectors are made from them (modules, pooling, length, prompt)."""
+    import torch
+
     digest = hashlib.blake2b(digest_size=6)
     for module in model:
         keys = getattr(module, "config_keys", [])
@@ -74,7 +76,7 @@ def weights_sha(model: SentenceTransformer) -> str:
     digest.update(repr([model.max_seq_length, model.prompts.get(model.default_prompt_name)]).encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().flatten().view(_bytes()).numpy())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
@@ -115,12 +117,6 @@ def native_bfloat16(model: SentenceTransformer) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cpu = torch.cpu
     return model.device.type == "cpu" and (cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported())
-
-
-def _bytes():
-    import torch
-
-    return torch.uint8
 
 
 def _wordllama(device: str | None) -> SentenceTransformer:

@@ -1,8 +1,7 @@
-"""`VectorCache`: unit vectors of texts by one guide, on disk, so that one guide embeds one text once, ever.
+"""Keeps unit vectors of texts on disk, so that one guide embeds one text once, ever (`VectorCache`).
 
-Texts as 16-byte keys, and an index from key to row number that grows to tens of millions of keys.
-
-The files of a vector cache: a matrix that only grows, its keys, and a checksum for each chunk written.
+Texts are found by 16-byte keys, through an index that grows to tens of millions. The files are a matrix that only
+grows, its keys, and a checksum for each chunk written:
 
     vectors.float32   one unit vector a row (or vectors.float16)
     keys.bin          the 16-byte key of each row
@@ -131,7 +130,7 @@ class VectorFolder:
     def read(self, rows: np.ndarray) -> np.ndarray:
         """float32 (*rows.shape, dimension) of rows that `find` answered, read from the memory map."""
         if self._map is None or len(self._map) < len(self):
-            shape = (len(self), self.dimension)
+            shape = (len(self), self.dimension or 0)
             self._map = np.memmap(self._vectors, dtype=self._dtype, mode="r", shape=shape).view(np.ndarray)
         return np.asarray(self._map[rows], dtype=np.float32)
 
@@ -231,7 +230,7 @@ class VectorFolder:
 
 
 def _own_sum(record: np.void) -> int:
-    return zlib.crc32(record.tobytes()[: _RECORD.fields["own"][1]])
+    return zlib.crc32(record.tobytes()[: -_RECORD["own"].itemsize])  # the sum itself comes last
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -318,16 +317,16 @@ class VectorCache:
                 texts = sorted(texts, key=len, reverse=True)
                 for begin in range(0, len(texts), self.guide.portion):
                     portion = texts[begin : begin + self.guide.portion]
-                    self._embed(portion)
+                    self._embed(self.guide, portion)
                     bar.update(len(portion))
 
-    def _embed(self, texts: list[str]) -> None:
+    def _embed(self, guide: Guide, texts: list[str]) -> None:
         with self._files.writing():  # another process may have added some, or be about to
             keys = text_keys(texts)
             todo = np.flatnonzero(self.find(keys) < 0)
             if not len(todo):
                 return
-            with closing(self.guide.stream([texts[i] for i in todo])) as parts:
+            with closing(guide.stream([texts[i] for i in todo])) as parts:
                 for numbers, vectors in parts:
                     part = todo[numbers]
                     self._files.append(keys[part], _unit(vectors, [texts[i] for i in part], self.name))

@@ -1,4 +1,4 @@
-"""From the trainer's token batches to vectors: all columns of a step in length-sorted micro-batches.
+"""Turns the trainer's token batches into vectors: all columns of a step in length-sorted micro-batches.
 
 A step's texts differ widely in length and the collator pads every column to its longest text. Sorted by length, cut
 into micro-batches of equal token budget and trimmed, the same texts cost a fraction of the tokens; the vectors are put
@@ -8,6 +8,7 @@ back in order, so the mathematics is the same. Texts that occur several times in
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -93,7 +94,9 @@ class BatchRows:
     label_ids: Tensor
 
 
-def rows_from_tokens(student: nn.Module, guide: nn.Module | None, features: list[dict], labels: Tensor | None):
+def rows_from_tokens(
+    student: nn.Module, guide: nn.Module | None, features: list[dict], labels: Tensor | None
+) -> BatchRows:
     """What a guide store would answer, made from the batch's own tokens: a guide model embeds the decoded texts.
 
     Decoded tokens are not quite the raw texts (an uncased tokenizer loses the case): good enough to teach and compare,
@@ -151,7 +154,7 @@ def _stack(columns: list[Tensor], left: bool) -> Tensor:
 class _Forgetful:
     """A forward pass that keeps the vectors alone; activations are computed again in the backward pass."""
 
-    def __init__(self, forward) -> None:
+    def __init__(self, forward: Callable[[dict], dict]) -> None:
         self.forward = forward
 
     def __call__(self, features: dict) -> dict[str, Tensor]:
@@ -162,7 +165,7 @@ class _Forgetful:
 
 
 def _embed(model: nn.Module, features: dict, forget: bool) -> Tensor:
-    call = model
+    call: Callable[[dict], dict] = model
     if forget and torch.is_grad_enabled():
         if not isinstance(model.forward, ForwardDecorator):
             call = _Forgetful(model)
@@ -172,7 +175,7 @@ def _embed(model: nn.Module, features: dict, forget: bool) -> Tensor:
     return call(dict(features))["sentence_embedding"]
 
 
-def _micro_batches(lengths: list[int], budget: int, most: int):
+def _micro_batches(lengths: list[int], budget: int, most: int) -> Iterator[tuple[int, int, int]]:
     """Ranges (begin, end, width) over ascending lengths, of at most `most` rows and `budget` tokens, or one row."""
     begin = 0
     for end in range(1, len(lengths) + 1):

@@ -1,4 +1,4 @@
-"""The GIST loss: one pure function, `gist_loss`, and one `nn.Module` around it, `GISTLoss`.
+"""Computes the GIST loss: one pure function, `gist_loss`, and one `nn.Module` around it, `GISTLoss`.
 
 Method: A. V. Solatorio, *GISTEmbed: Guided In-sample Selection of Training Negatives for Text Embedding
 Fine-tuning*, arXiv 2402.16829. A guide model decides which in-batch candidates may count as negatives of an anchor:
@@ -167,12 +167,13 @@ class GISTLoss(nn.Module):
         features, o = list(sentence_features), self.options
         if len(features) < 2:
             raise DataError(f"GISTLoss needs the columns anchor, positive, negatives...; it got {len(features)}.")
-        if hasattr(self.guide, "rows"):
+        guide = self.guide
+        if guide is not None and hasattr(guide, "rows"):
             if labels is None:
                 raise DataError("GISTLoss with a guide store needs row ids in the 'label' column; there is none.")
-            rows = self.guide.rows(labels)
+            rows = guide.rows(labels)
         else:
-            rows = rows_from_tokens(self.model, self.guide, features, labels)
+            rows = rows_from_tokens(self.model, guide, features, labels)
         anchor, positive, *negatives = embed_columns(
             self.model, features, o.tokens_per_forward, o.mini_batch_size, o.equal_texts_once
         )

@@ -1,11 +1,9 @@
-"""The GIST loss, one block of rows at a time: mask, scores, softmax and analytic gradients in a single pass.
+"""Computes the GIST loss one block of rows at a time: mask, scores, softmax and analytic gradients in a single pass.
 
-`loss` checks what comes in here; nothing else should import this module. Vectors lie in one matrix, anchors
-above positives above negatives, and the scores of a row in one line, so that a block costs few and large operations:
+`Batch` is what the loss is given, checked, with all problems named at once. Vectors lie in one matrix, anchors above
+positives above negatives, and the scores of a row in one line, so that a block costs few and large operations:
 
     [anchors | positives | negatives] against the row's anchor, [positives] against the row's positive
-
-What the loss is given: its options and one batch of vectors, both checked, all problems named at once.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from sentence_transformers.util import all_gather, all_gather_with_grad
@@ -51,42 +50,50 @@ class Batch:
     label_ids: Tensor | None
 
     @classmethod
-    def make(cls, anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids):
+    def make(
+        cls,
+        anchor: Tensor,
+        positive: Tensor,
+        negatives: Tensor | None,
+        guide_anchor: Tensor | None,
+        guide_positive: Tensor | None,
+        guide_negatives: Tensor | None,
+        text_ids: Tensor | None,
+        label_ids: Tensor | None,
+    ) -> Batch:
+        """The arguments of `gist_loss`, checked. Raises DataError: shapes or dtypes do not fit; all of them at once."""
         if anchor.ndim != 2 or not anchor.numel():
             raise DataError(f"gist_loss: anchor has shape {tuple(anchor.shape)}, must be (B, D), both at least 1")
-        (b, d), found = anchor.shape, []
-
-        def as_3d(x: Tensor | None, dim: int) -> Tensor:
-            if x is None:
-                return anchor.new_zeros(b, 0, dim)
-            return x[:, None] if x.ndim == 2 else x
-
-        def check(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
-            if tuple(x.shape) != shape:
-                found.append(f"{name} has shape {tuple(x.shape)}, must be {shape}")
-
-        negatives = as_3d(negatives, d)
+        b, d = anchor.shape
+        negatives = _as_3d(negatives, anchor, d)
         k = negatives.shape[1] if negatives.ndim == 3 else 0
-        check("positive", positive, (b, d))
-        check("negatives", negatives, (b, k, d))
-        for name, x in (("anchor", anchor), ("positive", positive), ("negatives", negatives)):
-            if not x.is_floating_point():
-                found.append(f"{name} has dtype {x.dtype}, must be floating point")
-        guide = None
-        if any(x is not None for x in (guide_anchor, guide_positive, guide_negatives)):
-            if guide_anchor is None or guide_positive is None or (k and guide_negatives is None):
-                found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
-            else:
-                g = guide_anchor.shape[-1] if guide_anchor.ndim else 0
-                guide = (guide_anchor, guide_positive, as_3d(guide_negatives, g))
-                check("guide_anchor", guide[0], (b, g))
-                check("guide_positive", guide[1], (b, g))
-                check("guide_negatives", guide[2], (b, k, g))
-        for name, ids in (("text_ids", text_ids), ("label_ids", label_ids)):
-            if ids is not None:
-                check(name, ids, (b, 2 + k))
-                if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-                    found.append(f"{name} has dtype {ids.dtype}, must be whole numbers (torch.int64)")
+        students = {"anchor": anchor, "positive": positive, "negatives": negatives}
+        shapes = [("positive", positive, (b, d)), ("negatives", negatives, (b, k, d))]
+        found, guide = [], None
+        if guide_anchor is not None and guide_positive is not None and (guide_negatives is not None or not k):
+            g = guide_anchor.shape[-1] if guide_anchor.ndim else 0
+            guide = (guide_anchor, guide_positive, _as_3d(guide_negatives, anchor, g))
+            wanted = ((b, g), (b, g), (b, k, g))
+            shapes += [(f"guide_{name}", x, shape) for name, x, shape in zip(students, guide, wanted, strict=True)]
+        elif any(x is not None for x in (guide_anchor, guide_positive, guide_negatives)):
+            found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
+        ids = {name: x for name, x in (("text_ids", text_ids), ("label_ids", label_ids)) if x is not None}
+        shapes += [(name, x, (b, 2 + k)) for name, x in ids.items()]
+        found += [
+            f"{name} has shape {tuple(x.shape)}, must be {shape}"
+            for name, x, shape in shapes
+            if tuple(x.shape) != shape
+        ]
+        found += [
+            f"{name} has dtype {x.dtype}, must be floating point"
+            for name, x in students.items()
+            if not x.is_floating_point()
+        ]
+        found += [
+            f"{name} has dtype {x.dtype}, must be whole numbers (torch.int64)"
+            for name, x in ids.items()
+            if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool
+        ]
         if found:
             raise DataError(problems("gist_loss: shapes or dtypes do not fit (B rows, K negatives a row):", found))
         return cls(anchor, positive, negatives, guide, text_ids, label_ids)
@@ -106,8 +113,7 @@ class Batch:
         extremes = torch.stack([x.float() for unit in units for x in unit.norms.aminmax()]).tolist()
         if not all(_SMALLEST <= x < math.inf for x in extremes):
             self._name_bad_vectors()
-        student, guide = units if self.guide is not None else (*units, None)
-        return student, guide
+        return units[0], units[1] if self.guide is not None else None
 
     def _name_bad_vectors(self) -> None:
         padding = None if self.text_ids is None else self.text_ids[:, 2:].to(self.anchor.device) < 0
@@ -127,23 +133,31 @@ class Batch:
                 if bad.any():
                     row = int(bad.nonzero()[0, 0])
                     text = f"{name}: {int(bad.sum())} of {bad.numel()} vectors are {what}, the first in row {row}"
-                    found[text] = _MENDS[name.startswith("guide_"), what]
+                    found[text] = _FIXES[name.startswith("guide_"), what]
         if found:
             raise DataError(problems("gist_loss: vectors that have no cosine:", found, " ".join(set(found.values()))))
 
     def gathered(self) -> Batch:
         """The batches of all devices one after the other, by rank; student vectors keep their gradients."""
 
-        def plain(x: Tensor | None) -> Tensor | None:
-            return None if x is None else all_gather(x.to(self.anchor.device).contiguous())
+        def plain(x: Tensor) -> Tensor:
+            return all_gather(x.to(self.anchor.device).contiguous())
 
         vectors = (self.anchor, self.positive, self.negatives)
         anchor, positive, negatives = (all_gather_with_grad(x.contiguous()) for x in vectors)
-        guide = None if self.guide is None else tuple(plain(x) for x in self.guide)
-        return Batch(anchor, positive, negatives, guide, plain(self.text_ids), plain(self.label_ids))
+        guide = None if self.guide is None else (plain(self.guide[0]), plain(self.guide[1]), plain(self.guide[2]))
+        text_ids, label_ids = (None if ids is None else plain(ids) for ids in (self.text_ids, self.label_ids))
+        return Batch(anchor, positive, negatives, guide, text_ids, label_ids)
 
 
-_MENDS = {
+def _as_3d(x: Tensor | None, anchor: Tensor, dim: int) -> Tensor:
+    """Negatives (B, K, dim) of (B, dim) or of none."""
+    if x is None:
+        return anchor.new_zeros(len(anchor), 0, dim)
+    return x[:, None] if x.ndim == 2 else x
+
+
+_FIXES = {
     (False, "not finite"): "The student overflowed or diverged: train in bfloat16 or float32 in place of float16, "
     "or with a lower learning rate.",
     (False, "zero"): "The student gives zero vectors: look for texts without any known token.",
@@ -171,13 +185,14 @@ class RowBlocks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, *inputs):
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        """inputs: the batch's three student tensors, then batch, options, want_grad, first and count."""
         *vectors, batch, options, want_grad, first, count = inputs
         student, guide = batch.unit()
         unit, b, scale = student.vectors, len(batch.anchor), 1.0 / options.temperature
         layout = _Layout(b, len(unit), options)
         mask = _Mask(guide, batch, layout, options, unit.dtype)
-        grad = torch.zeros_like(unit) if want_grad else None
+        grad = torch.zeros_like(unit) if want_grad else unit.new_empty(0)
         budget = _CPU_BLOCK_BYTES if unit.device.type == "cpu" else _GPU_BLOCK_BYTES
         size = options.block_rows or max(_FEWEST_ROWS, budget // (layout.width * unit.element_size()))
         # written again by each block: fresh memory of this size would cost more than what is computed in it
@@ -209,7 +224,7 @@ class RowBlocks(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream, _masked):
+    def backward(ctx: Any, upstream: Tensor, _masked: Tensor) -> tuple[Tensor | None, ...]:
         grad = ctx.saved_tensors[0] * upstream
         parts = grad.split([shape[:-1].numel() for shape, _, _ in ctx.given])
         given = zip(parts, ctx.given, strict=True)
@@ -279,14 +294,14 @@ class _Mask:
     def __init__(
         self, guide: Unit | None, batch: Batch, layout: _Layout, options: MaskOptions, dtype: torch.dtype
     ) -> None:
-        self.b, self.layout = layout.b, layout
+        self.layout = layout
         device = batch.anchor.device
-        self.guide = self.limit = None
+        self.guide: tuple[Tensor, Tensor] | None = None  # its vectors, and the cosine (B, 1) above which a row masks
         if guide is not None:
-            self.guide, b = guide.vectors, self.b
+            b = layout.b
             theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
             slack = options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin
-            self.limit = theta - slack
+            self.guide = guide.vectors, theta - slack
         self.equal: list[tuple[Tensor, Tensor]] = []  # an id of the row (B, 1) that no candidate (width,) may have
         if batch.text_ids is not None:
             ids = batch.text_ids.to(device)
@@ -305,7 +320,8 @@ class _Mask:
         values, which CPUs are several times slower to write and to apply."""
         layout = self.layout
         if self.guide is not None:
-            layout.scores(self.guide, rows, out).gt_(self.limit[rows])
+            vectors, limit = self.guide
+            layout.scores(vectors, rows, out).gt_(limit[rows])
         else:
             out.zero_()
         if self.equal:

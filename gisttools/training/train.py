@@ -207,8 +207,7 @@ def finetune(
         best = None if development is None else KeepBest(student, work / "best.safetensors", settings.patience)
         keeper = None
         if checkpoints is not None:
-            identity = _identity(loss, settings, plan, precision)
-            identity["retention"] = None if retention is None else retention.identity
+            identity = _identity(loss, settings, plan, precision, retention)
             keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best)
         if settings.lora_rank:
             add_lora(student, settings.lora_rank)
@@ -230,30 +229,41 @@ def finetune(
                 keeper.release()
             if settings.deterministic:
                 torch.use_deterministic_algorithms(False)
-        first = trainer.is_world_process_zero()
-        if best is not None and first:
-            best.restore()
-        if settings.lora_rank:
-            merge_lora(student)
-        if first:
-            student.save(str(folder))
-        if keeper is not None and first:
-            keeper.remove()
-    rows = [] if best is None else best.rows
-    steps = trainer.state.global_step
+        _leave(student, folder, settings, best, keeper, writes=trainer.is_world_process_zero())
+    steps, kept = trainer.state.global_step, best and best.best
     return Trained(
         folder=folder,
         history=recorder.history(),
-        development=pd.DataFrame(rows, columns=["step", SCORE]),
+        development=pd.DataFrame(best.rows if best else [], columns=["step", SCORE]),
         steps=steps,
         seconds=recorder.seconds(),
         precision=precision,
-        best_step=int(best.best["step"]) if rows else steps,
+        best_step=int(kept["step"]) if kept else steps,
         student=student,
         store=store,
         loss=options,
         settings=settings,
     )
+
+
+def _leave(
+    student: SentenceTransformer,
+    folder: Path,
+    settings: TrainSettings,
+    best: KeepBest | None,
+    keeper: Checkpoints | None,
+    *,
+    writes: bool,
+) -> None:
+    """The model as it is to be kept, a plain one of the best step; one process of all saves it."""
+    if best is not None and writes:
+        best.restore()
+    if settings.lora_rank:
+        merge_lora(student)
+    if writes:
+        student.save(str(folder))
+        if keeper is not None:
+            keeper.remove()
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -347,7 +357,9 @@ def _check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
         raise ParameterError(problems("training settings:", found))
 
 
-def _identity(loss: GISTLoss, settings: TrainSettings, plan: BatchPlan, precision: str) -> dict[str, object]:
+def _identity(
+    loss: GISTLoss, settings: TrainSettings, plan: BatchPlan, precision: str, retention: Retention | None
+) -> dict[str, object]:
     """What makes this training the one that a checkpoint belongs to."""
     student, store = _student_and_store(loss)
     return {
@@ -358,6 +370,7 @@ def _identity(loss: GISTLoss, settings: TrainSettings, plan: BatchPlan, precisio
         "precision": precision,
         "steps": plan.steps,
         "devices": plan.devices,
+        "retention": None if retention is None else retention.identity,
         **settings.model_dump(exclude={"checkpoint_minutes", "tracking"}),
     }
 
