@@ -48,6 +48,7 @@ from .places import (
     results_folder as results_folder,
 )
 from .publishing import PUBLISH_TO as PUBLISH_TO, publish as publish
+from .python_runs import new_run as new_run
 from .recipes import Step as Step
 from .schedule import checked_recipe as checked_recipe, plan as plan, run_recipe as run_recipe
 from .session import Run as Run, start as start
