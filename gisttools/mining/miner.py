@@ -1,7 +1,4 @@
-"""`Miner`: the steps from classes and guide vectors to a positive and negatives for every text, and `Mined`, what comes
-out of them.
-
-Labelled texts to triplets, by guide similarity, at any size.
+"""Makes triplets of labelled texts by guide similarity, at any size.
 
 `MiningOptions(strategy="gistembed")` with its defaults is the procedure of the GISTEmbed paper (arXiv 2402.16829):
 every text is an anchor once; its positive is drawn from softmax(similarity / 0.05) over the 100 guide-nearest texts of

@@ -42,7 +42,7 @@ class GivenVectors:
 
     Args:
         path: `x.parquet` with columns `text` and `vector` (lists of n numbers), or `x.npy` of shape (rows, n) with the
-            texts beside it in `x.jsonl` (one JSON string or {"text": ...} a line) or `x.txt` (one text a line).
+            texts next to it in `x.jsonl` (one JSON string or {"text": ...} a line) or `x.txt` (one text a line).
 
     Raises:
         MissingError: a file does not exist.
@@ -55,10 +55,10 @@ class GivenVectors:
         if not path.is_file():
             raise MissingError(f"No file of vectors at {path}. Correct the guide's name.")
         if path.suffix == ".npy":
-            beside = [path.with_suffix(ending) for ending in (".jsonl", ".txt") if path.with_suffix(ending).exists()]
-            if not beside:
-                raise MissingError(f"{path} has no texts beside it. Write {path.stem}.jsonl or {path.stem}.txt.")
-            files.append(beside[0])
+            texts = [path.with_suffix(ending) for ending in (".jsonl", ".txt") if path.with_suffix(ending).exists()]
+            if not texts:
+                raise MissingError(f"{path} has no texts next to it. Write {path.stem}.jsonl or {path.stem}.txt.")
+            files.append(texts[0])
             self.dimension = self._matrix_width()
         else:
             self.dimension = self._column_width()
@@ -194,7 +194,7 @@ class ModelGuide:
         Raises:
             ModelError: the model fails.
         """
-        # every so-manieth text, so that all devices get texts of all lengths
+        # each takes every n-th text, so that all devices get texts of all lengths
         shares = [np.arange(len(texts))[i :: len(self._models)] for i in range(len(self._models))]
         parts = [[texts[n] for n in share] for share in shares]
         with ThreadPoolExecutor(len(self._models)) as pool:

@@ -1,4 +1,4 @@
-"""Opening embedding models: the embedded ones, a folder, or a name on the hub."""
+"""Opens embedding models: the embedded ones, a folder, or a name on the hub."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def weights_sha(model: SentenceTransformer) -> str:
 
 
 def reading_sha(model: SentenceTransformer) -> str:
-    """12 hex digits of what decides a vector beside `weights_sha`: the tokenizer and the transformer's settings."""
+    """12 hex digits of what decides a vector besides `weights_sha`: the tokenizer and the transformer's settings."""
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
     if hasattr(tokenizer, "to_str"):
         read = _without_lengths(tokenizer.to_str())

@@ -8,7 +8,7 @@ grows, its keys, and a checksum for each chunk written:
     chunks.bin        one record a chunk, written last: a row counts once its chunk is recorded
     verified.json     size and time of change of these files when their checksums were last found right
 
-A row keeps its number for ever, because others may hold it: a damaged chunk is not cut out but marked as dead.
+A row keeps its number forever, because others may hold it: a damaged chunk is not cut out but marked as dead.
 """
 
 from __future__ import annotations

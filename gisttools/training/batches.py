@@ -1,4 +1,4 @@
-"""Which rows meet in which batch: one or several triplet sets, mixed in a batch or one set at a time."""
+"""Decides which rows meet in which batch: one or several triplet sets, mixed in a batch or one set at a time."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def embed_columns(
     Columns that are not plain padded token batches (static embeddings, flattened or multi-modal input) are embedded
     one by one.
     """
-    if not all(_is_padded_text(f) for f in features) or any(f.keys() != features[0].keys() for f in features):
+    if not _plain_text(features):
         return [model(f)["sentence_embedding"] for f in features]
     # does the tokenizer pad on the left? asked of all columns at once, for each answer waits for the device
     left = bool((torch.cat([f["attention_mask"][:, 0] for f in features]) == 0).any())
@@ -47,7 +47,7 @@ def embed_columns(
     tensors = {key: _stack([f[key] for f in features], left) for key in _token_keys(features[0])}
     rest = {key: value for key, value in features[0].items() if key not in tensors}
     number = None
-    if equal_texts_once or (equal_texts_once is None and not has_dropout(model)):
+    if not has_dropout(model) if equal_texts_once is None else equal_texts_once:
         number, first = _equal_rows(torch.cat(list(tensors.values()), dim=1))
         if number is not None:
             mask, tensors = mask[first], {key: value[first] for key, value in tensors.items()}
@@ -59,11 +59,15 @@ def embed_columns(
         rows, columns = order[begin:end], slice(-width, None) if left else slice(width)
         part = {key: value[rows][:, columns] for key, value in tensors.items()}
         outputs.append(_embed(model, {**rest, **part}, forget=mini_batch_size is not None))
-    vectors = torch.cat(outputs)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
-    vectors = vectors[back if number is None else back[number]]
+    vectors = torch.cat(outputs)[back if number is None else back[number]]
     return list(vectors.view(len(features), -1, vectors.shape[-1]).unbind(0))
+
+
+def _plain_text(features: list[dict]) -> bool:
+    """Are all columns padded token batches of one kind?"""
+    return all(_is_padded_text(f) and f.keys() == features[0].keys() for f in features)
 
 
 def has_dropout(model: nn.Module) -> bool:
@@ -128,7 +132,7 @@ def _is_padded_text(features: dict) -> bool:
 def _equal_rows(rows: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
     """For each row the number of its content, and for each number one row of that content; None if all rows differ.
 
-    Rows are told apart by a random sum of their entries, which sorts faster than the rows would, and compared in full.
+    Rows differ by a random sum of their entries, which sorts faster than the rows would, and compared in full.
     """
     generator = torch.Generator().manual_seed(rows.shape[1])
     weights = torch.randint(-(2**62), 2**62, (rows.shape[1],), generator=generator).to(rows.device)

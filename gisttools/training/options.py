@@ -134,7 +134,7 @@ class RetentionOptions(Options):
 
 
 class MadeFrom(Options):
-    """What a model was made from, by name: what its summary and its card say beside the numbers."""
+    """What a model was made from, by name: what its summary and its card say besides the numbers."""
 
     about = "what the model was made from"
 

@@ -1,4 +1,4 @@
-"""Keeping what the student knew: a term that holds it near where it started, on texts that belong to no task.
+"""Keeps what the student knew: a term holds it near where it started, on texts that belong to no task.
 
 A student tuned on one task drifts on others. Some general texts a step, embedded along with the batch and held to the
 vectors that the untouched student gave them, cost little of the task's gain and keep most of the rest. It is learning

@@ -79,21 +79,9 @@ class Batch:
             found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
         ids = {name: x for name, x in (("text_ids", text_ids), ("label_ids", label_ids)) if x is not None}
         shapes += [(name, x, (b, 2 + k)) for name, x in ids.items()]
-        found += [
-            f"{name} has shape {tuple(x.shape)}, must be {shape}"
-            for name, x, shape in shapes
-            if tuple(x.shape) != shape
-        ]
-        found += [
-            f"{name} has dtype {x.dtype}, must be floating point"
-            for name, x in students.items()
-            if not x.is_floating_point()
-        ]
-        found += [
-            f"{name} has dtype {x.dtype}, must be whole numbers (torch.int64)"
-            for name, x in ids.items()
-            if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool
-        ]
+        found += filter(None, (_wrong_shape(*checked) for checked in shapes))
+        found += filter(None, (_no_floats(*student) for student in students.items()))
+        found += filter(None, (_no_whole_numbers(*given) for given in ids.items()))
         if found:
             raise DataError(problems("gist_loss: shapes or dtypes do not fit (B rows, K negatives a row):", found))
         return cls(anchor, positive, negatives, guide, text_ids, label_ids)
@@ -148,6 +136,20 @@ class Batch:
         guide = None if self.guide is None else (plain(self.guide[0]), plain(self.guide[1]), plain(self.guide[2]))
         text_ids, label_ids = (None if ids is None else plain(ids) for ids in (self.text_ids, self.label_ids))
         return Batch(anchor, positive, negatives, guide, text_ids, label_ids)
+
+
+def _wrong_shape(name: str, x: Tensor, shape: tuple[int, ...]) -> str | None:
+    return None if tuple(x.shape) == shape else f"{name} has shape {tuple(x.shape)}, must be {shape}"
+
+
+def _no_floats(name: str, x: Tensor) -> str | None:
+    return None if x.is_floating_point() else f"{name} has dtype {x.dtype}, must be floating point"
+
+
+def _no_whole_numbers(name: str, x: Tensor) -> str | None:
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        return f"{name} has dtype {x.dtype}, must be whole numbers (torch.int64)"
+    return None
 
 
 def _as_3d(x: Tensor | None, anchor: Tensor, dim: int) -> Tensor:

@@ -117,7 +117,7 @@ def masked_means(history: pd.DataFrame) -> dict[str, float | None]:
 
 
 def add_lora(student: SentenceTransformer, rank: int) -> None:
-    """Freeze the student and put an adapter of this rank beside each of its linear layers.
+    """Freeze the student and put an adapter of this rank next to each of its linear layers.
 
     Raises:
         MissingError: peft is not installed.

@@ -217,7 +217,7 @@ class EvaluateParams(Params):
         None, description="mteb tasks it must not hurt; null: STSBenchmark where it can be reached"
     )
     references: list[str] = Field(
-        [], description="shown beside: guide, bm25, random, models (org/name@revision), published:NAME"
+        [], description="shown next to them: guide, bm25, random, models (org/name@revision), published:NAME"
     )
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
     allow_overlap: bool = Field(False, description="compare although the training table holds test texts")
@@ -257,7 +257,8 @@ class CompareParams(Params):
     about = "compare"
 
     evaluations: list[str] = Field(
-        [], description="evaluate runs; [] for the newest and all that can stand beside it: same baseline, same tasks"
+        [],
+        description="evaluate runs; [] for the newest and all that compare with it: same baseline, same tasks",
     )
     task: str | None = Field(None, description="task that is scored; null: the mean of the targets")
 

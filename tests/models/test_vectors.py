@@ -368,7 +368,7 @@ def test_a_file_that_holds_no_texts_and_vectors_is_refused(tmp_path, kind):
     npy, parquet = tmp_path / "x.npy", tmp_path / "x.parquet"
     np.save(npy, np.eye(2, dtype="int64" if kind == "integers" else "float32"))
     (tmp_path / "x.txt").write_text("a\nb\n" if kind != "fewer texts" else "a\n")
-    wanted, name = "no texts beside it", npy
+    wanted, name = "no texts next to it", npy
     if kind == "npy without texts":
         (tmp_path / "x.txt").unlink()
     elif kind == "fewer texts":

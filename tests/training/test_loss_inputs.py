@@ -44,7 +44,7 @@ def test_one_entry_that_is_not_a_number_is_enough():
         gist_loss(**batch)
 
 
-def test_all_bad_columns_are_named_at_once_and_mends_once():
+def test_all_bad_columns_are_named_at_once_and_fixes_once():
     batch = draw()
     for name in ("anchor", "positive", "guide_negatives"):
         batch[name][0] = math.nan
