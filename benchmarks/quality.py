@@ -9,7 +9,7 @@ took, the vectors of its guide included. `--clean` leaves out training rows that
 (`gisttools.data.overlap`), as `2_convert` does.
 
 Each training has a process of its own, and its result a file in `--folder`: a benchmark that was stopped goes on where
-it was. Intervals are over seeds and test items together (`gisttools.evaluation.paired_bootstrap`; over items alone with
+it was. Intervals are over seeds and test items together (`gisttools.evaluation.crossed_interval`; over items alone with
 one seed), on STSBenchmark over seeds. Without the hub's data, or with `--small`, embedded models and the texts of
 data/support_intents stand in: minutes become seconds, and the numbers say little. Prints tables and, last, a JSON line.
 
@@ -239,10 +239,10 @@ def score(setup: Setup, student) -> tuple[dict[str, float], dict[str, np.ndarray
 
 def interval(task: str, one: list, other: list):
     """`other` minus `one`, paired by seed: arrays of items, one a seed."""
-    from gisttools.evaluation import draws_interval, metric_bootstrap, paired_bootstrap, spearman
+    from gisttools.evaluation import crossed_interval, draws_interval, metric_bootstrap, spearman
 
     if f"{task}.gold" not in one[0]:
-        return paired_bootstrap(*(np.stack([x[task] for x in side]) for side in (one, other)))
+        return crossed_interval(*(np.stack([x[task] for x in side]) for side in (one, other)))
     gold = one[0][f"{task}.gold"]
     if len(one) == 1:
         return metric_bootstrap(one[0][task], other[0][task], gold, spearman)

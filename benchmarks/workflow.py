@@ -58,8 +58,8 @@ if __name__ == "__main__":
     specs = [("convert", {short} | {{"seed": seed}}) for seed in range({runs})]
     started = time.perf_counter()
     done = {call}
-    assert [m["status"] for m in done] == ["ok"] * {runs}
-    print(json.dumps([time.perf_counter() - started, [m["artefacts"]["triplets.parquet"] for m in done]]))
+    assert [run.status for run in done] == ["ok"] * {runs}
+    print(json.dumps([time.perf_counter() - started, [run.artefacts["triplets.parquet"] for run in done]]))
 """
 
 

@@ -105,6 +105,14 @@ def test_a_notebook_holds_no_logic(path):
 
 
 @each_notebook
+def test_a_notebook_imports_from_rooms_alone_in_at_most_six_lines(path):
+    nodes = [n for c in code_cells(path) for n in ast.walk(ast.parse(c.source))]
+    assert len([n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]) <= 6
+    own = [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module.split(".")[0] == "gisttools"]
+    assert [module for module in own if module.count(".") > 1] == []
+
+
+@each_notebook
 def test_a_notebook_begins_with_its_title_and_question(path):
     first = read(path).cells[0]
     assert first.cell_type == "markdown"
@@ -187,13 +195,13 @@ def chain(tmp_path_factory):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_notebook_runs_with_its_defaults_and_leaves_what_is_promised(chain, verb):
     done, results = chain
-    manifest, folder = done[verb], results / done[verb]["run_id"]
-    assert (manifest["verb"], manifest["status"], manifest["error"]) == (verb, "ok", None)
+    manifest, folder = done[verb], results / done[verb].id
+    assert (manifest.verb, manifest.status, manifest.manifest["error"]) == (verb, "ok", None)
     assert set(manifest) == set(MANIFEST.split())
-    assert manifest["headline"]
-    assert "\n" not in manifest["headline"]
-    assert set(manifest["artefacts"]) >= FILES[verb] | {"summary.json"}
-    assert all(sha256(folder / name) == sha for name, sha in manifest["artefacts"].items())
+    assert manifest.headline
+    assert "\n" not in manifest.headline
+    assert set(manifest.artefacts) >= FILES[verb] | {"summary.json"}
+    assert all(sha256(folder / name) == sha for name, sha in manifest.artefacts.items())
     summary = json.loads((folder / "summary.json").read_text())
     assert set(SUMMARIES[verb].split()) - set(summary) == set()
     assert not [name for name in files_under(folder) if name.endswith((".partial", "status.txt", ".lock"))]
@@ -203,7 +211,7 @@ def test_a_notebook_runs_with_its_defaults_and_leaves_what_is_promised(chain, ve
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_executed_notebook_is_quiet_and_its_page_loads_nothing(chain, verb):
     done, results = chain
-    folder = results / done[verb]["run_id"]
+    folder = results / done[verb].id
     executed = read(folder / "notebook.ipynb")
     said = [o.text for c in executed.cells if c.cell_type == "code" for o in c.outputs if o.get("name") == "stderr"]
     assert said == []
@@ -217,7 +225,7 @@ def test_an_executed_notebook_is_quiet_and_its_page_loads_nothing(chain, verb):
 def test_the_reference_tells_every_column_of_a_table_that_a_run_leaves(chain, name):
     done, results = chain
     verb, file = name.split(": ")
-    path = results / done[verb]["run_id"] / file
+    path = results / done[verb].id / file
     columns = pd.read_csv(path, nrows=0).columns if path.suffix == ".csv" else pq.read_schema(path).names
     assert set(columns) == set(TABLES[name])
 
@@ -226,7 +234,7 @@ def test_the_reference_tells_every_column_of_a_table_that_a_run_leaves(chain, na
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
     done, results = chain
-    executed = read(results / done[verb]["run_id"] / "notebook.ipynb")
+    executed = read(results / done[verb].id / "notebook.ipynb")
     shown = [o.data for c in executed.cells if c.cell_type == "code" for o in c.outputs if "data" in o]
     assert any("<table" in d.get("text/html", "") or "| ---" in d.get("text/markdown", "") for d in shown)
     assert any({"image/png", "image/svg+xml"} & set(d) or "<svg" in d.get("text/html", "") for d in shown)
@@ -235,7 +243,7 @@ def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
 @pytest.mark.slow
 def test_synthesized_triplets_add_up_to_what_was_asked(chain):
     done, results = chain
-    folder = results / done["synthesize"]["run_id"]
+    folder = results / done["synthesize"].id
     summary = json.loads((folder / "summary.json").read_text())
     accepted, rejected = (pq.read_table(folder / f"{name}.parquet") for name in ("triplets", "rejected"))
     assert accepted.schema.equals(COLUMNS, check_metadata=False)
@@ -250,7 +258,7 @@ def test_synthesized_triplets_add_up_to_what_was_asked(chain):
 @pytest.mark.slow
 def test_converted_triplets_are_the_support_messages(chain):
     done, results = chain
-    table = pq.read_table(results / done["convert"]["run_id"] / "triplets.parquet")
+    table = pq.read_table(results / done["convert"].id / "triplets.parquet")
     assert table.schema.equals(COLUMNS, check_metadata=False)
     assert len(table) == 476
     assert len(set(table["anchor_label"].to_pylist())) == 14
@@ -259,7 +267,7 @@ def test_converted_triplets_are_the_support_messages(chain):
 @pytest.mark.slow
 def test_training_lowers_the_loss(chain):
     done, results = chain
-    history = pq.read_table(results / done["finetune"]["run_id"] / "history.parquet").to_pandas()
+    history = pq.read_table(results / done["finetune"].id / "history.parquet").to_pandas()
     assert list(history.columns[:4]) == ["step", "epoch", "loss", "learning_rate"]
     assert history["loss"].iloc[-3:].mean() < 0.8 * history["loss"].iloc[:3].mean()
     shares = history.filter(like="masked_")
@@ -270,7 +278,7 @@ def test_training_lowers_the_loss(chain):
 @pytest.mark.slow
 def test_the_better_model_is_found_better_with_an_interval(chain):
     done, results = chain
-    comparison = pq.read_table(results / done["evaluate"]["run_id"] / "comparison.parquet").to_pandas()
+    comparison = pq.read_table(results / done["evaluate"].id / "comparison.parquet").to_pandas()
     assert set(COMPARISON.split()) - set(comparison.columns) == set()
     row = comparison.set_index("task").loc["support_intents"]
     assert row["verdict"] == "helped"
@@ -281,9 +289,9 @@ def test_the_better_model_is_found_better_with_an_interval(chain):
 @pytest.mark.slow
 def test_the_report_is_one_page_on_the_latest_evaluation(chain):
     done, results = chain
-    folder = results / done["report"]["run_id"]
-    assert done["report"]["parents"] == [done["evaluate"]["run_id"]]
-    assert done["report"]["headline"] == done["evaluate"]["headline"]
+    folder = results / done["report"].id
+    assert done["report"].parents == [done["evaluate"].id]
+    assert done["report"].headline == done["evaluate"].headline
     page = (folder / "report.html").read_text()
     assert re.findall(r'(?:src|href)="(https?:[^"]+)"', page) == []
     assert "support_intents" in page
@@ -292,11 +300,11 @@ def test_the_report_is_one_page_on_the_latest_evaluation(chain):
 @pytest.mark.slow
 def test_the_curve_is_of_the_runs_with_a_limit_and_of_no_other(chain):
     done, results = chain
-    folder = results / done["cost_to_gain"]["run_id"]
+    folder = results / done["cost_to_gain"].id
     curve = pq.read_table(folder / "curve.parquet").to_pandas()
     assert curve["rows"].tolist() == [60, 240]
-    assert len(done["cost_to_gain"]["parents"]) == 2
-    assert done["evaluate"]["run_id"] not in done["cost_to_gain"]["parents"]
+    assert len(done["cost_to_gain"].parents) == 2
+    assert done["evaluate"].id not in done["cost_to_gain"].parents
     assert (curve["low"] < curve["gain"]).all()
     assert (curve["gain"] < curve["high"]).all()
     assert not (folder / "dollars.svg").exists()  # labelled texts have no price
@@ -305,8 +313,8 @@ def test_the_curve_is_of_the_runs_with_a_limit_and_of_no_other(chain):
 @pytest.mark.slow
 def test_the_leaderboard_is_of_all_evaluations_that_can_stand_side_by_side(chain):
     done, results = chain
-    summary = json.loads((results / done["compare"]["run_id"] / "summary.json").read_text())
+    summary = json.loads((results / done["compare"].id / "summary.json").read_text())
     recipes = {r["recipe"] for r in summary["recipes"]}
     assert recipes == {"limit=60", "limit=240", "model=embedded:all-MiniLM-L6-v2"}
     assert [(e["against"], e["value"]) for e in summary["effects"]] == [("60", "240")]
-    assert len(done["compare"]["parents"]) == 3
+    assert len(done["compare"].parents) == 3

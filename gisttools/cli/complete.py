@@ -1,4 +1,4 @@
-"""What the shell offers when Tab is pressed: verbs, recipes, run ids, parameter names and values. And checked verbs.
+"""Offers what fits when Tab is pressed: verbs, recipes, run ids, parameter names and values; and checks verbs.
 
 A completion must be silent: what cannot be read offers nothing.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from gisttools.common import GistError, did_you_mean
+from gisttools.common import GistError, did_you_mean, recipes_folder, results_folder
 
 _ARGUMENTS = "gisttools.arguments"
 
@@ -56,9 +56,9 @@ def complete_profile(context: click.Context, _parameter: click.Parameter, incomp
 
 def complete_run(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Run ids, the newest first, and "latest"."""
-    from gisttools.workflow import RUN_ID, results_folder
+    from gisttools.workflow import RUN_ID
 
-    ids = [m for m in map(RUN_ID.fullmatch, _names_in(results_folder())) if m]
+    ids = [m for m in map(RUN_ID.fullmatch, _names_of_runs()) if m]
     ids.sort(key=lambda m: m["time"], reverse=True)
     return _beginning(["latest", *(m.group() for m in ids)], incomplete)
 
@@ -112,9 +112,10 @@ def _what(context: click.Context) -> str:
 
 
 def _recipes() -> list[Path]:
-    from gisttools.workflow import project_root
-
-    return sorted((project_root() / "notebooks" / "recipes").glob("*.yaml"))
+    try:
+        return sorted(recipes_folder().glob("*.yaml"))
+    except GistError:  # no project here
+        return []
 
 
 def _recipe(what: str) -> dict[str, typing.Any]:
@@ -128,10 +129,10 @@ def _recipe(what: str) -> dict[str, typing.Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _names_in(folder: Path) -> list[str]:
+def _names_of_runs() -> list[str]:
     try:
-        return [path.name for path in folder.iterdir()]
-    except OSError:
+        return [path.name for path in results_folder().iterdir()]
+    except (OSError, GistError):
         return []
 
 

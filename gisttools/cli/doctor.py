@@ -1,6 +1,6 @@
-"""What this machine has: packages, devices, embedded models, endpoints. Each check is (ok, name, detail).
+"""Checks what this machine has for `gisttools doctor`: packages, devices, embedded models, endpoints, folders.
 
-`gisttools doctor`: what this machine has.
+Each check is (ok, name, detail).
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 
-from gisttools.common import GistError, cache_folder, quiet_libraries
+from gisttools.common import GistError, cache_folder, project_root, quiet_libraries, results_folder
 
 # what else it needs is imported where it is used: `gisttools --help` is to be quick
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -28,7 +29,7 @@ def checks(base_url: str | None = None, key_variable: str = KEY_VARIABLE) -> Ite
         base_url: an endpoint to ask as well.
         key_variable: environment variable that holds its key. The usual one may be missing: many endpoints want none.
     """
-    from gisttools.workflow import MINILM, WORDLLAMA, project_root, results_folder
+    from gisttools.workflow import MINILM, WORDLLAMA
 
     quiet_libraries()
     for package in _PACKAGES:
@@ -42,8 +43,15 @@ def checks(base_url: str | None = None, key_variable: str = KEY_VARIABLE) -> Ite
     yield _local_llm()
     if base_url:
         yield _endpoint(base_url, key_variable)
-    for name, folder in (("project", project_root()), ("results", results_folder()), ("cache", cache_folder())):
-        yield None, name, str(folder)
+    for name, folder in (("project", project_root), ("results", results_folder), ("cache", cache_folder)):
+        yield _place(name, folder)
+
+
+def _place(name: str, folder: Callable[[], Path]) -> Check:
+    try:
+        return None, name, str(folder())
+    except GistError as error:
+        return False, name, str(error)
 
 
 def _devices() -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""The command `gisttools`: run notebooks and recipes, look after their runs, and see what this machine has."""
+"""Puts the command `gisttools` together: notebooks and recipes, their runs, and what this machine has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Group(click.Group):
             args = ["--debug", *(a for a in args if a != "--debug")]
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort) as error:
@@ -35,13 +35,13 @@ class _Group(click.Group):
             sys.exit(_INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, people get a message and not a traceback
             _say(error, ctx.params.get("debug", False))
             sys.exit(1)
 
 
 def _say(error: Exception, debug: bool) -> None:
-    """Secrets are redacted of all that is said of an error."""
+    """Secrets are redacted in all that is said of an error."""
     from gisttools.workflow import scrub
 
     told = scrub(f"{type(error).__name__}: {error}")

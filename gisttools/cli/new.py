@@ -1,4 +1,4 @@
-"""`gisttools new`: files to start from; `gisttools parameters`: what a notebook can be told."""
+"""Writes files to start from (`gisttools new`) and shows what a notebook can be told (`gisttools parameters`)."""
 
 from __future__ import annotations
 

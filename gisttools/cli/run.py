@@ -1,10 +1,10 @@
-"""`gisttools run`: a notebook or a recipe, with parameters from the command line."""
+"""Runs a notebook or a recipe with parameters from the command line, `gisttools run`; or shows what would run."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ import click
 import yaml
 
 from gisttools.cli.complete import Remembering, complete_parameter, complete_profile, complete_what
-from gisttools.common import MissingError, ParameterError, did_you_mean
+from gisttools.common import MissingError, ParameterError, did_you_mean, recipes_folder
 
 if TYPE_CHECKING:
+    from gisttools.common import FinishedRun
     from gisttools.workflow import Rerun, Step
 
 _PARAMETERS = click.option(
@@ -64,16 +65,7 @@ def run(
     publish_to: str | None,
 ) -> None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
-    from gisttools.workflow import (
-        PUBLISH_TO,
-        VERBS,
-        Step,
-        checked_recipe,
-        project_root,
-        results_folder,
-        run_recipe,
-        run_single,
-    )
+    from gisttools.workflow import PUBLISH_TO, VERBS, Step, checked_recipe, run_recipe, run_single
 
     if publish_to:
         os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
@@ -82,46 +74,53 @@ def run(
         raise ParameterError(f"--smoke is --profile smoke, and --profile says {profile!r}. Name one of them.")
     profile = "smoke" if smoke else profile
     verb = re.sub(r"^\d_", "", Path(what).stem)
-    recipes = project_root() / "notebooks" / "recipes"
     if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
-        path = Path(what) if Path(what).is_file() else recipes / f"{Path(what).stem}.yaml"
-        if not path.is_file():
-            known = sorted(p.stem for p in recipes.glob("*.yaml"))
-            raise MissingError(
-                f"There is no notebook and no recipe {what!r}.{did_you_mean(what, [*VERBS, *known])} "
-                f"Notebooks: {', '.join(VERBS)}. Recipes: {', '.join(known)}."
-            )
+        path = _recipe_of(what, VERBS)
         if dry_run:
-            return _show_plan(path.stem, checked_recipe(path, overrides=given, profile=profile).steps, rerun)
-        manifests = run_recipe(path, overrides=given, profile=profile, rerun=rerun, workers=workers, cluster=cluster)
+            return _show_preview(path.stem, checked_recipe(path, overrides=given, profile=profile).steps, rerun)
+        done = run_recipe(path, overrides=given, profile=profile, rerun=rerun, workers=workers, cluster=cluster)
     elif profile is not None:
-        mend = f"Say {verb}.yaml for the recipe." if (recipes / f"{verb}.yaml").is_file() else "Leave out the profile."
-        raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {mend}")
+        there = (recipes_folder() / f"{verb}.yaml").is_file()
+        fix = f"Say {verb}.yaml for the recipe." if there else "Leave out the profile."
+        raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {fix}")
     elif dry_run:
-        return _show_plan(verb, [Step(name=verb, verb=verb, parameters=given)], rerun)
+        return _show_preview(verb, [Step(name=verb, verb=verb, parameters=given)], rerun)
     else:
-        manifests = [run_single(verb, given, rerun=rerun, workers=workers, cluster=cluster)]
-    if os.environ.get("RANK", "0") != "0":
-        return  # the first of several processes says what came out
-    last = manifests[-1]
-    click.echo(f"\n{last['headline']}")
-    folder = results_folder() / last["run_id"]
-    pages = [folder / name for name in ("report.html", "leaderboard.html") if (folder / name).exists()]
-    click.echo(pages[0] if pages else folder)
+        done = [run_single(verb, given, rerun=rerun, workers=workers, cluster=cluster)]
+    if os.environ.get("RANK", "0") == "0":  # the first of several processes says what came out
+        _show_result(done[-1])
 
 
-def _show_plan(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
-    from gisttools.workflow import plan
+def _recipe_of(what: str, verbs: Collection[str]) -> Path:
+    """The recipe's file, by path or by its name in the project."""
+    path = Path(what) if Path(what).is_file() else recipes_folder() / f"{Path(what).stem}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in recipes_folder().glob("*.yaml"))
+        raise MissingError(
+            f"There is no notebook and no recipe {what!r}.{did_you_mean(what, [*verbs, *known])} "
+            f"Notebooks: {', '.join(verbs)}. Recipes: {', '.join(known)}."
+        )
+    return path
 
-    planned = plan(steps, rerun=rerun)
-    count = {state: sum(p.state == state for p in planned) for state in ("done", "to run", "refused")}
+
+def _show_result(run: FinishedRun) -> None:
+    click.echo(f"\n{run.headline}")
+    pages = [run.folder / name for name in ("report.html", "leaderboard.html") if (run.folder / name).exists()]
+    click.echo(pages[0] if pages else run.folder)
+
+
+def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
+    from gisttools.workflow import preview
+
+    previews = preview(steps, rerun=rerun)
+    count = {state: sum(p.state == state for p in previews) for state in ("done", "to run", "refused")}
     click.echo(f"{name}: {', '.join(f'{n} {state}' for state, n in count.items() if n)}. Nothing was run.\n")
-    for i, step in enumerate(planned, 1):
+    for i, step in enumerate(previews, 1):
         first, *rest = step.lines()
-        click.echo("\n".join([f"[{i}/{len(planned)}] {first}", *rest]))
+        click.echo("\n".join([f"[{i}/{len(previews)}] {first}", *rest]))
 
 
-def _value(name: str, text: str):
+def _value(name: str, text: str) -> object:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,16 +1,7 @@
-"""`gisttools runs`: what has run, filtered and sorted.
+"""Looks after runs: `gisttools runs` lists them, `show` tells one, `compare` which evaluated recipe is best.
 
-How the command says sizes, times and runs.
-
-`gisttools show`: one run, to be read.
-
-`gisttools clean`: remove runs that nobody needs, after asking.
-
-`gisttools verify`: are the files of finished runs still those that the runs wrote?
-
-`gisttools publish`: copy a finished run to where others can read it.
-
-`gisttools compare`: which of several evaluated recipes is best.
+`clean` removes runs that nobody needs, after asking; `verify` checks that files are still those that the runs wrote;
+`publish` copies a finished run to where others can read it.
 """
 
 from __future__ import annotations
@@ -21,16 +12,17 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
 from gisttools.cli.complete import Remembering, complete_parameter, complete_run, complete_verb, known_verb
-from gisttools.common import GistError, ParameterError, did_you_mean
+from gisttools.common import GistError, ParameterError, did_you_mean, results_folder
 
 if TYPE_CHECKING:
-    from gisttools.workflow import Kind, Listed, Removal
+    from gisttools.workflow import Kind, ListedRun, Removal
 
 COLOURS = {"ok": "green", "failed": "red", "running": "cyan", "unfinished": "yellow", "damaged": "red"}
 
@@ -79,7 +71,7 @@ def aligned(rows: Iterable[Sequence[Any]], indent: str = "  ") -> list[str]:
 
 
 _STATUS = ("ok", "failed", "running", "unfinished", "damaged")
-_SORT: dict[str, Callable[[Listed], Any]] = {
+_SORT: dict[str, Callable[[ListedRun], Any]] = {
     "started": lambda run: run.started,
     "seconds": lambda run: run.seconds or 0,
     "verb": lambda run: (run.verb, run.started),
@@ -129,26 +121,25 @@ def runs(
     """Show what has run, the newest last; VERB limits it to one notebook."""
     from gisttools.workflow import all_runs
 
-    wanted = [(name, _value(name, told, verb)) for name, told in parameters]
-    every = [run for run in all_runs() if verb is None or run.verb == verb]
-    found = [
-        run
-        for run in every
-        if (not states or run.status in states)
-        and (text is None or text.casefold() in _text_of(run))
-        and all(_has(run, name, value) for name, value in wanted)
-        and (since is None or run.started >= since)
+    tests: list[Callable[[ListedRun], bool]] = [
+        lambda run: not states or run.status in states,
+        lambda run: text is None or text.casefold() in _text_of(run),
+        lambda run: since is None or run.started >= since,
+        *(partial(_has, name=name, value=_value(name, told, verb)) for name, told in parameters),
     ]
-    found.sort(key=_SORT[sort])
+    every = [run for run in all_runs() if verb is None or run.verb == verb]
+    found = sorted((run for run in every if all(test(run) for test in tests)), key=_SORT[sort])
     found = found[-last:] if last else found
-    if reverse:
-        found.reverse()
+    _show_list(found[::-1] if reverse else found, len(every), verb, as_json)
+
+
+def _show_list(found: Sequence[ListedRun], of: int, verb: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([run.as_dict() for run in found], indent=1, ensure_ascii=False))
-    elif not every:
+    elif not of:
         click.echo(f"No {verb or 'notebook'} has run yet. Try: gisttools run {verb or 'quickstart'}")
     elif not found:
-        click.echo(f"None of {len(every)} runs is like that.")
+        click.echo(f"None of {of} runs is like that.")
     else:
         width, status_width = (max(len(getattr(run, name)) for run in found) for name in ("run_id", "status"))
         for run in found:
@@ -169,10 +160,10 @@ def _value(name: str, text: str, verb: str | None) -> Any:
         return text
 
 
-def _has(run: Listed, name: str, value: Any) -> bool:
-    if name not in run.manifest.get("parameters", {}):
+def _has(run: ListedRun, name: str, value: Any) -> bool:
+    if name not in run.parameters:
         return False
-    own = run.manifest["parameters"][name]
+    own = run.parameters[name]
     return _equal(own, value) or (isinstance(own, list) and any(_equal(one, value) for one in own))
 
 
@@ -186,8 +177,8 @@ def _equal(own: Any, value: Any) -> bool:
     return own == value and isinstance(own, bool) == isinstance(value, bool)
 
 
-def _text_of(run: Listed) -> str:
-    told = [run.manifest.get("parameters", {}), (run.manifest.get("error") or {}).get("message", "")]
+def _text_of(run: ListedRun) -> str:
+    told = [run.parameters, run.run.error if run.run else ""]
     return f"{run.run_id}\n{run.headline}\n{json.dumps(told, ensure_ascii=False)}".casefold()
 
 
@@ -324,15 +315,12 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
     found = candidates()
     if not found:
         click.echo("There is nothing to remove.")
-    else:
-        for line in aligned([(r.folder.name, byte_size(r.bytes), r.why) for r in found]):
-            click.echo(line)
-        total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {byte_size(sum(r.bytes for r in found))}"
-        if not yes and not click.confirm(f"Remove {total}?"):
-            click.echo("Nothing was removed.")
-            return
+    elif _agreed(found, yes):
         still = {r.folder for r in candidates()}  # while the question stood, another run may have begun to need one
         _remove([r for r in found if r.folder in still])
+    else:
+        click.echo("Nothing was removed.")
+        return
     if not runs and not checkpoints and (left := stale_checkpoints()):
         click.echo(
             f"Kept: checkpoints of stopped trainings ({byte_size(sum(r.bytes for r in left))}), which go on from "
@@ -340,7 +328,15 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
         )
 
 
-def _remove(removals: list) -> None:
+def _agreed(found: Sequence[Removal], yes: bool) -> bool:
+    """Show what would go, and ask unless yes is said already."""
+    for line in aligned([(r.folder.name, byte_size(r.bytes), r.why) for r in found]):
+        click.echo(line)
+    total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {byte_size(sum(r.bytes for r in found))}"
+    return yes or click.confirm(f"Remove {total}?")
+
+
+def _remove(removals: Sequence[Removal]) -> None:
     from gisttools.workflow import remove
 
     freed, failed = 0, 0
@@ -413,12 +409,12 @@ def publish(run: str, url: str | None) -> None:
 def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
     """Show which of several evaluated recipes is best, and what each parameter does.
 
-    RUNs are evaluate runs, by id or folder; without any, the newest and all that can stand beside it: same baseline,
-    same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of the same.
+    RUNs are evaluate runs, by id or folder; without any, the newest and all that can be compared with it: same
+    baseline, same tasks. Runs that differ only in seeds are one recipe. The notebook 7_compare makes a page of it.
     """
     from gisttools.evaluation import leaderboard
     from gisttools.report import leaderboard_text
-    from gisttools.workflow import contenders_to_compare, find_runs, results_folder
+    from gisttools.workflow import contenders_to_compare, find_runs
 
     names = [f.name if f.parent == results_folder() else str(f) for f in find_runs(runs)]
     board = leaderboard(contenders_to_compare(names), task=task)

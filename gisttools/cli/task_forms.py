@@ -1,4 +1,4 @@
-"""Task descriptions to start from, one of each kind: what a person fills in is empty, and refused until then."""
+"""Makes task descriptions to start from, one of each kind: what a person fills in is empty, and refused until then."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ topics:
 
 
 _SENTENCES = """\
-# Whole sentences that state facts, twenty or more: a list, or the name of a file beside this one (.txt: one a line;
+# Whole sentences that state facts, twenty or more: a list, or the name of a file next to this one (.txt: one a line;
 # .jsonl, .csv, .parquet: a column text). From training data, never from test data.
 texts:
   -
@@ -135,7 +135,7 @@ _FORMS = {
         domain="the staff handbook of a chain of bakeries",
         completes="a passage from",
         body="""\
-# The passages that are searched: a list, or the name of a file beside this one (.txt: one a line; .jsonl, .csv,
+# The passages that are searched: a list, or the name of a file next to this one (.txt: one a line; .jsonl, .csv,
 # .parquet: a column text, passage or document). For each the LLM writes a query that it answers. Hundreds are better
 # than ten: negatives are mined among them.
 passages:

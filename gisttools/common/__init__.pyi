@@ -27,6 +27,21 @@ from .files import (
 )
 from .options import Options as Options
 from .progress import STATUS_FILE as STATUS_FILE, quiet_libraries as quiet_libraries, tqdm as tqdm
+from .project import (
+    PACKAGE as PACKAGE,
+    notebooks_folder as notebooks_folder,
+    project_root as project_root,
+    prompts_folder as prompts_folder,
+    recipes_folder as recipes_folder,
+    results_folder as results_folder,
+)
+from .runs import (
+    MANIFEST as MANIFEST,
+    SUMMARY as SUMMARY,
+    FinishedRun as FinishedRun,
+    ancestors as ancestors,
+    read_run as read_run,
+)
 from .secrets import (
     known_secrets as known_secrets,
     named_like_a_secret as named_like_a_secret,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any, ClassVar, TypeVar
 
@@ -29,6 +29,7 @@ class Options(BaseModel):
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
     )
     about: ClassVar[str] = "options"  # what errors call them
+    gone: ClassVar[Mapping[str, str]] = {}  # names that earlier versions had, and what to do now
 
     def __init__(self, **values: Any) -> None:
         found = self.refused(values)
@@ -81,7 +82,8 @@ class Options(BaseModel):
     def _explain(cls, error: ErrorDetails) -> str:
         name = ".".join(map(str, error["loc"]))
         if error["type"] == "extra_forbidden":
-            return f"{_UNKNOWN} {name!r} = {error['input']!r}.{did_you_mean(name, cls.model_fields)}"
+            fix = f" {cls.gone[name]}" if name in cls.gone else did_you_mean(name, cls.model_fields)
+            return f"{_UNKNOWN} {name!r} = {error['input']!r}.{fix}"
         return f"{name} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 

@@ -1,7 +1,12 @@
 from .files import (
     FILE_ENDINGS as FILE_ENDINGS,
+    LINE_ENDINGS as LINE_ENDINGS,
+    RowFile as RowFile,
     column_names as column_names,
     file_kind as file_kind,
+    is_lines as is_lines,
+    plain_name as plain_name,
+    read_lines as read_lines,
     read_parts as read_parts,
 )
 from .folder_tasks import local_tasks as local_tasks

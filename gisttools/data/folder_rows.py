@@ -1,8 +1,7 @@
-"""Queries and documents of an evaluation folder: a corpus to search (retrieval), or candidates to rank (reranking).
+"""Reads the rows of an evaluation folder by its kind, and refuses what mteb could not score, all problems at once.
 
-Labelled texts of an evaluation folder: the texts that are scored, and those that a classifier learns from.
-
-Pairs of texts of an evaluation folder: whether both mean the same (0 or 1), or how much so (a score).
+Labelled texts to classify or to cluster; pairs of texts that mean the same (0 or 1) or do so more or less (a score);
+queries with a corpus to search (retrieval) or with candidates to rank (reranking).
 """
 
 from __future__ import annotations
@@ -61,42 +60,50 @@ def read_scored(folder: EvalFolder) -> LabelledTexts:
 
 
 def read_splits(folder: EvalFolder) -> LabelledSplits:
-    """Texts and labels to classify, or to cluster. Where the kind was not told, lists of labels make it multi-label.
+    """Texts and labels to classify, or to cluster. Where the kind was not named, lists of labels make it multi-label.
 
     Raises:
         DataError: a file is as `read_labelled` refuses it, texts have several labels where one is meant, the scored
             split has labels that train lacks, or there are too few train texts; all problems at once.
     """
-    alone = folder.kind == "clustering"
-    jobs = {} if alone else {"train": lambda: _read(folder, "train")}
-    found = together({**jobs, "test": lambda: read_scored(folder)})
-    train, test = found.get("train"), found["test"]
-    several = [split for split in found.values() if split.label_sets is not None]
-    kind = "multilabel_classification" if several and not folder.told else folder.kind
-    wrong = []
+    test, train = _both_splits(folder)
+    several = [split.split for split in (train, test) if split is not None and split.label_sets is not None]
+    kind = "multilabel_classification" if several and not folder.named else folder.kind
+    wrong: list[str] = []
+    fixes: list[str] = []
     if several and kind != "multilabel_classification":
-        where = ", ".join(split.split for split in several)
-        wrong.append(f"texts of {where} have several labels, {kind} needs one for each")
-    if kind == "multilabel_classification" and len(train) < _NEIGHBOURS:
-        wrong.append(f"train holds {len(train)} texts; mteb's classifier looks at the {_NEIGHBOURS} nearest")
-    unknown = sorted(set(test.classes) - set(train.classes)) if train else []
-    if unknown:
-        wrong.append(f"{len(unknown)} label(s) of the {folder.split} split never occur in train: {', '.join(unknown)}")
+        wrong.append(f"texts of {', '.join(several)} have several labels, {kind} needs one for each")
+        fixes.append(f"Say {folder.path}#multilabel_classification, or give each text one label.")
+    if train is not None:
+        _check_learnable(folder, kind, train, test, wrong, fixes)
     if wrong:
-        mends = {
-            "several": f"Say {folder.path}#multilabel_classification, or give each text one label.",
-            "train holds": "Add train texts.",
-            "never": "A classifier cannot learn labels that it never sees: add train texts for them, or take them out "
-            f"of {folder.split}.",
-        }
-        mend = " ".join(m for word, m in mends.items() if any(word in w for w in wrong))
-        raise DataError(problems(f"{folder.path}: {len(wrong)} problem(s)", wrong, mend))
-    if train and (never := sorted(set(train.classes) - set(test.classes))):
-        log.info("%s: %d label(s) of train never occur in %s: %s", folder.path, len(never), folder.split, some(never))
-    if train and (unseen := sorted(set(train.classes) - set(test.classes))):
+        raise DataError(problems(f"{folder.path}: {len(wrong)} problem(s)", wrong, " ".join(fixes)))
+    if train is not None and (unseen := sorted(set(train.classes) - set(test.classes))):
         log.warning("%s: %d label(s) have no %s text, nothing is said of them: %s", folder.path.name, len(unseen),
                     folder.split, ", ".join(unseen))  # fmt: skip
     return LabelledSplits(kind, train, test)
+
+
+def _both_splits(folder: EvalFolder) -> tuple[LabelledTexts, LabelledTexts | None]:
+    jobs = {} if folder.kind == "clustering" else {"train": lambda: _read(folder, "train")}
+    found = together({**jobs, "test": lambda: read_scored(folder)})
+    return found["test"], found.get("train")
+
+
+def _check_learnable(
+    folder: EvalFolder, kind: str, train: LabelledTexts, test: LabelledTexts, wrong: list[str], fixes: list[str]
+) -> None:
+    """Add what a classifier cannot learn from the train texts, and what to do."""
+    if kind == "multilabel_classification" and len(train) < _NEIGHBOURS:
+        wrong.append(f"train holds {len(train)} texts; mteb's classifier looks at the {_NEIGHBOURS} nearest")
+        fixes.append("Add train texts.")
+    unknown = sorted(set(test.classes) - set(train.classes))
+    if unknown:
+        wrong.append(f"{len(unknown)} label(s) of the {folder.split} split never occur in train: {', '.join(unknown)}")
+        fixes.append(
+            "A classifier cannot learn labels that it never sees: add train texts for them, or take them out of "
+            f"{folder.split}."
+        )
 
 
 def _read(folder: EvalFolder, split: str) -> LabelledTexts:
@@ -132,25 +139,28 @@ def read_pairs(folder: EvalFolder) -> Pairs:
     """
     file, columns = folder.files["test"], folder.columns["test"]
     cells = read_columns(file, columns)
-    yes_no = folder.kind == "pair_classification"
-    take, wanted = (truth, "not 0 or 1") if yes_no else (number, "no finite number")
-    found, values = RowProblems(file.name), []
-    for row, value in enumerate(cells["value"]):
+    is_truth = folder.kind == "pair_classification"
+    take, wanted = (truth, "not 0 or 1") if is_truth else (number, "no finite number")
+    found = RowProblems(file.name)
+    values: list[float] = []
+    for row, cell in enumerate(cells["value"]):
         for role in ("first", "second"):
             if why := wrong_text(cells[role][row]):
                 found.add(f"{columns[role]!r} {why}", row)
-        values.append(take(value))
-        if values[-1] is None:
-            found.add(f"{columns['value']!r} is {wanted}", row, value)
-    lines, mend = found.lines(), "Mend or drop these rows."
+        value = take(cell)
+        if value is None:
+            found.add(f"{columns['value']!r} is {wanted}", row, cell)
+        else:
+            values.append(value)
+    lines, fix = found.lines(), "Correct or drop these rows."
     if not lines and len(set(values)) < 2:
         seen = f"all {len(values)} pairs have the value {values[0]:g}" if values else "there are no rows"
-        lines.append(f"{file.name}: {seen}, so that nothing can be told apart")
-        mend = "Add pairs that " + ("do not mean the same." if values and values[0] else "mean the same, and others.")
-    elif yes_no and any(number(v) is not None and truth(v) is None for v in cells["value"]):
-        mend += f" If {columns['value']!r} is a score, say {folder.path}#sts."
-    refuse(str(folder.path), lines, mend)
-    if not yes_no:
+        lines.append(f"{file.name}: {seen}, so that there is nothing to distinguish")
+        fix = "Add pairs that " + ("do not mean the same." if values and values[0] else "mean the same, and others.")
+    elif is_truth and any(number(v) is not None and truth(v) is None for v in cells["value"]):
+        fix += f" If {columns['value']!r} is a score, say {folder.path}#sts."
+    refuse(str(folder.path), lines, fix)
+    if not is_truth:
         log.info("%s: scores of %d pairs, from %g to %g", folder.path, len(values), min(values), max(values))
     return Pairs(cells["first"], cells["second"], values)
 
@@ -189,7 +199,7 @@ def read_searched(folder: EvalFolder) -> Searched:
     lines += more + judged
     if not lines and not any(score > 0 for scores in relevant.values() for score in scores.values()):
         lines.append(f"{folder.files['qrels'].name}: no document is relevant to any query (no score above 0)")
-    refuse(str(folder.path), lines, "Mend or drop these rows; ids are compared as strings, as they stand.")
+    refuse(str(folder.path), lines, "Correct or drop these rows; ids are compared as strings, as they stand.")
     _tell(folder, corpus, queries, relevant)
     scored = {query: text for query, (_, text) in queries.items() if query in relevant}
     return Searched(scored, corpus, relevant)
@@ -211,10 +221,11 @@ def read_candidates(folder: EvalFolder) -> Searched:
             found.add(f"{columns['query']!r} {why}", row)
         lists = {}
         for role in ("positive", "negative"):
-            lists[role] = texts_in(cells[role][row], file)
-            if lists[role] is None:
+            texts = texts_in(cells[role][row], file)
+            if texts is None:
                 found.add(f"{columns[role]!r} is no list of texts", row, cells[role][row])
-            for why in filter(None, map(wrong_text, lists[role] or [])):
+            lists[role] = texts or []
+            for why in filter(None, map(wrong_text, lists[role])):
                 found.add(f"a text of {columns[role]!r} {why}", row)
         if all(lists.values()):
             if both := [text for text in lists["positive"] if text in lists["negative"]]:
@@ -223,7 +234,7 @@ def read_candidates(folder: EvalFolder) -> Searched:
     lines = found.lines()
     if not lines and not kept:
         lines.append(f"{file.name}: no query has both {columns['positive']} and {columns['negative']} texts")
-    refuse(str(folder.path), lines, "Mend or drop these rows.")
+    refuse(str(folder.path), lines, "Correct or drop these rows.")
     if left := len(cells["query"]) - len(kept):
         log.warning("%s: %d queries left out that lack relevant texts or others", folder.path, left)
     return _ranked(kept)
@@ -231,7 +242,8 @@ def read_candidates(folder: EvalFolder) -> Searched:
 
 def _ranked(rows: list[tuple[str, list[str], list[str]]]) -> Searched:
     """With the ids that mteb gives such rows: they decide between documents of equal score."""
-    data = Searched({}, {}, {}, {})
+    candidates: dict[str, list[str]] = {}
+    data = Searched({}, {}, {}, candidates)
     for i, (query, positive, negative) in enumerate(rows):
         name = f"test_query{i}"
         data.queries[name] = query
@@ -239,7 +251,7 @@ def _ranked(rows: list[tuple[str, list[str], list[str]]]) -> Searched:
         others = {f"negative_{name}_{k:05d}": text for k, text in enumerate(negative)}
         data.corpus.update({document: ("", text) for document, text in (relevant | others).items()})
         data.relevant[name] = dict.fromkeys(relevant, 1) | dict.fromkeys(others, 0)
-        data.candidates[name] = [*relevant, *others]
+        candidates[name] = [*relevant, *others]
     return data
 
 
@@ -278,17 +290,17 @@ def _judgements(
     found, relevant = RowProblems(file.name), {}
     unknown: dict[str, dict[str, None]] = {"query": {}, "document": {}}
     for row, (query, document, score) in enumerate(zip(cells["query"], cells["document"], cells["score"], strict=True)):
-        names = {"query": identity(query), "document": identity(document)}
-        for role, known in (("query", queries), ("document", corpus)):
-            if names[role] is None:
+        query_id, document_id = identity(query), identity(document)
+        for role, name, known in (("query", query_id, queries), ("document", document_id, corpus)):
+            if name is None:
                 found.add(f"{columns[role]!r} holds no id", row, cells[role][row])
-            elif names[role] not in known:
-                unknown[role][names[role]] = None
+            elif name not in known:
+                unknown[role][name] = None
         value = number(score)
         if value is None or not value.is_integer():
             found.add(f"{columns['score']!r} is no whole number", row, score)
-        elif None not in names.values():
-            before = relevant.setdefault(names["query"], {}).setdefault(names["document"], int(value))
+        elif query_id is not None and document_id is not None:
+            before = relevant.setdefault(query_id, {}).setdefault(document_id, int(value))
             if before != value:
                 found.add("a document is judged again, and otherwise", row)
     lines = found.lines()

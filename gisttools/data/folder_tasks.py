@@ -1,4 +1,4 @@
-"""A folder of the user's own files as mteb tasks of every kind, scored by mteb's own code and metrics."""
+"""Makes mteb tasks of every kind from a folder of the user's own files, scored by mteb's own code and metrics."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict
+from mteb.abstasks import AbsTask
 from mteb.abstasks.classification import AbsTaskClassification
 from mteb.abstasks.clustering import AbsTaskClustering
 from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassification
@@ -35,11 +35,11 @@ from gisttools.data.labelled import LabelledTexts
 class _Classification(AbsTaskClassification):
     """mteb takes a test split of two classes for a binary task, and fails where train holds more."""
 
-    def _calculate_scores(self, y_test, y_pred):
+    def _calculate_scores(self, y_test: Iterable[int], y_pred: np.ndarray) -> dict[str, float | None]:
         y_test = np.asarray(list(y_test))  # a column of the table, slow to walk, and each metric walks it many times
         if len(self.label_names) == 2 or len(np.unique(y_test)) != 2:
             return super()._calculate_scores(y_test, y_pred)
-        scores: dict[str, Any] = {"accuracy": accuracy_score(y_test, y_pred), "ap": None, "ap_weighted": None}
+        scores: dict[str, float | None] = {"accuracy": accuracy_score(y_test, y_pred), "ap": None, "ap_weighted": None}
         for average, end in (("macro", ""), ("weighted", "_weighted")):
             found = precision_recall_fscore_support(y_test, y_pred, average=average)
             scores |= {f"{name}{end}": float(x) for name, x in zip(("precision", "recall", "f1"), found, strict=False)}
@@ -56,6 +56,7 @@ _TYPES = {
     "retrieval": (AbsTaskRetrieval, "Retrieval", "ndcg_at_10", "t2t"),
     "reranking": (AbsTaskRetrieval, "Reranking", "map_at_1000", "t2t"),
 }
+Made = tuple[str, DatasetDict | dict[str, dict], dict[str, object]]  # revision, data, further members of the task
 _SPLIT = "test"  # what mteb calls the split that is scored, whatever its file is called
 
 
@@ -65,14 +66,14 @@ def local_tasks(
     language: str = "eng-Latn",
     kinds: tuple[str, ...] | None = None,
     split: str = "test",
-):
+) -> list[AbsTask]:
     """mteb tasks over a folder of JSONL, CSV, TSV or Parquet files; docs/evaluation.md has the layouts of all kinds.
 
     A folder gives one task, called like the folder; classification brings clustering of the same test texts along, as
     a second look. Scores are those of mteb's own tasks on the same data.
 
     Args:
-        folder: the files and their columns tell the kind of task; or it is told: `folder#kind`, one of
+        folder: the files and their columns tell the kind of task; or the name does: `folder#kind`, one of
             `gisttools.data.KINDS`.
         language: ISO 639-3 code and script, as in mteb.
         kinds: keep only these of the folder's tasks.
@@ -92,18 +93,19 @@ def local_tasks(
         data = read_searched(found) if found.kind == "retrieval" else read_candidates(found)
         tasks = {found.kind: _searched(data)}
     else:
-        tasks = _labelled(read_splits(found), alone=found.told)
-    return [_task(name, kind, language, *made) for kind, made in tasks.items() if kinds is None or kind in kinds]
+        tasks = _labelled(read_splits(found), alone=found.named)
+    return [_task(name, kind, language, made) for kind, made in tasks.items() if kinds is None or kind in kinds]
 
 
 class _Loaded:
     """Data that is already here: mteb must not go to the hub for it."""
 
-    def load_data(self, num_proc=None, **_) -> None:
+    def load_data(self, num_proc: int | None = None, **_: object) -> None:
         self.data_loaded = True
 
 
-def _task(name: str, kind: str, language: str, revision: str, dataset: Any, members: dict[str, Any]):
+def _task(name: str, kind: str, language: str, made: Made) -> AbsTask:
+    revision, dataset, more = made
     base, mteb_type, main_score, category = _TYPES[kind]
     name = f"{name}_clustering" if kind == "clustering" else name
     metadata = TaskMetadata(
@@ -117,22 +119,22 @@ def _task(name: str, kind: str, language: str, revision: str, dataset: Any, memb
         eval_langs=[language],
         main_score=main_score,
     )
-    members = {"metadata": metadata, "dataset": dataset, **members}
+    members = {"metadata": metadata, "dataset": dataset, **more}
     return type(f"Local{mteb_type}", (_Loaded, base), members)()
 
 
-def _labelled(data: LabelledSplits, *, alone: bool) -> dict[str, tuple]:
-    """The task that the labels are for and, unless it was asked for alone, clustering beside classification."""
+def _labelled(data: LabelledSplits, *, alone: bool) -> dict[str, Made]:
+    """The task that the labels are for and, unless it was asked for alone, clustering next to classification."""
     number = {label: i for i, label in enumerate(data.known)}
     multilabel = data.kind == "multilabel_classification"
     sets = {"train": data.train, _SPLIT: data.test}
     dataset = DatasetDict({s: _numbered(texts, number, multilabel) for s, texts in sets.items() if texts is not None})
-    members: dict[str, Any] = {"label_names": data.known, "input_column_name": "text", "label_column_name": "label"}
+    members: dict[str, object] = {"label_names": data.known, "input_column_name": "text", "label_column_name": "label"}
     made = {}
     if data.train is not None:
-        own = {"max_eval_samples": None} if multilabel else {"samples_per_label": _samples(data.train)}
+        own = ("max_eval_samples", None) if multilabel else ("samples_per_label", _samples(data.train))
         revision = _revision([*_label_rows(data.train), *_label_rows(data.test)])
-        made[data.kind] = revision, dataset, {**members, **own}
+        made[data.kind] = revision, dataset, {**members, own[0]: own[1]}
     if data.kind == "clustering" or (data.kind == "classification" and not alone):
         whole = {"max_fraction_of_documents_to_embed": None, "max_documents_per_cluster": len(data.test)}
         made["clustering"] = _revision(_label_rows(data.test)), dataset, {**members, **whole}
@@ -157,10 +159,10 @@ def _label_rows(texts: LabelledTexts) -> list[tuple[str, str]]:
     return list(zip(texts.texts, texts.labels, strict=True))
 
 
-def _pairs(kind: str, data: Pairs) -> tuple:
+def _pairs(kind: str, data: Pairs) -> Made:
     """Labels are whole numbers; scores keep their range, which mteb brings to 0 to 1."""
     columns: dict[str, list] = {"sentence1": data.first, "sentence2": data.second}
-    members: dict[str, Any] = {}
+    members: dict[str, object] = {}
     if kind == "sts":
         columns["score"] = data.values
         members = {"min_score": min(data.values), "max_score": max(data.values)}
@@ -170,7 +172,7 @@ def _pairs(kind: str, data: Pairs) -> tuple:
     return revision, DatasetDict({_SPLIT: Dataset.from_dict(columns)}), members
 
 
-def _searched(data: Searched) -> tuple:
+def _searched(data: Searched) -> Made:
     documents = [(name, title, text) for name, (title, text) in data.corpus.items()]
     parts = {
         "queries": Dataset.from_dict({"id": list(data.queries), "text": list(data.queries.values())}),

@@ -1,6 +1,6 @@
-"""A folder of the user's own files: which kind of evaluation task it holds, known by its files and their columns.
+"""Tells which kind of evaluation task a folder of the user's own files holds, by its files and their columns.
 
-Cells of evaluation files: read by column, taken for what they should be, and what is wrong with them gathered.
+Also what every kind needs of its cells: read by column, taken for what they should be, all problems gathered.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems
-from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, read_parts
+from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, plain_name, read_parts
 from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS
 
+T = TypeVar("T")
+Fit = tuple[dict[str, dict[str, str]], list[str]]  # of each file, the columns by role; and what is missing
 SHOWN = 5
 _CELL = 60  # characters of a cell in a message
 
@@ -64,13 +66,14 @@ def read_columns(path: Path, columns: Mapping[str, str]) -> dict[str, list]:
     return found
 
 
-def together(jobs: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+def together(jobs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
     """What every job returns; what several of them refuse is one error.
 
     Raises:
         GistError: as the job that failed; a DataError with all messages where several did.
     """
-    found, errors = {}, []
+    found: dict[str, T] = {}
+    errors = []
     for name, job in jobs.items():
         try:
             found[name] = job()
@@ -102,10 +105,8 @@ def truth(cell: object) -> int | None:
 
 def identity(cell: object) -> str | None:
     """An id as a string: 7, 7.0 and "7" are one id. None if the cell holds none."""
-    if isinstance(cell, float):
-        return str(int(cell)) if math.isfinite(cell) and cell.is_integer() else None
-    found = str(cell).strip() if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
-    return found or None
+    is_id = isinstance(cell, str | int | float) and not isinstance(cell, bool)
+    return plain_name(cell) if is_id and not (isinstance(cell, float) and not cell.is_integer()) else None
 
 
 def texts_in(cell: object, path: Path) -> list | None:
@@ -136,14 +137,14 @@ def some(values: Iterable) -> str:
     return ", ".join(repr(v) for v in values[:SHOWN]) + more
 
 
-def refuse(title: str, found: list[str], mend: str) -> None:
+def refuse(title: str, found: list[str], fix: str) -> None:
     """Nothing, or one error for all that was found.
 
     Raises:
         DataError: something was found.
     """
     if found:
-        raise DataError(problems(f"{title}: {len(found)} problem(s), rows counted from 0", found, mend))
+        raise DataError(problems(f"{title}: {len(found)} problem(s), rows counted from 0", found, fix))
 
 
 KINDS = {
@@ -155,7 +156,7 @@ KINDS = {
     "retrieval": "files corpus (id, text), queries (id, text) and qrels (query-id, corpus-id, score)",
     "reranking": "a {split} file with the columns query, positive and negative, the last two lists of texts",
 }
-_ENDINGS = "Files end in .jsonl, .json, .csv, .tsv or .parquet; all but Parquet may be packed (.gz, .zst)."
+_ENDINGS = "Files end in .jsonl, .json, .csv, .tsv or .parquet; all but Parquet may be compressed (.gz, .zst)."
 _LEARNED = ("classification", "multilabel_classification")  # by a classifier, from train texts
 PAIR_COLUMNS = (
     ("sentence1", "sentence2"),
@@ -189,34 +190,34 @@ _SEARCHED: dict[str, dict[str, tuple[str, ...]]] = {
 class EvalFolder:
     """What a folder holds.
 
-    `kind` is one of `KINDS`; where nobody told, "classification" also stands for multi-label data, which only the
-    label cells tell apart. `files`: by "train" and "test" (the file of the split that is scored), or "corpus",
+    `kind` is one of `KINDS`; where no name says, "classification" also stands for multi-label data, which only the
+    label cells distinguish. `files`: by "train" and "test" (the file of the split that is scored), or "corpus",
     "queries" and "qrels". `columns`: of each of these files, the columns by what they are for.
     """
 
     path: Path
     kind: str
-    told: bool
+    named: bool
     split: str
     files: dict[str, Path]
     columns: dict[str, dict[str, str]]
 
 
 def parse_eval_name(name: str | Path) -> tuple[Path, str | None]:
-    """The folder and the kind of `folder` or `folder#kind`; None where no kind is told.
+    """The folder and the kind of `folder` or `folder#kind`; None where the name has none.
 
     Raises:
         ParameterError: there is such a folder, but no such kind.
     """
     path = Path(name).expanduser()
-    folder, mark, told = str(path).rpartition("#")
+    folder, mark, named = str(path).rpartition("#")
     if path.exists() or not mark or not Path(folder).is_dir():
         return path, None
     plain = {kind.replace("_", ""): kind for kind in KINDS}
-    kind = plain.get("".join(c for c in told.lower() if c.isalnum()))
+    kind = plain.get("".join(c for c in named.lower() if c.isalnum()))
     if kind is None:
         raise ParameterError(
-            f"{name}: {told!r} is no kind of task.{did_you_mean(told.lower(), KINDS)} Say {folder}# and one of "
+            f"{name}: {named!r} is no kind of task.{did_you_mean(named.lower(), KINDS)} Say {folder}# and one of "
             f"{', '.join(KINDS)}, or nothing, and the files tell."
         )
     return Path(folder), kind
@@ -237,29 +238,29 @@ def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
 
     Raises:
         MissingError: there is no such folder, or it holds nothing for that split.
-        DataError: no kind fits, several do, the one that was told does not, or a file cannot be read; with what was
+        DataError: no kind fits, several do, the one that was named does not, or a file cannot be read; with what was
             found, what each kind needs and what is missing.
         ParameterError: there is no such kind.
     """
-    path, told = parse_eval_name(name)
+    path, named = parse_eval_name(name)
     if not path.is_dir():
         why = f"{path} is a file" if path.exists() else f"There is no folder {path}"
         raise MissingError(f"{why}. Name a folder that holds {split}.jsonl or the like. {_ENDINGS}")
     files = _files(path, split)
     columns = together({key: partial(column_names, file) for key, file in files.items() if key != "train"})
-    fits = {kind: _fit(kind, split, files, columns, told == kind) for kind in KINDS}
+    fits = {kind: _fit(kind, split, files, columns, named == kind) for kind in KINDS}
     fitting = [kind for kind, (_, missing) in fits.items() if not missing]
-    fitting = _apart(fitting, fits) if told is None else [told] if told in fitting else []
+    fitting = _most_specific(fitting, fits) if named is None else [named] if named in fitting else []
     if len(fitting) == 1:
-        return EvalFolder(path, fitting[0], told is not None, split, files, fits[fitting[0]][0])
+        return EvalFolder(path, fitting[0], named is not None, split, files, fits[fitting[0]][0])
     lines = [f"found: {_seen(path, files, columns)}"]
     if fitting:
         title = f"{path}: its files tell of several kinds of task: {', '.join(fitting)}."
-        mend = f"Say which one is meant, such as {path}#{fitting[-1]}, or keep the other files elsewhere."
-        raise DataError(problems(title, lines, mend))
-    for kind in [told] if told else sorted(KINDS, key=lambda kind: len(fits[kind][1])):  # the nearest first
+        fix = f"Say which one is meant, such as {path}#{fitting[-1]}, or keep the other files elsewhere."
+        raise DataError(problems(title, lines, fix))
+    for kind in [named] if named else sorted(KINDS, key=lambda kind: len(fits[kind][1])):  # the nearest first
         lines.append(f"{kind} needs {KINDS[kind].format(split=split)}; missing: {', '.join(fits[kind][1])}")
-    title = f"{path}: no {f'{told} task' if told else 'task'} can be made of it."
+    title = f"{path}: no {f'{named} task' if named else 'task'} can be made of it."
     message = problems(title, lines, f"Add or rename what is missing. {_ENDINGS}")
     if "test" in files or set(_SEARCHED) & set(files):
         raise DataError(message)
@@ -283,20 +284,10 @@ def _files(path: Path, split: str) -> dict[str, Path]:
     return {key: files[0] for key, files in found.items() if files}
 
 
-def _fit(kind: str, split: str, files: dict, columns: dict, told: bool) -> tuple[dict[str, dict[str, str]], list[str]]:
+def _fit(kind: str, split: str, files: dict[str, Path], columns: dict[str, list[str]], named: bool) -> Fit:
     """The columns of each file by role, and what is missing."""
     if kind == "retrieval":
-        found: dict[str, dict[str, str]] = {}
-        absent = []
-        for stem, wanted in _SEARCHED.items():
-            if stem not in files:
-                absent.append(f"qrels/{split}.tsv" if stem == "qrels" else f"{stem}.jsonl")
-                continue
-            found[stem], lacks = _chosen(columns[stem], wanted)
-            absent += [f"a column {what} in {files[stem].name}" for what in lacks]
-            if stem == "corpus" and "title" in columns[stem]:
-                found[stem]["title"] = "title"
-        return found, absent
+        return _fit_retrieval(split, files, columns)
     missing = ["train.jsonl"] if kind in _LEARNED and "train" not in files else []
     if "test" not in files:
         return {}, [*missing, f"{split}.jsonl"]
@@ -304,17 +295,33 @@ def _fit(kind: str, split: str, files: dict, columns: dict, told: bool) -> tuple
     if kind == "reranking":
         roles, lacks = _chosen(names, _CANDIDATES)
     elif kind in ("sts", "pair_classification"):
-        usual = _SCORES if kind == "sts" else _TRUTHS
-        other = _TRUTHS if kind == "sts" else _SCORES  # good enough if the kind was told
-        roles, lacks = _chosen(names, {"value": (*usual, *other) if told else usual})
-        pair = next((p for p in PAIR_COLUMNS if set(p) <= set(names)), None)
-        if pair is None:
-            lacks = [f"pair such as {', '.join(' and '.join(p) for p in PAIR_COLUMNS[:3])}", *lacks]
-        else:
-            roles |= {"first": pair[0], "second": pair[1]}
+        usual, other = (_SCORES, _TRUTHS) if kind == "sts" else (_TRUTHS, _SCORES)
+        roles, lacks = _fit_pairs(names, (*usual, *other) if named else usual)  # others will do if the kind was named
     else:
         roles, lacks = _chosen(names, {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS})
     return {"test": roles}, [*missing, *(f"a column {what} in {files['test'].name}" for what in lacks)]
+
+
+def _fit_retrieval(split: str, files: dict[str, Path], columns: dict[str, list[str]]) -> Fit:
+    found: dict[str, dict[str, str]] = {}
+    absent = []
+    for stem, wanted in _SEARCHED.items():
+        if stem not in files:
+            absent.append(f"qrels/{split}.tsv" if stem == "qrels" else f"{stem}.jsonl")
+            continue
+        found[stem], lacks = _chosen(columns[stem], wanted)
+        absent += [f"a column {what} in {files[stem].name}" for what in lacks]
+        if stem == "corpus" and "title" in columns[stem]:
+            found[stem]["title"] = "title"
+    return found, absent
+
+
+def _fit_pairs(names: list[str], values: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    roles, lacks = _chosen(names, {"value": values})
+    pair = next((p for p in PAIR_COLUMNS if set(p) <= set(names)), None)
+    if pair is None:
+        return roles, [f"pair such as {', '.join(' and '.join(p) for p in PAIR_COLUMNS[:3])}", *lacks]
+    return {**roles, "first": pair[0], "second": pair[1]}, lacks
 
 
 def _chosen(names: list[str], wanted: dict[str, tuple[str, ...]]) -> tuple[dict[str, str], list[str]]:
@@ -323,7 +330,7 @@ def _chosen(names: list[str], wanted: dict[str, tuple[str, ...]]) -> tuple[dict[
     return {role: name for role, name in found.items() if name is not None}, lacks
 
 
-def _apart(fitting: list[str], fits: dict) -> list[str]:
+def _most_specific(fitting: list[str], fits: dict[str, Fit]) -> list[str]:
     """Without the kinds that another one includes, or that take a column of it for something else."""
     fitting = [kind for kind in fitting if kind != "multilabel_classification"]  # cells tell it, once they are read
     taken: set[str] = set()
@@ -335,10 +342,10 @@ def _apart(fitting: list[str], fits: dict) -> list[str]:
     return [kind for kind in fitting if kind not in dropped]
 
 
-def _seen(path: Path, files: dict[str, Path], columns: dict[str, Iterable[str]]) -> str:
+def _seen(path: Path, files: dict[str, Path], columns: Mapping[str, Iterable[str]]) -> str:
     """All files of the folder, with the columns of those that were looked into."""
     looked = {files[key]: f" (columns {', '.join(names)})" for key, names in columns.items()}
     inside = sorted(p for p in path.glob("qrels/*") if p.is_file())
     here = [*sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")), *inside]
-    told = [f"{p.relative_to(path).as_posix()}{looked.get(p, '')}" for p in here[:12]]
-    return ", ".join([*told, *([f"and {len(here) - 12} more files"] if len(here) > 12 else [])]) or "no files"
+    shown = [f"{p.relative_to(path).as_posix()}{looked.get(p, '')}" for p in here[:12]]
+    return ", ".join([*shown, *([f"and {len(here) - 12} more files"] if len(here) > 12 else [])]) or "no files"

@@ -1,23 +1,22 @@
-"""Labelled texts from an MTEB task, a data set on the hub, a file, a folder or a DataFrame: all are read alike.
+"""Reads labelled texts from an MTEB task, a data set on the hub, a file, a folder or a DataFrame, all of them alike.
 
-Cells of a text and a label column as texts and labels: what is refused, all of it at once, and what is dropped.
+Whatever the source, cells become texts and labels in `LabelRows`, which refuses all that is wrong at once, or drops it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, first_line, problems
-from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, read_parts
-from gisttools.data.hub import parse_hub_name
+from gisttools.data.files import FILE_ENDINGS, Part, RowFile, file_kind, is_missing, plain_name
+from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
 from gisttools.data.options import ReadOptions
 
@@ -33,8 +32,8 @@ _JOIN = " | "
 class LabelRows:
     """Rows as they come, part by part: `add` takes cells, `finish` says what is wrong with all of them.
 
-    A label is a string, a whole number (1.0 counts as 1), a bool or any other scalar, named as `str` does. A list is a
-    set of labels. Columns where every list holds one label are single-label.
+    A label is any scalar, by its `plain_name`. A list is a set of labels. Columns where every list holds one label are
+    single-label.
     """
 
     text_column: str
@@ -73,7 +72,7 @@ class LabelRows:
         if ids is not None:
             import pyarrow as pa
 
-            self._ids.append(pa.array([None if _missing(x) else str(x) for x in ids], pa.string()))
+            self._ids.append(pa.array([plain_name(x) for x in ids], pa.string()))
 
     def finish(self, where: str) -> None:
         """Nothing, or one error for everything that is wrong.
@@ -88,12 +87,12 @@ class LabelRows:
             left = f" ({dict(self.dropped)} dropped)" if self.dropped else ""
             found.append(f"there {seen}{left}; at least two classes are needed")
         if found:
-            mend = (
-                "Mend or drop these rows; drop_empty and drop_unlabelled leave out rows without a text or a label."
+            fix = (
+                "Correct or drop these rows; drop_empty and drop_unlabelled leave out rows without a text or a label."
                 if any(what.endswith(("empty", _EMPTY)) for what in self._problems)
-                else "Mend or drop these rows."
+                else "Correct or drop these rows."
             )
-            raise DataError(problems(f"{where}: {len(found)} problem(s), rows counted from 0", found, mend))
+            raise DataError(problems(f"{where}: {len(found)} problem(s), rows counted from 0", found, fix))
 
     @property
     def label_sets(self) -> list[tuple[str, ...]] | None:
@@ -112,18 +111,17 @@ class LabelRows:
             value = value.tolist()  # of NumPy
         if isinstance(value, list | tuple | set | frozenset):
             each = [self._set_of(v) for v in value if not isinstance(v, list | tuple | set | frozenset)]
-            if len(each) < len(value) or None in each:
-                return None
-            return self._one({name for names in each for name in names})
+            known = [names for names in each if names is not None]
+            return self._one({name for names in known for name in names}) if len(known) == len(value) else None
         try:
             return self._names[type(value), value]  # by type: True, 1 and 1.0 are equal
         except TypeError:
             return None  # a mapping or the like
         except KeyError:
-            names = set() if _missing(value) else {_name(value)}
-        if _unencodable("".join(names)):
+            name = plain_name(value)
+        if name is not None and _unencodable(name):
             return None
-        return self._names.setdefault((type(value), value), self._one(names))
+        return self._names.setdefault((type(value), value), self._one(set() if name is None else {name}))
 
     def _one(self, names: set[str]) -> tuple[str, ...]:
         found = tuple(sorted(names))
@@ -181,19 +179,7 @@ def _unencodable(text: str) -> bool:
 
 
 def _is_other(text: object) -> bool:
-    return not isinstance(text, str) and not _missing(text)
-
-
-def _missing(value: object) -> bool:
-    if isinstance(value, str):
-        return not value.strip()
-    return (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-    )
-
-
-def _name(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    return not isinstance(text, str) and not is_missing(text)
 
 
 TEXT_COLUMNS = ("text", "sentence", "utterance", "query", "content", "message")
@@ -262,7 +248,7 @@ def read_labelled(
         id_column: values in it must not repeat, where there is such a column; None not to look. Not of MTEB tasks.
         encoding: of a text file that is not UTF-8 and has no mark (BOM) that tells.
         drop_empty, drop_unlabelled: leave rows out, counted in `dropped`, that have no text or no label. None: so for
-            MTEB tasks, which nobody here can mend; else such rows are refused.
+            MTEB tasks, which nobody here can correct; else such rows are refused.
 
     Raises:
         MissingError: the file, task, data set, subset, revision or split does not exist.
@@ -286,15 +272,14 @@ def read_source(source: str | Path | pd.DataFrame, options: ReadOptions) -> Labe
     if path.is_dir():
         path = split_file(path, options.split) or path / f"{options.split}.jsonl"
     if file_kind(path) or path.exists():
-        columns = column_names(path, options.encoding)
-        chosen = _columns(columns, name, options)
-        with open(path, "rb") as file:
-            revision = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
-        parts = read_parts(path, [c for c in chosen if c], options.encoding)
-        return _collect(_cells(parts, chosen), chosen, name, options.split, options, revision=revision)
-    told = parse_hub_name(name)
-    if told is not None:
-        return _from_hub(name, options)
+        with RowFile(path, options.encoding) as file:
+            chosen = _columns(file.columns, name, options)
+            cells = _cells(file.parts([c for c in chosen if c]), chosen)
+            found = _collect(cells, chosen, name, options.split, options)
+            return replace(found, revision=file.revision)
+    on_hub = parse_hub_name(name)
+    if on_hub is not None:
+        return _from_hub(name, on_hub, options)
     if name.startswith(("/", ".", "~")) or "/" in name:
         raise MissingError(
             f"There is no file or folder {name}. Name a file, a folder with {options.split}.jsonl, or a task."
@@ -323,16 +308,15 @@ def _one_subset(options: ReadOptions) -> str | None:
     raise ParameterError(f"subset is {options.subset!r}, must be one name; gisttools.data.read_sources reads several.")
 
 
-def _from_hub(name: str, options: ReadOptions) -> LabelledTexts:
-    told = parse_hub_name(name)
-    config, revision = told.config or _one_subset(options), told.revision or options.revision
-    split = told.split if ":" in name else options.split
-    data = _load_hub(told.path, config, split, revision)
+def _from_hub(name: str, on_hub: HubSet, options: ReadOptions) -> LabelledTexts:
+    config, revision = on_hub.config or _one_subset(options), on_hub.revision or options.revision
+    split = on_hub.split if ":" in name else options.split
+    data = _load_hub(on_hub.path, config, split, revision)
     found = re.search(r"@([0-9a-f]{40})/", " ".join(data.info.download_checksums or ()))
     chosen = _columns(data.column_names, name, options)
     cells = _cells(dataset_parts(data, [c for c in dict.fromkeys(chosen) if c]), chosen)
-    licence = data.info.license or None
-    return _collect(cells, chosen, name, split, options, revision=found[1] if found else revision, licence=licence)
+    read = _collect(cells, chosen, name, split, options)
+    return replace(read, revision=found[1] if found else revision, licence=data.info.license or None)
 
 
 def _load_hub(path: str, config: str | None, split: str, revision: str | None) -> Dataset:
@@ -350,12 +334,13 @@ def _load_hub(path: str, config: str | None, split: str, revision: str | None) -
 def _from_mteb(name: str, options: ReadOptions) -> LabelledTexts:
     task = open_task(name, subset=_one_subset(options), split=options.split)
     text, label = options.text_column or task.text_column, options.label_column or task.label_column
-    told = ReadOptions(text_column=text, label_column=label, id_column=None)
-    chosen = _columns(task.rows.column_names, name, told)
+    named = ReadOptions(text_column=text, label_column=label, id_column=None)
+    chosen = _columns(task.rows.column_names, name, named)
     cells = ((t, x, None, n) for t, x, n in unnested(dataset_parts(task.rows, [text, label]), text, label))
-    return _collect(
-        cells, chosen, name, task.split, options, published=True, revision=task.revision, language=task.language,
-        task_name=task.task_name, licence=task.licence, task_type=task.task_type,
+    read = _collect(cells, chosen, name, task.split, options, published=True)
+    return replace(
+        read, revision=task.revision, language=task.language, task_name=task.task_name, licence=task.licence,
+        task_type=task.task_type,
     )  # fmt: skip
 
 
@@ -367,7 +352,6 @@ def _collect(
     options: ReadOptions,
     *,
     published: bool = False,
-    **origin: str | None,
 ) -> LabelledTexts:
     rows = LabelRows(
         text_column=chosen[0],
@@ -379,14 +363,10 @@ def _collect(
         rows.add(texts, labels, ids)
         rows.dropped.update({"repeated in another sample": repeated} if repeated else {})
     rows.finish(f"{source}, split {split}")
-    return LabelledTexts(
-        rows.texts, rows.labels, source, split, label_sets=rows.label_sets, dropped=dict(rows.dropped), **origin
-    )
+    return LabelledTexts(rows.texts, rows.labels, source, split, label_sets=rows.label_sets, dropped=dict(rows.dropped))
 
 
-def _cells(
-    parts: Iterator[dict[str, list]], chosen: tuple[str, str, str | None]
-) -> Iterator[tuple[list, list, list | None, int]]:
+def _cells(parts: Iterator[Part], chosen: tuple[str, str, str | None]) -> Iterator[tuple[list, list, list | None, int]]:
     text, label, ids = chosen
     return ((part[text], part[label], part[ids] if ids else None, 0) for part in parts)
 
@@ -402,15 +382,15 @@ def _columns(names: list, source: str, options: ReadOptions) -> tuple[str, str, 
     return text, label, ids if ids not in (text, label) else None
 
 
-def _column(names: list, source: str, what: str, told: str | None, usual: tuple[str, ...]) -> str:
+def _column(names: list, source: str, what: str, named: str | None, usual: tuple[str, ...]) -> str:
     listed = ", ".join(map(str, names))
-    if told is not None:
-        if told not in names:
+    if named is not None:
+        if named not in names:
             raise DataError(
-                f"{source} has no column {told!r}.{did_you_mean(told, map(str, names))} "
+                f"{source} has no column {named!r}.{did_you_mean(named, map(str, names))} "
                 f"Its columns: {listed}. Set {what}_column to one of them."
             )
-        return told
+        return named
     for name in usual:
         if name in names:
             return name

@@ -1,4 +1,6 @@
-"""Labelled texts of MTEB tasks: classification, multi-label classification and clustering, at mteb's pinned revision.
+"""Opens MTEB tasks at mteb's pinned revision, and reads labelled texts of those that have some.
+
+These are tasks of classification, multi-label classification and clustering.
 
 A task is named as in mteb, and may name a subset and a split: `MassiveIntentClassification#de:validation`. A subset is
 mteb's own code or a language's ("de", "deu"). Without one, a task of many languages gives its English subset.
@@ -9,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gisttools.common import DataError, MissingError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from mteb.abstasks import AbsTask
 
 TYPES = ("Classification", "MultilabelClassification", "Clustering")
 _NAME = re.compile(r"(?P<task>[^#:]+)(?:#(?P<subset>[^#:]+))?(?::(?P<split>[^#:]+))?")
@@ -38,12 +41,12 @@ class TaskRows:
 
 
 def parse_task_name(name: str) -> tuple[str, str | None, str | None]:
-    """Task, subset and split of `Task#subset:split`; None for what is not told."""
+    """Task, subset and split of `Task#subset:split`; None for what the name leaves out."""
     found = _NAME.fullmatch(name)
     return (found["task"], found["subset"], found["split"]) if found else (name, None, None)
 
 
-def mteb_task(name: str):
+def mteb_task(name: str) -> AbsTask:
     """The mteb task of that name, fresh (tasks hold random state).
 
     Raises:
@@ -67,11 +70,11 @@ def task_names() -> set[str]:
     return set(known)
 
 
-def load_task(task) -> None:
+def load_task(task: AbsTask) -> None:
     """Load a task's data; a failure names the task and what to do."""
     try:
         task.load_data()
-    except Exception as error:  # as many kinds as tasks have ways to load
+    except Exception as error:
         raise MissingError(
             f"The data of MTEB task {task.metadata.name} ({task.metadata.dataset['path']} at revision "
             f"{task.metadata.dataset['revision']}) cannot be loaded: {first_line(error)} "
@@ -92,8 +95,36 @@ def open_task(name: str, *, subset: str | None = None, split: str | None = None)
         DataError: the task is of a type without labels, or not about texts; or its train split is one it is scored
             on and the name does not ask for that split.
     """
-    name, told_subset, told_split = parse_task_name(name)
+    name, named_subset, named_split = parse_task_name(name)
     task = mteb_task(name)
+    _refuse_other_types(task, name)
+    chosen = subset_of(task, named_subset or subset)
+    wanted = named_split or split or "train"
+    if wanted == "train":
+        wanted = _train_split(task, name, is_named=named_split is not None)
+    task.hf_subsets = [chosen]
+    load_task(task)
+    data = task.dataset.get(chosen, task.dataset)
+    if wanted not in data:
+        known = ", ".join(map(str, data))
+        hint = f" A split it is scored on must be asked for: {name}:{next(iter(data))}." if named_split is None else ""
+        raise MissingError(f"MTEB task {name} has no split {wanted!r}; it has {known}.{hint}")
+    rows, about = data[wanted], task.metadata
+    return TaskRows(
+        rows=rows,
+        task_name=name,
+        text_column=task.input_column_name,
+        label_column="label_text" if "label_text" in rows.column_names else task.label_column_name,
+        split=wanted,
+        subset=chosen,
+        revision=about.dataset["revision"],
+        language=about.hf_subsets_to_langscripts[chosen][0],
+        licence=about.license if about.license != "not specified" else None,
+        task_type=about.type,
+    )
+
+
+def _refuse_other_types(task: AbsTask, name: str) -> None:
     about = task.metadata
     if about.type not in TYPES or not hasattr(task, "label_column_name"):
         raise DataError(
@@ -102,38 +133,17 @@ def open_task(name: str, *, subset: str | None = None, split: str | None = None)
         )
     if list(about.modalities) != ["text"] or not isinstance(task.input_column_name, str):
         raise DataError(f"MTEB task {name} is about {', '.join(about.modalities)}; only tasks about text can be read.")
-    subset = subset_of(task, told_subset or subset)
-    wanted = told_split or split or "train"
-    if wanted == "train":
-        wanted = getattr(task, "train_split", "train")
-        if told_split is None and (wanted in about.eval_splits or getattr(task, "is_cross_validation", False)):
-            raise DataError(
-                f"MTEB task {name} is scored on the split that it trains on, {wanted!r}: its score would tell nothing "
-                f"after training on it. If you do not evaluate on it, say {name}:{wanted}."
-            )
-    task.hf_subsets = [subset]
-    load_task(task)
-    data = task.dataset.get(subset, task.dataset)
-    if wanted not in data:
-        known = ", ".join(map(str, data))
-        raise MissingError(
-            f"MTEB task {name} has no split {wanted!r}; it has {known}."
-            + (f" A split it is scored on must be asked for: {name}:{next(iter(data))}." if told_split is None else "")
+
+
+def _train_split(task: AbsTask, name: str, *, is_named: bool) -> str:
+    """The split that a task trains on; refused where it is one that it is scored on, unless a name asks for it."""
+    split = getattr(task, "train_split", "train")
+    if not is_named and (split in task.metadata.eval_splits or getattr(task, "is_cross_validation", False)):
+        raise DataError(
+            f"MTEB task {name} is scored on the split that it trains on, {split!r}: its score would tell nothing "
+            f"after training on it. If you do not evaluate on it, say {name}:{split}."
         )
-    rows = data[wanted]
-    language = about.hf_subsets_to_langscripts[subset][0]
-    return TaskRows(
-        rows=rows,
-        task_name=name,
-        text_column=task.input_column_name,
-        label_column="label_text" if "label_text" in rows.column_names else task.label_column_name,
-        split=wanted,
-        subset=subset,
-        revision=about.dataset["revision"],
-        language=language,
-        licence=about.license if about.license != "not specified" else None,
-        task_type=about.type,
-    )
+    return split
 
 
 def dataset_parts(rows: Dataset, columns: list[str]) -> Iterator[dict[str, list]]:
@@ -209,7 +219,7 @@ def cleaned_task(name: str) -> str | None:
     return f"{name}.v2" if f"{name}.v2" in known else None
 
 
-def subset_of(task, wanted: str | None = None) -> str:
+def subset_of(task: AbsTask, wanted: str | None = None) -> str:
     """The subset of a task that a subset's name or a language code stands for; English, or else the first, if None.
 
     Raises:
@@ -232,7 +242,7 @@ def subset_of(task, wanted: str | None = None) -> str:
     )
 
 
-def _class_name(value: Any, names: list[str]) -> Any:
+def _class_name(value: int | list | None, names: list[str]) -> str | list | None:
     if isinstance(value, list):
         return [_class_name(v, names) for v in value if v != -1]
     return None if value is None or value == -1 else names[value]

@@ -12,6 +12,8 @@ from gisttools.common import Options
 if TYPE_CHECKING:
     import numpy as np
 
+# In Banking77, between train and test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where
+# do I find my PIN?"), by all-MiniLM-L6-v2 and by all-mpnet-base-v2; from 0.95 down also other questions of one answer.
 SEMANTIC = 0.98
 
 

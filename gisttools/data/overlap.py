@@ -1,16 +1,11 @@
-"""Test texts that stand in the training table: found before any model runs, and refused unless that was asked for.
-
-Texts that say the same in other words: pairs whose guide vectors have at least a given cosine.
-
-Duplicates, and overlap between training texts and evaluation sets, in three tiers from cheap to dear.
+"""Finds duplicates, and training texts that overlap evaluation sets, in three tiers from cheap to expensive.
 
 - exact: equal under `normalise`
 - near: Jaccard similarity of character trigrams (`gisttools.data.near_duplicates`), a letter or a full stop apart
-- semantic: cosine of guide vectors (`gisttools.data.overlap`), where a guide is given
+- semantic: cosine of guide vectors, where a guide is given: the same in other words
 
-A hit carries the first tier that caught it, and its score there (1 for exact).
-
-The texts of evaluation sets, by task and by folder: what a training table must not hold.
+A hit carries the first tier that caught it, and its score there (1 for exact). Evaluation sets are mteb tasks or
+folders of files; test texts that a training table holds are found before any model runs, and refused unless allowed.
 """
 
 from __future__ import annotations
@@ -18,7 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -31,6 +26,12 @@ from gisttools.data.mteb_tasks import load_task, mteb_task
 from gisttools.data.near_duplicates import Pairs, near_pairs
 from gisttools.data.options import TextVectors, Tiers
 
+if TYPE_CHECKING:
+    from mteb.abstasks import AbsTask
+
+TIERS = ("exact", "near", "semantic")
+SHARED_COLUMNS = {"task": "str", "text": "str", "training_text": "str", "tier": "str", "score": "float64"}
+_SHOWN = 60  # characters of a text in a message
 _ROWS = 4096  # of both sides, in one matrix product: 64 MB of cosines
 
 
@@ -54,11 +55,6 @@ def semantic_pairs(
             cosines = left @ guide.vectors(columns[first : first + _ROWS]).T
             i, j = np.nonzero(cosines >= threshold)
             yield i + begin, j + first, cosines[i, j].astype(np.float64)
-
-
-TIERS = ("exact", "near", "semantic")
-# In Banking77, train beside test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where do I
-# find my PIN?"), under all-MiniLM-L6-v2 as under all-mpnet-base-v2; from 0.95 down also other questions of one answer.
 
 
 def normalise(text: str) -> str:
@@ -119,7 +115,7 @@ def find_overlap(texts: Iterable[str], others: Iterable[str], tiers: Tiers | Non
 def find_duplicates(sets: Mapping[str, Sequence[str]] | Sequence[str], tiers: Tiers | None = None) -> pd.DataFrame:
     """Groups of texts that say the same, within one set or within and across several named ones.
 
-    A group is all that hangs together: a text may belong to it through a third one.
+    A group is all that is linked: a text may belong to it through a third one.
 
     Args:
         sets: texts, or texts by name of their set.
@@ -185,28 +181,34 @@ def drop_overlap(
             the sets have no names.
         Others as `find_overlap`.
     """
-    if not isinstance(eval_sets, Mapping):
-        raise DataError(f"eval_sets is a {type(eval_sets).__name__}. Give texts by name: {{'test': [...]}}.")
-    wrong = [f"{name} is one text, not a sequence of texts" for name, texts in eval_sets.items() if _is_text(texts)]
-    wrong += [f"{name} holds no text" for name, texts in eval_sets.items() if not _is_text(texts) and not len(texts)]
-    if wrong:
-        raise DataError(problems("Evaluation sets that cannot be checked:", wrong, "Mend them or leave them out."))
+    _refuse_unusable(eval_sets)
     texts = table_texts(table) if eval_sets else []
     hits: dict[str, list[tuple]] = {}
     for name, others in eval_sets.items():
         for text, *found in find_overlap(texts, others, tiers).itertuples(index=False, name=None):
             hits.setdefault(text, []).append((name, *found))
-    lines = []
-    columns = (table[c][:] for c in ("id", "anchor", "positive", "negatives")) if hits else [[]] * 4
+    lines = list(_rows_hit(table, hits)) if hits else []
+    names = ["place", "row", "column", "text", "eval_set", "eval_text", "tier", "score"]
+    report = pd.DataFrame(lines, columns=names).astype({"place": int, "score": float})
+    gone = set(report["place"].tolist())
+    return table.select([place for place in range(len(table)) if place not in gone]) if gone else table, report
+
+
+def _refuse_unusable(eval_sets: Mapping[str, Sequence[str]]) -> None:
+    if not isinstance(eval_sets, Mapping):
+        raise DataError(f"eval_sets is a {type(eval_sets).__name__}. Give texts by name: {{'test': [...]}}.")
+    wrong = [f"{name} is one text, not a sequence of texts" for name, texts in eval_sets.items() if _is_text(texts)]
+    wrong += [f"{name} holds no text" for name, texts in eval_sets.items() if not _is_text(texts) and not len(texts)]
+    if wrong:
+        raise DataError(problems("Evaluation sets that cannot be checked:", wrong, "Correct them or leave them out."))
+
+
+def _rows_hit(table: Dataset, hits: Mapping[str, list[tuple]]) -> Iterator[tuple]:
+    """Place, id, column, text and hit of every text of the table that has one."""
+    columns = (table[c][:] for c in ("id", "anchor", "positive", "negatives"))
     for place, (row, anchor, positive, negatives) in enumerate(zip(*columns, strict=True)):
         named = [("anchor", anchor), ("positive", positive), *(("negatives", text) for text in negatives)]
-        lines += [(place, row, column, text, *hit) for column, text in named for hit in hits.get(text, ())]
-    names = ["place", "row", "column", "text", "eval_set", "eval_text", "tier", "score"]
-    found = pd.DataFrame(lines, columns=names).astype({"place": int, "score": float})
-    if not lines:
-        return table, found
-    gone = set(found["place"].tolist())
-    return table.select([place for place in range(len(table)) if place not in gone]), found
+        yield from ((place, row, column, text, *hit) for column, text in named for hit in hits.get(text, ()))
 
 
 def _is_text(texts: object) -> bool:
@@ -266,13 +268,13 @@ def _texts_of_folder(name: str | Path) -> list[str]:
     return read_candidates(folder).test_texts if folder.kind == "reranking" else read_scored(folder).texts
 
 
-def all_texts_of(task) -> list[str]:
+def all_texts_of(task: AbsTask) -> list[str]:
     """The texts of all subsets and evaluation splits of a loaded task, each once, in order."""
     parts = [split_of(task, s, split) for s in task.hf_subsets for split in task.eval_splits]
     return list(dict.fromkeys(text for part in parts for text in texts_of(task, part)))
 
 
-def eval_task(name: str, subsets: Sequence[str] | None = None):
+def eval_task(name: str, subsets: Sequence[str] | None = None) -> AbsTask:
     """The mteb task of that name, fresh and not loaded yet: its test split alone where it has one, and of a
     multilingual task the subsets that are asked for (all if None).
 
@@ -294,19 +296,19 @@ def eval_task(name: str, subsets: Sequence[str] | None = None):
     return task
 
 
-def split_of(task, subset: str, split: str):
+def split_of(task: AbsTask, subset: str, split: str) -> Dataset | dict[str, Dataset] | None:
     """The data of one subset and split of a loaded task, or None where it keeps them otherwise."""
     data = task.dataset or {}
     data = data.get(subset, data)
     return data.get(split) if hasattr(data, "get") else None
 
 
-def texts_of(task, data) -> list[str]:
+def texts_of(task: AbsTask, data: Dataset | dict[str, Dataset] | None) -> list[str]:
     """The texts of one split (from `split_of`), as far as the task keeps them in plain columns. Of retrieval tasks
     the queries: a corpus is there to be searched, and to know its documents is no cheating."""
-    if isinstance(data, dict) and "queries" in data:
-        return [text for text in data["queries"]["text"] if isinstance(text, str)]
-    if not hasattr(data, "column_names"):
+    if isinstance(data, dict):
+        return [text for text in data["queries"]["text"] if isinstance(text, str)] if "queries" in data else []
+    if data is None or not hasattr(data, "column_names"):
         return []
     names = ("input_column_name", "input1_column_name", "input2_column_name")
     columns = [*(getattr(task, name, None) for name in names), *(getattr(task, "column_names", None) or ())]
@@ -314,12 +316,8 @@ def texts_of(task, data) -> list[str]:
     return [t for x in texts for t in (x if isinstance(x, list) else [x]) if isinstance(t, str)]
 
 
-SHARED_COLUMNS = {"task": "str", "text": "str", "training_text": "str", "tier": "str", "score": "float64"}
-_SHOWN = 60  # characters of a text in a message
-
-
 def shared_texts(
-    tasks: Mapping[str, Callable[[], Any]], training_texts: Sequence[str], *, allow: bool = False
+    tasks: Mapping[str, Callable[[], AbsTask]], training_texts: Sequence[str], *, allow: bool = False
 ) -> pd.DataFrame:
     """Test texts of tasks that a training table holds, equal or nearly so: one row each.
 

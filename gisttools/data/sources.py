@@ -1,4 +1,4 @@
-"""Lists of sources: presets by name, all of them read, and what kind a source is."""
+"""Expands lists of sources (presets by name), reads them all, and tells what kind a source is."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def read_sources(sources: Sequence[str | Path], options: ReadOptions | None = No
         MissingError, DataError, ParameterError: as `expand_sources` and `gisttools.data.read_labelled`.
     """
     options = options or ReadOptions()
-    return [read_source(name, told) for source in expand_sources(sources) for name, told in _each(source, options)]
+    return [read_source(name, own) for source in expand_sources(sources) for name, own in _each(source, options)]
 
 
 def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = None) -> Kind:
@@ -87,7 +87,7 @@ def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = Non
 
     Args:
         source: as in `gisttools.data.read_labelled`; a hub set is asked for its first row.
-        options: text and label columns told there make a source with both labelled; `split` names a folder's file.
+        options: text and label columns named there make a source with both labelled; `split` names a folder's file.
 
     Raises:
         MissingError: there is no such source.
@@ -126,8 +126,8 @@ def _each(source: str, options: ReadOptions) -> Iterator[tuple[str, ReadOptions]
         return
     subsets = (options.subset,) if isinstance(options.subset, str) else tuple(options.subset)
     if "/" in source:
-        told, mark = parse_hub_name(source), "#"
-        several = told is not None and told.config is None
+        named, mark = parse_hub_name(source), "#"
+        several = named is not None and named.config is None
     else:
         task, subset, _ = parse_task_name(source)
         several = subset is None and len(mteb_task(task).metadata.hf_subsets) > 1
@@ -146,8 +146,8 @@ def _is_local(source: str) -> bool:
 
 def _first_columns(name: str, path: Path, options: ReadOptions) -> list[str]:
     here = HubSet(path=str(path.resolve()), split=options.split, is_local=True)
-    stream = open_stream(here if path.is_dir() else find_set(name))
-    return list(stream.column_names or next(iter(stream), {}))
+    stream = open_stream(here if path.is_dir() else find_set(name), most=1, size=1)
+    return list(next(stream.batches, {}))
 
 
 def _kind_by_columns(name: str, columns: list[str], options: ReadOptions) -> Kind:

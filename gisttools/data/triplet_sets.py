@@ -1,15 +1,14 @@
-"""Triplet sets by name: our own tables, and foreign sets of the hub or a file, streamed into a memory-mapped cache.
+"""Opens triplet sets by name: our own tables, and foreign sets of the hub or a file, as rows of the triplet table.
 
-Rows of foreign triplet sets as rows of the triplet table: which column holds what, and what a list stands for.
+Which column of a foreign set holds what, and what a list in it stands for, is decided by its first rows (`find_shape`);
+its triplets are streamed into a memory-mapped cache.
 
-Nested subsets of triplet tables: the first rows of one seeded order, so that a smaller one lies within a larger one.
-
-Only then does a score against the number of rows say what more rows bring: other rows would be another draw.
+Subsets are nested: the first rows of one seeded order, so that a smaller one lies within a larger one. Only then does a
+score against the number of rows say what more rows bring: other rows would be another draw.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
@@ -20,22 +19,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
-from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, first_line, tqdm
-from gisttools.data.files import column_names, file_kind
-from gisttools.data.hub import BUILDERS, HubSet, find_set, is_hub_name, open_stream
-from gisttools.data.triplets import COLUMNS, FILE_NAME, read_triplets, triplet_id
+from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, digest, first_line, tqdm
+from gisttools.data.files import column_names, plain_name
+from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream
+from gisttools.data.triplets import COLUMNS, FILE_NAME, read_blocks, read_triplets, triplet_id
 
+log = logging.getLogger(__name__)
 Pairs = Literal["instruction", "texts"]
+GroupBy = Literal["source", "task_name"]
+_VERSION = 2  # of the mapping; a new number makes new cache files
+_LOCAL_VERSION = 3  # of files here, which are read otherwise than those of the hub: 007 and NA stay what they are
+_BATCH = 1000
+_LARGE = 1 << 28  # bytes; a table's file above it is opened through the cache instead of being read whole
 ANCHOR_COLUMNS = ("anchor", "query", "question", "sentence1", "text1")
 POSITIVE_COLUMNS = (
     "positive", "positives", "pos", "positive_passages", "answer", "answers", "sentence2", "text2",
@@ -43,7 +47,7 @@ POSITIVE_COLUMNS = (
 TASK_COLUMNS = ("task_name", "task", "dataset_name", "dataset", "task_type", "task_id")
 _NEGATIVE = re.compile(r"(?:hard_)?(?:negatives?|negs?)_?(\d*)|negative_passages")
 _SIDE_BY_SIDE = ("sentence1", "text1")  # names of scored pairs as well, of which not all are positives
-_ANSWERS = ("answer", "answers")  # an answer with a number beside it may be a wrong one
+_ANSWERS = ("answer", "answers")  # an answer with a number next to it may be a wrong one
 _LABELLED = (("text", "sentence", "utterance"), ("label", "label_text", "intent", "category", "labels"))
 _SCORES = ("label", "labels", "score", "scores", "similarity", "similarity_score")
 _KEPT = ("anchor_label", "positive_label", "language")
@@ -93,18 +97,55 @@ def find_shape(
         threshold: of scored pairs, the least score of a pair that counts as positive; other sets have no use for it.
 
     Raises:
-        DataError: there is no anchor or no positive column, the pairs carry scores and no threshold is told (or a
+        DataError: there is no anchor or no positive column, the pairs carry scores and no threshold is set (or a
             score is no number), or the anchors are lists of texts.
     """
     by_name = {str(c).lower(): c for c in batch}
-    anchor = next((by_name[n] for n in ANCHOR_COLUMNS if n in by_name), None)
-    positive = next((by_name[n] for n in POSITIVE_COLUMNS if n in by_name), None)
-    if anchor is None or positive is None:
-        what = " and ".join(w for w, c in (("anchor", anchor), ("positive", positive)) if c is None)
-        raise DataError(
-            f"{where} has no column known to hold the {what}. Its columns: {', '.join(map(str, batch)) or 'none'}. "
-            f"Known are {KNOWN}. Rename its columns, or write a file of your own." + _labelled_hint(by_name)
-        )
+    anchor, positive = _anchor_and_positive(by_name, batch, where)
+    score = _score_column(by_name, batch, anchor, positive, threshold, where)
+    texts = (anchor, positive, *_negatives_in_order(by_name))
+    task = _first(by_name, TASK_COLUMNS)
+    kept = {n: by_name[n] for n in _KEPT if n in by_name}
+    if by_name.get("task_type", task) != task:
+        kept["task_type"] = by_name["task_type"]
+    return Shape(
+        anchor=anchor,
+        positive=positive,
+        negatives=texts[2:],
+        pairs=_paired(texts, batch, pairs, where),
+        instructions={c: by_name[n] for c in texts for n in _instruction_names(c, anchor) if n in by_name},
+        task=task,
+        negative_labels=by_name.get("negative_labels"),
+        kept=kept,
+        score=score,
+        threshold=threshold,
+    )
+
+
+def _first(by_name: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((by_name[n] for n in names if n in by_name), None)
+
+
+def _anchor_and_positive(by_name: Mapping[str, str], batch: Mapping[str, Sequence], where: str) -> tuple[str, str]:
+    anchor, positive = _first(by_name, ANCHOR_COLUMNS), _first(by_name, POSITIVE_COLUMNS)
+    if anchor is not None and positive is not None:
+        return anchor, positive
+    what = " and ".join(w for w, c in (("anchor", anchor), ("positive", positive)) if c is None)
+    raise DataError(
+        f"{where} has no column known to hold the {what}. Its columns: {', '.join(map(str, batch)) or 'none'}. "
+        f"Known are {KNOWN}. Rename its columns, or write a file of your own." + _labelled_hint(by_name)
+    )
+
+
+def _score_column(
+    by_name: Mapping[str, str],
+    batch: Mapping[str, Sequence],
+    anchor: str,
+    positive: str,
+    threshold: float | None,
+    where: str,
+) -> str | None:
+    """The column that must reach the threshold; None where no threshold is set, or the pairs carry no scores."""
     scores = [by_name[n] for n in _SCORES if n in by_name]
     numbers = [c for c in scores if any(v is not None for v in batch[c]) and all(map(_is_score, batch[c]))]
     scored = (anchor.lower() in _SIDE_BY_SIDE and scores) or (positive.lower() in _ANSWERS and numbers)
@@ -117,9 +158,17 @@ def find_shape(
     if scored and not numbers:
         seen = next((v for v in batch[scores[0]] if not _is_score(v)), None)
         raise DataError(f"{where}: {scores[0]!r} holds {seen!r}, which is no score. A threshold needs numbers.")
-    numbered = [(m, c) for n, c in by_name.items() if (m := _NEGATIVE.fullmatch(n))]
-    negatives = tuple(c for _, c in sorted(numbered, key=lambda mc: int(mc[0][1] or 0)))
-    texts = (anchor, positive, *negatives)
+    return numbers[0] if numbers and threshold is not None else None
+
+
+def _negatives_in_order(by_name: Mapping[str, str]) -> list[str]:
+    numbered = [(int(m[1] or 0), c) for n, c in by_name.items() if (m := _NEGATIVE.fullmatch(n))]
+    return [c for _, c in sorted(numbered, key=lambda pair: pair[0])]
+
+
+def _paired(texts: Sequence[str], batch: Mapping[str, Sequence], pairs: Pairs | None, where: str) -> frozenset[str]:
+    """The columns whose lists are one instruction and its text; `texts` are all text columns, the anchor's first."""
+    anchor = texts[0]
     paired = frozenset(c for c in texts if pairs != "texts" and _all_twos(batch[c]))
     if pairs is None and anchor not in paired:
         paired = frozenset()
@@ -130,37 +179,21 @@ def find_shape(
             f"{where}: {anchor!r} holds lists of several texts, and an anchor is one text. If they are an instruction "
             "and its text, say pairs='instruction'."
         )
-    instructions = {c: by_name[n] for c in texts for n in _instruction_names(c, anchor) if n in by_name}
-    task = next((by_name[n] for n in TASK_COLUMNS if n in by_name), None)
-    kept = {n: by_name[n] for n in _KEPT if n in by_name}
-    if "task_type" in by_name and by_name["task_type"] != task:
-        kept["task_type"] = by_name["task_type"]
-    return Shape(
-        anchor=anchor,
-        positive=positive,
-        negatives=negatives,
-        pairs=paired,
-        instructions=instructions,
-        task=task,
-        negative_labels=by_name.get("negative_labels"),
-        kept=kept,
-        score=numbers[0] if numbers and threshold is not None else None,
-        threshold=threshold,
-    )
+    return paired
 
 
 def reaching(batch: Mapping[str, Sequence], shape: Shape) -> Mapping[str, Sequence]:
     """The rows of a batch whose score reaches the threshold (one without a score does not); all where none is set."""
-    if shape.score is None:
+    if shape.score is None or shape.threshold is None:
         return batch
-    scores = [float(v) if _is_score(v) and v not in (None, "") else None for v in batch[shape.score]]
-    kept = [i for i, score in enumerate(scores) if score is not None and score >= shape.threshold]
+    scores = [float(v) if _is_score(v) and v not in (None, "") else -math.inf for v in batch[shape.score]]
+    kept = [i for i, score in enumerate(scores) if score >= shape.threshold]
     return {column: [values[i] for i in kept] for column, values in batch.items()}
 
 
 def triplets_of(
     batch: Mapping[str, Sequence], shape: Shape, *, task_name: str, revision: str | None, instructions: bool = False
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[dict[str, object]]]:
     """For each row of a batch its triplets, one for each positive; none where the row has no anchor or no positive.
 
     Texts are stripped of white space at both ends; empty negatives are left out.
@@ -175,17 +208,15 @@ def triplets_of(
     for i in range(len(batch[shape.anchor])):
         row = {c: values[i] for c, values in batch.items()}
         anchors = _texts(row, shape.anchor, shape, instructions)
-        positives = [p for p in _texts(row, shape.positive, shape, instructions) if p]
+        positives = dict.fromkeys(p for p in _texts(row, shape.positive, shape, instructions) if p)
         if len(anchors) != 1 or not anchors[0]:
             yield []
             continue
         given = [n for c in shape.negatives for n in _texts(row, c, shape, instructions)]
-        labels = row[shape.negative_labels] if shape.negative_labels else None
-        labels = labels if isinstance(labels, list) and len(labels) == len(given) else None
         negatives = [n for n in given if n]
         common = {
             "negatives": negatives,
-            "negative_labels": [_name(x) for x, n in zip(labels, given, strict=True) if n] if labels else None,
+            "negative_labels": _negative_labels(row, shape, given),
             "task_name": (_name(row[shape.task]) if shape.task else None) or task_name,
             "source": "hub",
             "source_revision": revision,
@@ -194,21 +225,29 @@ def triplets_of(
         }
         yield [
             {"id": triplet_id(anchors[0], p, negatives), "anchor": anchors[0], "positive": p, **common}
-            for p in dict.fromkeys(positives)
+            for p in positives
         ]
 
 
-def _texts(row: Mapping[str, Any], column: str, shape: Shape, instructions: bool) -> list[str]:
+def _negative_labels(row: Mapping[str, object], shape: Shape, given: Sequence[str]) -> list[str | None] | None:
+    """The labels of the negatives that are not empty; None where there are not as many as negatives."""
+    labels = row[shape.negative_labels] if shape.negative_labels else None
+    if not isinstance(labels, list) or not labels or len(labels) != len(given):
+        return None
+    return [_name(label) for label, negative in zip(labels, given, strict=True) if negative]
+
+
+def _texts(row: Mapping[str, object], column: str, shape: Shape, instructions: bool) -> list[str]:
     """The texts of a cell, stripped; an empty string where there is none."""
     value = _passages(row[column])
     if column in shape.pairs and not (isinstance(value, list) and len(value) == 2):
-        value = []  # the other rows hold pairs, so nobody knows which of these strings is the text
+        value = []  # the other rows hold pairs, so it is unknown which of these strings is the text
     if column in shape.pairs and value:
         value = [value]
-    told = row.get(shape.instructions[column]) if column in shape.instructions else None
+    own = row.get(shape.instructions[column]) if column in shape.instructions else None
     found = []
     for item in value if isinstance(value, list) else [value]:
-        instruction, text = item if isinstance(item, list) and len(item) == 2 else (told, item)
+        instruction, text = item if isinstance(item, list) and len(item) == 2 else (own, item)
         if not isinstance(text, str) or not text.strip():
             found.append("")
         elif instructions and isinstance(instruction, str) and instruction.strip():
@@ -231,7 +270,7 @@ def _passages(value: object) -> object:
     return value
 
 
-def _passage(passage: Mapping[str, Any]) -> str:
+def _passage(passage: Mapping[str, object]) -> str:
     title, text = (str(passage.get(k) or "").strip() for k in ("title", "text"))
     return f"{title} {text}".strip() if text else ""
 
@@ -267,14 +306,7 @@ def _flat(value: list) -> bool:
 
 
 def _name(value: object) -> str | None:
-    return None if value is None or isinstance(value, list | dict) or not str(value).strip() else str(value).strip()
-
-
-log = logging.getLogger(__name__)
-GroupBy = Literal["source", "task_name"]
-_VERSION = 2  # of the mapping; a new number makes new cache files
-_BATCH = 1000
-_LARGE = 1 << 28  # bytes; a table file above it is opened through the cache instead of being read whole
+    return None if isinstance(value, list | dict) else plain_name(value)
 
 
 def read_hub_triplets(
@@ -290,7 +322,7 @@ def read_hub_triplets(
 
     Batch after batch is mapped to the columns of `gisttools.data.COLUMNS` and written to one Arrow file, which
     is opened memory-mapped: no set is ever held whole (of Parquet files, a row group is). Which columns are known, and
-    what a list of two strings stands for, is told in `gisttools.data.find_shape`. A row with several positives
+    what a list of two strings stands for, stands in `gisttools.data.find_shape`. A row with several positives
     gives one triplet for each. Rows without an anchor or a positive are dropped and counted in the log. `source` is
     "hub", `source_revision` the commit (of a local set the hash of its content), and `task_name` the set's name where
     no column tells it.
@@ -319,14 +351,12 @@ def read_hub_triplets(
     source = find_set(name)
 
     def tables(counts: Counter) -> Iterator[pa.Table]:
-        stream = open_stream(source)
-        split = (stream.info.splits or {}).get(source.split)
-        total = rows or (split.num_examples if split else None)
-        batches = (stream.take(rows) if rows else stream).iter(batch_size=_BATCH)
-        with tqdm(total=total, desc="triplet set", unit="row", disable=bool(total) and total < _BATCH) as bar:
-            first = next(batches, {})
+        stream = open_stream(source, most=rows, size=_BATCH)
+        short = stream.rows is not None and stream.rows < _BATCH
+        with tqdm(total=stream.rows, desc="triplet set", unit="row", disable=short) as bar:
+            first = next(stream.batches, {})
             shape = find_shape(first, str(name), pairs, threshold)
-            for whole in itertools.chain([first], batches):
+            for whole in itertools.chain([first], stream.batches):
                 batch = reaching(whole, shape)
                 below = len(whole[shape.anchor]) - len(batch[shape.anchor])
                 found = list(
@@ -338,7 +368,8 @@ def read_hub_triplets(
                 bar.update(len(found) + below)
                 yield pa.Table.from_pylist(list(itertools.chain.from_iterable(found)), schema=COLUMNS)
 
-    what = [source.path, source.config, source.revision, source.split, rows, instructions, pairs, threshold]
+    version = _LOCAL_VERSION if source.is_local else _VERSION
+    what = [version, source.path, source.config, source.revision, source.split, rows, instructions, pairs, threshold]
     return _cached(source, what, tables, folder)
 
 
@@ -372,7 +403,7 @@ def triplet_tables(
             found[str(name)] = read_hub_triplets(
                 name, rows=rows, instructions=instructions, pairs=pairs, threshold=threshold
             )
-        elif file.suffix == ".parquet" and file.is_file() and file.stat().st_size > _LARGE:
+        elif file.is_file() and file.stat().st_size > _LARGE:
             found[str(name)] = _open_large(file)
         else:
             found[str(name)] = read_triplets(file)
@@ -416,7 +447,7 @@ def _cached(
     """The Arrow file for `what`, written from `tables(counts)` if it is not there yet: whole, or not at all."""
     if folder is None:
         folder = cache_folder() / "triplets"
-    key = hashlib.blake2b(json.dumps([_VERSION, *what]).encode(), digest_size=8).hexdigest()
+    key = digest(json.dumps(what))
     target, partial = folder / key, folder / f"{key}.partial"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock"):
@@ -444,7 +475,7 @@ def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], fold
                 counts["triplets"] += len(table)
     except GistError:
         raise
-    except Exception as error:  # from the network down to a JSON parser
+    except Exception as error:
         if source.is_local:
             raise DataError(f"{source.path} cannot be read: {first_line(error)} Is it what its ending says?") from error
         raise MissingError(
@@ -459,35 +490,23 @@ def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], fold
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a file has the columns of a triplet table; what cannot be told is left to `read_triplets` to refuse."""
-    if file_kind(path) is None:
-        return True
-    if path.suffix not in BUILDERS:
-        return False  # compressed
+    """Whether a file has the columns of a triplet table; what does not say is left to `read_triplets` to refuse."""
     try:
-        if path.suffix in (".json", ".jsonl"):
-            with open(path, encoding="utf-8-sig") as file:
-                if file.read(1) == "[":  # one array, as MEDI's own file: no line of ours, and it may be huge
-                    return False
         columns = column_names(path)
-    except (GistError, ValueError, OSError):
+    except GistError:
         return True
     return not columns or {"anchor", "positive"} <= set(columns)
 
 
 def _open_large(path: Path) -> Dataset:
-    file = pq.ParquetFile(path)
-    if set(file.schema_arrow.names) != set(COLUMNS.names):
-        return read_triplets(path)
-
     def tables(counts: Counter) -> Iterator[pa.Table]:
-        for batch in file.iter_batches(batch_size=_BATCH):
-            counts["rows"] += len(batch)
-            yield pa.Table.from_batches([batch]).select(COLUMNS.names).cast(COLUMNS)
+        for table in read_blocks(path):
+            counts["rows"] += len(table)
+            yield table
 
     state = path.stat()
     source = HubSet(path=str(path.resolve()), is_local=True)
-    return _cached(source, [source.path, state.st_size, state.st_mtime_ns], tables, None)
+    return _cached(source, [_VERSION, source.path, state.st_size, state.st_mtime_ns], tables, None)
 
 
 _ORDERED_BY = ("task_name", "anchor_label")
@@ -514,10 +533,10 @@ def nested_subset(tables: Mapping[str, Dataset], limit: int | None, *, seed: int
             f"limit is {limit}, but the triplets have {sum(sizes)} rows. Set limit to at most {sum(sizes)}, or to null "
             "for all of them."
         )
-    told = concatenate_datasets([t.select_columns(list(_ORDERED_BY)) for t in tables.values()]).to_pandas()
-    known = told["anchor_label"].notna()
+    found = concatenate_datasets([t.select_columns(list(_ORDERED_BY)) for t in tables.values()]).to_pandas()
+    known = found["anchor_label"].notna()
     # a label that two tasks use, such as 0 or positive, is two labels
-    groups = told.groupby(list(_ORDERED_BY), dropna=False, sort=False).ngroup().where(known, -1)
+    groups = found.groupby(list(_ORDERED_BY), dropna=False, sort=False).ngroup().where(known, -1)
     kept = np.sort(nested_order(groups.to_numpy(), seed)[:limit])
     ends = np.cumsum(sizes)
     parts = np.split(kept, np.searchsorted(kept, ends[:-1]))

@@ -1,20 +1,19 @@
-"""The triplet table: its columns, how it is read, written, checked and fingerprinted.
+"""Reads, writes, checks and fingerprints the triplet table, and gives its columns to training block by block.
 
 A row is one training example. Only `anchor` and `positive` are needed; everything else is filled with nulls.
-On disk it is Parquet with exactly the columns of `COLUMNS`, in memory a `datasets.Dataset`.
-
-A triplet table's texts as Arrow columns, block by block, without making Python objects or copies of what lies on
-disk.
+On disk it is Parquet with exactly the columns of `COLUMNS`, in memory a `datasets.Dataset`, whose blocks are Arrow
+columns: no Python objects, and no copies of what lies on disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,8 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
 
-from gisttools.common import DataError, MissingError, problems
+from gisttools.common import DataError, MissingError, problems, whole_file
+from gisttools.data.files import file_kind, is_missing, plain_name, read_rows
 
 _TEXTS = pa.list_(pa.string())
 COLUMNS = pa.schema(
@@ -64,7 +64,10 @@ COLUMNS = pa.schema(
         ("reject_reason", pa.string()),
     ]
 )
+_LABELS = ("anchor_label", "positive_label", "negative_labels")
 FILE_NAME = "triplets.parquet"
+Record: TypeAlias = dict[str, Any]  # a row by column; `validate` checks what its values are
+Column: TypeAlias = pa.ChunkedArray | pa.Array | pa.Scalar | str | None
 _BLOCK = 10_000  # rows that are Python objects at a time
 _SHOWN = 5  # rows named in an error message
 
@@ -75,31 +78,35 @@ def triplet_id(anchor: str, positive: str, negatives: Iterable[str] = ()) -> str
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def make_triplets(rows: Iterable[Mapping] | pd.DataFrame) -> Dataset:
+def make_triplets(rows: Iterable[Mapping] | pd.DataFrame, *, first: int = 0) -> Dataset:
     """Turn rows (mappings, or a DataFrame) into a checked table with all columns of `COLUMNS`.
 
     `negative` (one text, may be missing) is accepted for `negatives`; `id` and `status` are filled in.
+
+    Args:
+        rows: of a table.
+        first: number of the first row, in errors.
 
     Raises:
         DataError: a needed column is missing, a column is unknown, a text is empty, or a value is not of its column's
             type; all problems at once.
     """
     given = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
-    records = [{name: None if _missing(value) else value for name, value in r.items()} for r in given]
+    records: list[Record] = [{name: None if is_missing(value) else value for name, value in r.items()} for r in given]
     for r in records:
         if "negative" in r and "negatives" not in r:
             negative = r.pop("negative")
             r["negatives"] = [] if negative is None else [negative]
         if r.get("negatives") is None:
             r["negatives"] = []
-    validate(records)
+    validate(records, first=first)
     for r in records:
         r["status"] = r.get("status") or "accepted"
         r["id"] = triplet_id(r["anchor"], r["positive"], r["negatives"])
     return Dataset(_to_table(records))
 
 
-def make_triplets_from_columns(columns: Mapping[str, pa.ChunkedArray | pa.Array | str | None], rows: int) -> Dataset:
+def make_triplets_from_columns(columns: Mapping[str, Column], rows: int) -> Dataset:
     """As `make_triplets`, from Arrow columns: a million rows without a million dicts.
 
     Args:
@@ -110,9 +117,7 @@ def make_triplets_from_columns(columns: Mapping[str, pa.ChunkedArray | pa.Array 
         DataError: as `make_triplets`; also a column of another length. All problems at once.
     """
     found = [f"column {name!r} is missing" for name in ("anchor", "positive") if name not in columns]
-    unknown = sorted(set(columns) - set(COLUMNS.names))
-    if unknown:
-        found.append(f"unknown columns: {', '.join(unknown)} (known: {', '.join(COLUMNS.names)})")
+    found += _unknown(columns)
     given = {"negatives": pa.scalar([], _TEXTS), "status": "accepted", **columns}
     whole = {}
     for field in COLUMNS:
@@ -126,14 +131,14 @@ def make_triplets_from_columns(columns: Mapping[str, pa.ChunkedArray | pa.Array 
             found.append(f"column {field.name!r} has {len(whole[field.name])} rows, not {rows}")
     for name in ("anchor", "positive"):
         if name in columns and name in whole:
-            found += _told(_blank(whole[name]), f"{name} is empty or no text")
+            found += _in_rows(_blank(whole[name]), f"{name} is empty or no text")
     if "negatives" in whole:
         lists = whole["negatives"]
         counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
         parents = np.repeat(np.arange(len(counts)), counts)
-        found += _told(np.unique(parents[_blank(pc.list_flatten(lists))]), "a negative is empty or no text")
+        found += _in_rows(np.unique(parents[_blank(pc.list_flatten(lists))]), "a negative is empty or no text")
     if found:
-        raise DataError(problems(f"triplet table: {len(found)} problem(s)", found, "Mend the columns, then retry."))
+        raise DataError(problems(f"triplet table: {len(found)} problem(s)", found, "Correct the columns, then retry."))
     ids = []
     for begin in range(0, rows, _BLOCK):
         texts = (whole[name].slice(begin, _BLOCK).to_pylist() for name in ("anchor", "positive", "negatives"))
@@ -143,27 +148,30 @@ def make_triplets_from_columns(columns: Mapping[str, pa.ChunkedArray | pa.Array 
     return Dataset(table, fingerprint=generate_random_fingerprint())  # the usual one hashes all texts
 
 
-def validate(records: list[dict], where: str = "triplet table") -> None:
+def validate(records: list[Record], where: str = "triplet table", *, first: int = 0) -> None:
     """Raise one `DataError` that lists every problem of the rows; say nothing where there is none."""
     found = []
     seen = {name for r in records for name in r}
     for column in ("anchor", "positive"):
         if records and column not in seen:
             found.append(f"column {column!r} is missing (columns: {', '.join(sorted(seen))})")
-    unknown = sorted(seen - set(COLUMNS.names))
-    if unknown:
-        found.append(f"unknown columns: {', '.join(unknown)} (known: {', '.join(COLUMNS.names)})")
-    for column in ("anchor", "positive"):
-        if column in seen:
-            found += _rows_where(records, lambda r, c=column: not _is_text(r.get(c)), f"{column} is empty or no text")
-    found += _rows_where(records, lambda r: isinstance(r["negatives"], str), "negatives is no list of texts")
-    found += _rows_where(
-        records,
-        lambda r: not isinstance(r["negatives"], str) and not all(map(_is_text, r["negatives"])),
-        "a negative is empty or no text",
-    )
+    found += _unknown(seen)
+    checks: list[tuple[Callable[[Record], bool], str]] = [
+        (lambda r: "anchor" in seen and not _is_text(r.get("anchor")), "anchor is empty or no text"),
+        (lambda r: "positive" in seen and not _is_text(r.get("positive")), "positive is empty or no text"),
+        (lambda r: not _is_list(r["negatives"]), "negatives is no list of texts"),
+        (lambda r: _is_list(r["negatives"]) and not all(map(_is_text, r["negatives"])),
+         "a negative is empty or no text"),
+    ]  # fmt: skip
+    for is_wrong, what in checks:
+        found += _in_rows([i for i, r in enumerate(records, first) if is_wrong(r)], what)
     if found:
-        raise DataError(problems(f"{where}: {len(found)} problem(s)", found, "Mend the rows or drop them, then retry."))
+        raise DataError(problems(f"{where}: {len(found)} problem(s)", found, "Correct or drop the rows, then retry."))
+
+
+def _unknown(names: Iterable[str]) -> list[str]:
+    unknown = sorted(set(names) - set(COLUMNS.names))
+    return [f"unknown columns: {', '.join(unknown)} (known: {', '.join(COLUMNS.names)})"] if unknown else []
 
 
 def write_triplets(table: Dataset | Iterable[Mapping] | pd.DataFrame, path: str | Path) -> Path:
@@ -179,18 +187,14 @@ def write_triplets(table: Dataset | Iterable[Mapping] | pd.DataFrame, path: str 
         path = path / FILE_NAME
     if not isinstance(table, Dataset):
         table = make_triplets(table)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    try:
+    with whole_file(path) as partial:
         pq.write_table(table.with_format("arrow")[:].cast(COLUMNS), partial, compression="zstd")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
 def read_triplets(*paths: str | Path) -> Dataset:
-    """Read one or more tables (Parquet, JSONL, CSV/TSV, or folders that hold `triplets.parquet`) into one.
+    """Read one or more tables into one: files of rows (see `gisttools.data.files`), or folders that hold
+    `triplets.parquet`.
 
     Raises:
         MissingError: a path does not exist.
@@ -215,28 +219,47 @@ def _read_one(path: Path) -> pa.Table:
         path = path / FILE_NAME
     if not path.exists():
         raise MissingError(f"No triplet table at {path}. Name a file, or the folder of a finished run that wrote one.")
+    if _is_own(path):
+        return pq.read_table(path, memory_map=True).select(COLUMNS.names).cast(COLUMNS)
+    return _checked(path, read_rows(path), 0)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file is Parquet with exactly the columns of `COLUMNS`, labels as strings: a table that we wrote."""
+    if file_kind(path) != ".parquet":
+        return False
     try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path, memory_map=True)
-            if set(table.column_names) == set(COLUMNS.names):
-                return table.select(COLUMNS.names).cast(COLUMNS)
-            return make_triplets(table.to_pylist()).with_format("arrow")[:]
-        if path.suffix in (".jsonl", ".json"):
-            lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also cut at U+2028 in a text
-            records = [json.loads(line) for line in lines if line.strip()]
-            if not all(isinstance(r, dict) for r in records):
-                raise DataError(f"{path}: a line is no JSON object. Write one object a line, with anchor and positive.")
-        elif path.suffix in (".csv", ".tsv"):
-            frame = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, encoding="utf-8-sig")
-            if not isinstance(frame.index, pd.RangeIndex):
-                raise DataError(f"{path}: rows have more fields than the header. Quote texts that hold a separator.")
-            records = [{k: _from_cell(k, v) for k, v in r.items()} for r in frame.astype(object).to_dict("records")]
-        else:
-            raise DataError(f"{path}: unknown ending {path.suffix!r}. Use .parquet, .jsonl, .csv or .tsv.")
-    except (pa.ArrowInvalid, json.JSONDecodeError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}. Is it what its ending says?") from error
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError):
+        return False  # what it is instead, the reader of rows says
+    if sorted(schema.names) != sorted(COLUMNS.names):
+        return False
+    kinds = (schema.field(name).type for name in _LABELS)
+    names = (kind.value_type if pa.types.is_list(kind) else kind for kind in kinds)
+    return all(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind) for kind in names)
+
+
+def read_blocks(path: Path) -> Iterator[pa.Table]:
+    """A file's rows as checked tables of some thousands, so that a large one is never held whole.
+
+    Raises:
+        DataError: the file is not a triplet table; the problems of the first block that has some.
+    """
+    if _is_own(path):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=_BLOCK):
+            yield pa.Table.from_batches([batch]).select(COLUMNS.names).cast(COLUMNS)
+        return
+    rows, first = read_rows(path), 0
+    while block := list(itertools.islice(rows, _BLOCK)):
+        yield _checked(path, block, first)
+        first += len(block)
+
+
+def _checked(path: Path, rows: Iterable[dict], first: int) -> pa.Table:
+    """The table of a file's rows, of which the first has this number."""
+    records = [{name: _from_cell(name, value) for name, value in row.items()} for row in rows]
     try:
-        return make_triplets(records).with_format("arrow")[:]
+        return make_triplets(records, first=first).with_format("arrow")[:]
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
@@ -249,16 +272,15 @@ def _to_table(records: list[dict]) -> pa.Table:
         except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
             found.append(f"column {name!r} must hold {kind}: {error}")
     if found:
-        raise DataError(problems(f"triplet table: {len(found)} problem(s)", found, "Mend these values, then retry."))
+        raise DataError(problems(f"triplet table: {len(found)} problem(s)", found, "Correct these values, then retry."))
     return pa.Table.from_arrays(columns, schema=COLUMNS)
 
 
-def _whole_column(column: Any, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
+def _whole_column(column: Column, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
     """The column in its type; negatives that are null become empty lists, as in `make_triplets`."""
-    if not isinstance(column, pa.ChunkedArray | pa.Array):
-        column = pa.repeat(column if isinstance(column, pa.Scalar) else pa.scalar(column, kind), rows)
-    column = column.cast(kind)
-    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column], kind)
+    given = pa.scalar(column, kind) if column is None or isinstance(column, str) else column
+    whole = (pa.repeat(given, rows) if isinstance(given, pa.Scalar) else given).cast(kind)
+    return whole if isinstance(whole, pa.ChunkedArray) else pa.chunked_array([whole], kind)
 
 
 def _blank(texts: pa.ChunkedArray | pa.Array) -> np.ndarray:
@@ -267,29 +289,31 @@ def _blank(texts: pa.ChunkedArray | pa.Array) -> np.ndarray:
     return np.flatnonzero(blank.to_numpy(zero_copy_only=False) if isinstance(blank, pa.Array) else blank.to_numpy())
 
 
-def _from_cell(name: str, text: object) -> object:
-    """A CSV cell as its column's type: lists, numbers and truth values are written as in JSON."""
-    if not isinstance(text, str) or name not in COLUMNS.names or COLUMNS.field(name).type == pa.string():
-        return text
-    try:
-        return json.loads(text.lower() if COLUMNS.field(name).type == pa.bool_() else text)
-    except json.JSONDecodeError:
-        return text
+def _from_cell(name: str, value: object) -> object:
+    """A file's cell as its column's type: labels by their plain names; in CSV lists, numbers and truth values are
+    written as in JSON."""
+    kind = COLUMNS.field(name).type if name in COLUMNS.names else pa.string()
+    if isinstance(value, str) and kind != pa.string():
+        with contextlib.suppress(ValueError):
+            value = json.loads(value.lower() if kind == pa.bool_() else value)
+    if name in _LABELS:
+        return [_label(x) for x in value] if isinstance(value, list) else _label(value)
+    return value
 
 
-def _missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+def _label(value: object) -> object:
+    return value if isinstance(value, list | dict) else plain_name(value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | Mapping)
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _rows_where(records: list[dict], bad, what: str) -> list[str]:
-    return _told([i for i, r in enumerate(records) if bad(r)], what)
-
-
-def _told(rows: Sequence[int] | np.ndarray, what: str) -> list[str]:
+def _in_rows(rows: Sequence[int] | np.ndarray, what: str) -> list[str]:
     if not len(rows):
         return []
     more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
@@ -354,15 +378,9 @@ def _negatives(table: Dataset, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 
 def _write(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

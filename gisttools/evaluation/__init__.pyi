@@ -1,18 +1,33 @@
-from .comparison import POINT as POINT, averages as averages, overall_verdict as overall_verdict
-from .evaluating import Findings as Findings, Variant as Variant, evaluate as evaluate, overlap_with as overlap_with
-from .gain import (
-    GainCurve as GainCurve,
+from .comparison import (
+    POINT as POINT,
+    Average as Average,
+    Comparison as Comparison,
+    ScoreRow as ScoreRow,
+    average as average,
+    averages as averages,
+    comparison_table as comparison_table,
+    overall_verdict as overall_verdict,
+    read_comparisons as read_comparisons,
+    read_rows as read_rows,
+    targets_and_guards as targets_and_guards,
+    to_table as to_table,
+)
+from .contenders import (
+    Contender as Contender,
     Part as Part,
     Scored as Scored,
-    Trial as Trial,
-    dollars as dollars,
-    gain_curve as gain_curve,
+    ScoredOn as ScoredOn,
+    Seeds as Seeds,
+    differences as differences,
 )
+from .evaluating import Findings as Findings, Variant as Variant, evaluate as evaluate, overlap_with as overlap_with
+from .gain import GainCurve as GainCurve, gain_curve as gain_curve
 from .intervals import (
+    Interval as Interval,
+    Verdict as Verdict,
     crossed_interval as crossed_interval,
     draws_interval as draws_interval,
     metric_bootstrap as metric_bootstrap,
-    paired_bootstrap as paired_bootstrap,
     spearman as spearman,
 )
 from .maps import save_map as save_map
@@ -24,7 +39,12 @@ from .models import (
     training_sets as training_sets,
 )
 from .published import PREFIX as PREFIX
-from .ranking import Leaderboard as Leaderboard, effect_table as effect_table, leaderboard as leaderboard
+from .ranking import (
+    Effect as Effect,
+    Leaderboard as Leaderboard,
+    Ranked as Ranked,
+    leaderboard as leaderboard,
+)
 from .scores import (
     ScoreCache as ScoreCache,
     fits as fits,
@@ -33,10 +53,4 @@ from .scores import (
     score as score,
 )
 from .tasks import TaskSource as TaskSource, default_guards as default_guards, task_sources as task_sources
-from .variants import (
-    MODEL as MODEL,
-    Contender as Contender,
-    Seeds as Seeds,
-    differences as differences,
-    value_name as value_name,
-)
+from .variants import MODEL as MODEL, value_name as value_name

@@ -1,10 +1,7 @@
-"""A baseline and tuned models on the same tasks: scores, paired comparisons, and the single items behind them.
+"""Evaluates a baseline and tuned models on the same tasks: scores, paired comparisons, and the items behind them.
 
-What the rows of an evaluation say together, variant by variant: the overall word, and averages by kind of task.
-
-What an evaluation found: its tables, and how they are said in a line, shown as a table and written to disk.
-
-What an evaluation finds, task by task: scores of each model, comparisons of each variant, and what failed.
+`evaluate` goes task by task; `Findings` gathers what is found on the way, also what fails; the tables of the whole are
+an `Evaluation`, with one overall word for each variant.
 """
 
 from __future__ import annotations
@@ -23,70 +20,44 @@ from sentence_transformers import SentenceTransformer
 
 from gisttools.common import DataError, GistError, MissingError, problems, tqdm
 from gisttools.data import SHARED_COLUMNS, cleaned_task, load_task, refuse_shared, shared_texts, train_texts_in_test
-from gisttools.evaluation.comparison import ALLOWED_LOSS, averages, compare_seeds, judge, overall_verdict
+from gisttools.evaluation.comparison import (
+    ALLOWED_LOSS,
+    Average,
+    Compared,
+    Comparison,
+    ScoreRow,
+    averages,
+    compare_seeds,
+    comparison_table,
+    json_rows,
+    judge,
+    overall_verdict,
+    read_comparisons,
+    to_table,
+)
 from gisttools.evaluation.models import ScoredModel, scored
 from gisttools.evaluation.published import paper_scores, published_scores
 from gisttools.evaluation.scores import KeptScores, ScoreCache, fits, kept_scores, one_line, score
 from gisttools.evaluation.tasks import TaskSource, was_trained_on
 
-AVERAGE_COLUMNS = {
-    "variant": "str", "tasks": "str", "name": "str", "n_tasks": "int64", "base": "float64", "tuned": "float64",
-    "difference": "float64", "low": "float64", "high": "float64", "p": "float64", "verdict": "str",
-}  # fmt: skip
-# which tasks an average is over; the first is always there, others where they are fewer, and some are left
-_SELECTIONS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "all": lambda row: True,
-    "targets": lambda row: bool(row["is_target"]),
-    "not trained on": lambda row: row["trained_on"] is not True,
-    "zero-shot": lambda row: row["zero_shot"] is True,
-}
-
-
-def average_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Mean differences by variant, over all tasks and by kind, as `judgement.averages` gives them.
-
-    `tasks` says which tasks they are over: `all`; `targets`; `not trained on`, without those whose train split the
-    training table used; `zero-shot`, those that neither model is known to have been trained on, by mteb's lists of
-    training sets and the training table. Tasks that mteb puts together to one count as one.
-
-    Args:
-        rows: of the comparison table, judged.
-    """
-    found = []
-    for variant, own in by_variant(rows).items():
-        counted = [{**row, "task": row["group"] or row["task"]} for row in own]
-        for name, chosen in _SELECTIONS.items():
-            part = [row for row in counted if chosen(row)]
-            if name == "all" or 0 < len(part) < len(counted):
-                found += [{"variant": variant, "tasks": name, **average} for average in averages(part)]
-    return pd.DataFrame(found, columns=list(AVERAGE_COLUMNS)).astype(AVERAGE_COLUMNS)
-
-
-def verdict_of(rows: Iterable[Mapping[str, Any]], failed_targets: int = 0) -> str:
-    """The overall word for one variant's rows; a target that could not be scored counts as one not shown."""
-    lost = {"is_target": True, "verdict": "not shown", "non_inferior": None}
-    return overall_verdict([*rows, *[lost] * failed_targets])
-
-
-def by_variant(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Rows by their variant, in order."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["variant"], []).append(row)
-    return found
-
-
+log = logging.getLogger(__name__)
+BASE = "base"
+_REFERENCES = {"name": "str", "kind": "str", "task": "str", "subset": "str", "metric": "str", "score": "float64"}
+_TEXTS = 1000  # of a task that does not tell its size, for the time left
 TABLES = ("scores", "comparison", "items", "overlap", "references", "averages", "failed")
 _POINTS = ("base", "tuned", "difference", "low", "high")
 _SHOWN = ("variant", "task", "subset", "metric", *_POINTS, "verdict", "n_seeds", "trained_on", "overlap", "n_test")
+_ITEMS = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer", "subset"]
+_ITEMS += ["base_draws", "tuned_draws", "variant"]
+_FAILED = {"task": "str", "model": "str", "error": "str", "is_target": "bool"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One recipe: its models, one for each seed, and what they were trained on.
+    """Which models are one variant, a seed each, and what they were trained on.
 
     Attributes:
-        name: tells it from other variants.
+        name: no other variant has it.
         roles: of its models, in `evaluate`'s `models`.
         trained_on: sources of the training table (task names, folders); None if not known.
         training_texts: texts of that table.
@@ -100,6 +71,80 @@ class Variant:
     training_sets: frozenset[str] | None = None
 
 
+def evaluate(
+    models: Mapping[str, SentenceTransformer | ScoredModel],
+    sources: Sequence[TaskSource],
+    folder: Path,
+    *,
+    variants: Sequence[Variant] | None = None,
+    references: Mapping[str, ScoredModel] | None = None,
+    trained_on: Sequence[str] | None = None,
+    training_texts: Sequence[str] = (),
+    allow_overlap: bool = False,
+    allowed_loss: float = ALLOWED_LOSS,
+    batch_size: int = 64,
+    seed: int = 0,
+    cache: ScoreCache | None = None,
+) -> Evaluation:
+    """Run every task on the baseline and the tuned models and compare them item by item.
+
+    Scores are kept on disk: an evaluation that was stopped goes on with the task it was at, and one
+    that is repeated costs little. A task that fails for a model is recorded, the others go on.
+
+    Args:
+        models: {"base": ..., "tuned": ...}, and a role of its own for each further tuned model.
+        sources: from `task_sources`.
+        folder: gets `predictions/<role>/`.
+        variants: which roles are seeds of one variant, each variant compared with the baseline; the model called
+            "tuned" if None.
+        references: models shown for comparison, scored and not judged.
+        trained_on: where `variants` is None: sources of the tuned model's training table (task names, folders); None
+            if not known.
+        training_texts: where `variants` is None: texts of that table, to look for test texts among them: equal ones
+            and near copies.
+        allow_overlap: compare although there are some; they are counted and listed.
+        allowed_loss: what a guard may lose, in points.
+        batch_size: texts embedded at a time.
+        seed: of the bootstrap.
+        cache: where scores are kept; the usual folder if None.
+
+    Raises:
+        DataError: a training table holds test texts, and `allow_overlap` is False; told before any model runs.
+        MissingError, DataError: nothing could be compared, or none of several targets; every failure is listed.
+    """
+    told = None if trained_on is None else tuple(trained_on)
+    variants = tuple(variants or [Variant(trained_on=told, training_texts=tuple(training_texts))])
+    cache, found = cache or ScoreCache(), Findings()
+    shared = overlap_with(sources, variants, found, allow=allow_overlap)
+    opened = {role: scored(model, role) for role, model in models.items()}
+    lost = {failure["task"] for failure in found.failed}
+    usable = [source for source in sources if source.name not in lost]
+    jobs = {**opened, **(references or {})}
+    with tqdm(total=sum(map(size_of, usable)) * len(jobs), desc="evaluating", unit="text", unit_scale=True) as bar:
+        for source in usable:
+            for name, model in jobs.items():
+                bar.set_postfix_str(f"{source.name} ({name})")
+                if name == BASE or (source.name, BASE) in found.kept:  # without the baseline nothing can be compared
+                    found.score(source, name, model, cache, batch_size, bar)
+            for variant in variants:
+                found.compare(source, variant, opened, shared, cache, seed)
+            found.copy_predictions(source, opened, folder)
+    found.refuse_nothing(sources)
+    judged = judge(found.comparison, allowed_loss=allowed_loss)
+    return Evaluation(
+        scores=found.score_table(opened),
+        comparison=comparison_table(judged),
+        items=pd.DataFrame(found.items, columns=_ITEMS),
+        overlap=shared,
+        references=found.reference_table(references or {}),
+        averages=average_table(judged),
+        failed=pd.DataFrame(found.failed, columns=list(_FAILED)).astype(_FAILED),
+        speed={role: found.speed(role) for role in opened},
+        encoded={role: found.encoded[role] for role in jobs},
+        variants=variants,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What was found.
@@ -109,13 +154,13 @@ class Evaluation:
         comparison: one row per variant, task and subset.
         items: one row per variant and test text of classification tasks.
         overlap: one row per variant and test text that its training table holds.
-        references: main scores of models that are shown beside: `name`, `kind`, `task`, `subset`, `metric`, `score`.
-        averages: see `gisttools.evaluation.average_table`.
+        references: main scores of models shown for comparison: `name`, `kind`, `task`, `subset`, `metric`, `score`.
+        averages: see `average_table`.
         failed: what could not be scored: `task`, `model` (its role, or the name of a reference), `error` in one line,
             `is_target`.
         speed: texts a second, by role.
         encoded: texts that this run embedded, by role; what was kept from earlier runs is not embedded again.
-        variants: the recipes that were judged.
+        variants: those that were judged.
     """
 
     scores: pd.DataFrame
@@ -161,13 +206,9 @@ class Evaluation:
 
     def verdicts(self) -> dict[str, str]:
         """The overall word for each variant: HELPED, HURT, MIXED or NOT SHOWN."""
-        rows = by_variant(self.comparison.to_dict("records"))
-        lost = self.failed[self.failed["is_target"]]
-        found = {}
-        for variant, own in rows.items():
-            scored_ = {row["task"] for row in own}
-            found[variant] = verdict_of(own, len(set(lost["task"]) - scored_))
-        return found
+        lost = set(self.failed["task"][self.failed["is_target"]])
+        rows = by_variant(read_comparisons(self.comparison))
+        return {variant: overall_verdict(own, len(lost - {row.task for row in own})) for variant, own in rows.items()}
 
     def summary(
         self,
@@ -195,10 +236,10 @@ class Evaluation:
             ],
             "revisions": {role: model.revision for role, model in opened.items()},
             "tasks": tasks,
-            "averages": _records(self.averages),
+            "averages": json_rows(self.averages),
             "references": list(dict.fromkeys(self.references["name"])),
-            "paper": _records(paper_scores(self.comparison["group"].fillna(self.comparison["task"]))),
-            "failed": _records(self.failed),
+            "paper": json_rows(paper_scores(self.comparison["group"].fillna(self.comparison["task"]))),
+            "failed": json_rows(self.failed),
             "notes": list(notes),
             "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
             "encoded": self.encoded,
@@ -208,16 +249,43 @@ class Evaluation:
         }
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON values; what is not a number is null."""
-    rows = table.to_dict("records")
-    return [{k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()} for row in rows]
+# which tasks an average is over; the first is always there, others where they are fewer, and some are left
+_SELECTIONS: dict[str, Callable[[Comparison], bool]] = {
+    "all": lambda row: True,
+    "targets": lambda row: row.is_target,
+    "not trained on": lambda row: row.trained_on is not True,
+    "zero-shot": lambda row: row.zero_shot is True,
+}
+_AVERAGES = {"variant": "str", "tasks": "str", "name": "str", "n_tasks": "int64", "verdict": "str"}
 
 
-log = logging.getLogger(__name__)
-BASE = "base"
-_REFERENCES = {"name": "str", "kind": "str", "task": "str", "subset": "str", "metric": "str", "score": "float64"}
-_TEXTS = 1000  # of a task that does not tell its size, for the time left
+def average_table(rows: Iterable[Comparison]) -> pd.DataFrame:
+    """Mean differences by variant, over all tasks and by kind, as `averages` gives them.
+
+    `tasks` says which tasks they are over: `all`; `targets`; `not trained on`, without those whose train split the
+    training table used; `zero-shot`, those that neither model is known to have been trained on, by mteb's lists of
+    training sets and the training table. Tasks that mteb puts together to one count as one.
+
+    Args:
+        rows: of the comparison table, judged.
+    """
+    found = []
+    for variant, own in by_variant(rows).items():
+        counted = [replace(row, task=row.group or row.task) for row in own]
+        for name, chosen in _SELECTIONS.items():
+            part = [row for row in counted if chosen(row)]
+            if name == "all" or 0 < len(part) < len(counted):
+                found += [replace(average, variant=variant, tasks=name) for average in averages(part)]
+    table = to_table(Average, found)
+    return table.astype({name: _AVERAGES.get(name, "float64") for name in table})
+
+
+def by_variant(rows: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+    """Rows by their variant, in order."""
+    found: dict[str, list[Comparison]] = {}
+    for row in rows:
+        found.setdefault(row.variant or "", []).append(row)
+    return found
 
 
 @dataclass
@@ -227,12 +295,12 @@ class Findings:
     `kept`: scores by task and role (or reference); `encoded`: texts embedded in this run, by role.
     """
 
-    comparison: list[dict] = field(default_factory=list)
-    items: list[dict] = field(default_factory=list)
-    failed: list[dict] = field(default_factory=list)
+    comparison: list[Comparison] = field(default_factory=list)
+    items: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
     kept: dict[tuple[str, str], KeptScores] = field(default_factory=dict)  # (task, role or reference)
-    encoded: Counter = field(default_factory=Counter)
+    encoded: Counter[str] = field(default_factory=Counter)
 
     def fail(self, source: TaskSource, model: str, error: Exception) -> None:
         log.warning("%s, %s failed: %s", source.name, model, one_line(error), exc_info=not isinstance(error, GistError))
@@ -255,7 +323,7 @@ class Findings:
             if kept is not None:
                 self.kept[source.name, name] = kept
                 log.info("%s, %s: %s", source.name, name, {k: v["main_score"] for k, v in kept.raw.items()})
-        except Exception as error:  # whatever a model, a data set or a task's own code raises
+        except Exception as error:  # noqa: BLE001 (whatever a model, a data set or a task's own code raises)
             bar.total -= size
             self.fail(source, name, error)
 
@@ -274,13 +342,8 @@ class Findings:
         if base is None or not tuned:
             return
         try:
-            rows = cache.comparison([base, *tuned], seed)
-            if rows is None:
-                task = source.make()
-                load_task(task)
-                rows = compare_seeds(task, base.result(), [result.result() for result in tuned], seed=seed)
-                cache.keep_comparison([base, *tuned], seed, rows)
-        except Exception as error:
+            compared = _compared(source, [base, *tuned], cache, seed)
+        except Exception as error:  # noqa: BLE001 (data may be out of reach, a task's own code raises anything)
             self.fail(source, f"comparison of {variant.name}", error)
             return
         known = set(shared["text"][(shared["task"] == source.name) & (shared["variant"] == variant.name)])
@@ -292,23 +355,22 @@ class Findings:
             training_sets = opened[variant.roles[0]].training_sets
         base_zero_shot = _zero_shot(source, opened[BASE].training_sets, None)
         zero_shot = _zero_shot(source, training_sets, trained)
-        for row in rows:
-            test_texts, items = row.pop("texts"), row.pop("items")
-            self.items += [{**item, "variant": variant.name} for item in items]
+        for one in compared:
+            self.items += [{**item, "variant": variant.name} for item in one.items]
             self.comparison.append(
-                {
-                    **row,
-                    "is_target": source.is_target,
-                    "overlap": len(known.intersection(test_texts)) if variant.trained_on is not None else None,
-                    "n_test": len(test_texts),
-                    "in_train": sum(counted.values()) if counted else None,
-                    "cleaned_task": cleaned_task(source.name) if source.is_mteb else None,
-                    "trained_on": trained,
-                    "variant": variant.name,
-                    "group": source.group,
-                    "base_zero_shot": base_zero_shot,
-                    "zero_shot": None if None in (base_zero_shot, zero_shot) else base_zero_shot and zero_shot,
-                }
+                replace(
+                    one.row,
+                    is_target=source.is_target,
+                    overlap=None if variant.trained_on is None else len(known.intersection(one.texts)),
+                    n_test=len(one.texts),
+                    in_train=sum(counted.values()) if counted else None,
+                    cleaned_task=cleaned_task(source.name) if source.is_mteb else None,
+                    trained_on=trained,
+                    variant=variant.name,
+                    group=source.group,
+                    base_zero_shot=base_zero_shot,
+                    zero_shot=None if base_zero_shot is None or zero_shot is None else base_zero_shot and zero_shot,
+                )
             )
 
     def copy_predictions(self, source: TaskSource, roles: Iterable[str], folder: Path) -> None:
@@ -321,7 +383,7 @@ class Findings:
 
     def refuse_nothing(self, sources: Sequence[TaskSource]) -> None:
         """An evaluation fails where nothing could be compared, or none of its targets."""
-        compared = {row["task"] for row in self.comparison}
+        compared = {row.task for row in self.comparison}
         targets = {source.name for source in sources if source.is_target}
         if compared & targets or (compared and not targets):
             return
@@ -332,15 +394,39 @@ class Findings:
             raise MissingError(message)
         raise DataError(message)
 
+    def score_table(self, roles: Iterable[str]) -> pd.DataFrame:
+        """One row per role, task, subset and metric, task by task."""
+        wanted = set(roles)
+        own = [(role, kept) for (_, role), kept in self.kept.items() if role in wanted]
+        return to_table(ScoreRow, [replace(row, role=role) for role, kept in own for row in kept.rows])
+
+    def speed(self, role: str) -> float | None:
+        """Texts that the role's model embedded in a second; None where it embedded none."""
+        kept = [kept for (_, name), kept in self.kept.items() if name == role]
+        seconds = sum(k.seconds for k in kept)
+        return sum(k.embedded for k in kept) / seconds if seconds else None
+
     def reference_table(self, references: Mapping[str, ScoredModel]) -> pd.DataFrame:
         rows = [
-            {"name": name, "kind": references[name].kind, **{k: row[k] for k in ("task", "subset", "metric", "score")}}
+            (name, references[name].kind, row.task, row.subset, row.metric, row.score)
             for (_, name), kept in self.kept.items()
             if name in references
             for row in kept.rows
-            if row["is_main"]
+            if row.is_main
         ]
         return pd.DataFrame(rows, columns=list(_REFERENCES)).astype(_REFERENCES)
+
+
+def _compared(source: TaskSource, results: list[KeptScores], cache: ScoreCache, seed: int) -> list[Compared]:
+    """The comparison of these results, the baseline's first; kept, so that a repeat need not load the data."""
+    compared = cache.comparison(results, seed)
+    if compared is None:
+        task = source.make()
+        load_task(task)
+        base, *tuned = (result.result() for result in results)
+        compared = compare_seeds(task, base, tuned, seed=seed)
+        cache.keep_comparison(results, seed, compared)
+    return compared
 
 
 def size_of(source: TaskSource) -> int:
@@ -354,86 +440,6 @@ def _zero_shot(source: TaskSource, training_sets: frozenset[str] | None, trained
     if trained:
         return False
     return None if training_sets is None else source.name not in training_sets
-
-
-_ITEMS = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer", "subset"]
-_ITEMS += ["base_draws", "tuned_draws", "variant"]
-_FAILED = {"task": "str", "model": "str", "error": "str", "is_target": "bool"}
-
-
-def evaluate(
-    models: Mapping[str, SentenceTransformer | ScoredModel],
-    sources: Sequence[TaskSource],
-    folder: Path,
-    *,
-    variants: Sequence[Variant] | None = None,
-    references: Mapping[str, ScoredModel] | None = None,
-    trained_on: Sequence[str] | None = None,
-    training_texts: Sequence[str] = (),
-    allow_overlap: bool = False,
-    allowed_loss: float = ALLOWED_LOSS,
-    batch_size: int = 64,
-    seed: int = 0,
-    cache: ScoreCache | None = None,
-) -> Evaluation:
-    """Run every task on the baseline and the tuned models and compare them item by item.
-
-    Scores are kept on disk: an evaluation that was stopped goes on with the task it was at, and one
-    that is repeated costs little. A task that fails for a model is recorded, the others go on.
-
-    Args:
-        models: {"base": ..., "tuned": ...}, and a role of its own for each further tuned model.
-        sources: from `task_sources`.
-        folder: gets `predictions/<role>/`.
-        variants: which roles are seeds of one recipe, each recipe compared with the baseline; the model called "tuned"
-            if None.
-        references: models shown beside, scored and not judged.
-        trained_on: where `variants` is None: sources of the tuned model's training table (task names, folders); None
-            if not known.
-        training_texts: where `variants` is None: texts of that table, to look for test texts among them: equal ones
-            and near copies.
-        allow_overlap: compare although there are some; they are counted and listed.
-        allowed_loss: what a guard may lose, in points.
-        batch_size: texts embedded at a time.
-        seed: of the bootstrap.
-        cache: where scores are kept; the usual folder if None.
-
-    Raises:
-        DataError: a training table holds test texts, and `allow_overlap` is False; told before any model runs.
-        MissingError, DataError: nothing could be compared, or none of several targets; every failure is listed.
-    """
-    told = None if trained_on is None else tuple(trained_on)
-    variants = tuple(variants or [Variant(trained_on=told, training_texts=tuple(training_texts))])
-    cache, found = cache or ScoreCache(), Findings()
-    shared = overlap_with(sources, variants, found, allow=allow_overlap)
-    opened = {role: scored(model, role) for role, model in models.items()}
-    lost = {failure["task"] for failure in found.failed}
-    usable = [source for source in sources if source.name not in lost]
-    jobs = {**opened, **(references or {})}
-    with tqdm(total=sum(map(size_of, usable)) * len(jobs), desc="evaluating", unit="text", unit_scale=True) as bar:
-        for source in usable:
-            for name, model in jobs.items():
-                bar.set_postfix_str(f"{source.name} ({name})")
-                if name == BASE or (source.name, BASE) in found.kept:  # without the baseline nothing can be compared
-                    found.score(source, name, model, cache, batch_size, bar)
-            for variant in variants:
-                found.compare(source, variant, opened, shared, cache, seed)
-            found.copy_predictions(source, opened, folder)
-    found.refuse_nothing(sources)
-    judged = judge(found.comparison, allowed_loss=allowed_loss)
-    own = [(role, kept) for (_, role), kept in found.kept.items() if role in opened]
-    return Evaluation(
-        scores=pd.DataFrame([{"role": role, **row} for role, kept in own for row in kept.rows]),
-        comparison=pd.DataFrame(judged),
-        items=pd.DataFrame(found.items, columns=_ITEMS),
-        overlap=shared,
-        references=found.reference_table(references or {}),
-        averages=average_table(judged),
-        failed=pd.DataFrame(found.failed, columns=list(_FAILED)).astype(_FAILED),
-        speed={role: _speed(kept for r, kept in own if r == role) for role in opened},
-        encoded={role: found.encoded[role] for role in jobs},
-        variants=variants,
-    )
 
 
 def overlap_with(
@@ -456,9 +462,3 @@ def overlap_with(
     tables = [by_table[variant.training_texts].assign(variant=variant.name) for variant in variants]
     shared = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
     return shared.astype({"variant": "str"})[[*SHARED_COLUMNS, "variant"]]
-
-
-def _speed(results: Iterable[KeptScores]) -> float | None:
-    results = list(results)
-    seconds = sum(kept.seconds for kept in results)
-    return sum(kept.embedded for kept in results) / seconds if seconds else None

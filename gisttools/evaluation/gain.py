@@ -1,9 +1,7 @@
-"""What more rows bring: the score against the number of rows trained on, and where more rows no longer pay.
+"""Works out what more rows bring: the score by the number of rows trained on, and where more no longer pay.
 
-Trainings of several seeds on nested subsets, each scored on the same test items, stand behind it.
-Nothing here reads a file. Scores lie between 0 and 1, a point is 0.01.
-
-What is said of a curve of scores against the number of rows: its table, its headline, and what it cost.
+Trainings of several seeds on nested subsets, each scored on the same test items, stand behind it. Reads no files.
+Scores lie between 0 and 1, a point is 0.01.
 """
 
 from __future__ import annotations
@@ -17,10 +15,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from gisttools.common import ParameterError, did_you_mean, problems
-from gisttools.evaluation.intervals import Interval, satterthwaite, seed_spread, student_interval
+from gisttools.common import ParameterError, dollars, problems
+from gisttools.evaluation.comparison import json_rows
+from gisttools.evaluation.contenders import (
+    Contender,
+    Part,
+    mean_known,
+    mean_score,
+    metric_name,
+    paired_gain,
+    standard_deviation,
+    task_name,
+    weights_of,
+)
+from gisttools.evaluation.intervals import Interval
+
+_Seeds = tuple[int, int]  # of a training and of the order of its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +102,7 @@ class GainCurve:
         """One line: the smallest and the largest size, their gains, and the verdict."""
         ends = self.table.iloc[[0, -1] if len(self.table) > 1 else [0]]
         rows = " → ".join(f"{n:,}" for n in ends["rows"])
-        money = f" (${' → $'.join(dollars(c) for c in ends['cost_usd'])})" if self.priced else ""
+        money = f" ({' → '.join(dollars(c) for c in ends['cost_usd'])})" if self.priced else ""
         gains = " → ".join(f"{100 * g:+.1f}" for g in ends["gain"])
         return f"{rows} rows{money}: {gains} points; {self.verdict()}"
 
@@ -102,101 +114,54 @@ class GainCurve:
 
     def summary(self) -> dict[str, Any]:
         """The numbers of the curve, for the run's summary."""
-        rows = self.table.replace({np.nan: None}).to_dict("records")
         told = {"task": self.task, "metric": self.metric, "base": self.base, "enough": self.enough}
-        return {**told, "verdict": self.verdict(), "caveat": self.caveat(), "sizes": rows}
+        return {**told, "verdict": self.verdict(), "caveat": self.caveat(), "sizes": json_rows(self.table)}
 
     def save(self, folder: Path) -> None:
         """Write the table as Parquet."""
         self.table.to_parquet(folder / "curve.parquet")
 
 
-def dollars(amount: float) -> str:
-    """A sum of dollars, without the sign: cents, and two digits of what is less."""
-    if amount <= 0 or amount >= 0.995:
-        return f"{amount:,.2f}"
-    return f"{amount:.{max(2, 1 - math.floor(math.log10(amount)))}f}"
-
-
-Part = tuple[str, str]  # a task and one of its subsets
-Seed = tuple[int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """What a model did on one part.
-
-    Attributes:
-        score: its main score.
-        values: (draws, items), the items' parts in the score; None where they were not kept.
-        variance: of its gain over the baseline by draws and items, for where `values` is None; NaN if not known, and 0
-            of the baseline.
-        freedom: degrees of freedom of `variance`.
-    """
-
-    score: float
-    values: NDArray | None = None
-    variance: float = 0.0
-    freedom: float = math.inf
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One training and its evaluation.
-
-    Attributes:
-        name: what it is called in messages.
-        rows, priced, cost: rows trained on; those of them that name a price; US dollars for them (None: not known).
-        seed: of the training and of the order of rows; it tells trials of one size apart.
-        base, tuned: by part, what the baseline and the tuned model did.
-        metrics: by part, what the score is.
-        targets: the parts that the training is meant to help.
-    """
-
-    name: str
-    rows: int
-    priced: int = 0
-    cost: float | None = None
-    seed: Seed
-    base: Mapping[Part, Scored]
-    tuned: Mapping[Part, Scored]
-    metrics: Mapping[Part, str]
-    targets: frozenset[Part] = frozenset()
-
-
-def gain_curve(trials: Sequence[Trial], *, task: str | None = None) -> GainCurve:
+def gain_curve(contenders: Sequence[Contender], *, task: str | None = None) -> GainCurve:
     """The score by size, with its gains over the baseline and over the size before.
 
     Args:
-        trials: of one baseline on the same tasks. Sizes are compared over the seeds that both of them have.
+        contenders: of one baseline on the same tasks, with their rows. Sizes are compared over the training seeds that
+            both of them have.
         task: the task that is scored; None for the mean of the targets, or of all tasks where none is a target.
 
     Raises:
-        ParameterError: there is no trial, two are of one size and seed, they have other tasks, or none has `task`; all
-            problems at once.
+        ParameterError: there is none, the rows of one are not known, two are of one size and seed, they have other
+            tasks, or none has `task`; all problems at once.
     """
-    weights = _weights(trials, task)
-    sizes: dict[int, dict[Seed, Trial]] = defaultdict(dict)
-    for trial in sorted(trials, key=lambda t: (t.rows, t.seed)):
-        sizes[trial.rows][trial.seed] = trial
+    weights = _checked_weights(contenders, task)
+    sizes = _by_size(contenders)
     levels = [None, *sizes.values()]  # the baseline first
     lows, highs = np.full((2, len(levels), len(levels)), np.nan)
     table = []
     for j, (rows, of) in enumerate(sizes.items(), 1):
         gains = [_over(levels[i], of, weights) for i in range(j)]
         lows[:j, j], highs[:j, j] = zip(*((g.low, g.high) for g in gains), strict=True)
-        scores = [_mean(t.tuned, weights) for t in of.values()]
-        row: dict[str, Any] = {"rows": rows, **_cost(list(of.values())), "seeds": len(of)}
-        row |= {"score": float(np.mean(scores)), "seed_sd": _sd(scores), **_columns(("gain", "low", "high"), gains[0])}
-        row |= _columns(("step", "step_low", "step_high"), gains[-1] if j > 1 else None)
-        table.append(row | {"seed_scores": scores})
+        scores = [mean_score(c.tuned, weights) for c in of.values()]
+        table.append(
+            {
+                "rows": rows,
+                "cost_usd": mean_known([c.cost for c in of.values()]),
+                "priced_rows": max(c.priced for c in of.values()),
+                "seeds": len(of),
+                "score": float(np.mean(scores)),
+                "seed_sd": standard_deviation(scores),
+                **_columns(("gain", "low", "high"), gains[0]),
+                **_columns(("step", "step_low", "step_high"), gains[-1] if j > 1 else None),
+                "seed_scores": scores,
+            }
+        )
     place, known = enough(lows)
-    tasks, metrics = {name for name, _ in weights}, {trials[0].metrics[part] for part in weights}
     return GainCurve(
         table=pd.DataFrame(table),
-        task=tasks.pop() if len(tasks) == 1 else f"mean of {len(tasks)} tasks",
-        metric=metrics.pop() if len(metrics) == 1 else "score",
-        base=float(np.mean([_mean(t.base, weights) for t in trials])),
+        task=task_name(weights),
+        metric=metric_name(contenders[0], weights, several="score"),
+        base=float(np.mean([mean_score(c.base, weights) for c in contenders])),
         enough=[0, *sizes][place] if known else None,
         may_hide=float(highs[place, place + 1 :].max(initial=0.0)) if known else math.nan,
     )
@@ -220,93 +185,51 @@ def enough(lows: ArrayLike) -> tuple[int, bool]:
     return place, not np.isnan(lows[place, place + 1 :]).any()
 
 
-def paired_gain(
-    before: Sequence[Mapping[Part, Scored]], after: Sequence[Mapping[Part, Scored]], weights: Mapping[Part, float]
+def _by_size(contenders: Sequence[Contender]) -> dict[int, dict[_Seeds, Contender]]:
+    """By their rows and then by their seeds, both ascending."""
+    sizes: dict[int, dict[_Seeds, Contender]] = defaultdict(dict)
+    for rows, contender in sorted(((c.rows or 0, c) for c in contenders), key=lambda p: (p[0], p[1].training_seeds)):
+        sizes[rows][contender.training_seeds] = contender
+    return sizes
+
+
+def _over(
+    before: Mapping[_Seeds, Contender] | None, after: Mapping[_Seeds, Contender], weights: Mapping[Part, float]
 ) -> Interval:
-    """The interval of the difference in the weighted score of two sets of models, one a seed in the same order.
-
-    Where both sides kept their items, seeds are crossed with draws and items (`mean_intervals.seed_spread`). Elsewhere
-    the items' noise is that of either side's gain over the baseline, as if one had nothing to do with the other: they
-    share items and baseline, so this errs on the wide side. Of several parts the items' variances add, and so do the
-    seeds' standard errors, as if a seed that is good for one task were good for all. With one seed the interval speaks
-    of these checkpoints. Rows are fixed: it does not speak of other rows, unless seeds draw them.
-    """
-    n, seed_error, variances = len(after), 0.0, []
-    for part, weight in weights.items():
-        sides = [[models[part] for models in side] for side in (before, after)]
-        values = [scored.values for side in sides for scored in side]
-        if all(v is not None and v.shape == values[0].shape for v in values):
-            spread = seed_spread(np.stack(values[:n]), np.stack(values[n:]))
-            of_seeds, of_items, freedom = spread.seed_error, spread.item_error**2, spread.item_freedom
-        else:
-            of_seeds = _sd([a.score - b.score for b, a in zip(*sides, strict=True)]) / math.sqrt(n)
-            of_items = sum(float(np.mean([scored.variance for scored in side])) for side in sides)
-            freedom = min(scored.freedom for side in sides for scored in side)
-        seed_error += weight * of_seeds if n > 1 else 0.0
-        variances.append((weight**2 * of_items, freedom))
-    variances.append((seed_error**2, n - 1))
-    whole = sum(variance for variance, _ in variances)
-    differences = [_mean(a, weights) - _mean(b, weights) for b, a in zip(before, after, strict=True)]
-    return student_interval(
-        float(np.mean(differences)), whole, satterthwaite(whole, variances), n_items=0, n_draws=0, method=""
-    )
-
-
-def _over(before: Mapping[Seed, Trial] | None, after: Mapping[Seed, Trial], weights: Mapping[Part, float]) -> Interval:
     """The gain of one size over another, or over the baseline; without an interval where they share no seed."""
     if before is None:
-        return paired_gain([t.base for t in after.values()], [t.tuned for t in after.values()], weights)
+        return paired_gain([c.base for c in after.values()], [c.tuned for c in after.values()], weights)
     shared = [seed for seed in after if seed in before]
     if shared:
         return paired_gain([before[s].tuned for s in shared], [after[s].tuned for s in shared], weights)
-    means = [np.mean([_mean(t.tuned, weights) for t in of.values()]) for of in (before, after)]
+    means = [np.mean([mean_score(c.tuned, weights) for c in of.values()]) for of in (before, after)]
     return Interval(
         difference=float(means[1] - means[0]), low=math.nan, high=math.nan, n_items=0, n_draws=0,
         method="no seed in common",
     )  # fmt: skip
 
 
-def _weights(trials: Sequence[Trial], task: str | None) -> dict[Part, float]:
+def _checked_weights(contenders: Sequence[Contender], task: str | None) -> dict[Part, float]:
     """The parts that are scored, and what each counts."""
-    if not trials:
+    if not contenders:
         raise ParameterError("There is no evaluation to draw a curve from. Name some in evaluations.")
-    first, found, seen = trials[0], [], {}
-    for trial in trials:
-        other = seen.setdefault((trial.rows, trial.seed), trial.name)
-        if other != trial.name:
-            found.append(f"{other} and {trial.name} have both {trial.rows} rows and seeds {trial.seed}; leave one out")
-        if trial.tuned.keys() != first.tuned.keys():
-            one, other = (", ".join(sorted({name for name, _ in t.tuned})) for t in (first, trial))
-            found.append(f"{first.name} scored {one}, but {trial.name} {other}")
-    names = list(dict.fromkeys(name for name, _ in first.tuned))
-    if task is not None and task not in names:
-        found.append(f"task = {task!r} is none of {', '.join(names)}.{did_you_mean(task, names)}")
+    first, found, weights = contenders[0], [], {}
+    seen: dict[tuple[int, _Seeds], str] = {}
+    for c in contenders:
+        if c.rows is None:
+            found.append(f"{c.name} is of a model whose rows are not known")
+        elif (other := seen.setdefault((c.rows, c.training_seeds), c.name)) != c.name:
+            found.append(f"{other} and {c.name} have both {c.rows} rows and seeds {c.training_seeds}; leave one out")
+        if c.tuned.keys() != first.tuned.keys():
+            one, another = (", ".join(sorted({name for name, _ in of.tuned})) for of in (first, c))
+            found.append(f"{first.name} scored {one}, but {c.name} {another}")
+    try:
+        weights = weights_of(first, task)
+    except ParameterError as error:
+        found.append(str(error))
     if found:
         raise ParameterError(problems(f"cost_to_gain: {len(found)} problem(s)", found))
-    parts = [part for part in first.tuned if part[0] == task] if task else list(first.targets) or list(first.tuned)
-    return task_weights([part for part in first.tuned if part in parts])
-
-
-def task_weights(parts: Sequence[Part]) -> dict[Part, float]:
-    """What each part counts in a mean: each task as much as any other, and so each subset of a task."""
-    names = [name for name, _ in parts]
-    return {part: 1 / (len(set(names)) * names.count(part[0])) for part in parts}
-
-
-def _mean(scores: Mapping[Part, Scored], weights: Mapping[Part, float]) -> float:
-    return sum(weight * scores[part].score for part, weight in weights.items())
-
-
-def _sd(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-def _cost(trials: Sequence[Trial]) -> dict[str, float | int]:
-    costs = [t.cost for t in trials]
-    return {
-        "cost_usd": math.nan if None in costs else float(np.mean(costs)),
-        "priced_rows": max(t.priced for t in trials),
-    }
+    return weights
 
 
 def _columns(names: tuple[str, str, str], interval: Interval | None) -> dict[str, float]:

@@ -1,16 +1,7 @@
-"""What a comparison of two models answers with: a difference, its interval and p, and the word for it.
+"""Gives a difference between two models its interval, its p and the word for it.
 
-Stands on the ground: numpy and scipy only. Where the intervals come from: `statistics` by resampling, `mean_intervals`
-by formula.
-
-How sure a difference between two models is, by resampling: paired intervals of scores of the same items.
-
-Stands on the ground: numpy, scipy and `intervals` only. Every function answers with an `Interval`.
-
-Intervals of mean differences from their variances: draws crossed with items, items in clusters, training seeds.
-
-They are closed formulas of what varies, so they are quick, and the same on every machine. For a metric that is no mean,
-see `statistics.metric_bootstrap` and `f1_values`.
+Means over items have closed formulas: draws crossed with items, items in clusters, training seeds. A metric that is no
+mean over items, such as Spearman's correlation, is resampled (`metric_bootstrap`). Needs numpy and scipy only.
 """
 
 from __future__ import annotations
@@ -47,7 +38,10 @@ class Interval:
     item_share: float = math.nan
 
 
-def verdict(interval: Interval) -> Literal["helped", "hurt", "not shown"]:
+Verdict = Literal["helped", "hurt", "not shown"]
+
+
+def verdict(interval: Interval) -> Verdict:
     """`helped` or `hurt` where the whole interval lies on one side of zero, else `not shown`."""
     if interval.low > 0:
         return "helped"
@@ -94,7 +88,7 @@ def paired_scores(*arrays: ArrayLike, unit: str = "item") -> list[NDArray]:
     found = []
     if len({v.shape for v in values}) > 1:
         found.append(f"shapes differ: {', '.join(str(v.shape) for v in values)}")
-    for name, v in zip(("base", "tuned", "gold"), values, strict=False):
+    for name, v in zip(("base", "tuned", "truth"), values, strict=False):
         if v.ndim not in (1, 2):
             found.append(f"{name} has {v.ndim} axes instead of 1 or 2")
         elif v.shape[-1] < 2:
@@ -104,20 +98,18 @@ def paired_scores(*arrays: ArrayLike, unit: str = "item") -> list[NDArray]:
         if bad := int((~np.isfinite(v)).sum()):
             found.append(f"{name} holds {bad} value(s) that are NaN or infinite")
     if found:
-        mend = f"Score both models on the same {unit}s and leave none out."
-        raise DataError(problems(f"scores: {len(found)} problem(s)", found, mend))
+        fix = f"Score both models on the same {unit}s and leave none out."
+        raise DataError(problems(f"scores: {len(found)} problem(s)", found, fix))
     return values
 
 
-def check_options(resamples: int, confidence: float, draws: str = "fixed", method: str = "bca") -> None:
+def check_options(resamples: int, confidence: float, method: str = "bca") -> None:
     """Refuse options out of range, all at once, with `ParameterError`."""
     found = []
     if resamples < 1:
         found.append(f"resamples is {resamples}; it must be at least 1")
     if not 0 < confidence < 1:
         found.append(f"confidence is {confidence}; it must lie between 0 and 1, such as 0.95")
-    if draws not in ("two-way", "fixed"):
-        found.append(f"draws is {draws!r}; it must be 'two-way' or 'fixed'")
     if method not in ("bca", "percentile"):
         found.append(f"method is {method!r}; it must be 'bca' or 'percentile'")
     if found:
@@ -129,75 +121,10 @@ _CHUNK = 4_000_000  # numbers held at once by one block of resamples (32 MB)
 _GROUPS = 200  # groups of items left out in turn by the jackknife behind BCa; with fewer items, each item
 
 
-def paired_bootstrap(
-    base: ArrayLike,
-    tuned: ArrayLike,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-    confidence: float = 0.95,
-    draws: Literal["two-way", "fixed"] = "two-way",
-) -> Interval:
-    """Interval of the mean difference between two models scored on the same items, and the same draws.
-
-    A draw is one repetition of the whole scoring, such as one few-shot training set; an item is one test text, query or
-    pair. `two-way` resamples draws and items independently of each other and keeps each drawn cell whole (the
-    pigeonhole bootstrap: Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2)). So it covers both
-    other test texts of the same kind and other draws; resampling the pooled cells covers neither. It errs on the wide
-    side: the part of the noise that belongs to single cells is counted up to three times. Because a bootstrap of few
-    draws is too narrow, the percentile interval is stretched around the difference to Student's t, with Satterthwaite's
-    degrees of freedom from the two variances (after Hesterberg 2015, "What teachers should know about the bootstrap").
-    With only two draws it still covers a few points less than it says. It covers neither another training seed nor
-    other tasks. `mean_intervals.crossed_interval` is narrower and as sure; this one needs no formula for the variance.
-
-    Args:
-        base, tuned: (draws, items) or (items,), the same per-item scores of either model, such as 0 and 1.
-        resamples: number of bootstrap resamples.
-        seed: of the resampling.
-        confidence: between 0 and 1.
-        draws: `fixed` averages the draws first and resamples items alone: the interval for these very draws.
-
-    Raises:
-        DataError: shapes differ, a score is not finite, or there are fewer than 2 items; all problems at once.
-        ParameterError: `resamples`, `confidence` or `draws` out of range.
-    """
-    check_options(resamples, confidence, draws)
-    base, tuned = paired_scores(base, tuned)
-    gain = np.atleast_2d(tuned - base)
-    n_draws, n_items = gain.shape
-    if draws == "fixed":
-        gain = gain.mean(axis=0, keepdims=True)
-    rows = gain.shape[0]
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for start, stop in _blocks(resamples, n_items):
-        items = _counts(rng, stop - start, n_items)
-        if rows > 1:
-            weighted = _counts(rng, stop - start, rows) @ gain
-            means[start:stop] = np.einsum("bi,bi->b", weighted, items) / (rows * n_items)
-        else:
-            means[start:stop] = items @ gain[0] / n_items
-    difference = float(gain.mean())
-    low, high = _percentiles(means, confidence)
-    factor = _stretch(gain, confidence)
-    if rows > 1:
-        method = "paired bootstrap over draws and items"
-    else:
-        method = "paired bootstrap over items" + (", draws averaged" if n_draws > 1 else "")
-    return Interval(
-        difference=difference,
-        low=difference + factor * (low - difference),
-        high=difference + factor * (high - difference),
-        n_items=n_items,
-        n_draws=n_draws,
-        method=method,
-    )
-
-
 def metric_bootstrap(
     base_scores: ArrayLike,
     tuned_scores: ArrayLike,
-    gold: ArrayLike,
+    truth: ArrayLike,
     metric: Metric,
     *,
     resamples: int = 2000,
@@ -207,41 +134,41 @@ def metric_bootstrap(
 ) -> Interval:
     """Interval of the difference of a metric that is no mean over items, such as Spearman's correlation.
 
-    Items are resampled with their gold value and both models' scores together. `bca` mends bias and skewness of the
+    Items are resampled with their true value and both models' scores together. `bca` corrects bias and skewness of the
     percentile interval (Efron 1987, "Better bootstrap confidence intervals"), its acceleration from a jackknife over at
     most 200 groups of items; p is found by turning the interval round. A resample on which the metric is undefined,
     such as a constant column, is left out.
 
     Args:
-        base_scores, tuned_scores, gold: (items,), what either model says of each item, and the truth.
-        metric: takes scores and gold of shape (resamples, items), answers (resamples,); `spearman` is one.
+        base_scores, tuned_scores, truth: (items,), what either model says of each item, and its true value.
+        metric: takes scores and true values of shape (resamples, items), answers (resamples,); `spearman` is one.
         method: `percentile` is the plain one (Efron and Tibshirani 1993, chapter 13).
 
     Raises:
         DataError: shapes differ, a value is not finite, there are fewer than 2 items, or the metric is undefined.
         ParameterError: `resamples`, `confidence` or `method` out of range.
     """
-    check_options(resamples, confidence, method=method)
-    base, tuned, truth = paired_scores(base_scores, tuned_scores, gold)
+    check_options(resamples, confidence, method)
+    base, tuned, true = paired_scores(base_scores, tuned_scores, truth)
     if base.ndim != 1:
         raise DataError(f"Scores of shape {base.shape} have more than one axis. Give one score an item.")
-    point = float(metric(tuned[None], truth[None])[0] - metric(base[None], truth[None])[0])
+    point = float(metric(tuned[None], true[None])[0] - metric(base[None], true[None])[0])
     rng = np.random.default_rng(seed)
     differences = np.empty(resamples)
     for start, stop in _blocks(resamples, base.size):
         chosen = rng.integers(0, base.size, (stop - start, base.size))
-        resampled_truth = truth[chosen]
-        differences[start:stop] = metric(tuned[chosen], resampled_truth) - metric(base[chosen], resampled_truth)
+        resampled = true[chosen]
+        differences[start:stop] = metric(tuned[chosen], resampled) - metric(base[chosen], resampled)
     defined = differences[np.isfinite(differences)]
     if not np.isfinite(point) or defined.size < resamples / 2:
         raise DataError(
             f"The metric is undefined on these {base.size} items ({resamples - defined.size} of {resamples} resamples)."
-            " Are all gold values, or all scores, equal? Use more items, or a metric that allows this."
+            " Are all true values, or all scores, equal? Use more items, or a metric that allows this."
         )
     bias = acceleration = 0.0
     if method == "bca":
         bias = _normal_score(defined, point)
-        acceleration = _acceleration(base, tuned, truth, metric)
+        acceleration = _acceleration(base, tuned, true, metric)
     z = stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2]) + bias
     low, high = np.quantile(defined, stats.norm.cdf(bias + z / (1 - acceleration * z)))
     at_zero = _normal_score(defined, 0.0) - bias
@@ -287,9 +214,9 @@ def draws_interval(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.9
     )
 
 
-def spearman(scores: NDArray, gold: NDArray) -> NDArray:
+def spearman(scores: NDArray, truth: NDArray) -> NDArray:
     """Spearman's rank correlation along the last axis; NaN where one side is constant."""
-    a, b = (stats.rankdata(x, axis=-1) for x in (scores, gold))
+    a, b = (stats.rankdata(x, axis=-1) for x in (scores, truth))
     a, b = (x - x.mean(axis=-1, keepdims=True) for x in (a, b))
     scale = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
     return np.divide((a * b).sum(axis=-1), scale, out=np.full(scale.shape, np.nan), where=scale > 0)
@@ -315,8 +242,8 @@ def _acceleration(base: NDArray, tuned: NDArray, truth: NDArray, metric: Metric)
         wanted = np.flatnonzero(sizes == size)
         for start, stop in _blocks(wanted.size, base.size):
             kept = np.stack([np.flatnonzero(groups != k) for k in wanted[start:stop]])
-            gold = truth[kept]
-            parts.append(metric(tuned[kept], gold) - metric(base[kept], gold))
+            left = truth[kept]
+            parts.append(metric(tuned[kept], left) - metric(base[kept], left))
     pull = np.concatenate(parts)
     pull = pull[np.isfinite(pull)]
     pull = pull.mean() - pull if pull.size else pull
@@ -324,30 +251,9 @@ def _acceleration(base: NDArray, tuned: NDArray, truth: NDArray, metric: Metric)
     return float((pull**3).sum() / (6 * scale)) if scale > 0 else 0.0
 
 
-def _stretch(gain: NDArray, confidence: float) -> float:
-    """How much wider than a bootstrap percentile interval Student's t interval of such a small sample is."""
-    parts = []  # (variance of the mean, size) of each resampled axis
-    for axis, size in enumerate(gain.shape):
-        if size > 1:
-            parts.append((gain.mean(axis=1 - axis).var(ddof=1) / size, size))
-    total = sum(v for v, _ in parts)
-    if total <= 0:
-        return 1.0
-    freedom = total**2 / sum(v**2 / (n - 1) for v, n in parts)
-    shrunk = sum(v * (n - 1) / n for v, n in parts)  # what the bootstrap sees of the variance
-    tail = (1 + confidence) / 2
-    return float(stats.t.ppf(tail, freedom) / stats.norm.ppf(tail) * np.sqrt(total / shrunk))
-
-
 def _percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
-
-
-def _counts(rng: np.random.Generator, resamples: int, n: int) -> NDArray:
-    """(resamples, n): how often each of n things is drawn in n draws with replacement."""
-    chosen = rng.integers(0, n, (resamples, n)) + n * np.arange(resamples)[:, None]
-    return np.bincount(chosen.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
 def _blocks(resamples: int, n_items: int) -> Iterator[tuple[int, int]]:
@@ -374,14 +280,12 @@ class _Parts:
 @dataclass(frozen=True, kw_only=True)
 class SeedSpread:
     """A difference over training seeds: `interval` holds all noise; `seed_error` and `item_error` are the standard
-    errors of its parts, `item_freedom` the degrees of freedom of the second; `speaks_of` is `this checkpoint` for one
-    seed and `the recipe` for several."""
+    errors of its parts, `item_freedom` the degrees of freedom of the second."""
 
     interval: Interval
     seed_error: float
     item_error: float
     item_freedom: float
-    speaks_of: str
 
 
 def crossed_interval(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.95) -> Interval:
@@ -502,7 +406,7 @@ def resampled_interval(
 
 
 def seed_spread(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.95) -> SeedSpread:
-    """The difference over several training seeds, its seeds' noise told apart from that of draws and items.
+    """The difference over several training seeds, with the noise of seeds apart from that of draws and items.
 
     Seeds, draws and items are crossed. Without several seeds nothing is known of another training: the interval then
     speaks of this checkpoint alone.
@@ -548,7 +452,6 @@ def seed_spread(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.95) 
         seed_error=float(np.sqrt(of_seeds)) if seeds > 1 else np.nan,
         item_error=float(np.sqrt(over_seeds.whole)),
         item_freedom=float(over_seeds.freedom),
-        speaks_of="the recipe" if seeds > 1 else "this checkpoint",
     )
 
 

@@ -1,14 +1,8 @@
-"""The interval of a task, from the predictions that mteb saved of both models: what an item is in each kind of task.
+"""Takes a task's main score apart into items, from the predictions that mteb saved, and gives it its interval.
 
-Before an interval is given, the items must add up to the scores that mteb reports.
-
-Metrics of a whole test set, taken apart: what each item adds to macro-F1, and average precision by resample.
-
-An interval needs to know how a score varies over items. Macro-F1 is no mean over items; `f1_values` writes it as one.
-
-What each query of a retrieval or reranking task adds to the score, from the documents that mteb saved.
-
-mteb averages what trec_eval says of each query; so does this module, with the same code (pytrec_eval comes with mteb).
+What an item is depends on the kind of task: a test text, a pair, a query, a draw of documents. Macro-F1 is no mean over
+items; `f1_values` writes it as one. What a query adds is computed by the code that mteb itself uses (pytrec_eval). The
+items must add up to the score that mteb reports, else there is no interval.
 """
 
 from __future__ import annotations
@@ -17,7 +11,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,8 +27,16 @@ from gisttools.evaluation.intervals import (
     spearman,
 )
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from mteb import AbsTask
 
-def f1_values(answers: ArrayLike, gold: ArrayLike) -> NDArray:
+Split: TypeAlias = "Dataset | Mapping[str, Any]"  # the data of one split; a mapping of parts where a task is a search
+Scores: TypeAlias = Mapping[str, Any]  # mteb's scores of one model on one subset, by metric
+Saved: TypeAlias = Any  # the predictions that mteb saved of one model: lists or mappings, by the kind of task
+
+
+def f1_values(answers: ArrayLike, truth: ArrayLike) -> NDArray:
     """Each item's part in macro-F1: the mean over a draw's items is its macro-F1, their spread is its noise.
 
     An item's value is the score plus how it changes as the item gains weight, times the number of items (the
@@ -44,61 +46,61 @@ def f1_values(answers: ArrayLike, gold: ArrayLike) -> NDArray:
 
     Args:
         answers: (draws, items) labels, or (draws, items, labels) of 0 and 1 where an item has several.
-        gold: (items,) or (items, labels), likewise.
+        truth: (items,) or (items, labels), likewise.
 
     Returns:
-        (draws, items) float64. Labels that occur in neither gold nor the draw's answers are left out, as scikit-learn
-        does; of several labels they count as 0, as it does too.
+        (draws, items) float64. Labels that occur in neither the truth nor the draw's answers are left out, as
+        scikit-learn does; of several labels they count as 0, as it does too.
 
     Raises:
         DataError: the shapes do not fit.
     """
-    answers, gold = np.asarray(answers), np.asarray(gold)
-    if answers.shape[1:] != gold.shape or gold.ndim not in (1, 2):
-        raise DataError(f"Answers of shape {answers.shape} do not fit gold labels of shape {gold.shape}.")
+    answers, truth = np.asarray(answers), np.asarray(truth)
+    if answers.shape[1:] != truth.shape or truth.ndim not in (1, 2):
+        raise DataError(f"Answers of shape {answers.shape} do not fit true labels of shape {truth.shape}.")
     values = np.empty(answers.shape[:2])
     for draw, answer in enumerate(answers):
-        if gold.ndim == 1:
-            labels = np.union1d(gold, answer)
-            said, true = (x[:, None] == labels for x in (answer, gold))
+        if truth.ndim == 1:
+            labels = np.union1d(truth, answer)
+            said, true = (x[:, None] == labels for x in (answer, truth))
         else:
-            said, true = answer.astype(bool), gold.astype(bool)
+            said, true = answer.astype(bool), truth.astype(bool)
         hit = said & true
         either = said.astype(float) + true
         size = either.sum(axis=0)
         size = np.where(size > 0, size, 1.0)
         f1 = 2 * hit.sum(axis=0) / size
         pull = (2 * hit - f1 * either) / size
-        values[draw] = f1.mean() + len(gold) * pull.mean(axis=1)
+        values[draw] = f1.mean() + len(truth) * pull.mean(axis=1)
     return values
 
 
-def own_label_f1(answers: ArrayLike, gold: ArrayLike) -> NDArray:
-    """F1 of each item's own gold label, (items,); the mean over items is F1 weighted by support.
+def own_label_f1(answers: ArrayLike, truth: ArrayLike) -> NDArray:
+    """F1 of each item's own true label, (items,); the mean over items is F1 weighted by support.
 
     For matching, where an item is a label of its own, as in bitext mining.
 
     Args:
-        answers, gold: (items,), the index said and the right one.
+        answers, truth: (items,), the index said and the right one.
     """
-    answers, gold = np.asarray(answers), np.asarray(gold)
-    size = 1 + max(int(answers.max(initial=0)), int(gold.max(initial=0)))
-    hits = np.bincount(gold[answers == gold], minlength=size)
-    f1 = 2 * hits / np.maximum(np.bincount(answers, minlength=size) + np.bincount(gold, minlength=size), 1)
-    return f1[gold]
+    answers, truth = np.asarray(answers), np.asarray(truth)
+    size = 1 + max(int(answers.max(initial=0)), int(truth.max(initial=0)))
+    hits = np.bincount(truth[answers == truth], minlength=size)
+    f1 = 2 * hits / np.maximum(np.bincount(answers, minlength=size) + np.bincount(truth, minlength=size), 1)
+    return f1[truth]
 
 
-def average_precision(scores: NDArray, gold: NDArray) -> NDArray:
+def average_precision(scores: NDArray, truth: NDArray) -> NDArray:
     """Average precision along the last axis, equal scores counted together; NaN where nothing is positive.
 
     As scikit-learn's `average_precision_score`, for many resamples at once.
 
     Args:
         scores: (..., items), higher for pairs that look alike.
-        gold: (..., items), 1 for positive pairs, 0 for others.
+        truth: (..., items), 1 for positive pairs, 0 for others.
     """
     order = np.argsort(-scores, axis=-1)
-    ranked, positive = (np.take_along_axis(x, order, axis=-1) for x in (scores, gold))
+    ranked, positive = (np.take_along_axis(x, order, axis=-1) for x in (scores, truth))
     n = scores.shape[-1]
     place = np.arange(n)
     last = np.concatenate([ranked[..., 1:] != ranked[..., :-1], np.ones((*ranked.shape[:-1], 1), dtype=bool)], axis=-1)
@@ -136,15 +138,15 @@ def query_scores(
     if named is None:
         return None
     name, k = named[1], int(named[2])
-    gold = {query: {d: int(r) for d, r in found.items()} for query, found in relevant.items() if found}
-    run = {query: dict(documents) for query, documents in ranked.items() if query in gold}
+    truth = {query: {d: int(r) for d, r in found.items()} for query, found in relevant.items() if found}
+    run = {query: dict(documents) for query, documents in ranked.items() if query in truth}
     if ignore_identical_ids:
         run = {query: {d: s for d, s in documents.items() if d != query} for query, documents in run.items()}
     if skip_first_result:
         run = {q: dict(sorted(found.items(), key=lambda pair: pair[1], reverse=True)[1:]) for q, found in run.items()}
     if name == "mrr":
-        return {query: _reciprocal_rank(documents, gold[query], k) for query, documents in run.items()}
-    scores = pytrec_eval.RelevanceEvaluator(gold, {f"{_TREC[name]}.{k}"}).evaluate(run)
+        return {query: _reciprocal_rank(documents, truth[query], k) for query, documents in run.items()}
+    scores = pytrec_eval.RelevanceEvaluator(truth, {f"{_TREC[name]}.{k}"}).evaluate(run)
     return {query: float(found[f"{_TREC[name]}_{k}"]) for query, found in scores.items()}
 
 
@@ -172,12 +174,14 @@ _SIMILARITIES = {
 }
 
 
-def task_interval(task, data, raw: Sequence[Mapping], predictions: Sequence[Any], *, seed: int = 0) -> Interval | None:
+def task_interval(
+    task: AbsTask, data: Split | None, raw: Sequence[Scores], predictions: Sequence[Saved | None], *, seed: int = 0
+) -> Interval | None:
     """The interval of the main score's difference on one subset, or None where this kind of task has none yet.
 
     Args:
         task: the mteb task, its data loaded.
-        data: the split, as `eval_sets.split_of` gives it.
+        data: the split, as `gisttools.data.split_of` gives it.
         raw: mteb's scores of base and tuned model on this subset.
         predictions: mteb's saved predictions of both; None where it saved none.
         seed: of the bootstrap.
@@ -202,7 +206,9 @@ def task_interval(task, data, raw: Sequence[Mapping], predictions: Sequence[Any]
     return found
 
 
-def _other(task, data, raw, predictions, seed: int) -> Interval | None:
+def _other(
+    task: AbsTask, data: Split | None, raw: Sequence[Scores], predictions: Sequence[Saved] | None, seed: int
+) -> Interval | None:
     kind, metric = task.metadata.type, task.metadata.main_score
     if kind == "Clustering" and "v_measures" in raw[1]:
         return _clustered(task, data, raw)
@@ -221,7 +227,9 @@ def _other(task, data, raw, predictions, seed: int) -> Interval | None:
     return None
 
 
-def item_values(task, data, raw: Sequence[Mapping], predictions: Sequence[Any]) -> list[NDArray] | None:
+def item_values(
+    task: AbsTask, data: Split | None, raw: Sequence[Scores], predictions: Sequence[Saved | None]
+) -> list[NDArray] | None:
     """What each item adds to the main score, (draws, items) or (items,) of each model; None where the score is no mean
     over independent items, or mteb did not save them. As `task_interval`, but for any number of models."""
     kind = task.metadata.type
@@ -234,7 +242,7 @@ def item_values(task, data, raw: Sequence[Mapping], predictions: Sequence[Any]) 
     return None
 
 
-def gold_labels(task, data) -> NDArray | None:
+def true_labels(task: AbsTask, data: Split) -> NDArray | None:
     """(items,) labels, or (items, labels) of 0 and 1 where a text has several; None where mteb scored a sample."""
     labels = data[task.label_column_name]
     if task.metadata.type != "MultilabelClassification":
@@ -245,7 +253,7 @@ def gold_labels(task, data) -> NDArray | None:
     return None if most is not None and len(data) > most else MultiLabelBinarizer().fit_transform(labels)
 
 
-def _classified(task, data, raw, predictions) -> Interval | None:
+def _classified(task: AbsTask, data: Split, raw: Sequence[Scores], predictions: Sequence[Saved]) -> Interval | None:
     values = _classified_values(task, data, raw, predictions)
     if values is None:
         return None
@@ -254,20 +262,22 @@ def _classified(task, data, raw, predictions) -> Interval | None:
     return replace(found, method=f"{found.method}, F1 taken apart by item") if f1 else found
 
 
-def _classified_values(task, data, raw, predictions) -> list[NDArray] | None:
+def _classified_values(
+    task: AbsTask, data: Split, raw: Sequence[Scores], predictions: Sequence[Saved]
+) -> list[NDArray] | None:
     """(draws, items) of each model: what each test text adds to accuracy or F1."""
-    gold, metric = gold_labels(task, data), task.metadata.main_score
-    if gold is None or metric not in ("accuracy", "f1"):
+    truth, metric = true_labels(task, data), task.metadata.main_score
+    if truth is None or metric not in ("accuracy", "f1"):
         return None
-    if any(len(draw) != len(gold) for p in predictions for draw in p):
+    if any(len(draw) != len(truth) for p in predictions for draw in p):
         return None  # cross-validation: each fold has items of its own
     answers = [np.asarray(p) for p in predictions]
-    if any(a.shape[1:] != gold.shape for a in answers):
+    if any(a.shape[1:] != truth.shape for a in answers):
         return None
     if metric == "f1":
-        values = [f1_values(a, gold) for a in answers]
+        values = [f1_values(a, truth) for a in answers]
     else:
-        values = [(a == gold).reshape(*a.shape[:2], -1).all(axis=-1).astype(float) for a in answers]
+        values = [(a == truth).reshape(*a.shape[:2], -1).all(axis=-1).astype(float) for a in answers]
     if not _adds_up(task, raw, [v.mean() for v in values]):
         if metric == "accuracy":
             told = " and ".join(
@@ -280,42 +290,46 @@ def _classified_values(task, data, raw, predictions) -> list[NDArray] | None:
     return values
 
 
-def _correlated(task, data, raw, predictions, seed: int) -> Interval | None:
+def _correlated(
+    task: AbsTask, data: Split, raw: Sequence[Scores], predictions: Sequence[Saved], seed: int
+) -> Interval | None:
     name, _, kind = task.metadata.main_score.rpartition("_")
     saved = _SIMILARITIES.get(name or "similarity")
     values = [p.get(saved[0]) for p in predictions] if saved else []
     if kind != "spearman" or not all(values):
         return None
-    scores, gold = [np.asarray(v, dtype=float) for v in values], np.asarray(data["score"], dtype=float)
-    if not _adds_up(task, raw, [float(spearman(s, gold)) for s in scores]):
+    scores, truth = [np.asarray(v, dtype=float) for v in values], np.asarray(data["score"], dtype=float)
+    if not _adds_up(task, raw, [float(spearman(s, truth)) for s in scores]):
         return None
-    return metric_bootstrap(scores[0], scores[1], gold, spearman, seed=seed)
+    return metric_bootstrap(scores[0], scores[1], truth, spearman, seed=seed)
 
 
-def _pairs(task, data, raw, predictions, seed: int) -> Interval | None:
+def _pairs(
+    task: AbsTask, data: Split, raw: Sequence[Scores], predictions: Sequence[Saved], seed: int
+) -> Interval | None:
     """Under the similarity that gave mteb's score, one for each model: a maximum taken anew in each resample would
     flatter both."""
     name, _, kind = task.metadata.main_score.rpartition("_")
     if kind != "ap" or name not in ("max", *_SIMILARITIES):
         return None
     labels = data[task.label_column_name]
-    gold = np.asarray(labels[0] if len(data) == 1 else labels, dtype=float)
+    truth = np.asarray(labels[0] if len(data) == 1 else labels, dtype=float)
     scores = []
     for result, saved in zip(raw, predictions, strict=True):
         best = max(_SIMILARITIES, key=lambda s: result.get(f"{s}_ap", -1.0)) if name == "max" else name
         key, sign = _SIMILARITIES[best]
         scores.append(sign * np.asarray(saved[key], dtype=float))
-    if not _adds_up(task, raw, [float(average_precision(s, gold)) for s in scores]):
+    if not _adds_up(task, raw, [float(average_precision(s, truth)) for s in scores]):
         return None
-    found = metric_bootstrap(scores[0], scores[1], gold, average_precision, seed=seed)
+    found = metric_bootstrap(scores[0], scores[1], truth, average_precision, seed=seed)
     return replace(found, method=f"{found.method}, each model under its best similarity") if name == "max" else found
 
 
-def _searched(task, data, raw, predictions) -> Interval | None:
+def _searched(task: AbsTask, data: Split, raw: Sequence[Scores], predictions: Sequence[Saved]) -> Interval | None:
     options = {k: getattr(task, k, False) for k in ("ignore_identical_ids", "skip_first_result")}
     relevant, metric = data["relevant_docs"], task.metadata.main_score
-    scores = [query_scores(p, relevant, metric, **options) for p in predictions]
-    if any(s is None or len(s) < 2 for s in scores) or scores[0].keys() != scores[1].keys():
+    scores = [s for p in predictions if (s := query_scores(p, relevant, metric, **options)) is not None]
+    if len(scores) < 2 or any(len(s) < 2 for s in scores) or scores[0].keys() != scores[1].keys():
         return None
     within = _CLOSE if metric.startswith("mrr") else _ROUNDED
     queries = sorted(scores[0])
@@ -326,12 +340,14 @@ def _searched(task, data, raw, predictions) -> Interval | None:
     return clustered_interval(base, tuned, sources)
 
 
-def _matched(task, data, raw, predictions) -> Interval | None:
+def _matched(task: AbsTask, data: Split, raw: Sequence[Scores], predictions: Sequence[Saved]) -> Interval | None:
     values = _matched_values(task, data, raw, predictions)
     return None if values is None else crossed_interval(*values)
 
 
-def _matched_values(task, data, raw, predictions) -> list[NDArray] | None:
+def _matched_values(
+    task: AbsTask, data: Split, raw: Sequence[Scores], predictions: Sequence[Saved]
+) -> list[NDArray] | None:
     if "gold" in getattr(data, "column_names", ()) or any(len(p) != 1 for p in predictions):
         return None
     said = [np.asarray([match["corpus_id"] for match in next(iter(p.values()))], dtype=int) for p in predictions]
@@ -339,18 +355,18 @@ def _matched_values(task, data, raw, predictions) -> list[NDArray] | None:
     return values if _adds_up(task, raw, [v.mean() for v in values]) else None
 
 
-def _summaries(task, raw, predictions) -> Interval | None:
-    gold = predictions[0]["human_scores"]
-    if gold != predictions[1]["human_scores"]:  # mteb leaves out a text whose summaries score alike
+def _summaries(task: AbsTask, raw: Sequence[Scores], predictions: Sequence[Saved]) -> Interval | None:
+    truth = predictions[0]["human_scores"]
+    if truth != predictions[1]["human_scores"]:  # mteb leaves out a text whose summaries score alike
         return None
     values = [
-        [float(spearman(np.asarray(s), np.asarray(g))) for s, g in zip(p["cosine_scores"], gold, strict=True)]
+        [float(spearman(np.asarray(s), np.asarray(g))) for s, g in zip(p["cosine_scores"], truth, strict=True)]
         for p in predictions
     ]
     return crossed_interval(*values) if _adds_up(task, raw, [float(np.mean(v)) for v in values]) else None
 
 
-def _clustered(task, data, raw) -> Interval | None:
+def _clustered(task: AbsTask, data: Split | None, raw: Sequence[Scores]) -> Interval | None:
     """Draws resample the documents, so their spread tells of other documents; legacy sets are no draws of one pool."""
     measures = [r["v_measures"] for r in raw]
     if not isinstance(measures[0], dict):
@@ -370,7 +386,7 @@ def _clustered(task, data, raw) -> Interval | None:
     return draws_interval(*flat) if len(flat[0]) > 1 else None
 
 
-def _adds_up(task, raw: Sequence[Mapping], scores: Sequence[float], within: float = _CLOSE) -> bool:
+def _adds_up(task: AbsTask, raw: Sequence[Scores], scores: Sequence[float], within: float = _CLOSE) -> bool:
     pairs = [(float(score), float(result["main_score"])) for score, result in zip(scores, raw, strict=True)]
     if all(abs(ours - told) <= within for ours, told in pairs):
         return True

@@ -1,11 +1,11 @@
-"""How two models lay out the same texts: a flat map of each, and how alike texts of one class and of two are."""
+"""Maps how two models lay out the same texts: flat places, and how alike texts of one class and of two are."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,14 @@ COLUMNS = {
 }  # fmt: skip
 
 
+class Encoder(Protocol):
+    """A model that makes vectors: texts to an array (texts, dimensions)."""
+
+    def encode(self, texts: list[str], /) -> NDArray: ...
+
+
 def embedding_map(
-    base: Any, tuned: Any, texts: Sequence[str], labels: Sequence[object], seed: int, *, most: int = TEXTS
+    base: Encoder, tuned: Encoder, texts: Sequence[str], labels: Sequence[object], seed: int, *, most: int = TEXTS
 ) -> pd.DataFrame:
     """One long table of what both models make of a sample of labelled texts, as evenly of all labels as can be.
 
@@ -63,7 +69,7 @@ def embedding_map(
     return table.astype({c: t for c, t in COLUMNS.items() if t != "str"})
 
 
-def save_map(items: pd.DataFrame, base: Any, tuned: Any, path: Path, seed: int) -> pd.DataFrame | None:
+def save_map(items: pd.DataFrame, base: Encoder, tuned: Encoder, path: Path, seed: int) -> pd.DataFrame | None:
     """Write the map of the first classification task of an evaluation; None, and nothing written, where there is none
     to map: no such task, texts of fewer than two labels, or a model that makes no vectors.
 
@@ -106,7 +112,7 @@ def _sample(labels: NDArray, most: int, seed: int) -> NDArray:
     return np.sort(order[np.argsort(turn, kind="stable")[:most]])
 
 
-def _unit(model: Any, texts: list[str], role: str) -> NDArray:
+def _unit(model: Encoder, texts: list[str], role: str) -> NDArray:
     vectors = np.asarray(model.encode(texts), dtype=np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.isfinite(vectors).all():

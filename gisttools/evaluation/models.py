@@ -1,15 +1,12 @@
-"""What can be scored: a model here or on the hub, one of mteb's registry, an endpoint; and what its vectors hang on.
+"""Opens what can be scored, knows what decides its vectors, and embeds each text once.
 
-A name stands for one of them: what `gisttools.models.open_model` opens, `mteb:NAME` or `mteb:NAME@revision` (a model of
+A name stands for a model: what `gisttools.models.open_model` opens, `mteb:NAME` or `mteb:NAME@revision` (a model of
 mteb's registry with its own prompts), `endpoint:MODEL` (an embeddings endpoint), `bm25` (a search by words) or `random`
 (vectors that know nothing).
 
-One text is embedded once by a model, whatever tasks ask for it: vectors are kept on disk as the model gave them.
-
-mteb's own `CachedEmbeddingWrapper` keeps one file for each task, so that tasks share nothing, and `VectorCache` keeps
-unit vectors, which lose their lengths. Here a vector comes back to the last bit, read from a memory map.
-
-Encoders that mteb can evaluate and that are no SentenceTransformer: an embeddings endpoint, and random vectors.
+One text is embedded once by a model, whatever tasks ask for it: vectors are kept on disk as the model gave them. mteb's
+own `CachedEmbeddingWrapper` keeps one file for each task, so that tasks share nothing, and `VectorCache` keeps unit
+vectors, which lose their lengths. Here a vector comes back to the last bit, read from a memory map.
 """
 
 from __future__ import annotations
@@ -17,12 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mteb
 import numpy as np
@@ -71,10 +68,10 @@ class KeptVectors:
 
         Args:
             texts: in any order, some of them equal.
-            reading: what decides a vector beside text and model, such as the prompt.
+            reading: what decides a vector next to text and model, such as the prompt.
             embed: texts, none twice, to vectors (n, dimension). Only float32 is kept.
-            copies: where no text is known yet, give all to `embed` as they are, copies too. A text's last bits hang on
-                its batch, and they decide in which order copies of one document are ranked: so scores are mteb's own.
+            copies: where no text is known yet, give all to `embed` as they are, copies too. The last bits of a vector
+                depend on its batch, and they decide how copies of one document are ranked: so scores are mteb's own.
         """
         keys = text_keys(f"{reading}\x1f{text}" for text in texts)
         rows = self._files.find(keys)
@@ -157,7 +154,7 @@ class EmbedOnce:
         del self.model.encode
 
     def _reading(self, inputs: Any, options: dict[str, Any]) -> str | None:
-        """What decides a vector beside the text; None where the call cannot be answered from plain vectors."""
+        """What decides a vector next to the text; None where the call cannot be answered from plain vectors."""
         if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
             return None
         if any(options.get(name, plain) != plain for name, plain in _PLAIN.items() if name != "normalize_embeddings"):
@@ -186,6 +183,7 @@ def _as_asked(vectors: np.ndarray, options: dict[str, Any], model: SentenceTrans
 
 
 _RANDOM_DIMENSION = 256
+Inputs: TypeAlias = Iterable[Mapping[str, list[str]]]  # of mteb: batches of columns, one of them `text`
 
 
 @dataclass
@@ -214,7 +212,16 @@ class EndpointEncoder(AbsEncoder):
         finally:
             self._kept, self._meter = None, Meter()
 
-    def encode(self, inputs: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, prompt_type=None, **_: Any):
+    def encode(
+        self,
+        inputs: Inputs,
+        *,
+        task_metadata: object,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: object = None,
+        **_: object,
+    ) -> np.ndarray:
         """Vectors of all texts, float32 (n, dimension). Raises as `EndpointGuide.stream`."""
         texts = texts_in(inputs)
         self._meter.asked += len(texts)
@@ -225,9 +232,10 @@ class EndpointEncoder(AbsEncoder):
     def _ask(self, texts: list[str]) -> np.ndarray:
         if not texts:
             return np.zeros((0, self.guide.dimension or 0), dtype=np.float32)
-        started, vectors = time.monotonic(), None
+        started, vectors = time.monotonic(), np.zeros((0, 0), dtype=np.float32)
         for numbers, part in self.guide.stream(texts):
-            vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32) if vectors is None else vectors
+            if not len(vectors):
+                vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
             vectors[numbers] = part
         self._meter.seconds += time.monotonic() - started
         self._meter.embedded += len(texts)
@@ -241,7 +249,16 @@ class RandomEncoder(AbsEncoder):
         self.seed, self.dimension = seed, dimension
         self.mteb_model_meta = _meta("gisttools/random", f"seed {seed}")
 
-    def encode(self, inputs: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, prompt_type=None, **_: Any):
+    def encode(
+        self,
+        inputs: Inputs,
+        *,
+        task_metadata: object,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: object = None,
+        **_: object,
+    ) -> np.ndarray:
         """Vectors of all texts, float32 (n, dimension)."""
         vectors = [self._vector(text) for text in texts_in(inputs)]
         return np.stack(vectors) if vectors else np.zeros((0, self.dimension), dtype=np.float32)
@@ -251,7 +268,7 @@ class RandomEncoder(AbsEncoder):
         return np.random.default_rng(int.from_bytes(digest, "big")).standard_normal(self.dimension, dtype=np.float32)
 
 
-def texts_in(inputs: Any) -> list[str]:
+def texts_in(inputs: Inputs) -> list[str]:
     """The texts of mteb's data loader, in order."""
     return [text for batch in inputs for text in batch["text"]]
 
@@ -397,9 +414,10 @@ def open_scored(
     if name.startswith(REGISTRY):
         return _registered(name, revision)
     if name.startswith(ENDPOINT):
-        from gisttools.models import EndpointGuide
+        from gisttools.models import EndpointGuide, GuideOptions
 
-        guide = EndpointGuide(name.removeprefix(ENDPOINT), base_url=base_url, key_variable=key_variable, prompt=prompt)
+        told = GuideOptions(name=name, base_url=base_url, key_variable=key_variable, prompt=prompt)
+        guide = EndpointGuide(told)
         encoder = EndpointEncoder(guide)
         return ScoredModel(
             name=name, kind="endpoint", encoder=encoder, identity=guide.identity, revision=guide.url,

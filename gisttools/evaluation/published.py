@@ -1,12 +1,12 @@
-"""Scores of mteb's public results, to stand beside: of the same tasks and the same revisions of their data.
+"""Reads scores of others to compare with: mteb's public results, and those of the GISTEmbed paper.
 
-They are read from mteb's own copy of the results (`mteb.ResultCache().download_from_remote()` makes one), and else file
-by file from where mteb publishes them. Out of reach they are left out, with a note.
+Public results are of the same tasks and the same revisions of their data. They are read from mteb's own copy
+(`mteb.ResultCache().download_from_remote()` makes one), and else file by file from where mteb publishes them. Out of
+reach they are left out, with a note.
 
-The scores of the GISTEmbed paper: four students on the 56 tasks of MTEB (English, v1), as they came and tuned.
-
-From A. V. Solatorio, *GISTEmbed: Guided In-sample Selection of Training Negatives for Text Embedding Fine-tuning*,
-arXiv 2402.16829, and the MTEB leaderboard of 2024-07-06. `paper_scores.csv` holds the figures, in points.
+The paper has four students on the 56 tasks of MTEB (English, v1), as they came and tuned: A. V. Solatorio, *GISTEmbed:
+Guided In-sample Selection of Training Negatives for Text Embedding Fine-tuning*, arXiv 2402.16829, and the MTEB
+leaderboard of 2024-07-06. `paper_scores.csv` holds the figures, in points.
 """
 
 from __future__ import annotations

@@ -1,37 +1,38 @@
-"""Many models of one baseline side by side: which recipe is best, by how much, what each parameter does, and whether
-the guide helped.
+"""Ranks variants of one baseline: which is best, by how much, what each parameter does, and whether the guide helped.
 
-Nothing here reads a file: `gisttools.workflow.evaluations` does. Scores lie between 0 and 1, a point is 0.01.
-
-What each parameter of a comparison does to the score, paired over the other parameters.
-
-An effect is the difference between the means of two values of a parameter, over recipes that are the same in all else.
-Interactions are not modelled: where a parameter helps beside one value of another and hurts beside the next, its effect
-is the mean of both.
-
-Guided against unguided: whether the guide helped, and what masking by labels adds, in sentences with numbers.
+An effect is the difference between the means of two values of a parameter, over variants that are the same in all else.
+Interactions are not modelled: where a parameter helps with one value of another and hurts with the next, its effect is
+the mean of both. Reads no files. Scores lie between 0 and 1, a point is 0.01.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gisttools.common import ParameterError, did_you_mean
-from gisttools.evaluation.gain import Part, task_weights
-from gisttools.evaluation.intervals import Interval, verdict
+from gisttools.common import plural, signed
+from gisttools.evaluation.comparison import json_rows, to_table
+from gisttools.evaluation.contenders import (
+    Contender,
+    Part,
+    check_comparable,
+    mean_score,
+    metric_name,
+    standard_deviation,
+    task_name,
+    weights_of,
+)
+from gisttools.evaluation.intervals import Interval, Verdict, verdict
 from gisttools.evaluation.variants import (
     MODEL,
-    Contender,
     Factor,
-    Recipe,
-    check_comparable,
+    ScoredVariant,
     difference,
     group,
     over_baseline,
@@ -46,14 +47,14 @@ class Effect:
     Attributes:
         parameter, value, against: what changed, to what, from what.
         along: other parameters that change with it.
-        interval: the difference in score; None where no two recipes differ in this parameter alone.
-        settings: pairs of recipes that are the same in all else.
+        interval: the difference in score; None where no two variants differ in this parameter alone.
+        settings: pairs of variants that are the same in all else.
         seeds: seeds it is taken over.
     """
 
     parameter: str
-    value: Any
-    against: Any
+    value: object
+    against: object
     along: tuple[str, ...] = ()
     interval: Interval | None = None
     settings: int = 0
@@ -65,37 +66,39 @@ class Effect:
         return verdict(self.interval) if self.interval else "not separable"
 
 
-def effects(recipes: Sequence[Recipe], factors: Sequence[Factor], weights: Mapping[Part, float]) -> list[Effect]:
+def effects(
+    variants: Sequence[ScoredVariant], factors: Sequence[Factor], weights: Mapping[Part, float]
+) -> list[Effect]:
     """For each parameter that varies the effect of its other values over its first."""
     return [
-        effect(recipes, factor, value, factor.values[0], weights) for factor in factors for value in factor.values[1:]
+        effect(variants, factor, value, factor.values[0], weights) for factor in factors for value in factor.values[1:]
     ]
 
 
 def effect(
-    recipes: Sequence[Recipe],
+    variants: Sequence[ScoredVariant],
     factor: Factor,
-    value: Any,
-    against: Any,
+    value: object,
+    against: object,
     weights: Mapping[Part, float],
     *,
-    where: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+    where: Callable[[Mapping[str, object]], bool] = lambda _: True,
 ) -> Effect:
-    """The effect of one value over another, over those recipes whose settings `where` allows."""
-    by_rest: dict[str, dict[str, Recipe]] = {}
-    for recipe in recipes:
-        if recipe.settings and where(recipe.settings):
-            rest = repr([v for name, v in recipe.settings.items() if name != factor.name])
-            by_rest.setdefault(rest, {})[repr(recipe.settings[factor.name])] = recipe
+    """The effect of one value over another, over those variants whose settings `where` allows."""
+    by_rest: dict[str, dict[str, ScoredVariant]] = {}
+    for variant in variants:
+        if variant.settings and where(variant.settings):
+            rest = repr([v for name, v in variant.settings.items() if name != factor.name])
+            by_rest.setdefault(rest, {})[repr(variant.settings[factor.name])] = variant
     pairs = [
         (of[repr(against)], of[repr(value)]) for of in by_rest.values() if {repr(against), repr(value)} <= of.keys()
     ]
-    told = {"parameter": factor.name, "value": value, "against": against, "along": factor.along}
+    found = Effect(parameter=factor.name, value=value, against=against, along=factor.along)
     if not pairs:
-        return Effect(**told)
+        return found
     before, after = (list(side) for side in zip(*pairs, strict=True))
     interval, seeds = difference(before, after, weights)
-    return Effect(**told, interval=interval, settings=len(pairs), seeds=seeds)
+    return replace(found, interval=interval, settings=len(pairs), seeds=seeds)
 
 
 def effect_table(found: Sequence[Effect]) -> pd.DataFrame:
@@ -103,9 +106,8 @@ def effect_table(found: Sequence[Effect]) -> pd.DataFrame:
     columns = ["parameter", "value", "against", "difference", "low", "high", "verdict", "settings", "seeds", "along"]
     rows = []
     for e in found:
-        ends = (e.interval.difference, e.interval.low, e.interval.high) if e.interval else (math.nan,) * 3
         names = (e.parameter, value_name(e.value), value_name(e.against))
-        rows.append((*names, *ends, e.verdict, e.settings, e.seeds, ", ".join(e.along)))
+        rows.append((*names, *_ends(e.interval).values(), e.verdict, e.settings, e.seeds, ", ".join(e.along)))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -123,38 +125,53 @@ class Finding:
 
 
 def guided_findings(
-    recipes: Sequence[Recipe], factors: Sequence[Factor], weights: Mapping[Part, float]
+    variants: Sequence[ScoredVariant], factors: Sequence[Factor], weights: Mapping[Part, float]
 ) -> list[Finding]:
     """What can be said of the guide and of labels.
 
     The guide comes first, where labels do not mask: that is the claim of GISTEmbed. Labels take out false negatives
-    too, so what the guide adds beside them is another question, and the mean of both would hide either answer.
+    too, so what the guide adds to them is another question, and the mean of both would hide either answer.
 
-    Empty where `guide` is not null in some recipes and set in others, and labels are not masked in some alone.
+    Empty where `guide` is not null in some variants and set in others, and labels are not masked in some alone.
     """
     by_name = {f.name: f for f in factors}
     guide, labels = by_name.get(GUIDE), by_name.get(LABELS)
-    found = []
-    for name in guide.values[1:] if guide and guide.values[0] is None else ():
-        told = f"The guide {value_name(name)}"
-        by_labels = [_where(recipes, guide, name, weights, masked) for masked in (False, True)] if labels else []
-        if all(part.interval for part in by_labels) and by_labels:
-            found.append(
-                _finding("Does the guide help?", f"{told}, where labels do not mask,", _UNGUIDED, by_labels[0])
-            )
-            found.append(
-                _finding("And where labels mask as well?", "Where labels mask as well it", _UNGUIDED, by_labels[1])
-            )
-        else:
-            found.append(_finding("Does the guide help?", told, _UNGUIDED, effect(recipes, guide, name, None, weights)))
+    found = _of_guide(variants, guide, labels, weights) if guide else []
     if labels and set(labels.values) == {False, True}:
-        sides = [("on top of the guide", True), ("without a guide", False)] if guide else [("", None)]
-        for beside, guided in sides:
-            part = effect(recipes, labels, True, False, weights, where=partial(_is_guided, guided))
-            question = f"What do labels add{' ' + beside if beside else ''}?"
-            said = f"Masking candidates of the anchor's label{', ' + beside + ',' if beside else ''}"
-            found.append(_finding(question, said, "the same training without it", part))
+        found += _of_labels(variants, labels, guide is not None, weights)
     return [f for f in found if f.effect.interval is not None]
+
+
+def _of_guide(
+    variants: Sequence[ScoredVariant], guide: Factor, labels: Factor | None, weights: Mapping[Part, float]
+) -> list[Finding]:
+    """What each guide does; without and with labels apart, where both can be told."""
+    found = []
+    for name in guide.values[1:] if guide.values[0] is None else ():
+        told = f"The guide {value_name(name)}"
+        apart = [_where(variants, guide, name, weights, masked) for masked in (False, True)] if labels else []
+        if apart and all(part.interval for part in apart):
+            alone, masked = apart
+            found.append(_finding("Does the guide help?", f"{told}, where labels do not mask,", _UNGUIDED, alone))
+            found.append(_finding("And where labels mask as well?", "Where labels mask as well it", _UNGUIDED, masked))
+        else:
+            whole = effect(variants, guide, name, None, weights)
+            found.append(_finding("Does the guide help?", told, _UNGUIDED, whole))
+    return found
+
+
+def _of_labels(
+    variants: Sequence[ScoredVariant], labels: Factor, guided: bool, weights: Mapping[Part, float]
+) -> list[Finding]:
+    """What masking by labels adds; with and without a guide apart, where both were tried."""
+    sides = [("on top of the guide", True), ("without a guide", False)] if guided else [("", None)]
+    found = []
+    for where, wanted in sides:
+        part = effect(variants, labels, True, False, weights, where=partial(_is_guided, wanted))
+        question = f"What do labels add{' ' + where if where else ''}?"
+        said = f"Masking candidates of the anchor's label{', ' + where + ',' if where else ''}"
+        found.append(_finding(question, said, "the same training without it", part))
+    return found
 
 
 _UNGUIDED = "unguided training that is the same otherwise"
@@ -165,21 +182,15 @@ def points(interval: Interval) -> str:
     return f"{signed(interval.difference)} points (95 % interval {signed(interval.low)} to {signed(interval.high)})"
 
 
-def signed(share: float) -> str:
-    """A difference of shares in points, with its sign."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
-
-
-def plural(n: int, unit: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{n} {unit}" if n == 1 else f"{n} {unit}s"
+def _points(difference: float, low: float, high: float) -> str:
+    """`+1.2 points (95 % interval +0.4 to +2.0)`."""
+    return f"{signed(difference)} points (95 % interval {signed(low)} to {signed(high)})"
 
 
 def _where(
-    recipes: Sequence[Recipe], guide: Factor, name: object, weights: Mapping[Part, float], masked: bool
+    variants: Sequence[ScoredVariant], guide: Factor, name: object, weights: Mapping[Part, float], masked: bool
 ) -> Effect:
-    return effect(recipes, guide, name, None, weights, where=lambda settings: settings[LABELS] is masked)
+    return effect(variants, guide, name, None, weights, where=lambda settings: settings[LABELS] is masked)
 
 
 def _finding(question: str, what: str, against: str, found: Effect) -> Finding:
@@ -188,25 +199,55 @@ def _finding(question: str, what: str, against: str, found: Effect) -> Finding:
     if found.interval is not None:
         over = plural(found.seeds, "seed") + (f" in {found.settings} settings" if found.settings > 1 else "")
         along = f" {' and '.join(found.along)} changed with it, so this may be theirs." if found.along else ""
-        sentence = f"{what} {word}: {points(found.interval)} over {against}, {over}.{along}"
+        sentence = f"{what} {word}: {_points(**_ends(found.interval))} over {against}, {over}.{along}"
     return Finding(question=question, verdict=found.verdict, sentence=sentence, effect=found)
 
 
-def _is_guided(wanted: bool | None, settings: Mapping[str, Any]) -> bool:
+def _is_guided(wanted: bool | None, settings: Mapping[str, object]) -> bool:
     return wanted is None or (settings[GUIDE] is not None) is wanted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaderboard:
-    """Recipes in order of their scores.
+class Ranked:
+    """A variant's place: a row of leaderboard.csv.
 
     Attributes:
-        table: one row a recipe, the best first: rank, recipe, seeds, score, seed_sd (NaN of one seed); difference to
-            the baseline with low, high and verdict; behind, behind_low, behind_high, the difference to the best (NaN
-            of the best itself); with_best, whether it is not told apart from the best; seconds and cost_usd of a
-            training (NaN: not known); settings, the parts of its name; runs.
-        tasks: one row a recipe and part: recipe, task, subset, metric, is_target, base, score, difference, low, high,
-            verdict.
+        rank, recipe: its place from 1, and its name (`recipe` as earlier versions wrote it).
+        seeds, score, seed_sd: how many models, their mean score and its standard deviation (NaN of one).
+        difference, low, high, verdict: to the baseline.
+        behind, behind_low, behind_high: to the best; NaN of the best itself.
+        with_best: is it not distinguishable from the best?
+        seconds, cost_usd: of a training; NaN where not known.
+        settings, runs: the parts of its name, and its evaluate runs.
+    """
+
+    rank: int
+    recipe: str
+    seeds: int
+    score: float
+    seed_sd: float
+    difference: float
+    low: float
+    high: float
+    verdict: Verdict
+    behind: float
+    behind_low: float
+    behind_high: float
+    with_best: bool
+    seconds: float
+    cost_usd: float
+    settings: list[str]
+    runs: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """Variants in order of their scores.
+
+    Attributes:
+        ranked: the variants, the best first.
+        tasks: one row a variant and part: recipe (its name), task, subset, metric, is_target, base, score, difference,
+            low, high, verdict.
         effects: of each parameter that varies (`gisttools.evaluation.ranking`).
         findings: guided against unguided, and what labels add; empty where that was not tried.
         baseline, base: its name and its score.
@@ -215,7 +256,7 @@ class Leaderboard:
         evaluations: ids of the evaluate runs, which may hold several models each.
     """
 
-    table: pd.DataFrame
+    ranked: tuple[Ranked, ...]
     tasks: pd.DataFrame
     effects: list[Effect]
     findings: list[Finding]
@@ -223,51 +264,61 @@ class Leaderboard:
     base: float
     task: str
     metric: str
-    shared: Mapping[str, Any]
+    shared: Mapping[str, object]
     evaluations: tuple[str, ...] = ()
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The variants as a table."""
+        return to_table(Ranked, self.ranked)
+
+    @property
+    def runs(self) -> int:
+        """How many models were compared."""
+        return sum(len(row.runs) for row in self.ranked)
 
     @property
     def tied(self) -> list[str]:
-        """Recipes that are not told apart from the best."""
-        return self.table["recipe"][self.table["with_best"]].tolist()[1:]
+        """Variants that are not distinguishable from the best."""
+        return [row.recipe for row in self.ranked[1:] if row.with_best]
 
     @property
     def separable(self) -> bool:
-        """Whether some recipes differ in one parameter alone, so that its effect can be told."""
+        """Whether some variants differ in one parameter alone, so that its effect can be told."""
         return any(effect.interval for effect in self.effects)
 
     def word(self) -> str:
-        """The shortest answer: of the guide where it was tried; else whether one recipe is ahead of all others."""
+        """The shortest answer: of the guide where it was tried; else whether one variant is ahead of all others."""
         if self.findings:
             return self.findings[0].verdict
-        if len(self.table) == 1:
-            return self.table["verdict"].iloc[0]
+        if len(self.ranked) == 1:
+            return self.ranked[0].verdict
         return "no clear best" if self.tied else "one ahead"
 
     def question(self) -> str:
         """What `word` answers."""
         if self.findings:
             return self.findings[0].question
-        return "Did training help?" if len(self.table) == 1 else "Which recipe is best?"
+        return "Did training help?" if len(self.ranked) == 1 else "Which variant is best?"
 
     def best_sentence(self) -> str:
-        """The best recipe, its score, its difference to the baseline, and who is not told apart from it."""
-        best = self.table.iloc[0]
-        one = len(self.table) == 1
+        """The best variant, its score, its difference to the baseline, and what is not distinguishable from it."""
+        best = self.ranked[0]
+        one = len(self.ranked) == 1
         said = (
             f"{best.recipe} scores {100 * best.score:.1f}"
             if one
             else f"Best is {best.recipe} at {100 * best.score:.1f}"
         )
-        text = f"{said}, {points(best)} over the baseline's {100 * self.base:.1f}."
+        text = f"{said}, {_points(best.difference, best.low, best.high)} over the baseline's {100 * self.base:.1f}."
         if one:
-            return f"{text} It is the only recipe here: evaluate others to compare."
+            return f"{text} It is the only variant here: evaluate others to compare."
         if not self.tied:
-            return f"{text} It is told apart from all others."
-        if len(self.tied) == len(self.table) - 1:
-            return f"{text} No other is told apart from it."
+            return f"{text} It is distinguishable from all others."
+        if len(self.tied) == len(self.ranked) - 1:
+            return f"{text} No other is distinguishable from it."
         names = "; ".join(self.tied[:3]) + (f"; and {len(self.tied) - 3} more" if len(self.tied) > 3 else "")
-        return f"{text} Not told apart from it: {names}."
+        return f"{text} Not distinguishable from it: {names}."
 
     def sentences(self) -> list[str]:
         """What is to be said, the most important first."""
@@ -275,8 +326,7 @@ class Leaderboard:
 
     def headline(self) -> str:
         """One line for the run."""
-        runs = sum(map(len, self.table["runs"]))
-        what = f"{plural(len(self.table), 'recipe')} of {plural(runs, 'run')} on {self.task}"
+        what = f"{plural(len(self.ranked), 'variant')} of {plural(self.runs, 'run')} on {self.task}"
         return f"{what}: {self.sentences()[0]}"
 
     def shown(self) -> pd.DataFrame:
@@ -306,7 +356,7 @@ class Leaderboard:
             "word": self.word(),
             "sentences": self.sentences(),
             "findings": findings,
-            **{name: _records(table) for name, table in tables.items()},
+            **{name: json_rows(table) for name, table in tables.items()},
         }
 
 
@@ -314,78 +364,71 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
     """The leaderboard of models that were scored alike.
 
     The best is picked by the scores that it is then compared by, so its lead flatters it; each interval stands for
-    itself, and of many recipes some will look told apart by chance.
+    itself, and of many variants some will look distinguishable by chance.
 
     Args:
-        contenders: models of one baseline on the same tasks. Those that differ only in seeds are one recipe.
+        contenders: models of one baseline on the same tasks. Those that differ only in seeds are one variant.
         task: the task that is scored; None for the mean of the targets, or of all tasks where none is a target.
 
     Raises:
         ParameterError: there are none, two are the same, or there is no such task.
-        DataError: they are not comparable (`gisttools.evaluation.check_comparable`).
+        DataError: they are not comparable (`check_comparable`).
     """
     check_comparable(contenders)
     first = contenders[0]
-    weights = _weights(first, task)
-    recipes, factors = group(contenders)
-    recipes.sort(key=lambda recipe: -float(np.mean(recipe.scores(weights))))
-    names, metrics = {name for name, _ in weights}, {first.about.get(p, {}).get("metric", "score") for p in weights}
+    weights = weights_of(first, task)
+    variants, factors = group(contenders)
+    variants.sort(key=lambda variant: -float(np.mean(variant.scores(weights))))
     return Leaderboard(
-        table=pd.DataFrame([_row(i, recipe, recipes[0], weights) for i, recipe in enumerate(recipes)]),
-        tasks=pd.DataFrame([row for recipe in recipes for row in _by_task(recipe, first)]),
-        effects=effects(recipes, factors, weights),
-        findings=guided_findings(recipes, factors, weights),
+        ranked=tuple(_ranked(i, variant, variants[0], weights) for i, variant in enumerate(variants)),
+        tasks=pd.DataFrame([row for variant in variants for row in _by_task(variant, first)]),
+        effects=effects(variants, factors, weights),
+        findings=guided_findings(variants, factors, weights),
         baseline=first.baseline,
-        base=sum(weight * first.base[part].score for part, weight in weights.items()),
-        task=names.pop() if len(names) == 1 else f"mean of {len(names)} tasks",
-        metric=metrics.pop() if len(metrics) == 1 else "main scores",
+        base=mean_score(first.base, weights),
+        task=task_name(weights),
+        metric=metric_name(first, weights, several="main scores"),
         evaluations=tuple(dict.fromkeys(c.evaluation or c.name for c in contenders)),
-        shared=_shared([recipe.parameters for recipe in recipes if MODEL not in recipe.parameters]),
+        shared=_shared([variant.parameters for variant in variants if MODEL not in variant.parameters]),
     )
 
 
-def _weights(first: Contender, task: str | None) -> dict[Part, float]:
-    names = list(dict.fromkeys(name for name, _ in first.tuned))
-    if task is not None and task not in names:
-        raise ParameterError(f"task = {task!r} is none of {', '.join(names)}.{did_you_mean(task, names)}")
-    wanted = {part for part in first.tuned if part[0] == task} if task else first.targets
-    return task_weights([part for part in first.tuned if part in wanted] or list(first.tuned))
-
-
-def _row(place: int, recipe: Recipe, best: Recipe, weights: Mapping[Part, float]) -> dict[str, Any]:
-    scores, gain = recipe.scores(weights), over_baseline(recipe, weights)
-    behind = difference([best], [recipe], weights)[0] if recipe is not best else None
-    ends = (behind.difference, behind.low, behind.high) if behind else (math.nan,) * 3
-    return {
-        "rank": place + 1,
-        "recipe": recipe.name,
-        "seeds": len(recipe.runs),
-        "score": float(np.mean(scores)),
-        "seed_sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan,
+def _ranked(place: int, variant: ScoredVariant, best: ScoredVariant, weights: Mapping[Part, float]) -> Ranked:
+    scores, gain = variant.scores(weights), over_baseline(variant, weights)
+    behind = difference([best], [variant], weights)[0] if variant is not best else None
+    ends = _ends(behind)
+    return Ranked(
+        rank=place + 1,
+        recipe=variant.name,
+        seeds=len(variant.runs),
+        score=float(np.mean(scores)),
+        seed_sd=standard_deviation(scores),
         **_ends(gain),
-        "verdict": verdict(gain),
-        **dict(zip(("behind", "behind_low", "behind_high"), ends, strict=True)),
-        "with_best": behind is None or not behind.high < 0,
-        "seconds": recipe.seconds,
-        "cost_usd": recipe.cost,
-        "settings": list(recipe.named_by),
-        "runs": [run.name for run in recipe.runs.values()],
-    }
+        verdict=verdict(gain),
+        behind=ends["difference"],
+        behind_low=ends["low"],
+        behind_high=ends["high"],
+        with_best=behind is None or not behind.high < 0,
+        seconds=variant.seconds,
+        cost_usd=variant.cost,
+        settings=list(variant.named_by),
+        runs=[run.name for run in variant.runs.values()],
+    )
 
 
-def _by_task(recipe: Recipe, first: Contender) -> list[dict[str, Any]]:
+def _by_task(variant: ScoredVariant, first: Contender) -> list[dict[str, Any]]:
     found = []
     for part in first.tuned:
-        gain = over_baseline(recipe, {part: 1.0})
+        gain = over_baseline(variant, {part: 1.0})
         found.append(
             {
-                "recipe": recipe.name,
+                "recipe": variant.name,
                 "task": part[0],
                 "subset": part[1],
-                "metric": first.about.get(part, {}).get("metric", "score"),
+                "metric": metric_name(first, {part: 1.0}, several=""),
                 "is_target": part in first.targets,
                 "base": first.base[part].score,
-                "score": float(np.mean(recipe.scores({part: 1.0}))),
+                "score": float(np.mean(variant.scores({part: 1.0}))),
                 **_ends(gain),
                 "verdict": verdict(gain),
             }
@@ -393,14 +436,12 @@ def _by_task(recipe: Recipe, first: Contender) -> list[dict[str, Any]]:
     return found
 
 
-def _shared(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first = recipes[0] if recipes else {}
-    return {k: v for k, v in first.items() if all(k in other and repr(other[k]) == repr(v) for other in recipes)}
+def _shared(variants: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    first = variants[0] if variants else {}
+    return {k: v for k, v in first.items() if all(k in other and repr(other[k]) == repr(v) for other in variants)}
 
 
-def _ends(interval: Interval) -> dict[str, float]:
+def _ends(interval: Interval | None) -> dict[str, float]:
+    if interval is None:
+        return dict.fromkeys(("difference", "low", "high"), math.nan)
     return {"difference": interval.difference, "low": interval.low, "high": interval.high}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")

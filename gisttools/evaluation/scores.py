@@ -1,6 +1,4 @@
-"""One model on one task: mteb runs it, unless the same model was scored on the same task before.
-
-Scores and predictions of a model on a task, kept on disk: an evaluation that was stopped goes on with the next task.
+"""Scores a model on a task with mteb and keeps the result, so that an evaluation that was stopped goes on from there.
 
     <model>/vectors/             vectors of texts, see `gisttools.evaluation.models`
     <model>/scores/<task>.json   what mteb said, written last and whole
@@ -16,49 +14,58 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mteb
 
 import gisttools
-from gisttools.common import DataError, GistError, MissingError, cache_folder, first_line, known_secrets, redact
+from gisttools.common import (
+    DataError,
+    GistError,
+    MissingError,
+    cache_folder,
+    first_line,
+    known_secrets,
+    redact,
+    write_whole,
+)
 from gisttools.data import load_task, split_of
-from gisttools.evaluation.comparison import TaskResult
+from gisttools.evaluation.comparison import Compared, Comparison, ScoreRow, TaskResult
 from gisttools.evaluation.models import ScoredModel
 from gisttools.evaluation.tasks import TaskSource
 
+if TYPE_CHECKING:
+    from mteb import AbsTask
+
 _FORMAT = 1  # of what is kept; another one is not read
-_SETTINGS: tuple[str, ...] = (
+_SETTINGS = (
     "n_experiments",
     "samples_per_label",
     "max_documents_per_cluster",
     "max_document_to_embed",
     "n_clusters",
-)
-_SETTINGS += (
     "max_fraction_of_documents_to_embed",
     "max_eval_samples",
     "seed",
     "k_mean_batch_size",
     "abstention_threshold",
 )
-# what a comparison hangs on, beside the results
+# the code that a comparison depends on, next to the results
 _COMPARING = ("evaluation/comparison.py", "evaluation/intervals.py", "evaluation/items.py", "data/overlap.py")
 
 
 @dataclass(frozen=True)
 class KeptScores:
-    """One model's scores on one task, as they stand on disk. `rows`: of the score table, without role; `about`: what
+    """One model's scores on one task, as they stand on disk. `rows`: of the score table, without a role; `about`: what
     the task was; `asked`, `embedded` and `seconds`: of the run that made them."""
 
     about: dict[str, Any]
-    rows: list[dict[str, Any]]
+    rows: list[ScoreRow]
     raw: dict[str, Any]
     split: str
     predictions: Path | None
@@ -71,7 +78,7 @@ class KeptScores:
         """With the predictions read, by subset of the split."""
         told = json.loads(self.predictions.read_text(encoding="utf-8")) if self.predictions else {}
         by_subset = {s: p[self.split] for s, p in told.items() if s != "mteb_model_meta" and self.split in p}
-        return TaskResult(self.rows, self.raw, by_subset, self.split, self.seconds, self.embedded, self.about)
+        return TaskResult(raw=self.raw, predictions=by_subset, split=self.split, about=self.about)
 
 
 class ScoreCache:
@@ -96,8 +103,8 @@ class ScoreCache:
         path = self.folder / model.key / "predictions" / told["predictions"] if told["predictions"] else None
         if path is not None and not (path.exists() and _digest(path.read_bytes()) == path.stem):
             return None
-        given = {k: told[k] for k in ("rows", "raw", "split", "asked", "embedded", "seconds", "digest")}
-        return KeptScores(about, predictions=path, **given)
+        given = {k: told[k] for k in ("raw", "split", "asked", "embedded", "seconds", "digest")}
+        return KeptScores(about, [ScoreRow(**row) for row in told["rows"]], predictions=path, **given)
 
     def keep(
         self, model: ScoredModel, about: dict[str, Any], scores: dict[str, Any], predictions: bytes | None
@@ -106,19 +113,24 @@ class ScoreCache:
         name = None
         if predictions:
             name = f"{_digest(predictions)}.json"
-            _write(self.folder / model.key / "predictions" / name, predictions)
+            write_whole(self.folder / model.key / "predictions" / name, predictions)
         seen = json.dumps([about, scores["raw"], name], sort_keys=True, default=_plain).encode()
-        told = {"format": _FORMAT, "model": model.name, "about": about, **scores, "predictions": name}
+        rows = [{k: v for k, v in vars(row).items() if k != "role"} for row in scores["rows"]]
+        told = {"format": _FORMAT, "model": model.name, "about": about, **scores, "rows": rows, "predictions": name}
         content = json.dumps({**told, "digest": _digest(seen)}, default=_plain)
-        _write(self._file(model, about), redact(content, known_secrets()).encode())
+        write_whole(self._file(model, about), redact(content, known_secrets()))
 
-    def comparison(self, results: list[KeptScores], seed: int) -> list[dict[str, Any]] | None:
-        """The rows that `training_seeds.compare_seeds` gave for these results (the baseline first), if it did."""
-        return _read(self._comparison_file(results, seed))
+    def comparison(self, results: list[KeptScores], seed: int) -> list[Compared] | None:
+        """What `compare_seeds` gave for these results (the baseline first), if it did."""
+        told = _read(self._comparison_file(results, seed))
+        if told is None:
+            return None
+        return [Compared(row=Comparison(**t["row"]), texts=t["texts"], items=t["items"]) for t in told]
 
-    def keep_comparison(self, results: list[KeptScores], seed: int, rows: list[dict[str, Any]]) -> None:
-        """Write those rows."""
-        _write(self._comparison_file(results, seed), json.dumps(rows, default=_plain).encode())
+    def keep_comparison(self, results: list[KeptScores], seed: int, compared: list[Compared]) -> None:
+        """Write that."""
+        told = [{"row": vars(c.row), "texts": c.texts, "items": c.items} for c in compared]
+        write_whole(self._comparison_file(results, seed), json.dumps(told, default=_plain))
 
     def _file(self, model: ScoredModel, about: dict[str, Any]) -> Path:
         key = _digest(json.dumps(about, sort_keys=True, default=_plain).encode())
@@ -129,7 +141,7 @@ class ScoreCache:
         return self.folder / "comparisons" / f"{key}.json"
 
 
-def task_about(task: Any) -> dict[str, Any]:
+def task_about(task: AbsTask) -> dict[str, Any]:
     """What decides a model's scores on a task, without its data: the revision of a folder's task is their hash."""
     told = task.metadata
     settings = {name: getattr(task, name) for name in _SETTINGS if _is_plain(getattr(task, name, None))}
@@ -164,19 +176,12 @@ def _read(path: Path) -> Any:
         return None
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
-
-
 def _plain(value: Any) -> Any:
     """NumPy's numbers and truth values as Python's own."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     return isinstance(value, bool | int | float | str)
 
 
@@ -254,7 +259,7 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def _check_numbers(name: str, scores: dict[str, list[dict]]) -> None:
+def _check_numbers(name: str, scores: dict[str, list[dict[str, Any]]]) -> None:
     bad = [
         f"{split}, {part['hf_subset']}"
         for split, parts in scores.items()
@@ -263,29 +268,30 @@ def _check_numbers(name: str, scores: dict[str, list[dict]]) -> None:
     ]
     if bad:
         raise DataError(
-            f"{name}: the main score is not a number ({'; '.join(bad)}). Are all gold values or all vectors equal, or "
+            f"{name}: the main score is not a number ({'; '.join(bad)}). Are all true values or all vectors equal, or "
             "does the model give vectors that are not finite?"
         )
 
 
-def _rows(task: Any, split: str, part: dict, about: dict[str, Any]) -> list[dict]:
+def _rows(task: AbsTask, split: str, part: dict[str, Any], about: dict[str, Any]) -> list[ScoreRow]:
     subset, draws = part["hf_subset"], len(part.get("scores_per_experiment") or [1])
     data = split_of(task, subset, split)
     if isinstance(data, dict):  # of retrieval
         data = data.get("queries")
-    common = {
-        "task": task.metadata.name,
-        "task_type": task.metadata.type,
-        "split": split,
-        "subset": subset,
-        "n_items": None if data is None else len(data),
-        "n_draws": draws,
-        "revision": about["revision"],
-        "mteb": about["mteb"],
-    }
-    main = task.metadata.main_score
     return [
-        {**common, "metric": metric, "is_main": metric == main, "score": float(value)}
+        ScoreRow(
+            task=task.metadata.name,
+            task_type=task.metadata.type,
+            split=split,
+            subset=subset,
+            n_items=None if data is None else len(data),
+            n_draws=draws,
+            revision=about["revision"],
+            mteb=about["mteb"],
+            metric=metric,
+            is_main=metric == task.metadata.main_score,
+            score=float(value),
+        )
         for metric, value in part.items()
         if isinstance(value, int | float) and metric != "main_score"
     ]

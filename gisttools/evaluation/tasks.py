@@ -1,6 +1,6 @@
-"""The tasks of an evaluation: how to make each one afresh, and whether the tuning is meant to help it.
+"""Finds the tasks of an evaluation: how to make each one afresh, and whether the tuning is meant to help it.
 
-mteb tasks by name, by benchmark (`MTEB(eng, v2)`), or by what they are (`type:STS`, `type:STS language:deu`).
+mteb tasks are named by name, by benchmark (`MTEB(eng, v2)`), or by what they are (`type:STS language:deu`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mteb
 from mteb.abstasks.aggregated_task import AbsTaskAggregate
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, first_line, problems
 from gisttools.data import eval_task, load_task, local_tasks, mteb_task, parse_eval_name, task_names
+
+if TYPE_CHECKING:
+    from mteb import AbsTask
 
 _CONDITIONS = ("type", "language")
 
@@ -28,7 +31,7 @@ class Selected:
     CQADupstackRetrieval. `told`: it was named itself, not as one of several."""
 
     name: str
-    make: Callable[[], Any]
+    make: Callable[[], AbsTask]
     group: str | None = None
     told: bool = True
 
@@ -79,12 +82,12 @@ def _of_benchmark(name: str) -> list[Selected]:
     return made
 
 
-def _parts(task: Any, *, told: bool) -> list[Selected]:
+def _parts(task: AbsTask, *, told: bool) -> list[Selected]:
     """The tasks that mteb puts together to one: each is scored, and averages count them as that one."""
     return [_restricted(part, told=told, group=task.metadata.name) for part in task.tasks]
 
 
-def _restricted(task: Any, *, told: bool, group: str | None = None) -> Selected:
+def _restricted(task: AbsTask, *, told: bool, group: str | None = None) -> Selected:
     name, splits, subsets = task.metadata.name, list(task.eval_splits), list(task.hf_subsets)
     if "test" in splits:
         splits = ["test"]
@@ -94,7 +97,7 @@ def _restricted(task: Any, *, told: bool, group: str | None = None) -> Selected:
     )
 
 
-def _by_conditions(told: str) -> list[Any]:
+def _by_conditions(told: str) -> list[AbsTask]:
     from typing import get_args
 
     from mteb.abstasks.task_metadata import TaskType
@@ -139,7 +142,7 @@ class TaskSource:
     """How to make a task afresh: tasks hold random state, so every model gets its own copy."""
 
     name: str
-    make: Callable[[], Any]
+    make: Callable[[], AbsTask]
     is_target: bool
     train_source: str  # what a training table names as its source if it used this task's train split
     is_mteb: bool = True  # one of mteb's own tasks
@@ -176,18 +179,18 @@ def task_sources(
     for folder in files:
         path = str(parse_eval_name(folder)[0])
         for i, task in enumerate(local_tasks(folder)):
-            # the first is what the files are for; clustering beside classification is a second look at the same texts
+            # the first is what the files are for; clustering next to classification is a second look at the same texts
             found.append(TaskSource(task.metadata.name, partial(_local_task, folder, i), i == 0, path, False))
     if not found:
         raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders).")
     twice = [f"{name} ({n} times)" for name, n in Counter(s.name for s in found).items() if n > 1]
     if twice:
-        mend = "Name each task once; a folder's task is called like the folder: rename one."
-        raise DataError(problems("Tasks of the same name cannot be told apart:", twice, mend))
+        fix = "Name each task once; a folder's task is called like the folder: rename one."
+        raise DataError(problems("Tasks of the same name cannot be distinguished:", twice, fix))
     return found
 
 
-def _local_task(folder: str | Path, number: int) -> Any:
+def _local_task(folder: str | Path, number: int) -> AbsTask:
     return local_tasks(folder)[number]
 
 
@@ -212,7 +215,7 @@ def default_guards(tasks: Sequence[str] = ()) -> tuple[list[str], str | None]:
             [],
             f"{DEFAULT_GUARD}, the usual guard, is out of reach here: what the tuning cost elsewhere is not known.",
         )
-    except Exception as error:  # what the hub's client raises differs with its version
+    except Exception as error:  # noqa: BLE001 (what the hub's client raises differs with its version)
         return [], f"{DEFAULT_GUARD}, the usual guard, is out of reach here ({first_line(error)})"
     return [DEFAULT_GUARD], None
 

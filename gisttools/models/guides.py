@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -30,6 +29,7 @@ from gisttools.common import (
     first_line,
     quiet_libraries,
 )
+from gisttools.data import FILE_ENDINGS, LINE_ENDINGS, RowFile, is_lines, read_lines
 from gisttools.models.loading import ENDPOINT, is_static, native_bfloat16, open_model, reading_sha, weights_sha
 from gisttools.models.options import GuideOptions, Precision
 
@@ -42,7 +42,8 @@ class GivenVectors:
 
     Args:
         path: `x.parquet` with columns `text` and `vector` (lists of n numbers), or `x.npy` of shape (rows, n) with the
-            texts next to it in `x.jsonl` (one JSON string or {"text": ...} a line) or `x.txt` (one text a line).
+            texts next to it in `x.jsonl` (one JSON string or {"text": ...} a line), `x.txt` (one text a line), or
+            another file of rows with a column text.
 
     Raises:
         MissingError: a file does not exist.
@@ -55,10 +56,11 @@ class GivenVectors:
         if not path.is_file():
             raise MissingError(f"No file of vectors at {path}. Correct the guide's name.")
         if path.suffix == ".npy":
-            texts = [path.with_suffix(ending) for ending in (".jsonl", ".txt") if path.with_suffix(ending).exists()]
-            if not texts:
+            endings = (".jsonl", ".txt", *LINE_ENDINGS, *FILE_ENDINGS)
+            texts = next((file for ending in endings if (file := path.with_suffix(ending)).exists()), None)
+            if texts is None:
                 raise MissingError(f"{path} has no texts next to it. Write {path.stem}.jsonl or {path.stem}.txt.")
-            files.append(texts[0])
+            files.append(texts)
             self.dimension = self._matrix_width()
         else:
             self.dimension = self._column_width()
@@ -91,25 +93,21 @@ class GivenVectors:
 
     def _matrix_items(self) -> Iterator[tuple[list[str], np.ndarray]]:
         matrix = np.load(self._path, mmap_mode="r")
-        lines = self._texts.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also cut at U+2028
-        if self._texts.suffix == ".jsonl":
-            texts = [self._text_of(line, number) for number, line in enumerate(lines, 1) if line.strip()]
-        else:
-            texts = [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+        texts = list(read_lines(self._texts)) if is_lines(self._texts) else self._texts_of_rows()
         if len(texts) != len(matrix):
             raise DataError(f"{self._path} has {len(matrix)} rows, {self._texts} {len(texts)} texts: not a pair.")
         for begin in range(0, len(texts), _BLOCK):
             yield texts[begin : begin + _BLOCK], np.asarray(matrix[begin : begin + _BLOCK])
 
-    def _text_of(self, line: str, number: int) -> str:
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            value = None
-        text = value.get("text") if isinstance(value, dict) else value
-        if not isinstance(text, str):
-            raise DataError(f'{self._texts}, line {number}: {line[:80]!r} is no JSON string and no {{"text": ...}}.')
-        return text
+    def _texts_of_rows(self) -> list[str]:
+        with RowFile(self._texts, bare="text") as file:
+            texts = [text for part in file.parts(["text"]) for text in part["text"]]
+        wrong = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
+        if wrong is not None:
+            raise DataError(
+                f"{self._texts}, row {wrong} counted from 0: {texts[wrong]!r} is no text. Give each row one."
+            )
+        return texts
 
     def _column_width(self) -> int:
         try:

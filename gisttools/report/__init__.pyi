@@ -14,6 +14,6 @@ from .sweep import (
     TEXT as TEXT,
     effects_forest as effects_forest,
     leaderboard_text as leaderboard_text,
-    recipes_forest as recipes_forest,
+    variants_forest as variants_forest,
     write_sweep as write_sweep,
 )

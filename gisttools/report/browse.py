@@ -1,10 +1,7 @@
-"""A page to look through triplets: one file with search, filters and pages of rows, that needs no network.
+"""Writes a page to look through triplets: one file with search, filters and pages of rows, that needs no network.
 
-The rows stand in the page as JSON, and the first of them as HTML too, for readers without scripts.
-
-What a page shows of one row of a triplet table: its texts, its label, its fate in plain words, and facts about it.
-
-Every column but `anchor` may be missing, and one of another type is shown as text.
+The rows are in the page as JSON, and the first of them as HTML too, for readers without scripts. Every column but
+`anchor` may be missing, and one of another type is shown as text.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from gisttools.common import DataError, ParameterError, count, dollars, is_number, plural, problems
+from gisttools.common import DataError, ParameterError, count, dollars, is_number, plural, problems, write_whole
 from gisttools.report.page import as_json, environment, script, style
 
 LONGEST = 20_000  # characters of a text that stand in the page
@@ -107,8 +104,8 @@ def reason_of(row: Mapping[str, Any], rejected: bool) -> str:
     """Why a row was rejected, in plain words; empty for an accepted one."""
     if not rejected and row.get("status") != "rejected":
         return ""
-    reason = row.get("reject_reason")
-    return REASONS.get(reason) or named(str(reason or "no reason given").replace("-", " ").replace("_", " "))
+    reason = str(row.get("reject_reason") or "no reason given")
+    return REASONS.get(reason) or named(reason.replace("-", " ").replace("_", " "))
 
 
 def length_limit(rows: Sequence[Mapping[str, Any]], room: int) -> tuple[int, int]:
@@ -152,7 +149,7 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, str]:
     if seeds := _many(row.get("seed_ids")):
         facts["seeds"] = named(", ".join(map(str, seeds)))
     if isinstance(row.get("live"), bool):
-        facts["live negative"] = "yes" if row["live"] else "no, the guide masks all"
+        facts["usable negative"] = "yes" if row["live"] else "no, the guide masks all"
     tokens = [
         f"{count(row[c])} {way}" for c, way in (("tokens_in", "in"), ("tokens_out", "out")) if is_number(row.get(c))
     ]
@@ -177,8 +174,8 @@ def _texts(row: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     found = [("Anchor", row.get("anchor") or "", None, None, None)]
     if row.get("positive"):
         found.append(("Positive", row["positive"], row.get("positive_label"), row.get("guide_ap"), None))
-    beside = [_many(row.get(c)) for c in ("negative_labels", "guide_an", "negative_sources")]
-    ends = ([*values, *repeat(None, _NEGATIVES)] for values in beside)
+    more = [_many(row.get(c)) for c in ("negative_labels", "guide_an", "negative_sources")]
+    ends = ([*values, *repeat(None, _NEGATIVES)] for values in more)
     found += [("Negative", *four) for four in islice(zip(_many(row.get("negatives")), *ends, strict=False), _NEGATIVES)]
     return [(role, text if isinstance(text, str) else str(text), *more) for role, text, *more in found]
 
@@ -259,13 +256,7 @@ def write_browser(
     if path.suffix != ".html":
         path = path / FILE_NAME
     page = render_browser(accepted, rejected, title=title, most=most)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_bytes(page.encode("utf-8"))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, page)
     return path
 
 

@@ -1,19 +1,27 @@
-"""What a result does not show, in plain sentences computed from the data.
-
-The two strips under the verdict: what makes it believable or not, and what it cost.
-"""
+"""Checks what makes a result believable, adds up what it cost, and says in plain sentences what it does not show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import pandas as pd
-
-from gisttools.common import NOT_RUN, count, dollars, duration, is_number, is_true, p_value, plain, score, signed, unit
-from gisttools.report.data import ReportData, Run
-from gisttools.report.verdict import judged, main_rows, n_seeds, records, task_name
+from gisttools.common import (
+    NOT_RUN,
+    FinishedRun,
+    count,
+    dollars,
+    duration,
+    is_number,
+    p_value,
+    plain,
+    score,
+    signed,
+    unit,
+)
+from gisttools.evaluation import Comparison
+from gisttools.report.data import ReportData
+from gisttools.report.verdict import judged, main_rows, n_seeds, task_name
 
 Status = Literal["pass", "fail", "not run"]
 
@@ -42,20 +50,19 @@ def trust(data: ReportData) -> list[Check]:
     return [_leakage(rows), _same_draws(data, rows), _prompts(data), _revisions(data, rows), _enough(rows)]
 
 
-def _leakage(rows: pd.DataFrame) -> Check:
-    name = "No leakage"
-    known = rows[rows["overlap"].map(is_number)]
+def _leakage(rows: Sequence[Comparison]) -> Check:
+    name, known = "No leakage", [row.overlap for row in rows if row.overlap is not None]
     if len(known) < len(rows):
         return Check(name=name, status=NOT_RUN, detail="the training texts are not known here")
-    shared, tests = int(known["overlap"].sum()), known["n_test"].map(lambda n: n if is_number(n) else 0).sum()
+    shared, tests = sum(known), sum(row.n_test or 0 for row in rows)
     of = f" of {count(tests)}" if tests else ""
     detail = f"{count(shared)}{of} test texts in the training data, exact or near"
     return Check(name=name, status="fail" if shared else "pass", detail=detail)
 
 
-def _same_draws(data: ReportData, rows: pd.DataFrame) -> Check:
-    wanted = set(zip(rows["task"], rows["metric"], strict=True))
-    seen: dict[str, set] = {}
+def _same_draws(data: ReportData, rows: Sequence[Comparison]) -> Check:
+    wanted = {(row.task, row.metric) for row in rows}
+    seen: dict[str, set[tuple[object, ...]]] = {}
     for r in data.scores.to_dict("records"):
         if (r["task"], r["metric"]) in wanted:
             size = tuple(int(r[k]) if is_number(r[k]) else None for k in ("n_items", "n_draws"))
@@ -78,9 +85,9 @@ def _prompts(data: ReportData) -> Check:
     return Check(name="Same prompts", status="pass" if same else "fail", detail=detail)
 
 
-def _revisions(data: ReportData, rows: pd.DataFrame) -> Check:
+def _revisions(data: ReportData, rows: Sequence[Comparison]) -> Check:
     name, models = "Revisions pinned", data.evaluate.summary.get("revisions") or {}
-    part = data.scores[data.scores["task"].isin(rows["task"])]
+    part = data.scores[data.scores["task"].isin({row.task for row in rows})]
     if not models or not part["revision"].notna().any():
         return Check(name=name, status=NOT_RUN, detail="revisions were not recorded")
     several = [task for task, of in part.groupby("task")["revision"] if of.nunique(dropna=False) > 1]
@@ -93,42 +100,44 @@ def _revisions(data: ReportData, rows: pd.DataFrame) -> Check:
     return Check(name=name, status="pass", detail="both models and the data")
 
 
-def _enough(rows: pd.DataFrame) -> Check:
-    name, known = "Enough items", [r for r in records(rows) if is_number(r["mde"]) and is_number(r["difference"])]
+def _enough(rows: Sequence[Comparison]) -> Check:
+    name, known = "Enough items", [row for row in rows if is_number(row.mde) and row.scored]
     if len(known) < len(rows) or not known:
-        return Check(name=name, status=NOT_RUN, detail="the smallest difference seen is not known")
-    worst = max(known, key=lambda r: r["mde"] - abs(r["difference"]))
-    enough = worst["mde"] <= abs(worst["difference"])
+        return Check(name=name, status=NOT_RUN, detail="the smallest detectable difference is not known")
+    worst = max(known, key=lambda row: row.mde - abs(row.difference))
+    enough = worst.mde <= abs(worst.difference)
     which = "" if len(rows) == 1 else f"on {task_name(worst)} "
-    detail = f"{which}{score(worst['mde'])} points can be seen, {signed(worst['difference'])} were measured"
+    detail = f"{which}{score(worst.mde)} points can be detected, {signed(worst.difference)} were measured"
     return Check(name=name, status="pass" if enough else "fail", detail=detail)
 
 
 def cost(data: ReportData) -> list[Fact]:
     """What the result took: time, calls and money, and both by what was gained."""
-    seconds = [run.manifest.get("seconds") for run in data.runs if is_number(run.manifest.get("seconds"))]
-    training = [_training_seconds(run.summary, run.manifest) for run in data.finetunes]
-    whole = sum(seconds) if seconds else None
-    steps = [
-        _of_verb(verb, [r for r in data.runs if r.verb == verb]) for verb in dict.fromkeys(r.verb for r in data.runs)
-    ]
-    spent = sum(t for t in training if is_number(t)) if any(map(is_number, training)) else None
+    whole = _sum(run.manifest.get("seconds") for run in data.runs)
+    spent = _sum(_training_seconds(run) for run in data.finetunes)
+    verbs = dict.fromkeys(run.verb for run in data.runs)
+    each = " · ".join(_of_verb(verb, [run for run in data.runs if run.verb == verb]) for verb in verbs)
     money = _money(data)
     return [
-        Fact(name="Training", value=duration(spent), detail=_steps(data)),
-        Fact(name="Everything", value=duration(whole), detail=" · ".join(steps)),
+        Fact(name="Training", value=duration(spent), detail=_of_training(data)),
+        Fact(name="Everything", value=duration(whole), detail=each),
         _llm(data, money),
         _by_point(data, whole, money),
     ]
 
 
-def _of_verb(verb: str, runs: Sequence[Run]) -> str:
-    known = [s for run in runs if is_number(s := run.manifest.get("seconds"))]
+def _of_verb(verb: str, runs: Sequence[FinishedRun]) -> str:
     times = f" ({len(runs)} runs)" if len(runs) > 1 else ""
-    return f"{verb} {duration(sum(known) if known else None)}{times}"
+    return f"{verb} {duration(_sum(run.manifest.get('seconds') for run in runs))}{times}"
 
 
-def _steps(data: ReportData) -> str:
+def _sum(values: Iterable[object]) -> float | None:
+    """Of those that are known; None where none is."""
+    known = [value for value in values if is_number(value)]
+    return sum(known) if known else None
+
+
+def _of_training(data: ReportData) -> str:
     summary = data.finetune.summary if data.finetune else {}
     if not is_number(summary.get("steps")):
         return ""
@@ -136,14 +145,15 @@ def _steps(data: ReportData) -> str:
     return f"{len(data.finetunes)} trainings, the first of {each}" if len(data.finetunes) > 1 else each
 
 
-def _training_seconds(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> Any:
-    known = summary.get("training_seconds")
-    return known if is_number(known) else manifest.get("seconds")
+def _training_seconds(run: FinishedRun) -> object:
+    known = run.summary.get("training_seconds")
+    return known if is_number(known) else run.manifest.get("seconds")
 
 
 def _money(data: ReportData) -> float | None:
     prices = [run.summary.get("cost_usd") for run in data.syntheses]
-    return float(sum(prices)) if prices and all(is_number(p) for p in prices) else None
+    known = [price for price in prices if is_number(price)]
+    return float(sum(known)) if prices and len(known) == len(prices) else None
 
 
 def _llm(data: ReportData, money: float | None) -> Fact:
@@ -159,20 +169,20 @@ def _llm(data: ReportData, money: float | None) -> Fact:
 
 
 def _by_point(data: ReportData, seconds: float | None, money: float | None) -> Fact:
-    """Cost by point gained on the targets; only where a gain is shown on each of them."""
-    name, rows = "A point gained cost", records(judged(data))
-    if not rows or any(r["verdict"] != "helped" for r in rows):
+    """Cost per point gained on the targets; only where a gain is shown on each of them."""
+    name, rows = "Cost per point", judged(data)
+    if not rows or any(row.verdict != "helped" for row in rows):
         return Fact(name=name, value="no gain shown", detail="so there is nothing to divide by")
-    points = 100 * sum(r["difference"] for r in rows) / len(rows)
+    points = 100 * sum(row.difference for row in rows) / len(rows)
     detail = f"all of the time above, for {signed(points / 100)} points" + (" on average" if len(rows) > 1 else "")
     if data.syntheses:
         detail = f"{dollars(money / points) if money is not None else 'dollars not known'} · {detail}"
     return Fact(name=name, value=duration(seconds / points) if is_number(seconds) else NOT_RUN, detail=detail)
 
 
-def trained_on(rows: pd.DataFrame) -> list[str]:
+def trained_on(rows: Sequence[Comparison]) -> list[str]:
     """Tasks whose own train split was trained on."""
-    return [task_name(r) for r in records(rows) if is_true(r["trained_on"])]
+    return [task_name(row) for row in rows if row.trained_on]
 
 
 SMALL = 300  # test texts below which an interval is several points wide
@@ -194,52 +204,90 @@ _SAID = {  # by how the method's name begins
 def limits(data: ReportData) -> list[str]:
     """What this result does not show."""
     rows, every = judged(data), main_rows(data)
-    found = []
-    for r in [r for r in records(rows) if r["verdict"] == "not shown"][:_NAMED]:
-        if is_number(r["low"]) and is_number(r["high"]):
-            found.append(
-                f"The interval for {task_name(r)} covers zero ({signed(r['low'])} to {signed(r['high'])}): this run"
-                " shows neither a gain nor a loss there."
-            )
-        elif is_number(r["difference"]):
-            found.append(f"{task_name(r)} has no interval, so its difference is not judged.")
-        else:
-            found.append(f"{task_name(r)} has no score of both models, so it counts as not shown.")
-    found += _of_seeds(data, rows)
-    for r in rows.to_dict("records"):
-        half = (r["high"] - r["low"]) / 2
-        if is_number(r["n_items"]) and r["n_items"] < SMALL and is_number(half) and unit(r["task_type"]) != "draw":
-            least = r["mde"] if is_number(r["mde"]) else half
-            found.append(
-                f"{task_name(r)} has only {count(r['n_items'])} test items: a difference below about"
-                f" {100 * least:.1f} points would often go unseen."
-            )
-    found += _of_the_data(data, rows)
-    if every["is_target"].map(is_true).all():
-        found.append("Only target tasks were evaluated: whether the model lost something elsewhere is not known.")
-    found += _of_many(every)
-    for method in sorted({str(m) for m in every["method"] if m}):
-        said = next((text for name, text in _SAID.items() if method.startswith(name)), None)
-        found.append(f"Method “{method}”: {said}." if said else f"Method: {method}.")
-    found += [f"A step could not be read: {m}." for m in data.missing]
-    found += [plain(note) for note in data.evaluate.summary.get("notes") or []]
-    if data.others is not None:
-        found.append("This page is about the first of several variants; the others stand in one table and scores.csv.")
-    if data.failed is not None:
-        found.append(f"{len(data.failed)} task run(s) failed and are missing from every number here.")
-    if any((run.manifest.get("git") or {}).get("dirty") for run in data.runs):
-        found.append("The code had changes that were not committed when these runs were made.")
-    return found
+    return [
+        *(_not_shown(row) for row in [row for row in rows if row.verdict == "not shown"][:_NAMED]),
+        *_of_seeds(data, rows),
+        *(_small(row) for row in rows if _is_small(row)),
+        *_of_the_data(rows),
+        *_of_the_training(data, rows),
+        *_of_guards(every),
+        *_of_many(every),
+        *(_of_method(method) for method in sorted({row.method for row in every if row.method})),
+        *_of_the_runs(data),
+    ]
 
 
-def _of_seeds(data: ReportData, rows: pd.DataFrame) -> list[str]:
-    seeds = {n_seeds(data, r) for r in rows.to_dict("records")}
-    if seeds == {1}:
+def _not_shown(row: Comparison) -> str:
+    if row.has_interval:
+        return (
+            f"The interval for {task_name(row)} covers zero ({signed(row.low)} to {signed(row.high)}): this run"
+            " shows neither a gain nor a loss there."
+        )
+    if row.scored:
+        return f"{task_name(row)} has no interval, so its difference is not judged."
+    return f"{task_name(row)} has no score of both models, so it counts as not shown."
+
+
+def _of_seeds(data: ReportData, rows: Sequence[Comparison]) -> list[str]:
+    if {n_seeds(data, row) for row in rows} == {1}:
         return ["One training run with one seed. Another seed would move the score; the interval does not cover it."]
     return []
 
 
-def _of_many(every: pd.DataFrame) -> list[str]:
+def _is_small(row: Comparison) -> bool:
+    return row.has_interval and row.n_items is not None and row.n_items < SMALL and unit(row.task_type) != "draw"
+
+
+def _small(row: Comparison) -> str:
+    least = row.mde if is_number(row.mde) else (row.high - row.low) / 2
+    return (
+        f"{task_name(row)} has only {count(row.n_items)} test items: a difference below about"
+        f" {100 * least:.1f} points would often go undetected."
+    )
+
+
+def _of_the_data(rows: Sequence[Comparison]) -> list[str]:
+    """Test texts that the models may have seen."""
+    found = []
+    for row in rows:
+        if row.overlap:
+            of = "" if row.n_test is None else f" of {count(row.n_test)}"
+            found.append(
+                f"{count(row.overlap)}{of} test texts of {task_name(row)} also stand in the training table, or nearly"
+                " so: the tuned model has seen them, and its score there may flatter it."
+            )
+    if all(row.overlap is None for row in rows):
+        found.append("Whether test texts also stand in the training data was not checked.")
+    for row in rows:
+        if row.cleaned_task:
+            counted = f" counts {count(row.in_train)} of its test texts in its own train split and"
+            known = counted if row.in_train else ""
+            found.append(f"mteb{known} offers {row.cleaned_task}, cleaned of empty, repeated and leaked texts.")
+    return found
+
+
+def _of_the_training(data: ReportData, rows: Sequence[Comparison]) -> list[str]:
+    """What the model was trained on."""
+    found = []
+    if trained := [row.task for row in rows if row.trained_on]:
+        found.append(
+            f"The model was trained on the train split of {', '.join(trained)}: a gain there is a gain on data of the"
+            " same kind, and says little about other data."
+        )
+    if data.finetune is None:
+        found.append("The tuned model was not trained by a run found here: nothing is known about its training data.")
+    elif set(data.finetune.summary.get("by_source") or {}) == {"llm"}:
+        found.append("All training texts were written by a language model; real texts may be messier than these.")
+    return found
+
+
+def _of_guards(every: Sequence[Comparison]) -> list[str]:
+    if all(row.is_target for row in every):
+        return ["Only target tasks were evaluated: whether the model lost something elsewhere is not known."]
+    return []
+
+
+def _of_many(every: Sequence[Comparison]) -> list[str]:
     """What there being several comparisons means for each."""
     found = []
     if len(every) >= 5:
@@ -247,38 +295,28 @@ def _of_many(every: pd.DataFrame) -> list[str]:
             f"{len(every)} tasks are compared. With 95 % intervals, about {_ALPHA * len(every):.1f} of them would look"
             " changed by chance alone; the corrected p in the table counts that in."
         )
-    for r in records(every):
-        if r["verdict"] != "not shown" and is_number(r["p_holm"]) and r["p_holm"] >= _ALPHA:
-            found.append(
-                f"Once p is corrected for {len(every)} comparisons (Holm), the change on {task_name(r)} is no longer"
-                f" shown (p = {p_value(r['p_holm'])})."
-            )
+    found += [
+        f"Once p is corrected for {len(every)} comparisons (Holm), the change on {task_name(row)} is no longer"
+        f" shown (p = {p_value(row.p_holm)})."
+        for row in every
+        if row.verdict != "not shown" and row.p_holm >= _ALPHA
+    ]
     return found[: 1 + _NAMED]
 
 
-def _of_the_data(data: ReportData, rows: pd.DataFrame) -> list[str]:
-    found = []
-    for r in rows.to_dict("records"):
-        if is_number(r["overlap"]) and r["overlap"] > 0:
-            of = f" of {count(r['n_test'])}" if is_number(r["n_test"]) else ""
-            found.append(
-                f"{count(r['overlap'])}{of} test texts of {task_name(r)} also stand in the training table, or nearly"
-                " so: the tuned model has seen them, and its score there may flatter it."
-            )
-    if not rows["overlap"].map(is_number).any():
-        found.append("Whether test texts also stand in the training data was not checked.")
-    for r in rows.to_dict("records"):
-        if isinstance(r["cleaned_task"], str) and r["cleaned_task"]:
-            known = is_number(r["in_train"]) and r["in_train"] > 0
-            counted = f" counts {count(r['in_train'])} of its test texts in its own train split and" if known else ""
-            found.append(f"mteb{counted} offers {r['cleaned_task']}, cleaned of empty, repeated and leaked texts.")
-    trained = [r["task"] for r in rows.to_dict("records") if is_true(r["trained_on"])]
-    if trained:
-        names = ", ".join(map(str, trained))
-        found.append(f"The model was trained on the train split of {names}: a gain there is a gain on data of the"
-                     " same kind, and says little about other data.")  # fmt: skip
-    if data.finetune is None:
-        found.append("The tuned model was not trained by a run found here: nothing is known about its training data.")
-    elif set(data.finetune.summary.get("by_source") or {}) == {"llm"}:
-        found.append("All training texts were written by a language model; real texts may be messier than these.")
+def _of_method(method: str) -> str:
+    said = next((text for name, text in _SAID.items() if method.startswith(name)), None)
+    return f"Method “{method}”: {said}." if said else f"Method: {method}."
+
+
+def _of_the_runs(data: ReportData) -> list[str]:
+    """What is missing, what failed, and what else the runs noted."""
+    found = [f"A step could not be read: {m}." for m in data.missing]
+    found += [plain(note) for note in data.evaluate.summary.get("notes") or []]
+    if data.others:
+        found.append("This page is about the first of several variants; the others stand in one table and scores.csv.")
+    if data.failed is not None:
+        found.append(f"{len(data.failed)} task run(s) failed and are missing from every number here.")
+    if any((run.manifest.get("git") or {}).get("dirty") for run in data.runs):
+        found.append("The code had changes that were not committed when these runs were made.")
     return found

@@ -1,7 +1,4 @@
-"""Figures over training steps: the loss, and the share of candidates masked in each block of it.
-
-Figures of what more rows bring: the score against the rows trained on, and against the dollars paid for them.
-"""
+"""Draws curves: loss and masked shares over training steps, scores over rows trained on and what was paid for them."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gisttools.common import DataError, signed
-from gisttools.evaluation import GainCurve, dollars
+from gisttools.common import DataError, dollars, signed
+from gisttools.evaluation import GainCurve
 from gisttools.report.drawing import (
     BASE,
     FAINT,
@@ -51,7 +48,7 @@ def loss_curve(history: pd.DataFrame, development: pd.DataFrame | None = None, s
     alt = f"Smoothed loss goes from {first:.3g} to {last:.3g} over {int(table['step'].max())} steps."
     alt += f" The weights of step {saved} were saved." if saved is not None else ""
     scored = development is not None and len(development) > 0
-    if scored:
+    if development is not None and scored:
         best = development.loc[development["dev_score"].idxmax()]
         alt += f" The development score is best at step {int(best['step'])}: {100 * best['dev_score']:.1f}."
     title, below = ("Training loss and development score", 130) if scored else ("Training loss", 0)  # points
@@ -141,7 +138,7 @@ def _smooth(values: pd.Series) -> pd.Series:
 
 _HEIGHT, _LEFT, _BOTTOM = 280, 36, 52  # points
 _WIDE, _TALL = WIDTH - _LEFT - 6, _HEIGHT - _BOTTOM - 28
-_ROOM = 0.07  # beside the outer sizes, as a share of what lies between them
+_ROOM = 0.07  # next to the outer sizes, as a share of what lies between them
 _LOG_FROM = 4.0  # the axis is logarithmic where the largest value is so many times the smallest
 _MARK, _WIDEST_GAIN = "more data no longer pays →", "+00.0"
 
@@ -163,7 +160,7 @@ def score_by_cost(curve: GainCurve) -> Drawing:
         raise DataError(curve.no_price())
     costs = curve.table["cost_usd"].tolist()
     part = "" if (curve.table["priced_rows"] >= curve.table["rows"]).all() else ", of those that name a price"
-    return _draw(curve, costs, [f"${dollars(c)}" for c in costs], f"US dollars for the rows{part}", "by dollars")
+    return _draw(curve, costs, [dollars(c) for c in costs], f"US dollars for the rows{part}", "by dollars")
 
 
 def _draw(curve: GainCurve, xs: Sequence[float], labels: Sequence[str], what: str, by: str) -> Drawing:
@@ -188,8 +185,8 @@ def _draw(curve: GainCurve, xs: Sequence[float], labels: Sequence[str], what: st
         colour, seeds = MUTED if r.beyond else GOOD, 100 * np.asarray(r.seed_scores)
         axes.plot([r.x, r.x], [100 * r.low, 100 * r.high], color=colour, linewidth=2, solid_capstyle="round", zorder=3)
         if len(seeds) > 1:
-            beside = r.x + 0.02 + 0.011 * np.arange(len(seeds))
-            axes.plot(beside, seeds, "o", ms=3.2, color=colour, alpha=0.5, mew=0, zorder=4)
+            near = r.x + 0.02 + 0.011 * np.arange(len(seeds))
+            axes.plot(near, seeds, "o", ms=3.2, color=colour, alpha=0.5, mew=0, zorder=4)
         axes.plot(r.x, 100 * r.score, "o", ms=7, color=colour, mfc=PAPER if r.beyond else colour, mew=1.8, zorder=5)
     _mark(axes, curve, table)
     _name(axes, curve, table, labels)

@@ -1,4 +1,4 @@
-"""How figures are drawn and become SVG: one palette, one canvas measured in points, text that stays text.
+"""Draws figures and turns them into SVG: one palette, one canvas measured in points, text that stays text.
 
 Colours are written into the SVG as CSS variables with the light colour as fallback, so that a page can turn a figure
 dark, and the figure still reads well on its own.
@@ -12,7 +12,8 @@ import io
 import re
 import unicodedata
 import warnings
-from typing import Any, Literal
+from collections.abc import Sized
+from typing import Literal, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,9 +22,13 @@ from matplotlib.figure import Figure
 
 from gisttools.common import DataError
 
+T = TypeVar("T", bound=Sized)
 WIDTH = 360.0  # points; a phone shows about 350 pixels, so text keeps its size there
 INK, MUTED, FAINT, PAPER = "#1f2328", "#646b75", "#dcdfe4", "#fefefe"
 BASE, GOOD, BAD = "#858d98", "#0b6bb8", "#c2500f"  # grey, blue and orange stay apart in all common colour blindness
+GAP = "\u2003"  # a wide space, which SVG does not fold into one
+# of a verdict: colour of the line, marker, colour inside
+LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
 _VARIABLES = {
     INK: "--fig-ink", MUTED: "--fig-muted", FAINT: "--fig-faint", PAPER: "--fig-paper",
     BASE: "--fig-base", GOOD: "--fig-good", BAD: "--fig-bad",
@@ -68,7 +73,7 @@ def to_svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     prefix = "f" + hashlib.sha256((title + text).encode()).hexdigest()[:8]
-    view_box = re.search(r'viewBox="([^"]+)"', text).group(1)
+    view_box = text.partition('viewBox="')[2].partition('"')[0]
     body = text[text.index(">", text.index("<svg")) + 1 :]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r"<[^>]+>", lambda tag: _retag(tag.group(), prefix), body)
@@ -96,7 +101,7 @@ def grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
     axes.set_axisbelow(True)
 
 
-def not_empty(found: Any, what: str) -> Any:
+def not_empty(found: T, what: str) -> T:
     """`found`, or a `DataError` that says there is nothing to draw."""
     if not len(found):
         raise DataError(f"Nothing to draw: {what}. Look at the run that wrote it.")

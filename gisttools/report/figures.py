@@ -1,12 +1,7 @@
-"""The figures of the report and the notebooks: one function a figure, each answering with a matplotlib `Figure`.
+"""Draws the figures of the report and the notebooks: one function a figure, each answering with a matplotlib `Figure`.
 
-They use no pyplot, so nothing global changes. Scores are drawn times 100, as points.
-
-The forest plot: the difference on every task with its interval, targets first, guards with the loss allowed.
-
-How two models lay out the same texts, drawn: a flat map of each, and how alike texts of one class and of two are.
-
-Figures of a synthesis: what share of the texts is accepted, by label and attribute; where a second look differs.
+They use no pyplot, so nothing global changes. Scores are drawn times 100, as points. The curves are in
+`gisttools.report.curves`; their functions are found here as well.
 """
 
 from __future__ import annotations
@@ -22,14 +17,17 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gisttools.common import is_number, is_true, signed
+from gisttools.common import is_number, signed
+from gisttools.evaluation import Comparison, read_comparisons
 from gisttools.report.curves import loss_curve, masked_shares, score_by_cost, score_by_rows
 from gisttools.report.drawing import (
     BAD,
     BASE,
     FAINT,
+    GAP,
     GOOD,
     INK,
+    LOOKS,
     MUTED,
     PAPER,
     WIDTH,
@@ -41,11 +39,10 @@ from gisttools.report.drawing import (
     width_of,
     write,
 )
+from gisttools.report.verdict import task_name
 
 MOST = 40
 _ROW, _HEAD, _FOOT, _PLOT = 34, 22, 38, WIDTH - 48  # points; differences stand to the right of the plot
-_GAP = "\u2003"  # a wide space, which SVG does not fold into one
-_LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
 
 
 def forest(comparison: pd.DataFrame, most: int = MOST) -> Figure:
@@ -59,16 +56,16 @@ def forest(comparison: pd.DataFrame, most: int = MOST) -> Figure:
     Raises:
         DataError: no row has a difference.
     """
-    table = not_empty(comparison[comparison["difference"].notna()], "comparison has no row with a difference")
-    groups = _groups(table.to_dict("records"), most)
-    rows = [r for _, part in groups for r in part]
+    scored = [row for row in read_comparisons(comparison) if row.scored]
+    groups = _groups(not_empty(scored, "comparison has no row with a difference"), most)
+    rows = [row for _, part in groups for row in part]
     height = 6 + _FOOT + _ROW * len(rows) + _HEAD * len(groups)
-    told = pd.Series([r["verdict"] for r in rows]).value_counts()
+    told = Counter(row.verdict for row in rows).most_common()
     alt = "Difference in points with interval. " + "; ".join(
-        f"{clip(_name(r), 60)}: {signed(r['difference'])} ({signed(r['low'])} to {signed(r['high'])})"
-        for r in rows[:12]
+        f"{clip(task_name(row), 60)}: {signed(row.difference)} ({signed(row.low)} to {signed(row.high)})"
+        for row in rows[:12]
     )
-    figure = Drawing(height, f"Difference by task: {', '.join(f'{n} {v}' for v, n in told.items())}", alt)
+    figure = Drawing(height, f"Difference by task: {', '.join(f'{n} {v}' for v, n in told)}", alt)
     axes = figure.panel(2, _FOOT, _PLOT, height - 4 - _FOOT)
     tall = height - 4 - _FOOT
     left, right = _scale(axes, rows, tall)
@@ -76,19 +73,19 @@ def forest(comparison: pd.DataFrame, most: int = MOST) -> Figure:
     for name, part in groups:
         write(axes, left, y + 10, name.upper(), size=8, color=MUTED, weight="bold")
         y += _HEAD
-        for r in part:
-            _draw(axes, r, y, left, right)
+        for row in part:
+            _draw(axes, row, y, left, right)
             y += _ROW
-    allowed = any(is_number(r.get("allowed_loss")) for r in rows)
-    legend = [f"points, tuned − base{_GAP}● helped", "○ not shown", "◆ hurt", *(["┆ allowed loss"] if allowed else [])]
-    axes.set_xlabel(("\u2002" if allowed else _GAP).join(legend), fontsize=9, color=MUTED, labelpad=5)
+    allowed = any(is_number(row.allowed_loss) for row in rows)
+    legend = [f"points, tuned − base{GAP}● helped", "○ not shown", "◆ hurt", *(["┆ allowed loss"] if allowed else [])]
+    axes.set_xlabel(("\u2002" if allowed else GAP).join(legend), fontsize=9, color=MUTED, labelpad=5)
     return figure
 
 
-def _groups(rows: list[dict[str, Any]], most: int) -> list[tuple[str, list[dict[str, Any]]]]:
+def _groups(rows: Sequence[Comparison], most: int) -> list[tuple[str, list[Comparison]]]:
     """Named groups of at most `most` rows in all; targets take at most all but three of them where there are guards."""
-    targets = sorted((r for r in rows if is_true(r["is_target"])), key=lambda r: -r["difference"])
-    guards = sorted((r for r in rows if not is_true(r["is_target"])), key=lambda r: -r["difference"])
+    rows = sorted(rows, key=lambda row: -row.difference)
+    targets, guards = [row for row in rows if row.is_target], [row for row in rows if not row.is_target]
     room = most - min(len(guards), max(3, most - len(targets)))
     shown, kept = targets[:room], guards[len(guards) - min(len(guards), most - min(len(targets), room)) :]
     titles = (("Target tasks", shown, targets), ("Guards" if targets else "Tasks", kept, guards))
@@ -99,11 +96,11 @@ def _groups(rows: list[dict[str, Any]], most: int) -> list[tuple[str, list[dict[
     ]
 
 
-def _scale(axes: Axes, rows: list[dict[str, Any]], tall: float) -> tuple[float, float]:
+def _scale(axes: Axes, rows: Sequence[Comparison], tall: float) -> tuple[float, float]:
     """Limits with room around all intervals, zero and the allowed losses; ticks as faint lines."""
     axes.set_ylim(tall, 0)
-    ends = [100 * r[c] for r in rows for c in ("difference", "low", "high") if is_number(r[c])]
-    ends += [-100 * r["allowed_loss"] for r in rows if is_number(r.get("allowed_loss"))]
+    ends = [100 * end for row in rows for end in (row.difference, row.low, row.high, -row.allowed_loss)]
+    ends = [end for end in ends if is_number(end)]
     low, high = min(*ends, 0.0), max(*ends, 0.0)
     pad = max(0.06 * (high - low), 0.2)
     left, right = low - pad, high + pad
@@ -118,22 +115,17 @@ def _scale(axes: Axes, rows: list[dict[str, Any]], tall: float) -> tuple[float, 
     return left, right
 
 
-def _draw(axes: Axes, r: dict[str, Any], y: float, left: float, right: float) -> None:
-    line, marker, fill = _LOOKS.get(r["verdict"], _LOOKS["not shown"])
-    write(axes, left, y + 7, clip(_name(r), 34) + (" †" if is_true(r.get("trained_on")) else ""), backed=True)
+def _draw(axes: Axes, row: Comparison, y: float, left: float, right: float) -> None:
+    line, marker, fill = LOOKS[row.verdict]
+    write(axes, left, y + 7, clip(task_name(row), 34) + (" †" if row.trained_on else ""), backed=True)
     end = right + (WIDTH - _PLOT - 4) / _PLOT * (right - left)
-    write(axes, end, y + 20, signed(r["difference"]), weight="bold", color=line, ha="right")
-    if is_number(r.get("allowed_loss")):
-        at = -100 * r["allowed_loss"]
+    write(axes, end, y + 20, signed(row.difference), weight="bold", color=line, ha="right")
+    if is_number(row.allowed_loss):
+        at = -100 * row.allowed_loss
         axes.plot([at, at], [y + 12, y + 29], color=MUTED, linewidth=1.1, linestyle=(0, (2.5, 2)), zorder=2)
-    if is_number(r["low"]) and is_number(r["high"]):
-        axes.plot([100 * r["low"], 100 * r["high"]], [y + 20] * 2, color=line, linewidth=2, solid_capstyle="round")
-    axes.plot(100 * r["difference"], y + 20, marker, ms=6.5, color=line, mfc=fill, mew=1.6)
-
-
-def _name(r: dict[str, Any]) -> str:
-    subset = r.get("subset")
-    return f"{r['task']} ({subset})" if isinstance(subset, str) and subset not in ("", "default") else str(r["task"])
+    if row.has_interval:
+        axes.plot([100 * row.low, 100 * row.high], [y + 20] * 2, color=line, linewidth=2, solid_capstyle="round")
+    axes.plot(100 * row.difference, y + 20, marker, ms=6.5, color=line, mfc=fill, mew=1.6)
 
 
 _ROLES = (("base", "base"), ("tuned", "tuned"))
@@ -167,9 +159,9 @@ def embedding_maps(table: pd.DataFrame) -> Figure:
         figure.text(
             (1 + i * (_HALF + 10)) / WIDTH, 1 - 10 / (_HALF + 66), name, size=10, weight="bold", color=INK, va="center"
         )
-        share = f"{100 * near[role]:.0f} % beside one of their class"
+        share = f"{100 * near[role]:.0f} % next to one of their class"
         figure.text((1 + i * (_HALF + 10)) / WIDTH, 1 - 25 / (_HALF + 66), share, size=9, color=MUTED, va="center")
-    legend = f"nearest text:{_GAP}"
+    legend = f"nearest text:{GAP}"
     figure.text(1 / WIDTH, 9 / (_HALF + 66), legend, size=9, color=MUTED, va="center")
     figure.text(66 / WIDTH, 9 / (_HALF + 66), "● same class", size=9, color=GOOD, va="center")
     figure.text(142 / WIDTH, 9 / (_HALF + 66), "● another class", size=9, color=BAD, va="center")
@@ -211,7 +203,7 @@ def similarities(table: pd.DataFrame) -> Figure:
         heading = f"{name}: the pair of one class is the more alike {100 * apart[role]:.0f} % of the time"
         write(axes, left, top * 1.2, heading, size=9.5)
     axes.set_xlabel(
-        f"cosine of two texts{_GAP}blue: one class{_GAP}grey: two classes", fontsize=9, color=MUTED, labelpad=4
+        f"cosine of two texts{GAP}blue: one class{GAP}grey: two classes", fontsize=9, color=MUTED, labelpad=4
     )
     return figure
 
@@ -265,7 +257,7 @@ def acceptance(summary: Mapping[str, Any]) -> Figure:
         DataError: nothing was asked for.
     """
     parts = {"label": summary.get("by_label") or {}, **(summary.get("by_attribute") or {})}
-    several = {name: counts for name, counts in parts.items() if len(counts) > 1}  # one value tells nothing apart
+    several = {name: counts for name, counts in parts.items() if len(counts) > 1}  # one value separates nothing
     sections = {name: _shares(counts) for name, counts in (several or parts).items()}
     rows = not_empty([row for part in sections.values() for row in part], "summary has no counts by label")
     alt = "; ".join(f"{name}: {', '.join(f'{n} {a} of {b}' for n, a, b in part)}" for name, part in sections.items())
@@ -440,7 +432,7 @@ def per_class(items: pd.DataFrame) -> Figure:
         axes.plot(base, y, "o", markersize=6, color=BASE, markerfacecolor=PAPER, markeredgewidth=1.6, clip_on=False)
         axes.plot(tuned, y, "o", markersize=6.5, color=colour, zorder=3, clip_on=False)
         write(axes, right + 38 * per_point, y, signed((tuned - base) / 100), size=9, color=colour, ha="right")
-    axes.set_xlabel(f"accuracy{_GAP}○ base{_GAP}● tuned", fontsize=9, color=MUTED, labelpad=4)
+    axes.set_xlabel(f"accuracy{GAP}○ base{GAP}● tuned", fontsize=9, color=MUTED, labelpad=4)
     return figure
 
 

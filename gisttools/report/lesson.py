@@ -1,4 +1,4 @@
-"""The pictures of `0_how_gist_works`: the guide's view of a batch, the mask, temperature, margin, three trainings."""
+"""Draws the pictures of `0_how_gist_works`: a batch as the guide sees it, mask, temperature, margin, trainings."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from gisttools.common import signed
-from gisttools.report.drawing import BAD, BASE, FAINT, GOOD, INK, MUTED, PAPER, WIDTH, Drawing, clip, grid, write
+from gisttools.report.drawing import BAD, BASE, FAINT, GAP, GOOD, INK, MUTED, PAPER, WIDTH, Drawing, clip, grid, write
 
-_GAP = "\u2003"
 _BLUES = LinearSegmentedColormap.from_list("guide", [PAPER, "#bcd8ee", GOOD, "#083a63"])
 _BLOCKS = {
     "ap": "anchor – other positives",
@@ -104,7 +103,7 @@ def temperatures(weights: Mapping[float, ArrayLike], cosines: ArrayLike) -> Draw
         axes.set(xticks=[], xlim=(-0.8, len(order) - 0.2))
         axes.yaxis.set_major_formatter("{x:.0f} %")
         axes.locator_params(axis="y", nbins=3)
-        told = f"temperature {temperature:g}{_GAP}three nearest: {100 * first[temperature]:.0f} % of the push"
+        told = f"temperature {temperature:g}{GAP}three nearest: {100 * first[temperature]:.0f} % of the push"
         axes.set_title(told, fontsize=10, color=INK, loc="left", pad=5)
     figure.text(38 / WIDTH, 14 / (figure.get_figheight() * 72), "candidates, the nearest to the anchor first →",
                 size=9, color=MUTED, va="center")  # fmt: skip
@@ -177,7 +176,7 @@ def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -
 
 
 def _groups(axes: Axes, labels: Sequence[str], per_point: float) -> None:
-    """The labels beside their rows, and faint lines between them."""
+    """The labels next to their rows, and faint lines between them."""
     labels = list(labels)
     for name in dict.fromkeys(labels):
         first, count = labels.index(name), labels.count(name)

@@ -1,16 +1,21 @@
-"""What the pages of this package share: their templates, and how style, script and data get into one file."""
+"""Fills the templates of the pages, and puts style, script and data into one file."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from gisttools.common import whole_file
+from gisttools.report.drawing import clean
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -49,3 +54,18 @@ def as_json(content: object) -> Markup:
         text = text.replace(character, f"\\u{ord(character):04x}")
     # half of a surrogate pair becomes \udXXX, which is how JSON writes it
     return Markup(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def as_markdown(text: object, longest: int = 4000) -> str:
+    """Text that Markdown, and HTML within it, reads as mere text on one line."""
+    text = " ".join(clean(text)[:longest].split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
+
+
+def write_files(folder: Path, content: Mapping[str, str]) -> None:
+    """Write texts by file name into a folder, which is made where missing: all of them or none."""
+    with ExitStack() as stack:
+        for name, text in content.items():
+            partial = stack.enter_context(whole_file(folder / name))
+            partial.write_bytes(text.encode("utf-8", "replace"))

@@ -1,6 +1,7 @@
-"""How the model was made and how to make it again: settings, masks, size and speed, commands, hashes, machines.
+"""Tells where a model comes from: its training rows, how it was trained, and how each step is run again.
 
-Where the training rows came from: sources, counts kept and dropped, samples, and what overlaps the test data.
+Of rows: sources, counts kept and dropped, samples, and what overlaps the test data. Of steps: settings, masks, size and
+speed, commands, checksums, machines.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from gisttools.common import count, duration, is_number, model_name, plain, plural, share
-from gisttools.report.data import ReportData, Run
+from gisttools.common import FinishedRun, count, duration, is_number, model_name, plain, plural, share
+from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.figures import number
 
@@ -154,7 +155,7 @@ _FILES = 30  # artefacts listed of a run
 _LONG = 200
 
 
-def training(run: Run | None) -> list[tuple[str, str]]:
+def training(run: FinishedRun | None) -> list[tuple[str, str]]:
     """What was trained, how, and for how long."""
     if run is None:
         return []
@@ -174,7 +175,7 @@ def training(run: Run | None) -> list[tuple[str, str]]:
     ]
 
 
-def masked(run: Run | None) -> list[tuple[str, str]]:
+def masked(run: FinishedRun | None) -> list[tuple[str, str]]:
     """Mean share masked of each block of the loss."""
     shares = (run.summary.get("masked") or {}) if run else {}
     return [

@@ -1,12 +1,7 @@
-"""How a report becomes files: one HTML page that needs no network, Markdown, scores as CSV, a model card, LaTeX.
+"""Writes a report as files: one HTML page that needs no network, Markdown, scores as CSV, a model card, LaTeX.
 
-The figures of one report as SVG, by name; a figure without data is left out.
-
-All numbers of a report as JSON, for those who read the page by program.
-
-The comparison as a LaTeX table that needs no package.
-
-The tuned model's card with its scores: the hub's `model-index`, as mteb writes it, and the comparison as a table.
+The page also holds all of its numbers as JSON, for those who read it by program. The model card carries the scores in
+the hub's `model-index`, as mteb writes it.
 """
 
 from __future__ import annotations
@@ -24,13 +19,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from gisttools.common import NOT_RUN, count, is_number, is_true, model_name, plural, score, signed
+from gisttools.evaluation import Average, comparison_table, to_table
 from gisttools.report import checks, figures, provenance, tables, verdict
 from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
-from gisttools.report.drawing import clean, clip
-from gisttools.report.page import as_json, environment, script, style
-from gisttools.report.tables import SOURCES, Noise, means, noise
-from gisttools.report.verdict import interval, judged, main_rows, metric_name, records, task_name
+from gisttools.report.drawing import clip
+from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
+from gisttools.report.tables import NOISE_NAMES, Noise, means, noise
+from gisttools.report.verdict import interval, judged, main_rows, metric_name, task_name
 
 _FIRST_SCREEN = 7  # tasks in the forest plot at the top
 _MOST_CLASS_FIGURES = 3
@@ -39,11 +35,11 @@ _MOST_CLASS_FIGURES = 3
 def pictures(data: ReportData) -> dict[str, Any]:
     """SVG by name. These strings are the only ones that a template does not escape."""
     found: dict[str, Any] = {"classes": [], "fates": {}, "labels": {}}
-    comparison = main_rows(data)
-    if comparison["difference"].map(is_number).any():
-        found["first"] = _svg(lambda rows: figures.forest(rows, _FIRST_SCREEN), comparison)
-        if comparison["difference"].map(is_number).sum() > _FIRST_SCREEN:
-            found["forest"] = _svg(figures.forest, comparison)
+    scored = [row for row in main_rows(data) if row.scored]
+    if scored:
+        found["first"] = _svg(lambda rows: figures.forest(rows, _FIRST_SCREEN), comparison_table(scored))
+    if len(scored) > _FIRST_SCREEN:
+        found["forest"] = _svg(figures.forest, comparison_table(scored))
     if data.items is not None:
         for task in list(dict.fromkeys(data.items["task"]))[:_MOST_CLASS_FIGURES]:
             found["classes"].append((task, _svg(figures.per_class, data.items[data.items["task"] == task])))
@@ -58,12 +54,14 @@ def pictures(data: ReportData) -> dict[str, Any]:
 
 def _pictures_of_training(data: ReportData) -> dict[str, Markup]:
     history, found = data.history, {}
-    if history is not None and "loss" in history and history["loss"].notna().any():
+    if data.finetune is None or history is None:
+        return {}
+    if "loss" in history and history["loss"].notna().any():
         summary = data.finetune.summary
         looks = pd.DataFrame(summary.get("development") or [], columns=["step", "dev_score"])
         saved = int(summary["best_step"]) if is_number(summary.get("best_step")) else None
         found["loss"] = Markup(figures.to_svg(figures.loss_curve(history, looks, saved)))
-    if history is not None and any(c in history and history[c].notna().any() for c in BLOCKS):
+    if any(c in history and history[c].notna().any() for c in BLOCKS):
         found["masked"] = _svg(figures.masked_shares, history)
     return found
 
@@ -93,8 +91,8 @@ def numbers(data: ReportData) -> dict[str, Any]:
     if len(scores) > _MOST:
         scores = scores[scores["is_main"].map(is_true)].head(_MOST)
     changed = tables.changed(data)
-    written = {"averages": data.averages, "references": data.references, "failed": data.failed}
-    written["other_variants"] = data.others
+    written = {"averages": _averages(data), "references": data.references, "failed": data.failed}
+    written["other_variants"] = comparison_table(data.others) if data.others else None
     written["masked_examples"] = data.masked
     embedding = data.embedding
     if embedding is not None:
@@ -106,7 +104,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
         "next_action": asdict(verdict.action(data)),
         "trust": [asdict(check) for check in checks.trust(data)],
         "cost": [asdict(fact) for fact in checks.cost(data)],
-        "comparison": _columns(data.comparison.head(_MOST)),
+        "comparison": _columns(comparison_table(data.comparison[:_MOST])),
         "scores": _columns(scores),
         "score_rows_in_all": len(data.scores),
         "noise": [asdict(n) for n in noise(data)],
@@ -149,9 +147,8 @@ _SPECIAL = {
 
 def latex_table(data: ReportData) -> str:
     """A `table` environment: task, metric, base, tuned, difference with its interval; targets first, averages last."""
-    targets = {(r["task"], r["subset"], r["metric"]) for r in records(judged(data))}
-    rows = records(main_rows(data))
-    rows.sort(key=lambda r: (r["task"], r["subset"], r["metric"]) not in targets)
+    targets = {(row.task, row.subset, row.metric) for row in judged(data)}
+    rows = sorted(main_rows(data), key=lambda row: (row.task, row.subset, row.metric) not in targets)
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -160,18 +157,16 @@ def latex_table(data: ReportData) -> str:
         r"Task & Metric & Base & Tuned & Difference & 95\,\% interval \\",
         r"\hline",
     ]
-    for r in rows:
-        mark = "†" if is_true(r["trained_on"]) else ""
-        lines.append(_line(
-            task_name(r) + mark, metric_name(r["metric"]), score(r["base"]), score(r["tuned"]), signed(r["difference"]),
-            interval(r),
-        ))  # fmt: skip
+    for row in rows:
+        name = task_name(row) + ("†" if row.trained_on else "")
+        numbers = (score(row.base), score(row.tuned), signed(row.difference), interval(row))
+        lines.append(_line(name, metric_name(row.metric), *numbers))
     averages = means(data)
     if averages:
         lines.append(r"\hline")
     lines += [_line(m["name"], "", m["base"], m["tuned"], m["difference"], m["interval"]) for m in averages]
     base, tuned = (escape(model_name(data.evaluate.summary.get(role))) for role in ("base", "tuned"))
-    dagger = r" $\dagger$: its train split was trained on." if any(is_true(r["trained_on"]) for r in rows) else ""
+    dagger = r" $\dagger$: its train split was trained on." if any(row.trained_on for row in rows) else ""
     return "\n".join(
         [
             *lines,
@@ -242,17 +237,17 @@ def _table(data: ReportData, escape: Callable[[object], object]) -> str:
     lines = [
         _HEADING,
         "",
-        f"Beside {base}, scores times 100 (`{data.evaluate.id}`):",
+        f"Compared with {base}, scores times 100 (`{data.evaluate.id}`):",
         "",
         "| task | metric | base | this model | difference | 95 % interval | verdict |",
         "| :--- | :--- | ---: | ---: | ---: | :--- | :--- |",
     ]
     lines += [
-        f"| {escape(task_name(r))}{' †' if is_true(r['trained_on']) else ''} | {escape(metric_name(r['metric']))}"
-        f" | {score(r['base'])} | {score(r['tuned'])} | {signed(r['difference'])} | {interval(r)} | {r['verdict']} |"
-        for r in records(main_rows(data))
+        f"| {escape(task_name(row))}{' †' if row.trained_on else ''} | {escape(metric_name(row.metric))}"
+        f" | {score(row.base)} | {score(row.tuned)} | {signed(row.difference)} | {interval(row)} | {row.verdict} |"
+        for row in main_rows(data)
     ]
-    if any(is_true(value) for value in data.comparison["trained_on"]):
+    if any(row.trained_on for row in data.comparison):
         lines += ["", "† its train split was trained on."]
     return "\n".join(lines)
 
@@ -283,7 +278,6 @@ def write_report(data: ReportData, folder: str | Path, *, latex: bool = False) -
         The path of `report.html`. The same data give the same bytes.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "report.html": render_html(data),
         "report.md": render_markdown(data),
@@ -291,10 +285,7 @@ def write_report(data: ReportData, folder: str | Path, *, latex: bool = False) -
         "model_card.md": model_card(data, _markdown),
         **({"table.tex": latex_table(data)} if latex else {}),
     }
-    for name, text in content.items():
-        (folder / f"{name}.partial").write_bytes(text.encode("utf-8", "replace"))
-    for name in content:
-        (folder / f"{name}.partial").replace(folder / name)
+    write_files(folder, content)
     return folder / "report.html"
 
 
@@ -324,23 +315,26 @@ def render_markdown(data: ReportData) -> str:
 
 def score_table(data: ReportData) -> pd.DataFrame:
     """Comparison rows, then all scores, in one table; the column `table` says which is which."""
-    compared = data.comparison if data.others is None else pd.concat([data.comparison, data.others])
-    parts = {"comparison": compared, "scores": data.scores, "averages": data.averages}
-    parts["references"] = data.references
+    compared = comparison_table([*data.comparison, *data.others]).assign(is_main=True)
+    parts = {"comparison": compared, "scores": data.scores, "averages": _averages(data), "references": data.references}
     whole = pd.concat([part.assign(table=name) for name, part in parts.items() if part is not None])
     return whole[["table", *(c for c in whole.columns if c != "table")]]
+
+
+def _averages(data: ReportData) -> pd.DataFrame | None:
+    return to_table(Average, data.averages) if data.averages else None
 
 
 def _view(data: ReportData) -> dict[str, Any]:
     """Everything that a template says."""
     rows, trust = verdict.judged(data), checks.trust(data)
     groups, apart = tables.slices(data), noise(data)[: tables.ROWS]
-    told = [(k, name) for k, name in SOURCES.items() if any(k in n.shares for n in apart)]
+    told = [(k, name) for k, name in NOISE_NAMES.items() if any(k in n.shares for n in apart)]
     return {
         "run_id": data.evaluate.id,
         "date": str(data.evaluate.manifest.get("started") or "")[:10],
         **{role: clip(verdict.compared_name(data, role), 120) for role in ("base", "tuned")},
-        "named_targets": bool(rows["is_target"].map(is_true).any()),
+        "named_targets": any(row.is_target for row in rows),
         "word": verdict.verdict_word(data),
         "sentence": verdict.verdict_sentence(data),
         "guard_note": verdict.guard_note(data),
@@ -361,7 +355,7 @@ def _view(data: ReportData) -> dict[str, Any]:
         "metrics_total": len(data.scores),
         "noise": [_noise_row(n, told) for n in apart],
         "noise_names": told,
-        "several_seeds": bool((rows["n_seeds"].fillna(0) > 1).any()),
+        "several_seeds": any((row.n_seeds or 1) > 1 for row in rows),
         "changed": tables.changed(data),
         "slices": [{**g, "rows": [tables.slice_row(r) for r in g["rows"]]} for g in groups],
         "slice_count": sum(len(g["rows"]) for g in groups),
@@ -417,9 +411,5 @@ def _cut(value: object) -> object:
 
 
 def _markdown(value: object) -> object:
-    """Text that Markdown, and HTML within it, reads as mere text on one line."""
-    if isinstance(value, Markup):
-        return value
-    text = " ".join(clean(value)[:_LONGEST].split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
+    """A value as Markdown; what the template itself wrote is left alone."""
+    return value if isinstance(value, Markup) else as_markdown(value, _LONGEST)

@@ -1,8 +1,6 @@
-"""The page of a comparison of many recipes: one file that needs no network, with the same as CSV and Markdown.
+"""Writes a comparison of many variants: a page that needs no network, CSV, Markdown, and text for a terminal.
 
-Figures of many recipes: each against the baseline, and what each parameter does.
-
-A leaderboard as plain text for a terminal, no line longer than a width.
+The figures show each variant against the baseline, and what each parameter does.
 """
 
 from __future__ import annotations
@@ -19,17 +17,15 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from gisttools.common import NOT_RUN, duration, is_number, model_name, plural, score, signed
-from gisttools.evaluation import Leaderboard, dollars, effect_table, value_name
-from gisttools.report.drawing import BAD, FAINT, GOOD, MUTED, PAPER, WIDTH, Drawing, clip, not_empty, to_svg, write
-from gisttools.report.page import as_json, environment, script, style
+from gisttools.common import NOT_RUN, dollars, duration, is_number, model_name, plural, score, signed
+from gisttools.evaluation import Effect, Interval, Leaderboard, Ranked, value_name
+from gisttools.report.drawing import FAINT, GAP, LOOKS, MUTED, WIDTH, Drawing, clip, not_empty, to_svg, write
+from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 
 _MOST_ROWS = 40
 _ROW, _HEAD_ROOM, _FOOT, _VALUES = 35, 24, 38, 46  # points; _VALUES: room for the numbers to the right
 _WIDE = WIDTH - 2 - _VALUES
 _NAME = 62  # characters of a name that fit
-_GAP = "\u2003"
-_LOOKS = {"helped": (GOOD, "o", GOOD), "hurt": (BAD, "D", BAD), "not shown": (MUTED, "o", PAPER)}
 
 
 class _Line(NamedTuple):
@@ -41,12 +37,12 @@ class _Line(NamedTuple):
     group: str = ""
 
 
-def recipes_forest(board: Leaderboard) -> Drawing:
-    """Each recipe's difference to the baseline with its interval, the best first."""
-    table = board.table.head(_MOST_ROWS)
-    lines = [_Line(f"{r.rank}  {r.recipe}", r.difference, r.low, r.high, r.verdict) for r in table.itertuples()]
-    left = f", the first {_MOST_ROWS} of {len(board.table)}" if len(board.table) > _MOST_ROWS else ""
-    return _forest(lines, f"Recipes against the baseline{left}", "points")
+def variants_forest(board: Leaderboard) -> Drawing:
+    """Each variant's difference to the baseline with its interval, the best first."""
+    shown = board.ranked[:_MOST_ROWS]
+    lines = [_Line(f"{r.rank}  {r.recipe}", r.difference, r.low, r.high, r.verdict) for r in shown]
+    left = f", the first {len(shown)} of {len(board.ranked)}" if len(board.ranked) > _MOST_ROWS else ""
+    return _forest(lines, f"Variants against the baseline{left}", "points")
 
 
 def effects_forest(board: Leaderboard) -> Drawing:
@@ -55,15 +51,19 @@ def effects_forest(board: Leaderboard) -> Drawing:
     Raises:
         DataError: no parameter varies alone.
     """
-    table = effect_table(board.effects)
-    table = not_empty(table[table["difference"].notna()], "no recipes differ in one parameter alone").head(_MOST_ROWS)
-    lines = [_line_of(r) for r in table.itertuples()]
+    lines = [_line_of(effect, effect.interval) for effect in board.effects if effect.interval]
+    lines = not_empty(lines, "no variants differ in one parameter alone")[:_MOST_ROWS]
     return _forest(lines, "Effects of parameters", "points")
 
 
-def _line_of(row) -> _Line:
-    group = f"{row.parameter}, over {row.against}" + (f" (with {row.along})" if row.along else "")
-    return _Line(row.value, row.difference, row.low, row.high, row.verdict, group)
+def _line_of(effect: Effect, over: Interval) -> _Line:
+    group = f"{effect.parameter}, over {value_name(effect.against)}{_with(effect)}"
+    return _Line(value_name(effect.value), over.difference, over.low, over.high, effect.verdict, group)
+
+
+def _with(effect: Effect) -> str:
+    """What changed along with the parameter."""
+    return f" (with {', '.join(effect.along)})" if effect.along else ""
 
 
 def _forest(lines: Sequence[_Line], title: str, unit: str) -> Drawing:
@@ -92,7 +92,7 @@ def _forest(lines: Sequence[_Line], title: str, unit: str) -> Drawing:
         if r.group != before:
             write(axes, left, y + 13, clip(r.group, _NAME), size=9, color=MUTED, weight="bold", backed=True)
             y, before = y + _HEAD_ROOM, r.group
-        line, marker, fill = _LOOKS.get(r.verdict, _LOOKS["not shown"])
+        line, marker, fill = LOOKS.get(r.verdict, LOOKS["not shown"])
         write(axes, left, y + 8, clip(r.name, _NAME), size=9.5, backed=True)
         write(axes, right + (_VALUES - 3) * point, y + 22, signed(r.difference), weight="bold", color=line, ha="right")
         axes.plot([0, 0], [y + 15, y + 29], color=MUTED, linewidth=0.9, zorder=1)
@@ -101,7 +101,7 @@ def _forest(lines: Sequence[_Line], title: str, unit: str) -> Drawing:
         axes.plot(100 * r.difference, y + 22, marker, ms=6.5, color=line, mfc=fill, mew=1.6)
         y += _ROW
     axes.set_xlim(left, right)
-    axes.set_xlabel(f"{unit}{_GAP}● helped{_GAP}○ not shown{_GAP}◆ hurt", fontsize=9, color=MUTED, labelpad=5)
+    axes.set_xlabel(f"{unit}{GAP}● helped{GAP}○ not shown{GAP}◆ hurt", fontsize=9, color=MUTED, labelpad=5)
     return figure
 
 
@@ -111,36 +111,34 @@ _HEAD = (
 
 
 def leaderboard_text(board: Leaderboard, *, width: int = 100) -> str:
-    """The findings, the recipes and the effects of parameters; numbers are points out of 100, with 95 % intervals."""
-    runs = sum(map(len, board.table["runs"]))
-    counts = f"{plural(len(board.table), 'recipe')}, {plural(runs, 'run')}"
+    """The findings, the variants and the effects of parameters; numbers are points out of 100, with 95 % intervals."""
+    counts = f"{plural(len(board.ranked), 'variant')}, {plural(board.runs, 'run')}"
     lines = [f"{board.task}, {board.metric}: {counts}; baseline {board.baseline} {score(board.base)}", ""]
     lines += [*board.sentences(), "", _HEAD]
-    for row in board.table.itertuples():
+    for row in board.ranked:
         lines += [f"{row.rank:>3} {row.recipe}", _numbers(row)]
     if board.effects:
         lines += ["", "Effects of parameters, paired over the others (interactions are not modelled)"]
-        for e in effect_table(board.effects).itertuples():
-            lines.append(f"    {e.parameter}: {e.against} → {e.value}" + (f" (with {e.along})" if e.along else ""))
+        for e in board.effects:
+            lines.append(f"    {e.parameter}: {value_name(e.against)} → {value_name(e.value)}{_with(e)}")
             over = f"{plural(e.settings, 'setting')}, {plural(e.seeds, 'seed')}" if e.settings else ""
-            lines.append(f"        {_interval(e.difference, e.low, e.high):<24}{e.verdict:<15}{over}".rstrip())
+            said = _interval(e.interval.difference, e.interval.low, e.interval.high) if e.interval else "not separable"
+            lines.append(f"        {said:<24}{e.verdict:<15}{over}".rstrip())
     return "\n".join(part for line in lines for part in _fold(line, width))
 
 
-def _numbers(row) -> str:
+def _numbers(row: Ranked) -> str:
     sd = f"{100 * row.seed_sd:.1f}" if is_number(row.seed_sd) else "–"
     gain = _interval(row.difference, row.low, row.high)
     behind = _interval(row.behind, row.behind_low, row.behind_high) if is_number(row.behind) else "best"
     minutes = f"{row.seconds / 60:.1f}" if is_number(row.seconds) else "–"
-    cost = f"${dollars(row.cost_usd)}" if is_number(row.cost_usd) else "–"
+    cost = dollars(row.cost_usd) if is_number(row.cost_usd) else "–"
     mark = " =" if row.with_best and is_number(row.behind) else ""
     start = f"{'':4}{score(row.score):>6}{sd:>6}{row.seeds:>7}   {gain:<24}"
     return f"{start}{behind + mark:<24}{minutes:>8}{cost:>10}"
 
 
 def _interval(difference: float, low: float, high: float) -> str:
-    if not is_number(difference):
-        return "not separable"
     return f"{signed(difference)} ({signed(low)} to {signed(high)})" if is_number(low) else signed(difference)
 
 
@@ -162,20 +160,10 @@ def write_sweep(board: Leaderboard, folder: str | Path) -> Path:
     Returns:
         The path of the page. The same leaderboard gives the same bytes on the same day.
     """
-    folder = Path(folder)
     table = board.table.drop(columns="settings").assign(runs=board.table["runs"].map("; ".join))
     made = {PAGE: render_sweep(board), TABLE: table.to_csv(index=False), TEXT: sweep_markdown(board)}
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = {folder / f".{name}.partial": folder / name for name in made}
-    try:
-        for path, content in zip(partial, made.values(), strict=True):
-            path.write_bytes(content.encode("utf-8", "replace"))
-        for path, final in partial.items():
-            path.replace(final)
-    finally:
-        for path in partial:
-            path.unlink(missing_ok=True)
-    return folder / PAGE
+    write_files(Path(folder), made)
+    return Path(folder) / PAGE
 
 
 def render_sweep(board: Leaderboard) -> str:
@@ -186,7 +174,7 @@ def render_sweep(board: Leaderboard) -> str:
     return page.render(
         **sweep_view(board),
         date=date.today().isoformat(),
-        forest=Markup(to_svg(recipes_forest(board))),
+        forest=Markup(to_svg(variants_forest(board))),
         effects_figure=Markup(to_svg(effects_forest(board))) if board.separable else "",
         numbers=numbers,
         style=style("style.css.j2", "sweep.css.j2"),
@@ -196,22 +184,22 @@ def render_sweep(board: Leaderboard) -> str:
 
 
 def sweep_markdown(board: Leaderboard) -> str:
-    """The same in Markdown: what is said, the recipes, the effects."""
+    """The same in Markdown: what is said, the variants, the effects."""
     view = sweep_view(board)
-    lines = [f"# {_plain(view['title'])}", "", *(_plain(s) + "\n" for s in view["sentences"])]
-    head = ["", "recipe", "score", "sd", "over the baseline", "to the best", "seeds", "minutes", "dollars"]
+    lines = [f"# {as_markdown(view['title'])}", "", *(as_markdown(s) + "\n" for s in view["sentences"])]
+    head = ["", "variant", "score", "sd", "over the baseline", "to the best", "seeds", "minutes", "dollars"]
     rows = [
-        [r["rank"], r["recipe"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})",
+        [r["rank"], r["variant"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})",
          f"{r['behind']} ({r['behind_interval']})" if r["behind_interval"] else r["behind"],
          r["seeds"], r["minutes"], r["cost"]]
-        for r in view["recipes"]
+        for r in view["variants"]
     ]  # fmt: skip
     lines += ["## Leaderboard", "", *_table(head, rows), ""]
     if view["effects"]:
         head = ["parameter", "value", "over", "difference", "verdict", "settings", "seeds"]
         rows = [[e["shown"] if k == "difference" else e[k] for k in head] for e in view["effects"]]
         lines += ["## Effects of parameters", "", *_table(head, rows), ""]
-    lines += ["## How to read it", "", *(f"- {_plain(text)}" for text in view["limits"]), ""]
+    lines += ["## How to read it", "", *(f"- {as_markdown(text)}" for text in view["limits"]), ""]
     return "\n".join([*lines, "## How to reproduce it", "", "```", *view["commands"], "```", ""])
 
 
@@ -225,9 +213,9 @@ def sweep_view(board: Leaderboard) -> dict[str, Any]:
         "word": board.word(),
         "sentences": board.sentences(),
         "strip": _strip(board),
-        "recipes": [_recipe(r) for r in board.table.itertuples()],
-        "priced": bool(board.table["cost_usd"].notna().any()),
-        "effects": [_effect(e) for e in effect_table(board.effects).itertuples()],
+        "variants": [_variant(row) for row in board.ranked],
+        "priced": any(is_number(row.cost_usd) for row in board.ranked),
+        "effects": [_effect(effect) for effect in board.effects],
         "tasks": _tasks(board),
         "limits": limits(board),
         "shared": [(name, value_name(value)) for name, value in board.shared.items()],
@@ -240,49 +228,49 @@ def limits(board: Leaderboard) -> list[str]:
     found = [
         "Points are hundredths of the score. An interval holds the true difference 95 times in 100, over other test "
         "texts and draws of the same kind and, where there are several seeds, other trainings. Each interval stands "
-        "for itself: of many recipes, tasks and parameters a few look told apart by chance.",
-        "Recipes are compared seed by seed, draw by draw and text by text, where the evaluations kept their answers.",
+        "for itself: of many variants, tasks and parameters a few look distinguishable by chance.",
+        "Variants are compared seed by seed, draw by draw and text by text, where the evaluations kept their answers.",
     ]
-    if len(board.table) > 1:
+    if len(board.ranked) > 1:
         found.append(
-            "The best recipe was picked by the very scores it is compared by, so its lead flatters it. Choose on "
+            "The best variant was picked by the very scores it is compared by, so its lead flatters it. Choose on "
             "development data, and let test texts have the last word."
         )
-    if (board.table["seeds"] < 2).any():
-        found.append("A recipe of one seed is one model: its interval says nothing of another training of the same.")
-    elif (board.table["seeds"] < 5).any():
+    if any(row.seeds < 2 for row in board.ranked):
+        found.append("A variant of one seed is one model: its interval says nothing of another training of the same.")
+    elif any(row.seeds < 5 for row in board.ranked):
         found.append("Of few seeds little is known of how much trainings differ; intervals are wide to allow for it.")
     if board.effects:
         found.append(
-            "The effect of a parameter is the mean over pairs of recipes that are the same in all else. Interactions "
-            "are not modelled: where a parameter helps beside one value of another and hurts beside the next, its "
+            "The effect of a parameter is the mean over pairs of variants that are the same in all else. Interactions "
+            "are not modelled: where a parameter helps with one value of another and hurts with the next, its "
             "effect is the mean of both."
         )
     return found
 
 
 def _strip(board: Leaderboard) -> list[tuple[str, str, str]]:
-    runs, best = sum(map(len, board.table["runs"])), board.table.iloc[0]
-    low, high = board.table["seeds"].min(), board.table["seeds"].max()
+    best, seeds_each = board.ranked[0], [row.seeds for row in board.ranked]
+    low, high = min(seeds_each), max(seeds_each)
     seeds = plural(low, "seed") + " each" if low == high else f"{low} to {high} seeds each"
     parts = board.tasks.drop_duplicates(["task", "subset"])
     n_tasks, n_targets = len(parts), int(parts["is_target"].sum())
     seconds, costs = ((board.table[c] * board.table["seeds"]).sum(min_count=1) for c in ("seconds", "cost_usd"))
     strip = [
-        ("Recipes", str(len(board.table)), f"{plural(runs, 'run')}, {seeds}"),
+        ("Variants", str(len(board.ranked)), f"{plural(board.runs, 'run')}, {seeds}"),
         ("Baseline", score(board.base), _baseline(board)),
         ("Best", score(best.score), f"{signed(best.difference)} points"),
         ("Tasks", str(n_tasks), f"{plural(n_targets, 'target')}" if n_targets else "none named as target"),
         ("Training, all runs", duration(seconds), ""),
     ]
-    return [*strip, ("Paid for rows", f"${dollars(costs)}", "")] if is_number(costs) else strip
+    return [*strip, ("Paid for rows", dollars(costs), "")] if is_number(costs) else strip
 
 
-def _recipe(row: Any) -> dict[str, Any]:
+def _variant(row: Ranked) -> dict[str, Any]:
     best = not is_number(row.behind)
     return {
         "rank": row.rank,
-        "recipe": row.recipe,
+        "variant": row.recipe,
         "settings": row.settings,
         "score": score(row.score),
         "sd": f"{100 * row.seed_sd:.1f}" if is_number(row.seed_sd) else "",
@@ -294,28 +282,29 @@ def _recipe(row: Any) -> dict[str, Any]:
         "with_best": row.with_best and not best,
         "seeds": row.seeds,
         "minutes": f"{row.seconds / 60:.1f}" if is_number(row.seconds) else "not known",
-        "cost": f"${dollars(row.cost_usd)}" if is_number(row.cost_usd) else "not known",
+        "cost": dollars(row.cost_usd) if is_number(row.cost_usd) else "not known",
         "runs": row.runs,
     }
 
 
-def _effect(row: Any) -> dict[str, Any]:
-    known = is_number(row.difference)
+def _effect(effect: Effect) -> dict[str, object]:
+    over = effect.interval
+    difference, interval = (signed(over.difference), _to(over.low, over.high)) if over else ("", "")
     return {
-        "parameter": row.parameter + (f" (with {row.along})" if row.along else ""),
-        "value": row.value,
-        "over": row.against,
-        "difference": signed(row.difference) if known else "",
-        "interval": _to(row.low, row.high) if known else "",
-        "shown": f"{signed(row.difference)} ({_to(row.low, row.high)})" if known else "",
-        "verdict": row.verdict,
-        "settings": row.settings or "",
-        "seeds": row.seeds or "",
+        "parameter": effect.parameter + _with(effect),
+        "value": value_name(effect.value),
+        "over": value_name(effect.against),
+        "difference": difference,
+        "interval": interval,
+        "shown": f"{difference} ({interval})" if over else "",
+        "verdict": effect.verdict,
+        "settings": effect.settings or "",
+        "seeds": effect.seeds or "",
     }
 
 
 def _tasks(board: Leaderboard) -> list[dict[str, Any]]:
-    """One row a task and subset, targets first, with a cell for each recipe in the order of the leaderboard."""
+    """One row a task and subset, targets first, with a cell for each variant in the order of the leaderboard."""
     found = []
     for (task, subset), part in board.tasks.groupby(["task", "subset"], sort=False):
         first = part.iloc[0]
@@ -352,12 +341,4 @@ def _rounded(value: Any) -> Any:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines]
-
-
-def _plain(text: object) -> str:
-    """Text that Markdown, and HTML within it, reads as mere text on one line."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    for character in "\\`*_[]|#~":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") if "<" in text or "&" in text else text
+    return [f"| {' | '.join(as_markdown(cell) for cell in line)} |" for line in lines]

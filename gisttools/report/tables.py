@@ -1,14 +1,9 @@
-"""The tables of scores: task by task, averages, models beside, every metric, what failed.
-
-Where the uncertainty of a difference comes from: few-shot draws, test items, training seeds.
-
-What changed item by item: texts fixed and broken, slices of the test set, classes confused less or more.
-"""
+"""Makes the tables of a report: scores by task and on average, where noise comes from, what changed item by item."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gisttools.common import count, is_number, is_true, model_name, p_value, score, signed
-from gisttools.evaluation import averages, crossed_interval
+from gisttools.evaluation import Average, Comparison, averages, crossed_interval, targets_and_guards
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
-from gisttools.report.verdict import interval, main_rows, metric_name, records, size, task_name
+from gisttools.report.verdict import interval, main_rows, metric_name, size, task_name
 
-SOURCES = {
+NOISE_NAMES = {
     "draws": "few-shot draws",
     "items": "test items",
     "both": "single answers",
@@ -42,18 +37,17 @@ class Noise:
 
 
 def noise(data: ReportData) -> list[Noise]:
-    """One entry for each task whose noise can be taken apart: draws crossed with items, or seeds beside items."""
+    """One entry for each task whose noise can be taken apart: draws crossed with items, or seeds next to items."""
     found = []
-    for r in records(main_rows(data)):
-        shares = _of_items(data, r)
-        seed, item = r["seed_error"], r["item_error"]
-        error = r["standard_error"]
-        if is_number(seed) and is_number(item) and seed**2 + item**2 > 0:
-            by_seed = seed**2 / (seed**2 + item**2)
+    for row in main_rows(data):
+        shares, error = _of_items(data, row), row.standard_error
+        variance = row.seed_error**2 + row.item_error**2
+        if variance > 0:
+            by_seed = row.seed_error**2 / variance
             shares = {k: v * (1 - by_seed) for k, v in (shares or {"items": 1.0}).items()} | {"seeds": by_seed}
-            error = error if is_number(error) else float(np.sqrt(seed**2 + item**2))
-        if shares and is_number(error) and error > 0:
-            found.append(Noise(task=task_name(r), error=float(error), shares=shares))
+            error = error if is_number(error) else float(np.sqrt(variance))
+        if shares and error > 0:
+            found.append(Noise(task=task_name(row), error=error, shares=shares))
     return found
 
 
@@ -88,19 +82,19 @@ def gains(items: pd.DataFrame) -> NDArray | None:
     return np.asarray([np.asarray(t, dtype=float) - np.asarray(b, dtype=float) for b, t in pairs]).T
 
 
-def items_of(data: ReportData, row: Any) -> pd.DataFrame | None:
+def items_of(data: ReportData, row: Comparison) -> pd.DataFrame | None:
     """The saved items behind a row of the comparison."""
     if data.items is None:
         return None
-    part = data.items[data.items["task"] == row["task"]]
-    if "subset" in part and isinstance(row["subset"], str):
-        part = part[part["subset"] == row["subset"]]
+    part = data.items[data.items["task"] == row.task]
+    if "subset" in part:
+        part = part[part["subset"] == row.subset]
     return part if len(part) else None
 
 
-def _of_items(data: ReportData, row: Any) -> dict[str, float] | None:
+def _of_items(data: ReportData, row: Comparison) -> dict[str, float] | None:
     items = items_of(data, row)
-    gain = None if items is None or row["metric"] != "accuracy" else gains(items)
+    gain = None if items is None or row.metric != "accuracy" else gains(items)
     return None if gain is None else crossed_shares(gain)
 
 
@@ -110,57 +104,60 @@ def _length(values: object) -> int:
 
 ROWS = 200  # tasks shown of each group
 METRICS = 600  # rows of the table of all metrics
-_REFERENCES = 60  # models beside, by task
+_REFERENCES = 60  # other models, by task
 _LONG = 280  # characters of an error
 
 
 def score_groups(data: ReportData) -> list[dict[str, Any]]:
     """Groups of rows (target tasks, guards), targets first, the best change first."""
     rows = main_rows(data)
-    target = rows["is_target"].map(is_true)
-    names = ("Target tasks", "Guards: tasks that must not lose" if target.any() else "Tasks")
+    targets, guards = [row for row in rows if row.is_target], [row for row in rows if not row.is_target]
     groups = []
-    for name, part in zip(names, (rows[target], rows[~target]), strict=True):
-        if len(part):
-            shown = part.sort_values("difference", ascending=False, kind="stable").head(ROWS)
+    for name, part in (
+        ("Target tasks", targets),
+        ("Guards: tasks that must not lose" if targets else "Tasks", guards),
+    ):
+        if part:
             more = f" (the best {ROWS} of {len(part)}; all stand in scores.csv)" if len(part) > ROWS else ""
-            groups.append({"name": name + more, "rows": [_score_row(r) for r in records(shown)]})
+            shown = sorted(part, key=lambda row: -row.difference if row.scored else np.inf)[:ROWS]
+            groups.append({"name": name + more, "rows": [_score_row(row) for row in shown]})
     return groups
 
 
 def means(data: ReportData) -> list[dict[str, str]]:
     """Averages by category and over all tasks, and again without the tasks whose train split was trained on."""
-    rows = main_rows(data)
-    rows = rows[rows["difference"].map(is_number)]
-    if data.averages is None:
-        found = averages(records(rows)) if len(rows) > 1 else []
-        fresh = rows[~rows["trained_on"].map(is_true)]
-        if 0 < len(fresh) < len(rows):
-            found += [{**r, "tasks": "not trained on"} for r in averages(records(fresh))]
-    else:
-        found = data.averages.to_dict("records")
     # the mean of one task is that task; what was not trained on is worth a line even so
-    found = [r for r in found if r.get("n_tasks") != 1 or r.get("tasks") == "not trained on"]
     return [
         {
-            "name": _average_name(r),
-            "base": score(r["base"]),
-            "tuned": score(r["tuned"]),
-            "difference": signed(r["difference"]),
-            "interval": interval({"low": r.get("low"), "high": r.get("high")}),
-            "p": p_value(r.get("p")),
-            "verdict": r["verdict"] if isinstance(r.get("verdict"), str) else "not shown",
+            "name": _average_name(row),
+            "base": score(row.base),
+            "tuned": score(row.tuned),
+            "difference": signed(row.difference),
+            "interval": interval(row),
+            "p": p_value(row.p),
+            "verdict": row.verdict,
         }
-        for r in found
+        for row in data.averages or _averages(data)
+        if row.n_tasks != 1 or row.tasks == "not trained on"
     ]
 
 
+def _averages(data: ReportData) -> list[Average]:
+    """Of an evaluation that kept none."""
+    rows = [row for row in main_rows(data) if row.scored]
+    found = averages(rows) if len(rows) > 1 else []
+    fresh = [row for row in rows if not row.trained_on]
+    if 0 < len(fresh) < len(rows):
+        found += [replace(row, tasks="not trained on") for row in averages(fresh)]
+    return found
+
+
 def references(data: ReportData) -> list[dict[str, str]]:
-    """Scores of other models on these tasks, beside base and tuned."""
+    """Scores of other models on these tasks, next to base and tuned."""
     if data.references is None:
         return []
     table = data.references.assign(score=pd.to_numeric(data.references["score"], errors="coerce"))
-    ours = {(r["task"], r["metric"]): r for r in records(main_rows(data))}
+    ours = {(row.task, row.metric): row for row in main_rows(data)}
     found = []
     for r in table.to_dict("records"):
         own = ours.get((r["task"], r["metric"]))
@@ -172,8 +169,8 @@ def references(data: ReportData) -> list[dict[str, str]]:
                     "kind": clip(r.get("kind") or "", 40),
                     "metric": metric_name(r["metric"]),
                     "score": score(r["score"]),
-                    "base": score(own["base"]) if own else "",
-                    "tuned": score(own["tuned"]) if own else "",
+                    "base": score(own.base) if own else "",
+                    "tuned": score(own.tuned) if own else "",
                 }
             )
     return found[:_REFERENCES]
@@ -198,14 +195,10 @@ def all_metrics(data: ReportData) -> list[dict[str, Any]]:
 
 def variants(data: ReportData) -> list[dict[str, str]]:
     """The other variants of this evaluation on the target tasks, with the overall word of each."""
-    if data.others is None:
-        return []
     words: Mapping[str, Any] = data.evaluate.summary.get("verdicts") or {}
-    target = data.others["is_target"].map(is_true)
-    rows = data.others[target] if target.any() else data.others
     return [
-        {**_score_row(r), "variant": clip(r["variant"], 80), "word": str(words.get(r["variant"], ""))}
-        for r in records(rows.head(ROWS))
+        {**_score_row(row), "variant": clip(row.variant, 80), "word": str(words.get(row.variant or "", ""))}
+        for row in targets_and_guards(data.others)[0][:ROWS]
     ]
 
 
@@ -235,33 +228,38 @@ def failures(data: ReportData) -> list[dict[str, str]]:
     ]
 
 
-def _average_name(r: Mapping[str, Any]) -> str:
-    name, told = clip(r["name"], 80), r.get("tasks")
-    name = f"{name[:1].upper()}{name[1:]}"
-    name += f", {told}" if isinstance(told, str) and told not in ("", "all") else ""
-    return f"{name} ({count(r['n_tasks'])})" if is_number(r.get("n_tasks")) else name
+def _average_name(row: Average) -> str:
+    name = clip(row.name, 80)
+    name = f"{name[:1].upper()}{name[1:]}" + (f", {row.tasks}" if row.tasks not in ("", "all") else "")
+    return name if row.n_tasks is None else f"{name} ({count(row.n_tasks)})"
 
 
-def _score_row(r: Mapping[str, Any]) -> dict[str, Any]:
-    needed = r["items_for_one_point"]
-    allowed = r["allowed_loss"] if is_number(r["allowed_loss"]) else None
-    safe = {True: "loss within what is allowed", False: "a larger loss is not ruled out", None: ""}
+def _score_row(row: Comparison) -> dict[str, Any]:
+    needed = "not known" if is_number(row.mde) else "not run"
     return {
-        "task": clip(task_name(r), 80),
-        "metric": metric_name(r["metric"]),
-        "interval": interval(r),
-        "verdict": r["verdict"] if is_number(r["difference"]) else "not run",
-        "sample": size(r),
-        "trained_on": is_true(r["trained_on"]),
-        **{k: score(r[k]) for k in ("base", "tuned", "mde")},
-        "difference": signed(r["difference"]),
-        "p": p_value(r["p_holm"]),
-        "needed": count(needed) if is_number(needed) else "not known" if is_number(r["mde"]) else "not run",
-        "guard": safe[r["non_inferior"]] + (f" (allowed: {100 * allowed:g} points)" if allowed is not None else "")
-        if r["non_inferior"] is not None
-        else "",
-        "speaks_of": clip(r["speaks_of"], 40) if is_number(r["n_seeds"]) and r["n_seeds"] > 1 else "",
+        "task": clip(task_name(row), 80),
+        "metric": metric_name(row.metric),
+        "interval": interval(row),
+        "verdict": row.verdict if row.scored else "not run",
+        "sample": size(row),
+        "trained_on": bool(row.trained_on),
+        "base": score(row.base),
+        "tuned": score(row.tuned),
+        "mde": score(row.mde),
+        "difference": signed(row.difference),
+        "p": p_value(row.p_holm),
+        "needed": count(row.items_for_one_point) if is_number(row.items_for_one_point) else needed,
+        "guard": _guard(row),
+        "speaks_of": "the variant" if (row.n_seeds or 1) > 1 else "",
     }
+
+
+def _guard(row: Comparison) -> str:
+    """What is known of the loss of a guard."""
+    if row.non_inferior is None:
+        return ""
+    said = "loss within what is allowed" if row.non_inferior else "a larger loss is not ruled out"
+    return said + (f" (allowed: {100 * row.allowed_loss:g} points)" if is_number(row.allowed_loss) else "")
 
 
 CHANGED = 6  # texts shown of each kind
@@ -333,16 +331,16 @@ def slice_row(row: dict[str, Any]) -> dict[str, str]:
 
 
 def confusions(data: ReportData) -> list[dict[str, Any]]:
-    """Pairs of classes that are confused less than before, and more: gold, the answer given, and how many texts before
-    and after. An answer is the one most draws gave."""
+    """Pairs of classes that are confused less than before, and more: the true class, the answer given, and how many
+    texts before and after. An answer is the one most draws gave."""
     if data.items is None or data.items.empty:
         return []
     counts: dict[tuple[str, str, str], list[int]] = {}
     for side in (0, 1):
         answers = data.items[("base_answer", "tuned_answer")[side]]
-        for task, gold, answer in zip(data.items["task"], data.items["gold"], answers, strict=True):
-            if gold != answer:
-                counts.setdefault((task, str(gold), str(answer)), [0, 0])[side] += 1
+        for task, label, answer in zip(data.items["task"], data.items["gold"], answers, strict=True):
+            if label != answer:
+                counts.setdefault((task, str(label), str(answer)), [0, 0])[side] += 1
     rows: list[dict[str, Any]] = [
         {"task": t, "gold": clip(g, _NAME), "answer": clip(a, _NAME), "base": b, "tuned": n, "change": n - b}
         for (t, g, a), (b, n) in counts.items()

@@ -12,5 +12,6 @@ from .task import (
     LENGTHS as LENGTHS,
     PERSONAS as PERSONAS,
     REGISTERS as REGISTERS,
+    Task as Task,
     read_task as read_task,
 )

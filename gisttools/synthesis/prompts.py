@@ -17,11 +17,9 @@ from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-import gisttools
-from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems, prompts_folder
 from gisttools.synthesis.llm.forms import fault
 
-FOLDER = Path(gisttools.__file__).parents[1] / "prompts"
 SUBJECT = "subject"  # in `row`: the text that the call started from, not one of the answer
 
 _environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
@@ -126,7 +124,7 @@ def find_prompt(name: str | Path, folder: str | Path | None = None) -> Path:
         MissingError: there is no such file.
     """
     path = Path(name)
-    folders = [Path(f) for f in (folder, FOLDER) if f]
+    folders = [*([Path(folder)] if folder else []), prompts_folder()]
     tries = [path] if path.suffix in (".yaml", ".yml") else [f / f"{name}.yaml" for f in folders]
     found = next((p for p in tries if p.is_file()), None)
     if found is None:

@@ -374,21 +374,18 @@ def read_texts(path: Path) -> list[str]:
         MissingError: there is no such file.
         DataError: it is of another kind, or has no such column.
     """
-    from gisttools.data import column_names, file_kind, read_parts
+    from gisttools.data import RowFile, file_kind, is_lines, plain_name, read_lines
 
     if not os.path.isfile(path):  # Path.is_file refuses names as long as a text that should stand in a list
         raise MissingError(f"There is no file {str(path)[:300]}, which the task description names. Correct its path.")
-    if path.suffix.lower() == ".txt":
-        try:
-            texts = path.read_text(encoding="utf-8-sig").split("\n")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8: {error}. Save it as UTF-8.") from error
-    elif file_kind(path) is None:
+    if is_lines(path):
+        return list(dict.fromkeys(text for line in read_lines(path) if (text := line.strip())))
+    if file_kind(path) is None:
         raise DataError(f"{path}: texts are read from .txt, .csv, .tsv, .jsonl, .json or .parquet. Convert it.")
-    else:
-        there = column_names(path)
-        column = next((c for c in ("text", "passage", "document") if c in there), None)
+    with RowFile(path) as file:
+        column = next((c for c in ("text", "passage", "document") if c in file.columns), None)
         if column is None:
-            raise DataError(f"{path} has no column text, passage or document, but {', '.join(there)}. Rename one.")
-        texts = [str(t) for part in read_parts(path, [column]) for t in part[column] if t is not None]
-    return list(dict.fromkeys(t.strip() for t in texts if t.strip()))
+            names = ", ".join(file.columns)
+            raise DataError(f"{path} has no column text, passage or document, but {names}. Rename one.")
+        texts = [plain_name(text) for part in file.parts([column]) for text in part[column]]
+    return list(dict.fromkeys(text for text in texts if text))

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gisttools.common import DataError, digest
-from gisttools.data import TEXT_COLUMNS, find_set, open_stream
+from gisttools.data import TEXT_COLUMNS, find_set, is_lines, open_stream, read_lines
 from gisttools.models import VectorCache
 from gisttools.training.embedding import embed_columns
 from gisttools.training.options import RetentionOptions
@@ -98,8 +98,8 @@ def read_texts(names: Sequence[str | Path], *, most: int = 4000, seed: int = 0) 
     texts cost little. Of more than `most` sentences a sample is taken.
 
     Args:
-        names: text files; tables (CSV, TSV, JSONL, Parquet) and hub sets (`org/name#config@revision:split`) with a
-            column that is named like a text.
+        names: text files (.txt); files of rows (`gisttools.data.FILE_ENDINGS`) and hub sets
+            (`org/name#config@revision:split`) with a column that is named like a text.
         most: sentences in all.
         seed: of the sample.
 
@@ -121,13 +121,13 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _texts_of(name: str | Path) -> Iterator[str]:
-    if Path(name).suffix == ".txt" and Path(name).is_file():
-        yield Path(name).read_text(encoding="utf-8-sig")
+    path = Path(name).expanduser()
+    if is_lines(path) and path.is_file():
+        yield "\n".join(read_lines(path))
         return
     column = None
-    for row in open_stream(find_set(name)):
-        column = column or next((c for c in _COLUMNS if isinstance(row.get(c), str)), None)
+    for batch in open_stream(find_set(name)).batches:
+        column = column or next((c for c in _COLUMNS if any(isinstance(text, str) for text in batch.get(c, ()))), None)
         if column is None:
-            raise DataError(f"{name} has no column of texts ({', '.join(_COLUMNS)}); it has {', '.join(row)}.")
-        if isinstance(row[column], str):
-            yield row[column]
+            raise DataError(f"{name} has no column of texts ({', '.join(_COLUMNS)}); it has {', '.join(batch)}.")
+        yield from (text for text in batch.get(column, ()) if isinstance(text, str))

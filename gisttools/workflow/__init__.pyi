@@ -9,47 +9,29 @@ from .cleaning import (
 )
 from .evaluations import (
     contenders_to_compare as contenders_to_compare,
-    read_trials as read_trials,
+    read_trainings as read_trainings,
     write_pages as write_pages,
 )
-from .execute import Rerun as Rerun
+from .execute import Rerun as Rerun, run_notebook as run_notebook
 from .folders import (
     RUN_ID as RUN_ID,
-    Listed as Listed,
+    ListedRun as ListedRun,
     all_runs as all_runs,
     find_run as find_run,
     find_runs as find_runs,
     run_facts as run_facts,
 )
-from .inputs import (
-    checks_of as checks_of,
-    development_of as development_of,
-    eval_sets_of as eval_sets_of,
-    folder_of as folder_of,
-    guide_of as guide_of,
-    known_of as known_of,
-    model_path as model_path,
-    open_entries as open_entries,
-    paths as paths,
-    prompt_of as prompt_of,
-    retention_of as retention_of,
-    rows_cost as rows_cost,
-    save as save,
-    sources_of as sources_of,
-    tiers_of as tiers_of,
-)
 from .manifest import hardware as hardware, scrub as scrub, write_manifest as write_manifest
 from .params import MINILM as MINILM, VERBS as VERBS, WORDLLAMA as WORDLLAMA, check_params as check_params
-from .parents import evaluations_of as evaluations_of
-from .places import (
-    load_env_files as load_env_files,
-    project_root as project_root,
-    resolve as resolve,
-    results_folder as results_folder,
-)
+from .places import load_env_files as load_env_files, resolve as resolve
 from .publishing import PUBLISH_TO as PUBLISH_TO, publish as publish
 from .python_runs import new_run as new_run
 from .recipes import Step as Step
-from .schedule import checked_recipe as checked_recipe, plan as plan, run_recipe as run_recipe
-from .session import Run as Run, start as start
+from .schedule import (
+    checked_recipe as checked_recipe,
+    preview as preview,
+    run_recipe as run_recipe,
+    sweep as sweep,
+)
+from .session import Run as Run, start as start, start_lesson as start_lesson
 from .shards import run_single as run_single

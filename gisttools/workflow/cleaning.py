@@ -1,9 +1,7 @@
-"""Which runs may go, and removing them. What a finished run depends on stays, and so does a run under way.
+"""Removes runs that nobody needs, and verifies that the files of finished ones are still those that they wrote.
 
-A run is removed manifest first: what is left by a removal that was stopped is an unfinished run, never a finished one
-without its files.
-
-Whether the files of finished runs are still those that the runs wrote.
+What a finished run depends on stays, and so does a run under way. A run is removed manifest first: what is left by a
+removal that was stopped is an unfinished run, never a finished one without its files.
 """
 
 from __future__ import annotations
@@ -13,17 +11,16 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from filelock import FileLock, Timeout
 
-from gisttools.common import GistError, ParameterError, problems, sha256
-from gisttools.workflow.folders import RUN_ID, Listed, all_runs, listed, under_way
-from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest
-from gisttools.workflow.places import results_folder
+from gisttools.common import MANIFEST, GistError, ParameterError, problems, read_run, results_folder
+from gisttools.workflow.folders import RUN_ID, ListedRun, all_runs, listed, under_way
+from gisttools.workflow.manifest import LOCK
 
 Kind = Literal["unfinished", "failed", "superseded"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -43,17 +40,23 @@ class Removal:
 def removable(kinds: Collection[Kind] = KINDS) -> list[Removal]:
     """Runs that were killed, failed, or have a newer run of the same spec, as far as no other run needs them."""
     runs = all_runs()
-    newest = {run.manifest["spec_hash"]: run.run_id for run in runs if run.status == "ok"}
+    newest = {run.run.spec_hash: run.run_id for run in runs if run.run and run.run.ok}
     why: dict[str, str] = {}
     for run in runs:
         if run.status == "unfinished" and "unfinished" in kinds and _age(run.folder) > _YOUNG:
             why[run.run_id] = "unfinished"
         elif run.status == "failed" and "failed" in kinds:
             why[run.run_id] = "failed"
-        elif run.status == "ok" and "superseded" in kinds and newest[run.manifest["spec_hash"]] != run.run_id:
-            why[run.run_id] = f"superseded by {newest[run.manifest['spec_hash']]}"
+        elif "superseded" in kinds and (later := _later(run, newest)):
+            why[run.run_id] = f"superseded by {later}"
     needed = _needed_by(runs, (run for run in runs if run.run_id not in why))
     return [_removal(run.folder, why[run.run_id]) for run in runs if run.run_id in why and run.run_id not in needed]
+
+
+def _later(run: ListedRun, newest: Mapping[str, str]) -> str | None:
+    """Id of a newer run that ended well and is of the same spec as this one that did."""
+    later = newest.get(run.run.spec_hash) if run.run and run.run.ok and run.run.spec_hash else None
+    return later if later != run.run_id else None
 
 
 def removable_by_name(folders: Sequence[Path]) -> list[Removal]:
@@ -80,8 +83,8 @@ def removable_by_name(folders: Sequence[Path]) -> list[Removal]:
 
 def stale_checkpoints() -> list[Removal]:
     """Checkpoints of trainings that were stopped; the same training, run again, would go on from them."""
-    busy = [RUN_ID.fullmatch(run.run_id) for run in all_runs() if run.status == "running"]
-    specs = tuple(f"{run['verb']}-{run['spec']}" for run in busy)
+    busy = (RUN_ID.fullmatch(run.run_id) for run in all_runs() if run.status == "running")
+    specs = tuple(f"{run['verb']}-{run['spec']}" for run in busy if run)
     folders = sorted(p for p in results_folder().glob(".checkpoints/*") if p.is_dir())
     idle = [p for p in folders if not p.name.startswith(specs) and _age(p) > _YOUNG]
     return [_removal(p, "checkpoints of a stopped training") for p in idle]
@@ -130,7 +133,7 @@ def _removal(folder: Path, why: str) -> Removal:
     return Removal(folder=folder, why=why, bytes=folder_bytes(folder))
 
 
-def _needed_by(runs: Iterable[Listed], kept: Iterable[Listed]) -> set[str]:
+def _needed_by(runs: Iterable[ListedRun], kept: Iterable[ListedRun]) -> set[str]:
     """Ids of all that these runs came from, near and far."""
     known = {run.run_id: run for run in runs}
     needed: set[str] = set()
@@ -142,11 +145,11 @@ def _needed_by(runs: Iterable[Listed], kept: Iterable[Listed]) -> set[str]:
     return needed
 
 
-def _inputs(run: Listed) -> set[str]:
+def _inputs(run: ListedRun) -> set[str]:
     """Ids of the runs that a run reads: its parents, and those whose files its parameters name by path. Without a
     manifest all that stand in what it has written so far."""
-    if run.manifest:
-        return {*run.manifest["parents"], *_ids_in(json.dumps(run.manifest["parameters"]))} - {run.run_id}
+    if run.run:
+        return {*run.parents, *_ids_in(json.dumps(run.parameters))} - {run.run_id}
     found: set[str] = set()
     for name in _SAYS_ITS_INPUTS:
         try:
@@ -200,20 +203,14 @@ def verify_run(folder: Path) -> Verified:
     run = listed(folder)
     if run is not None and run.status == "damaged":
         return Verified(run_id=folder.name, files=0, bytes=0, damaged=True)
-    changed, missing, size = [], [], 0
-    artefacts = read_manifest(folder)["artefacts"]
-    for name, checksum in artefacts.items():
-        path = folder / name
-        try:
-            found = sha256(path)
-            size += path.stat().st_size
-        except FileNotFoundError:
-            missing.append(name)
-            continue
-        except OSError:  # a folder in its place, or a disk that does not give it back
-            found = ""
-        if found != checksum:
-            changed.append(name)
+    finished = read_run(folder)
+    names = list(finished.artefacts)
+    changed = finished.changed()
+    missing = [name for name in changed if not (folder / name).exists()]
     return Verified(
-        run_id=folder.name, files=len(artefacts), bytes=size, changed=tuple(changed), missing=tuple(missing)
+        run_id=folder.name,
+        files=len(names),
+        bytes=sum((folder / name).stat().st_size for name in names if (folder / name).is_file()),
+        changed=tuple(name for name in changed if name not in missing),
+        missing=tuple(missing),
     )

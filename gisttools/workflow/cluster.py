@@ -1,13 +1,9 @@
-"""Runs on a Dask cluster that is started for them, or joined.
+"""Opens where runs are done: here one after the other, side by side, or on a Dask cluster, started or joined.
 
 `local` starts processes on this machine; `tcp://HOST:PORT` (or `tls://`) joins a scheduler; `ssh:HOSTS` starts workers
 on hosts, named with commas between them or in a file; `slurm` or `slurm:FILE` asks Slurm for jobs. All machines see the
 same project, results and cache folders. Whoever reaches a scheduler can run code on its workers: use a network that
 you trust, or `tls://`.
-
-The kinds of cluster that `--cluster` starts: processes here, hosts reached by SSH, jobs of Slurm.
-
-Where runs are done, as the command names it: here one after the other, side by side, or on a cluster.
 """
 
 from __future__ import annotations
@@ -196,7 +192,7 @@ def cluster_workers(where: str, workers: int | None = None) -> Iterator[ClusterW
             client = stack.enter_context(distributed.Client(cluster, timeout=_SECONDS, set_as_default=False))
         except GistError:
             raise
-        except Exception as error:  # each way to start one has errors of its own
+        except Exception as error:  # noqa: BLE001  # each way to start one has errors of its own
             text = str(error).strip() or type(error).__name__
             raise EndpointError(f"--cluster {where}: {text.splitlines()[0]}. Is it there, and reachable?") from error
         yield ClusterWorkers(client, where)
@@ -236,9 +232,9 @@ class ClusterWorkers(Executor):
         """
         wanted = dict(resources or {})
         self.check(wanted)
-        beside = Counter(worker["host"] for worker in self._workers().values())
+        on_host = Counter(worker["host"] for worker in self._workers().values())
         options = {"resources": wanted} if wanted else {}
-        inner = self._executor.submit(_on_worker, dict(beside), partial(fn, *args), **options)
+        inner = self._executor.submit(_on_worker, dict(on_host), partial(fn, *args), **options)
         outer: Future = Future()
         outer.set_running_or_notify_cancel()
         inner.add_done_callback(partial(_hand_on, outer))
@@ -266,8 +262,8 @@ class ClusterWorkers(Executor):
         return self._client.scheduler_info(n_workers=-1)["workers"]
 
 
-def _on_worker(beside: Mapping[str, int], call: Callable[[], Any]) -> Any:
-    """On a worker: the call with its share of the cores. `beside`: workers of each host."""
+def _on_worker(on_host: Mapping[str, int], call: Callable[[], Any]) -> Any:
+    """On a worker: the call with its share of the cores. `on_host`: workers of each host."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -277,7 +273,7 @@ def _on_worker(beside: Mapping[str, int], call: Callable[[], Any]) -> Any:
             "it with --nthreads 1."
         )
     # Dask itself tells its workers one thread each, so what stands there is not the user's
-    with environment(share_of_cores(beside.get(worker.ip, 1), told=False)):
+    with environment(share_of_cores(on_host.get(worker.ip, 1), told=False)):
         return call()
 
 

@@ -1,11 +1,7 @@
-"""What `5_report` writes: the page of one evaluation, the leaderboard of a sweep, or both where one run holds several
-variants.
+"""Reads evaluate runs as contenders of a comparison, and writes the pages of `5_report`.
 
-What an evaluate run says of its models: scores, the single items behind them, and what they were scored on.
-
-Evaluate runs as contenders of a comparison: what was scored, and all that the model is made of.
-
-Trials of several sizes, read from evaluate runs and the finetune runs that they scored.
+A contender is one tuned model of an evaluate run: what it and the baseline scored, and all that it is made of. The page
+is that of one evaluation, the leaderboard of several, or both where one run holds several variants.
 """
 
 from __future__ import annotations
@@ -13,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +23,42 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from gisttools.common import DataError, MissingError, ParameterError, problems
-from gisttools.evaluation import MODEL, Contender, Leaderboard, Part, Scored, Seeds, Trial, differences, leaderboard
-from gisttools.report import TEXT, collect, forest, recipes_forest, write_report, write_sweep
-from gisttools.workflow.folders import artefact, as_run, evaluation_folder, finished_runs, read_summary
-from gisttools.workflow.manifest import MANIFEST, read_manifest
-from gisttools.workflow.params import VERBS
-from gisttools.workflow.places import results_folder
+from gisttools.common import (
+    MANIFEST,
+    DataError,
+    FinishedRun,
+    MissingError,
+    ParameterError,
+    problems,
+    read_run,
+    results_folder,
+)
+from gisttools.evaluation import (
+    MODEL,
+    Comparison,
+    Contender,
+    Leaderboard,
+    Part,
+    Scored,
+    ScoredOn,
+    ScoreRow,
+    Seeds,
+    comparison_table,
+    differences,
+    leaderboard,
+    read_comparisons,
+    read_rows,
+)
+from gisttools.report import TEXT, collect, forest, variants_forest, write_report, write_sweep
+from gisttools.workflow.folders import as_run, finished_runs, latest, open_run, run_folder, told_parameters
 
+log = logging.getLogger(__name__)
+# of an evaluation: what changes no score of the models that are compared
+_OWN = {"model", "model_revision", "baseline", "baseline_revision", "batch_size", "allow_overlap", "references"}
+_OWN |= {"allowed_loss", "published", "base_url", "key_variable"}
+_NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
 _DRAWS = ("base_draws", "tuned_draws")
-_ABOUT = ("split", "revision", "n_items", "n_draws")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredParts:
-    """Of one tuned model of an evaluate run.
-
-    Attributes:
-        model: what the run's parameters call it.
-        base, tuned: by part what the baseline and it did.
-        about: by part what it was scored on.
-        targets: the parts that are targets.
-    """
-
-    model: str
-    base: dict[Part, Scored]
-    tuned: dict[Part, Scored]
-    about: dict[Part, dict[str, Any]]
-    targets: frozenset[Part]
 
 
 def models_of(parameters: Mapping[str, Any]) -> list[str]:
@@ -63,81 +67,236 @@ def models_of(parameters: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([model] if isinstance(model, str) else model))
 
 
-def read_scored(name: str) -> list[ScoredParts]:
-    """Read an evaluate run, by id or path; one result for each of its tuned models, in their order.
-
-    `about` holds of each part its metric, split, revision, n_items, n_draws and items (a hash of texts and labels), as
-    far as the run kept them. Of several seeds of one recipe the run keeps one interval; what it says of items is taken
-    for each of them.
+def read_contenders(names: Sequence[str]) -> list[Contender]:
+    """One contender for each tuned model of these evaluate runs, by id or path.
 
     Raises:
-        DataError: the run is of an older kind, failed, or its files changed since.
-        MissingError: the run or an artefact is not there.
+        ParameterError: some are no evaluate runs; all of them at once.
+        DataError: a run failed, is of an older kind, or its files changed since.
+        MissingError: a run, or an artefact, is not there.
     """
-    comparison = pd.read_parquet(artefact(name, "comparison.parquet"))
-    if lacking := [c for c in _COLUMNS if c not in comparison]:
-        raise DataError(f"Run {name}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
-    models = models_of(read_manifest(as_run(name))["parameters"])
-    variants = {v["name"]: v["models"] for v in read_summary(name).get("variants", ())}
-    items, scores = pq.read_table(artefact(name, "items.parquet")), _main_scores(name)
+    if found := [problem for name in names if (problem := _no_evaluation(name))]:
+        fix = "Name evaluate runs by id or folder: gisttools runs evaluate."
+        raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, fix))
+    return [contender for name in names for contender in _contenders(open_run(name))]
+
+
+def read_trainings(evaluations: Sequence[str]) -> list[Contender]:
+    """The same of evaluate runs whose models come from finetune runs, so that their rows are known.
+
+    Raises:
+        ParameterError: one is no evaluate run, its model is no finetune run, or baselines differ; all problems at once.
+        DataError: a run failed, or its files changed since.
+        MissingError: a run or an artefact is not there.
+    """
+    found, contenders = [], []
+    baselines: dict[str, str] = {}  # the first run of each
+    for name in evaluations:
+        if problem := _no_evaluation(name):
+            found.append(problem)
+            continue
+        run = open_run(name)
+        models = models_of(run.parameters)
+        if unknown := [model for model in models if _verb(model) != "finetune"]:
+            found.append(f"{name} is of {', '.join(unknown)}, which is no finetune run: its rows are not known")
+            continue
+        own = _contenders(run)
+        baselines.setdefault(own[0].baseline, name)
+        contenders += own
+    if len(baselines) > 1:
+        found.append("baselines differ: " + ", ".join(f"{name} against {b}" for b, name in baselines.items()))
+    if found:
+        fix = "Name evaluate runs of finetune runs, all with the same baseline."
+        raise ParameterError(problems(f"evaluations: {len(found)} problem(s)", found, fix))
+    return contenders
+
+
+def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
+    """The evaluate runs that are named; of none the newest, and all that can be compared with it, oldest first.
+
+    These are of the same tasks and baseline. Of runs of equal parameters and seeds the newest is taken; what does not
+    fit is left out and logged.
+
+    Raises:
+        MissingError: no evaluation has run yet.
+        ParameterError, DataError: as `read_contenders`.
+    """
+    if names:
+        return read_contenders(names)
+    runs = [run for run in finished_runs("evaluate") if run.ok]
+    if not runs:
+        raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
+    newest: Contender | None = None
+    chosen: dict[str, Contender] = {}
+    for run in reversed(runs):
+        if _scored_on(run) != _scored_on(runs[-1]):
+            continue
+        if run is not runs[-1] and _lacking(run):
+            log.info("%s is left out: it is of an older kind", run.id)
+            continue
+        for contender in reversed(_contenders(run)):
+            newest = newest or contender
+            if apart := differences(newest, contender):
+                log.info("%s is left out: %s", contender.name, "; ".join(apart))
+            else:
+                chosen.setdefault(repr((sorted(contender.parameters.items()), contender.seeds)), contender)
+    return list(reversed(chosen.values()))
+
+
+def _verb(name: str) -> str | None:
+    """What kind of run it is; None where it is none."""
+    folder = as_run(name)
+    return None if folder is None else read_run(folder).verb
+
+
+def _no_evaluation(name: str) -> str:
+    """What is wrong with a name that is to be an evaluate run; empty where it is one."""
+    verb = _verb(name)
+    return "" if verb == "evaluate" else f"{name} is no evaluate run" + (f" but one of {verb}" if verb else "")
+
+
+def _scored_on(run: FinishedRun) -> dict[str, Any]:
+    """An evaluation's parameters but for the models; the baseline is told by what was opened, not by what was said."""
+    return {k: v for k, v in told_parameters(run).items() if k not in _OWN}
+
+
+def _lacking(run: FinishedRun) -> list[str]:
+    """Columns that an evaluate run of an older kind did not write."""
+    known = pq.read_schema(run.artefact("comparison.parquet")).names
+    return [column for column in _COLUMNS if column not in known]
+
+
+def _contenders(run: FinishedRun) -> list[Contender]:
+    """One contender for each tuned model of an evaluate run, in their order.
+
+    Of several seeds of one variant the run keeps one interval; what it says of items is taken for each of them.
+    """
+    if lacking := _lacking(run):
+        raise DataError(f"Run {run.id}: comparison.parquet lacks {', '.join(lacking)}. Evaluate again.")
+    comparison = read_comparisons(pd.read_parquet(run.artefact("comparison.parquet")))
+    models = models_of(run.parameters)
+    roles = {model: "tuned" if i == 0 else f"tuned_{i + 1}" for i, model in enumerate(models)}
+    items, scores = pq.read_table(run.artefact("items.parquet")), _main_scores(run)
+    baseline = _baseline(run.summary)
     found = []
-    for i, model in enumerate(models):
-        role = "tuned" if i == 0 else f"tuned_{i + 1}"
-        variant = next((v for v, members in variants.items() if model in members), None)
-        own = comparison if variant is None else comparison[comparison["variant"] == variant]
-        members = [model] if variant is None else variants[variant]
-        roles = ["tuned" if models.index(m) == 0 else f"tuned_{models.index(m) + 1}" for m in members]
+    for model in models:
+        contender = Contender(
+            name=f"{run.id}, {model}" if len(models) > 1 else run.id,
+            evaluation=run.id,
+            parameters={MODEL: _pinned(model, run.parameters.get("model_revision"))},
+            baseline=baseline,
+            base={},
+            tuned={},
+        )
+        contender = _with_training(contender, as_run(model))
+        variant, seeds = _variant_of(model, run.summary)
+        own = [row for row in comparison if variant in (None, row.variant)]
         mine = items if variant is None else items.filter(pc.equal(items["variant"], variant))
-        found.append(_parts_of(model, role, roles, own, _items(mine), scores))
+        found.append(_with_scores(contender, roles[model], [roles[m] for m in seeds], own, _items(mine), scores))
     return found
 
 
-def _parts_of(
-    model: str,
+def _baseline(summary: Mapping[str, Any]) -> str:
+    """Name and revision of the model that an evaluation compares with."""
+    revision = (summary.get("revisions") or {}).get("base")
+    return f"{summary['base']} ({revision})" if revision else str(summary["base"])
+
+
+def _pinned(model: str, revision: str | None) -> str:
+    return f"{model}@{revision}" if revision else model
+
+
+def _variant_of(model: str, summary: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """The variant that a model is a seed of, and the models of all its seeds; no name in runs that told no variants."""
+    for variant in summary.get("variants", ()):
+        if model in variant["models"]:
+            return variant["name"], variant["models"]
+    return None, [model]
+
+
+def _with_training(contender: Contender, folder: Path | None) -> Contender:
+    """With what the training in `folder` says of parameters, seeds, rows, time and cost; as it is if there is none."""
+    if folder is None or not (folder / MANIFEST).exists():
+        return contender
+    training = open_run(folder)
+    parameters, seeds, summary = *_made_of(training), training.summary
+    return replace(
+        contender,
+        parameters=parameters,
+        seeds=seeds,
+        seconds=training.seconds,
+        cost=summary.get("rows_cost_usd"),
+        rows=summary.get("rows", summary.get("triplets")),
+        priced=summary.get("rows_priced", 0),
+    )
+
+
+def _with_scores(
+    contender: Contender,
     role: str,
     roles: Sequence[str],
-    comparison: pd.DataFrame,
-    items: Mapping[Part, tuple[tuple[np.ndarray | None, np.ndarray | None], str | None]],
-    scores: Mapping[tuple[str, Part], Mapping[str, Any]],
-) -> ScoredParts:
-    """What the model of `role` did; `roles` are all seeds of its recipe, whose draws stand one after the other."""
-    base, tuned, about, targets = {}, {}, {}, set()
-    for row in comparison.to_dict("records"):
-        part = (row["task"], row["subset"])
-        several, told = row.get("n_seeds", 1) > 1, scores.get((role, part))
+    comparison: Sequence[Comparison],
+    items: Mapping[Part, _Items],
+    scores: Mapping[tuple[str, Part], ScoreRow],
+) -> Contender:
+    """With what the model of `role` did; `roles` are all seeds of its variant, whose draws follow one another."""
+    base: dict[Part, Scored] = {}
+    tuned: dict[Part, Scored] = {}
+    about: dict[Part, ScoredOn] = {}
+    for row in comparison:
+        part = (row.task, row.subset)
+        told = scores.get((role, part))
         if scores and told is None:
-            continue  # it failed here, another seed of its recipe did not
-        (base_values, values), hashed = items.get(part, ((None, None), None))
-        if values is not None and several:
-            there = [r for r in roles if (r, part) in scores]
-            n = len(values) // len(there)
-            values = values[there.index(role) * n :][:n] if n * len(there) == len(values) else None
-        error = row["item_error"] if several else row["standard_error"]
-        freedom = row["freedom"] if np.isfinite(row["freedom"]) else np.inf
-        score = told["score"] if several else row["tuned"]
-        base[part] = Scored(score=row["base"], values=base_values)
-        tuned[part] = Scored(score=score, values=values, variance=error**2, freedom=freedom)
-        known = {k: told[k] for k in _ABOUT if k in told and pd.notna(told[k])} if told else {}
-        about[part] = {"metric": row["metric"], **known} | ({"items": hashed} if hashed else {})
-        targets |= {part} if row["is_target"] else set()
-    return ScoredParts(model=model, base=base, tuned=tuned, about=about, targets=frozenset(targets))
+            continue  # it failed here, another seed of its variant did not
+        kept = items.get(part, _Items())
+        freedom = math.inf if math.isnan(row.freedom) else row.freedom
+        base[part] = Scored(score=row.base, values=kept.base)
+        if told is not None and (row.n_seeds or 1) > 1:
+            values = _of_seed(kept.tuned, role, [r for r in roles if (r, part) in scores])
+            tuned[part] = Scored(score=told.score, values=values, variance=row.item_error**2, freedom=freedom)
+        else:
+            tuned[part] = Scored(score=row.tuned, values=kept.tuned, variance=row.standard_error**2, freedom=freedom)
+        about[part] = ScoredOn(metric=row.metric, items=kept.hash)
+        if told is not None:
+            about[part] = replace(
+                about[part], split=told.split, revision=told.revision, n_items=told.n_items, n_draws=told.n_draws
+            )
+    targets = frozenset(p for row in comparison if row.is_target and (p := (row.task, row.subset)) in tuned)
+    return replace(contender, base=base, tuned=tuned, about=about, targets=targets)
 
 
-def _main_scores(name: str) -> dict[tuple[str, Part], dict[str, Any]]:
+def _of_seed(values: np.ndarray | None, role: str, roles: Sequence[str]) -> np.ndarray | None:
+    """The draws of one seed; None where they are not kept, or are not equally many of each."""
+    if values is None:
+        return None
+    n = len(values) // len(roles)
+    return values[roles.index(role) * n :][:n] if n * len(roles) == len(values) else None
+
+
+def _main_scores(run: FinishedRun) -> dict[tuple[str, Part], ScoreRow]:
     """Main scores by role and part, with the split and the data they are of, as far as the run kept that."""
     try:
-        scores = pd.read_parquet(artefact(name, "scores.parquet"))
+        scores = pd.read_parquet(run.artefact("scores.parquet"))
     except MissingError:
         return {}
     if not {"is_main", "role", "task", "subset"} <= set(scores):
         return {}
-    rows = scores[scores["is_main"].astype(bool)].to_dict("records")
-    return {(r["role"], (r["task"], r["subset"])): r for r in reversed(rows)}  # of several splits the first
+    rows = [row for row in read_rows(ScoreRow, scores) if row.is_main]
+    return {(row.role, (row.task, row.subset)): row for row in reversed(rows)}  # of several splits the first
 
 
-def _items(table: pa.Table) -> dict[Part, tuple[tuple[np.ndarray | None, np.ndarray | None], str | None]]:
-    """By part: what base and tuned model got right, (draws, items) each or None where that was not kept, and a hash of
-    the texts and labels."""
+@dataclass(frozen=True)
+class _Items:
+    """What base and tuned model got right on one part, (draws, items) each or None where that was not kept, and a hash
+    of the texts and labels."""
+
+    base: np.ndarray | None = None
+    tuned: np.ndarray | None = None
+    hash: str | None = None
+
+
+def _items(table: pa.Table) -> dict[Part, _Items]:
+    """What the item table says of each part."""
     if not len(table) or not {"task", "subset", "item"} <= set(table.column_names):
         return {}
     table = table.sort_by([("task", "ascending"), ("subset", "ascending"), ("item", "ascending")]).combine_chunks()
@@ -148,7 +307,7 @@ def _items(table: pa.Table) -> dict[Part, tuple[tuple[np.ndarray | None, np.ndar
         part = table.slice(start, stop - start)
         kept = stop - start > 1 and all(c in table.column_names for c in _DRAWS)
         base, tuned = (_matrix(part[c]) for c in _DRAWS) if kept else (None, None)
-        found[names[start]] = (base, tuned), _hash(part)
+        found[names[start]] = _Items(base, tuned, _hash(part))
     return found
 
 
@@ -172,116 +331,23 @@ def _hash(part: pa.Table) -> str | None:
     return digest.hexdigest()
 
 
-log = logging.getLogger(__name__)
-# of an evaluation: what changes no score of the models that are compared
-_OWN = {"model", "model_revision", "baseline", "baseline_revision", "batch_size", "allow_overlap", "references"}
-_OWN |= {"allowed_loss", "published", "base_url", "key_variable"}
-_NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
-
-
-def read_contenders(names: Sequence[str]) -> list[Contender]:
-    """One contender for each tuned model of these evaluate runs, by id or path.
-
-    Raises:
-        ParameterError: some are no evaluate runs; all of them at once.
-        DataError: a run failed, is of an older kind, or its files changed since.
-        MissingError: a run, or an artefact, is not there.
-    """
-    folders = {name: as_run(name) for name in names}
-    found = []
-    for name, folder in folders.items():
-        manifest = {"verb": None} if folder is None else read_manifest(folder)
-        if manifest["verb"] != "evaluate":
-            found.append(f"{name} is no evaluate run" + (f" but one of {manifest['verb']}" if folder else ""))
-    if found:
-        mend = "Name evaluate runs by id or folder: gisttools runs evaluate."
-        raise ParameterError(problems(f"compare: {len(found)} problem(s)", found, mend))
-    return [contender for name in names for contender in _contenders(name)]
-
-
-def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
-    """The evaluate runs that are named; of none the newest, and all that can stand beside it, oldest first.
-
-    These are of the same tasks and baseline. Of runs of equal parameters and seeds the newest is taken; what does not
-    fit is left out and logged.
-
-    Raises:
-        MissingError: no evaluation has run yet.
-        ParameterError, DataError: as `read_contenders`.
-    """
-    if names:
-        return read_contenders(names)
-    runs = [m for m in finished_runs("evaluate") if m["status"] == "ok"]
-    if not runs:
-        raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
-    newest, chosen = None, {}
-    for manifest in reversed(runs):
-        if _scored_on(manifest) != _scored_on(runs[-1]):
-            continue
-        for contender in reversed(_contenders(manifest["run_id"])):
-            newest = newest or contender
-            if apart := differences(newest, contender):
-                log.info("%s is left out: %s", contender.name, "; ".join(apart))
-            else:
-                chosen.setdefault(repr((sorted(contender.parameters.items()), contender.seeds)), contender)
-    return list(reversed(chosen.values()))
-
-
-def _scored_on(manifest: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation's parameters but for the models; the baseline is told by what was opened, not by what was said."""
-    return {k: v for k, v in manifest["parameters"].items() if k not in _OWN}
-
-
-def _contenders(name: str) -> list[Contender]:
-    manifest, told, found = read_manifest(as_run(name)), read_summary(name), read_scored(name)
-    revision = (told.get("revisions") or {}).get("base")
-    baseline = f"{told['base']} ({revision})" if revision else str(told["base"])
-    run, pinned = manifest["run_id"], manifest["parameters"].get("model_revision")
-    return [_contender(f"{run}, {s.model}" if len(found) > 1 else run, run, baseline, pinned, s) for s in found]
-
-
-def _contender(name: str, run: str, baseline: str, pinned: str | None, scored: ScoredParts) -> Contender:
-    model, folder = scored.model, as_run(scored.model)
-    parameters: Mapping[str, Any] = {MODEL: f"{model}@{pinned}" if pinned else model}
-    seeds: Seeds = ()
-    seconds = cost = None
-    if folder is not None and (folder / MANIFEST).exists():
-        training = read_manifest(folder)
-        parameters, seeds = _made_of(training)
-        summary = read_summary(str(folder))
-        seconds, cost = training.get("seconds"), summary.get("rows_cost_usd")
-    return Contender(
-        name=name,
-        evaluation=run,
-        parameters=parameters,
-        seeds=seeds,
-        baseline=baseline,
-        base=scored.base,
-        tuned=scored.tuned,
-        about=scored.about,
-        targets=scored.targets,
-        seconds=seconds,
-        cost=cost,
-    )
-
-
-def _made_of(manifest: dict[str, Any], before: str = "") -> tuple[dict[str, Any], Seeds]:
+def _made_of(run: FinishedRun, before: str = "") -> tuple[dict[str, Any], Seeds]:
     """A run's parameters and seeds with those of the runs that they name, `convert.negatives` for one; so that runs
     which do the same count as the same, whatever their ids."""
     told: dict[str, Any] = {}
     seeds: list[tuple[str, Any]] = []
     times: Counter[str] = Counter()
-    for name, value in {**VERBS[manifest["verb"]].defaults(), **manifest["parameters"]}.items():
+    for name, value in told_parameters(run).items():
         shown = []
         for one in value if isinstance(value, list) else [value]:
             folder = as_run(one) if isinstance(one, str) and one else None
             if folder is None or not (folder / MANIFEST).exists():
                 shown.append(one)
                 continue
-            source = read_manifest(folder)
-            times[source["verb"]] += 1
-            number = times[source["verb"]]
-            label = source["verb"] + (str(number) if number > 1 else "")
+            source = read_run(folder)
+            times[source.verb] += 1
+            number = times[source.verb]
+            label = source.verb + (str(number) if number > 1 else "")
             deeper, more = _made_of(source, f"{before}{label}.")
             told |= deeper
             seeds += more
@@ -291,54 +357,6 @@ def _made_of(manifest: dict[str, Any], before: str = "") -> tuple[dict[str, Any]
         elif name not in _NO_MATTER:
             told[before + name] = shown if isinstance(value, list) else shown[0]
     return told, tuple(seeds)
-
-
-def read_trials(evaluations: Sequence[str]) -> list[Trial]:
-    """One trial for each tuned model of these evaluate runs, by id or path.
-
-    Raises:
-        ParameterError: one is no evaluate run, its model is no finetune run, or baselines differ; all problems at once.
-        DataError: a run failed, or its files changed since.
-        MissingError: a run or an artefact is not there.
-    """
-    found, trials, baselines = [], [], {}
-    for name in evaluations:
-        folder = as_run(name)
-        manifest = None if folder is None else read_manifest(folder)
-        if manifest is None or manifest["verb"] != "evaluate":
-            found.append(f"{name} is no evaluate run" + (f" but one of {manifest['verb']}" if manifest else ""))
-            continue
-        models = models_of(manifest["parameters"])
-        trainings = [as_run(model) for model in models]
-        unknown = [m for m, t in zip(models, trainings, strict=True) if not t or read_manifest(t)["verb"] != "finetune"]
-        if unknown:
-            found.append(f"{name} is of {', '.join(unknown)}, which is no finetune run: its rows are not known")
-            continue
-        told = read_summary(name)
-        baselines.setdefault(f"{told['base']} ({(told.get('revisions') or {}).get('base')})", name)  # the first of each
-        for scored in read_scored(name):
-            trials.append(_trial(f"{name}, {scored.model}" if len(models) > 1 else name, scored))
-    if len(baselines) > 1:
-        found.append("baselines differ: " + ", ".join(f"{name} against {b}" for b, name in baselines.items()))
-    if found:
-        mend = "Name evaluate runs of finetune runs, all with the same baseline."
-        raise ParameterError(problems(f"evaluations: {len(found)} problem(s)", found, mend))
-    return trials
-
-
-def _trial(name: str, scored: ScoredParts) -> Trial:
-    summary, parameters = read_summary(scored.model), read_manifest(as_run(scored.model))["parameters"]
-    return Trial(
-        name=name,
-        rows=summary.get("rows", summary["triplets"]),
-        priced=summary.get("rows_priced", 0),
-        cost=summary.get("rows_cost_usd"),
-        seed=(parameters["seed"], parameters.get("limit_seed", 0)),
-        base=scored.base,
-        tuned=scored.tuned,
-        metrics={part: about["metric"] for part, about in scored.about.items()},
-        targets=scored.targets,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,7 +380,7 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
         latex: write `table.tex` as well; of a single evaluation only.
 
     Raises:
-        ParameterError: they cannot stand side by side, are no evaluate runs, or `latex` for several.
+        ParameterError: they cannot be compared, are no evaluate runs, or `latex` for several.
         MissingError, DataError: a run is not there, unfinished, failed, or its files changed.
     """
     names = [evaluation] if isinstance(evaluation, str) else list(dict.fromkeys(evaluation))
@@ -370,18 +388,18 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
         if latex:
             raise ParameterError("latex = True is for one evaluation; of several leaderboard.csv holds the numbers.")
         return _sweep(leaderboard(read_contenders(names)), folder)
-    source = evaluation_folder(names[0])
+    source = run_folder(latest("evaluate") if names[0] == "latest" else names[0])
     data = collect(source, results_folder())
     page = write_report(data, folder, latex=latex)
-    if data.others is not None:
+    if data.others:
         _sweep(leaderboard(read_contenders([str(source)])), folder)
     told = {"evaluation": data.evaluate.id}
-    compared = data.comparison["difference"].notna().any()
+    compared = any(row.scored for row in data.comparison)
     return Pages(
         page=page,
-        picture=forest(data.comparison) if compared else "There is no difference to draw.",
+        picture=forest(comparison_table(data.comparison)) if compared else "There is no difference to draw.",
         text=folder / "report.md",
-        headline=data.evaluate.manifest["headline"],
+        headline=data.evaluate.headline,
         summary=told,
     )
 
@@ -390,7 +408,7 @@ def _sweep(board: Leaderboard, folder: Path) -> Pages:
     page = write_sweep(board, folder)
     return Pages(
         page=page,
-        picture=recipes_forest(board),
+        picture=variants_forest(board),
         text=folder / TEXT,
         headline=board.headline(),
         summary=board.summary(),

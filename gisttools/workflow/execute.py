@@ -1,8 +1,6 @@
-"""Executing notebooks with papermill: one run folder each, never the same work twice, one line in the terminal.
+"""Executes notebooks with papermill: one run folder each, one line in the terminal, and never the same work twice.
 
-What a run says in the terminal: one line, that moves while it works.
-
-Who does a piece of work that two ask for at once: one after the other, and the second finds it done.
+Where two ask for the same work at once, one does it, and the other waits and finds it done.
 """
 
 from __future__ import annotations
@@ -19,20 +17,32 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from filelock import FileLock, Timeout
 
-from gisttools.common import STATUS_FILE, GistError, MissingError, ParameterError
+from gisttools.common import (
+    STATUS_FILE,
+    FinishedRun,
+    GistError,
+    MissingError,
+    ParameterError,
+    project_root,
+    read_run,
+    results_folder,
+)
 from gisttools.workflow.folders import find_finished, remove_unfinished
-from gisttools.workflow.machine import environment
-from gisttools.workflow.manifest import artefact_texts, read_manifest, scrub, scrub_files, write_manifest
+from gisttools.workflow.machine import environment, without_grammar
+from gisttools.workflow.manifest import artefact_texts, scrub, scrub_files, write_manifest
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.parents import parents_of
-from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of, project_root, results_folder
+from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import spec_hash
+
+if TYPE_CHECKING:
+    from traitlets.config import Config
 
 
 def say(text: str) -> None:
@@ -110,8 +120,8 @@ class RunFailed(GistError):
 
 def run_notebook(
     verb: str, parameters: Mapping[str, Any], *, rerun: Rerun = "only-missing", title: str | None = None
-) -> dict[str, Any]:
-    """Run one notebook in a kernel of its own and return its manifest.
+) -> FinishedRun:
+    """Run one notebook in a kernel of its own and return the finished run.
 
     Started by `torchrun` or `accelerate launch`, each process runs `finetune` in a kernel of its own, and the first
     keeps the run. Where the same work is under way already, waits for it. What ends well is published to
@@ -141,8 +151,8 @@ def run_notebook(
     title, url = title or verb, os.environ.get(PUBLISH_TO)
     if url:
         Place(url)  # a wrong one is told before anything runs
-    manifest = _done(verb, spec, rerun, title)
-    if manifest is None:
+    done = _done(verb, spec, rerun, title)
+    if done is None:
         if rerun == "only-cache":
             raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
         if verb == "synthesize":
@@ -154,24 +164,24 @@ def run_notebook(
         check_room(verb)
         waits = f"{title}: waits for {verb} with the same parameters, which is under way; its result will do"
         with turn(verb, spec, lambda: say(waits)):
-            manifest = _done(verb, spec, rerun, title) or _run(verb, params, spec, parents, title)
-    if url and rank == 0 and (written := publish(manifest["run_id"], url)):
+            done = _done(verb, spec, rerun, title) or _run(verb, params, spec, parents, title)
+    if url and rank == 0 and (written := publish(done.id, url)):
         say(f"{title}: published {', '.join(written)}")
-    return manifest
-
-
-def _done(verb: str, spec: str, rerun: Rerun, title: str) -> dict[str, Any] | None:
-    """The finished run that answers, if there is one."""
-    done = find_finished(spec, verb)
-    if done and rerun == "never":
-        raise MissingError(f"{verb}: this has run before, as {done['run_id']}, and rerun is 'never'.")
-    if not done or rerun == "always":
-        return None
-    say(f"{title}: already done, {done['headline']}")
     return done
 
 
-def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -> dict[str, Any]:
+def _done(verb: str, spec: str, rerun: Rerun, title: str) -> FinishedRun | None:
+    """The finished run that answers, if there is one."""
+    done = find_finished(spec, verb)
+    if done and rerun == "never":
+        raise MissingError(f"{verb}: this has run before, as {done.id}, and rerun is 'never'.")
+    if not done or rerun == "always":
+        return None
+    say(f"{title}: already done, {done.headline}")
+    return done
+
+
+def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -> FinishedRun:
     remove_unfinished(spec, verb)
     folder = new_folder(verb, spec)
     run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder))
@@ -189,12 +199,12 @@ def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -
                 write_manifest(folder, run.record("failed", failure["message"].splitlines()[0], failure))
                 said.append("FAILED")
             else:
-                said.append(read_manifest(folder)["headline"])
+                said.append(read_run(folder).headline)
     finally:
         run.release()
     if failure:
         raise RunFailed(f"{failure['message']}\n\nIn cell {failure['cell']!r} of {folder / 'notebook.ipynb'}")
-    return read_manifest(folder)
+    return read_run(folder)
 
 
 def _clean(run: Run) -> None:
@@ -206,19 +216,19 @@ def _clean(run: Run) -> None:
             _write_html(notebook)
 
 
-def _follow(run: Run) -> dict[str, Any]:
-    """Run the notebook beside the first process, which keeps the run; what is written here is thrown away."""
+def _follow(run: Run) -> FinishedRun:
+    """Run the notebook along with the first process, which keeps the run; what is written here is thrown away."""
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         run.folder = Path(scratch) / run.verb
         run.folder.mkdir()
         if failure := _execute(run):
             raise RunFailed(failure["message"])
-        return read_manifest(run.folder)
+        return read_run(run.folder)
 
 
 def _execute(run: Run) -> dict[str, Any] | None:
     """Run the notebook; None if it ended well, else what went wrong."""
-    with _without_grammar():
+    with without_grammar():
         import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -254,7 +264,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
         )
         cell = _failed_cell(output)
         return {"type": error.ename, "message": scrub(message, run.key_variables), "cell": cell}
-    except Exception as error:  # the kernel died, or could not start
+    except Exception as error:  # noqa: BLE001  # a kernel that died or could not start: each library has its own
         message = f"{type(error).__name__}: {error}"
         if isinstance(error, DeadKernelError):
             message = (
@@ -269,20 +279,6 @@ def _execute(run: Run) -> dict[str, Any] | None:
     finally:
         (run.folder / "status.txt").unlink(missing_ok=True)
     return None
-
-
-@contextlib.contextmanager
-def _without_grammar() -> Iterator[None]:
-    """jsonschema checks international web addresses if it can; no notebook has any, and their grammar takes 2 s."""
-    name = "rfc3987_syntax"
-    loaded = name in sys.modules
-    if not loaded:
-        sys.modules[name] = None  # as if it were not installed
-    try:
-        yield
-    finally:
-        if not loaded:
-            del sys.modules[name]
 
 
 def _write_html(notebook: Path) -> None:
@@ -315,7 +311,7 @@ def _last_cell(notebook: Path) -> str | None:
     return begun[-1] if begun else None
 
 
-def _kernel_config(sockets: str):
+def _kernel_config(sockets: str) -> Config:
     from traitlets.config import Config
 
     # sockets in the file system: no races for ports, nothing to listen in on. In a folder of their own: the default

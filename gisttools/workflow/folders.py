@@ -1,11 +1,8 @@
-"""All there is to say of one run: outcome, what was set, where it comes from, what was made of it, files and times.
+"""Finds runs: those that ended, by what they were asked; those that parameters or people name; and a list of all.
 
-Finding runs: one notebook execution is one folder under `results/`, finished when its manifest is there.
-
-All runs of the results folder, also those that failed, were killed or are under way; and runs found by their names.
-
-There is no index file: manifests are small, a thousand are read in a fraction of a second (`benchmarks/workflow.py`),
-and what is read each time is never out of date. Nothing is written: a folder that may only be read is listed too.
+One execution of a notebook is one folder under `results/`, finished when its manifest is there. There is no index file:
+manifests are small, a thousand are read in a fraction of a second (`benchmarks/workflow.py`), and what is read each
+time is never out of date. Listing writes nothing: a folder that may only be read is listed too.
 """
 
 from __future__ import annotations
@@ -24,28 +21,42 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from gisttools.common import DataError, MissingError, ParameterError, problems, sha256
+from gisttools.common import (
+    MANIFEST,
+    DataError,
+    FinishedRun,
+    MissingError,
+    ParameterError,
+    did_you_mean,
+    problems,
+    read_run,
+    results_folder,
+)
 from gisttools.data import is_hub_name
-from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest
+from gisttools.workflow.manifest import LOCK
 from gisttools.workflow.params import VERBS
-from gisttools.workflow.places import resolve, results_folder, run_folder
+from gisttools.workflow.places import resolve
 
 RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?P<spec>[0-9a-f]{{8}})")
+LATEST = "latest"
+Status = Literal["ok", "failed", "running", "unfinished", "damaged"]
+_A_MOMENT = 60  # seconds; a new run holds its lock before it writes anything else
+_PAGES = ("report.html", "leaderboard.html", "browse.html", "notebook.html")
 log = logging.getLogger(__name__)
 
 
-def finished_runs(verb: str | None = None) -> list[dict[str, Any]]:
-    """Manifests of all finished runs, oldest first. One that cannot be read is left out and logged: its work counts as
+def finished_runs(verb: str | None = None) -> list[FinishedRun]:
+    """All finished runs, oldest first. One whose manifest cannot be read is left out and logged: its work counts as
     not done, and `gisttools runs` shows it."""
     found = []
     for path in results_folder().glob(f"{verb or '*'}-*/{MANIFEST}"):
         try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:  # removed just now
+            found.append(read_run(path.parent))
+        except MissingError:  # removed just now
             continue
-        except ValueError as error:
+        except DataError as error:
             log.warning("%s is damaged and left out: %s", path, error)
-    return sorted(found, key=lambda m: m["started"])
+    return sorted(found, key=lambda run: run.started)
 
 
 def latest(verb: str) -> str:
@@ -54,10 +65,59 @@ def latest(verb: str) -> str:
     Raises:
         MissingError: there is none.
     """
-    good = [m for m in finished_runs(verb) if m["status"] == "ok"]
+    good = [run for run in finished_runs(verb) if run.ok]
     if not good:
         raise MissingError(f"No finished {verb} run in {results_folder()}. Run that notebook first.")
-    return good[-1]["run_id"]
+    return good[-1].id
+
+
+def find_finished(spec: str, verb: str) -> FinishedRun | None:
+    """The newest run of this spec that ended well, if there is one."""
+    found = [run for run in finished_runs(verb) if run.spec_hash == spec and run.ok]
+    return found[-1] if found else None
+
+
+def as_run(name: object) -> Path | None:
+    """Folder of the run that a parameter's value names, by id or path; None if it is something else."""
+    if not isinstance(name, str | Path):
+        return None
+    folder = Path(name) if Path(name).is_dir() else results_folder() / name
+    verb, *rest = folder.name.split("-")
+    return folder if verb in VERBS and folder.is_dir() and len(rest) == 2 else None
+
+
+def run_folder(name: str | Path) -> Path:
+    """Folder of a run, by path or id.
+
+    Raises:
+        MissingError: there is no such run; the message holds the nearest ids.
+    """
+    for folder in (Path(name), results_folder() / str(name)):
+        if folder.is_dir():
+            return folder
+    known = [f.name for f in results_folder().glob("*-*") if f.is_dir()]
+    raise MissingError(
+        f"There is no run {str(name)!r} in {results_folder()}.{did_you_mean(str(name), known)} See `gisttools runs`."
+    )
+
+
+def open_run(name: str | Path) -> FinishedRun:
+    """The run of this id or path, which ended well.
+
+    Raises:
+        MissingError: it is not there, or unfinished.
+        DataError: it failed, or its manifest cannot be read.
+    """
+    run = read_run(run_folder(name))
+    if not run.ok:
+        why = run.error.split("\n")[0].rstrip(".")
+        raise DataError(f"Run {run.id} failed ({why or 'it does not say why'}). Run it again.")
+    return run
+
+
+def told_parameters(run: FinishedRun) -> dict[str, Any]:
+    """A run's parameters; those that came after its time are what their defaults are."""
+    return {**(VERBS[run.verb].defaults() if run.verb in VERBS else {}), **run.parameters}
 
 
 def artefact(name: str, file: str) -> Path:
@@ -68,25 +128,7 @@ def artefact(name: str, file: str) -> Path:
         DataError: the file is not the one that the run wrote.
     """
     folder = as_run(name)
-    if folder is None:
-        return resolve(name)
-    manifest = good_manifest(folder)
-    path = folder / file
-    if path.is_dir():
-        wanted = {k: v for k, v in manifest["artefacts"].items() if k.startswith(f"{file}/")}
-    else:
-        wanted = {k: v for k, v in manifest["artefacts"].items() if k == file}
-    if not wanted:
-        raise MissingError(f"Run {folder.name} has no artefact {file}; it has {', '.join(manifest['artefacts'])}.")
-    changed = [k for k, v in wanted.items() if not (folder / k).exists() or sha256(folder / k) != v]
-    if changed:
-        raise DataError(f"Run {folder.name}: {', '.join(changed)} changed since the run. Run it again.")
-    return path
-
-
-def read_summary(run: str) -> dict[str, Any]:
-    """The numbers that a finished run left; raises as `artefact` does."""
-    return json.loads(artefact(run, "summary.json").read_text(encoding="utf-8"))
+    return resolve(name) if folder is None else open_run(folder).artefact(file)
 
 
 def inputs(names: Iterable[str], file: str) -> list[str]:
@@ -97,41 +139,6 @@ def inputs(names: Iterable[str], file: str) -> list[str]:
         return name if on_hub else str(artefact(name, file))
 
     return [one(name) for name in names]
-
-
-def lineage(runs: Iterable[str]) -> list[dict[str, Any]]:
-    """Manifests of these runs and of all they came from that are still there, nearest first."""
-    found, queue = {}, list(runs)
-    while queue:
-        run = queue.pop(0)
-        if run not in found and (results_folder() / run / MANIFEST).exists():
-            found[run] = read_manifest(run)
-            queue += found[run]["parents"]
-    return list(found.values())
-
-
-def as_run(name: Any) -> Path | None:
-    """Folder of the run that a parameter's value names, by id or path; None if it is something else."""
-    if not isinstance(name, str | Path):
-        return None
-    folder = Path(name) if Path(name).is_dir() else results_folder() / name
-    verb = folder.name.split("-")[0]
-    return folder if verb in VERBS and folder.is_dir() and len(folder.name.split("-")) == 3 else None
-
-
-def good_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run that ended well. Raises MissingError where it is unfinished, DataError where it failed."""
-    manifest = read_manifest(folder)
-    if manifest["status"] != "ok":
-        why = (manifest["error"] or {}).get("message", "").split("\n")[0].rstrip(".")
-        raise DataError(f"Run {folder.name} failed ({why or 'it does not say why'}). Run it again.")
-    return manifest
-
-
-def find_finished(spec: str, verb: str) -> dict[str, Any] | None:
-    """The newest run of this spec that ended well, if there is one."""
-    found = [m for m in finished_runs(verb) if m["spec_hash"] == spec and m["status"] == "ok"]
-    return found[-1] if found else None
 
 
 def remove_unfinished(spec: str, verb: str) -> None:
@@ -146,32 +153,35 @@ def remove_unfinished(spec: str, verb: str) -> None:
         (folder / LOCK).unlink(missing_ok=True)
 
 
-def evaluation_folder(name: str) -> Path:
-    """Folder of an evaluate run, by id or path; "latest" is the newest that ended well."""
-    return run_folder(latest("evaluate") if name == "latest" else name)
-
-
-Status = Literal["ok", "failed", "running", "unfinished", "damaged"]
-LATEST = "latest"
-_A_MOMENT = 60  # seconds; a new run holds its lock before it writes anything else
-_NEEDED = {"verb", "status", "headline", "started", "seconds", "parameters", "spec_hash", "parents", "artefacts"}
-
-
 @dataclass(frozen=True, kw_only=True)
-class Listed:
-    """One run. `manifest` is empty where there is none yet, or none that can be read. `unfinished`: it was killed."""
+class ListedRun:
+    """A run in whatever state. `run` is None where there is no manifest yet, or none that can be read. `unfinished`: it
+    was killed."""
 
     folder: Path
     status: Status
-    manifest: Mapping[str, Any]
+    run: FinishedRun | None = None
 
     @property
     def run_id(self) -> str:
         return self.folder.name
 
     @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Empty where there is none."""
+        return self.run.manifest if self.run else {}
+
+    @property
     def verb(self) -> str:
-        return self.manifest.get("verb") or self.run_id.split("-")[0]
+        return self.run.verb if self.run else self.run_id.split("-")[0]
+
+    @property
+    def parents(self) -> list[str]:
+        return self.run.parents if self.run else []
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return self.run.parameters if self.run else {}
 
     @property
     def finished(self) -> bool:
@@ -179,8 +189,8 @@ class Listed:
 
     @property
     def started(self) -> datetime:
-        if self.manifest:
-            return datetime.fromisoformat(self.manifest["started"])
+        if self.run:
+            return self.run.started
         stamp = RUN_ID.fullmatch(self.run_id)
         if stamp is None:  # a renamed folder
             return datetime.fromtimestamp(self.folder.stat().st_mtime, UTC)
@@ -191,18 +201,19 @@ class Listed:
         """How long it took; of one under way, how long it has been."""
         if self.status == "running":
             return round((datetime.now(UTC) - self.started).total_seconds(), 1)
-        return self.manifest.get("seconds")
+        return self.run.seconds if self.run else None
 
     @property
     def headline(self) -> str:
         """What came out, or what there is to say instead."""
+        if self.run:
+            return self.run.headline
         if self.status == "running":
             try:
                 return (self.folder / "status.txt").read_text(encoding="utf-8").strip() or "under way"
             except OSError:
                 return "under way"
-        told = {"unfinished": "was stopped before its end", "damaged": f"its {MANIFEST} cannot be read"}
-        return told.get(self.status) or self.manifest["headline"]
+        return "was stopped before its end" if self.status == "unfinished" else f"its {MANIFEST} cannot be read"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values: the manifest, with the status and the folder."""
@@ -218,7 +229,7 @@ class Listed:
         return {**own, **self.manifest}
 
 
-def all_runs() -> list[Listed]:
+def all_runs() -> list[ListedRun]:
     """Every run of the results folder, oldest first."""
     try:
         folders = [f for f in results_folder().iterdir() if RUN_ID.fullmatch(f.name) and f.is_dir()]
@@ -228,28 +239,17 @@ def all_runs() -> list[Listed]:
     return sorted(found, key=lambda run: (run.started, run.run_id))
 
 
-def listed(folder: Path) -> Listed | None:
+def listed(folder: Path) -> ListedRun | None:
     """One run by its folder; None if it was removed just now."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        run = read_run(folder)
+    except MissingError:
         if not folder.is_dir():
             return None
-        return Listed(folder=folder, status="running" if under_way(folder) else "unfinished", manifest={})
-    except ValueError:  # no JSON, or no UTF-8
-        manifest = None
-    if not _is_manifest(manifest):
-        return Listed(folder=folder, status="damaged", manifest={})
-    return Listed(folder=folder, status=manifest["status"], manifest=manifest)
-
-
-def _is_manifest(content: Any) -> bool:
-    if not isinstance(content, dict) or not content.keys() >= _NEEDED or content["status"] not in ("ok", "failed"):
-        return False
-    try:
-        return datetime.fromisoformat(content["started"]).tzinfo is not None
-    except (TypeError, ValueError):
-        return False
+        return ListedRun(folder=folder, status="running" if under_way(folder) else "unfinished")
+    except DataError:
+        return ListedRun(folder=folder, status="damaged")
+    return ListedRun(folder=folder, status="ok" if run.ok else "failed", run=run)
 
 
 def under_way(folder: Path) -> bool:
@@ -318,15 +318,13 @@ def _literally(name: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
-_PAGES = ("report.html", "leaderboard.html", "browse.html", "notebook.html")
-
-
 def run_facts(folder: Path) -> dict[str, Any]:
     """What `gisttools show` says of a run, as JSON values.
 
-    Beside the manifest: `changed` (parameter -> value and default, where they differ), `parents` and `children` (id,
-    verb, status, headline; status None of one that is no longer there), `files` (name -> bytes; of a run that left no
-    manifest all that it wrote), `cells` (seconds by cell, of an executed notebook), `page` (what to open first).
+    Besides what the manifest holds: `changed` (parameter -> value and default, where they differ), `parents` and
+    `children` (id, verb, status, headline; status None of one that is no longer there), `files` (name -> bytes; of a
+    run that left no manifest all that it wrote), `cells` (seconds by cell, of an executed notebook), `page` (what to
+    open first).
 
     Raises:
         MissingError: it was removed just now.
@@ -335,11 +333,11 @@ def run_facts(folder: Path) -> dict[str, Any]:
     if run is None:
         raise MissingError(f"Run {folder.name} is no longer there. See `gisttools runs`.")
     runs = {other.run_id: other for other in all_runs()}
-    children = [r for r in runs.values() if run.run_id in r.manifest.get("parents", ())]
+    children = [r for r in runs.values() if run.run_id in r.parents]
     return {
         **run.as_dict(),
         "changed": changed_parameters(run),
-        "parents": [_brief(name, runs) for name in run.manifest.get("parents", ())],
+        "parents": [_brief(name, runs) for name in run.parents],
         "children": [_brief(r.run_id, runs) for r in children],
         "files": _files(run),
         "cells": _cell_seconds(folder / "notebook.ipynb"),
@@ -347,11 +345,11 @@ def run_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def changed_parameters(run: Listed) -> dict[str, dict[str, Any]]:
+def changed_parameters(run: ListedRun) -> dict[str, dict[str, Any]]:
     """Parameter -> value and default, of those that differ. A parameter that exists no more has no default."""
     defaults = VERBS[run.verb].defaults() if run.verb in VERBS else {}
     found = {}
-    for name, value in run.manifest.get("parameters", {}).items():
+    for name, value in run.parameters.items():
         if name not in defaults:
             found[name] = {"value": value}
         elif value != defaults[name]:
@@ -359,16 +357,16 @@ def changed_parameters(run: Listed) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _brief(name: str, runs: dict[str, Listed]) -> dict[str, Any]:
+def _brief(name: str, runs: dict[str, ListedRun]) -> dict[str, Any]:
     run = runs.get(name) or (listed(results_folder() / name) if (results_folder() / name).is_dir() else None)
     if run is None:
         return {"run_id": name, "verb": name.split("-")[0], "status": None, "headline": "no longer there"}
     return {"run_id": run.run_id, "verb": run.verb, "status": run.status, "headline": run.headline}
 
 
-def _files(run: Listed) -> dict[str, int | None]:
-    names: Iterable[str] = run.manifest.get("artefacts", ())
-    if not run.manifest:
+def _files(run: ListedRun) -> dict[str, int | None]:
+    names: Iterable[str] = run.run.artefacts if run.run else ()
+    if run.run is None:
         paths = (p for p in sorted(run.folder.rglob("*")) if p.is_file() and p.name not in (LOCK, MANIFEST))
         names = [p.relative_to(run.folder).as_posix() for p in paths]
     return {name: _size(run.folder / name) for name in names}

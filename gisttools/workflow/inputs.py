@@ -1,12 +1,7 @@
-"""What the rows of a training cost: US dollars paid to the LLM that wrote them.
+"""Opens what the parameters of a notebook name: guides, models, tasks, texts that must not occur, options of a step.
 
-Where a model comes from: the student it started as, and the texts and sources it was trained on.
-
-What the parameters of an evaluation name: the baseline, the tuned models (seeds and variants), references, tasks.
-
-What `2_convert` hands on, from its parameters: how to read, how to mine, and what must not stand in the table.
-
-What `1_synthesize` hands on, from its parameters: what rows must stand up to, and what they are held against.
+A notebook reaches these through its run (`gisttools.workflow.session`). Of a model that a finetune run made it is known
+which student it started as and which texts it was trained on.
 """
 
 from __future__ import annotations
@@ -20,7 +15,7 @@ from typing import Any
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from gisttools.common import ParameterError, problems
+from gisttools.common import FinishedRun, ParameterError, ancestors, problems, read_run, results_folder
 from gisttools.data import (
     Tiers,
     concatenate,
@@ -35,7 +30,6 @@ from gisttools.data import (
     subset_of,
     table_texts,
     triplet_tables,
-    write_triplets,
 )
 from gisttools.evaluation import (
     PREFIX as PUBLISHED,
@@ -50,13 +44,11 @@ from gisttools.evaluation import (
     training_sets,
 )
 from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT, GuideOptions, VectorCache
-from gisttools.synthesis import Checks, Known, Outcome, check_prompt, check_start, load_prompt, read_task
+from gisttools.synthesis import Checks, Known, check_prompt, check_start, load_prompt, read_task
 from gisttools.training import DevelopmentScore, Retention, RetentionOptions, read_texts
-from gisttools.workflow.folders import artefact, as_run, inputs, lineage, read_summary
-from gisttools.workflow.manifest import read_manifest
+from gisttools.workflow.folders import as_run, inputs, open_run, told_parameters
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, GuideParams, SynthesizeParams
 from gisttools.workflow.places import resolve
-from gisttools.workflow.session import Run
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class Origin:
     path: str
     student: str | None = None
     student_revision: str | None = None
-    trained_on: list[str] | None = None
+    trained_on: tuple[str, ...] | None = None
     training_texts: tuple[str, ...] = ()
     parameters: Mapping[str, Any] | None = None
 
@@ -82,37 +74,53 @@ def origin_of(model: str) -> Origin:
     folder = as_run(model)
     if folder is None:
         return Origin(str(resolve(model)) if resolve(model).exists() else model)
-    manifest = read_manifest(folder)
-    if manifest["verb"] != "finetune":
-        raise ParameterError(
-            f"model = {model!r} is a run of {manifest['verb']}; name a finetune run, a folder or a model."
-        )
-    path = artefact(model, "model")
-    parameters, ancestors = manifest["parameters"], lineage(manifest["parents"])
-    trainings = [manifest, *(m for m in ancestors if m["verb"] == "finetune")]  # the student may have been tuned before
-    texts = [text for training in trainings for text in _texts_of(training["parameters"])]
-    tables = list(dict.fromkeys(t for m in trainings for t in m["parameters"]["triplets"]))
-    sources = [t for t in tables if as_run(t) is None]
-    converted = [s for m in ancestors if m["verb"] == "convert" for s in m["parameters"]["sources"]]
-    sources += [parse_task_name(s)[0] if is_task(s) else s for s in expand_sources(paths(converted))]
+    run = read_run(folder)
+    if run.verb != "finetune":
+        raise ParameterError(f"model = {model!r} is a run of {run.verb}; name a finetune run, a folder or a model.")
+    path = open_run(folder).artefact("model")
+    came_from, _ = ancestors(run, results_folder())
+    trainings = [run, *(r for r in came_from if r.verb == "finetune")]  # the student may have been tuned before
+    conversions = [r for r in came_from if r.verb == "convert"]
+    parameters = told_parameters(run)
     student = parameters["student"]
     known = as_run(student)
     return Origin(
         str(path),
         str(known / "model") if known else student,
         parameters["student_revision"],
-        [str(resolve(s)) if resolve(s).exists() else s for s in sources],
-        tuple(dict.fromkeys(texts)),
+        _sources_of(trainings, conversions),
+        tuple(dict.fromkeys(text for training in trainings for text in _texts_of(told_parameters(training)))),
         parameters,
     )
 
 
+def _sources_of(trainings: Sequence[FinishedRun], conversions: Sequence[FinishedRun]) -> tuple[str, ...]:
+    """Where the texts of trainings came from: names of tasks, of hub sets, paths."""
+    tables = dict.fromkeys(t for run in trainings for t in told_parameters(run)["triplets"])
+    converted = [s for run in conversions for s in told_parameters(run)["sources"]]
+    labelled = [parse_task_name(s)[0] if is_task(s) else s for s in expand_sources(paths(converted))]
+    named = [*(t for t in tables if as_run(t) is None), *labelled]
+    return tuple(str(resolve(s)) if resolve(s).exists() else s for s in named)
+
+
 def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
     """The texts that a finetune run trained on."""
+    return table_texts(concatenate(_training_tables(parameters)))
+
+
+def _training_tables(parameters: Mapping[str, Any]) -> dict[str, Dataset]:
     names = inputs(parameters["triplets"], "triplets.parquet")
     tables = triplet_tables(names, rows=parameters["rows"], instructions=parameters["instructions"])
-    limit, seed = parameters.get("limit"), parameters.get("limit_seed", 0)  # older runs have none
-    return table_texts(concatenate(nested_subset(tables, limit, seed=seed)))
+    return nested_subset(tables, parameters["limit"], seed=parameters["limit_seed"])
+
+
+def training_tables(params: FinetuneParams) -> dict[str, Dataset]:
+    """The rows to train on, by what `triplets` names: all, or as many as `limit` says.
+
+    Raises:
+        MissingError, DataError: a file, run or data set is missing or cannot be read.
+    """
+    return _training_tables(params.model_dump())
 
 
 def model_path(name: str) -> str:
@@ -122,7 +130,12 @@ def model_path(name: str) -> str:
 
 def guide_of(params: GuideParams) -> VectorCache | None:
     """The guide that a notebook's parameters name; None for the unguided baseline."""
-    return None if params.guide is None else VectorCache(params.guide_options(model_path(params.guide)))
+    return None if params.guide is None else open_guide(params.guide, params)
+
+
+def open_guide(name: str, params: GuideParams) -> VectorCache:
+    """The guide of this name, as the other parameters want it."""
+    return VectorCache(params.guide_options(model_path(name)))
 
 
 def retention_of(params: FinetuneParams) -> Retention | None:
@@ -157,7 +170,7 @@ _LONGEST = 60  # characters of a variant's name
 @dataclass(frozen=True, kw_only=True)
 class Entries:
     """`models` and `names` by role: base, tuned, and tuned_2, tuned_3, ... for further models; `variants` says which
-    roles are seeds of one recipe; `references` by name; `published`: models whose public scores are shown beside."""
+    roles are seeds of one recipe; `references` by name; `published`: models whose public scores are shown too."""
 
     models: dict[str, ScoredModel]
     names: dict[str, str]
@@ -194,7 +207,7 @@ def open_entries(params: EvaluateParams, *, only: str | None = None) -> Entries:
     )
 
 
-def sources_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
+def tasks_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
     """The tasks that the parameters name, and notes, such as why no guard was run. Raises as `task_sources`."""
     guards, note = (params.guards, None) if params.guards is not None else default_guards(params.tasks)
     sources = task_sources(params.tasks, paths(params.files), subsets=params.subsets, guards=guards)
@@ -204,9 +217,8 @@ def sources_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
 def _baseline(params: EvaluateParams, origins: Mapping[str, Origin]) -> tuple[str, str | None]:
     if params.baseline is not None:
         return params.baseline, params.baseline_revision
-    students = {name: (origin.student, origin.student_revision) for name, origin in origins.items()}
-    unknown = [name for name, (student, _) in students.items() if student is None]
-    if unknown:
+    students = {name: (o.student, o.student_revision) for name, o in origins.items() if o.student is not None}
+    if unknown := [name for name in origins if name not in students]:
         raise ParameterError(
             f"baseline is not set, and {', '.join(map(repr, unknown))} is no finetune run that would know its student. "
             "Set baseline to the model that you want to compare with."
@@ -218,30 +230,28 @@ def _baseline(params: EvaluateParams, origins: Mapping[str, Origin]) -> tuple[st
 
 
 def _variants(origins: Mapping[str, Origin], roles: Mapping[str, str]) -> list[Variant]:
-    recipes: dict[str, list[str]] = {}
-    for name, origin in origins.items():
-        told = origin.parameters
-        recipe = name if told is None else json.dumps({k: v for k, v in told.items() if k != "seed"}, sort_keys=True)
-        recipes.setdefault(recipe, []).append(name)
+    alike: dict[str, dict[object, str]] = {}  # what the models were made with -> seed -> model
     twice = []
-    for members in recipes.values():
-        seeds: dict[int, str] = {}
-        for name in members if len(members) > 1 else ():
-            other = seeds.setdefault(origins[name].parameters["seed"], name)
-            twice += [f"{other} and {name} are one training, of one seed"] if other != name else []
+    for name, origin in origins.items():
+        told = dict(origin.parameters or {"model": name})
+        seed = told.pop("seed", None)
+        other = alike.setdefault(json.dumps(told, sort_keys=True), {}).setdefault(seed, name)
+        twice += [f"{other} and {name} are one training, of one seed"] if other != name else []
     if twice:
         raise ParameterError(problems("model:", twice, "Leave one out, or train another seed."))
-    groups = list(recipes.values())
-    return [
-        Variant(
+    groups = [list(seeds.values()) for seeds in alike.values()]
+    found = []
+    for variant_name, members in zip(_names(groups, origins), groups, strict=True):
+        first = origins[members[0]]
+        variant = Variant(
             name=variant_name,
             roles=tuple(roles[name] for name in members),
-            trained_on=None if origins[members[0]].trained_on is None else tuple(origins[members[0]].trained_on),
-            training_texts=origins[members[0]].training_texts,
-            training_sets=training_sets(origins[members[0]].student) if origins[members[0]].student else None,
+            trained_on=first.trained_on,
+            training_texts=first.training_texts,
+            training_sets=training_sets(first.student) if first.student else None,
         )
-        for variant_name, members in zip(_names(groups, origins), groups, strict=True)
-    ]
+        found.append(variant)
+    return found
 
 
 def _names(groups: Sequence[Sequence[str]], origins: Mapping[str, Origin]) -> list[str]:
@@ -368,12 +378,12 @@ def check_inputs(params: SynthesizeParams) -> None:
         MissingError, DataError: the task description or the prompt is missing, or wrong; all problems of one at once.
     """
     task = read_task(resolve(params.task))
-    prompt = load_prompt(prompt_of(params) or task.prompt, folder_of(params))
+    prompt = load_prompt(prompt_of(params) or task.prompt, prompts_of(params))
     check_prompt(prompt)
     check_start(prompt, task)
 
 
-def folder_of(params: SynthesizeParams) -> Path | None:
+def prompts_of(params: SynthesizeParams) -> Path | None:
     """The user's folder of prompts."""
     return resolve(params.prompts) if params.prompts else None
 
@@ -382,15 +392,6 @@ def prompt_of(params: SynthesizeParams) -> str | Path | None:
     """The prompt that is told: a path, or a name as it is."""
     named = params.prompt is not None and not params.prompt.endswith((".yaml", ".yml"))
     return params.prompt if params.prompt is None or named else resolve(params.prompt)
-
-
-def save(outcome: Outcome, run: Run) -> None:
-    """Write both tables, and a page to look through them, into the run's folder."""
-    from gisttools.report import write_browser
-
-    write_triplets(outcome.accepted, run.folder)
-    write_triplets(outcome.rejected, run.path("rejected.parquet"))
-    write_browser(outcome.accepted, outcome.rejected, run.folder, title=outcome.summary["task"])
 
 
 def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -405,7 +406,7 @@ def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, 
 
     Args:
         names: what was trained on, as in the parameter `triplets`.
-        tables: the rows of each, in that order (`triplet_sets.triplet_tables`, `subsets.nested_subset`).
+        tables: the rows of each, in that order (`training_tables`).
 
     Raises:
         DataError: a synthesize run's summary is not the one that it wrote.
@@ -425,9 +426,10 @@ def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, 
 def _price_of_a_row(name: str) -> float | None:
     """Dollars for an accepted row of a synthesize run; None for other names, and where the price is not known."""
     folder = as_run(name)
-    if folder is None or read_manifest(folder)["verb"] != "synthesize":
+    run = None if folder is None else read_run(folder)
+    if run is None or run.verb != "synthesize":
         return None
-    summary = read_summary(name)
+    summary = open_run(run.folder).summary
     cost, accepted = summary.get("cost_usd"), summary.get("accepted")
     if cost is None or not accepted:
         return None

@@ -1,7 +1,4 @@
-"""What this machine can do at once: cores, memory and GPUs that this process may use, and the share of each run.
-
-Where a call is done: environment variables for a while, and the files that another machine must see as well.
-"""
+"""Measures what this machine can do at once (cores, memory, GPUs), and takes surroundings to where a call is done."""
 
 from __future__ import annotations
 
@@ -12,16 +9,17 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 from joblib import cpu_count
 
-from gisttools.common import ParameterError
-from gisttools.workflow.places import results_folder
+from gisttools.common import PACKAGE, ParameterError, results_folder
 
 _TOLD = ("HF_HUB_OFFLINE", "GISTTOOLS_PUBLISH_TO")  # settings, never keys: those each machine has in its environment
 
@@ -39,6 +37,27 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+_GRAMMAR = "rfc3987_syntax"
+
+
+def forbid_grammar() -> None:
+    """jsonschema checks international web addresses if it can; no notebook has any, and their grammar takes 2 s."""
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: as if it were not installed
+    modules.setdefault(_GRAMMAR, None)
+
+
+@contextlib.contextmanager
+def without_grammar() -> Iterator[None]:
+    """Inside, as `forbid_grammar`."""
+    loaded = _GRAMMAR in sys.modules
+    forbid_grammar()
+    try:
+        yield
+    finally:
+        if not loaded:
+            del sys.modules[_GRAMMAR]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +130,8 @@ def surroundings(*, shared: bool = True) -> Iterator[Surroundings]:
 
 def _code() -> str:
     digest = hashlib.blake2b(digest_size=12)
-    package = Path(__file__).resolve().parents[1]
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,6 +1,6 @@
-"""The manifest: what a run was, on what machine, with what outcome. Written last, whole or not at all.
+"""Writes the manifest: what a run was, on what machine, with what result; last, and whole or not at all.
 
-Secrets stay out of what a run leaves: they are redacted of its text files, artefacts before their checksums.
+Secrets stay out of what a run leaves: they are redacted in its text files, in artefacts before their checksums.
 """
 
 from __future__ import annotations
@@ -15,9 +15,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gisttools.common import MissingError, known_secrets, redact, redact_shapes, sha256, without_secrets, write_whole
-from gisttools.workflow.places import project_root, run_folder
+from gisttools.common import (
+    MANIFEST,
+    known_secrets,
+    project_root,
+    redact,
+    redact_shapes,
+    sha256,
+    without_secrets,
+    write_whole,
+)
 
+LOCK = ".lock"  # held as long as the run is under way
+_PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
+_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", "notebook.ipynb", "notebook.html"}
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml"}
 _MODEL = "model"  # vocabularies and weights: nothing that a key could get into but the card
 
@@ -48,25 +59,6 @@ def artefact_texts(folder: Path) -> list[Path]:
     """Files of a run that may hold text."""
     found = (p for p in sorted(folder.rglob("*")) if p.suffix in _TEXT)
     return [p for p in found if _MODEL not in p.relative_to(folder).parts[:-1] or p.suffix == ".md"]
-
-
-MANIFEST = "manifest.json"
-LOCK = ".lock"  # held as long as the run is under way
-_PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
-_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", "notebook.ipynb", "notebook.html"}
-
-
-def read_manifest(run: str | Path) -> dict[str, Any]:
-    """The manifest of a finished run, by folder or id.
-
-    Raises:
-        MissingError: there is no such run, or it is unfinished.
-    """
-    folder = run_folder(run)
-    path = folder / MANIFEST
-    if not path.exists():
-        raise MissingError(f"Run {folder.name} is unfinished: it has no {MANIFEST}. Run it again.")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:

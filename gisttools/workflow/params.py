@@ -45,7 +45,8 @@ class Params(Options):
     @classmethod
     def _numbers_in_yaml(cls, value: Any, info: ValidationInfo) -> Any:
         # YAML 1.1 reads 1e-5 (no dot) as a string
-        wants_number = cls.model_fields[info.field_name or ""].annotation in (float, float | None)
+        annotation: object = cls.model_fields[info.field_name or ""].annotation
+        wants_number = annotation in (float, float | None)
         if wants_number and isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
             return float(value)
         return value
@@ -120,6 +121,9 @@ class SynthesizeParams(GuideParams):
     """`1_synthesize`: a task description and an LLM give triplets."""
 
     about = "synthesize"
+    gone: ClassVar[Mapping[str, str]] = {
+        "requests": "Earlier versions had it; say rows, how many are wanted, and attempts, calls for each of them."
+    }
     cell = (
         "task", "rows", "attempts", "llm_base_url", "llm_model", "llm_key_variable", "temperature", "max_tokens",
         "concurrency", "guide", "guide_revision", "eval_files", "labelled_files", "seed", "dry_run",

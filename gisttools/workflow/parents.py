@@ -1,4 +1,4 @@
-"""Says which runs a notebook's parameters name; "latest" and an empty list are resolved to those they stand for now."""
+"""Tells which runs a notebook's parameters name; "latest" and an empty list are resolved to those they name now."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gisttools.common import MissingError
-from gisttools.workflow.folders import RUN_ID, as_run, finished_runs, good_manifest, latest
-from gisttools.workflow.manifest import MANIFEST, read_manifest
+from gisttools.common import MANIFEST, MissingError, read_run, results_folder
+from gisttools.workflow.folders import RUN_ID, as_run, finished_runs, latest, open_run, run_folder, told_parameters
 from gisttools.workflow.params import CompareParams, Params
-from gisttools.workflow.places import results_folder, run_folder
 
 
 def parents_of(params: Params) -> list[str]:
@@ -26,7 +24,7 @@ def parents_of(params: Params) -> list[str]:
         if isinstance(value, str) and value:
             folder = run_folder(value) if RUN_ID.fullmatch(Path(value).name) else as_run(value)
             if folder is not None:
-                found[good_manifest(folder)["run_id"]] = folder
+                found[open_run(folder).id] = folder
     return list(found)
 
 
@@ -55,17 +53,17 @@ def evaluations_by_size() -> list[str]:
     """
     own = ("limit", "limit_seed", "seed")
     found: dict[str, dict[tuple, str]] = {}
-    for manifest in finished_runs("evaluate"):
-        told = dict(manifest["parameters"])
-        model = as_run(told.pop("model", None))
-        if manifest["status"] != "ok" or model is None or not (model / MANIFEST).exists():
+    for run in finished_runs("evaluate"):
+        told = told_parameters(run)
+        model = as_run(told.pop("model"))
+        if not run.ok or model is None or not (model / MANIFEST).exists():
             continue
-        training = read_manifest(model)
-        given = dict(training["parameters"])
-        if training["verb"] == "finetune" and given.get("limit") is not None:
-            size = tuple(given.pop(name, None) for name in own)
+        training = read_run(model)
+        given = told_parameters(training)
+        if training.verb == "finetune" and given["limit"] is not None:
+            size = tuple(given.pop(name) for name in own)
             alike = json.dumps([told, given], sort_keys=True)
-            found[alike] = found.pop(alike, {}) | {size: manifest["run_id"]}  # the newest kind last
+            found[alike] = found.pop(alike, {}) | {size: run.id}  # the newest kind last
     if not found:
         raise MissingError(
             f"No finished evaluate run in {results_folder()} is of a finetune run with a limit. Name evaluations, or "

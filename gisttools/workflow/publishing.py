@@ -1,4 +1,4 @@
-"""Finished runs at an fsspec URL (s3://, gs://, file://): published, the manifest last, and fetched again."""
+"""Copies finished runs to an fsspec URL (s3://, gs://, file://), the manifest last, and fetches them again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,23 @@ from typing import Any
 
 from filelock import FileLock
 
-from gisttools.common import DataError, EndpointError, GistError, MissingError, ParameterError, secret_in, sha256
+from gisttools.common import (
+    MANIFEST,
+    DataError,
+    EndpointError,
+    FinishedRun,
+    GistError,
+    MissingError,
+    ParameterError,
+    ancestors,
+    read_run,
+    results_folder,
+    secret_in,
+    write_whole,
+)
 from gisttools.workflow.cleaning import verify_run
-from gisttools.workflow.folders import RUN_ID, lineage
-from gisttools.workflow.manifest import LOCK, MANIFEST, read_manifest
-from gisttools.workflow.places import results_folder, run_folder
+from gisttools.workflow.folders import RUN_ID, run_folder
+from gisttools.workflow.manifest import LOCK
 
 PUBLISH_TO = "GISTTOOLS_PUBLISH_TO"
 _EXTRA = {"s3": '"gisttools[remote]"', "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
@@ -65,9 +77,7 @@ class Place:
                 self._files.put_file(str(path), name)
             content = (folder / MANIFEST).read_bytes()
             if self._local:
-                partial = Path(there) / f".{MANIFEST}.partial"
-                partial.write_bytes(content)
-                partial.replace(Path(there) / MANIFEST)
+                write_whole(Path(there) / MANIFEST, content)
             else:  # object stores show an object when it is whole
                 self._files.pipe_file(f"{there}/{MANIFEST}", content)
 
@@ -88,7 +98,7 @@ class Place:
                     self._files.get_file(name, str(folder / inside))
 
 
-def publish(run: str | Path, url: str) -> list[str]:
+def publish(name: str | Path, url: str) -> list[str]:
     """Publish a run, and before it the runs that it came from, as far as they are not there yet.
 
     Returns:
@@ -100,12 +110,12 @@ def publish(run: str | Path, url: str) -> list[str]:
         EndpointError: the place refuses; no manifest of an incomplete run is there, and a second try completes it.
     """
     place = Place(url)
-    folder = run_folder(run)
-    manifest = read_manifest(folder)
-    if manifest["status"] != "ok":
-        raise DataError(f"Run {folder.name} failed; only runs that ended well are published. Run it again.")
-    oldest_first = sorted(lineage(manifest["parents"]), key=lambda m: m["started"])  # a run is older than its children
-    before = [results_folder() / m["run_id"] for m in oldest_first]
+    folder = run_folder(name)
+    run = read_run(folder)
+    if not run.ok:
+        raise DataError(f"Run {run.id} failed; only runs that ended well are published. Run it again.")
+    came_from, _ = ancestors(run, results_folder())
+    before = [r.folder for r in sorted(came_from, key=lambda r: r.started)]  # a run is older than its children
     written = []
     for one in [*before, folder]:
         if place.has(one.name):
@@ -155,7 +165,7 @@ def _fetch(place: Place, run_id: str) -> None:
     if not place.has(run_id):
         raise MissingError(f"There is no finished run {run_id} at {place.url}.")
     manifest = place.manifest(run_id)
-    for parent in manifest["parents"]:
+    for parent in manifest.get("parents") or ():
         if place.has(parent):  # one that was removed before the run was published is not needed to read it
             _fetch(place, parent)
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,16 +177,12 @@ def _fetch(place: Place, run_id: str) -> None:
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            partial = folder / f".{MANIFEST}.partial"
-            partial.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-            partial.replace(folder / MANIFEST)
+            write_whole(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
     (folder / LOCK).unlink(missing_ok=True)
 
 
 def _check(manifest: Mapping[str, Any], folder: Path, place: Place) -> None:
-    wanted = manifest["artefacts"]
-    changed = [k for k, v in wanted.items() if not (folder / k).is_file() or sha256(folder / k) != v]
-    if changed:
+    if changed := FinishedRun(folder=folder, manifest=manifest).changed():
         raise DataError(
             f"Run {folder.name} at {place.url} is not as it was written: {', '.join(changed)}. Remove it there, and "
             "publish it again."
@@ -190,7 +196,7 @@ def _told(url: str) -> Iterator[None]:
         yield
     except GistError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # file systems of many libraries, each with errors of its own
         raise EndpointError(
             f"{url} refuses: {type(error).__name__}: {error}. See whether it is there and your keys fit, and try "
             "again; what is missing will be completed."

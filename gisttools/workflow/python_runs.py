@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gisttools.common import digest
+from gisttools.common import digest, results_folder
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import parents_of
-from gisttools.workflow.places import results_folder
 from gisttools.workflow.session import Run
 
 

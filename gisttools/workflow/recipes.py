@@ -1,17 +1,13 @@
-"""Recipes: a YAML file that chains notebooks, each step with its parameters; `$step` stands for the run of a step.
+"""Reads recipes: YAML files that chain notebooks, each step with its parameters; `$step` is the run of a step.
 
-A step may have a `matrix`, parameter -> list of values, and is run for each combination (`gisttools.workflow.recipes`).
-
-A step may have `resources`, such as `{GPU: 1}`: what its run must have to itself where several run at once.
+A step may have a `matrix`, parameter -> list of values, and becomes one step for each combination: `finetune` with
+`matrix: {limit: [100, 250], seed: [0, 1]}` becomes `finetune[limit=100,seed=0]` and three more, the last axis turning
+fastest. A later step that says `model: $finetune` becomes as many, one each; where the reference stands in a list, as
+in `evaluations: [$evaluate]`, the list gets all of them. A step may have `resources`, such as `{GPU: 1}`: what its run
+must have to itself where several run at once.
 
 A recipe may have profiles, say a `smoke` one that shows in minutes that all of it works: `step.parameter: value` lines
 that replace parameters, and `skip`, a list of steps to leave out.
-
-Steps with a matrix: one step for each combination of values, and later steps that follow along.
-
-`finetune` with `matrix: {limit: [100, 250], seed: [0, 1]}` becomes `finetune[limit=100,seed=0]` and three more, the
-last axis turning fastest. A later step that says `model: $finetune` becomes as many, one each; where the reference
-stands in a list, as in `evaluations: [$evaluate]`, the list gets all of them.
 """
 
 from __future__ import annotations
@@ -30,86 +26,6 @@ from gisttools.workflow.params import VERBS
 
 # (step that has the axis, parameter) -> (number of the value, value)
 Combination = dict[tuple[str, str], tuple[int, Any]]
-
-
-def is_reference(value: Any) -> bool:
-    """Whether a parameter's value stands for the run of a step."""
-    return isinstance(value, str) and value.startswith("$")
-
-
-def set_parameter(step: Step, name: str, value: Any) -> None:
-    """Set a parameter of all of a step's combinations; where it is an axis, its values: a list, or the only one."""
-    if name in step.matrix:
-        step.matrix[name] = value if isinstance(value, list) else [value]
-    else:
-        step.parameters[name] = value
-
-
-def matrix_problems(step: Step) -> list[str]:
-    """What is wrong with a step's matrix."""
-    found = []
-    for name, values in step.matrix.items():
-        twice = [repr(v) for i, v in enumerate(values) if v in values[:i]]
-        if not values:
-            found.append(f"step {step.name!r}: matrix {name} has no values")
-        if twice:
-            found.append(f"step {step.name!r}: matrix {name} names {', '.join(dict.fromkeys(twice))} more than once")
-        if name in step.parameters:
-            found.append(f"step {step.name!r}: {name} stands in parameters and in matrix; leave one of them out")
-    return found
-
-
-def expand(steps: Iterable[Step]) -> list[Step]:
-    """The steps with each matrix spelled out. Every `$name` must refer to a step that stands before.
-
-    A step that refers to several expanded steps gets the combinations that agree on the axes they share: one that names
-    `$finetune` and `$evaluate` gets each training with its own evaluation.
-    """
-    made: dict[str, list[tuple[Combination, Step]]] = {}
-    for step in steps:
-        made[step.name] = []
-        for choice in product(*(list(enumerate(values)) for values in step.matrix.values())):
-            own = {(step.name, name): picked for name, picked in zip(step.matrix, choice, strict=True)}
-            parameters = step.parameters | {name: value for (_, name), (_, value) in own.items()}
-            followed = [v[1:] for v in parameters.values() if is_reference(v)]
-            for combination in _joined(made[name] for name in dict.fromkeys(followed)):
-                whole = combination | own
-                filled = {name: _refer(value, whole, made) for name, value in parameters.items()}
-                told = {"name": step.name + _label(whole), "parameters": filled, "matrix": {}}
-                made[step.name].append((whole, step.model_copy(update=told)))
-    return [step for several in made.values() for _, step in several]
-
-
-def _joined(tables: Iterable[Sequence[tuple[Combination, Step]]]) -> list[Combination]:
-    """All ways to take one combination of each that agree with one another."""
-    found: list[Combination] = [{}]
-    for table in tables:
-        found = [one | other for one in found for other, _ in table if _agree(one, other)]
-    return found
-
-
-def _agree(one: Combination, other: Combination) -> bool:
-    return all(one[axis][0] == other[axis][0] for axis in one.keys() & other.keys())
-
-
-def _refer(value: Any, whole: Combination, made: Mapping[str, list[tuple[Combination, Step]]]) -> Any:
-    """A parameter's value with `$name` turned into the name of one expanded step; in a list, of all of them."""
-    if isinstance(value, list):
-        return [x for v in value for x in (_all_of(v[1:], made) if is_reference(v) else [v])]
-    if is_reference(value):
-        return next(f"${step.name}" for combination, step in made[value[1:]] if _agree(combination, whole))
-    return value
-
-
-def _all_of(name: str, made: Mapping[str, list[tuple[Combination, Step]]]) -> list[str]:
-    return [f"${step.name}" for _, step in made[name]]
-
-
-def _label(whole: Combination) -> str:
-    """`[limit=100,seed=0]`; an axis is named with its step where two of them have the same name."""
-    times = Counter(name for _, name in whole)
-    said = [f"{name if times[name] == 1 else f'{step}.{name}'}={value}" for (step, name), (_, value) in whole.items()]
-    return f"[{','.join(said)}]" if said else ""
 
 
 class Step(BaseModel):
@@ -153,33 +69,39 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
         ParameterError: it is not a recipe, there is no such profile, a step refers to one that does not stand before
             it or is skipped, or a profile or an override names no step; all problems at once.
     """
-    if not path.is_file():
-        raise MissingError(f"There is no recipe {path}. See notebooks/recipes/.")
-    try:
-        recipe = Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        lines = (
-            [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-            if isinstance(error, ValidationError)
-            else [str(error)]
-        )
-        raise ParameterError(problems(f"{path} is not a recipe:", lines)) from None
-    steps = {s.name: s for s in recipe.steps}
-    found = _profile_problems(recipe, profile)
+    recipe = _recipe_in(path)
     told = recipe.profiles.get(profile or "", {})
     skipped = _skipped(told)
-    given = {name: value for name, value in told.items() if name != "skip"}
-    for name, value in {**given, **(overrides or {})}.items():  # first, so that their references are checked as well
-        step, _, parameter = name.partition(".")
-        if step in steps and parameter:
-            set_parameter(steps[step], parameter, value)
-        elif name not in given:
-            found.append(f"-p {name}: {_no_such(step, steps)}")
+    found = _profile_problems(recipe, profile)
+    # first, so that their references are checked as well
+    found += _set_parameters(recipe, {name: value for name, value in told.items() if name != "skip"}, overrides or {})
     found += [f"-p {name}: the profile skips this step" for name in overrides or {} if name.split(".")[0] in skipped]
-    found += _step_problems([s for s in recipe.steps if s.name not in skipped], skipped)
+    steps = [step for step in recipe.steps if step.name not in skipped]
+    found += _step_problems(steps, skipped)
     if found:
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
-    return recipe.model_copy(update={"steps": expand(s for s in recipe.steps if s.name not in skipped)})
+    return recipe.model_copy(update={"steps": expand(steps)})
+
+
+def expand(steps: Iterable[Step]) -> list[Step]:
+    """The steps with each matrix spelled out. Every `$name` must refer to a step that stands before.
+
+    A step that refers to several expanded steps gets the combinations that agree on the axes they share: one that names
+    `$finetune` and `$evaluate` gets each training with its own evaluation.
+    """
+    made: dict[str, list[tuple[Combination, Step]]] = {}
+    for step in steps:
+        made[step.name] = []
+        for choice in product(*(list(enumerate(values)) for values in step.matrix.values())):
+            own = {(step.name, name): picked for name, picked in zip(step.matrix, choice, strict=True)}
+            parameters = step.parameters | {name: value for (_, name), (_, value) in own.items()}
+            followed = [v[1:] for v in parameters.values() if is_reference(v)]
+            for combination in _joined(made[name] for name in dict.fromkeys(followed)):
+                whole = combination | own
+                filled = {name: _refer(value, whole, made) for name, value in parameters.items()}
+                told = {"name": step.name + _label(whole), "parameters": filled, "matrix": {}}
+                made[step.name].append((whole, step.model_copy(update=told)))
+    return [step for several in made.values() for _, step in several]
 
 
 def references(step: Step) -> list[str]:
@@ -198,6 +120,57 @@ def fill(step: Step, runs: Mapping[str, str]) -> dict[str, Any]:
         return runs[value[1:]] if is_reference(value) else value
 
     return {name: one(value) for name, value in step.parameters.items()}
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a parameter's value stands for the run of a step."""
+    return isinstance(value, str) and value.startswith("$")
+
+
+def set_parameter(step: Step, name: str, value: Any) -> None:
+    """Set a parameter of all of a step's combinations; where it is an axis, its values: a list, or the only one."""
+    if name in step.matrix:
+        step.matrix[name] = value if isinstance(value, list) else [value]
+    else:
+        step.parameters[name] = value
+
+
+def matrix_problems(step: Step) -> list[str]:
+    """What is wrong with a step's matrix."""
+    found = []
+    for name, values in step.matrix.items():
+        twice = [repr(v) for i, v in enumerate(values) if v in values[:i]]
+        if not values:
+            found.append(f"step {step.name!r}: matrix {name} has no values")
+        if twice:
+            found.append(f"step {step.name!r}: matrix {name} names {', '.join(dict.fromkeys(twice))} more than once")
+        if name in step.parameters:
+            found.append(f"step {step.name!r}: {name} stands in parameters and in matrix; leave one of them out")
+    return found
+
+
+def _recipe_in(path: Path) -> Recipe:
+    if not path.is_file():
+        raise MissingError(f"There is no recipe {path}. See notebooks/recipes/.")
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        lines = [str(error)]
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+    raise ParameterError(problems(f"{path} is not a recipe:", lines))
+
+
+def _set_parameters(recipe: Recipe, given: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:
+    """Set what a profile gives and then what overrides it; returns what is wrong with the latter."""
+    steps, found = {s.name: s for s in recipe.steps}, []
+    for name, value in {**given, **overrides}.items():
+        step, _, parameter = name.partition(".")
+        if step in steps and parameter:
+            set_parameter(steps[step], parameter, value)
+        elif name not in given:
+            found.append(f"-p {name}: {_no_such(step, steps)}")
+    return found
 
 
 def _profile_problems(recipe: Recipe, profile: str | None) -> list[str]:
@@ -254,3 +227,35 @@ def _skipped(told: Mapping[str, Any]) -> list[str]:
 
 def _no_such(step: str, steps: Iterable[str]) -> str:
     return f"say <step>.<parameter>; the steps are {', '.join(steps)}.{did_you_mean(step, steps)}"
+
+
+def _joined(tables: Iterable[Sequence[tuple[Combination, Step]]]) -> list[Combination]:
+    """All ways to take one combination of each that agree with one another."""
+    found: list[Combination] = [{}]
+    for table in tables:
+        found = [one | other for one in found for other, _ in table if _agree(one, other)]
+    return found
+
+
+def _agree(one: Combination, other: Combination) -> bool:
+    return all(one[axis][0] == other[axis][0] for axis in one.keys() & other.keys())
+
+
+def _refer(value: Any, whole: Combination, made: Mapping[str, list[tuple[Combination, Step]]]) -> Any:
+    """A parameter's value with `$name` turned into the name of one expanded step; in a list, of all of them."""
+    if isinstance(value, list):
+        return [x for v in value for x in (_all_of(v[1:], made) if is_reference(v) else [v])]
+    if is_reference(value):
+        return next(f"${step.name}" for combination, step in made[value[1:]] if _agree(combination, whole))
+    return value
+
+
+def _all_of(name: str, made: Mapping[str, list[tuple[Combination, Step]]]) -> list[str]:
+    return [f"${step.name}" for _, step in made[name]]
+
+
+def _label(whole: Combination) -> str:
+    """`[limit=100,seed=0]`; an axis is named with its step where two of them have the same name."""
+    times = Counter(name for _, name in whole)
+    said = [f"{name if times[name] == 1 else f'{step}.{name}'}={value}" for (step, name), (_, value) in whole.items()]
+    return f"[{','.join(said)}]" if said else ""

@@ -1,9 +1,8 @@
-"""`docs/reference.md`, made of the code: the parameters of every notebook and the columns of the tables.
+"""Writes `docs/reference.md` and `docs/rooms.md` from the code: `python -m gisttools.workflow.reference`.
 
-`python -m gisttools.workflow.reference` writes it; a test compares it with the code.
-
-What the columns of the tables mean that runs leave behind; `docs/reference.md` is made of it, and a test holds it
-against the tables of real runs. Scores and differences lie between 0 and 1: a point is 0.01.
+The reference tells the parameters of every notebook and what the columns of the tables mean that runs leave behind; a
+test holds it against the code and against the tables of real runs. Scores and differences lie between 0 and 1: a point
+is 0.01.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-import gisttools
+from gisttools.common import PACKAGE
 from gisttools.data import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.places import resolve
@@ -82,8 +81,8 @@ TABLES: dict[str, dict[str, str]] = {
         "difference": "tuned − base",
         **_INTERVAL,
         "p": "two-sided, of no difference",
-        "mde": "the smallest true difference that would be seen four times in five",
-        "items_for_one_point": "test items it takes to see a point four times in five",
+        "mde": "the smallest true difference that would be detected four times in five",
+        "items_for_one_point": "test items needed to detect 1 point four times in five",
         "standard_error": "of the difference",
         "freedom": "degrees of freedom; empty for a resampled interval",
         "n_draws": "few-shot draws or other repeats",
@@ -135,7 +134,7 @@ TABLES: dict[str, dict[str, str]] = {
         "verdict": "`helped`, `hurt` or `not shown`",
     },
     "evaluate: references.parquet": {
-        "name": "of the model shown beside",
+        "name": "of the model shown for comparison",
         "kind": "what it is",
         "task": "its name",
         "subset": "language or configuration",
@@ -195,7 +194,7 @@ TABLES: dict[str, dict[str, str]] = {
         "behind": "difference to the best; empty of the best itself",
         "behind_low": "lower end of its 95 % interval",
         "behind_high": "upper end",
-        "with_best": "is it not told apart from the best?",
+        "with_best": "is it not distinguishable from the best?",
         "seconds": "of one training",
         "cost_usd": "US dollars of its rows",
         "runs": "evaluate runs",
@@ -262,13 +261,12 @@ def reference() -> str:
 
 def rooms() -> str:
     """`docs/rooms.md`: the package's tree, with the first sentence of every module's docstring."""
-    package = Path(gisttools.__file__).parent
     parts = [
         "# The rooms",
         "Written by `python -m gisttools.workflow.reference`, from the docstrings. Which room may import which: "
         "[design.md](design.md#the-rooms).",
     ]
-    for room in sorted(p.parent for p in package.glob("*/__init__.py")):
+    for room in sorted(p.parent for p in PACKAGE.glob("*/__init__.py")):
         files = [p for p in sorted(room.rglob("*.py")) if p != room / "__init__.py"]
         rows = [(f"`{p.relative_to(room).with_suffix('').as_posix()}`", _sentence(p)) for p in files]
         rows = [(name.replace("/__init__", "/"), told) for name, told in rows]

@@ -1,12 +1,8 @@
-"""What would run, and what is done already: the plan of `gisttools run --dry-run`. Nothing is run or written.
+"""Runs the steps of a recipe, and many runs side by side; previews what would run. Each step is one notebook.
 
-One run as a job that any process can do which sees the same files, and what came of it.
-
-The steps of a recipe on an executor: each as soon as the steps that it refers to are done.
-
-Many runs on an executor: local processes by default, any `concurrent.futures.Executor` (such as Dask's) instead.
-
-Running the steps of a recipe, each a notebook that reads what earlier ones wrote.
+A run is a job that any process can do which sees the same files: one after the other here, side by side in local
+processes, or on any `concurrent.futures.Executor`, such as Dask's. A step starts as soon as those that it refers to are
+done.
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from gisttools.common import GistError, MissingError, problems
+from gisttools.common import FinishedRun, GistError, MissingError, problems
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
 from gisttools.workflow.execute import Rerun, RunFailed, run_notebook
 from gisttools.workflow.folders import find_finished
@@ -35,6 +31,9 @@ from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
 from gisttools.workflow.spec import spec_hash
 from gisttools.workflow.workers import LocalWorkers
+
+_CLEAR = "\r\x1b[2K"
+Start = Callable[[Step, dict[str, Any], str], "Future[JobResult]"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,196 +48,23 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of a job: the run's manifest or why there is none, and the lines that it said."""
+class JobResult:
+    """What came of a job: the finished run or why there is none, and the lines that it said."""
 
-    manifest: dict[str, Any] | None = None
+    run: FinishedRun | None = None
     error: BaseException | None = None
     said: str = ""
 
 
-def do_job(job: Job) -> Outcome:
+def do_job(job: Job) -> JobResult:
     """Do a run in this process; its lines are not written to the terminal but come back whole."""
     said = io.StringIO()
     try:
         with job.surroundings.entered(), contextlib.redirect_stdout(said):
-            manifest = run_notebook(job.verb, job.parameters, rerun=job.rerun, title=job.title)
+            run = run_notebook(job.verb, job.parameters, rerun=job.rerun, title=job.title)
     except GistError as error:
-        return Outcome(error=error, said=said.getvalue())
-    return Outcome(manifest=manifest, said=said.getvalue())
-
-
-_CLEAR = "\r\x1b[2K"
-Start = Callable[[Step, dict[str, Any], str], Future]
-
-
-def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun) -> list[dict[str, Any]]:
-    """Run steps that refer to one another; returns their manifests in the order of the steps.
-
-    A step that fails stops those that refer to it, nothing else.
-
-    Args:
-        executor: from `open_executor`; None runs them here, one after the other.
-
-    Raises:
-        ParameterError: no worker of a cluster has what a step must have; before anything runs.
-        RunFailed: at the end, with all that failed; what was done is kept and will not be done again.
-    """
-    if executor is None:
-        return _walk(steps, lambda step, parameters, title: _here(step, parameters, title, rerun), _Lines(None))
-    if isinstance(executor, ClusterWorkers):
-        for step in steps:
-            executor.check(step.resources)
-    with surroundings(shared=not isinstance(executor, LocalWorkers)) as place:
-        lines = _Lines(len(steps))
-
-        def start(step: Step, parameters: dict[str, Any], title: str) -> Future:
-            return _elsewhere(executor, step, Job(verb=step.verb, parameters=parameters, rerun=rerun, title=title,
-                                                  surroundings=place))  # fmt: skip
-
-        return _walk(steps, start, lines, together=True)
-
-
-def submit(executor: Executor, call: Callable, argument: Any, resources: dict[str, float] | None = None) -> Future:
-    """`executor.submit`; resources are told to those that know them (`LocalWorkers`, Dask's)."""
-    return executor.submit(call, argument, resources=resources) if resources else executor.submit(call, argument)
-
-
-def one_error(failed: dict[str, BaseException], stopped: dict[str, list[str]], of: int) -> GistError:
-    """What went wrong in several runs, by name, as one error; `stopped`: what was not run, and for want of what."""
-    if len(failed) == 1 and not stopped:
-        error = next(iter(failed.values()))
-        return error if isinstance(error, GistError) else RunFailed(_text(error))
-    found = [f"{name}: {_text(error)}".replace("\n", "\n    ") for name, error in failed.items()]
-    found += [f"{name} was not run: it needs {', '.join(needs)}" for name, needs in stopped.items()]
-    return RunFailed(problems(f"{len(failed)} of {of} failed:", found, "What was done is kept. Mend it and run again."))
-
-
-def _walk(steps: Sequence[Step], start: Start, lines: _Lines, *, together: bool = False) -> list[dict[str, Any]]:
-    done: dict[str, dict[str, Any]] = {}
-    failed: dict[str, BaseException] = {}
-    stopped: dict[str, list[str]] = {}
-    running: dict[Future, Step] = {}
-    waiting = list(steps)
-    titles = {
-        step.name: f"[{i}/{len(steps)}] {step.name}" + (f": {step.about}" if step.about else "")
-        for i, step in enumerate(steps, 1)
-    }
-    while waiting or running:
-        for step in list(waiting):
-            needs = references(step)
-            if lost := [name for name in dict.fromkeys(needs) if name in failed or name in stopped]:
-                waiting.remove(step)
-                stopped[step.name] = lost
-            elif all(name in done for name in needs) and (together or not running):
-                waiting.remove(step)
-                runs = {name: manifest["run_id"] for name, manifest in done.items()}
-                running[start(step, fill(step, runs), titles[step.name])] = step
-        lines.working([step.name for step in running.values()])
-        for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-            step = running.pop(future)
-            outcome = _outcome(future)
-            lines.ended(outcome.said or (f"{titles[step.name]}: FAILED\n" if outcome.error and together else ""))
-            if outcome.manifest is not None:
-                done[step.name] = outcome.manifest
-            else:
-                failed[step.name] = outcome.error
-    if failed:
-        raise one_error(failed, stopped, len(steps))
-    return [done[step.name] for step in steps]
-
-
-def _here(step: Step, parameters: dict[str, Any], title: str, rerun: Rerun) -> Future:
-    try:
-        return _ended(Outcome(manifest=run_notebook(step.verb, parameters, rerun=rerun, title=title)))
-    except GistError as error:
-        return _ended(Outcome(error=error))
-
-
-def _elsewhere(executor: Executor, step: Step, job: Job) -> Future:
-    """Done on the executor, unless it was done before: that is found out here, where no process must be started."""
-    if job.rerun == "only-missing":
-        here = do_job(replace(job, rerun="only-cache"))
-        if not isinstance(here.error, MissingError):  # what else may be missing, the run itself will say
-            return _ended(here)
-    return submit(executor, do_job, job, step.resources)
-
-
-def _ended(outcome: Outcome) -> Future:
-    future: Future = Future()
-    future.set_result(outcome)
-    return future
-
-
-class _Lines:
-    """Whole lines; and, where several steps run at once on a terminal, a last one that says what is under way."""
-
-    def __init__(self, total: int | None, out: TextIO | None = None) -> None:
-        self._out, self._total, self._done = out or sys.stdout, total, 0
-        self._live = total is not None and self._out.isatty()
-
-    def working(self, names: Sequence[str]) -> None:
-        if self._live:
-            text = f"{self._done} of {self._total} done; under way: {', '.join(names)}" if names else ""
-            self._out.write(_CLEAR + text[: shutil.get_terminal_size().columns - 1])
-            self._out.flush()
-
-    def ended(self, said: str) -> None:
-        self._done += 1
-        self._out.write((_CLEAR if self._live else "") + said)
-        self._out.flush()
-
-
-def _outcome(future: Future) -> Outcome:
-    error = future.exception()
-    return future.result() if error is None else Outcome(error=error)
-
-
-def _text(error: BaseException) -> str:
-    return str(error) if isinstance(error, GistError) else f"{type(error).__name__}: {error}"
-
-
-def sweep(
-    specs: Sequence[tuple[str, dict[str, Any]]],
-    executor: Executor | None = None,
-    *,
-    workers: int | None = None,
-    rerun: Rerun = "only-missing",
-) -> list[dict[str, Any]]:
-    """Run (verb, parameters) pairs; returns their manifests in order.
-
-    Args:
-        specs: what to run; the runs must not depend on each other.
-        executor: None for local processes. papermill's working directory is global to a process, so threads will not
-            do.
-        workers: how many local processes, fewer where cores or memory would not do; None for as many as do.
-        rerun: as in `run_notebook`.
-
-    Raises:
-        RunFailed: runs failed; told after all have ended.
-    """
-    with (
-        LocalWorkers(workers) if executor is None else nullcontext(executor) as pool,
-        surroundings(shared=executor is not None) as place,
-    ):
-        calls = {}
-        for i, (verb, parameters) in enumerate(specs, 1):
-            title = f"[{i}/{len(specs)}] {verb}"
-            job = Job(verb=verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
-            calls[title] = pool.submit(do_job, job)
-        manifests, failed = [], {}
-        for title, call in calls.items():
-            error = call.exception()
-            outcome = None if error else call.result()
-            if outcome is not None:
-                sys.stdout.write(outcome.said)
-                manifests.append(outcome.manifest)
-                error = outcome.error
-            if error is not None:
-                failed[title] = error
-    if failed:
-        raise one_error(failed, {}, len(specs))
-    return manifests
+        return JobResult(error=error, said=said.getvalue())
+    return JobResult(run=run, said=said.getvalue())
 
 
 def run_recipe(
@@ -249,8 +75,8 @@ def run_recipe(
     rerun: Rerun = "only-missing",
     workers: int | None = None,
     cluster: str | None = None,
-) -> list[dict]:
-    """Run the steps of a recipe, under one of its profiles if told; returns their manifests.
+) -> list[FinishedRun]:
+    """Run the steps of a recipe, under one of its profiles if told; returns their runs.
 
     Args:
         path, overrides, profile: as in `read_recipe`.
@@ -278,24 +104,92 @@ def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, pr
     return recipe
 
 
+def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun) -> list[FinishedRun]:
+    """Run steps that refer to one another; returns their runs in the order of the steps.
+
+    A step that fails stops those that refer to it, nothing else.
+
+    Args:
+        executor: from `open_executor`; None runs them here, one after the other.
+
+    Raises:
+        ParameterError: no worker of a cluster has what a step must have; before anything runs.
+        RunFailed: at the end, with all that failed; what was done is kept and will not be done again.
+    """
+    if executor is None:
+        return _Walk(steps, lambda step, parameters, title: _here(step, parameters, title, rerun), _Lines(None)).go()
+    if isinstance(executor, ClusterWorkers):
+        for step in steps:
+            executor.check(step.resources)
+    with surroundings(shared=not isinstance(executor, LocalWorkers)) as place:
+
+        def start(step: Step, parameters: dict[str, Any], title: str) -> Future[JobResult]:
+            job = Job(verb=step.verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
+            return _elsewhere(executor, step, job)
+
+        return _Walk(steps, start, _Lines(len(steps)), together=True).go()
+
+
+def sweep(
+    specs: Sequence[tuple[str, dict[str, Any]]],
+    executor: Executor | None = None,
+    *,
+    workers: int | None = None,
+    rerun: Rerun = "only-missing",
+) -> list[FinishedRun]:
+    """Run (verb, parameters) pairs; returns their runs in order.
+
+    Args:
+        specs: what to run; the runs must not depend on each other.
+        executor: None for local processes. papermill's working directory is global to a process, so threads will not
+            do.
+        workers: how many local processes, fewer where cores or memory would not do; None for as many as do.
+        rerun: as in `run_notebook`.
+
+    Raises:
+        RunFailed: runs failed; told after all have ended.
+    """
+    done: list[FinishedRun] = []
+    failed: dict[str, BaseException] = {}
+    with (
+        LocalWorkers(workers) if executor is None else nullcontext(executor) as pool,
+        surroundings(shared=executor is not None) as place,
+    ):
+        calls = {}
+        for i, (verb, parameters) in enumerate(specs, 1):
+            title = f"[{i}/{len(specs)}] {verb}"
+            job = Job(verb=verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
+            calls[title] = pool.submit(do_job, job)
+        for title, call in calls.items():
+            result = _result(call)
+            sys.stdout.write(result.said)
+            if result.error is not None:
+                failed[title] = result.error
+            elif result.run is not None:
+                done.append(result.run)
+    if failed:
+        raise one_error(failed, {}, len(specs))
+    return done
+
+
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class StepPreview:
     """What would become of a step.
 
-    `done`: the finished run whose manifest is `run` answers it. `to run`: after those in `after`, to run too.
+    `done`: the finished run `run` answers it. `to run`: after those in `after`, to run too.
     `refused`: by the rerun policy. `params` are those it would run with; `$name` is the run of a step that is to run.
     """
 
     step: Step
     state: Literal["done", "to run", "refused"]
     params: Params
-    run: dict[str, Any] | None = None
+    run: FinishedRun | None = None
     after: tuple[str, ...] = ()
     note: str = ""
 
     def lines(self) -> list[str]:
         """The step in words; of one that is to run also the parameters that are not the defaults."""
-        told = f"{self.state}, {self.run['headline']} ({self.run['run_id']})" if self.run else self.state
+        told = f"{self.state}, {self.run.headline} ({self.run.id})" if self.run else self.state
         told += f" after {', '.join(self.after)}" if self.after else ""
         first = f"{self.step.name}: {told}" + (f" ({self.note})" if self.note else "")
         if self.state == "done":
@@ -305,20 +199,20 @@ class Planned:
         return [first, *(f"    {k:{width}}  {json.dumps(v, ensure_ascii=False)}" for k, v in given.items())]
 
 
-def plan(steps: Sequence[Step], *, rerun: Rerun = "only-missing") -> list[Planned]:
+def preview(steps: Sequence[Step], *, rerun: Rerun = "only-missing") -> list[StepPreview]:
     """What would become of steps that refer to one another, in their order.
 
     Raises:
         ParameterError, DataError: parameters are wrong, or name a run that failed.
     """
-    planned: dict[str, Planned] = {}
+    previews: dict[str, StepPreview] = {}
     for step in steps:
-        planned[step.name] = _planned(step, planned, rerun)
-    return list(planned.values())
+        previews[step.name] = _preview(step, previews, rerun)
+    return list(previews.values())
 
 
-def _planned(step: Step, before: dict[str, Planned], rerun: Rerun) -> Planned:
-    runs = {name: p.run["run_id"] if p.run and p.state == "done" else f"${name}" for name, p in before.items()}
+def _preview(step: Step, before: dict[str, StepPreview], rerun: Rerun) -> StepPreview:
+    runs = {name: p.run.id if p.run and p.state == "done" else f"${name}" for name, p in before.items()}
     params = check_params(step.verb, fill(step, runs))
     after = tuple(name for name in dict.fromkeys(references(step)) if runs[name].startswith("$"))
     done, note = None, ""
@@ -330,9 +224,120 @@ def _planned(step: Step, before: dict[str, Planned], rerun: Rerun) -> Planned:
             note = str(error).splitlines()[0]
     told = {"step": step, "params": params, "after": after, "note": note}
     if rerun == "only-cache" and done is None:
-        return Planned(state="refused", **told | {"note": "no finished run, and rerun is 'only-cache'"})
+        return StepPreview(state="refused", **told | {"note": "no finished run, and rerun is 'only-cache'"})
     if rerun == "never" and done:
-        return Planned(state="refused", run=done, **told | {"note": "it has run before, and rerun is 'never'"})
+        return StepPreview(state="refused", run=done, **told | {"note": "it has run before, and rerun is 'never'"})
     if done and rerun != "always":
-        return Planned(state="done", run=done, **told)
-    return Planned(state="to run", **told)
+        return StepPreview(state="done", run=done, **told)
+    return StepPreview(state="to run", **told)
+
+
+def submit(executor: Executor, call: Callable, argument: Any, resources: dict[str, float] | None = None) -> Future:
+    """`executor.submit`; resources are told to those that know them (`LocalWorkers`, Dask's)."""
+    return executor.submit(call, argument, resources=resources) if resources else executor.submit(call, argument)
+
+
+def one_error(failed: dict[str, BaseException], stopped: dict[str, list[str]], of: int) -> GistError:
+    """What went wrong in several runs, by name, as one error; `stopped`: what was not run, and for want of what."""
+    if len(failed) == 1 and not stopped:
+        error = next(iter(failed.values()))
+        return error if isinstance(error, GistError) else RunFailed(_text(error))
+    found = [f"{name}: {_text(error)}".replace("\n", "\n    ") for name, error in failed.items()]
+    found += [f"{name} was not run: it needs {', '.join(needs)}" for name, needs in stopped.items()]
+    return RunFailed(problems(f"{len(failed)} of {of} failed:", found, "What was done is kept. Fix it and run again."))
+
+
+class _Walk:
+    """Steps that refer to one another, each started when what it refers to is done."""
+
+    def __init__(self, steps: Sequence[Step], start: Start, lines: _Lines, *, together: bool = False) -> None:
+        self._steps, self._start, self._lines, self._together = steps, start, lines, together
+        self._waiting = list(steps)
+        self._running: dict[Future[JobResult], Step] = {}
+        self._done: dict[str, FinishedRun] = {}
+        self._failed: dict[str, BaseException] = {}
+        self._stopped: dict[str, list[str]] = {}  # step -> what it needs and will not get
+        self._titles = {
+            step.name: f"[{i}/{len(steps)}] {step.name}" + (f": {step.about}" if step.about else "")
+            for i, step in enumerate(steps, 1)
+        }
+
+    def go(self) -> list[FinishedRun]:
+        """All runs in the order of the steps. Raises RunFailed as `run_steps`."""
+        while self._waiting or self._running:
+            for step in list(self._waiting):
+                self._start_or_stop(step)
+            self._lines.working([step.name for step in self._running.values()])
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done if self._running else ():
+                self._take(self._running.pop(future), _result(future))
+        if self._failed:
+            raise one_error(self._failed, self._stopped, len(self._steps))
+        return [self._done[step.name] for step in self._steps]
+
+    def _start_or_stop(self, step: Step) -> None:
+        needs = list(dict.fromkeys(references(step)))
+        if lost := [name for name in needs if name in self._failed or name in self._stopped]:
+            self._waiting.remove(step)
+            self._stopped[step.name] = lost
+        elif all(name in self._done for name in needs) and (self._together or not self._running):
+            self._waiting.remove(step)
+            parameters = fill(step, {name: run.id for name, run in self._done.items()})
+            self._running[self._start(step, parameters, self._titles[step.name])] = step
+
+    def _take(self, step: Step, result: JobResult) -> None:
+        fallen = f"{self._titles[step.name]}: FAILED\n" if result.error and self._together else ""
+        self._lines.ended(result.said or fallen)
+        if result.error is not None:
+            self._failed[step.name] = result.error
+        elif result.run is not None:
+            self._done[step.name] = result.run
+
+
+def _here(step: Step, parameters: dict[str, Any], title: str, rerun: Rerun) -> Future[JobResult]:
+    try:
+        return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title)))
+    except GistError as error:
+        return _ended(JobResult(error=error))
+
+
+def _elsewhere(executor: Executor, step: Step, job: Job) -> Future[JobResult]:
+    """Done on the executor, unless it was done before: that is found out here, where no process must be started."""
+    if job.rerun == "only-missing":
+        here = do_job(replace(job, rerun="only-cache"))
+        if not isinstance(here.error, MissingError):  # what else may be missing, the run itself will say
+            return _ended(here)
+    return submit(executor, do_job, job, step.resources)
+
+
+def _ended(result: JobResult) -> Future[JobResult]:
+    future: Future[JobResult] = Future()
+    future.set_result(result)
+    return future
+
+
+def _result(future: Future[JobResult]) -> JobResult:
+    error = future.exception()
+    return future.result() if error is None else JobResult(error=error)
+
+
+class _Lines:
+    """Whole lines; and, where several steps run at once on a terminal, a last one that says what is under way."""
+
+    def __init__(self, total: int | None, out: TextIO | None = None) -> None:
+        self._out, self._total, self._done = out or sys.stdout, total, 0
+        self._live = total is not None and self._out.isatty()
+
+    def working(self, names: Sequence[str]) -> None:
+        if self._live:
+            text = f"{self._done} of {self._total} done; under way: {', '.join(names)}" if names else ""
+            self._out.write(_CLEAR + text[: shutil.get_terminal_size().columns - 1])
+            self._out.flush()
+
+    def ended(self, said: str) -> None:
+        self._done += 1
+        self._out.write((_CLEAR if self._live else "") + said)
+        self._out.flush()
+
+
+def _text(error: BaseException) -> str:
+    return str(error) if isinstance(error, GistError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,7 @@
-"""A run under way inside a notebook: `run = start("convert", globals())` ... `run.finish(summary, headline)`."""
+"""Gives a notebook its run: `run = start("convert", globals())` ... `run.finish(summary, headline)`.
+
+What the parameters name is opened by methods of the run, each kind of run its own: `run.guide()`, `run.tables()`.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,47 @@ import gc
 import json
 import logging
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from gisttools.common import GistError, ParameterError, quiet_libraries
-from gisttools.workflow.folders import artefact, inputs
+from gisttools.common import SUMMARY, GistError, ParameterError, quiet_libraries, results_folder
 from gisttools.workflow.manifest import LOCK, artefact_texts, key_variables, scrub, scrub_files, write_manifest
-from gisttools.workflow.params import check_params
-from gisttools.workflow.parents import parents_of
-from gisttools.workflow.places import load_env_files, resolve, results_folder
+from gisttools.workflow.params import (
+    CompareParams,
+    ConvertParams,
+    CostToGainParams,
+    EvaluateParams,
+    FinetuneParams,
+    Params,
+    ReportParams,
+    SynthesizeParams,
+    check_params,
+)
+from gisttools.workflow.parents import evaluations_of, parents_of
+from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
 from gisttools.workflow.spec import spec_hash
+
+if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+
+    from gisttools.data import ReadOptions, Tiers
+    from gisttools.evaluation import Contender, TaskSource
+    from gisttools.mining import MiningOptions
+    from gisttools.models import VectorCache
+    from gisttools.synthesis import Checks, Known, Outcome, Task
+    from gisttools.training import DevelopmentScore, Retention
+    from gisttools.workflow.evaluations import Pages
+    from gisttools.workflow.inputs import Entries
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
 SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of
@@ -37,7 +64,7 @@ class Run:
     """A notebook execution under way. Make it with `start`, end it with `finish`."""
 
     verb: str
-    params: Any
+    params: Params
     folder: Path
     spec: str
     started: datetime
@@ -49,27 +76,15 @@ class Run:
         """Where an artefact of this run goes."""
         return self.folder / name
 
-    def input(self, name: str, file: str) -> Path:
-        """A file of an earlier run, or a plain path; see `artefact`."""
-        return artefact(name, file)
-
-    def inputs(self, names: list[str], file: str) -> list[str]:
-        """The same for several; names of hub sets (`org/name@revision`) stay as they are."""
-        return inputs(names, file)
-
     @property
     def key_variables(self) -> list[str]:
-        """Environment variables that hold keys, beside those that are named like it."""
+        """Environment variables that hold keys though they are not named like it."""
         return key_variables(self.params.model_dump())
 
     @property
     def checkpoints(self) -> Path:
         """Where a training of this spec keeps its checkpoints, to go on from if it is stopped."""
         return results_folder() / ".checkpoints" / f"{self.verb}-{self.spec[:16]}"
-
-    def resolve(self, path: str) -> Path:
-        """A path as told, or relative to the project's root."""
-        return resolve(path)
 
     def finish(self, summary: Mapping[str, Any], headline: str) -> None:
         """Write `summary.json` and, last, the manifest.
@@ -83,7 +98,7 @@ class Run:
         """
         _refuse_orphan()
         summary = {**summary, "seconds": round(time.monotonic() - self.clock, 1)}
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         scrub_files(artefact_texts(self.folder), self.key_variables)  # before checksums are taken
         write_manifest(self.folder, self.record("ok", headline))
         self.release()
@@ -113,6 +128,207 @@ class Run:
         }
 
 
+class SynthesizeRun(Run):
+    """A run of `1_synthesize`."""
+
+    params: SynthesizeParams
+
+    def task(self) -> Task:
+        """The task description. Raises as `read_task`."""
+        from gisttools.synthesis import read_task
+
+        return read_task(resolve(self.params.task))
+
+    def guide(self) -> VectorCache:
+        """The guide that checks labels and similarities."""
+        from gisttools.workflow.inputs import open_guide
+
+        return open_guide(self.params.guide, self.params)
+
+    def prompt(self) -> str | Path | None:
+        """The prompt that is told: a path, or a name as it is; None for that of the task."""
+        from gisttools.workflow.inputs import prompt_of
+
+        return prompt_of(self.params)
+
+    def prompts(self) -> Path | None:
+        """The user's own folder of prompts."""
+        from gisttools.workflow.inputs import prompts_of
+
+        return prompts_of(self.params)
+
+    def checks(self) -> Checks:
+        """What a text or row must stand up to."""
+        from gisttools.workflow.inputs import checks_of
+
+        return checks_of(self.params)
+
+    def known(self) -> Known:
+        """Test texts, texts of earlier runs, and labelled texts. Raises MissingError, DataError."""
+        from gisttools.workflow.inputs import known_of
+
+        return known_of(self.params)
+
+    def save(self, outcome: Outcome) -> None:
+        """Write both tables, and a page to look through them, into the run's folder."""
+        from gisttools.data import write_triplets
+        from gisttools.report import write_browser
+
+        write_triplets(outcome.accepted, self.folder)
+        write_triplets(outcome.rejected, self.path("rejected.parquet"))
+        write_browser(outcome.accepted, outcome.rejected, self.folder, title=outcome.summary["task"])
+
+
+class ConvertRun(Run):
+    """A run of `2_convert`."""
+
+    params: ConvertParams
+
+    def sources(self) -> list[str]:
+        """The sources of labelled texts and triplets; paths are seen from where the run was started."""
+        from gisttools.workflow.inputs import paths
+
+        return paths(self.params.sources)
+
+    def guide(self) -> VectorCache:
+        """The guide that picks positives and negatives."""
+        from gisttools.workflow.inputs import open_guide
+
+        return open_guide(self.params.guide, self.params)
+
+    def reading(self) -> ReadOptions:
+        """How to read labelled texts."""
+        from gisttools.data import ReadOptions
+
+        return self.params.part(ReadOptions)
+
+    def mining(self) -> MiningOptions:
+        """How to mine them."""
+        from gisttools.mining import MiningOptions
+
+        return self.params.part(MiningOptions)
+
+    def tiers(self, guide: VectorCache) -> Tiers:
+        """How alike two texts must be to overlap."""
+        from gisttools.workflow.inputs import tiers_of
+
+        return tiers_of(self.params, guide)
+
+    def eval_sets(self) -> dict[str, list[str]]:
+        """The test texts that must not stand in the table, by evaluation set. Raises MissingError."""
+        from gisttools.workflow.inputs import eval_sets_of
+
+        return eval_sets_of(self.params)
+
+
+class FinetuneRun(Run):
+    """A run of `3_finetune`."""
+
+    params: FinetuneParams
+
+    def tables(self) -> dict[str, Dataset]:
+        """The rows to train on, by what `triplets` names. Raises MissingError, DataError."""
+        from gisttools.workflow.inputs import training_tables
+
+        return training_tables(self.params)
+
+    def guide(self) -> VectorCache | None:
+        """The guide; None for the unguided baseline."""
+        from gisttools.workflow.inputs import guide_of
+
+        return guide_of(self.params)
+
+    def student(self) -> SentenceTransformer:
+        """The model to train, opened. Raises ModelError, MissingError."""
+        from gisttools.models import open_model
+        from gisttools.workflow.inputs import model_path
+
+        return open_model(model_path(self.params.student), self.params.student_revision)
+
+    def development(self) -> DevelopmentScore | None:
+        """The development data, if any are told."""
+        from gisttools.workflow.inputs import development_of
+
+        return development_of(self.params)
+
+    def retention(self) -> Retention | None:
+        """What holds the student near its start, if texts for it are told."""
+        from gisttools.workflow.inputs import retention_of
+
+        return retention_of(self.params)
+
+    def rows_cost(self, tables: Mapping[str, Dataset]) -> dict[str, Any]:
+        """What the rows trained on cost, for the summary; see `gisttools.workflow.inputs.rows_cost`."""
+        from gisttools.workflow.inputs import rows_cost
+
+        return rows_cost(self.params.triplets, tables)
+
+
+class EvaluateRun(Run):
+    """A run of `4_evaluate`."""
+
+    params: EvaluateParams
+
+    def tasks(self) -> tuple[list[TaskSource], list[str]]:
+        """The tasks, and notes, such as why no guard was run. Raises as `task_sources`."""
+        from gisttools.workflow.inputs import tasks_of
+
+        return tasks_of(self.params)
+
+    def entries(self) -> Entries:
+        """The baseline, the tuned models and the references, opened. Raises as `open_entries`."""
+        from gisttools.workflow.inputs import open_entries
+
+        return open_entries(self.params)
+
+
+class ReportRun(Run):
+    """A run of `5_report`."""
+
+    params: ReportParams
+
+    def write_pages(self) -> Pages:
+        """Write the pages into the run's folder. Raises as `gisttools.workflow.evaluations.write_pages`."""
+        from gisttools.workflow.evaluations import write_pages
+
+        return write_pages(self.params.evaluation, self.folder, latex=self.params.latex)
+
+
+class CostToGainRun(Run):
+    """A run of `6_cost_to_gain`."""
+
+    params: CostToGainParams
+
+    def trainings(self) -> list[Contender]:
+        """The evaluated trainings of several sizes. Raises as `read_trainings`."""
+        from gisttools.workflow.evaluations import read_trainings
+
+        return read_trainings(evaluations_of(self.params.evaluations))
+
+
+class CompareRun(Run):
+    """A run of `7_compare`."""
+
+    params: CompareParams
+
+    def contenders(self) -> list[Contender]:
+        """The models that are compared. Raises as `contenders_to_compare`."""
+        from gisttools.workflow.evaluations import contenders_to_compare
+
+        return contenders_to_compare(self.params.evaluations)
+
+
+_KINDS: dict[str, type[Run]] = {
+    "synthesize": SynthesizeRun,
+    "convert": ConvertRun,
+    "finetune": FinetuneRun,
+    "evaluate": EvaluateRun,
+    "report": ReportRun,
+    "cost_to_gain": CostToGainRun,
+    "compare": CompareRun,
+}
+
+
 def start(verb: str, notebook: Mapping[str, Any]) -> Run:
     """Begin a run inside a notebook: `run = start("convert", globals())`.
 
@@ -132,12 +348,20 @@ def start(verb: str, notebook: Mapping[str, Any]) -> Run:
     params = check_params(verb, with_fetched(given))
     parents = parents_of(params)
     told = os.environ.get(RUN_FOLDER)
-    spec = os.environ.get(SPEC_HASH) if told else spec_hash(verb, params)
+    spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
     lock = None if told else hold(folder)
     _log_to(folder / "log.txt", key_variables(params.model_dump()))
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
-    return Run(verb, params, folder, spec, datetime.now(UTC), parents, lock)
+    return _KINDS[verb](verb, params, folder, spec, datetime.now(UTC), parents, lock)
+
+
+def start_lesson() -> Path:
+    """Begin a notebook that keeps no run: libraries are quiet, and the folder it may write to goes when it ends."""
+    quiet_libraries()
+    folder = tempfile.mkdtemp(prefix="gisttools-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _refuse_orphan() -> None:

@@ -1,11 +1,8 @@
-"""A single notebook with workers: what can be shared out of it is done side by side before it starts.
+"""Runs a single notebook with workers: what can be shared out of it is done side by side before it starts.
 
-An evaluation's scores, made side by side before its notebook starts, which then finds them in the score cache.
-
-Each model on each group of tasks that share texts is a call. Tasks of a group are done in their order, so that texts
-meet in the same batches as in the notebook.
-
-Guide vectors, embedded side by side before a notebook starts; this process alone writes them to the cache.
+That is an evaluation's scores, which the notebook then finds in the score cache: each model on each group of tasks that
+share texts is a call, and tasks of a group are done in their order, so that texts meet in the same batches as in the
+notebook. Of `finetune` and `convert` it is guide vectors; this process alone writes them to the cache.
 """
 
 from __future__ import annotations
@@ -20,16 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from gisttools.common import MissingError, ParameterError, quiet_libraries, tqdm
-from gisttools.data import (
-    ReadOptions,
-    concatenate,
-    expand_sources,
-    kind_of,
-    nested_subset,
-    read_sources,
-    triplet_tables,
-)
+from gisttools.common import FinishedRun, MissingError, ParameterError, quiet_libraries, tqdm
+from gisttools.data import ReadOptions, concatenate, expand_sources, kind_of, read_sources, triplet_tables
 from gisttools.evaluation import (
     Findings,
     ScoreCache,
@@ -45,8 +34,7 @@ from gisttools.models import GuideOptions, ModelGuide, ShardedGuide, embed_shard
 from gisttools.training import GuideStore
 from gisttools.workflow.cluster import open_executor
 from gisttools.workflow.execute import Rerun, run_notebook
-from gisttools.workflow.folders import inputs
-from gisttools.workflow.inputs import guide_of, model_path, open_entries, paths, sources_of
+from gisttools.workflow.inputs import guide_of, model_path, open_entries, paths, tasks_of, training_tables
 from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
 from gisttools.workflow.recipes import Step
@@ -73,7 +61,7 @@ def share_scores(parameters: Mapping[str, Any], executor: Executor, place: Surro
         GistError: what the notebook would raise of its parameters, tasks and training texts.
     """
     asked = ScoreShard(parameters=parameters, surroundings=place)
-    shards = executor.submit(plan_scores, asked).result()
+    shards = executor.submit(score_shards, asked).result()
     calls = [executor.submit(do_scores, shard) for shard in shards]
     for call in tqdm(as_completed(calls), total=len(calls), desc="models x tasks", unit="job"):
         error = call.exception()
@@ -81,7 +69,7 @@ def share_scores(parameters: Mapping[str, Any], executor: Executor, place: Surro
             log.warning("%s", line)
 
 
-def plan_scores(asked: ScoreShard) -> list[ScoreShard]:
+def score_shards(asked: ScoreShard) -> list[ScoreShard]:
     """In a worker: the shards of an evaluation, those of one model after the other.
 
     Raises:
@@ -90,7 +78,7 @@ def plan_scores(asked: ScoreShard) -> list[ScoreShard]:
     with asked.surroundings.entered():
         quiet_libraries()
         params = check_params("evaluate", asked.parameters)
-        sources, _ = sources_of(params)
+        sources, _ = tasks_of(params)
         entries = open_entries(params, only="")
         overlap_with(sources, entries.variants, Findings(), allow=params.allow_overlap)  # refused before any work
         names = [*entries.names, *(n for n in dict.fromkeys(params.references) if n not in entries.published)]
@@ -118,7 +106,7 @@ def do_scores(shard: ScoreShard) -> list[str]:
                 try:
                     if kept_scores(model, source, cache) is None and fits(model, source):
                         score(model, source, cache, batch_size=params.batch_size)
-                except Exception as error:  # whatever a model, a data set or a task's own code raises
+                except Exception as error:  # noqa: BLE001  # whatever a model, a data set or a task's own code raises
                     failed.append(f"{source.name}, {shard.model}: {one_line(error)}")
     return failed
 
@@ -126,7 +114,7 @@ def do_scores(shard: ScoreShard) -> list[str]:
 @lru_cache(maxsize=1)  # the shards of a model come one after the other; the witness is another for each evaluation
 def _opened(parameters: str, name: str, _witness: str) -> tuple[EvaluateParams, list[TaskSource], ScoredModel]:
     params = check_params("evaluate", json.loads(parameters))
-    sources, _ = sources_of(params)
+    sources, _ = tasks_of(params)
     entries = open_entries(params, only=name)
     return params, sources, {**entries.models, **entries.references}[name]
 
@@ -138,7 +126,7 @@ def share_guide_vectors(params: FinetuneParams | ConvertParams, executor: Execut
         GistError: what the notebook would raise of its data and its guide; a worker's guide is another one.
     """
     cache = guide_of(params)
-    if cache is None or not isinstance(cache.guide, ModelGuide):
+    if params.guide is None or cache is None or not isinstance(cache.guide, ModelGuide):
         return  # nothing to embed, or an endpoint, which is asked by many calls at once anyway
     guide = params.guide_options(model_path(params.guide))
     cache.guide = ShardedGuide(cache.guide, lambda texts: executor.submit(partial(_embed, guide, place), texts))
@@ -157,9 +145,7 @@ def _embed(guide: GuideOptions, place: Surroundings, texts: list[str]) -> tuple[
 def _tables(params: FinetuneParams | ConvertParams) -> list[Any]:
     """The texts that a notebook's guide will be asked for: triplet tables, or lists of texts."""
     if isinstance(params, FinetuneParams):
-        names = inputs(params.triplets, "triplets.parquet")
-        tables = triplet_tables(names, rows=params.rows, instructions=params.instructions)
-        return [concatenate(nested_subset(tables, params.limit, seed=params.limit_seed))]
+        return [concatenate(training_tables(params))]
     reading = params.part(ReadOptions)
     names = expand_sources(paths(params.sources))
     kinds = {name: kind_of(name, reading) for name in names}
@@ -178,8 +164,8 @@ def run_single(
     rerun: Rerun = "only-missing",
     workers: int | None = None,
     cluster: str | None = None,
-) -> dict[str, Any]:
-    """Run one notebook; returns its manifest. Raises as `run_notebook` and `open_executor`.
+) -> FinishedRun:
+    """Run one notebook; returns the finished run. Raises as `run_notebook` and `open_executor`.
 
     Args:
         verb, parameters, rerun: as in `run_notebook`.
@@ -200,12 +186,12 @@ def run_single(
                 raise
     params = check_params(verb, parameters)
     with open_executor(workers, cluster) as executor:
-        if verb in SHARED:
-            with surroundings(shared=cluster is not None) as place:
-                if verb == "evaluate":
-                    share_scores(parameters, executor, place)
-                else:
-                    share_guide_vectors(params, executor, place)
+        assert executor is not None  # there are several workers, or a cluster
+        with surroundings(shared=cluster is not None) as place:
+            if isinstance(params, EvaluateParams):
+                share_scores(parameters, executor, place)
+            elif isinstance(params, FinetuneParams | ConvertParams):
+                share_guide_vectors(params, executor, place)
         if cluster is not None:
             step = Step(name=verb, verb=verb, parameters=dict(parameters))
             return run_steps([step], executor, rerun=rerun)[0]

@@ -1,4 +1,4 @@
-"""The spec of a run: a hash of everything that decides its outcome, so that the same work is not done twice."""
+"""Hashes everything that decides what comes out of a run, its spec, so that the same work is not done twice."""
 
 from __future__ import annotations
 
@@ -10,26 +10,23 @@ from typing import Any
 
 import yaml
 
-from gisttools.common import MissingError, sha256
+from gisttools.common import PACKAGE, SUMMARY, MissingError, prompts_folder, read_run, sha256
 from gisttools.workflow.folders import as_run
-from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.params import Params
 from gisttools.workflow.parents import named
-from gisttools.workflow.places import notebook_of, project_root, resolve
+from gisttools.workflow.places import notebook_of, resolve
 
 _LARGE = 1 << 26  # files in a named folder above this size count by name and size only
 
 
 def spec_hash(verb: str, params: Params) -> str:
-    """Hash of everything that decides a run's outcome: parameters, the content of the runs and files they name,
+    """Hash of all that decides what comes out of a run: parameters, the content of the runs and files they name,
     the notebook's code, the package's code and the prompts."""
-    root = project_root()
     digest = hashlib.sha256(f"{verb}\n".encode())
     for name, value in sorted(named(params).items()):
         parts = [_content_of(v) for v in (value if isinstance(value, list) else [value])]
         digest.update(json.dumps([name, parts], ensure_ascii=False).encode())
-    package = Path(__file__).resolve().parents[1]
-    code = [*package.rglob("*.py"), *package.rglob("*.j2"), *(root / "prompts").rglob("*.yaml")]
+    code = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.j2"), *prompts_folder().rglob("*.yaml")]
     for path in sorted(code):
         digest.update(path.read_bytes())
     for cell in _code_cells(notebook_of(verb)):
@@ -60,19 +57,25 @@ def _content_of(value: Any) -> Any:
     folder = as_run(value)
     if folder is not None:
         # what the run made, not when: the same work done again is the same input (a summary holds times)
-        made = read_manifest(folder)["artefacts"]
-        return {name: sha for name, sha in made.items() if name != "summary.json"}
+        made = read_run(folder).artefacts
+        return {name: sha for name, sha in made.items() if name != SUMMARY}
     path, (folder_name, mark, _) = resolve(value), value.rpartition("#")
     if mark and not path.exists() and resolve(folder_name).is_dir():  # a folder with a kind behind
         return [value, _content_of(folder_name)]
-    if path.suffix in (".yaml", ".yml") and path.is_file():  # a task description may name files of texts
-        named_files = [path.parent / text for text in _texts_in(path)]
-        # os.path: a text too long for a name is no file, and no error
-        return [value, *(sha256(p) for p in [path, *(f for f in named_files if os.path.isfile(f))])]
     if path.is_file():
-        beside = [p for p in path.parent.glob(f"{path.stem}.*") if path.suffix == ".npy"]  # its texts
-        return [value, *(sha256(p) for p in sorted({path, *beside}))]
-    if path.is_dir():
-        files = [(p, p.stat().st_size) for p in sorted(path.rglob("*")) if p.is_file()]  # a model's pooling lies deeper
-        return [value, [(p.relative_to(path).as_posix(), sha256(p) if n < _LARGE else n) for p, n in files]]
-    return value
+        return [value, *map(sha256, _files_of(path))]
+    return [value, _folder_content(path)] if path.is_dir() else value
+
+
+def _files_of(path: Path) -> list[Path]:
+    """A file and those that are read with it: texts that a task description names, the texts of an array of vectors."""
+    if path.suffix in (".yaml", ".yml"):
+        named_files = [path.parent / text for text in _texts_in(path)]
+        return [path, *(f for f in named_files if os.path.isfile(f))]  # os.path: a text too long for a name is no error
+    return sorted({path, *path.parent.glob(f"{path.stem}.*")}) if path.suffix == ".npy" else [path]
+
+
+def _folder_content(folder: Path) -> list[tuple[str, str | int]]:
+    """Checksum, or size, of each file below; a model's pooling lies deeper."""
+    files = [(p, p.stat().st_size) for p in sorted(folder.rglob("*")) if p.is_file()]
+    return [(p.relative_to(folder).as_posix(), sha256(p) if n < _LARGE else n) for p, n in files]

@@ -1,4 +1,4 @@
-"""`LocalWorkers`: an executor of processes on this machine, no more than it has cores and memory for."""
+"""Runs calls in processes on this machine, no more at once than it has cores and memory for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent import futures
@@ -20,7 +19,7 @@ from typing import Any
 import psutil
 
 from gisttools.common import GistError, ParameterError
-from gisttools.workflow.machine import at_once, environment, gpus, share_of_cores
+from gisttools.workflow.machine import at_once, environment, forbid_grammar, gpus, share_of_cores
 
 _MOST_DEATHS = 3
 
@@ -156,7 +155,7 @@ class LocalWorkers(Executor):
 def _begin(alive: Connection, environment: dict[str, str]) -> None:
     """In a new process, before anything is loaded in it: its threads, and its end with the one that started it."""
     os.environ.update(environment)
-    sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema can do without; to load its grammar takes seconds
+    forbid_grammar()
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole group; who started this one ends it
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
 

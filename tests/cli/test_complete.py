@@ -73,8 +73,7 @@ def test_runs_are_offered_newest_first(ids, results, verb):
 )
 def test_what_cannot_be_read_offers_nothing_and_says_nothing(tmp_path, monkeypatch, capfd, words):
     (tmp_path / "broken.yaml").write_text("steps: [")
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "gisttools.toml").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GISTTOOLS_RESULTS", str(tmp_path / "nowhere"))
     assert offered(*words) in ([], ["latest"])

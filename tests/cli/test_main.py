@@ -167,8 +167,8 @@ def test_a_missing_file_fails_with_its_name_and_leaves_no_artefact(command, resu
     assert "No triplet table at" in said
     assert "nowhere.csv" in said
     assert "In cell 'data' of" in said
-    (manifest,) = finished_runs()
-    assert (manifest["status"], manifest["artefacts"]) == ("failed", {})
+    (run,) = finished_runs()
+    assert (run.status, run.artefacts) == ("failed", {})
     assert [p for p in files_under(results) if "partial" in p or p.endswith("model")] == []
 
 
@@ -180,8 +180,8 @@ def test_an_endpoint_that_refuses_fails_with_its_address_and_leaves_no_artefact(
     assert status == 1
     assert "http://127.0.0.1:1/v1" in said
     assert "In cell 'ask'" in said
-    (manifest,) = finished_runs()
-    assert (manifest["status"], manifest["error"]["type"]) == ("failed", "EndpointError")
+    (run,) = finished_runs()
+    assert (run.status, run.manifest["error"]["type"]) == ("failed", "EndpointError")
     assert not [p for p in files_under(results) if p.endswith((".parquet", ".partial", "summary.json"))]
 
 

@@ -28,7 +28,7 @@ HELP = (
 
 
 def cpu_seconds(script: str) -> float:
-    """Median processor time of three processes: beside other work it says more than the clock does."""
+    """Median processor time of three processes: on a busy machine it says more than the clock does."""
     found = []
     for _ in range(3):
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, cwd=ROOT)
@@ -53,6 +53,17 @@ def test_it_loads_nothing_heavy(script):
         [sys.executable, "-c", f"{script}\nprint(*sys.modules)"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert HEAVY & set(done.stdout.split()) == set()
+
+
+def test_a_wrong_parameter_is_told_without_torch(results):
+    script = (
+        "import sys; sys.argv = ['gisttools', 'run', 'finetune', '-p', 'epocs', '3']\n"
+        "from gisttools.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert "unknown parameter 'epocs'" in done.stderr
+    assert done.stdout.split() == ["False"]
 
 
 def said(script: str) -> list[str]:

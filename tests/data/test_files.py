@@ -71,6 +71,11 @@ def read(path: Path, **told) -> list[tuple]:
     return [row for part in parts for row in zip(part["text"], part["label"], strict=True)]
 
 
+def as_cells(rows: list[tuple[str, str]], path: Path) -> list[tuple]:
+    """The rows with None for an empty cell of CSV, quoted or not, which is a missing one."""
+    return [(t or None, x or None) for t, x in rows] if file_kind(path) in (".csv", ".tsv") else rows
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", FILE_ENDINGS)
 @settings(max_examples=30)
@@ -80,7 +85,7 @@ def test_what_is_read_is_what_was_written(ending, rows):
         path = Path(folder) / f"rows{ending}"
         path.write_bytes(packed(content(rows, file_kind(path)), ending))
         assert column_names(path) == ["text", "other", "label"]
-        assert read(path) == rows
+        assert read(path) == as_cells(rows, path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -91,7 +96,7 @@ def test_a_mark_in_front_tells_the_encoding(kind, encoding, rows):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"rows{kind}"
         path.write_bytes(content(rows, kind, encoding=encoding))
-        assert read(path) == rows
+        assert read(path) == as_cells(rows, path)
 
 
 @pytest.mark.parametrize("kind", [".jsonl", ".json", ".csv", ".parquet"])

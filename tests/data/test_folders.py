@@ -175,7 +175,7 @@ def test_lists_written_into_a_csv_are_no_labels(tmp_path):
 def test_a_class_that_only_train_has_is_logged(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     local_tasks(labelled(tmp_path, ["a", "b", "c"], ["a", "b"]))
-    assert "1 label(s) of train never occur in test: 'c'" in caplog.text
+    assert "1 label(s) have no test text, nothing is said of them: c" in caplog.text
 
 
 def test_test_texts_are_known_without_their_train_labels(tmp_path):

@@ -123,7 +123,7 @@ def test_all_problems_come_in_one_message():
         "anchor is empty or no text in row(s) 0",
         "a negative is empty or no text in row(s) 0",
         "negatives is no list of texts in row(s) 1",
-        "Mend the rows",
+        "Correct or drop the rows",
     ):
         assert part in message
 
@@ -161,9 +161,9 @@ def test_a_missing_file_is_named(tmp_path):
     ("name", "content", "expected"),
     [
         ("t.jsonl", '{"anchor": "a"', "cannot be read as jsonl"),
-        ("t.jsonl", "[1, 2]\n", "no JSON object"),
+        ("t.jsonl", "[1, 2]\n", "is no object but a int"),
         ("t.parquet", "no parquet", "cannot be read as parquet"),
-        ("t.csv", "anchor,positive\none, two,three\n", "more fields than the header"),
+        ("t.csv", "anchor,positive\none, two,three\n", "more or fewer fields than the header"),
         ("t.csv", "anchor\na\n", "column 'positive' is missing"),
         ("t.csv", "anchor,positive,negatives\na,b,['x' 'y']\n", "negatives is no list of texts"),
         ("t.xlsx", "", "unknown ending '.xlsx'"),

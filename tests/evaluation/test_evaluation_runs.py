@@ -18,11 +18,11 @@ from helpers.evaluation_folders import compare, label_folder, search_folder, sha
 
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.folder_tasks import local_tasks
+from gisttools.evaluation.contenders import differences
 from gisttools.evaluation.evaluating import TABLES, Variant, evaluate
 from gisttools.evaluation.models import open_scored, scored
 from gisttools.evaluation.scores import ScoreCache
 from gisttools.evaluation.tasks import TaskSource, task_sources
-from gisttools.evaluation.variants import differences
 from gisttools.workflow.evaluations import read_contenders, write_pages
 
 
@@ -65,7 +65,7 @@ def broken(name: str, error: BaseException | None = None, *, target: bool = True
 
 
 @pytest.mark.slow
-def test_seeds_of_one_recipe_speak_of_the_recipe_and_one_alone_of_its_checkpoint(result):
+def test_seeds_of_one_variant_speak_of_the_recipe_and_one_alone_of_its_checkpoint(result):
     rows = result.comparison.groupby("variant", sort=False)[["n_seeds", "speaks_of"]].first()
     assert rows.loc["tuned"].tolist() == [2, "the recipe"]
     assert rows.loc["other"].tolist() == [1, "this checkpoint"]
@@ -392,11 +392,11 @@ def test_the_report_of_several_evaluations_is_their_leaderboard(
     other = evaluation_run(single, models, {"base": "student", "tuned": "org/other"})
     pages = write_pages([swept, other], tmp_path / "out")
     assert pages.page.name == "leaderboard.html"
-    assert pages.picture.title.startswith("Recipes against the baseline")
+    assert pages.picture.title.startswith("Variants against the baseline")
     assert not (tmp_path / "out" / "report.html").exists()
     board = pages.page.read_text(encoding="utf-8")
     assert all(name in board for name in ("org/tuned", "org/tuned_2", "org/tuned_3", "org/other"))
-    assert pages.headline.startswith("4 recipes of 4 runs on mean of 3 tasks: Best is model=org/")
+    assert pages.headline.startswith("4 variants of 4 runs on mean of 3 tasks: Best is model=org/")
     with pytest.raises(ParameterError, match="latex = True is for one evaluation"):
         write_pages([swept, other], tmp_path / "none", latex=True)
     assert not (tmp_path / "none").exists()

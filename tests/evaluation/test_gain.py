@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from gisttools.common.errors import ParameterError
-from gisttools.evaluation.gain import Scored, Trial, dollars, enough, gain_curve, paired_gain
+from gisttools.common.wording import dollars
+from gisttools.evaluation.contenders import Contender, Scored, ScoredOn, paired_gain
+from gisttools.evaluation.gain import enough, gain_curve
 from gisttools.evaluation.intervals import seed_spread
 
 PART = ("support", "default")
@@ -17,17 +19,18 @@ SIZES = (100, 250, 500, 1000)
 ITEMS, DRAWS = 280, 5
 
 
-def trial(rows, seed, base, tuned, *, cost=None, part=PART, target=True, **scored) -> Trial:
+def trial(rows, seed, base, tuned, *, cost=None, part=PART, target=True, **scored) -> Contender:
     """Values are arrays (draws, items), or plain scores."""
     base, tuned = (Scored(score=float(np.mean(v)), values=v if np.ndim(v) else None) for v in (base, tuned))
-    return Trial(
-        name=f"evaluate-{rows}-{seed}", rows=rows, seed=(seed, 0), cost=cost, priced=0 if cost is None else rows,
+    return Contender(
+        name=f"evaluate-{rows}-{seed}", rows=rows, seeds=(("seed", seed),), cost=cost,
+        priced=0 if cost is None else rows, parameters={}, baseline="student",
         base={part: base}, tuned={part: Scored(score=tuned.score, values=tuned.values, **scored)},
-        metrics={part: "accuracy"}, targets=frozenset([part] if target else []),
+        about={part: ScoredOn(metric="accuracy")}, targets=frozenset([part] if target else []),
     )  # fmt: skip
 
 
-def trials(gains, *, seeds=(0, 1, 2), sizes=SIZES, by_seed=0.0, noise=0.1, **given) -> list[Trial]:
+def trials(gains, *, seeds=(0, 1, 2), sizes=SIZES, by_seed=0.0, noise=0.1, **given) -> list[Contender]:
     """Simulated: each item has a share of its own, models add their gain to it, seeds and cells their noise."""
     rng = np.random.default_rng(5)
     base = np.broadcast_to(rng.uniform(0.2, 0.5, ITEMS), (DRAWS, ITEMS))
@@ -173,11 +176,12 @@ def test_without_a_seed_in_common_a_step_has_no_interval():
     assert curve.enough is None
 
 
-def several(tuned, targets) -> Trial:
+def several(tuned, targets) -> Contender:
     parts = {(name, subset): Scored(score=s, variance=1e-4) for (name, subset), s in tuned.items()}
     base = {part: Scored(score=0.5) for part in parts}
-    return Trial(name="e", rows=9, seed=(0, 0), base=base, tuned=parts, metrics=dict.fromkeys(parts, "accuracy"),
-                 targets=frozenset(targets))  # fmt: skip
+    about = {part: ScoredOn(metric="accuracy") for part in parts}
+    return Contender(name="e", rows=9, parameters={}, baseline="student", base=base, tuned=parts, about=about,
+                     targets=frozenset(targets))  # fmt: skip
 
 
 def test_targets_count_alike_and_so_do_the_subsets_of_a_task():
@@ -210,6 +214,11 @@ def test_what_gives_no_curve_is_refused(given, task, expected):
         gain_curve(given, task=task)
 
 
+def test_a_model_whose_rows_are_not_known_is_refused():
+    with pytest.raises(ParameterError, match="evaluate-9-0 is of a model whose rows are not known"):
+        gain_curve([replace(trial(9, 0, 0.5, 0.6), rows=None)])
+
+
 def test_all_problems_come_in_one_message():
     twice = [trial(9, 0, 0.5, 0.6), replace(trial(9, 0, 0.5, 0.7), name="again")]
     with pytest.raises(ParameterError, match=r"(?s)2 problem.*evaluate-9-0 and again have both 9 rows.*'x' is none of"):
@@ -236,4 +245,4 @@ def test_dollars_are_drawn_only_where_all_are_known_and_some_were_paid(costs, pr
     ("amount", "text"), [(0, "0.00"), (0.00123, "0.0012"), (0.072, "0.072"), (0.57, "0.57"), (1234.5, "1,234.50")]
 )
 def test_small_sums_keep_two_digits(amount, text):
-    assert dollars(amount) == text
+    assert dollars(amount) == f"${text}"

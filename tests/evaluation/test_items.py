@@ -112,7 +112,7 @@ def run(model, task, folder) -> TaskResult:
     scores = mteb.evaluate(model, task, prediction_folder=folder, **options).task_results[0].scores["test"]
     saved = json.loads((folder / task.prediction_file_name).read_text(encoding="utf-8"))
     by_subset = {s: p["test"] for s, p in saved.items() if s != "mteb_model_meta"}
-    return TaskResult([], {part["hf_subset"]: part for part in scores}, by_subset, "test", 0.0, 0)
+    return TaskResult(raw={part["hf_subset"]: part for part in scores}, predictions=by_subset, split="test")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def compared(texts, wordllama, minilm, tmp_path_factory):
             for role, model in (("base", wordllama), ("tuned", minilm)):
                 task = make(kind, texts, metric)
                 results.append(run(model, task, folder / role))
-            found[kind, metric] = compare(task, *results)[0], task, results
+            found[kind, metric] = compare(task, *results)[0].row, task, results
         return found[kind, metric]
 
     return get
@@ -146,10 +146,10 @@ CASES = [
 def test_every_kind_has_an_interval_around_mtebs_difference(compared, kind, metric):
     # items that do not add up to mteb's scores give no interval at all
     row, _, _ = compared(kind, metric)
-    assert row["low"] <= row["difference"] <= row["high"]
-    assert row["low"] < row["high"]
-    assert 0 <= row["p"] <= 1
-    assert row["mde"] > 0
+    assert row.low <= row.difference <= row.high
+    assert row.low < row.high
+    assert 0 <= row.p <= 1
+    assert row.mde > 0
 
 
 @pytest.mark.parametrize(("kind", "metric"), CASES)
@@ -159,13 +159,13 @@ def test_the_interval_stands_around_the_difference_of_the_items(compared, kind, 
         task, split_of(task, "default", "test"), *([getattr(r, f)["default"] for r in results] for f in
         ("raw", "predictions"))
     )  # fmt: skip
-    assert found.difference == pytest.approx(row["difference"], abs=2e-5)
+    assert found.difference == pytest.approx(row.difference, abs=2e-5)
 
 
 def test_queries_count_as_items_and_those_of_one_document_as_a_cluster(compared):
     row, _, _ = compared("Retrieval")
-    assert row["n_items"] == 20  # of 24 the sixth, twelfth, ... have no document
-    assert row["method"] == "paired t over items in 12 clusters"
+    assert row.n_items == 20  # of 24 the sixth, twelfth, ... have no document
+    assert row.method == "paired t over items in 12 clusters"
 
 
 @pytest.mark.parametrize("kind", ["STS", "Retrieval", "BitextMining"])
@@ -183,7 +183,7 @@ def test_a_task_without_predictions_has_no_interval(compared):
     assert task_interval(task, split_of(task, "default", "test"), raw, [None, None]) is None
 
 
-def test_gold_scores_that_are_all_equal_give_no_interval(compared, caplog):
+def test_true_scores_that_are_all_equal_give_no_interval(compared, caplog):
     _, task, results = compared("STS")
     data, predictions = split_of(task, "default", "test"), [r.predictions["default"] for r in results]
     alike = Dataset.from_dict({"score": [1.0] * len(data)})
@@ -191,12 +191,12 @@ def test_gold_scores_that_are_all_equal_give_no_interval(compared, caplog):
     assert "SmallSTS: no interval" in caplog.text
 
 
-def classified(answers, gold, metric="accuracy", scores=None, kind="Classification"):
+def classified(answers, truth, metric="accuracy", scores=None, kind="Classification"):
     task = SimpleNamespace(
         metadata=SimpleNamespace(name="fake", type=kind, main_score=metric), label_column_name="label"
     )
-    scores = scores or [float((np.asarray(a) == gold).mean()) for a in answers]
-    return task_interval(task, Dataset.from_dict({"label": gold}), [{"main_score": s} for s in scores], answers)
+    scores = scores or [float((np.asarray(a) == truth).mean()) for a in answers]
+    return task_interval(task, Dataset.from_dict({"label": truth}), [{"main_score": s} for s in scores], answers)
 
 
 def test_accuracy_that_does_not_add_up_is_refused():
@@ -210,9 +210,9 @@ def test_folds_of_other_sizes_are_no_draws_of_the_same_items():
 
 def test_clustering_of_the_whole_folder_resamples_documents(caretaker, wordllama, minilm, tmp_path):
     results = [run(m, local_tasks(caretaker)[1], tmp_path / str(i)) for i, m in enumerate((wordllama, minilm))]
-    row = compare(local_tasks(caretaker)[1], *results)[0]
-    assert row["method"] == "paired t over draws that resample documents"
-    assert row["low"] <= row["difference"] <= row["high"]
+    row = compare(local_tasks(caretaker)[1], *results)[0].row
+    assert row.method == "paired t over draws that resample documents"
+    assert row.low <= row.difference <= row.high
 
 
 def clustered(**attributes):

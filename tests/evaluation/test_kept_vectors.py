@@ -83,7 +83,7 @@ def test_a_model_answers_as_before_and_embeds_once(model, wordllama, kept):
 
 
 def test_copies_among_new_texts_are_embedded_as_mteb_would(minilm, kept):
-    """Their last bits hang on the batch, and decide how copies of one document are ranked."""
+    """Their last bits depend on the batch, and decide how copies of one document are ranked."""
     model = copy.deepcopy(minilm)
     texts = [f"{'the lift of the house stands still, ' * (i % 5)}again {i % 3}" for i in range(24)]
     plain = model.encode(texts, batch_size=5, show_progress_bar=False)

@@ -1,4 +1,4 @@
-"""Published scores: those of the same data stand beside, others are left out and told."""
+"""Published scores: those of the same data are shown, others are left out and told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaderboards: recipes, intervals against oracles, effects of parameters in simulations, the guide's verdict."""
+"""Leaderboards: variants, intervals against oracles, effects of parameters in simulations, the guide's verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from helpers.compared import PART, contender, grid
 from scipy import stats
 
 from gisttools.common.errors import ParameterError
-from gisttools.evaluation.gain import Scored
+from gisttools.evaluation.contenders import Scored
 from gisttools.evaluation.intervals import seed_spread
 from gisttools.evaluation.ranking import effect_table, effects, leaderboard
 from gisttools.evaluation.variants import group
@@ -29,13 +29,13 @@ def effect_of(board, parameter, value=None):
     return rows.iloc[0]
 
 
-# --- recipes -------------------------------------------------------------------------------------------------------
+# --- variants -------------------------------------------------------------------------------------------------------
 
 
-def test_models_that_differ_only_in_seeds_are_one_recipe_named_by_what_differs():
-    recipes, factors = group(grid(lambda **_: 0.1, GUIDED))
+def test_models_that_differ_only_in_seeds_are_one_variant_named_by_what_differs():
+    variants, factors = group(grid(lambda **_: 0.1, GUIDED))
     assert [f.name for f in factors] == ["guide", "mask_same_label"]
-    assert [(r.name, len(r.runs)) for r in recipes] == [
+    assert [(r.name, len(r.runs)) for r in variants] == [
         ("guide=none, mask_same_label=false", 3),
         ("guide=none, mask_same_label=true", 3),
         ("guide=minilm, mask_same_label=false", 3),
@@ -58,11 +58,11 @@ def test_a_model_from_elsewhere_is_a_row_but_no_setting():
     assert len(board.effects) == 1
 
 
-def test_a_single_recipe_is_its_difference_to_the_baseline():
+def test_a_single_variant_is_its_difference_to_the_baseline():
     board = leaderboard([contender("evaluate-1", {"guide": None, "mask_same_label": True, "epochs": 1.0})])
     assert board.table["recipe"].tolist() == ["guide=none, mask_same_label=true"]
     assert (board.effects, board.findings, board.question()) == ([], [], "Did training help?")
-    assert "the only recipe" in board.headline()
+    assert "the only variant" in board.headline()
 
 
 # --- intervals -----------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_without_single_answers_intervals_are_wide_but_there():
     assert last.behind_high - last.behind_low == pytest.approx(2 * stats.t.ppf(0.975, 99) * np.sqrt(0.0002), rel=0.02)
 
 
-def test_recipes_of_other_seeds_are_paired_in_order_and_shared_seeds_come_first():
+def test_variants_of_other_seeds_are_paired_in_order_and_shared_seeds_come_first():
     alone = grid(lambda limit: limit / 1000, {"limit": (60,)}, seeds=(0, 1, 2))
     other = grid(lambda limit: limit / 1000, {"limit": (120,)}, seeds=(5, 6))
     assert (
@@ -172,7 +172,7 @@ def test_ties_with_the_best_are_told():
     assert board.table["with_best"].tolist() == [True, True, False]
     assert len(board.tied) == 1
     assert board.word() == "no clear best"
-    assert f"Not told apart from it: {board.tied[0]}." in board.best_sentence()
+    assert f"Not distinguishable from it: {board.tied[0]}." in board.best_sentence()
     clear = leaderboard(grid(lambda limit: limit / 1000, {"limit": (60, 240)}))
     assert (clear.word(), clear.tied) == ("one ahead", [])
 

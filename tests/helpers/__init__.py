@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PROMPTS_FOLDER = ROOT / "prompts"
 MINILM = "embedded:all-MiniLM-L6-v2"
 WORDLLAMA = "embedded:wordllama-256"
 

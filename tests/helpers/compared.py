@@ -6,8 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from gisttools.evaluation.gain import Scored
-from gisttools.evaluation.variants import Contender
+from gisttools.evaluation.contenders import Contender, Scored, ScoredOn
 
 PART = ("support", "default")
 ABOUT = {"metric": "accuracy", "split": "test", "revision": "abc", "n_items": 40, "n_draws": 3, "items": "f00d"}
@@ -19,7 +18,7 @@ def contender(name, parameters, seed=0, *, base=0.3, tuned=0.4, part=PART, about
     told = {"baseline": "student (1.0)", "targets": frozenset([part]), "seconds": 60.0}
     return Contender(
         name=name, parameters=parameters, seeds=(("seed", seed),), base={part: base}, tuned={part: tuned},
-        about={part: dict(about)}, **{**told, **given},
+        about={part: ScoredOn(**about)}, **{**told, **given},
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ def make_project(folder: Path, work: str) -> Path:
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (folder / "notebooks").mkdir()
     (folder / "prompts").mkdir()
+    (folder / "gisttools.toml").touch()
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "notebooks/2_convert.ipynb")
     return folder
 

@@ -377,7 +377,7 @@ def test_a_file_that_holds_no_texts_and_vectors_is_refused(tmp_path, kind):
         wanted = r"holds int64 of shape \(2, 2\)"
     elif kind == "line":
         (tmp_path / "x.jsonl").write_text('"a"\n{"sentence": "b"}\n')
-        wanted = "x.jsonl, line 2: .* is no JSON string"
+        wanted = "x.jsonl, row 1 counted from 0: None is no text"
     else:
         name = parquet
         column, lists = ("sentence", [[1.0], [2.0]]) if kind == "columns" else ("text", [[1.0, 2.0], [1.0]])

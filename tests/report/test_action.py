@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from gisttools.report.verdict import MOST_TIMES, Outcome, next_action
+from gisttools.evaluation.comparison import Comparison
+from gisttools.report.verdict import MOST_TIMES, next_action
 
 
 def target(**values):
     told = {"task": "mine", "is_target": True, "verdict": "not shown", "low": -0.01, "high": 0.03, "n_items": 100}
-    return Outcome(**(told | values))
+    return Comparison(**(told | values))
 
 
 def guard(**values):
@@ -18,8 +21,8 @@ def guard(**values):
     )
 
 
-def act(word, *outcomes, leaked=False):
-    return next_action(word, outcomes, leaked=leaked)
+def act(word, *rows, leaked=False):
+    return next_action(word, rows, leaked=leaked)
 
 
 def test_leaked_test_texts_come_before_anything_else():
@@ -62,32 +65,32 @@ def test_a_gain_of_a_point_that_is_ruled_out_ends_it():
         (100, 100 * MOST_TIMES, "Collect"),
         (100, 100 * MOST_TIMES + 1, "Change the data"),
         (100, 90, "Change the data"),
-        (100, None, "Change the data"),
+        (100, math.nan, "Change the data"),
         (None, 250, "Change the data"),
     ],
 )
 def test_items_are_asked_for_where_they_can_show_a_point_and_be_collected(n, needed, word):
-    action = act("NOT SHOWN", target(n_items=n, items_needed=needed))
+    action = act("NOT SHOWN", target(n_items=n, items_for_one_point=needed))
     assert action.word == word
     if word == "Collect":
         assert action.head == f"Collect {needed - n:,} more test texts"
 
 
 def test_of_several_targets_the_one_that_lacks_most_counts():
-    near = target(task="near", items_needed=150)
-    far = target(task="far", items_needed=400)
-    helped = target(task="done", verdict="helped", low=0.02, items_needed=900)
+    near = target(task="near", items_for_one_point=150)
+    far = target(task="far", items_for_one_point=400)
+    helped = target(task="done", verdict="helped", low=0.02, items_for_one_point=900)
     action = act("MIXED", helped, near, far)
     assert action.head == "Collect 300 more test texts"
     assert "far has 100 test texts" in action.why
 
 
 def test_one_target_that_may_gain_a_point_keeps_it_going():
-    assert act("NOT SHOWN", target(task="a", high=0.005), target(task="b", items_needed=200)).word == "Collect"
+    assert act("NOT SHOWN", target(task="a", high=0.005), target(task="b", items_for_one_point=200)).word == "Collect"
 
 
 def test_without_any_interval_another_evaluation_is_asked_for():
-    assert act("NOT SHOWN", target(low=None, high=None)).word == "Evaluate again"
+    assert act("NOT SHOWN", target(low=math.nan, high=math.nan)).word == "Evaluate again"
 
 
 def test_where_no_task_is_a_target_all_are():
@@ -96,4 +99,7 @@ def test_where_no_task_is_a_target_all_are():
 
 
 def test_one_item_is_one_item():
-    assert act("NOT SHOWN", target(n_items=100, items_needed=101, unit="query")).head == "Collect 1 more query"
+    assert (
+        act("NOT SHOWN", target(n_items=100, items_for_one_point=101, task_type="Retrieval")).head
+        == "Collect 1 more query"
+    )

@@ -90,11 +90,11 @@ def test_a_row_says_what_is_known_about_it(page):
     known = rows[107]
     assert known["facts"]["tokens"] == "812 in, 34 out"
     assert known["facts"]["cost"] == "$0.00031"
-    assert known["facts"]["live negative"] == "yes"
+    assert known["facts"]["usable negative"] == "yes"
     assert [t.get("cosine") for t in known["texts"]] == [None, 0.31, 0.82]
     assert known["texts"][2]["note"] == "nearer than the positive"
     assert rows[105]["facts"]["language"] == "deu-Latn"
-    assert "masks all" in rows[105]["facts"]["live negative"]
+    assert "masks all" in rows[105]["facts"]["usable negative"]
 
 
 def test_what_all_rows_share_is_said_once(page):
@@ -230,7 +230,7 @@ def test_headings_are_in_order_and_controls_are_labelled(page):
     tags = Counter(tag for tag, _ in elements)
     assert tags["label"] == tags["input"] + tags["select"] == 8
     form = re.sub(r"<option.*?</option>", "", page, flags=re.DOTALL)
-    assert "Search Status Reason Label Task type Language Live negative Order" in seen(form)
+    assert "Search Status Reason Label Task type Language Usable negative Order" in seen(form)
 
 
 def test_ids_are_unique_and_named_ones_exist(page):

@@ -106,7 +106,7 @@ def test_a_run_of_another_verb_is_refused(tmp_path):
 def test_a_changed_artefact_is_refused(tmp_path, name):
     folder = evaluate(tmp_path, [comparison_row()])
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
-    with pytest.raises(DataError, match="sha256"):
+    with pytest.raises(DataError, match="changed since the run"):
         collect(folder, tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_a_changed_artefact_of_an_ancestor_is_refused(tmp_path):
     history = finetune(tmp_path, parents=()) / "history.parquet"
     folder = evaluate(tmp_path, [comparison_row()], ["finetune-1"])
     history.write_bytes(history.read_bytes()[::-1])
-    with pytest.raises(DataError, match=r"history\.parquet is not the file"):
+    with pytest.raises(DataError, match=r"history\.parquet changed since the run"):
         collect(folder, tmp_path)
 
 
@@ -184,7 +184,7 @@ def test_a_lone_evaluation_says_not_run_where_steps_are_missing(alone):
     assert "Answers to single texts: not run" in text
     assert "the training texts are not known here" in text
     assert "Map of the embeddings: not run" in text
-    assert "Sources of noise: not run" in text
+    assert "Where the noise comes from: not run" in text
 
 
 def test_a_missing_score_reads_not_run_and_never_nan(whole, page):

@@ -21,12 +21,11 @@ from helpers.html_page import Page, seen
 
 from gisttools.cli.main import main
 from gisttools.common.errors import DataError
-from gisttools.evaluation.gain import Scored
+from gisttools.evaluation.contenders import Contender, Scored, ScoredOn
 from gisttools.evaluation.ranking import leaderboard
-from gisttools.evaluation.variants import Contender
 from gisttools.report import sweep
 from gisttools.report.drawing import to_svg
-from gisttools.report.sweep import effects_forest, leaderboard_text, recipes_forest, render_sweep, write_sweep
+from gisttools.report.sweep import effects_forest, leaderboard_text, render_sweep, variants_forest, write_sweep
 
 EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" 🙂 שלום \u202e <b>bold</b> \x1b[31m \udc80"
 GUIDED = {"guide": (None, "embedded:all-MiniLM-L6-v2"), "mask_same_label": (False, True)}
@@ -48,7 +47,7 @@ def hostile_board():
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_says_the_verdict_first_and_holds_all_recipes():
+def test_the_page_says_the_verdict_first_and_holds_all_variants():
     page = render_sweep(guided_board())
     text = seen(page)
     assert text.index("Does the guide help?") < text.index("helped") < text.index("The guide embedded:all-MiniLM-L6-v2")
@@ -56,7 +55,7 @@ def test_the_page_says_the_verdict_first_and_holds_all_recipes():
         "guide=none",
         "mask_same_label=true",
         "Over the baseline",
-        "not told apart",
+        "not distinguishable",
         "Task by task",
         "Interactions",
     ):
@@ -133,7 +132,7 @@ def test_where_the_page_cannot_be_made_nothing_is_left(tmp_path, monkeypatch):
 @pytest.mark.parametrize("board", [guided_board, hostile_board], ids=["guided", "hostile"])
 def test_figures_are_valid_svg_with_all_numbers_in_their_description(board):
     board = board()
-    for figure in (recipes_forest(board), effects_forest(board)) if board.separable else (recipes_forest(board),):
+    for figure in (variants_forest(board), effects_forest(board)) if board.separable else (variants_forest(board),):
         ElementTree.fromstring(to_svg(figure))
         assert "(" in figure.alt
 
@@ -164,7 +163,7 @@ def test_thirty_runs_of_sixty_tasks_are_a_page_in_time(tmp_path):
             score = 0.5 + rng.normal(0, 0.02) if values is None else float(values.mean())
             tuned[p] = Scored(score=score, values=values, variance=0.0001, freedom=99.0)
         parameters = {"guide": (None, "a")[i % 2], "limit": (60, 120, 240, 476, 900)[i // 2 % 5]}
-        about = {p: dict(ABOUT) for p in parts}
+        about = {p: ScoredOn(**ABOUT) for p in parts}
         return Contender(name=f"evaluate-{i}", parameters=parameters, seeds=(("seed", i // 10),), baseline="b",
                          base=base, tuned=tuned, about=about, targets=frozenset(parts[:40]))  # fmt: skip
 
@@ -185,9 +184,9 @@ def test_no_line_is_wider_than_a_terminal_or_moves_its_cursor(board):
     assert "\x1b" not in text
 
 
-def test_the_text_holds_findings_recipes_and_effects():
+def test_the_text_holds_findings_variants_and_effects():
     text = leaderboard_text(guided_board())
-    assert text.startswith("support, accuracy: 4 recipes, 12 runs; baseline student (1.0) 3")
+    assert text.startswith("support, accuracy: 4 variants, 12 runs; baseline student (1.0) 3")
     assert "  1 guide=embedded:all-MiniLM-L6-v2, mask_same_label=true" in text
     assert "    guide: none → embedded:all-MiniLM-L6-v2" in text
     assert re.search(r"helped +2 settings, 3 seeds", text)
@@ -197,7 +196,7 @@ def test_the_text_holds_findings_recipes_and_effects():
 def compared(monkeypatch):
     """Evaluate runs' names whose contenders are simulated ones."""
     from gisttools import workflow
-    from gisttools.workflow.places import results_folder
+    from gisttools.common.project import results_folder
 
     runs = {r.name: r for r in grid(lambda limit: limit / 1000, {"limit": (60, 120)})}
     monkeypatch.setattr(workflow, "contenders_to_compare", lambda names: [runs[n] for n in names or runs])
@@ -207,9 +206,9 @@ def compared(monkeypatch):
 
 def test_the_command_prints_the_leaderboard_of_all_or_of_those_named(compared):
     done = CliRunner().invoke(main, ["compare"])
-    assert (done.exit_code, "2 recipes, 6 runs" in done.output) == (0, True)
+    assert (done.exit_code, "2 variants, 6 runs" in done.output) == (0, True)
     done = CliRunner().invoke(main, ["compare", *compared[:2]])
-    assert "1 recipe, 2 runs" in done.output
+    assert "1 variant, 2 runs" in done.output
 
 
 def test_the_command_prints_json(compared):

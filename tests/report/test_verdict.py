@@ -11,6 +11,7 @@ from helpers.html_page import seen
 from helpers.report_runs import comparison_row, convert, evaluate, finetune, score_rows, synthesize, write_run
 
 from gisttools.common.wording import dollars, duration, model_name, p_value, plural, score, signed
+from gisttools.evaluation.comparison import Comparison
 from gisttools.report.checks import cost, limits, trust
 from gisttools.report.data import collect
 from gisttools.report.render import render_html
@@ -55,7 +56,7 @@ def test_a_guard_counts_where_it_may_have_lost_more_than_allowed(tmp_path, value
     assert verdict_word(data_of(tmp_path, comparison_row(), guard(**values))) == word
 
 
-def test_a_guard_that_is_not_shown_to_be_safe_is_named_beside_the_word(tmp_path):
+def test_a_guard_that_is_not_shown_to_be_safe_is_named_next_to_the_word(tmp_path):
     unclear = data_of(tmp_path / "a", comparison_row(), guard(non_inferior=False, low=-0.03))
     assert guard_note(unclear) == (
         "Not shown to be safe: guard. A loss of more than 0.5 points is not ruled out there."
@@ -66,7 +67,7 @@ def test_a_guard_that_is_not_shown_to_be_safe_is_named_beside_the_word(tmp_path)
 def test_a_guard_that_lost_stands_in_the_sentence(tmp_path):
     lost = guard(verdict="hurt", difference=-0.02, low=-0.03, high=-0.01, non_inferior=False)
     sentence = verdict_sentence(data_of(tmp_path, comparison_row(), lost))
-    assert sentence.endswith("Beside it a guard lost more than allowed: guard −2.0 (−3.0 to −1.0).")
+    assert sentence.endswith("But a guard lost more than allowed: guard −2.0 (−3.0 to −1.0).")
 
 
 def test_a_target_that_failed_counts_as_not_shown(tmp_path):
@@ -125,7 +126,7 @@ def test_several_targets_are_counted_and_averaged(tmp_path):
     ],
 )
 def test_a_sample_is_called_what_it_is(values, said):
-    assert size(values) == said
+    assert size(Comparison(task="t", **values)) == said
 
 
 def test_the_first_screen_tells_items_draws_and_seeds(tmp_path):
@@ -182,8 +183,8 @@ def test_costs_are_those_of_all_steps_and_of_a_point(tmp_path):
     assert facts["Everything"].value == duration(4 * 60)
     assert facts["LLM tokens"].value == "3,000"
     assert facts["LLM tokens"].detail == "$1.50 · 5 calls, 2 of them cached"
-    assert facts["A point gained cost"].value == duration(240 / 7.5)
-    assert facts["A point gained cost"].detail.startswith("$0.20 · ")
+    assert facts["Cost per point"].value == duration(240 / 7.5)
+    assert facts["Cost per point"].detail.startswith("$0.20 · ")
 
 
 def test_runs_of_one_verb_are_told_together(tmp_path):
@@ -213,7 +214,7 @@ def test_the_tuned_model_is_called_by_its_variant_and_seeds(tmp_path, names, see
 
 def test_without_a_gain_no_point_has_a_cost(tmp_path):
     fact = cost(data_of(tmp_path, comparison_row(verdict="not shown", low=-0.01)))[-1]
-    assert (fact.name, fact.value) == ("A point gained cost", "no gain shown")
+    assert (fact.name, fact.value) == ("Cost per point", "no gain shown")
 
 
 # --- limits --------------------------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ import json
 import time
 
 import pytest
+from helpers import PROMPTS_FOLDER
 
 from gisttools.synthesis import filters
 from gisttools.synthesis.llm.asking import Reply
-from gisttools.synthesis.prompts import FOLDER, load_prompt
+from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 
 SCHEMA = {
@@ -76,7 +77,7 @@ def test_a_field_that_the_schema_knows_otherwise_is_kept_with_its_reason():
     assert filters.read_answer(_reply({"text": "three of two"}), schema) == ({"text": "three of two"}, "schema")
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(PROMPTS_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_examples_of_every_prompt_of_rows_are_answers_without_fault(path):
     prompt = load_prompt(path)
     for example in prompt.examples if prompt.row else ():
@@ -169,7 +170,7 @@ def test_texts_of_a_few_words_are_no_one_s_own():
     assert filters.PromptWords(["an ordinary person", ""]).leak("an ordinary person") is None
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(PROMPTS_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
 def test_a_prompts_examples_are_its_own_words(path):
     prompt = load_prompt(path)
     words = filters.PromptWords(prompt.own_texts())

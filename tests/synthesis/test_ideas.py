@@ -6,12 +6,13 @@ import json
 from collections import Counter
 
 import pytest
+from helpers import PROMPTS_FOLDER
 from helpers.scripted_llm import completion, scripted
 
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.plan import PER_CALL, needs_ideas, write_ideas
-from gisttools.synthesis.prompts import FOLDER, load_prompt
+from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 
 COMMON = {"name": "pets", "description": "Pets.", "domain": "a pet forum", "language": "deu-Latn"}
@@ -127,7 +128,7 @@ def test_ideas_are_needed_from_topics_and_where_the_prompt_shows_one():
 
 
 def test_the_users_own_prompt_of_ideas_is_used(tmp_path):
-    text = (FOLDER / "ideas.yaml").read_text(encoding="utf-8").replace("You think of many", "You dream of many")
+    text = (PROMPTS_FOLDER / "ideas.yaml").read_text(encoding="utf-8").replace("You think of many", "You dream of many")
     (tmp_path / "ideas.yaml").write_text(text, encoding="utf-8")
     author = Author(_ideas("The dog ate."))
     write_ideas(TOPICS, author, {"food": 1}, 0, tmp_path)

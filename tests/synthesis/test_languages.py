@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers import PROMPTS_FOLDER
 
-from gisttools.synthesis.prompts import FOLDER
 from gisttools.synthesis.task import is_foreign, name_of
 
 SENTENCES = {
@@ -117,7 +117,7 @@ def test_of_a_script_that_is_not_known_the_language_alone_is_judged():
 
 @pytest.mark.parametrize("name", ["train.jsonl", "test.jsonl"])
 def test_all_texts_of_the_example_data_are_english(name):
-    lines = (FOLDER.parent / "data" / "support_intents" / name).read_text(encoding="utf-8").splitlines()
+    lines = (PROMPTS_FOLDER.parent / "data" / "support_intents" / name).read_text(encoding="utf-8").splitlines()
     texts = [json.loads(line)["text"] for line in lines]
     assert len(texts) > 100
     assert [text for text in texts if is_foreign(text, "eng-Latn")] == []

@@ -7,6 +7,7 @@ from itertools import islice
 
 import pytest
 import yaml
+from helpers import PROMPTS_FOLDER
 
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.synthesis.plan import (
@@ -21,7 +22,7 @@ from gisttools.synthesis.plan import (
     shown,
     values_of,
 )
-from gisttools.synthesis.prompts import FOLDER, load_prompt
+from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import WHOLE, Task
 
 COMMON = {"name": "pets", "description": "Pets.", "domain": "a pet forum", "language": "eng-Latn"}
@@ -195,7 +196,7 @@ def test_values_fill_every_variable_that_a_prompt_may_use():
     assert values_of(TASK, _of(TASK, "dog", 1)[0])["contrast"] == "About cats."
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(PROMPTS_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
 def test_prompts_of_rows_use_known_variables_and_others_are_refused(path):
     prompt = load_prompt(path)
     if path.stem not in ("ideas", "blind_label"):
@@ -206,7 +207,7 @@ def test_prompts_of_rows_use_known_variables_and_others_are_refused(path):
 
 
 def test_a_prompt_with_a_variable_that_nothing_fills_is_refused_by_its_name(tmp_path):
-    content = yaml.safe_load((FOLDER / "sts.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((PROMPTS_FOLDER / "sts.yaml").read_text(encoding="utf-8"))
     content["variables"]["colour"] = "of the sentence"
     content["user"] += "\n{{ colour }}"
     content["examples"][0]["values"]["colour"] = "red"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers import PROMPTS_FOLDER
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.synthesis.llm.forms import fault
-from gisttools.synthesis.prompts import FOLDER, SUBJECT, load_prompt
+from gisttools.synthesis.prompts import SUBJECT, load_prompt
 
-PROMPTS = sorted(FOLDER.glob("*.yaml"))
+PROMPTS = sorted(PROMPTS_FOLDER.glob("*.yaml"))
 # Prompts and their variables whose text comes from the user's data or the LLM; what an idea is are the package's words.
 QUOTED = [
     (p.stem, v)
@@ -115,7 +116,7 @@ def test_missing_and_unknown_variables_are_listed_at_once():
 
 
 def test_the_sha_follows_the_content_but_not_the_line_ends(tmp_path):
-    raw = (FOLDER / "classification.yaml").read_bytes()
+    raw = (PROMPTS_FOLDER / "classification.yaml").read_bytes()
     (tmp_path / "crlf.yaml").write_bytes(raw.replace(b"\n", b"\r\n"))
     (tmp_path / "other.yaml").write_bytes(raw.replace(b"in other words", b"in new words"))
     sha = load_prompt("classification").prompt_sha
@@ -148,7 +149,7 @@ def test_the_users_folder_is_looked_into_first_and_then_the_packages(tmp_path):
 
 def test_a_path_is_taken_as_it_is_whatever_the_users_folder_holds(tmp_path):
     (tmp_path / "sts.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
-    assert load_prompt(FOLDER / "sts.yaml", tmp_path).name == "sts"
+    assert load_prompt(PROMPTS_FOLDER / "sts.yaml", tmp_path).name == "sts"
 
 
 def test_an_unknown_name_lists_the_known_ones_of_both_folders(tmp_path):

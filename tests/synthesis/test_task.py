@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers import PROMPTS_FOLDER
 
 from gisttools.common.errors import DataError, MissingError
-from gisttools.synthesis.prompts import FOLDER, load_prompt
+from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import KINDS, STARTS, Task, read_task
 
 GOOD = """
@@ -119,10 +120,10 @@ def test_a_forbidden_pattern_that_matches_every_text_is_refused(tmp_path, patter
 
 
 def test_the_example_task_takes_its_seeds_from_the_train_split():
-    data = FOLDER.parent / "data" / "support_intents"
+    data = PROMPTS_FOLDER.parent / "data" / "support_intents"
     rows = [json.loads(line) for line in (data / "train.jsonl").read_text(encoding="utf-8").splitlines()]
     labels_of = {row["text"]: row["label"] for row in rows}
-    task = read_task(FOLDER / "tasks" / "support_intents.yaml")
+    task = read_task(PROMPTS_FOLDER / "tasks" / "support_intents.yaml")
     assert set(task.labels) == set(labels_of.values())
     for name, label in task.labels.items():
         assert len(label.seeds) == 4

@@ -84,12 +84,12 @@ def test_records_are_those_of_a_local_run_and_failures_are_told(project, schedul
     with pytest.raises(RunFailed, match=r"(?s)1 of 4 failed:.*bad: 13 is unlucky.*next was not run: it needs bad"):
         run_recipe(make_recipe(folder, steps, one={"resources": {"GPU": 1}}), cluster=scheduler[0])
     assert "[4/4] four: already done, seed 4" in capsys.readouterr().out
-    one = next(m for m in finished_runs() if m["parameters"]["seed"] == 1)
+    one = next(m for m in finished_runs() if m.parameters["seed"] == 1)
     with distributed.Client(scheduler[0], set_as_default=False) as client:  # any other executor will do
-        assert sweep([("convert", one["parameters"] | {"seed": 1})], client.get_executor(pure=False)) == [one]
+        assert sweep([("convert", one.parameters | {"seed": 1})], client.get_executor(pure=False)) == [one]
     assert one.keys() == here.keys()
-    assert one["artefacts"].keys() == here["artefacts"].keys()
-    assert {m["parameters"]["seed"]: m["status"] for m in finished_runs()} == {4: "ok", 1: "ok", 13: "failed"}
+    assert one.artefacts.keys() == here.artefacts.keys()
+    assert {m.parameters["seed"]: m.status for m in finished_runs()} == {4: "ok", 1: "ok", 13: "failed"}
 
 
 @pytest.mark.slow
@@ -127,12 +127,12 @@ def test_a_worker_killed_in_the_middle_of_a_notebook(project, results):
         _, _, other, line = board.take()
         watched.wait(60)
         line.sendall(b"!")
-        (manifest,) = done.result(200)
+        (run,) = done.result(200)
     board.close()
     assert other != worker
-    assert manifest["status"] == "ok"
-    assert [m["run_id"] for m in finished_runs()] == [manifest["run_id"]] == [p.name for p in results.iterdir()]
-    assert not (results / manifest["run_id"] / "half.partial").exists()
+    assert run.status == "ok"
+    assert [m.id for m in finished_runs()] == [run.id] == [p.name for p in results.iterdir()]
+    assert not (results / run.id / "half.partial").exists()
 
 
 def test_processes_on_this_machine_as_a_cluster_with_a_gpu_each(monkeypatch):

@@ -10,8 +10,7 @@ from helpers import parquet
 from helpers.compared import ABOUT, PART, contender
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.evaluation.gain import Scored
-from gisttools.evaluation.variants import check_comparable, differences
+from gisttools.evaluation.contenders import Scored, ScoredOn, check_comparable, differences
 from gisttools.workflow.evaluations import contenders_to_compare, read_contenders
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import parents_of
@@ -53,7 +52,7 @@ def test_many_tasks_that_differ_alike_are_one_phrase():
 
     def on(split):
         scored = {p: Scored(score=0.5) for p in parts}
-        about = {p: {**ABOUT, "split": split} for p in parts}
+        about = {p: ScoredOn(**{**ABOUT, "split": split}) for p in parts}
         return replace(GOOD[0], base=scored, tuned=scored, about=about, targets=frozenset(parts))
 
     assert differences(on("test"), on("dev")) == ["split of task 0: dev, not test (and of 59 more)"]
@@ -125,13 +124,8 @@ def test_a_run_is_read_with_its_parameters_seeds_data_and_cost(evaluated):
     assert not [name for name in found.parameters if name.endswith("seed")]
     assert found.baseline == "student (v1)"
     about = found.about["support", "default"]
-    assert {
-        "metric": "accuracy",
-        "split": "test",
-        "revision": "r1",
-        "n_items": 4,
-        "n_draws": 2,
-    }.items() <= about.items()
+    known = ScoredOn(metric="accuracy", split="test", revision="r1", n_items=4, n_draws=2)
+    assert replace(about, items=None) == known
     assert found.tuned["support", "default"].values.tolist() == [[1.0] * 4, [0.0] * 4]
 
 
@@ -174,10 +168,10 @@ def test_by_default_the_newest_and_all_that_can_stand_beside_it(evaluated):
     evaluated(limit=70, tasks=("b",))
     evaluated(limit=80, base="another")
     evaluated(limit=90, n_items=9)
-    beside, again, newest = evaluated(limit=70), evaluated(limit=60), evaluated(limit=60, seed=1)
-    assert [c.name for c in contenders_to_compare()] == [beside, again, newest]  # of two equal ones the newer
+    other, again, newest = evaluated(limit=70), evaluated(limit=60), evaluated(limit=60, seed=1)
+    assert [c.name for c in contenders_to_compare()] == [other, again, newest]  # of two equal ones the newer
     assert [c.name for c in contenders_to_compare([newest])] == [newest]
-    assert set(parents_of(check_params("compare", {}))) == {beside, again, newest}
+    assert set(parents_of(check_params("compare", {}))) == {other, again, newest}
 
 
 def test_without_any_it_is_said_what_to_run(results):

@@ -1,4 +1,4 @@
-"""What an evaluation's parameters name: seeds and variants told apart, references opened, the guard found."""
+"""What an evaluation's parameters name: seeds and variants distinguished, references opened, the guard found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from helpers import MINILM, WORDLLAMA
 
 from gisttools.common.errors import ModelError, ParameterError
 from gisttools.data.triplets import write_triplets
-from gisttools.workflow.inputs import open_entries, sources_of
+from gisttools.workflow.inputs import open_entries, tasks_of
 from gisttools.workflow.params import check_params
 
 
@@ -126,9 +126,9 @@ def test_a_list_of_no_models_is_refused():
 
 def test_named_guards_are_taken_and_none_leaves_a_note(caretaker):
     files = {"files": [str(caretaker)]}
-    sources, notes = sources_of(check_params("evaluate", {**files, "guards": ["STSBenchmark"]}))
+    sources, notes = tasks_of(check_params("evaluate", {**files, "guards": ["STSBenchmark"]}))
     assert [s.name for s in sources if not s.is_target] == ["STSBenchmark", "caretaker_clustering"]
     assert notes == []
-    sources, notes = sources_of(check_params("evaluate", files))
+    sources, notes = tasks_of(check_params("evaluate", files))
     assert [s.name for s in sources] == ["caretaker", "caretaker_clustering"]
     assert "out of reach" in notes[0]

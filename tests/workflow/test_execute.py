@@ -21,9 +21,9 @@ import pytest
 from helpers import ROOT, files_under
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
+from gisttools.common.runs import read_run
 from gisttools.workflow.execute import RunFailed, run_notebook
 from gisttools.workflow.folders import artefact, finished_runs
-from gisttools.workflow.manifest import read_manifest
 from gisttools.workflow.schedule import run_recipe, sweep
 
 SECRET = "sk-very-secret-0123456789"
@@ -51,6 +51,7 @@ def project(tmp_path, monkeypatch):
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         (tmp_path / "notebooks").mkdir()
         (tmp_path / "prompts").mkdir()
+        (tmp_path / "gisttools.toml").touch()
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks/2_convert.ipynb")
         monkeypatch.chdir(tmp_path)
         return tmp_path
@@ -68,11 +69,11 @@ def texts_of(folder: Path) -> str:
 def test_a_run_that_ends_well(project, results, capsys):
     project()
     environment = dict(os.environ)
-    manifest = run_notebook("convert", {"seed": 5})
-    folder = results / manifest["run_id"]
-    assert (manifest["status"], manifest["headline"], manifest["parameters"]["seed"]) == ("ok", "seed 5", 5)
-    assert set(manifest["artefacts"]) == {"summary.json", "t.txt"}
-    assert artefact(manifest["run_id"], "t.txt").read_text() == "5"
+    run = run_notebook("convert", {"seed": 5})
+    folder = results / run.id
+    assert (run.status, run.headline, run.parameters["seed"]) == ("ok", "seed 5", 5)
+    assert set(run.artefacts) == {"summary.json", "t.txt"}
+    assert artefact(run.id, "t.txt").read_text() == "5"
     assert capsys.readouterr().out.rstrip().endswith("seed 5")
     names = {p.name for p in folder.iterdir()}
     assert names == {"manifest.json", "summary.json", "t.txt", "log.txt", "notebook.ipynb", "notebook.html"}
@@ -84,8 +85,8 @@ def test_a_run_that_ends_well(project, results, capsys):
     assert SECRET not in texts_of(folder)
     assert dict(os.environ) == environment
 
-    assert run_notebook("convert", {"seed": 5})["run_id"] == manifest["run_id"]
-    assert run_notebook("convert", {"seed": 5}, rerun="always")["run_id"] != manifest["run_id"]
+    assert run_notebook("convert", {"seed": 5}).id == run.id
+    assert run_notebook("convert", {"seed": 5}, rerun="always").id != run.id
     assert len(finished_runs()) == 2
 
 
@@ -94,10 +95,10 @@ def test_a_run_that_fails(project, results, capsys):
     project()
     with pytest.raises(RunFailed, match=r"(?s)13 is unlucky.*In cell 'work' of .*notebook\.ipynb"):
         run_notebook("convert", {"seed": 13})
-    (manifest,) = finished_runs()
-    folder = results / manifest["run_id"]
-    assert (manifest["status"], manifest["headline"]) == ("failed", "13 is unlucky")
-    assert (manifest["error"]["type"], manifest["error"]["cell"]) == ("ValueError", "work")
+    (run,) = finished_runs()
+    folder = results / run.id
+    assert (run.status, run.headline) == ("failed", "13 is unlucky")
+    assert (run.manifest["error"]["type"], run.manifest["error"]["cell"]) == ("ValueError", "work")
     assert "13 is unlucky" in (folder / "notebook.ipynb").read_text()
     assert SECRET not in texts_of(folder)
     assert "FAILED" in capsys.readouterr().out
@@ -111,8 +112,8 @@ def test_a_kernel_that_dies_leaves_a_failed_run(project):
     project("__import__('os')._exit(3)")
     with pytest.raises(RunFailed, match=r"killed or crashed .*DeadKernelError[\s\S]*run again"):
         run_notebook("convert", {})
-    (manifest,) = finished_runs()
-    assert (manifest["status"], manifest["error"]["cell"]) == ("failed", "work")
+    (run,) = finished_runs()
+    assert (run.status, run.manifest["error"]["cell"]) == ("failed", "work")
 
 
 @pytest.mark.slow
@@ -145,12 +146,12 @@ def test_a_killed_run_is_unfinished_and_is_replaced_by_the_next(project, results
     assert (killed / "half.partial").exists()
     assert finished_runs() == []
     with pytest.raises(MissingError, match=f"Run {killed.name} is unfinished"):
-        read_manifest(killed)
+        read_run(killed)
 
     (folder / "port").unlink()
-    manifest = run_notebook("convert", {})
-    assert manifest["status"] == "ok"
-    assert [p.name for p in results.iterdir()] == [manifest["run_id"]]
+    run = run_notebook("convert", {})
+    assert run.status == "ok"
+    assert [p.name for p in results.iterdir()] == [run.id]
     assert list(results.rglob("half.partial")) == []
 
 
@@ -159,8 +160,8 @@ def test_plain_papermill_works_alike_and_refuses_unknown_names(project, results,
     project()
     notebook, output = str(tmp_path / "notebooks/2_convert.ipynb"), str(tmp_path / "out.ipynb")
     papermill.execute_notebook(notebook, output, {"seed": 3, "negatives": 2}, progress_bar=False)
-    (manifest,) = finished_runs()
-    assert (manifest["status"], manifest["parameters"]["seed"], manifest["seeds"]) == ("ok", 3, {"seed": 3})
+    (run,) = finished_runs()
+    assert (run.status, run.parameters["seed"], run.manifest["seeds"]) == ("ok", 3, {"seed": 3})
     shutil.rmtree(results)
     results.mkdir()
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'sed' = 3\. Did you mean 'seed'"):
@@ -187,9 +188,9 @@ def test_runs_at_the_same_time_do_not_disturb_each_other_and_all_end_before_a_fa
         threading.Thread(target=meet, daemon=True).start()
         with pytest.raises(RunFailed, match="13 is unlucky"):
             sweep([("convert", {"seed": seed}) for seed in (13, 1)])
-    assert {m["parameters"]["seed"]: m["status"] for m in finished_runs()} == {1: "ok", 13: "failed"}
+    assert {m.parameters["seed"]: m.status for m in finished_runs()} == {1: "ok", 13: "failed"}
     (again,) = sweep([("convert", {"seed": 1})])  # done before: nobody needs to be met
-    assert again["headline"] == "seed 1"
+    assert again.headline == "seed 1"
 
 
 @pytest.mark.slow
@@ -205,8 +206,8 @@ def test_a_recipe_hands_the_run_of_a_step_to_the_next(project, results):
     notebook.cells[0].source = cell
     nbformat.write(notebook, folder / "notebooks/2_convert.ipynb")
     one, two = run_recipe(folder / "mine.yaml")
-    assert two["parents"] == [one["run_id"]]
-    assert [m["run_id"] for m in run_recipe(folder / "mine.yaml")] == [one["run_id"], two["run_id"]]
+    assert two.parents == [one.id]
+    assert [m.id for m in run_recipe(folder / "mine.yaml")] == [one.id, two.id]
 
 
 def test_wrong_parameters_start_no_kernel(project, results):
@@ -227,7 +228,7 @@ def test_two_processes_run_finetune_and_the_first_keeps_the_run(results):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("3 steps in") == 2  # the first process's line and headline
     (folder,) = [p for p in results.iterdir() if p.name.startswith("finetune-")]
-    assert read_manifest(folder)["status"] == "ok"
+    assert read_run(folder).status == "ok"
     assert (folder / "model" / "model.safetensors").exists()
 
 

@@ -8,10 +8,11 @@ from dataclasses import asdict, fields
 import pytest
 
 from gisttools.common.errors import MissingError
+from gisttools.common.project import prompts_folder
 from gisttools.data.triplets import COLUMNS, write_triplets
 from gisttools.synthesis.judge import Checks
-from gisttools.synthesis.prompts import FOLDER, load_prompt
-from gisttools.workflow.inputs import checks_of, folder_of, known_of, prompt_of
+from gisttools.synthesis.prompts import load_prompt
+from gisttools.workflow.inputs import checks_of, known_of, prompt_of, prompts_of
 from gisttools.workflow.params import check_params
 
 
@@ -87,7 +88,7 @@ def test_what_is_named_but_missing_is_told(name):
 def test_a_prompt_is_a_name_as_it_is_or_a_path_from_the_projects_root():
     assert prompt_of(_params()) is None
     assert prompt_of(_params(prompt="classification_from_ideas")) == "classification_from_ideas"
-    assert prompt_of(_params(prompt="prompts/sts.yaml")).resolve() == FOLDER / "sts.yaml"
+    assert prompt_of(_params(prompt="prompts/sts.yaml")).resolve() == prompts_folder() / "sts.yaml"
 
 
 def test_a_prompt_is_found_by_its_path_from_anywhere(tmp_path, monkeypatch):
@@ -95,7 +96,7 @@ def test_a_prompt_is_found_by_its_path_from_anywhere(tmp_path, monkeypatch):
     assert load_prompt(prompt_of(_params(prompt="prompts/sts.yaml"))).name == "sts"
 
 
-def test_the_folder_of_prompts_is_the_users_own_or_none(tmp_path):
-    assert folder_of(_params()) is None
-    assert folder_of(_params(prompts=str(tmp_path))) == tmp_path
-    assert folder_of(_params(prompts="prompts")).resolve() == FOLDER
+def test_the_prompts_of_prompts_is_the_users_own_or_none(tmp_path):
+    assert prompts_of(_params()) is None
+    assert prompts_of(_params(prompts=str(tmp_path))) == tmp_path
+    assert prompts_of(_params(prompts="prompts")).resolve() == prompts_folder()

@@ -1,4 +1,4 @@
-"""The plan of a recipe: what is done, what would run, and that planning does nothing."""
+"""The preview of a recipe: what is done, what would run, and that looking does nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gisttools.common.errors import ParameterError
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.folders import finished_runs
 from gisttools.workflow.recipes import Step
-from gisttools.workflow.schedule import checked_recipe, plan, run_recipe
+from gisttools.workflow.schedule import checked_recipe, preview, run_recipe
 
 STEPS = {"first": (1, ["a"]), "second": (2, ["$first"]), "third": (3, ["b"])}
 
@@ -29,7 +29,7 @@ def states(planned) -> dict[str, str]:
 
 
 def planned(recipe, **options):
-    return plan(checked_recipe(recipe).steps, **options)
+    return preview(checked_recipe(recipe).steps, **options)
 
 
 def test_where_nothing_is_done_all_is_to_run_and_nothing_is_written(recipe, results):
@@ -44,9 +44,9 @@ def test_what_has_run_is_done_and_its_run_is_in_the_plan_of_the_next(recipe):
     first = run_notebook("convert", {"seed": 1, "sources": ["a"]})
     found = planned(recipe)
     assert states(found) == {"first": "done", "second": "to run", "third": "to run"}
-    assert (found[0].run["run_id"], found[1].params.sources) == (first["run_id"], [first["run_id"]])
+    assert (found[0].run.id, found[1].params.sources) == (first.id, [first.id])
     assert found[1].after == ()
-    assert found[0].lines() == [f"first: done, seed 1 ({first['run_id']})"]
+    assert found[0].lines() == [f"first: done, seed 1 ({first.id})"]
 
 
 @pytest.mark.slow
@@ -68,12 +68,12 @@ def test_the_plan_follows_the_rerun_policy(project, make_run, rerun, expected):
     project("")
     make_run("convert", seed=1)
     steps = [Step(name=name, verb="convert", parameters={"seed": i}) for i, name in enumerate(expected, 1)]
-    assert states(plan(steps, rerun=rerun)) == expected
+    assert states(preview(steps, rerun=rerun)) == expected
 
 
 def test_a_run_that_is_not_here_is_named(project):
     project("")
-    (step,) = plan([Step(name="report", verb="report", parameters={})])
+    (step,) = preview([Step(name="report", verb="report", parameters={})])
     assert (step.state, bool(step.note)) == ("to run", True)
     assert step.note in step.lines()[0]
 
@@ -108,7 +108,7 @@ def test_a_recipe_says_where_its_runs_are_published_and_the_command_has_the_last
     recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"publish_to": there.as_uri()}))
     run_recipe(recipe)
     (run,) = finished_runs()
-    assert (there / run["run_id"] / "manifest.json").exists()
+    assert (there / run.id / "manifest.json").exists()
     monkeypatch.setenv("GISTTOOLS_PUBLISH_TO", other.as_uri())
     run_recipe(recipe, rerun="always")
     assert (len(list(there.iterdir())), len(list(other.iterdir()))) == (1, 1)

@@ -12,8 +12,8 @@ from helpers import ROOT
 
 from gisttools.cli.main import main
 from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
-from gisttools.workflow.folders import artefact
-from gisttools.workflow.manifest import read_manifest
+from gisttools.common.runs import read_run
+from gisttools.workflow.folders import artefact, open_run
 from gisttools.workflow.publishing import Place, publish, with_fetched
 
 
@@ -53,14 +53,14 @@ def test_a_published_run_is_read_elsewhere_by_id_with_those_it_came_from(two, ur
     parent, child = two
     assert publish(child, url) == [parent.name, child.name]
     assert publish(child, url) == []
-    before = read_manifest(child)
+    before = read_run(child)
     for folder in two:
         shutil.rmtree(folder)
     with pytest.raises(MissingError):
-        read_manifest(child.name)
+        open_run(child.name)
     monkeypatch.setenv("GISTTOOLS_PUBLISH_TO", url)
     assert with_fetched({"model": child.name, "seed": 1}) == {"model": child.name, "seed": 1}
-    assert read_manifest(child.name) == before
+    assert open_run(child.name) == before
     assert artefact(child.name, "model").is_dir()
     assert artefact(parent.name, "deep/er/file.txt").read_bytes() == b"deep"
     assert sorted(results.iterdir()) == sorted(two)
@@ -113,7 +113,7 @@ def test_a_publication_that_is_killed_leaves_no_manifest_and_is_completed_by_the
     assert not Place(there.as_uri()).has(run.name)
     assert publish(run, there.as_uri()) == [run.name]
     assert len(list((there / run.name / "part").iterdir())) == 2000
-    assert read_manifest(there / run.name) == read_manifest(run)
+    assert read_run(there / run.name).manifest == read_run(run).manifest
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from helpers import ROOT, files_under
 
 from gisttools.common.errors import MissingError, ParameterError
+from gisttools.common.runs import FinishedRun
 from gisttools.data.hub import is_hub_name, parse_hub_name
 from gisttools.data.labelled import read_labelled
 from gisttools.data.overlap import table_texts
@@ -304,7 +305,7 @@ def test_a_recipe_with_a_matrix_runs_each_combination_on_its_own_runs(recipe, mo
 
     def run(verb, parameters, *, rerun, title):
         ran.append((title, verb, dict(parameters)))
-        return {"run_id": f"{verb}-{len(ran)}"}
+        return FinishedRun(folder=Path(f"{verb}-{len(ran)}"), manifest={"verb": verb})
 
     monkeypatch.setattr("gisttools.workflow.schedule.run_notebook", run)
     assert len(run_recipe(recipe(MATRIX))) == len(ran) == 10

@@ -131,7 +131,7 @@ def test_a_damaged_manifest_is_shown_and_hides_no_other(make_run, content):
     (bad / "manifest.json").write_bytes(content)
     assert {run.run_id: run.status for run in all_runs()} == {good.name: "ok", bad.name: "damaged"}
     if content != b"[]" and b"verb" not in content:
-        assert [m["run_id"] for m in finished_runs()] == [good.name]
+        assert [run.id for run in finished_runs()] == [good.name]
     (bad / "manifest.json").write_text(json.dumps(manifest | {"started": "once"}))
     assert [run.status for run in all_runs() if run.run_id == bad.name] == ["damaged"]
 

@@ -120,8 +120,8 @@ def test_of_two_identical_runs_at_once_one_waits_and_takes_the_others_result(tmp
     assert (first.returncode, second.returncode) == (0, 0)
     assert "already done, seed 1029" in told
     assert "caught in kernel" not in ended + told
-    (manifest,) = finished_runs()
-    assert [p.name for p in results.iterdir()] == [manifest["run_id"]]
+    (run,) = finished_runs()
+    assert [p.name for p in results.iterdir()] == [run.id]
 
 
 def test_a_killed_process_gives_up_its_turn(results):
@@ -161,5 +161,5 @@ def test_secrets_stay_out_of_all_that_a_run_leaves(tmp_path, results, monkeypatc
     leaks = [p.name for p in folder.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()]
     assert leaks == []
     assert CANARY not in capsys.readouterr().out
-    assert {"report.html", "card.md", "browse.html", "summary.json"} <= set(finished_runs()[0]["artefacts"])
+    assert {"report.html", "card.md", "browse.html", "summary.json"} <= set(finished_runs()[0].artefacts)
     assert verify_run(folder).ok

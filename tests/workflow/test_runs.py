@@ -12,18 +12,19 @@ import pytest
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.common.files import sha256
+from gisttools.common.runs import ancestors, read_run
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.folders import (
     artefact,
     as_run,
-    evaluation_folder,
     find_finished,
     finished_runs,
     latest,
-    lineage,
+    open_run,
     remove_unfinished,
+    run_folder,
 )
-from gisttools.workflow.manifest import read_manifest, write_manifest
+from gisttools.workflow.manifest import write_manifest
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import parents_of
 from gisttools.workflow.session import new_folder, start
@@ -39,7 +40,7 @@ def test_a_run_by_hand_leaves_summary_manifest_and_checksums(results):
     run.path("model").mkdir()
     (run.path("model") / "weights.bin").write_bytes(b"123")
     run.finish({"triplets": 3}, headline="three triplets")
-    manifest = read_manifest(run.folder)
+    manifest = read_run(run.folder).manifest
     assert (manifest["verb"], manifest["status"], manifest["headline"]) == ("convert", "ok", "three triplets")
     assert manifest["parameters"]["negatives"] == 2
     assert manifest["seeds"] == {"seed": 1029}
@@ -66,7 +67,7 @@ def test_a_run_without_manifest_is_unfinished_and_ignored(results):
     run = start("convert", {})
     assert finished_runs() == []
     with pytest.raises(MissingError, match="is unfinished: it has no manifest"):
-        read_manifest(run.folder.name)
+        open_run(run.folder.name)
     with pytest.raises(MissingError, match="No finished convert run"):
         latest("convert")
 
@@ -74,7 +75,7 @@ def test_a_run_without_manifest_is_unfinished_and_ignored(results):
 def test_finished_runs_come_oldest_first_whatever_their_ids(make_run):
     for second in (30, 10, 20):
         make_run("convert", started=f"2026-01-01T00:00:{second}+00:00", seed=second)
-    assert [m["parameters"]["seed"] for m in finished_runs("convert")] == [10, 20, 30]
+    assert [run.parameters["seed"] for run in finished_runs("convert")] == [10, 20, 30]
     assert finished_runs("finetune") == []
 
 
@@ -82,8 +83,7 @@ def test_the_latest_run_is_the_newest_that_ended_well(make_run, results):
     good = make_run("evaluate", started="2026-01-01T00:00:01+00:00")
     make_run("evaluate", started="2026-01-01T00:00:02+00:00", status="failed", seed=1)
     assert latest("evaluate") == good.name
-    assert evaluation_folder("latest") == good
-    assert evaluation_folder(good.name) == good
+    assert run_folder(latest("evaluate")) == run_folder(good.name) == good
 
 
 def test_starts_within_one_second_keep_their_order(results):
@@ -92,7 +92,7 @@ def test_starts_within_one_second_keep_their_order(results):
         run = start("convert", {"seed": seed})
         run.finish({}, headline="")
         ids.append(run.folder.name)
-    assert [m["run_id"] for m in finished_runs()] == ids
+    assert [run.id for run in finished_runs()] == ids
 
 
 def test_two_runs_of_one_spec_in_one_second_get_two_folders(results):
@@ -158,17 +158,21 @@ def test_a_run_that_does_not_exist_has_a_suggestion(make_run):
     folder = make_run("evaluate")
     wrong = folder.name[:-1] + ("0" if folder.name[-1] != "0" else "1")
     with pytest.raises(MissingError, match=rf"no run '{wrong}'.*Did you mean '{folder.name}'.*gisttools runs"):
-        evaluation_folder(wrong)
+        run_folder(wrong)
 
 
-def test_parents_and_lineage_follow_the_parameters(make_run):
+def test_parents_and_ancestors_follow_the_parameters(make_run, results):
     convert = make_run("convert", files={"triplets.parquet": b"1"})
     finetune = make_run("finetune", triplets=[convert.name, "other.jsonl"], parents=[convert.name])
     params = check_params("evaluate", {"model": finetune.name, "baseline": None})
     assert parents_of(params) == [finetune.name]
-    assert [m["run_id"] for m in lineage([finetune.name])] == [finetune.name, convert.name]
+    evaluate = make_run("evaluate", model=finetune.name, baseline=None, parents=[finetune.name])
+    found, missing = ancestors(read_run(evaluate), results)
+    assert ([run.id for run in found], missing) == ([finetune.name, convert.name], [])
     shutil.rmtree(convert)
-    assert [m["run_id"] for m in lineage([finetune.name])] == [finetune.name]
+    found, missing = ancestors(read_run(evaluate), results)
+    assert [run.id for run in found] == [finetune.name]
+    assert [text.split(":")[0] for text in missing] == [convert.name]
 
 
 def test_only_names_of_run_folders_are_runs(make_run, results):
@@ -184,15 +188,15 @@ def test_only_runs_that_ended_well_are_reused(make_run):
     make_run("convert", status="failed")
     assert find_finished(spec, "convert") is None
     folder = make_run("convert")
-    assert find_finished(spec, "convert")["run_id"] == folder.name
+    assert find_finished(spec, "convert").id == folder.name
     assert find_finished(spec_of("convert", seed=1), "convert") is None
 
 
 def test_a_finished_run_is_answered_without_running(make_run, capsys):
     folder = make_run("convert")
-    assert run_notebook("convert", {})["run_id"] == folder.name
+    assert run_notebook("convert", {}).id == folder.name
     assert "already done, convert is ok" in capsys.readouterr().out
-    assert run_notebook("convert", {}, rerun="only-cache")["run_id"] == folder.name
+    assert run_notebook("convert", {}, rerun="only-cache").id == folder.name
 
 
 def test_never_refuses_what_has_run_before(make_run):

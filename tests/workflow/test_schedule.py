@@ -35,7 +35,7 @@ def roomy(monkeypatch):
     monkeypatch.setattr(machine, "gpus", list)
 
 
-def beside(function, *args, **options):
+def meanwhile(function, *args, **options):
     """The future of a call in a thread of its own."""
     pool = ThreadPoolExecutor(1)
     future = pool.submit(function, *args, **options)
@@ -68,15 +68,15 @@ def test_steps_run_side_by_side_and_a_failure_stops_only_what_needs_it(project, 
         "two": (2, ["x"]), "both": (7, ["$one", "$two"]),
     }  # fmt: skip
     command = ["run", str(make_recipe(folder, steps)), "--workers", "3"]
-    done = beside(CliRunner().invoke, main, command)
+    done = meanwhile(CliRunner().invoke, main, command)
     for line in [board.take()[3] for _ in range(2)]:  # both are here at once
         line.sendall(b"!")
     done = done.result(200)
     assert done.exit_code == 1
     for told in ("1 of 6 failed", "bad: 13 is unlucky", "after_bad was not run: it needs bad", "it needs after_bad"):
         assert told in done.output
-    assert {m["parameters"]["seed"]: m["status"] for m in finished_runs()} == {1: "ok", 2: "ok", 7: "ok", 13: "failed"}
-    assert len(next(m for m in finished_runs() if m["parameters"]["seed"] == 7)["parents"]) == 2
+    assert {m.parameters["seed"]: m.status for m in finished_runs()} == {1: "ok", 2: "ok", 7: "ok", 13: "failed"}
+    assert len(next(m for m in finished_runs() if m.parameters["seed"] == 7).parents) == 2
     said = done.stdout.splitlines()[:4]
     assert all(re.fullmatch(r"\[\d/6\] \w+ \.\.\. \d+ s, (seed \d|FAILED)", line) for line in said), done.output
     assert {p.name.split("-")[0] for p in results.iterdir()} == {"convert"}  # nothing else is left
@@ -86,7 +86,7 @@ def test_steps_run_side_by_side_and_a_failure_stops_only_what_needs_it(project, 
 @pytest.mark.skipif(os.name == "nt", reason="killed otherwise there")
 def test_a_run_whose_process_is_killed_is_done_again_and_its_kernel_dies(project, roomy, calls, results):
     board = calls(project(CALLS))
-    done = beside(sweep, [("convert", {"seed": 3})], workers=2)
+    done = meanwhile(sweep, [("convert", {"seed": 3})], workers=2)
     _, kernel, worker, orphan = board.take()
     watched = psutil.Process(kernel)
     os.kill(worker, signal.SIGKILL)
@@ -94,11 +94,11 @@ def test_a_run_whose_process_is_killed_is_done_again_and_its_kernel_dies(project
     _, other, _, line = board.take()
     watched.wait(60)
     line.sendall(b"!")
-    (manifest,) = done.result(200)
+    (run,) = done.result(200)
     assert other != kernel
-    assert (manifest["status"], finished_runs()) == ("ok", [manifest])
-    assert [p.name for p in results.iterdir()] == [manifest["run_id"]]
-    assert "half.partial" not in files_under(results / manifest["run_id"])
+    assert (run.status, finished_runs()) == ("ok", [run])
+    assert [p.name for p in results.iterdir()] == [run.id]
+    assert "half.partial" not in files_under(results / run.id)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from gisttools.models.options import GuideOptions
 from gisttools.models.vectors import VectorCache, text_keys
 from gisttools.synthesis import generate, open_llm, read_task
 from gisttools.workflow import machine
-from gisttools.workflow.inputs import checks_of, guide_of, known_of, open_entries, sources_of
+from gisttools.workflow.inputs import checks_of, guide_of, known_of, open_entries, tasks_of
 from gisttools.workflow.machine import surroundings
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipes import Step
@@ -88,6 +88,7 @@ def test_a_worker_with_another_guide_is_refused_and_nothing_is_kept(tmp_path):
     assert (cache.find(text_keys(["a", "b"])) < 0).all()
 
 
+@pytest.mark.slow
 def test_a_finetune_and_a_convert_find_their_guide_vectors(pool, tmp_path, monkeypatch):
     monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path))
     for verb, texts in (("finetune", 476), ("convert", 476)):
@@ -101,7 +102,7 @@ def test_a_finetune_and_a_convert_find_their_guide_vectors(pool, tmp_path, monke
 def test_scores_of_two_workers_are_those_of_one_process(pool, tmp_path, monkeypatch, caretaker):
     given = {"references": ["random"], "guards": [], "files": [str(caretaker)]}
     params = check_params("evaluate", given)
-    sources, _ = sources_of(params)
+    sources, _ = tasks_of(params)
     entries = open_entries(params)
     told = {"variants": entries.variants, "references": entries.references, "batch_size": params.batch_size}
     alone = evaluate(entries.models, sources, tmp_path / "a", cache=ScoreCache(tmp_path / "alone"), **told)
@@ -134,14 +135,14 @@ def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_p
         done = run_steps(steps, workers, rerun="only-missing")
         monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "here"))
         texts = []
-        for params, manifest in zip([check_params("synthesize", g) for g in given], done, strict=True):
+        for params, run in zip([check_params("synthesize", g) for g in given], done, strict=True):
             checker = guide_of(params)
             with open_llm(params) as llm:
                 outcome = generate(
                     read_task(task), llm, rows=params.rows, attempts=params.attempts, seed=params.seed,
                     embed=checker.embed, guide_id=checker.guide_id, checks=checks_of(params), known=known_of(params),
                 )  # fmt: skip
-            written = pq.read_table(results / manifest["run_id"] / "triplets.parquet")
+            written = pq.read_table(results / run.id / "triplets.parquet")
             assert len(written) == 6
             assert written.to_pylist() == list(outcome.accepted)
             texts.append(set(written["anchor"].to_pylist()))

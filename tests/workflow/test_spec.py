@@ -68,6 +68,7 @@ def test_the_spec_changes_with_the_notebooks_code_but_not_with_its_prose(tmp_pat
 
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "prompts").mkdir()
+    (tmp_path / "gisttools.toml").touch()
     monkeypatch.chdir(tmp_path)
     assert notebook("1 + 1", "one") == notebook("1 + 1", "two")
     assert notebook("1 + 1", "one") != notebook("1 + 2", "one")

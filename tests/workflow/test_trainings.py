@@ -1,4 +1,4 @@
-"""Trials are read from evaluate runs and the trainings behind them; by default those that differ in size alone."""
+"""Trainings of several sizes, read from evaluate and finetune runs; by default those that differ in size alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from helpers import parquet
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.workflow.evaluations import read_trials
+from gisttools.workflow.evaluations import read_trainings
 from gisttools.workflow.params import check_params
 from gisttools.workflow.parents import evaluations_of, parents_of
 
@@ -50,8 +50,8 @@ def evaluated(make_run):
 
 
 def test_a_trial_holds_rows_dollars_seeds_and_what_both_models_did(evaluated):
-    (trial,) = read_trials([evaluated(60, 4, limit_seed=2)])
-    assert (trial.rows, trial.priced, trial.cost, trial.seed) == (60, 7, 0.5, (4, 2))
+    (trial,) = read_trainings([evaluated(60, 4, limit_seed=2)])
+    assert (trial.rows, trial.priced, trial.cost, trial.training_seeds) == (60, 7, 0.5, (4, 2))
     part = ("caretaker", "default")
     assert trial.base[part].values.tolist() == [[1, 0, 0, 1], [0, 1, 0, 1]]  # draws by items, in the order of items
     assert trial.tuned[part].values.mean() == trial.tuned[part].score == 0.625
@@ -61,25 +61,25 @@ def test_a_trial_holds_rows_dollars_seeds_and_what_both_models_did(evaluated):
 
 
 def test_a_training_without_a_limit_is_a_trial_of_all_rows(evaluated):
-    assert read_trials([evaluated(None)])[0].rows == 476
+    assert read_trainings([evaluated(None)])[0].rows == 476
 
 
 def test_items_of_an_older_run_are_done_without(evaluated):
     old = {name: values for name, values in ITEMS.items() if not name.endswith("_draws")}
-    assert read_trials([evaluated(60, items=old)])[0].tuned["caretaker", "default"].values is None
+    assert read_trainings([evaluated(60, items=old)])[0].tuned["caretaker", "default"].values is None
 
 
 def test_all_that_is_no_trial_is_named_at_once(evaluated, make_run):
     good, other = evaluated(60), evaluated(120, base="another")
     convert, loose = make_run("convert"), make_run("evaluate")
     with pytest.raises(ParameterError) as caught:
-        read_trials([good, other, convert.name, loose.name, "nothing"])
+        read_trainings([good, other, convert.name, loose.name, "nothing"])
     for part in (
         "4 problem(s)",
         f"{convert.name} is no evaluate run but one of convert",
         f"{loose.name} is of embedded:all-MiniLM-L6-v2, which is no finetune run",
         "nothing is no evaluate run",
-        f"baselines differ: {good} against student (None), {other} against another (None)",
+        f"baselines differ: {good} against student, {other} against another",
     ):
         assert part in str(caught.value)
 
@@ -88,7 +88,7 @@ def test_a_changed_artefact_is_refused(evaluated, results):
     run = evaluated(60)
     (results / run / "items.parquet").write_bytes(b"")
     with pytest.raises(DataError, match=r"items\.parquet changed since the run"):
-        read_trials([run])
+        read_trainings([run])
 
 
 def test_by_default_runs_of_one_kind_are_taken_that_differ_in_size_and_seed(evaluated):
