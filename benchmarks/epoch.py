@@ -82,9 +82,17 @@ def mined(name: str, folder: Path) -> Path:
         data = read_labelled("Banking77Classification")
         some = np.random.default_rng(SEED).permutation(len(data))[:MINED_TEXTS]
         data = LabelledTexts([data.texts[i] for i in some], [data.labels[i] for i in some], data.source, data.split)
-        table, _ = triplets_from_labelled(data, VectorCache(*CASES[name].guide))
+        table = triplets_from_labelled(data, VectorCache(guide_options(CASES[name])))
         write_triplets(table, path)
     return path
+
+
+def guide_options(case, precision="auto"):
+    """The guide of a case: its name and revision."""
+    from gisttools.models import GuideOptions
+
+    name, revision = case.guide
+    return GuideOptions(name=name, revision=revision, precision=precision)
 
 
 def without_shared_texts(table):
@@ -119,19 +127,19 @@ def run_here(side: str, name: str, triplets: str, rows: int, steps: int, agreeme
 
 def _ours(side, case, table, student, steps, agreement, folder) -> dict:
     from gisttools.models import VectorCache
-    from gisttools.training import GISTLoss, GuideStore, TrainSettings, finetune
+    from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
 
     precision = "float32" if side == EQUAL else "auto"
     started = time.monotonic()
-    cache = VectorCache(*case.guide, folder=folder / "cache", precision=precision)
+    cache = VectorCache(guide_options(case, precision), folder=folder / "cache")
     store = GuideStore.build(table, cache)
     guide_seconds = time.monotonic() - started
     settings = TrainSettings(
         batch_size=case.batch, max_steps=steps, learning_rate=LEARNING_RATE, warmup_ratio=0.0, seed=SEED,
         precision=precision,
     )  # fmt: skip
-    loss = GISTLoss(student, store, temperature=TEMPERATURE, mask_same_label=not agreement)
-    trained = finetune(student, store, loss, settings, folder / "model")
+    loss = GISTLoss(student, store, LossOptions(temperature=TEMPERATURE, mask_same_label=not agreement))
+    trained = finetune(loss, folder / "model", settings)
     return {
         "guide_seconds": guide_seconds,
         "training_seconds": trained.seconds,

@@ -30,7 +30,7 @@ SHARE_OF_COPIES = 0.3
 def measure(side: str, model: str, revision: str | None, file: Path | None) -> dict[str, float]:
     import numpy as np
 
-    from gisttools.models import VectorCache, open_model
+    from gisttools.models import GuideOptions, VectorCache, open_model
 
     texts = read_texts(file)
     random = np.random.default_rng(0)
@@ -42,7 +42,7 @@ def measure(side: str, model: str, revision: str | None, file: Path | None) -> d
             reference.encode(asked[:8])  # warm up
             run = lambda: reference.encode(asked, normalize_embeddings=True, show_progress_bar=False)  # noqa: E731
         else:
-            cache = VectorCache(model, revision, folder=Path(folder), precision=side)
+            cache = VectorCache(GuideOptions(name=model, revision=revision, precision=side), folder=Path(folder))
             list(cache.guide.stream(asked[:8]))
             run = lambda: cache.embed(asked)  # noqa: E731
         started = time.perf_counter()

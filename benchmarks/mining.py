@@ -94,10 +94,11 @@ def _moved_banking77(quick: bool):
 
     try:
         from gisttools.data import read_labelled
-        from gisttools.models import VectorCache
+        from gisttools.models import GuideOptions, VectorCache
 
         read = read_labelled("Banking77Classification")
-        guide = VectorCache("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
+        commit = "8b3219a92973c328a8e22fadcfa821b5dc75636a"
+        guide = VectorCache(GuideOptions(name="sentence-transformers/all-MiniLM-L6-v2", revision=commit))
     except Exception:  # no hub, no cache: topics serve
         return None
     vectors = guide.embed(read.texts)

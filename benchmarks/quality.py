@@ -105,25 +105,34 @@ def triplets(setup: Setup):
     from gisttools.mining import convert
     from gisttools.models import VectorCache
 
-    guide, known = VectorCache(*setup.guide), {}
+    guide, known = VectorCache(named(setup.guide)), {}
     if setup.clean:
         known = eval_sets(setup.tasks, setup.files, subsets=["en"] if setup.tasks else None)
     return convert(setup.sources, guide, eval_sets=known).triplets, guide
 
 
+def named(model: tuple[str, str | None], precision="auto"):
+    """Name and revision of a model, as a guide."""
+    from gisttools.models import GuideOptions
+
+    return GuideOptions(name=model[0], revision=model[1], precision=precision)
+
+
 def train(setup: Setup, student, arm: str, seed: int, steps: int) -> dict:
     from gisttools.models import VectorCache
-    from gisttools.training import GISTLoss, GuideStore, Retention, TrainSettings, finetune
+    from gisttools.training import GISTLoss, GuideStore, LossOptions, Retention, TrainSettings, finetune
 
     table, guide = triplets(setup)
     store = GuideStore.build(table, None if arm == "unguided" else guide)
-    loss = GISTLoss(student, store, temperature=setup.temperature, mask_same_label=arm not in ("unguided", "gist"))
+    loss = GISTLoss(
+        student, store, LossOptions(temperature=setup.temperature, mask_same_label=arm not in ("unguided", "gist"))
+    )
     retention = None
     if arm == "held":
-        retention = Retention(general_texts(setup, table), VectorCache(*setup.student, precision="float32"))
+        retention = Retention(general_texts(setup, table), VectorCache(named(setup.student, precision="float32")))
     settings = TrainSettings(max_steps=steps, batch_size=setup.batch_size, learning_rate=setup.learning_rate, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
-        trained = finetune(student, store, loss, settings, Path(scratch) / "model", retention=retention)
+        trained = finetune(loss, Path(scratch) / "model", settings, retention=retention)
     facts = {"steps": trained.steps, "seconds": round(trained.seconds, 1), "precision": trained.precision}
     return {**facts, "guide_seconds": guide_seconds(setup, table) if arm == LABELS else 0.0}
 
@@ -147,7 +156,7 @@ def guide_seconds(setup: Setup, table) -> float:
     texts = sorted({*table["anchor"][:], *table["positive"][:], *(n for ns in table["negatives"][:] for n in ns)})
     sample = np.random.default_rng(0).permutation(texts)[:256].tolist()
     with tempfile.TemporaryDirectory() as scratch:
-        guide = VectorCache(*setup.guide, folder=Path(scratch))
+        guide = VectorCache(named(setup.guide), folder=Path(scratch))
         started = time.monotonic()
         guide.embed(sample)
         return round((time.monotonic() - started) * len(texts) / len(sample), 1)

@@ -27,13 +27,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from quality import FULL, interval, score
+from quality import FULL, interval, named, score
 
 from gisttools.data import read_labelled, read_triplets, write_triplets
 from gisttools.mining import triplets_from_labelled
 from gisttools.models import VectorCache, open_model
 from gisttools.synthesis import LLM, Known, generate, read_task, serve_local
-from gisttools.training import GISTLoss, GuideStore, TrainSettings, finetune
+from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
 
 SOURCE, HERE = "Banking77Classification", Path(__file__).parent
 ARMS = ("base", "synthetic", "real", "both")
@@ -110,7 +110,7 @@ def tables(task, real, guide: VectorCache, folder: Path) -> None:
         chosen += [(t, name) for t in rng.sample([t for t, n in real["train"] if n == name], quota[name])]
     import pandas as pd
 
-    mined, _ = triplets_from_labelled(read_labelled(pd.DataFrame(chosen, columns=["text", "label"])), guide)
+    mined = triplets_from_labelled(read_labelled(pd.DataFrame(chosen, columns=["text", "label"])), guide)
     write_triplets(mined, folder / "real.parquet")
     from datasets import concatenate_datasets
 
@@ -121,11 +121,11 @@ def run_one(arm: str, seed: int, options, folder: Path) -> None:
     """Train one arm and score it; leaves its items and, last, its numbers."""
     student = open_model(*FULL.student, device="cpu")
     if arm != "base":
-        store = GuideStore.build(read_triplets(folder / f"{arm}.parquet"), VectorCache(*FULL.guide))
-        loss = GISTLoss(student, store, temperature=0.05, mask_same_label=True)
+        store = GuideStore.build(read_triplets(folder / f"{arm}.parquet"), VectorCache(named(FULL.guide)))
+        loss = GISTLoss(student, store, LossOptions(temperature=0.05, mask_same_label=True))
         settings = TrainSettings(max_steps=options.steps, batch_size=32, learning_rate=5e-5, seed=seed)
         with tempfile.TemporaryDirectory() as scratch:
-            finetune(student, store, loss, settings, Path(scratch) / "model")
+            finetune(loss, Path(scratch) / "model", settings)
     setup = replace(FULL, tasks=(), guards=(), files=(str(folder / "banking_ten"),))
     scores, items = score(setup, student)
     np.savez_compressed(folder / f"{arm}-{seed}.npz", **items)
@@ -178,7 +178,7 @@ def main() -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     task, real = task_and_texts()
-    minilm, guide = VectorCache(*FULL.student), VectorCache(*FULL.guide)
+    minilm, guide = VectorCache(named(FULL.student)), VectorCache(named(FULL.guide))
     summary = write(task, real, minilm, options, folder)
     agree = agreement(real, guide, folder)
     tables(task, real, guide, folder)

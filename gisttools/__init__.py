@@ -1,7 +1,8 @@
 """Synthetic data, GIST fine-tuning and honest evaluation for text embeddings.
 
-    from gisttools import gist_loss, GISTLoss, GuideStore, VectorCache, read_triplets, read_labelled
+    from gisttools import GISTLoss, GuideStore, LossOptions, VectorCache, finetune, open_model, read_triplets
 
+`docs/python.md` shows each step. More names are in the rooms, such as `gisttools.mining` and `gisttools.evaluation`.
 Names are imported on first use: `import gisttools` loads no torch. `__init__.pyi` lists them.
 """
 

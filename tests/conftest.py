@@ -88,8 +88,9 @@ def minilm():
 def static_guide():
     """The embedded static model as a guide, opened once: what names it by its content takes a third of a second."""
     from gisttools.models.guides import open_guide
+    from gisttools.models.options import GuideOptions
 
-    return open_guide(WORDLLAMA)
+    return open_guide(GuideOptions(name=WORDLLAMA))
 
 
 @pytest.fixture
@@ -99,9 +100,9 @@ def cache(tmp_path, static_guide, monkeypatch):
 
     open_guide = vectors.open_guide
 
-    def opened(name, *args, **options):
-        usual = name == WORDLLAMA and not options.get("prompt")
-        return static_guide if usual else open_guide(name, *args, **options)
+    def opened(options):
+        usual = options.name == WORDLLAMA and not options.prompt
+        return static_guide if usual else open_guide(options)
 
     monkeypatch.setattr(vectors, "open_guide", opened)
     return vectors.VectorCache(WORDLLAMA, folder=tmp_path)

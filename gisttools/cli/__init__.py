@@ -1,4 +1,7 @@
-"""The command `gisttools`, a thin layer over `gisttools.workflow`."""
+"""Offers the command `gisttools`, a thin layer over `gisttools.workflow`.
+
+Begin with `gisttools.cli.main`.
+"""
 
 import lazy_loader
 

@@ -1,4 +1,7 @@
-"""What every room stands on: errors, files, secrets, endpoint calls, progress, the wording of numbers."""
+"""Holds what every room stands on: errors, options, files, secrets, endpoint calls, progress, the wording of numbers.
+
+Begin with `GistError`, the base of all errors, and `Options`, the base of all options.
+"""
 
 import lazy_loader
 

@@ -25,6 +25,7 @@ from .files import (
     whole_file as whole_file,
     write_whole as write_whole,
 )
+from .options import Options as Options
 from .progress import STATUS_FILE as STATUS_FILE, quiet_libraries as quiet_libraries, tqdm as tqdm
 from .project import (
     PACKAGE as PACKAGE,

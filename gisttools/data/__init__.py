@@ -1,4 +1,7 @@
-"""Texts as they come: files of rows, labelled texts, triplet sets, evaluation folders; duplicates and overlap."""
+"""Reads texts as they come: files of rows, labelled texts, triplet sets, evaluation folders; finds overlap.
+
+Begin with `read_labelled` and `read_triplets`; `find_overlap` finds texts that two sets share.
+"""
 
 import lazy_loader
 

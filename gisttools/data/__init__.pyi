@@ -15,7 +15,6 @@ from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream a
 from .labelled import (
     TEXT_COLUMNS as TEXT_COLUMNS,
     LabelledTexts as LabelledTexts,
-    ReadOptions as ReadOptions,
     read_labelled as read_labelled,
 )
 from .mteb_tasks import (
@@ -28,10 +27,10 @@ from .mteb_tasks import (
     train_texts_in_test as train_texts_in_test,
 )
 from .near_duplicates import NearIndex as NearIndex, jaccard as jaccard, near_pairs as near_pairs, trigrams as trigrams
+from .options import ReadOptions as ReadOptions, Tiers as Tiers
 from .overlap import (
     SHARED_COLUMNS as SHARED_COLUMNS,
     TIERS as TIERS,
-    Tiers as Tiers,
     drop_overlap as drop_overlap,
     eval_sets as eval_sets,
     eval_task as eval_task,

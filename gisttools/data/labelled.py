@@ -18,6 +18,7 @@ from gisttools.common import DataError, MissingError, ParameterError, did_you_me
 from gisttools.data.files import FILE_ENDINGS, Part, RowFile, file_kind, is_missing, plain_name
 from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
+from gisttools.data.options import ReadOptions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -217,21 +218,6 @@ class LabelledTexts:
         return dict(Counter(self.labels).most_common())
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How to read labelled texts; see `read_labelled`. `subset` may be several here, for `gisttools.data.sources`."""
-
-    split: str = "train"
-    subset: str | tuple[str, ...] | None = None
-    revision: str | None = None
-    text_column: str | None = None
-    label_column: str | None = None
-    id_column: str | None = "id"
-    encoding: str | None = None
-    drop_empty: bool | None = None
-    drop_unlabelled: bool | None = None
-
-
 def read_labelled(
     source: str | Path | pd.DataFrame,
     *,
@@ -390,7 +376,7 @@ def _columns(names: list, source: str, options: ReadOptions) -> tuple[str, str, 
     label = _column(names, source, "label", options.label_column, LABEL_COLUMNS)
     ids = options.id_column
     if ids is not None and ids not in names:
-        if ids != ReadOptions.id_column:
+        if ids != ReadOptions.defaults()["id_column"]:
             _column(names, source, "id", ids, ())
         ids = None
     return text, label, ids if ids not in (text, label) else None

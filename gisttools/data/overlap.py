@@ -12,40 +12,27 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.common import DataError, MissingError, ParameterError, problems
+from gisttools.common import DataError, MissingError, problems
 from gisttools.data.folder_rows import read_candidates, read_pairs, read_scored, read_searched
 from gisttools.data.folders import eval_folder
 from gisttools.data.mteb_tasks import load_task, mteb_task
 from gisttools.data.near_duplicates import Pairs, near_pairs
+from gisttools.data.options import TextVectors, Tiers
 
 if TYPE_CHECKING:
     from mteb.abstasks import AbsTask
 
 TIERS = ("exact", "near", "semantic")
-# In Banking77, between train and test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where
-# do I find my PIN?"), by all-MiniLM-L6-v2 and by all-mpnet-base-v2; from 0.95 down also other questions of one answer.
-SEMANTIC = 0.98
 SHARED_COLUMNS = {"task": "str", "text": "str", "training_text": "str", "tier": "str", "score": "float64"}
 _SHOWN = 60  # characters of a text in a message
 _ROWS = 4096  # of both sides, in one matrix product: 64 MB of cosines
-
-
-class TextVectors(Protocol):
-    """What gives unit vectors of texts and keeps them; a `VectorCache` does."""
-
-    def add(self, texts: Sequence[str]) -> np.ndarray:
-        """Embed what has no vector yet; the row of each text, int64 (n,)."""
-
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Unit vectors, float32 (n, dimension)."""
 
 
 def semantic_pairs(
@@ -70,52 +57,6 @@ def semantic_pairs(
             yield i + begin, j + first, cosines[i, j].astype(np.float64)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tiers:
-    """Which tiers are asked after exact equality, and how alike two texts must be there.
-
-    Args:
-        near: least Jaccard similarity of trigrams, above 0 and at most 1; None leaves the tier out.
-        semantic: least cosine of guide vectors, above 0 and at most 1; `SEMANTIC` if None. Needs a guide.
-        guide: makes the vectors; None leaves the semantic tier out.
-
-    Raises:
-        ParameterError: a threshold is out of range, or there is a semantic one but no guide.
-    """
-
-    near: float | None = 0.8
-    semantic: float | None = None
-    guide: TextVectors | None = None
-
-    def __post_init__(self) -> None:
-        found = [
-            f"{name} is {value!r}, must be above 0 and at most 1, or None"
-            for name, value in (("near", self.near), ("semantic", self.semantic))
-            if value is not None and not 0 < value <= 1
-        ]
-        if self.semantic is not None and self.guide is None:
-            found.append(f"semantic is {self.semantic!r}, but there is no guide")
-        if found:
-            raise ParameterError(problems("Tiers:", found, "A guide is a VectorCache; without it, leave semantic out."))
-
-    @property
-    def thresholds(self) -> dict[str, float | None]:
-        """What each tier asks for; None where it is not asked."""
-        return {"exact": 1.0, "near": self.near, "semantic": None if self.guide is None else self._cosine}
-
-    @property
-    def _cosine(self) -> float:
-        return SEMANTIC if self.semantic is None else self.semantic
-
-    def pairs(self, texts: Mapping[str, str], others: Mapping[str, str]) -> Iterator[tuple[str, Iterator[Pairs]]]:
-        """Name and pairs of each tier after the exact one; texts as normal form to text as written."""
-        if self.near is not None:
-            yield "near", near_pairs(list(texts), list(others), self.near)
-        if self.guide is not None:
-            written = list(texts.values()), list(others.values())
-            yield "semantic", semantic_pairs(*written, self._cosine, self.guide)
-
-
 def normalise(text: str) -> str:
     """NFKC, no case, single spaces: texts equal under this are the same text."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -125,6 +66,17 @@ def table_texts(table: Dataset) -> list[str]:
     """All texts of a triplet table, each once."""
     texts = [*table["anchor"][:], *table["positive"][:], *(n for ns in table["negatives"][:] for n in ns)]
     return list(dict.fromkeys(texts))
+
+
+def _tier_pairs(
+    tiers: Tiers, texts: Mapping[str, str], others: Mapping[str, str]
+) -> Iterator[tuple[str, Iterator[Pairs]]]:
+    """Name and pairs of each tier after the exact one; texts as normal form to text as written."""
+    if tiers.near is not None:
+        yield "near", near_pairs(list(texts), list(others), tiers.near)
+    least = tiers.thresholds["semantic"]
+    if tiers.guide is not None and least is not None:
+        yield "semantic", semantic_pairs(list(texts.values()), list(others.values()), least, tiers.guide)
 
 
 def find_overlap(texts: Iterable[str], others: Iterable[str], tiers: Tiers | None = None) -> pd.DataFrame:
@@ -147,7 +99,7 @@ def find_overlap(texts: Iterable[str], others: Iterable[str], tiers: Tiers | Non
     left = {form: text for form, text in asked.items() if form not in found}
     written = list(known.values())
     for tier in ("near", "semantic"):
-        pairs = dict(tiers.pairs(left, known)).get(tier) if left and known else None
+        pairs = dict(_tier_pairs(tiers, left, known)).get(tier) if left and known else None
         if pairs is None:
             continue
         partner, best = _best(len(left), pairs)
@@ -189,7 +141,7 @@ def find_duplicates(sets: Mapping[str, Sequence[str]] | Sequence[str], tiers: Ti
     owner = np.array([number[form] for form in forms], dtype=np.int64)
     n = len(known)
     group, tier, score = np.arange(n), np.where(np.bincount(owner, minlength=n) > 1, 0, -1), np.ones(n)
-    for name, pairs in tiers.pairs(known, known) if n > 1 else ():
+    for name, pairs in _tier_pairs(tiers, known, known) if n > 1 else ():
         linked, best = np.full(n, -1), np.zeros(n)
         for i, j, s in pairs:
             i, j, s = i[i != j], j[i != j], s[i != j]

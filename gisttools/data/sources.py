@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +11,9 @@ import pandas as pd
 from gisttools.common import DataError, MissingError, did_you_mean, problems
 from gisttools.data.files import column_names, file_kind
 from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream, parse_hub_name
-from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS, LabelledTexts, ReadOptions, read_source, split_file
+from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS, LabelledTexts, read_source, split_file
 from gisttools.data.mteb_tasks import mteb_task, parse_task_name, task_names
+from gisttools.data.options import ReadOptions
 from gisttools.data.triplet_sets import is_triplet_shaped
 from gisttools.data.triplets import FILE_NAME
 
@@ -122,7 +122,7 @@ def _is_elsewhere(name: str) -> bool:
 
 def _each(source: str, options: ReadOptions) -> Iterator[tuple[str, ReadOptions]]:
     if options.subset is None or _is_local(source):
-        yield source, replace(options, subset=None)
+        yield source, options.part(ReadOptions, subset=None)
         return
     subsets = (options.subset,) if isinstance(options.subset, str) else tuple(options.subset)
     if "/" in source:
@@ -133,11 +133,11 @@ def _each(source: str, options: ReadOptions) -> Iterator[tuple[str, ReadOptions]
         several = subset is None and len(mteb_task(task).metadata.hf_subsets) > 1
         mark = "#"
     if not several:
-        yield source, replace(options, subset=None)
+        yield source, options.part(ReadOptions, subset=None)
         return
     for subset in subsets:
         head = source.split("@")[0].split(":")[0]
-        yield f"{head}{mark}{subset}{source[len(head) :]}", replace(options, subset=None)
+        yield f"{head}{mark}{subset}{source[len(head) :]}", options.part(ReadOptions, subset=None)
 
 
 def _is_local(source: str) -> bool:

@@ -1,4 +1,7 @@
-"""Scoring models on mteb tasks and on your own files, and comparing them with intervals."""
+"""Scores models on mteb tasks and on your own files, and compares them with intervals.
+
+Begin with `evaluate` on `task_sources`; then `leaderboard` and `gain_curve`.
+"""
 
 import lazy_loader
 

@@ -413,9 +413,10 @@ def open_scored(
     if name.startswith(REGISTRY):
         return _registered(name, revision)
     if name.startswith(ENDPOINT):
-        from gisttools.models import EndpointGuide
+        from gisttools.models import EndpointGuide, GuideOptions
 
-        guide = EndpointGuide(name.removeprefix(ENDPOINT), base_url=base_url, key_variable=key_variable, prompt=prompt)
+        told = GuideOptions(name=name, base_url=base_url, key_variable=key_variable, prompt=prompt)
+        guide = EndpointGuide(told)
         encoder = EndpointEncoder(guide)
         return ScoredModel(
             name=name, kind="endpoint", encoder=encoder, identity=guide.identity, revision=guide.url,

@@ -1,4 +1,7 @@
-"""Labelled texts to triplets: which positive, which negatives, what was left out and why."""
+"""Makes triplets of labelled texts: which positive, which negatives, what was left out and why.
+
+Begin with `triplets_from_labelled` for one source, or `convert` for several, under `MiningOptions`.
+"""
 
 import lazy_loader
 

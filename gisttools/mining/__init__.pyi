@@ -1,3 +1,9 @@
-from .converting import convert as convert
-from .miner import mine as mine, triplets_from_labelled as triplets_from_labelled
+from .converting import Converted as Converted, convert as convert
+from .miner import (
+    Mined as Mined,
+    mine as mine,
+    mine_labelled as mine_labelled,
+    triplets_from_labelled as triplets_from_labelled,
+)
+from .noise import label_noise as label_noise
 from .options import MiningOptions as MiningOptions

@@ -1,4 +1,4 @@
-"""The data card: where triplets come from, what they are like, what was left out, and what looks wrong."""
+"""Writes the data card: where triplets come from, what they are like, what was left out, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gisttools.mining.noise import LabelNoise
 
 _QUANTILES = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
-_UNTOLD = "not told"
+_UNTOLD, _NOT_CHECKED, _NONE_FOUND = "not told", "Not checked.", "None found."
 _LONGEST = 80  # characters of a cell
 
 
@@ -31,60 +31,22 @@ class DataCard:
 
     def markdown(self) -> str:
         """The same as a page. Texts that come from the data are escaped, so that none can break it."""
-        f = self.facts
-        lines = ["# Data card", "", f"{f['triplets']:,} triplets, {f['negatives']:,} negatives."]
-        lines += ["", f"Fingerprint of texts and labels: `{f['fingerprint']}`.", "", "## Sources", ""]
-        heads = ["source", "split", "revision", "licence", "language", "kind"]
-        names = ["source", "split", "revision", "licence", "language", "task_type"]
-        lines += _table(heads, [[s[name] for name in names] for s in f["sources"]]) or ["None was told."]
-        lines += ["", "## Texts and classes", ""]
-        heads = ["source", "texts", "classes", "largest", "texts in it", "smallest", "texts in it"]
-        rows = [
-            [
-                s["source"],
-                s["texts"],
-                s["classes"],
-                *(s["largest_class"] or [""] * 2),
-                *(s["smallest_class"] or [""] * 2),
-            ]
-            for s in f["sources"]
-        ]
-        lines += _table(heads, rows) or ["Not told."]
-        lines += ["", "## Lengths in characters", ""]
-        lengths = [*((s["source"], s["characters"]) for s in f["sources"]), *f["characters"].items()]
-        rows = [[name, *numbers.values()] for name, numbers in lengths if numbers]
-        lines += _table(["texts", *_QUANTILES], rows) or ["There are no texts."]
-        for title, head, counts in (
-            ("Languages", "language", f["languages"]),
-            ("Made by", "source", f["made_by"]),
-        ):
-            lines += [
-                "",
-                f"## {title}",
-                "",
-                *(_table([head, "triplets"], counts.items()) or ["There are no triplets."]),
-            ]
-        lines += ["", "## Left out", ""]
-        left_out = [[s["source"], *pair] for s in f["sources"] for pair in s["dropped"].items()]
-        left_out += [["triplets", *pair] for pair in f["dropped"].items()]
-        lines += _table(["from", "reason", "number"], left_out) or ["Nothing was."]
-        lines += ["", "## Duplicates", ""]
-        heads = ["by", "threshold", "texts"]
-        asked = {tier: "not asked" if least is None else str(least) for tier, least in f["tiers"].items()}
-        lines += _found(f["duplicates"], heads, lambda found: [[t, asked[t], _checked(n)] for t, n in found.items()])
-        lines += ["", "## Overlap with evaluation sets", ""]
-        overlap = f["overlap"]
-        lines += _found(
-            overlap and overlap["sets"],
-            ["evaluation set", *TIERS],
-            lambda found: [[name, *(_checked(counts[tier]) for tier in TIERS)] for name, counts in found.items()],
-        )
-        if overlap:
-            lines += ["", f"{overlap['triplets']:,} triplets hold such a text; the numbers are of different texts."]
-        lines += ["", "## Labels", ""]
-        noise = f["label_noise"]
-        rows = [[source, what, _checked(n)] for source, counts in (noise or {}).items() for what, n in counts.items()]
-        lines += _found(noise, ["source", "what looks wrong", "number"], lambda _: rows)
+        facts = self.facts
+        sections = {
+            "Sources": _sources(facts["sources"]),
+            "Texts and classes": _classes(facts["sources"]),
+            "Lengths in characters": _length_rows(facts),
+            "Languages": _table(["language", "triplets"], facts["languages"].items()) or ["There are no triplets."],
+            "Made by": _table(["source", "triplets"], facts["made_by"].items()) or ["There are no triplets."],
+            "Left out": _left_out(facts),
+            "Duplicates": _duplicates(facts),
+            "Overlap with evaluation sets": _overlaps(facts["overlap"]),
+            "Labels": _label_noise(facts["label_noise"]),
+        }
+        lines = ["# Data card", "", f"{facts['triplets']:,} triplets, {facts['negatives']:,} negatives.", ""]
+        lines.append(f"Fingerprint of texts and labels: `{facts['fingerprint']}`.")
+        for title, content in sections.items():
+            lines += ["", f"## {title}", "", *content]
         return "\n".join(lines) + "\n"
 
 
@@ -181,11 +143,55 @@ def _checked(number: int | None) -> int | str:
     return "not checked" if number is None else number
 
 
-def _found(found: Any, heads: list[str], rows: Any) -> list[str]:
-    """A table of what was found; or that nothing was, or that nobody looked."""
-    if found is None:
-        return ["Not checked."]
-    return _table(heads, rows(found)) or ["None found."]
+def _sources(sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    heads = ["source", "split", "revision", "licence", "language", "kind"]
+    names = ["source", "split", "revision", "licence", "language", "task_type"]
+    return _table(heads, [[source[name] for name in names] for source in sources]) or ["None was told."]
+
+
+def _classes(sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    heads = ["source", "texts", "classes", "largest", "texts in it", "smallest", "texts in it"]
+    none = ["", ""]
+    rows = [
+        [s["source"], s["texts"], s["classes"], *(s["largest_class"] or none), *(s["smallest_class"] or none)]
+        for s in sources
+    ]
+    return _table(heads, rows) or ["Not told."]
+
+
+def _length_rows(facts: Mapping[str, Any]) -> list[str]:
+    lengths = [*((s["source"], s["characters"]) for s in facts["sources"]), *facts["characters"].items()]
+    rows = [[name, *numbers.values()] for name, numbers in lengths if numbers]
+    return _table(["texts", *_QUANTILES], rows) or ["There are no texts."]
+
+
+def _left_out(facts: Mapping[str, Any]) -> list[str]:
+    rows = [[source["source"], *pair] for source in facts["sources"] for pair in source["dropped"].items()]
+    rows += [["triplets", *pair] for pair in facts["dropped"].items()]
+    return _table(["from", "reason", "number"], rows) or ["Nothing was."]
+
+
+def _duplicates(facts: Mapping[str, Any]) -> list[str]:
+    if facts["duplicates"] is None:
+        return [_NOT_CHECKED]
+    asked = {tier: "not asked" if least is None else str(least) for tier, least in facts["tiers"].items()}
+    rows = [[tier, asked[tier], _checked(number)] for tier, number in facts["duplicates"].items()]
+    return _table(["by", "threshold", "texts"], rows) or [_NONE_FOUND]
+
+
+def _overlaps(overlap: Mapping[str, Any] | None) -> list[str]:
+    if overlap is None:
+        return [_NOT_CHECKED]
+    rows = [[name, *(_checked(counts[tier]) for tier in TIERS)] for name, counts in overlap["sets"].items()]
+    lines = _table(["evaluation set", *TIERS], rows) or [_NONE_FOUND]
+    return [*lines, "", f"{overlap['triplets']:,} triplets hold such a text; the numbers are of different texts."]
+
+
+def _label_noise(noise: Mapping[str, Mapping[str, int | None]] | None) -> list[str]:
+    if noise is None:
+        return [_NOT_CHECKED]
+    rows = [[source, what, _checked(n)] for source, counts in noise.items() for what, n in counts.items()]
+    return _table(["source", "what looks wrong", "number"], rows) or [_NONE_FOUND]
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

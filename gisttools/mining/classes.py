@@ -1,12 +1,11 @@
-"""`Classes`: the labels of texts, one or several each, as numbers; and who shares a label with whom.
+"""Knows who shares a label with whom (`Classes`), and picks from a block of similarities.
 
 A class is a label, or in multi-label data a set of labels. Two texts are of the same kind if they share at least one
 label; a text without any label is like no other.
 
-Picking from a block of similarities: by softmax, by rank, at random among the best.
-
-All functions take scores (b, C), where -inf bars a column, and give column numbers (b, k), -1 where there is none.
-Random numbers come from outside, so that a row's pick does not depend on the rows beside it.
+The functions that pick, by softmax, by rank or at random among the best, take scores (b, C), where -inf bars a column,
+and give column numbers (b, k), -1 where there is none. Random numbers come from outside, so that a row's pick does not
+depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -185,6 +184,7 @@ class Classes:
         return np.array_split(np.arange(count), max(1, -(-count * count // _VALUES)))
 
     def _sets_share(self, sets: np.ndarray) -> np.ndarray:
+        assert self.labels is not None  # asked of multi-label data alone
         return (self.labels[sets] @ self.labels.T).toarray() > 0
 
 

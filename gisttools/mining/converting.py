@@ -1,5 +1,6 @@
-"""From named sources to one triplet table: labelled texts are mined, triplet sets are mapped, what overlaps an
-evaluation set is left out, and a data card tells what became of every text.
+"""Makes one triplet table of named sources, and a data card of what became of every text.
+
+Labelled texts are mined, triplet sets are mapped, and what overlaps an evaluation set is left out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from gisttools.data import (
     write_triplets,
 )
 from gisttools.mining.card import DataCard, data_card
-from gisttools.mining.miner import score_triplets, triplets_from_labelled
+from gisttools.mining.miner import mine_labelled, score_triplets, triplet_table
 from gisttools.mining.noise import LabelNoise, label_noise
 from gisttools.mining.options import MiningOptions
 from gisttools.models import VectorCache
@@ -127,42 +128,30 @@ def convert(
     Raises:
         MissingError, DataError, ParameterError: as those functions; also if no triplet is left.
     """
-    names = expand_sources(sources)
+    names, tiers, known = expand_sources(sources), tiers or Tiers(), eval_sets or {}
     if not names:
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
-    kinds = {name: kind_of(name, reading) for name in names}
-    data = {}  # all are read first: errors before work
-    for name in names:
-        if kinds[name] == "labelled":
-            data |= {texts.source: texts for texts in read_sources([name], reading)}
-    foreign = triplet_tables([n for n in names if kinds[n] == "triplets"], threshold=threshold)
-    tables, counts, overlaps = {}, [], []
+    data, foreign = _read(names, reading, threshold)
+    tables: dict[str, Dataset] = {}
+    counts, overlaps = [], []
     for name in [*data, *foreign]:
         texts = data.get(name)
-        recall = None
         if texts is None:
-            table, dropped = score_triplets(foreign[name], guide), {}
+            table, dropped, recall = score_triplets(foreign[name], guide), {}, None
         else:
-            table, mined = triplets_from_labelled(texts, guide, mining)
-            dropped, recall = {**texts.dropped, **mined.dropped}, mined.recall
-        table, found = drop_overlap(table, eval_sets or {}, tiers)
+            table, dropped, recall = _mined(texts, guide, mining)
+        tables[name], found = drop_overlap(table, known, tiers)
         if len(found):
             dropped = {**dropped, _OVERLAPS: int(found["place"].nunique())}
-            overlaps.append(found.assign(source=name))
-        tables[name] = table
-        counts.append(_counts(name, texts, table, dropped, recall))
+        overlaps.append(found.assign(source=name))
+        counts.append(_counts(name, texts, tables[name], dropped, recall))
     triplets = concatenate_datasets(list(tables.values()))
     if not len(triplets):
         raise DataError(f"No triplet is left of {', '.join(names)}; dropped: {[c['dropped'] for c in counts]}.")
-    overlap = pd.concat(overlaps, ignore_index=True) if overlaps else found.assign(source="")
-    tiers = tiers or Tiers()
+    overlap = _joined(overlaps)
     sets = {name: texts.texts for name, texts in data.items()} or {n: table_texts(t) for n, t in tables.items()}
     few = sum(map(len, sets.values())) <= _MANY
-    near = tiers.near if few else None
-    noise = {
-        name: label_noise(texts.texts, texts.label_sets or texts.labels, guide=guide, near=near)
-        for name, texts in data.items()
-    }
+    noise = _noise(data, guide, tiers.near if few else None)
     live = triplets["live"][:]
     summary = {
         "sources": counts,
@@ -171,7 +160,7 @@ def convert(
         "triplets": len(triplets),
         "live_share": sum(map(bool, live)) / len(live),
         "overlap": dict(Counter(overlap["tier"])),
-        "eval_sets": {name: len(texts) for name, texts in (eval_sets or {}).items()},
+        "eval_sets": {name: len(texts) for name, texts in known.items()},
         "label_noise": {name: found.counts for name, found in noise.items()},
     }
     card = data_card(
@@ -179,7 +168,7 @@ def convert(
         list(data.values()),
         dropped=dict(sum((Counter(c["dropped"]) for c in counts), Counter())),
         duplicates=find_duplicates(sets, tiers) if few else None,
-        overlap=overlap if eval_sets else None,
+        overlap=overlap if known else None,
         noise=noise,
         tiers=tiers,
     )
@@ -194,18 +183,51 @@ def convert(
     )
 
 
-def _counts(name: str, texts: LabelledTexts | None, table: Dataset, dropped: dict, recall: float | None) -> dict:
-    task = texts.task_name if texts is not None else None
+def _read(
+    names: Sequence[str], reading: ReadOptions | None, threshold: float | None
+) -> tuple[dict[str, LabelledTexts], dict[str, Dataset]]:
+    """Labelled texts and triplet sets by name; all are read before any work, so that errors come first."""
+    kinds = {name: kind_of(name, reading) for name in names}
+    labelled = [texts for name in names if kinds[name] == "labelled" for texts in read_sources([name], reading)]
+    foreign = triplet_tables([name for name in names if kinds[name] == "triplets"], threshold=threshold)
+    return {texts.source: texts for texts in labelled}, foreign
+
+
+def _mined(
+    texts: LabelledTexts, guide: VectorCache, mining: MiningOptions | None
+) -> tuple[Dataset, dict[str, int], float | None]:
+    """The triplets of one source, the texts that are no anchors by reason, and the recall of an approximate search."""
+    mined = mine_labelled(texts, guide, mining)
+    return triplet_table(texts, mined, guide), {**texts.dropped, **mined.dropped}, mined.recall
+
+
+def _joined(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables one after the other; of empty ones the last, for its columns."""
+    return pd.concat([part for part in found if len(part)] or found[-1:], ignore_index=True)
+
+
+def _noise(data: Mapping[str, LabelledTexts], guide: VectorCache, near: float | None) -> dict[str, LabelNoise]:
     return {
-        "source": name,
-        "revision": texts.revision if texts is not None else next(iter(table["source_revision"][:1]), None),
-        "split": texts.split if texts is not None else None,
-        "texts": len(texts) if texts is not None else None,
-        "classes": len(texts.classes) if texts is not None else None,
-        "triplets": len(table),
-        "dropped": dropped,
-        "recall": recall,
-        "licence": texts.licence if texts is not None else None,
+        name: label_noise(texts.texts, texts.label_sets or texts.labels, guide=guide, near=near)
+        for name, texts in data.items()
+    }
+
+
+def _counts(
+    name: str, texts: LabelledTexts | None, table: Dataset, dropped: Mapping[str, int], recall: float | None
+) -> dict[str, Any]:
+    known = {"source": name, "triplets": len(table), "dropped": dropped, "recall": recall}
+    if texts is None:
+        nothing = ("split", "texts", "classes", "licence", "test_texts_in_train", "cleaned_task")
+        return {**known, **dict.fromkeys(nothing), "revision": next(iter(table["source_revision"][:1]), None)}
+    task = texts.task_name
+    return {
+        **known,
+        "revision": texts.revision,
+        "split": texts.split,
+        "texts": len(texts),
+        "classes": len(texts.classes),
+        "licence": texts.licence,
         "test_texts_in_train": train_texts_in_test(task, parse_task_name(name)[1]) if task else None,
         "cleaned_task": cleaned_task(task) if task else None,
     }

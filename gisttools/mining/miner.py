@@ -1,7 +1,4 @@
-"""`Miner`: the steps from classes and guide vectors to a positive and negatives for every text, and `Mined`, what comes
-out of them.
-
-Labelled texts to triplets, by guide similarity, at any size.
+"""Makes triplets of labelled texts by guide similarity, at any size.
 
 `MiningOptions(strategy="gistembed")` with its defaults is the procedure of the GISTEmbed paper (arXiv 2402.16829):
 every text is an anchor once; its positive is drawn from softmax(similarity / 0.05) over the 100 guide-nearest texts of
@@ -22,8 +19,9 @@ With several labels a text, a positive shares at least one with the anchor, a ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -36,6 +34,9 @@ from gisttools.mining.classes import Classes, by_rank, by_softmax, top, uniform_
 from gisttools.mining.neighbours import Pool, compare
 from gisttools.mining.options import MiningOptions
 from gisttools.models import NumberedTexts, VectorCache
+
+Allowed = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # rows, columns, scores: scores, -inf bars
+Pick = Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows, scores: places among the columns, -1 for none
 
 _EXACT_UP_TO = 50_000  # texts that are compared with each other, about a CPU minute; above, "auto" is approximate
 _RECALL_ROWS = 256  # whose exact neighbours tell the recall
@@ -74,7 +75,9 @@ class Mined:
 class Miner:
     """The steps of `mine`, which all look at the same texts."""
 
-    def __init__(self, texts, classes: Classes, alike, vectors, options: MiningOptions) -> None:
+    def __init__(
+        self, texts: Sequence[str], classes: Classes, alike: np.ndarray, vectors: np.ndarray, options: MiningOptions
+    ) -> None:
         self.classes, self.alike, self.vectors, self.options = classes, alike, vectors, options
         values = np.empty(len(texts), dtype=object)
         values[:] = list(texts)
@@ -131,7 +134,7 @@ class Miner:
             self._random_positives(np.flatnonzero(wanted))
             return
 
-        def allowed(rows, columns, scores):
+        def allowed(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> np.ndarray:
             if self.classes.labels is not None:
                 np.putmask(scores, ~self.classes.same(rows, columns), -np.inf)
             if o.positives == "farthest":
@@ -139,7 +142,7 @@ class Miner:
             self._bar_texts(scores, columns, rows)
             return scores
 
-        def pick(rows, scores):
+        def pick(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
             draws = self.draws[rows, :1]
             if o.positives == "softmax":
                 return by_softmax(scores, draws, o.temperature, o.topk)
@@ -173,7 +176,7 @@ class Miner:
             self.negatives[rows] = self.classes.draw_unlike(rows, self.draws[rows, 1:])
             return
 
-        def allowed(rows, columns, scores):
+        def allowed(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> np.ndarray:
             positives = self.positives[rows]
             if o.strategy == "hard":
                 limit = o.margin * (self.vectors[rows] * self.vectors[positives]).sum(1)
@@ -186,7 +189,7 @@ class Miner:
             self._bar_texts(scores, columns, positives)
             return scores
 
-        def pick(rows, scores):
+        def pick(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
             draws = self.draws[rows, 1:]
             if o.strategy == "hard":
                 return by_rank(scores, o.negatives, o.rank_from, o.rank_to, draws)
@@ -207,7 +210,7 @@ class Miner:
 
     def _large(self) -> np.ndarray | None:
         """Each text's class where it holds a tenth of all texts or more, else -1: of those, pairs of one class are not
-        computed when negatives are sought. Smaller ones are masked, which costs less than telling them apart."""
+        computed when negatives are sought. Smaller ones are masked, which costs less than leaving them out."""
         codes, sizes = self.classes.codes, self.classes.sizes
         return (
             np.where(10 * sizes >= len(codes), np.arange(len(sizes)), -1)[codes]
@@ -215,10 +218,12 @@ class Miner:
             else None
         )
 
-    def _search(self, pools: list[Pool], wanted, allowed, pick, out: np.ndarray, count: int) -> None:
+    def _search(
+        self, pools: list[Pool], wanted: np.ndarray, allowed: Allowed, pick: Pick, out: np.ndarray, count: int
+    ) -> None:
         """Fill `out`, (N, k), for the wanted rows; rows that find nothing in near cells are searched exactly."""
 
-        def work(rows, columns, scores):
+        def work(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> None:
             places = pick(rows, allowed(rows, columns, scores))
             out[rows] = np.where(places < 0, -1, columns[places])
 
@@ -229,7 +234,7 @@ class Miner:
             empty = wanted & (out < 0).all(1)
             compare(self.vectors, (join for pool in near for join in pool.joins(empty, exact=True)), work)
 
-    def _recall(self, pools: list[Pool], wanted, allowed, count: int) -> float:
+    def _recall(self, pools: list[Pool], wanted: np.ndarray, allowed: Allowed, count: int) -> float:
         members = np.concatenate([pool.members for pool in pools])
         members = members[wanted[members]]
         sample = np.zeros(len(wanted), dtype=bool)
@@ -238,14 +243,22 @@ class Miner:
         found: list[set] = []
         for exact in (False, True):
             pairs: set[tuple[int, int]] = set()
-
-            def work(rows, columns, scores, pairs=pairs):
-                i, j = top(allowed(rows, columns, scores), count)
-                pairs.update(zip(rows[i].tolist(), columns[j].tolist(), strict=True))
-
+            work = partial(self._note_nearest, pairs, allowed, count)
             compare(self.vectors, (join for pool in pools for join in pool.joins(sample, exact)), work)
             found.append(pairs)
         return len(found[0] & found[1]) / len(found[1]) if found[1] else 1.0
+
+    @staticmethod
+    def _note_nearest(
+        pairs: set[tuple[int, int]],
+        allowed: Allowed,
+        count: int,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        scores: np.ndarray,
+    ) -> None:
+        i, j = top(allowed(rows, columns, scores), count)
+        pairs.update(zip(rows[i].tolist(), columns[j].tolist(), strict=True))
 
     def _bar_texts(self, scores: np.ndarray, columns: np.ndarray, barred: np.ndarray) -> None:
         """Set -inf where a column holds the text barred for the row, which is decided by the text, not by rounding."""
@@ -290,21 +303,29 @@ def mine(
     return Miner(texts, classes, alike, vectors, options).run()
 
 
-def triplets_from_labelled(
-    data: LabelledTexts, guide: VectorCache, options: MiningOptions | None = None
-) -> tuple[Dataset, Mined]:
-    """Mine a triplet table from labelled texts and score it by the guide. Also returns what was mined: the numbers of
-    the rows' texts, the rows dropped, the recall. Raises as `mine` and as `VectorCache.embed`."""
-    labels = data.label_sets or data.labels
-    mined = mine(data.texts, labels, guide.embed(data.texts), options)
+def triplets_from_labelled(data: LabelledTexts, guide: VectorCache, options: MiningOptions | None = None) -> Dataset:
+    """A triplet table mined from labelled texts and scored by the guide. Raises as `mine` and `VectorCache.embed`.
+
+    `mine_labelled` tells what was mined: the numbers of the rows' texts, the rows dropped, the recall.
+    """
+    return triplet_table(data, mine_labelled(data, guide, options), guide)
+
+
+def mine_labelled(data: LabelledTexts, guide: VectorCache, options: MiningOptions | None = None) -> Mined:
+    """`mine` for labelled texts, with a warning where an approximate search found too little."""
+    mined = mine(data.texts, data.label_sets or data.labels, guide.embed(data.texts), options)
     if mined.recall is not None and mined.recall < _LOW_RECALL:
         log.warning(
             "%s: the approximate search found %.0f %% of the nearest candidates. If that is too few, search = 'exact'.",
             data.source,
             100 * mined.recall,
         )
-    table = make_triplets_from_columns(_columns(data, mined), len(mined.anchors))
-    return score_triplets(table, guide), mined
+    return mined
+
+
+def triplet_table(data: LabelledTexts, mined: Mined, guide: VectorCache) -> Dataset:
+    """What was mined of these texts as a triplet table, scored by the guide."""
+    return score_triplets(make_triplets_from_columns(_columns(data, mined), len(mined.anchors)), guide)
 
 
 def score_triplets(table: Dataset, guide: VectorCache) -> Dataset:
@@ -344,7 +365,7 @@ def _cosines(table: Dataset, guide: VectorCache) -> Iterator[tuple[np.ndarray, n
         yield cosines[:, 0], cosines[:, 1:], ids[:, 2:] >= 0
 
 
-def _check_shapes(texts, labels, vectors: np.ndarray) -> None:
+def _check_shapes(texts: Sequence[str], labels: Sequence[str] | Sequence[tuple[str, ...]], vectors: np.ndarray) -> None:
     shape = np.shape(vectors)
     if len(texts) != len(labels) or len(shape) != 2 or shape[0] != len(texts):
         raise DataError(

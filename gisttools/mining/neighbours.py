@@ -1,4 +1,4 @@
-"""Who is near whom: similarities between the texts of a pool, a block of rows at a time, exact or in the nearest cells.
+"""Compares the texts of a pool, a block of rows at a time: all with all, or those of the nearest cells.
 
 The approximate search is the inverted file that faiss calls IVF, as a join of a pool with itself: spherical k-means
 makes cells of some hundred texts, and the texts of one cell are compared with those of the nearest cells in one matrix

@@ -1,4 +1,4 @@
-"""Label noise: equal texts and near-copies under two labels, classes that a guide cannot tell apart, tiny classes.
+"""Finds labels that may be wrong: copies under two labels, classes that a guide confuses, tiny classes.
 
 Nothing is changed: these are tables to look at. Where a text may have several labels at once, centroids of classes say
 nothing about a single one, so that part is skipped, and copies only clash if their labels have nothing in common.

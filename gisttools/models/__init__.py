@@ -1,4 +1,7 @@
-"""Opening embedding models, and the vectors that a guide gives, kept on disk."""
+"""Opens embedding models, and keeps the vectors that a guide gives on disk.
+
+Begin with `open_model`, and with `VectorCache`, which keeps the vectors of the guide that `GuideOptions` name.
+"""
 
 import lazy_loader
 

@@ -1,10 +1,10 @@
 from .endpoint import EndpointGuide as EndpointGuide
 from .guides import (
     ENDINGS as ENDINGS,
-    GuideName as GuideName,
     ModelGuide as ModelGuide,
     ShardedGuide as ShardedGuide,
     embed_shard as embed_shard,
+    open_guide as open_guide,
     use_told_threads as use_told_threads,
 )
 from .loading import (
@@ -23,4 +23,5 @@ from .numbered_texts import (
     numbered as numbered,
     text_columns_as_keys as text_columns_as_keys,
 )
+from .options import GuideOptions as GuideOptions
 from .vectors import KEY as KEY, VectorCache as VectorCache, VectorFolder as VectorFolder, text_keys as text_keys

@@ -1,10 +1,10 @@
-"""A guide behind an OpenAI-compatible `/embeddings` endpoint: batched, a few requests at a time, retried."""
+"""Asks a guide behind an OpenAI-compatible `/embeddings` endpoint: batched, a few requests at a time, retried."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -21,17 +21,14 @@ from gisttools.common import (
     with_retries,
 )
 from gisttools.models.loading import ENDPOINT
+from gisttools.models.options import GuideOptions
 
 _DEFAULT_URL = "https://api.openai.com/v1"
-
-
 _TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens
-
-
 _AT_ONCE = 4
-
-
 _TIMEOUT = 120.0  # seconds for one attempt
+
+Put = Callable[[tuple[np.ndarray, np.ndarray]], None]  # takes numbers of texts and their vectors
 
 
 class EndpointGuide:
@@ -39,10 +36,9 @@ class EndpointGuide:
     for the caller keeps every batch as it arrives.
 
     Args:
-        model: name that the endpoint knows.
-        base_url: address with its version part, as `http://127.0.0.1:8080/v1`; None is OpenAI's. It is part of the
-            identity: another server may serve other weights under the same name.
-        key_variable: environment variable that holds the key; an endpoint on this machine needs none.
+        options: `name` is `endpoint:` and the name that the endpoint knows. `base_url` is its address with the version
+            part, as `http://127.0.0.1:8080/v1`; None is OpenAI's. It is part of the identity: another server may
+            serve other weights under the same name. An endpoint on this machine needs no key.
 
     Raises:
         ParameterError: the model's name is empty, or the address is none.
@@ -51,13 +47,14 @@ class EndpointGuide:
     dimension: int | None = None  # known with the first answer
     portion = 8 * _TEXTS
 
-    def __init__(self, model: str, *, base_url: str | None, key_variable: str, prompt: str | None) -> None:
+    def __init__(self, options: GuideOptions) -> None:
+        model, base_url, prompt = options.name.removeprefix(ENDPOINT), options.base_url, options.prompt
         self._base_url = base_url or _DEFAULT_URL
         if urlsplit(self._base_url).scheme not in ("http", "https") or not urlsplit(self._base_url).hostname:
             raise ParameterError(f"base_url is {base_url!r}, not an address such as http://127.0.0.1:8080/v1.")
         if not model:
             raise ParameterError(f"No model is named after {ENDPOINT!r}. Write {ENDPOINT}text-embedding-3-small, say.")
-        self.name, self._model, self._key_variable, self._prompt = f"{ENDPOINT}{model}", model, key_variable, prompt
+        self.name, self._model, self._key_variable, self._prompt = options.name, model, options.key_variable, prompt
         self.url = safe_url(self._base_url)
         self.identity = f"endpoint|{self.url}|{model}|{prompt}"
 
@@ -74,10 +71,15 @@ class EndpointGuide:
                 f"{self.url} needs a key: the environment variable {self._key_variable} is empty. Put the key there, "
                 "or name the variable that holds it."
             )
-        yield from in_background(lambda put: self._ask_all(texts, put))
 
-    async def _ask_all(self, texts: Sequence[str], put: Callable) -> None:
-        pending, failed = _batches(texts), []
+        def work(put: Put) -> Awaitable[None]:
+            return self._ask_all(texts, put)
+
+        yield from in_background(work)
+
+    async def _ask_all(self, texts: Sequence[str], put: Put) -> None:
+        pending = _batches(texts)
+        failed: list[EndpointError] = []
         health = Health(url=self.url, key_name=self._key_variable, model=self._model)
         async with open_client(self._base_url, self._key_variable, _TIMEOUT) as client:
 

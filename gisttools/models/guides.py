@@ -1,10 +1,6 @@
-"""What makes guide vectors: a model here, an embeddings endpoint, or a file of vectors made elsewhere.
+"""Opens what makes guide vectors: a model here, an embeddings endpoint, or a file of vectors made elsewhere.
 
-A guide behind an OpenAI-compatible `/embeddings` endpoint: batched, a few requests at a time, retried.
-
-Guide vectors that stand ready in a file: Parquet with columns text and vector, or a matrix beside its texts.
-
-A guide whose texts are embedded elsewhere, shard by shard; who asks is the only one that writes vectors.
+`GuideOptions` says which; `ShardedGuide` has a model's texts embedded by other processes, shard by shard.
 """
 
 from __future__ import annotations
@@ -15,10 +11,9 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +26,12 @@ from gisttools.common import (
     MissingError,
     ModelError,
     ParameterError,
+    first_line,
     quiet_libraries,
 )
 from gisttools.data import FILE_ENDINGS, LINE_ENDINGS, RowFile, is_lines, read_lines
 from gisttools.models.loading import ENDPOINT, is_static, native_bfloat16, open_model, reading_sha, weights_sha
+from gisttools.models.options import GuideOptions, Precision
 
 ENDINGS = (".parquet", ".npy")
 _BLOCK = 8192
@@ -62,7 +59,7 @@ class GivenVectors:
             endings = (".jsonl", ".txt", *LINE_ENDINGS, *FILE_ENDINGS)
             texts = next((file for ending in endings if (file := path.with_suffix(ending)).exists()), None)
             if texts is None:
-                raise MissingError(f"{path} has no texts beside it. Write {path.stem}.jsonl or {path.stem}.txt.")
+                raise MissingError(f"{path} has no texts next to it. Write {path.stem}.jsonl or {path.stem}.txt.")
             files.append(texts)
             self.dimension = self._matrix_width()
         else:
@@ -145,9 +142,6 @@ def _is_floats(kind: pa.DataType | None) -> bool:
     return kind is not None and any(is_(kind) for is_ in lists) and pa.types.is_floating(kind.value_type)
 
 
-Precision = Literal["auto", "float32", "bfloat16"]
-
-
 class Guide(Protocol):
     """What makes vectors of texts. `gisttools.models.VectorCache` keeps them."""
 
@@ -198,7 +192,7 @@ class ModelGuide:
         Raises:
             ModelError: the model fails.
         """
-        # every so-manieth text, so that all devices get texts of all lengths
+        # each takes every n-th text, so that all devices get texts of all lengths
         shares = [np.arange(len(texts))[i :: len(self._models)] for i in range(len(self._models))]
         parts = [[texts[n] for n in share] for share in shares]
         with ThreadPoolExecutor(len(self._models)) as pool:
@@ -215,33 +209,18 @@ class ModelGuide:
                     texts, prompt=self._prompt, batch_size=self._batch, show_progress_bar=False, convert_to_tensor=True
                 )
         except (RuntimeError, ValueError, IndexError) as error:  # memory, a kernel that is missing, a bad tokenizer
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
-                f"Guide {self.name} fails in {self._precision} on {model.device}: {first}. Use precision='float32', "
-                "or another guide."
+                f"Guide {self.name} fails in {self._precision} on {model.device}: {first_line(error)} "
+                "Use precision='float32', or another guide."
             ) from error
         return vectors.float().cpu().numpy()
 
 
-def open_guide(
-    name: str,
-    revision: str | None = None,
-    *,
-    prompt: str | None = None,
-    base_url: str | None = None,
-    key_variable: str = "OPENAI_API_KEY",
-    precision: Precision = "auto",
-    device: str | None = None,
-) -> Guide:
+def open_guide(options: GuideOptions, *, device: str | None = None) -> Guide | GivenVectors:
     """Open what makes guide vectors.
 
     Args:
-        name: a model as in `gisttools.models.open_model`; `endpoint:MODEL`, a model behind an OpenAI-compatible
-            `/embeddings` endpoint; or a file of vectors, `x.parquet` or `x.npy`, as in `GivenVectors`.
-        revision: of a hub model. Pin a commit.
-        prompt: text put before every text.
-        base_url, key_variable: of an endpoint, as in `EndpointGuide`.
-        precision: of a model, as in `ModelGuide`.
+        options: see `GuideOptions`.
         device: of a model, as in torch; None takes the best present, and all of several CUDA devices.
 
     Raises:
@@ -249,24 +228,25 @@ def open_guide(
         ParameterError: an option does not fit this kind of guide.
         DataError: the file holds no vectors.
     """
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise ParameterError(f"precision is {precision!r}, must be 'auto', 'float32' or 'bfloat16'.")
+    name, prompt = options.name, options.prompt
     if name.startswith(ENDPOINT):
         from gisttools.models.endpoint import EndpointGuide  # openai takes a second, and few guides need it
 
-        return EndpointGuide(name.removeprefix(ENDPOINT), base_url=base_url, key_variable=key_variable, prompt=prompt)
-    if base_url:
-        raise ParameterError(f"Guide {name!r} is asked at no base_url ({base_url}). Drop it or write {ENDPOINT}{name}.")
+        return EndpointGuide(options)
+    if options.base_url:
+        raise ParameterError(
+            f"Guide {name!r} is asked at no base_url ({options.base_url}). Drop it or write {ENDPOINT}{name}."
+        )
     path = Path(name).expanduser()
     if path.suffix in ENDINGS and not path.is_dir():
         if prompt:
             raise ParameterError(f"{name} holds vectors made already; the prompt {prompt!r} comes too late. Drop it.")
-        return GivenVectors(path)  # type: ignore[return-value]  # streams nothing: `VectorCache` takes in all it holds
-    model = open_model(name, revision, device=device)
+        return GivenVectors(path)
+    model = open_model(name, options.revision, device=device)
     several = device is None and model.device.type == "cuda" and not is_static(model) and not _one_of_many()
     count = torch.cuda.device_count() if several else 1
     devices = [f"cuda:{i}" for i in range(count)] if count > 1 else []
-    return ModelGuide(model, name, prompt=prompt, precision=precision, devices=devices)
+    return ModelGuide(model, name, prompt=prompt, precision=options.precision, devices=devices)
 
 
 def _one_of_many() -> bool:
@@ -275,17 +255,6 @@ def _one_of_many() -> bool:
 
 
 SHARD = 512  # texts; a multiple of every batch, so that batches are those of a guide that embeds them all itself
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuideName:
-    """What a guide is opened by in another process; see `gisttools.models.open_guide`. `asked`: by what; it is opened
-    anew for something else."""
-
-    name: str
-    revision: str | None = None
-    prompt: str | None = None
-    asked: str = ""
 
 
 class ShardedGuide:
@@ -326,11 +295,12 @@ class ShardedGuide:
                 future.cancel()
 
 
-def embed_shard(guide: GuideName, texts: list[str]) -> tuple[str, np.ndarray]:
-    """In any process: the identity of the guide there, and vectors, float32 (n, dimension). It stays open for more."""
+def embed_shard(guide: GuideOptions, texts: list[str], *, asked: str = "") -> tuple[str, np.ndarray]:
+    """In any process: the identity of the guide there, and vectors, float32 (n, dimension). It stays open for more;
+    `asked`: by what; it is opened anew for something else."""
     quiet_libraries()
     use_told_threads()
-    opened = _opened(guide)
+    opened = _opened(guide, asked)
     vectors = np.empty((len(texts), opened.dimension or 0), dtype=np.float32)
     for numbers, part in opened.stream(texts):
         vectors[numbers] = part
@@ -345,5 +315,8 @@ def use_told_threads() -> None:
 
 
 @lru_cache(maxsize=1)
-def _opened(guide: GuideName) -> Guide:
-    return open_guide(guide.name, guide.revision, prompt=guide.prompt)
+def _opened(guide: GuideOptions, _asked: str) -> Guide:
+    opened = open_guide(guide)
+    if isinstance(opened, GivenVectors):
+        raise ParameterError(f"{guide.name} is a file of vectors, which embeds no texts. Name a model.")
+    return opened

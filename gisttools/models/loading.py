@@ -1,4 +1,4 @@
-"""Opening embedding models: the embedded ones, a folder, or a name on the hub."""
+"""Opens embedding models: the embedded ones, a folder, or a name on the hub."""
 
 from __future__ import annotations
 
@@ -67,6 +67,8 @@ def revision_of(model: SentenceTransformer, name: str, revision: str | None = No
 
 def weights_sha(model: SentenceTransformer) -> str:
     """12 hex digits of every weight and of how vectors are made from them (modules, pooling, length, prompt)."""
+    import torch
+
     digest = hashlib.blake2b(digest_size=6)
     for module in model:
         keys = getattr(module, "config_keys", [])
@@ -74,12 +76,12 @@ def weights_sha(model: SentenceTransformer) -> str:
     digest.update(repr([model.max_seq_length, model.prompts.get(model.default_prompt_name)]).encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().flatten().view(_bytes()).numpy())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
 def reading_sha(model: SentenceTransformer) -> str:
-    """12 hex digits of what decides a vector beside `weights_sha`: the tokenizer and the transformer's settings."""
+    """12 hex digits of what decides a vector besides `weights_sha`: the tokenizer and the transformer's settings."""
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
     if hasattr(tokenizer, "to_str"):
         read = _without_lengths(tokenizer.to_str())
@@ -115,12 +117,6 @@ def native_bfloat16(model: SentenceTransformer) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cpu = torch.cpu
     return model.device.type == "cpu" and (cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported())
-
-
-def _bytes():
-    import torch
-
-    return torch.uint8
 
 
 def _wordllama(device: str | None) -> SentenceTransformer:

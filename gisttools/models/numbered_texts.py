@@ -1,4 +1,4 @@
-"""Number the texts of a triplet table: equal texts alike, so that millions of rows that lie on disk stay there.
+"""Numbers the texts of a triplet table: equal texts alike, so that millions of rows that lie on disk stay there.
 
 The table is read in blocks; what is held in memory are 16-byte keys and the numbers.
 """

@@ -1,15 +1,14 @@
-"""`VectorCache`: unit vectors of texts by one guide, on disk, so that one guide embeds one text once, ever.
+"""Keeps unit vectors of texts on disk, so that one guide embeds one text once, ever (`VectorCache`).
 
-Texts as 16-byte keys, and an index from key to row number that grows to tens of millions of keys.
-
-The files of a vector cache: a matrix that only grows, its keys, and a checksum for each chunk written.
+Texts are found by 16-byte keys, through an index that grows to tens of millions. The files are a matrix that only
+grows, its keys, and a checksum for each chunk written:
 
     vectors.float32   one unit vector a row (or vectors.float16)
     keys.bin          the 16-byte key of each row
     chunks.bin        one record a chunk, written last: a row counts once its chunk is recorded
     verified.json     size and time of change of these files when their checksums were last found right
 
-A row keeps its number for ever, because others may hold it: a damaged chunk is not cut out but marked as dead.
+A row keeps its number forever, because others may hold it: a damaged chunk is not cut out but marked as dead.
 """
 
 from __future__ import annotations
@@ -27,8 +26,9 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
-from gisttools.common import ModelError, ParameterError, cache_folder, tqdm
-from gisttools.models.guides import GivenVectors, Precision, open_guide
+from gisttools.common import ModelError, cache_folder, digest, tqdm
+from gisttools.models.guides import GivenVectors, Guide, open_guide
+from gisttools.models.options import GuideOptions
 
 KEY = np.dtype("S16")  # NumPy pads with zero bytes when it compares, so all 16 bytes count
 
@@ -130,7 +130,7 @@ class VectorFolder:
     def read(self, rows: np.ndarray) -> np.ndarray:
         """float32 (*rows.shape, dimension) of rows that `find` answered, read from the memory map."""
         if self._map is None or len(self._map) < len(self):
-            shape = (len(self), self.dimension)
+            shape = (len(self), self.dimension or 0)
             self._map = np.memmap(self._vectors, dtype=self._dtype, mode="r", shape=shape).view(np.ndarray)
         return np.asarray(self._map[rows], dtype=np.float32)
 
@@ -230,7 +230,7 @@ class VectorFolder:
 
 
 def _own_sum(record: np.void) -> int:
-    return zlib.crc32(record.tobytes()[: _RECORD.fields["own"][1]])
+    return zlib.crc32(record.tobytes()[: -_RECORD["own"].itemsize])  # the sum itself comes last
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -250,37 +250,27 @@ class VectorCache:
     it is done, with a checksum. Any number of processes may use it at once.
 
     Args:
-        name, revision, prompt, base_url, key_variable, precision: as in `gisttools.models.open_guide`.
+        guide: a name, or all of `GuideOptions`.
         folder: where caches live; `cache_folder()/guides` if None.
-        dtype: of the numbers on disk. float16 halves the space; cosines then move by about 1e-4.
 
     Raises:
-        MissingError, ModelError, ParameterError, DataError: as `open_guide`.
+        MissingError, ModelError, ParameterError, DataError: as `gisttools.models.open_guide`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        revision: str | None = None,
-        *,
-        prompt: str | None = None,
-        folder: Path | None = None,
-        base_url: str | None = None,
-        key_variable: str = "OPENAI_API_KEY",
-        precision: Precision = "auto",
-        dtype: Literal["float32", "float16"] = "float32",
-    ) -> None:
-        if dtype not in ("float32", "float16"):
-            raise ParameterError(f"dtype is {dtype!r}, must be 'float32' or 'float16'.")
-        self.name, self.prompt = name, prompt
-        self.guide = open_guide(
-            name, revision, prompt=prompt, base_url=base_url, key_variable=key_variable, precision=precision
-        )
-        key = hashlib.blake2b(f"{self.guide.identity}|{dtype}".encode(), digest_size=8).hexdigest()
-        self.guide_id = f"{name}#{key}"
+    def __init__(self, guide: str | GuideOptions, *, folder: Path | None = None) -> None:
+        options = GuideOptions(name=guide) if isinstance(guide, str) else guide
+        self.name, self.prompt = options.name, options.prompt
+        self.guide: Guide | GivenVectors = open_guide(options)
+        key = digest(f"{self.guide.identity}|{options.dtype}")
+        self.guide_id = f"{self.name}#{key}"
         self.folder = (folder or cache_folder() / "guides") / key
-        about = {"guide_id": self.guide_id, "revision": revision, "prompt": prompt, "identity": self.guide.identity}
-        self._files = VectorFolder(self.folder, dtype, about)
+        about = {
+            "guide_id": self.guide_id,
+            "revision": options.revision,
+            "prompt": options.prompt,
+            "identity": self.guide.identity,
+        }
+        self._files = VectorFolder(self.folder, options.dtype, about)
         if isinstance(self.guide, GivenVectors):
             self._take_in(self.guide)
 
@@ -327,16 +317,16 @@ class VectorCache:
                 texts = sorted(texts, key=len, reverse=True)
                 for begin in range(0, len(texts), self.guide.portion):
                     portion = texts[begin : begin + self.guide.portion]
-                    self._embed(portion)
+                    self._embed(self.guide, portion)
                     bar.update(len(portion))
 
-    def _embed(self, texts: list[str]) -> None:
+    def _embed(self, guide: Guide, texts: list[str]) -> None:
         with self._files.writing():  # another process may have added some, or be about to
             keys = text_keys(texts)
             todo = np.flatnonzero(self.find(keys) < 0)
             if not len(todo):
                 return
-            with closing(self.guide.stream([texts[i] for i in todo])) as parts:
+            with closing(guide.stream([texts[i] for i in todo])) as parts:
                 for numbers, vectors in parts:
                     part = todo[numbers]
                     self._files.append(keys[part], _unit(vectors, [texts[i] for i in part], self.name))

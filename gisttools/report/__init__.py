@@ -1,4 +1,7 @@
-"""Pages, figures and tables of what was measured."""
+"""Writes pages, figures and tables of what was measured.
+
+Begin with `write_report`; the pictures are in `figures`.
+"""
 
 import lazy_loader
 

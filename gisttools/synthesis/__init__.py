@@ -1,4 +1,7 @@
-"""Texts written by an LLM: the task, prompts, the plan of calls, filters, and triplets of what is left."""
+"""Has texts written by an LLM: the task, prompts, the plan of calls, filters, and triplets of what is left.
+
+Begin with `read_task`, `open_llm` and `generate`.
+"""
 
 import lazy_loader
 

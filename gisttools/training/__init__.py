@@ -1,4 +1,7 @@
-"""Fine-tuning a student: the GIST loss, the guide store, batches, the trainer and what it leaves."""
+"""Fine-tunes a student: the GIST loss, the guide store, batches, the trainer and what it leaves.
+
+Begin with `GISTLoss` on a `GuideStore`, and `finetune`; `gist_loss` is the loss as a pure function.
+"""
 
 import lazy_loader
 

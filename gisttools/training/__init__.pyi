@@ -3,13 +3,15 @@ from .callbacks import DevelopmentScore as DevelopmentScore
 from .loss import GISTLoss as GISTLoss, gist_loss as gist_loss
 from .masked import audit as audit, masked_examples as masked_examples
 from .model_card import write_card as write_card
-from .retention import Retention as Retention
-from .store import GuideStore as GuideStore
-from .train import (
+from .options import (
+    Candidates as Candidates,
+    LossOptions as LossOptions,
+    MadeFrom as MadeFrom,
+    MaskOptions as MaskOptions,
+    Mix as Mix,
+    RetentionOptions as RetentionOptions,
     TrainSettings as TrainSettings,
-    choose_precision as choose_precision,
-    development_from as development_from,
-    finetune as finetune,
-    loss_from as loss_from,
-    retention_from as retention_from,
 )
+from .retention import Retention as Retention, read_texts as read_texts
+from .store import GuideStore as GuideStore
+from .train import Trained as Trained, choose_precision as choose_precision, finetune as finetune

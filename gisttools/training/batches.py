@@ -1,51 +1,14 @@
-"""Which rows meet in which batch: one or several triplet sets, mixed in a batch or one set at a time."""
+"""Decides which rows meet in which batch: one or several triplet sets, mixed in a batch or one set at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
-from gisttools.common import ParameterError, problems
-
-Strategy = Literal["proportional", "round_robin", "weights"]
-Batches = Literal["mixed", "one_set"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mix:
-    """How often each set is drawn, and whether a batch may hold rows of several sets.
-
-    `strategy`: "proportional" to size, so that each pass takes every row once; "round_robin", every set as often as
-    any other; "weights", by `weights`, one number a set. With the last two, small sets are passed over several times
-    before a large one is through. `batches`: "mixed" rows, or rows of "one_set" (as in the GISTEmbed paper, where a
-    batch holds one task).
-    """
-
-    strategy: Strategy = "proportional"
-    weights: tuple[float, ...] = ()
-    batches: Batches = "mixed"
-
-    def check(self, sets: int) -> None:
-        """Raise one `ParameterError` with all that does not fit together, given the number of sets."""
-        found = []
-        if self.strategy not in ("proportional", "round_robin", "weights"):
-            found.append(f"mix is {self.strategy!r}, must be 'proportional', 'round_robin' or 'weights'")
-        if self.batches not in ("mixed", "one_set"):
-            found.append(f"batches is {self.batches!r}, must be 'mixed' or 'one_set'")
-        if (self.strategy == "weights") != bool(self.weights):
-            found.append(
-                f"mix is {self.strategy!r} and weights are {list(self.weights)}: mix 'weights' goes with weights"
-            )
-        elif self.weights and len(self.weights) != sets:
-            found.append(f"there are {len(self.weights)} weights for {sets} set(s): one weight a set, in their order")
-        if any(not 0 <= w < float("inf") for w in self.weights) or (self.weights and not sum(self.weights) > 0):
-            found.append(f"weights are {list(self.weights)}, must be finite, not negative, and not all 0")
-        if found:
-            raise ParameterError(problems("mixing triplet sets:", found))
+from gisttools.common import ParameterError
+from gisttools.training.options import Mix
 
 
 class BatchPlan(DefaultBatchSampler):
@@ -101,7 +64,7 @@ class BatchPlan(DefaultBatchSampler):
     def batches(self) -> Iterator[np.ndarray]:
         """The rows of each step."""
         rng = np.random.default_rng(self.seed)  # anew for each iteration: a plan is the same however often it is read
-        draw = self._passes if self.mix.strategy == "proportional" else self._draws
+        draw = self._passes if self.mix.mix == "proportional" else self._draws
         for _, batch in zip(range(self.steps), draw(rng), strict=False):
             yield batch
 
@@ -122,7 +85,7 @@ class BatchPlan(DefaultBatchSampler):
         return [b for b in cut if len(b)]
 
     def _steps_a_pass(self) -> int:
-        if self.mix.strategy == "proportional" and self.mix.batches == "one_set":
+        if self.mix.mix == "proportional" and self.mix.batches == "one_set":
             return sum(len(self._cut(rows)) for rows in self.sets)
         return -(-self.rows // self.whole)
 
@@ -134,15 +97,13 @@ class BatchPlan(DefaultBatchSampler):
         step = 0
         while True:
             if self.mix.batches == "one_set":
-                turn = (
-                    step % len(streams) if self.mix.strategy == "round_robin" else rng.choice(len(streams), p=weights)
-                )
+                turn = step % len(streams) if self.mix.mix == "round_robin" else rng.choice(len(streams), p=weights)
                 stream = streams[turn]
                 # a set smaller than a batch gives a smaller batch, not the same rows twice
                 size = min(self.whole, len(stream.rows) - len(stream.rows) % self.devices)
                 batch = stream.take(size or self.devices)
             else:
-                if self.mix.strategy == "round_robin":
+                if self.mix.mix == "round_robin":
                     turns = (step * self.whole + np.arange(self.whole)) % len(streams)
                     counts = np.bincount(turns, minlength=len(streams))
                 else:

@@ -1,13 +1,7 @@
-"""What happens beside the steps of a training: the history, the progress line, the temperature.
+"""Watches a training step by step: its history and temperature, its development scores, its checkpoints.
 
-Scores on development data while training: which step was best, and when to stop.
-
-Development data is what may be looked at as often as one likes: never a test split.
-
-Stopping and going on: what a training leaves on disk while it runs, and how it is found again.
-
-A checkpoint counts only with its note (`note.json`), which is written last: a process killed while it writes leaves
-the one before.
+Development data is what may be looked at as often as one likes: never a test split. A checkpoint counts only with its
+note (`note.json`), which is written last: a process killed while it writes leaves the one before.
 """
 
 from __future__ import annotations
@@ -20,7 +14,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +23,22 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
+from mteb.abstasks import AbsTask
 from safetensors.torch import load_model, save_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from gisttools.common import DataError, MissingError, ParameterError, problems, tqdm
+from gisttools.common import DataError, MissingError, ParameterError, problems, tqdm, whole_file, write_whole
 from gisttools.data import FILE_ENDINGS, has_split, load_task, local_tasks, mteb_task, parse_eval_name
 from gisttools.training.loss import BLOCKS, GISTLoss
 from gisttools.training.retention import RetentionLoss
 
+log = logging.getLogger(__name__)
+SPLITS = ("dev", "validation", "valid")
+SCORE = "dev_score"
+NOTE = "note.json"
+_WAIT = 30  # seconds
 COLUMNS = ("step", "epoch", "loss", "learning_rate", "temperature", "retention", *(f"masked_{name}" for name in BLOCKS))
 
 
@@ -63,16 +62,23 @@ class Recorder(TrainerCallback):
         """Seconds of training, over all processes that worked on it one after the other."""
         return self.seconds_before + time.monotonic() - self.started
 
-    def on_train_begin(self, args, state, control, **_):
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         hidden = not state.is_world_process_zero
         self.bar = tqdm(total=self.steps, initial=state.global_step, desc="training", unit="step", disable=hidden)
         self.started = time.monotonic()
 
-    def on_step_end(self, args, state, control, **_):
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.bar.update(1)
 
-    def on_log(self, args, state, control, logs=None, **_):
-        if "loss" in logs:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if logs and "loss" in logs:
             shares = {f"masked_{name}": share for name, share in self.loss.masked_shares().items()}
             epoch = self.epochs * state.global_step / self.steps
             row = {"step": state.global_step, "epoch": epoch, "loss": logs["loss"]}
@@ -81,7 +87,7 @@ class Recorder(TrainerCallback):
             self.rows.append({**row, **shares})
             self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
 
-    def on_train_end(self, args, state, control, **_):
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.bar.close()
 
     def history(self) -> pd.DataFrame:
@@ -95,15 +101,10 @@ class TemperatureSchedule(TrainerCallback):
     def __init__(self, loss: GISTLoss, final: float) -> None:
         self.loss, self.first, self.final = loss, loss.options.temperature, final
 
-    def on_step_begin(self, args, state, control, **_):
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         done = state.global_step / max(1, state.max_steps - 1)
         temperature = self.first + (self.final - self.first) * min(done, 1.0)
-        self.loss.options = replace(self.loss.options, temperature=temperature)
-
-
-log = logging.getLogger(__name__)
-SPLITS = ("dev", "validation", "valid")
-SCORE = "dev_score"
+        self.loss.options = self.loss.options.model_copy(update={"temperature": temperature})
 
 
 class DevelopmentScore(SentenceEvaluator):
@@ -127,8 +128,8 @@ class DevelopmentScore(SentenceEvaluator):
             raise ParameterError("No development data was named. Name a folder with a dev file, or an mteb task.")
         found = [problem for name in self.names if (problem := _lacks_split(name))]
         if found:
-            mend = "Development data is never a test split: hold out part of the train texts as dev.csv."
-            raise MissingError(problems(f"{len(found)} problem(s) with the development data:", found, mend))
+            fix = "Development data is never a test split: hold out part of the train texts as dev.csv."
+            raise MissingError(problems(f"{len(found)} problem(s) with the development data:", found, fix))
 
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
@@ -172,18 +173,24 @@ class KeepBest(TrainerCallback):
         """The row of the best score, the earliest of equals."""
         return max(self.rows, key=lambda r: r[SCORE], default=None)
 
-    def on_evaluate(self, args, state, control, metrics=None, **_):
-        self.rows.append({"step": state.global_step, SCORE: metrics[f"eval_{SCORE}"]})
-        if self.best is self.rows[-1]:
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        self.rows.append({"step": state.global_step, SCORE: (metrics or {})[f"eval_{SCORE}"]})
+        best = max(range(len(self.rows)), key=lambda i: self.rows[i][SCORE])
+        since = len(self.rows) - 1 - best
+        if since == 0:
             if state.is_world_process_zero:
-                partial = self.file.with_suffix(".partial")
-                save_model(self.model, str(partial))
-                partial.replace(self.file)
-        elif self.patience is not None:
-            since = sum(r["step"] > self.best["step"] for r in self.rows)
-            if since >= self.patience:
-                log.info("stopped early: no better development score for %d times", since)
-                control.should_training_stop = True
+                with whole_file(self.file) as partial:
+                    save_model(self.model, str(partial))
+        elif self.patience is not None and since >= self.patience:
+            log.info("stopped early: no better development score for %d times", since)
+            control.should_training_stop = True
 
     def restore(self) -> None:
         """Put the best weights into the model."""
@@ -214,9 +221,10 @@ def _splits(name: str) -> list[str]:
     return list(mteb_task(name).metadata.eval_splits)
 
 
-def _task(name: str, subsets: Sequence[str] | None):
-    if _is_folder(name):
-        return local_tasks(name, split=_dev_file(name))[0]
+def _task(name: str, subsets: Sequence[str] | None) -> AbsTask:
+    split = _dev_file(name) if _is_folder(name) else None
+    if split is not None:
+        return local_tasks(name, split=split)[0]
     split = next(s for s in SPLITS if s in _splits(name))
     task = mteb.get_task(name, eval_splits=[split], hf_subsets=None if subsets is None else list(subsets))
     load_task(task)
@@ -236,10 +244,6 @@ def _own_randomness() -> Iterator[None]:
             np.random.set_state(states[1])
 
 
-NOTE = "note.json"
-_WAIT = 30  # seconds
-
-
 class Checkpoints(TrainerCallback):
     """Saves every so many minutes, always right after a logged step, so that the loss curve has no seam.
 
@@ -254,7 +258,7 @@ class Checkpoints(TrainerCallback):
     """
 
     def __init__(
-        self, folder: Path, identity: dict[str, Any], minutes: float, recorder: Recorder, best: KeepBest | None
+        self, folder: Path, identity: dict[str, object], minutes: float, recorder: Recorder, best: KeepBest | None
     ) -> None:
         self.folder, self.minutes, self.recorder, self.best = folder, minutes, recorder, best
         self.saved = time.monotonic()
@@ -274,9 +278,7 @@ class Checkpoints(TrainerCallback):
                 seen = "; ".join(f"{k}: {before.get(k)} there, {given[k]} now" for k in changed)
                 raise DataError(f"{folder} holds checkpoints of another training ({seen}). Name another, or delete it.")
         else:
-            partial = known.with_suffix(".partial")
-            partial.write_text(json.dumps(given), encoding="utf-8")
-            partial.replace(known)
+            write_whole(known, json.dumps(given))
 
     def resume(self) -> str | None:
         """The newest whole checkpoint, with its rows given back to the recorder; None to begin at the beginning."""
@@ -301,11 +303,11 @@ class Checkpoints(TrainerCallback):
         self.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
-    def on_step_end(self, args, state, control, **_):
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if control.should_log and state.global_step < state.max_steps:
             control.should_save = _agreed(time.monotonic() - self.saved >= 60 * self.minutes)
 
-    def on_save(self, args, state, control, **_):
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.saved = time.monotonic()
         if dist.is_initialized():
             dist.barrier()  # every process has written its part
@@ -317,9 +319,7 @@ class Checkpoints(TrainerCallback):
             "development": self.best.rows if self.best else [],
             "seconds": self.recorder.seconds(),
         }
-        partial = folder / f"{NOTE}.partial"
-        partial.write_text(json.dumps(note), encoding="utf-8")
-        partial.replace(folder / NOTE)
+        write_whole(folder / NOTE, json.dumps(note))
 
 
 def _agreed(due: bool) -> bool:

@@ -1,4 +1,4 @@
-"""From the trainer's token batches to vectors: all columns of a step in length-sorted micro-batches.
+"""Turns the trainer's token batches into vectors: all columns of a step in length-sorted micro-batches.
 
 A step's texts differ widely in length and the collator pads every column to its longest text. Sorted by length, cut
 into micro-batches of equal token budget and trimmed, the same texts cost a fraction of the tokens; the vectors are put
@@ -8,6 +8,7 @@ back in order, so the mathematics is the same. Texts that occur several times in
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +39,7 @@ def embed_columns(
     Columns that are not plain padded token batches (static embeddings, flattened or multi-modal input) are embedded
     one by one.
     """
-    if not all(_is_padded_text(f) for f in features) or any(f.keys() != features[0].keys() for f in features):
+    if not _plain_text(features):
         return [model(f)["sentence_embedding"] for f in features]
     # does the tokenizer pad on the left? asked of all columns at once, for each answer waits for the device
     left = bool((torch.cat([f["attention_mask"][:, 0] for f in features]) == 0).any())
@@ -46,7 +47,7 @@ def embed_columns(
     tensors = {key: _stack([f[key] for f in features], left) for key in _token_keys(features[0])}
     rest = {key: value for key, value in features[0].items() if key not in tensors}
     number = None
-    if equal_texts_once or (equal_texts_once is None and not has_dropout(model)):
+    if not has_dropout(model) if equal_texts_once is None else equal_texts_once:
         number, first = _equal_rows(torch.cat(list(tensors.values()), dim=1))
         if number is not None:
             mask, tensors = mask[first], {key: value[first] for key, value in tensors.items()}
@@ -58,11 +59,15 @@ def embed_columns(
         rows, columns = order[begin:end], slice(-width, None) if left else slice(width)
         part = {key: value[rows][:, columns] for key, value in tensors.items()}
         outputs.append(_embed(model, {**rest, **part}, forget=mini_batch_size is not None))
-    vectors = torch.cat(outputs)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
-    vectors = vectors[back if number is None else back[number]]
+    vectors = torch.cat(outputs)[back if number is None else back[number]]
     return list(vectors.view(len(features), -1, vectors.shape[-1]).unbind(0))
+
+
+def _plain_text(features: list[dict]) -> bool:
+    """Are all columns padded token batches of one kind?"""
+    return all(_is_padded_text(f) and f.keys() == features[0].keys() for f in features)
 
 
 def has_dropout(model: nn.Module) -> bool:
@@ -93,7 +98,9 @@ class BatchRows:
     label_ids: Tensor
 
 
-def rows_from_tokens(student: nn.Module, guide: nn.Module | None, features: list[dict], labels: Tensor | None):
+def rows_from_tokens(
+    student: nn.Module, guide: nn.Module | None, features: list[dict], labels: Tensor | None
+) -> BatchRows:
     """What a guide store would answer, made from the batch's own tokens: a guide model embeds the decoded texts.
 
     Decoded tokens are not quite the raw texts (an uncased tokenizer loses the case): good enough to teach and compare,
@@ -125,7 +132,7 @@ def _is_padded_text(features: dict) -> bool:
 def _equal_rows(rows: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
     """For each row the number of its content, and for each number one row of that content; None if all rows differ.
 
-    Rows are told apart by a random sum of their entries, which sorts faster than the rows would, and compared in full.
+    Rows differ by a random sum of their entries, which sorts faster than the rows would, and compared in full.
     """
     generator = torch.Generator().manual_seed(rows.shape[1])
     weights = torch.randint(-(2**62), 2**62, (rows.shape[1],), generator=generator).to(rows.device)
@@ -151,7 +158,7 @@ def _stack(columns: list[Tensor], left: bool) -> Tensor:
 class _Forgetful:
     """A forward pass that keeps the vectors alone; activations are computed again in the backward pass."""
 
-    def __init__(self, forward) -> None:
+    def __init__(self, forward: Callable[[dict], dict]) -> None:
         self.forward = forward
 
     def __call__(self, features: dict) -> dict[str, Tensor]:
@@ -162,7 +169,7 @@ class _Forgetful:
 
 
 def _embed(model: nn.Module, features: dict, forget: bool) -> Tensor:
-    call = model
+    call: Callable[[dict], dict] = model
     if forget and torch.is_grad_enabled():
         if not isinstance(model.forward, ForwardDecorator):
             call = _Forgetful(model)
@@ -172,7 +179,7 @@ def _embed(model: nn.Module, features: dict, forget: bool) -> Tensor:
     return call(dict(features))["sentence_embedding"]
 
 
-def _micro_batches(lengths: list[int], budget: int, most: int):
+def _micro_batches(lengths: list[int], budget: int, most: int) -> Iterator[tuple[int, int, int]]:
     """Ranges (begin, end, width) over ascending lengths, of at most `most` rows and `budget` tokens, or one row."""
     begin = 0
     for end in range(1, len(lengths) + 1):

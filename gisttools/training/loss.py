@@ -1,4 +1,4 @@
-"""The GIST loss: one pure function, `gist_loss`, and one `nn.Module` around it, `GISTLoss`.
+"""Computes the GIST loss: one pure function, `gist_loss`, and one `nn.Module` around it, `GISTLoss`.
 
 Method: A. V. Solatorio, *GISTEmbed: Guided In-sample Selection of Training Negatives for Text Embedding
 Fine-tuning*, arXiv 2402.16829. A guide model decides which in-batch candidates may count as negatives of an anchor:
@@ -9,16 +9,16 @@ those that it finds no closer to the anchor than the anchor's own positive. What
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Protocol
 
 import torch
 from sentence_transformers.util import get_rank
 from torch import Tensor, nn
 
-from gisttools.common import DataError, ParameterError
+from gisttools.common import DataError
 from gisttools.training.embedding import embed_columns, rows_from_tokens
-from gisttools.training.row_blocks import Batch, Candidates, MarginStrategy, Options, RowBlocks, count_masked
+from gisttools.training.options import Candidates, LossOptions, MarginStrategy
+from gisttools.training.row_blocks import Batch, RowBlocks, count_masked
 
 BLOCKS = ("ap", "aa", "pp", "an")
 
@@ -82,13 +82,19 @@ def gist_loss(
             are listed.
     """
     batch = Batch.make(anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids)
-    options = Options(
-        temperature, margin, margin_strategy, contrast_anchors, contrast_positives, candidates, block_rows
+    options = LossOptions(
+        temperature=temperature,
+        margin=margin,
+        margin_strategy=margin_strategy,
+        contrast_anchors=contrast_anchors,
+        contrast_positives=contrast_positives,
+        candidates=candidates,
+        block_rows=block_rows,
     )
     return _gist_loss(batch, options)[0]
 
 
-def _gist_loss(batch: Batch, options: Options, first: int = 0, count: int | None = None) -> tuple[Tensor, Tensor]:
+def _gist_loss(batch: Batch, options: LossOptions, first: int = 0, count: int | None = None) -> tuple[Tensor, Tensor]:
     """The loss of the rows first..first+count (all if None), and how often each column of the scores was masked."""
     count = len(batch.anchor) if count is None else count
     with torch.autocast(batch.anchor.device.type, enabled=False):
@@ -121,24 +127,18 @@ class GISTLoss(nn.Module):
     travel in the trainer's `label` column:
 
         store = GuideStore.build(triplets, VectorCache("embedded:all-MiniLM-L6-v2"))
-        loss = GISTLoss(model, store)
+        loss = GISTLoss(model, store, LossOptions(temperature=0.05))
         SentenceTransformerTrainer(model=model, train_dataset=store.training_columns(), loss=loss, ...)
 
     Args:
         model: the student.
         guide: a `GuideStore`; one built without a guide model gives the unguided baseline with explicit ties and
             labels. A `SentenceTransformer` is run on the fly on the decoded tokens of each batch, for teaching and
-            comparison; `None` is unguided. In these two cases texts are told apart by their tokens, and the trainer's
+            comparison; `None` is unguided. In these two cases equal tokens are equal texts, and the trainer's
             `label` column, where there is one, holds class labels of anchor and positive.
-        mask_same_label: mask candidates that carry the anchor's label, where labels are known.
-        mini_batch_size: for batches larger than memory: at most so many texts are embedded at a time, and their
-            activations are computed again in the backward pass, with the same dropout (GradCache, arXiv 2101.06983).
+        options: see `LossOptions`, and `gist_loss` for what they mean; its defaults if None.
         gather_across_devices: candidates come from all devices' batches; gradients reach the device that owns them.
             Every device must hold a batch of the same size.
-        tokens_per_forward: token budget of one micro-batch; None for the default of `embed_columns`.
-        equal_texts_once: embed texts that occur several times in a step once; None: where dropout is off.
-        temperature, margin, margin_strategy, contrast_anchors, contrast_positives, candidates, block_rows: as in
-            `gist_loss`.
 
     `masked_shares()` tells which share of candidates was masked in each block since it was last called.
     """
@@ -147,34 +147,16 @@ class GISTLoss(nn.Module):
         self,
         model: nn.Module,
         guide: GuideSource | nn.Module | None = None,
+        options: LossOptions | None = None,
         *,
-        temperature: float = 0.01,
-        margin: float = 0.0,
-        margin_strategy: MarginStrategy = "absolute",
-        contrast_anchors: bool = True,
-        contrast_positives: bool = True,
-        candidates: Candidates = "all",
-        mask_same_label: bool = True,
-        mini_batch_size: int | None = None,
         gather_across_devices: bool = False,
-        block_rows: int | None = None,
-        tokens_per_forward: int | None = None,
-        equal_texts_once: bool | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         # a guide model is kept out of the module tree: its weights belong neither to checkpoints nor to the optimiser
         self._guide = (guide,)
-        self.options = Options(
-            temperature, margin, margin_strategy, contrast_anchors, contrast_positives, candidates, block_rows
-        )
-        if mini_batch_size is not None and mini_batch_size < 1:
-            raise ParameterError(f"mini_batch_size is {mini_batch_size}, must be >= 1 or None.")
-        self.mask_same_label = mask_same_label
-        self.mini_batch_size = mini_batch_size
+        self.options = options or LossOptions()
         self.gather_across_devices = gather_across_devices
-        self.tokens_per_forward = tokens_per_forward
-        self.equal_texts_once = equal_texts_once
         self._counts = torch.zeros(4, 2, dtype=torch.int64)
 
     @property
@@ -182,17 +164,18 @@ class GISTLoss(nn.Module):
         return self._guide[0]
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
-        features = list(sentence_features)
+        features, o = list(sentence_features), self.options
         if len(features) < 2:
             raise DataError(f"GISTLoss needs the columns anchor, positive, negatives...; it got {len(features)}.")
-        if hasattr(self.guide, "rows"):
+        guide = self.guide
+        if guide is not None and hasattr(guide, "rows"):
             if labels is None:
                 raise DataError("GISTLoss with a guide store needs row ids in the 'label' column; there is none.")
-            rows = self.guide.rows(labels)
+            rows = guide.rows(labels)
         else:
-            rows = rows_from_tokens(self.model, self.guide, features, labels)
+            rows = rows_from_tokens(self.model, guide, features, labels)
         anchor, positive, *negatives = embed_columns(
-            self.model, features, self.tokens_per_forward, self.mini_batch_size, self.equal_texts_once
+            self.model, features, o.tokens_per_forward, o.mini_batch_size, o.equal_texts_once
         )
         batch = Batch.make(
             anchor,
@@ -202,13 +185,13 @@ class GISTLoss(nn.Module):
             rows.positive,
             rows.negatives,
             rows.text_ids,
-            rows.label_ids if self.mask_same_label else None,
+            rows.label_ids if o.mask_same_label else None,
         )
         first, count = 0, len(anchor)
         if self.gather_across_devices:
             batch, first = batch.gathered(), get_rank() * count
-        loss, masked = _gist_loss(batch, self.options, first, count)
-        counts = count_masked(masked, batch, self.options, count)
+        loss, masked = _gist_loss(batch, o, first, count)
+        counts = count_masked(masked, batch, o, count)
         self._counts = self._counts.to(counts.device) + counts  # kept there: reading it would wait for the device
         return loss
 
@@ -222,8 +205,8 @@ class GISTLoss(nn.Module):
     def get_config_dict(self) -> dict[str, object]:
         """For the model card that sentence-transformers writes."""
         guide = getattr(self.guide, "guide_id", None) or type(self.guide).__name__
-        own = {name: getattr(self, name) for name in ("mask_same_label", "mini_batch_size", "gather_across_devices")}
-        return {"guide": guide, **asdict(self.options), **own}
+        options = self.options.model_dump(exclude={"tokens_per_forward", "equal_texts_once"})
+        return {"guide": guide, **options, "gather_across_devices": self.gather_across_devices}
 
     @property
     def citation(self) -> str:

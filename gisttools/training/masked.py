@@ -1,12 +1,9 @@
-"""A few of the candidates that the loss masks, picked to be read: which anchor, which text, and why.
-
-Which candidates the loss masks, for which anchor, and by what: the batch laid open as a table.
-"""
+"""Lays a batch open: which candidates the loss masks, for which anchor, and by what; and some picked to be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,33 +12,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gisttools.common import DataError
-from gisttools.training.row_blocks import MarginStrategy, Options
-from gisttools.training.store import GuideStore
+from gisttools.training.options import MaskOptions
+from gisttools.training.store import BatchRows, GuideStore
 
 COLUMNS = ["batch", "row", "block", "anchor", "positive", "candidate", "guide_score", "threshold", "masked_by"]
+FILE = "masked_examples.parquet"
+EXAMPLE_COLUMNS = ["anchor", "candidate", "positive", "block", "guide_score", "threshold", "masked_by", "label"]
+BATCHES, EXAMPLES = 4, 60
+_TEXT = 500  # characters kept of a text
 
 
 def audit(
     store: GuideStore,
     rows: Sequence[int] | None = None,
+    mask: MaskOptions | None = None,
     *,
     batch_size: int = 64,
     seed: int | None = None,
-    margin: float = 0.0,
-    margin_strategy: MarginStrategy = "absolute",
-    contrast_anchors: bool = True,
-    contrast_positives: bool = True,
-    mask_same_label: bool = True,
 ) -> pd.DataFrame:
     """Every masked candidate of one batch, or of a whole set cut into batches.
 
     Args:
         store: the table and its guide vectors.
         rows: row numbers to look at; all if None. One batch: `rows=[...]` no longer than `batch_size`.
+        mask: what masks; `MaskOptions()` if None. The options of a loss will do.
         batch_size: rows a batch; what is masked depends on which rows meet.
         seed: shuffle the rows first, as training does; None keeps their order.
-        margin, margin_strategy, contrast_anchors, contrast_positives: as in `gisttools.training.gist_loss`.
-        mask_same_label: as in `GISTLoss`.
 
     Returns:
         One row per masked pair. `block`: ap (another row's positive), aa (another anchor), pp (another positive, scored
@@ -52,12 +48,7 @@ def audit(
     Raises:
         DataError: a row is not in the table.
     """
-    options = Options(
-        margin=margin,
-        margin_strategy=margin_strategy,
-        contrast_anchors=contrast_anchors,
-        contrast_positives=contrast_positives,
-    )
+    mask = mask or MaskOptions()
     order = np.arange(len(store.table)) if rows is None else np.asarray(rows, dtype=np.int64)
     if len(order) and not 0 <= order.min() <= order.max() < len(store.table):
         raise DataError(
@@ -67,73 +58,94 @@ def audit(
         order = np.random.default_rng(seed).permutation(order)
     found = []
     for number, begin in enumerate(range(0, len(order), batch_size)):
-        found += _audit_batch(store, order[begin : begin + batch_size], number, options, mask_same_label)
+        found += _audit_batch(store, order[begin : begin + batch_size], number, mask)
     return pd.DataFrame(found, columns=COLUMNS)
 
 
-def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, options: Options, labels: bool) -> Iterable[dict]:
+def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, mask: MaskOptions) -> Iterator[dict[str, object]]:
     known = store.rows(torch.from_numpy(store.row_ids[ids]))
-    b, k = len(ids), store.negatives_per_row
-    anchors, positives, negatives = known.text_ids[:, 0], known.text_ids[:, 1], known.text_ids[:, 2:].flatten()
-    label = known.label_ids
-    guided = known.anchor is not None
-    vectors = (
-        [F.normalize(x, dim=-1) for x in (known.anchor, known.positive, known.negatives)] if guided else [None] * 3
-    )
-    limit = None
-    if guided:
-        theta = (vectors[0] * vectors[1]).sum(-1)
-        limit = theta - (options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin)
-    self_pairs = torch.eye(b, dtype=torch.bool)
-    blocks = [("ap", vectors[0], vectors[1], positives, label[:, 1], self_pairs)]
-    if options.contrast_anchors:
-        blocks.append(("aa", vectors[0], vectors[0], anchors, label[:, 0], self_pairs))
-    if options.contrast_positives:
-        blocks.append(("pp", vectors[1], vectors[1], positives, label[:, 1], self_pairs))
-    if k:
-        flat = vectors[2].flatten(0, 1) if guided else None
-        blocks.append(("an", vectors[0], flat, negatives, label[:, 2:].flatten(), (negatives < 0).expand(b, -1)))
-    texts = store.table.select(ids).to_pandas()
-    candidates = {
-        "ap": texts["positive"].tolist(),
-        "aa": texts["anchor"].tolist(),
-        "pp": texts["positive"].tolist(),
-        "an": [n[j] if j < len(n) else None for n in texts["negatives"] for j in range(k)],
-    }
-    for name, left, right, text, candidate_label, skip in blocks:
-        scores = left @ right.T if guided else None
+    texts, label = store.table.select(ids).to_pandas(), known.label_ids[:, :1]
+    anchor, positive = known.text_ids[:, :1], known.text_ids[:, 1:2]
+    limit = _limit(known, mask)
+    for block in _blocks(known, texts, mask):
         reasons = {
-            "guide": scores > limit[:, None] if guided else torch.zeros_like(skip),
-            "equal text": (text == anchors[:, None]) | (text == positives[:, None]),
-            "label": (candidate_label == label[:, :1]) & (label[:, :1] >= 0) & labels,
+            "equal text": (block.text_ids == anchor) | (block.text_ids == positive),
+            "label": (block.label_ids == label) & (label >= 0) & mask.mask_same_label,
         }
-        for i, j in _where(reasons, ~skip):
+        if limit is not None and block.scores is not None:
+            reasons = {"guide": block.scores > limit[:, None], **reasons}
+        for i, j in (torch.stack(list(reasons.values())).any(0) & block.candidates).nonzero().tolist():
             yield {
                 "batch": number,
                 "row": int(ids[i]),
-                "block": name,
+                "block": block.name,
                 "anchor": texts["anchor"].iloc[i],
                 "positive": texts["positive"].iloc[i],
-                "candidate": candidates[name][j],
-                "guide_score": float(scores[i, j]) if guided else None,
-                "threshold": float(limit[i]) if guided else None,
-                "masked_by": " + ".join(reason for reason, mask in reasons.items() if mask[i, j]),
+                "candidate": block.texts[j],
+                "guide_score": None if block.scores is None else float(block.scores[i, j]),
+                "threshold": None if limit is None else float(limit[i]),
+                "masked_by": " + ".join(reason for reason, masked in reasons.items() if masked[i, j]),
             }
 
 
-def _where(reasons: dict[str, Tensor], allowed: Tensor) -> list[list[int]]:
-    masked = torch.stack(list(reasons.values())).any(0) & allowed
-    return masked.nonzero().tolist()
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """All candidates of one kind, C of them, for B rows: guide cosines (B, C), which are candidates at all (B, C), and
+    their text and label ids (C,)."""
+
+    name: str
+    texts: list[str | None]
+    scores: Tensor | None
+    candidates: Tensor
+    text_ids: Tensor
+    label_ids: Tensor
 
 
-FILE = "masked_examples.parquet"
-EXAMPLE_COLUMNS = ["anchor", "candidate", "positive", "block", "guide_score", "threshold", "masked_by", "label"]
-BATCHES, EXAMPLES = 4, 60
-_TEXT = 500  # characters kept of a text
+def _blocks(known: BatchRows, texts: pd.DataFrame, mask: MaskOptions) -> Iterator[_Block]:
+    b, k = len(known.text_ids), known.text_ids.shape[1] - 2
+    vectors = None if known.anchor is None else [_unit(x) for x in (known.anchor, known.positive, known.negatives)]
+    given = known.text_ids[:, 2:].flatten() >= 0
+    anchors, positives = texts["anchor"].tolist(), texts["positive"].tolist()
+    negatives = [n[j] if j < len(n) else None for n in texts["negatives"] for j in range(k)]
+    not_itself = ~torch.eye(b, dtype=torch.bool)
+    # name, column that it is scored against, column of the candidates, their texts, which count
+    kinds = [("ap", 0, 1, positives, not_itself)]
+    kinds += [("aa", 0, 0, anchors, not_itself)] if mask.contrast_anchors else []
+    kinds += [("pp", 1, 1, positives, not_itself)] if mask.contrast_positives else []
+    kinds += [("an", 0, 2, negatives, given.expand(b, -1))] if k else []
+    for name, against, column, candidates, counted in kinds:
+        columns = slice(2, None) if column == 2 else slice(column, column + 1)
+        yield _Block(
+            name=name,
+            texts=candidates,
+            scores=None if vectors is None else vectors[against] @ vectors[column].T,
+            candidates=counted,
+            text_ids=known.text_ids[:, columns].flatten(),
+            label_ids=known.label_ids[:, columns].flatten(),
+        )
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Unit vectors, (n, G), of (n, G) or (B, K, G)."""
+    return F.normalize(vectors, dim=-1).flatten(0, -2)
+
+
+def _limit(known: BatchRows, mask: MaskOptions) -> Tensor | None:
+    """Above which guide cosine each row masks, (B,); None without a guide."""
+    if known.anchor is None or known.positive is None:
+        return None
+    theta = (F.normalize(known.anchor, dim=-1) * F.normalize(known.positive, dim=-1)).sum(-1)
+    return theta - (mask.margin if mask.margin_strategy == "absolute" else theta.abs() * mask.margin)
 
 
 def masked_examples(
-    store: GuideStore, parameters: Any, *, batches: int = BATCHES, most: int = EXAMPLES
+    store: GuideStore,
+    mask: MaskOptions | None = None,
+    *,
+    batch_size: int = 64,
+    seed: int = 42,
+    batches: int = BATCHES,
+    most: int = EXAMPLES,
 ) -> pd.DataFrame:
     """Masked candidates of a few batches drawn as training might draw them, as evenly of each reason as can be.
 
@@ -143,7 +155,9 @@ def masked_examples(
 
     Args:
         store: the table and its guide vectors.
-        parameters: of the notebook: batch_size, seed and the options of the mask.
+        mask: what masks; `MaskOptions()` if None. The options of a loss will do.
+        batch_size: rows a batch.
+        seed: of the order of rows.
         batches: so many are looked at.
         most: rows returned.
 
@@ -152,18 +166,8 @@ def masked_examples(
         anchor and candidate (of two positives in the block pp) and the threshold above which it masks (null without a
         guide), the reasons joined by " + ", and the anchor's label, if it has one.
     """
-    p = parameters
-    order = np.random.default_rng(p.seed).permutation(len(store.table))[: batches * p.batch_size]
-    found = audit(
-        store,
-        order.tolist(),
-        batch_size=p.batch_size,
-        margin=p.margin,
-        margin_strategy=p.margin_strategy,
-        contrast_anchors=p.contrast_anchors,
-        contrast_positives=p.contrast_positives,
-        mask_same_label=p.mask_same_label,
-    )
+    order = np.random.default_rng(seed).permutation(len(store.table))[: batches * batch_size]
+    found = audit(store, order.tolist(), mask, batch_size=batch_size)
     found = found[~found["masked_by"].str.contains("equal text")]
     found = found.drop_duplicates(["anchor", "candidate"])
     above = (found["guide_score"].astype(float) - found["threshold"].astype(float)).fillna(0.0)

@@ -1,47 +1,46 @@
-"""The model card: what a tuned model was made of, in the form the hub reads."""
+"""Writes the model card: what a tuned model was made of, in the form the hub reads."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
 from gisttools.data import count_rows
-from gisttools.training.loss import BLOCKS, CITATION
-from gisttools.training.store import GuideStore
-from gisttools.training.train import Trained
+from gisttools.training.loss import CITATION
+from gisttools.training.options import LossOptions, MadeFrom, TrainSettings
+from gisttools.training.train import Trained, masked_means
 
 _ALWAYS_SHOWN = {"loss_temperature", "batch_size", "learning_rate", "seed", "mask_same_label"}
 _NOT_SHOWN = {"triplets", "student", "guide", "licence", "dev", "guide_key_variable", "tracking", "checkpoint_minutes"}
 
 
-def write_card(trained: Trained, store: GuideStore, parameters: Any) -> Path:
-    """Write `README.md` into the model's folder; `parameters` are those of the notebook.
+def write_card(trained: Trained, made_from: MadeFrom) -> Path:
+    """Write `README.md` into the model's folder.
 
     With it the folder is ready for the hub: `SentenceTransformer(folder).push_to_hub(name)`, or `hf upload`.
+
+    Args:
+        trained: what the training left.
+        made_from: names and licence; also with further options, as the parameters of `3_finetune` have them.
     """
-    p, history = parameters, trained.history
+    store, history, student = trained.store, trained.history, made_from.student
     data = ModelCardData(
         library_name="sentence-transformers",
         pipeline_tag="sentence-similarity",
         tags=["sentence-transformers", "feature-extraction", "gist"],
-        base_model=p.student if _on_hub(p.student) else None,
-        datasets=[t.partition("@")[0] for t in p.triplets if _on_hub(t)] or None,
-        license=p.licence,
+        base_model=student if _on_hub(student) else None,
+        datasets=[t.partition("@")[0] for t in made_from.triplets if _on_hub(t)] or None,
+        license=made_from.licence,
     )
-    defaults = type(p)()
-    told = {
-        name: value
-        for name, value in p.model_dump().items()
-        if name not in _NOT_SHOWN and (value != getattr(defaults, name) or name in _ALWAYS_SHOWN)
-    }
+    masked = {block: share for block, share in masked_means(history).items() if share is not None}
     card = ModelCard.from_template(
         data,
         template_path=str(Path(__file__).with_name("card.md.j2")),
-        title=f"{_short(p.student)} tuned with GIST",
-        p=p,
+        title=f"{_short(student)} tuned with GIST",
+        p=made_from,
+        matryoshka_dims=trained.settings.matryoshka_dims,
         guide=store.guide_id,
         date=datetime.now(UTC).date().isoformat(),
         dimension=trained.student.get_embedding_dimension(),
@@ -49,13 +48,13 @@ def write_card(trained: Trained, store: GuideStore, parameters: Any) -> Path:
         negatives=store.negatives_per_row,
         sets=count_rows(store.table, "task_name", "source", "source_revision"),
         fingerprint=store.fingerprint,
-        parameters=told,
+        parameters=_shown(trained, made_from),
         steps=trained.steps,
         seconds=round(trained.seconds),
         precision=trained.precision,
         first_loss=f"{history['loss'].iloc[0]:.3f}",
         final_loss=f"{history['loss'].iloc[-1]:.3f}",
-        masked=_shares(history),
+        masked=", ".join(f"{block} {100 * share:.0f} %" for block, share in masked.items()),
         development=trained.development.to_dict("records"),
         best_step=trained.best_step,
         citation=CITATION,
@@ -65,9 +64,15 @@ def write_card(trained: Trained, store: GuideStore, parameters: Any) -> Path:
     return path
 
 
-def _shares(history: Any) -> str:
-    means = history[[f"masked_{b}" for b in BLOCKS]].mean()
-    return ", ".join(f"{b} {100 * means[f'masked_{b}']:.0f} %" for b in BLOCKS if means[f"masked_{b}"] >= 0)
+def _shown(trained: Trained, made_from: MadeFrom) -> dict[str, object]:
+    """The options that are not what their defaults are, and those that everybody asks for."""
+    usual = {**LossOptions.defaults(), **TrainSettings.defaults(), **made_from.defaults()}
+    told = {**trained.options(), **made_from.model_dump()}
+    return {
+        name: value
+        for name, value in told.items()
+        if name not in _NOT_SHOWN and (value != usual.get(name) or name in _ALWAYS_SHOWN)
+    }
 
 
 def _on_hub(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Keeping what the student knew: a term that holds it near where it started, on texts that belong to no task.
+"""Keeps what the student knew: a term holds it near where it started, on texts that belong to no task.
 
 A student tuned on one task drifts on others. Some general texts a step, embedded along with the batch and held to the
 vectors that the untouched student gave them, cost little of the task's gain and keep most of the rest. It is learning
@@ -7,7 +7,6 @@ without forgetting (Li and Hoiem, arXiv 1606.09282) with vectors in the place of
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gisttools.common import DataError, ParameterError, problems
+from gisttools.common import DataError, digest
 from gisttools.data import TEXT_COLUMNS, find_set, is_lines, open_stream, read_lines
 from gisttools.models import VectorCache
 from gisttools.training.embedding import embed_columns
+from gisttools.training.options import RetentionOptions
 
 _COLUMNS = (*TEXT_COLUMNS, "sentence", "anchor", "positive", "passage", "document")
 
@@ -32,31 +32,24 @@ class Retention:
     Args:
         texts: some thousand sentences, best of many subjects, none from an evaluation set.
         start: the untouched student's vectors.
-        weight: of the term in the loss, > 0; the larger, the nearer the student stays.
-        texts_a_step: how many are drawn a step, >= 1.
+        options: the larger the weight, the nearer the student stays; the defaults if None.
 
     Raises:
-        ParameterError: a number is out of range.
         DataError: there are fewer than two texts.
     """
 
-    def __init__(
-        self, texts: Sequence[str], start: VectorCache, *, weight: float = 8.0, texts_a_step: int = 32
-    ) -> None:
-        found = [f"weight is {weight}, must be > 0"] if not weight > 0 else []
-        found += [f"texts_a_step is {texts_a_step}, must be >= 1"] if texts_a_step < 1 else []
-        if found:
-            raise ParameterError(problems("retention:", found))
+    def __init__(self, texts: Sequence[str], start: VectorCache, options: RetentionOptions | None = None) -> None:
         self.texts = list(dict.fromkeys(texts))
         if len(self.texts) < 2:
             raise DataError(f"There are {len(self.texts)} text(s) to retain; some thousand are wanted.")
-        self.start, self.weight, self.texts_a_step = torch.from_numpy(start.embed(self.texts)), weight, texts_a_step
+        self.start, options = torch.from_numpy(start.embed(self.texts)), options or RetentionOptions()
+        self.weight, self.texts_a_step = options.weight, options.texts_a_step
 
     @property
     def identity(self) -> str:
         """What decides this term, in a few words."""
-        digest = hashlib.blake2b("\0".join(self.texts).encode("utf-8", "surrogatepass"), digest_size=8)
-        return f"{self.weight} x {self.texts_a_step} of {digest.hexdigest()}"
+        content = digest("\0".join(self.texts))
+        return f"{self.weight} x {self.texts_a_step} of {content}"
 
 
 class RetentionLoss(nn.Module):

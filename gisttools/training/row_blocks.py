@@ -1,11 +1,9 @@
-"""The GIST loss, one block of rows at a time: mask, scores, softmax and analytic gradients in a single pass.
+"""Computes the GIST loss one block of rows at a time: mask, scores, softmax and analytic gradients in a single pass.
 
-`loss` checks what comes in here; nothing else should import this module. Vectors lie in one matrix, anchors
-above positives above negatives, and the scores of a row in one line, so that a block costs few and large operations:
+`Batch` is what the loss is given, checked, with all problems named at once. Vectors lie in one matrix, anchors above
+positives above negatives, and the scores of a row in one line, so that a block costs few and large operations:
 
     [anchors | positives | negatives] against the row's anchor, [positives] against the row's positive
-
-What the loss is given: its options and one batch of vectors, both checked, all problems named at once.
 """
 
 from __future__ import annotations
@@ -13,45 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from sentence_transformers.util import all_gather, all_gather_with_grad
 from torch import Tensor
 
-from gisttools.common import DataError, ParameterError, problems
+from gisttools.common import DataError, problems
+from gisttools.training.options import LossOptions, MaskOptions
 
-MarginStrategy = Literal["absolute", "relative"]
-Candidates = Literal["all", "hard"]
 _SMALLEST = 1e-12  # a vector shorter than this has no direction
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `gist_loss`, checked."""
-
-    temperature: float = 0.01
-    margin: float = 0.0
-    margin_strategy: MarginStrategy = "absolute"
-    contrast_anchors: bool = True
-    contrast_positives: bool = True
-    candidates: Candidates = "all"
-    block_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        found = []
-        if not 0 < self.temperature < math.inf:
-            found.append(f"temperature is {self.temperature}, must be > 0 and finite")
-        if not math.isfinite(self.margin):
-            found.append(f"margin is {self.margin}, must be finite")
-        if self.margin_strategy not in ("absolute", "relative"):
-            found.append(f"margin_strategy is {self.margin_strategy!r}, must be 'absolute' or 'relative'")
-        if self.candidates not in ("all", "hard"):
-            found.append(f"candidates is {self.candidates!r}, must be 'all' or 'hard'")
-        if self.block_rows is not None and self.block_rows < 1:
-            found.append(f"block_rows is {self.block_rows}, must be >= 1 or None")
-        if found:
-            raise ParameterError(problems("gist_loss:", found))
 
 
 @dataclass(frozen=True)
@@ -81,42 +50,38 @@ class Batch:
     label_ids: Tensor | None
 
     @classmethod
-    def make(cls, anchor, positive, negatives, guide_anchor, guide_positive, guide_negatives, text_ids, label_ids):
+    def make(
+        cls,
+        anchor: Tensor,
+        positive: Tensor,
+        negatives: Tensor | None,
+        guide_anchor: Tensor | None,
+        guide_positive: Tensor | None,
+        guide_negatives: Tensor | None,
+        text_ids: Tensor | None,
+        label_ids: Tensor | None,
+    ) -> Batch:
+        """The arguments of `gist_loss`, checked. Raises DataError: shapes or dtypes do not fit; all of them at once."""
         if anchor.ndim != 2 or not anchor.numel():
             raise DataError(f"gist_loss: anchor has shape {tuple(anchor.shape)}, must be (B, D), both at least 1")
-        (b, d), found = anchor.shape, []
-
-        def as_3d(x: Tensor | None, dim: int) -> Tensor:
-            if x is None:
-                return anchor.new_zeros(b, 0, dim)
-            return x[:, None] if x.ndim == 2 else x
-
-        def check(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
-            if tuple(x.shape) != shape:
-                found.append(f"{name} has shape {tuple(x.shape)}, must be {shape}")
-
-        negatives = as_3d(negatives, d)
+        b, d = anchor.shape
+        negatives = _as_3d(negatives, anchor, d)
         k = negatives.shape[1] if negatives.ndim == 3 else 0
-        check("positive", positive, (b, d))
-        check("negatives", negatives, (b, k, d))
-        for name, x in (("anchor", anchor), ("positive", positive), ("negatives", negatives)):
-            if not x.is_floating_point():
-                found.append(f"{name} has dtype {x.dtype}, must be floating point")
-        guide = None
-        if any(x is not None for x in (guide_anchor, guide_positive, guide_negatives)):
-            if guide_anchor is None or guide_positive is None or (k and guide_negatives is None):
-                found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
-            else:
-                g = guide_anchor.shape[-1] if guide_anchor.ndim else 0
-                guide = (guide_anchor, guide_positive, as_3d(guide_negatives, g))
-                check("guide_anchor", guide[0], (b, g))
-                check("guide_positive", guide[1], (b, g))
-                check("guide_negatives", guide[2], (b, k, g))
-        for name, ids in (("text_ids", text_ids), ("label_ids", label_ids)):
-            if ids is not None:
-                check(name, ids, (b, 2 + k))
-                if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-                    found.append(f"{name} has dtype {ids.dtype}, must be whole numbers (torch.int64)")
+        students = {"anchor": anchor, "positive": positive, "negatives": negatives}
+        shapes = [("positive", positive, (b, d)), ("negatives", negatives, (b, k, d))]
+        found, guide = [], None
+        if guide_anchor is not None and guide_positive is not None and (guide_negatives is not None or not k):
+            g = guide_anchor.shape[-1] if guide_anchor.ndim else 0
+            guide = (guide_anchor, guide_positive, _as_3d(guide_negatives, anchor, g))
+            wanted = ((b, g), (b, g), (b, k, g))
+            shapes += [(f"guide_{name}", x, shape) for name, x, shape in zip(students, guide, wanted, strict=True)]
+        elif any(x is not None for x in (guide_anchor, guide_positive, guide_negatives)):
+            found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
+        ids = {name: x for name, x in (("text_ids", text_ids), ("label_ids", label_ids)) if x is not None}
+        shapes += [(name, x, (b, 2 + k)) for name, x in ids.items()]
+        found += filter(None, (_wrong_shape(*checked) for checked in shapes))
+        found += filter(None, (_no_floats(*student) for student in students.items()))
+        found += filter(None, (_no_whole_numbers(*given) for given in ids.items()))
         if found:
             raise DataError(problems("gist_loss: shapes or dtypes do not fit (B rows, K negatives a row):", found))
         return cls(anchor, positive, negatives, guide, text_ids, label_ids)
@@ -136,8 +101,7 @@ class Batch:
         extremes = torch.stack([x.float() for unit in units for x in unit.norms.aminmax()]).tolist()
         if not all(_SMALLEST <= x < math.inf for x in extremes):
             self._name_bad_vectors()
-        student, guide = units if self.guide is not None else (*units, None)
-        return student, guide
+        return units[0], units[1] if self.guide is not None else None
 
     def _name_bad_vectors(self) -> None:
         padding = None if self.text_ids is None else self.text_ids[:, 2:].to(self.anchor.device) < 0
@@ -157,23 +121,45 @@ class Batch:
                 if bad.any():
                     row = int(bad.nonzero()[0, 0])
                     text = f"{name}: {int(bad.sum())} of {bad.numel()} vectors are {what}, the first in row {row}"
-                    found[text] = _MENDS[name.startswith("guide_"), what]
+                    found[text] = _FIXES[name.startswith("guide_"), what]
         if found:
             raise DataError(problems("gist_loss: vectors that have no cosine:", found, " ".join(set(found.values()))))
 
     def gathered(self) -> Batch:
         """The batches of all devices one after the other, by rank; student vectors keep their gradients."""
 
-        def plain(x: Tensor | None) -> Tensor | None:
-            return None if x is None else all_gather(x.to(self.anchor.device).contiguous())
+        def plain(x: Tensor) -> Tensor:
+            return all_gather(x.to(self.anchor.device).contiguous())
 
         vectors = (self.anchor, self.positive, self.negatives)
         anchor, positive, negatives = (all_gather_with_grad(x.contiguous()) for x in vectors)
-        guide = None if self.guide is None else tuple(plain(x) for x in self.guide)
-        return Batch(anchor, positive, negatives, guide, plain(self.text_ids), plain(self.label_ids))
+        guide = None if self.guide is None else (plain(self.guide[0]), plain(self.guide[1]), plain(self.guide[2]))
+        text_ids, label_ids = (None if ids is None else plain(ids) for ids in (self.text_ids, self.label_ids))
+        return Batch(anchor, positive, negatives, guide, text_ids, label_ids)
 
 
-_MENDS = {
+def _wrong_shape(name: str, x: Tensor, shape: tuple[int, ...]) -> str | None:
+    return None if tuple(x.shape) == shape else f"{name} has shape {tuple(x.shape)}, must be {shape}"
+
+
+def _no_floats(name: str, x: Tensor) -> str | None:
+    return None if x.is_floating_point() else f"{name} has dtype {x.dtype}, must be floating point"
+
+
+def _no_whole_numbers(name: str, x: Tensor) -> str | None:
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        return f"{name} has dtype {x.dtype}, must be whole numbers (torch.int64)"
+    return None
+
+
+def _as_3d(x: Tensor | None, anchor: Tensor, dim: int) -> Tensor:
+    """Negatives (B, K, dim) of (B, dim) or of none."""
+    if x is None:
+        return anchor.new_zeros(len(anchor), 0, dim)
+    return x[:, None] if x.ndim == 2 else x
+
+
+_FIXES = {
     (False, "not finite"): "The student overflowed or diverged: train in bfloat16 or float32 in place of float16, "
     "or with a lower learning rate.",
     (False, "zero"): "The student gives zero vectors: look for texts without any known token.",
@@ -201,13 +187,14 @@ class RowBlocks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, *inputs):
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        """inputs: the batch's three student tensors, then batch, options, want_grad, first and count."""
         *vectors, batch, options, want_grad, first, count = inputs
         student, guide = batch.unit()
         unit, b, scale = student.vectors, len(batch.anchor), 1.0 / options.temperature
         layout = _Layout(b, len(unit), options)
         mask = _Mask(guide, batch, layout, options, unit.dtype)
-        grad = torch.zeros_like(unit) if want_grad else None
+        grad = torch.zeros_like(unit) if want_grad else unit.new_empty(0)
         budget = _CPU_BLOCK_BYTES if unit.device.type == "cpu" else _GPU_BLOCK_BYTES
         size = options.block_rows or max(_FEWEST_ROWS, budget // (layout.width * unit.element_size()))
         # written again by each block: fresh memory of this size would cost more than what is computed in it
@@ -239,14 +226,14 @@ class RowBlocks(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream, _masked):
+    def backward(ctx: Any, upstream: Tensor, _masked: Tensor) -> tuple[Tensor | None, ...]:
         grad = ctx.saved_tensors[0] * upstream
         parts = grad.split([shape[:-1].numel() for shape, _, _ in ctx.given])
         given = zip(parts, ctx.given, strict=True)
         return *(part.view(shape).to(device, dtype) for part, (shape, device, dtype) in given), *[None] * 5
 
 
-def count_masked(by_column: Tensor, batch: Batch, options: Options, rows: int) -> Tensor:
+def count_masked(by_column: Tensor, batch: Batch, options: LossOptions, rows: int) -> Tensor:
     """(4, 2): how many candidates of `rows` rows were masked and how many there were, in ap, aa, pp and an. A row's own
     texts and padding are no candidates."""
     b, real, aa, pp = len(batch.anchor), _count_real(batch), options.contrast_anchors, options.contrast_positives
@@ -265,7 +252,7 @@ def _count_real(batch: Batch) -> int:
 class _Layout:
     """Where things lie: the candidates of an anchor among all vectors, and the columns of a block of scores."""
 
-    def __init__(self, b: int, vectors: int, options: Options) -> None:
+    def __init__(self, b: int, vectors: int, options: LossOptions) -> None:
         self.b = b
         self.anchor_columns = b * options.contrast_anchors  # the first columns; the positives follow
         self.candidates = slice(b - self.anchor_columns, None)  # scored against the anchor
@@ -306,15 +293,17 @@ class _Layout:
 class _Mask:
     """Which candidates of a block of rows do not count, and how many these were."""
 
-    def __init__(self, guide: Unit | None, batch: Batch, layout: _Layout, options: Options, dtype: torch.dtype) -> None:
-        self.b, self.layout = layout.b, layout
+    def __init__(
+        self, guide: Unit | None, batch: Batch, layout: _Layout, options: MaskOptions, dtype: torch.dtype
+    ) -> None:
+        self.layout = layout
         device = batch.anchor.device
-        self.guide = self.limit = None
+        self.guide: tuple[Tensor, Tensor] | None = None  # its vectors, and the cosine (B, 1) above which a row masks
         if guide is not None:
-            self.guide, b = guide.vectors, self.b
+            b = layout.b
             theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
             slack = options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin
-            self.limit = theta - slack
+            self.guide = guide.vectors, theta - slack
         self.equal: list[tuple[Tensor, Tensor]] = []  # an id of the row (B, 1) that no candidate (width,) may have
         if batch.text_ids is not None:
             ids = batch.text_ids.to(device)
@@ -333,7 +322,8 @@ class _Mask:
         values, which CPUs are several times slower to write and to apply."""
         layout = self.layout
         if self.guide is not None:
-            layout.scores(self.guide, rows, out).gt_(self.limit[rows])
+            vectors, limit = self.guide
+            layout.scores(vectors, rows, out).gt_(limit[rows])
         else:
             out.zero_()
         if self.equal:

@@ -1,4 +1,4 @@
-"""`GuideStore`: what the loss needs to know of a triplet table, asked by row id."""
+"""Answers the loss by row id: guide vectors, and which texts and labels are equal (`GuideStore`)."""
 
 from __future__ import annotations
 
@@ -37,20 +37,19 @@ class GuideStore:
         text_ids: np.ndarray,
         label_ids: np.ndarray,
         fingerprint: str,
-        cache: VectorCache | None,
-        cache_rows: np.ndarray | None,
+        vectors: tuple[VectorCache, np.ndarray] | None,
     ) -> None:
         self.table, self.text_ids, self.label_ids, self.fingerprint = table, text_ids, label_ids, fingerprint
         tag = int(fingerprint[:8], 16) >> 1 or 1  # 31 bits: ids stay positive; not 0: that would be no tag
         self.row_ids = (np.int64(tag) << _TAG_SHIFT) + np.arange(len(table), dtype=np.int64)
-        self._cache, self._cache_rows = cache, cache_rows
+        self._cache, self._cache_rows = vectors or (None, None)  # the row in the cache of each text
 
     @classmethod
     def build(cls, table: Dataset, guide: VectorCache | None) -> GuideStore:
         """Number texts and labels, and embed what `guide` has not seen yet.
 
-        Labels are compared as strings. One that two tasks of different names use, such as 0 or positive, is told apart
-        by the task.
+        Labels are compared as strings. One that two tasks of different names use, such as 0 or positive, gets a number
+        for each task.
 
         Args:
             table: a triplet table.
@@ -67,8 +66,8 @@ class GuideStore:
         for part in (texts.keys, labels):
             digest.update(part.view(np.uint8).data)
         label_ids = _by_task(numbered(labels)[0], _task_keys(table))
-        rows = None if guide is None else texts.embedded(guide)
-        return cls(table, texts.ids, label_ids, digest.hexdigest(), guide, rows)
+        vectors = None if guide is None else (guide, texts.embedded(guide))
+        return cls(table, texts.ids, label_ids, digest.hexdigest(), vectors)
 
     @property
     def guide_id(self) -> str | None:
@@ -87,9 +86,10 @@ class GuideStore:
         ids = row_ids.detach().cpu().numpy().reshape(-1)
         rows = self._row_numbers(ids)
         text_ids, label_ids = (torch.from_numpy(x[rows]) for x in (self.text_ids, self.label_ids))
-        if self._cache is None:
+        if self._cache is None or self._cache_rows is None:
             return BatchRows(None, None, None, text_ids, label_ids)
-        vectors = torch.from_numpy(self._vectors(text_ids.numpy()))
+        # padding (-1) answers with the last text's vector; the loss masks it by its id
+        vectors = torch.from_numpy(self._cache.vectors(self._cache_rows[text_ids.numpy()]))
         return BatchRows(vectors[:, 0], vectors[:, 1], vectors[:, 2:], text_ids, label_ids)
 
     def training_columns(self) -> Dataset:
@@ -101,23 +101,19 @@ class GuideStore:
         spool = cache_folder() / "columns" / f"{self.fingerprint}.arrow" if self.table.cache_files else None
         return padded_columns(self.table, self.negatives_per_row, self.row_ids, spool)
 
-    def _vectors(self, text_ids: np.ndarray) -> np.ndarray:
-        # padding (-1) answers with the last text's vector; the loss masks it by its id
-        return self._cache.vectors(self._cache_rows[text_ids])
-
     def _row_numbers(self, ids: np.ndarray) -> np.ndarray:
         if not len(ids):
             return ids
-        mend = "Train on the columns that this store's training_columns() gives."
+        fix = "Train on the columns that this store's training_columns() gives."
         rows = ids - (self.row_ids[0] if len(self.row_ids) else 0)
         foreign = (ids >> _TAG_SHIFT) != (self.row_ids[0] >> _TAG_SHIFT if len(self.row_ids) else 0)
         if foreign.any():
             raise DataError(
                 f"{int(foreign.sum())} of {len(ids)} row ids are of another data set, or are no row ids at all "
-                f"(the first: {ids[foreign][0]}). {mend}"
+                f"(the first: {ids[foreign][0]}). {fix}"
             )
         if rows.max() >= len(self.row_ids):
-            raise DataError(f"Row {rows.max()} was asked of a guide store of {len(self.row_ids)} rows. {mend}")
+            raise DataError(f"Row {rows.max()} was asked of a guide store of {len(self.row_ids)} rows. {fix}")
         return rows
 
 

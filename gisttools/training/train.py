@@ -1,10 +1,6 @@
-"""Fine-tuning a student on a guide store, with sentence-transformers' own trainer.
+"""Trains a student on a guide store with sentence-transformers' own trainer, and says what the training left.
 
-How a student is trained: one typed, checked set of settings.
-
-What a training leaves: the model, its history, and the numbers of it.
-
-Low-rank adapters (LoRA, arXiv 2106.09685) through peft: trained in place of the weights, merged into them after.
+Low-rank adapters (LoRA, arXiv 2106.09685) come from peft: trained in place of the weights, merged into them after.
 """
 
 from __future__ import annotations
@@ -14,116 +10,47 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from inspect import signature
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
+from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback, TrackioCallback
 
 from gisttools.common import DataError, MissingError, ModelError, ParameterError, problems
 from gisttools.data import count_rows
-from gisttools.models import VectorCache, is_static, native_bfloat16, weights_sha
-from gisttools.training.batches import Batches, BatchPlan, Mix, Strategy
+from gisttools.models import is_static, native_bfloat16, weights_sha
+from gisttools.training.batches import BatchPlan
 from gisttools.training.callbacks import SCORE, Checkpoints, DevelopmentScore, KeepBest, Recorder, TemperatureSchedule
 from gisttools.training.loss import BLOCKS, GISTLoss
-from gisttools.training.retention import Retention, RetentionLoss, read_texts
+from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
+from gisttools.training.retention import Retention, RetentionLoss
 from gisttools.training.store import GuideStore
 
-Precision = Literal["auto", "float32", "bfloat16"]
-Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
-Tracking = Literal["tensorboard", "trackio"]
+log = logging.getLogger(__name__)
+INSTALL = 'pip install "gisttools[lora]"'
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """How to train. A step is one optimiser step on one batch of triplets.
-
-    Attributes:
-        epochs: passes over the rows; `max_steps` ends training earlier, with the schedule run through by then.
-        batch_size: triplets a step, over all devices together.
-        learning_rate, warmup_ratio, schedule: peak, share of the steps that lead up to it, and the way down.
-        final_temperature: the loss's temperature moves to this in a straight line; None leaves it as it is.
-        max_length: tokens kept of a text.
-        precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static
-            model), else float32.
-        gradient_checkpointing: compute activations again in the backward pass: less memory, a third more time.
-        lora_rank: train low-rank adapters in place of the weights; they are merged into the saved model.
-        matryoshka_dims: train the first so many dimensions of the vectors as well (arXiv 2205.13147), e.g. [256, 64].
-        mix, weights, batches: how several sets meet; see `gisttools.training.Mix`.
-        dev_every: steps between two looks at the development data; None for a tenth of the training.
-        patience: stop after so many looks without a better score; None never stops early.
-        checkpoint_minutes: time between two checkpoints, where `finetune` is given a folder for them.
-        deterministic: only deterministic algorithms; slower, and an error where there is none.
-        tracking: "tensorboard" or "trackio".
-    """
-
-    epochs: float = 1.0
-    max_steps: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 5e-5
-    warmup_ratio: float = 0.1
-    schedule: Schedule = "linear"
-    final_temperature: float | None = None
-    weight_decay: float = 0.0
-    max_length: int | None = None
-    precision: Precision = "auto"
-    gradient_checkpointing: bool = False
-    lora_rank: int | None = None
-    matryoshka_dims: Sequence[int] = ()
-    mix: Strategy = "proportional"
-    weights: Sequence[float] = ()
-    batches: Batches = "mixed"
-    dev_every: int | None = None
-    patience: int | None = None
-    checkpoint_minutes: float = 2.0
-    seed: int = 42
-    deterministic: bool = False
-    tracking: Tracking | None = None
-
-    def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "max_steps", "final_temperature", "lora_rank", "dev_every")
-        found = [
-            f"{name} is {value}, must be > 0"
-            for name in (*positive, "patience", "max_length")
-            if (value := getattr(self, name)) is not None and not value > 0
-        ]
-        if not 0 <= self.warmup_ratio <= 1:
-            found.append(f"warmup_ratio is {self.warmup_ratio}, must lie in 0..1")
-        if any(d < 1 for d in self.matryoshka_dims):
-            found.append(f"matryoshka_dims are {list(self.matryoshka_dims)}, must be > 0")
-        if self.checkpoint_minutes < 0:
-            found.append(f"checkpoint_minutes is {self.checkpoint_minutes}, must be >= 0")
-        if self.tracking and importlib.util.find_spec(self.tracking) is None:
-            found.append(f"tracking is {self.tracking!r}, but it is not installed: pip install {self.tracking}")
-        if found:
-            raise ParameterError(problems("training settings:", found))
-
-    @classmethod
-    def of(cls, parameters: BaseModel) -> TrainSettings:
-        """The training settings among a notebook's parameters."""
-        return cls(**{f.name: getattr(parameters, f.name) for f in fields(cls)})
-
-
-@dataclass(frozen=True)
 class Trained:
     """What `gisttools.training.finetune` leaves.
 
     Attributes:
         folder: the model, for `SentenceTransformer(folder)`.
-        history: one row per logged step, columns as in `gisttools.training.COLUMNS`.
+        history: one row per logged step, columns as in `gisttools.training.callbacks.COLUMNS`.
         development: one row per look at the development data: step, dev_score.
         steps, seconds, precision: how long, and in what arithmetic.
         best_step: the step whose weights were kept; the last one without development data.
         student: the model itself.
+        store: what it was trained on.
+        loss, settings: and how.
     """
 
     folder: Path
@@ -134,6 +61,9 @@ class Trained:
     precision: str
     best_step: int
     student: SentenceTransformer
+    store: GuideStore
+    loss: LossOptions
+    settings: TrainSettings
 
     def headline(self) -> str:
         """One line: steps, time, loss before and after, and the best development score."""
@@ -143,16 +73,25 @@ class Trained:
             text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
         return text
 
-    def summary(self, store: GuideStore, parameters: Any) -> dict[str, Any]:
-        """The numbers of this training, for the run's summary; `parameters` are those of the notebook."""
-        p, losses, shares = parameters, self.history["loss"], self.history[[f"masked_{b}" for b in BLOCKS]].mean()
+    def options(self) -> dict[str, object]:
+        """The options of loss and training by the names that they have in `3_finetune`."""
+        loss = self.loss.model_dump(exclude={"block_rows"})
+        return {"loss_temperature": loss.pop("temperature"), **loss, **self.settings.model_dump()}
+
+    def summary(self, made_from: MadeFrom) -> dict[str, object]:
+        """The numbers of this training, and what it was made from; JSON values.
+
+        Args:
+            made_from: also with further options, as the parameters of `3_finetune` have them.
+        """
+        store, losses, masked = self.store, self.history["loss"], masked_means(self.history)
         weights = list(self.student.parameters())
-        settings = p.model_dump(
-            exclude={"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
-        )
+        hidden = {"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
+        told = {**self.options(), **made_from.model_dump()}
+        settings = {name: value for name, value in told.items() if name not in hidden}
         return {
-            "student": p.student,
-            "student_revision": p.student_revision,
+            "student": made_from.student,
+            "student_revision": made_from.student_revision,
             "guide_id": store.guide_id,
             "triplets": len(store.table),
             "by_source": {r["source"] or "not told": r["rows"] for r in count_rows(store.table, "source")},
@@ -162,20 +101,23 @@ class Trained:
             "training_seconds": round(self.seconds, 1),
             "parameters_trained": sum(w.numel() for w in weights),
             "dimension": self.student.get_embedding_dimension(),
-            "settings": {**settings, "temperature": p.loss_temperature, "precision": self.precision},
+            "settings": {**settings, "temperature": self.loss.temperature, "precision": self.precision},
             "first_loss": float(losses.iloc[0]),
             "final_loss": float(losses.iloc[-1]),
-            "masked": {b: None if np.isnan(shares[f"masked_{b}"]) else float(shares[f"masked_{b}"]) for b in BLOCKS},
-            "labels_masked": bool(p.mask_same_label and (store.label_ids >= 0).any()),
+            "masked": masked,
+            "labels_masked": bool(self.loss.mask_same_label and (store.label_ids >= 0).any()),
             "model_mb": round(sum(w.numel() * w.element_size() for w in weights) / 1e6, 1),
         }
 
 
-INSTALL = 'pip install "gisttools[lora]"'
+def masked_means(history: pd.DataFrame) -> dict[str, float | None]:
+    """Mean share of candidates that were masked in each block of the loss; None for a block without candidates."""
+    means = history[[f"masked_{block}" for block in BLOCKS]].mean()
+    return {block: None if np.isnan(mean) else float(mean) for block, mean in zip(BLOCKS, means, strict=True)}
 
 
 def add_lora(student: SentenceTransformer, rank: int) -> None:
-    """Freeze the student and put an adapter of this rank beside each of its linear layers.
+    """Freeze the student and put an adapter of this rank next to each of its linear layers.
 
     Raises:
         MissingError: peft is not installed.
@@ -206,32 +148,25 @@ def merge_lora(student: SentenceTransformer) -> None:
         weight.requires_grad_(True)
 
 
-log = logging.getLogger(__name__)
-
-
 def finetune(
-    student: SentenceTransformer,
-    store: GuideStore,
     loss: GISTLoss,
-    settings: TrainSettings,
     folder: Path,
+    settings: TrainSettings | None = None,
     *,
-    set_of_row: Sequence[int] | None = None,
+    set_of_row: Sequence[int] | np.ndarray | None = None,
     retention: Retention | None = None,
     development: DevelopmentScore | None = None,
     checkpoints: Path | None = None,
 ) -> Trained:
-    """Train `student` in place on the rows of `store`, and save it to `folder` for `SentenceTransformer(folder)`.
+    """Train the loss's student in place on the rows of its store, and save it for `SentenceTransformer(folder)`.
 
     Started by `torchrun` or `accelerate launch`, all processes train together: each takes its part of every batch, and
     candidates come from all of them, so that the result is that of one process.
 
     Args:
-        student: the model to train.
-        store: triplets, and what the guide says of them.
-        loss: on this student and this store.
-        settings: see `TrainSettings`.
+        loss: `GISTLoss(student, store, ...)`: the model to train, the triplets and what the guide says of them.
         folder: gets the model; the first process writes it.
+        settings: see `TrainSettings`.
         set_of_row: number of the triplet set of each row, int (N,); one set if None.
         retention: general texts that hold the student near where it started.
         development: scored while training; the best step's weights are kept in place of the last's.
@@ -241,21 +176,24 @@ def finetune(
     Raises:
         DataError: the table has fewer than two rows, so that no batch holds a candidate negative; or `checkpoints` is
             of another training.
-        ParameterError: the settings do not fit the student, the sets or the number of devices.
+        ParameterError: the loss has no guide store, or the settings do not fit the student, the sets, the number of
+            devices or what is installed.
     """
+    settings, options = settings or TrainSettings(), loss.options
+    student, store = _student_and_store(loss)
     data = store.training_columns()
     if len(data) < 2:
         raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
-    devices = int(os.environ.get("WORLD_SIZE", "1"))
-    _check_student(student, settings)
+    _check_fit(student, settings)
     if settings.max_length:
         student.max_seq_length = settings.max_length
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
     plan = BatchPlan(
         np.zeros(len(data), dtype=int) if set_of_row is None else set_of_row,
         batch_size=settings.batch_size,
         steps=settings.max_steps,
         passes=settings.epochs,
-        mix=Mix(strategy=settings.mix, weights=tuple(settings.weights), batches=settings.batches),
+        mix=settings.part(Mix),
         seed=settings.seed,
         devices=devices,
     )
@@ -269,21 +207,17 @@ def finetune(
         best = None if development is None else KeepBest(student, work / "best.safetensors", settings.patience)
         keeper = None
         if checkpoints is not None:
-            identity = _identity(student, store, loss, settings, plan, precision)
-            identity["retention"] = None if retention is None else retention.identity
+            identity = _identity(loss, settings, plan, precision, retention)
             keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best)
         if settings.lora_rank:
             add_lora(student, settings.lora_rank)
-        wrapped = MatryoshkaLoss(student, loss, list(settings.matryoshka_dims)) if settings.matryoshka_dims else loss
-        if retention is not None:
-            wrapped = recorder.retention = RetentionLoss(student, wrapped, retention)
         callbacks = [recorder, best, keeper, _temperature(loss, settings), _tracking(settings, folder.parent)]
         trainer = _Trainer(
             plan,
             model=student,
-            args=_arguments(student, settings, plan, precision, work, folder.parent.name, development is not None),
+            args=_arguments(settings, plan, precision, work, folder.parent.name, student.device, development),
             train_dataset=data,
-            loss=wrapped,
+            loss=_wrapped(loss, settings, retention, recorder),
             evaluator=development,
             callbacks=[c for c in callbacks if c is not None],
         )
@@ -295,26 +229,41 @@ def finetune(
                 keeper.release()
             if settings.deterministic:
                 torch.use_deterministic_algorithms(False)
-        if best is not None and trainer.is_world_process_zero():
-            best.restore()
-        if settings.lora_rank:
-            merge_lora(student)
-        if trainer.is_world_process_zero():
-            student.save(str(folder))
-            if keeper is not None:
-                keeper.remove()
-    rows = [] if best is None else best.rows
-    steps = trainer.state.global_step
+        _leave(student, folder, settings, best, keeper, writes=trainer.is_world_process_zero())
+    steps, kept = trainer.state.global_step, best and best.best
     return Trained(
         folder=folder,
         history=recorder.history(),
-        development=pd.DataFrame(rows, columns=["step", SCORE]),
+        development=pd.DataFrame(best.rows if best else [], columns=["step", SCORE]),
         steps=steps,
         seconds=recorder.seconds(),
         precision=precision,
-        best_step=int(best.best["step"]) if rows else steps,
+        best_step=int(kept["step"]) if kept else steps,
         student=student,
+        store=store,
+        loss=options,
+        settings=settings,
     )
+
+
+def _leave(
+    student: SentenceTransformer,
+    folder: Path,
+    settings: TrainSettings,
+    best: KeepBest | None,
+    keeper: Checkpoints | None,
+    *,
+    writes: bool,
+) -> None:
+    """The model as it is to be kept, a plain one of the best step; one process of all saves it."""
+    if best is not None and writes:
+        best.restore()
+    if settings.lora_rank:
+        merge_lora(student)
+    if writes:
+        student.save(str(folder))
+        if keeper is not None:
+            keeper.remove()
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -335,34 +284,32 @@ def choose_precision(wanted: Precision, student: SentenceTransformer) -> str:
     return "bfloat16" if native_bfloat16(student) else "float32"
 
 
-def loss_from(parameters: Any, student: SentenceTransformer, store: GuideStore) -> GISTLoss:
-    """The loss that a notebook's parameters ask for."""
-    names = [n for n in signature(GISTLoss).parameters if n in type(parameters).model_fields and n != "guide"]
-    options = {name: getattr(parameters, name) for name in names}
-    return GISTLoss(student, store, temperature=parameters.loss_temperature, **options)
+def _student_and_store(loss: GISTLoss) -> tuple[SentenceTransformer, GuideStore]:
+    if not isinstance(loss.model, SentenceTransformer) or not isinstance(loss.guide, GuideStore):
+        raise ParameterError(
+            f"The loss is on a {type(loss.model).__name__} and a {type(loss.guide).__name__}. Training needs "
+            "GISTLoss(student, store): a SentenceTransformer and a GuideStore."
+        )
+    return loss.model, loss.guide
 
 
-def retention_from(parameters: Any, names: Sequence[str], student: str) -> Retention | None:
-    """The retention that a notebook's parameters ask for; `names` are sources of texts, `student` what to open."""
-    if not names:
-        return None
-    start = VectorCache(student, parameters.student_revision, precision="float32")
-    return Retention(read_texts(names), start, weight=parameters.retain_weight, texts_a_step=parameters.retain_a_step)
-
-
-def development_from(parameters: Any, names: Sequence[str]) -> DevelopmentScore | None:
-    """The development data that a notebook's parameters ask for; `names` are its folders and tasks."""
-    return DevelopmentScore(names, subsets=parameters.dev_subsets) if names else None
+def _wrapped(loss: GISTLoss, settings: TrainSettings, retention: Retention | None, recorder: Recorder) -> nn.Module:
+    """The loss, at several dimensions and with what holds the student, where these are asked for."""
+    dims = settings.matryoshka_dims
+    wrapped: nn.Module = MatryoshkaLoss(loss.model, loss, list(dims)) if dims else loss
+    if retention is not None:
+        wrapped = recorder.retention = RetentionLoss(loss.model, wrapped, retention)
+    return wrapped
 
 
 def _arguments(
-    student: SentenceTransformer,
     settings: TrainSettings,
     plan: BatchPlan,
     precision: str,
     folder: Path,
     run_name: str,
-    looks: bool,
+    device: torch.device,
+    development: DevelopmentScore | None,
 ) -> SentenceTransformerTrainingArguments:
     log_every = min(100, max(1, plan.steps // 100))
     arguments = SentenceTransformerTrainingArguments(
@@ -374,15 +321,15 @@ def _arguments(
         warmup_steps=round(settings.warmup_ratio * plan.steps),
         weight_decay=settings.weight_decay,
         bf16=precision == "bfloat16",
-        use_cpu=student.device.type == "cpu",
-        ddp_backend="gloo" if plan.devices > 1 and student.device.type == "cpu" else None,
+        use_cpu=device.type == "cpu",
+        ddp_backend="gloo" if plan.devices > 1 and device.type == "cpu" else None,
         activation_checkpointing=settings.gradient_checkpointing,
         seed=settings.seed,
         data_seed=settings.seed,
         full_determinism=settings.deterministic,
         logging_steps=log_every,
         logging_first_step=True,
-        eval_strategy="steps" if looks else "no",
+        eval_strategy="no" if development is None else "steps",
         eval_steps=settings.dev_every or max(1, plan.steps // 10),
         save_strategy="no",  # `Checkpoints` says when
         save_total_limit=2,
@@ -392,28 +339,29 @@ def _arguments(
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    arguments._n_gpu = min(
-        arguments.n_gpu, 1
-    )  # several GPUs are for torchrun; DataParallel would split the loss's batch
+    # several GPUs are for torchrun; DataParallel would split the loss's batch
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
 
-def _check_student(student: SentenceTransformer, settings: TrainSettings) -> None:
+def _check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
     found = []
     if settings.gradient_checkpointing and is_static(student):
         found.append("gradient_checkpointing is true, but this student has no transformer layers")
-    dimension = student.get_embedding_dimension()
-    if any(d > dimension for d in settings.matryoshka_dims):
-        found.append(
-            f"matryoshka_dims are {list(settings.matryoshka_dims)}, but the student has {dimension} dimensions"
-        )
+    dimension, dims = student.get_embedding_dimension(), settings.matryoshka_dims
+    if any(d > dimension for d in dims):
+        found.append(f"matryoshka_dims are {dims}, but the student has {dimension} dimensions")
+    if settings.tracking and importlib.util.find_spec(settings.tracking) is None:
+        found.append(f"tracking is {settings.tracking!r}, but it is not installed: pip install {settings.tracking}")
     if found:
         raise ParameterError(problems("training settings:", found))
 
 
-def _identity(student, store, loss, settings, plan, precision) -> dict[str, Any]:
+def _identity(
+    loss: GISTLoss, settings: TrainSettings, plan: BatchPlan, precision: str, retention: Retention | None
+) -> dict[str, object]:
     """What makes this training the one that a checkpoint belongs to."""
-    given = {k: v for k, v in asdict(settings).items() if k not in ("checkpoint_minutes", "tracking")}
+    student, store = _student_and_store(loss)
     return {
         "student": weights_sha(student),
         "data": store.fingerprint,
@@ -422,7 +370,8 @@ def _identity(student, store, loss, settings, plan, precision) -> dict[str, Any]
         "precision": precision,
         "steps": plan.steps,
         "devices": plan.devices,
-        **given,
+        "retention": None if retention is None else retention.identity,
+        **settings.model_dump(exclude={"checkpoint_minutes", "tracking"}),
     }
 
 

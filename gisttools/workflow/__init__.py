@@ -1,4 +1,7 @@
-"""Runs of the notebooks: parameters, folders, manifests, recipes, execution here and on clusters."""
+"""Runs the notebooks: parameters, folders, manifests, recipes, execution here and on clusters.
+
+Begin with `start`, which gives a notebook its run, `new_run`, which makes one in Python, and `run_recipe`.
+"""
 
 import lazy_loader
 

@@ -7,7 +7,11 @@ from .cleaning import (
     stale_checkpoints as stale_checkpoints,
     verify_run as verify_run,
 )
-from .evaluations import contenders_to_compare as contenders_to_compare
+from .evaluations import (
+    contenders_to_compare as contenders_to_compare,
+    read_trainings as read_trainings,
+    write_pages as write_pages,
+)
 from .execute import Rerun as Rerun, run_notebook as run_notebook
 from .folders import (
     RUN_ID as RUN_ID,
@@ -21,6 +25,7 @@ from .manifest import hardware as hardware, scrub as scrub, write_manifest as wr
 from .params import MINILM as MINILM, VERBS as VERBS, WORDLLAMA as WORDLLAMA, check_params as check_params
 from .places import load_env_files as load_env_files, resolve as resolve
 from .publishing import PUBLISH_TO as PUBLISH_TO, publish as publish
+from .python_runs import new_run as new_run
 from .recipes import Step as Step
 from .schedule import (
     checked_recipe as checked_recipe,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from datasets import Dataset
 
 from gisttools.common import FinishedRun, ParameterError, ancestors, problems, read_run, results_folder
 from gisttools.data import (
-    ReadOptions,
     Tiers,
     concatenate,
     eval_sets,
@@ -44,11 +43,11 @@ from gisttools.evaluation import (
     task_sources,
     training_sets,
 )
-from gisttools.mining import MiningOptions
-from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT, VectorCache
+from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT, GuideOptions, VectorCache
 from gisttools.synthesis import Checks, Known, check_prompt, check_start, load_prompt, read_task
+from gisttools.training import DevelopmentScore, Retention, RetentionOptions, read_texts
 from gisttools.workflow.folders import as_run, inputs, open_run, told_parameters
-from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, SynthesizeParams
+from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, GuideParams, SynthesizeParams
 from gisttools.workflow.places import resolve
 
 
@@ -129,21 +128,28 @@ def model_path(name: str) -> str:
     return origin_of(name).path
 
 
-def guide_of(params: SynthesizeParams | ConvertParams | FinetuneParams) -> VectorCache | None:
+def guide_of(params: GuideParams) -> VectorCache | None:
     """The guide that a notebook's parameters name; None for the unguided baseline."""
     return None if params.guide is None else open_guide(params.guide, params)
 
 
-def open_guide(name: str, params: SynthesizeParams | ConvertParams | FinetuneParams) -> VectorCache:
+def open_guide(name: str, params: GuideParams) -> VectorCache:
     """The guide of this name, as the other parameters want it."""
-    return VectorCache(
-        model_path(name),
-        params.guide_revision,
-        prompt=params.guide_prompt,
-        base_url=params.guide_base_url,
-        key_variable=params.guide_key_variable,
-        dtype=params.guide_dtype,
-    )
+    return VectorCache(params.guide_options(model_path(name)))
+
+
+def retention_of(params: FinetuneParams) -> Retention | None:
+    """The general texts that hold the student; None where none are named."""
+    if not params.retain:
+        return None
+    student = GuideOptions(name=model_path(params.student), revision=params.student_revision, precision="float32")
+    options = RetentionOptions(weight=params.retain_weight, texts_a_step=params.retain_a_step)
+    return Retention(read_texts(paths(params.retain)), VectorCache(student), options)
+
+
+def development_of(params: FinetuneParams) -> DevelopmentScore | None:
+    """The development data; None where none is named."""
+    return DevelopmentScore(paths(params.dev), subsets=params.dev_subsets) if params.dev else None
 
 
 def paths(names: list[str]) -> list[str]:
@@ -312,17 +318,6 @@ def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
     return model
 
 
-def reading_of(params: ConvertParams) -> ReadOptions:
-    """How to read labelled texts."""
-    subset = tuple(params.subset) if isinstance(params.subset, list) else params.subset
-    return ReadOptions(**_fields(params, ReadOptions) | {"subset": subset})
-
-
-def mining_of(params: ConvertParams) -> MiningOptions:
-    """How to mine them."""
-    return MiningOptions(**_fields(params, MiningOptions))
-
-
 def tiers_of(params: ConvertParams, guide: VectorCache) -> Tiers:
     """How alike two texts must be to overlap."""
     return Tiers(near=params.near, semantic=params.semantic, guide=guide if params.semantic else None)
@@ -346,11 +341,6 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
         texts = eval_sets([task], subsets=subsets)[task]
         found[task] = list(dict.fromkeys([*found.get(task, []), *texts]))
     return found
-
-
-def _fields(params: ConvertParams, options: type) -> dict[str, Any]:
-    values = params.model_dump()
-    return {f.name: values[f.name] for f in fields(options) if f.name in values}
 
 
 def checks_of(params: SynthesizeParams) -> Checks:

@@ -1,38 +1,45 @@
-"""The parameters of each notebook: one typed, frozen model per verb; everything wrong with them in one message.
+"""Declares the parameters of each notebook: one typed, frozen class per verb, made of the options of the rooms below.
 
-`Params`: the base of every notebook's parameters, strict in what it takes; and the models that are defaults.
-
-The parameters of `3_finetune`.
+Everything wrong with them comes in one message, before a kernel starts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from gisttools.common import ParameterError, did_you_mean, named_like_a_secret, problems, secret_in
+from gisttools.common import Options, named_like_a_secret, secret_in
+from gisttools.data import ReadOptions, Tiers
+from gisttools.mining import MiningOptions
+from gisttools.models import GuideOptions
+from gisttools.training import Candidates, LossOptions, MadeFrom, MaskOptions, RetentionOptions, TrainSettings
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
+_NO_SECRETS = "Put it into an environment variable or a .env file, and name that variable (..._key_variable)."
 
 
-class Params(BaseModel):
-    """Base of all parameter models: strict types, no unknown names."""
+class Params(Options):
+    """Base of all parameter models."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    cell: ClassVar[tuple[str, ...]] = ()  # what stands in the notebook's parameters cell, in that order
 
     @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """What each parameter is where nothing is said."""
-        return {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """What the cell shows comes first, in its order, wherever it was declared."""
+        fields = cls.model_fields
+        for name in [*cls.cell, *(name for name in fields if name not in cls.cell)]:
+            fields[name] = fields.pop(name)
+        cls.model_rebuild(force=True)
 
-    def changed(self) -> dict[str, Any]:
-        """The parameters that are not what their defaults are."""
-        defaults = self.defaults()
-        return {name: value for name, value in self.model_dump().items() if value != defaults[name]}
+    @classmethod
+    def refused(cls, values: dict[str, Any]) -> dict[str, str]:
+        """Secrets: parameters stand in notebook, manifest and log."""
+        kinds = {name: kind for name, value in values.items() if (kind := _secret(name, value))}
+        return {name: f"{name} looks like {kind}. {_NO_SECRETS}" for name, kind in kinds.items()}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -45,93 +52,82 @@ class Params(BaseModel):
         return value
 
 
-class FinetuneParams(Params):
+class GuideParams(Params):
+    """The guide of a notebook, as `gisttools.models.GuideOptions` by the names it has there."""
+
+    guide: str | None = Field(MINILM, description="model whose similarities are asked")
+    guide_revision: str | None = GuideOptions.field("revision")
+    guide_prompt: str | None = GuideOptions.field("prompt")
+    guide_base_url: str | None = GuideOptions.field("base_url")
+    guide_key_variable: str = GuideOptions.field("key_variable")
+    guide_dtype: Literal["float32", "float16"] = GuideOptions.field("dtype")
+
+    def guide_options(self, name: str) -> GuideOptions:
+        """The guide, opened as `name`."""
+        return GuideOptions(
+            name=name,
+            revision=self.guide_revision,
+            prompt=self.guide_prompt,
+            base_url=self.guide_base_url,
+            key_variable=self.guide_key_variable,
+            dtype=self.guide_dtype,
+        )
+
+
+class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings):
     """`3_finetune`: triplets, a student and a guide give a model."""
 
-    # what is in the notebook's parameters cell
+    about = "finetune"
+    cell = (
+        "triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature", "margin",
+        "mask_same_label", "epochs", "max_steps", "batch_size", "learning_rate", "dev", "seed",
+    )  # fmt: skip
+
     triplets: list[str] = Field(
-        ["data/support_intents/triplets.jsonl"],
-        min_length=1,
-        description="triplet files, runs that wrote one, hub sets (org/name@revision)",
+        ["data/support_intents/triplets.jsonl"], min_length=1, description=MadeFrom.model_fields["triplets"].description
     )
-    student: str = Field(WORDLLAMA, description="model to train")
-    student_revision: str | None = Field(None, description="commit of a hub student")
+    student: str = MadeFrom.field("student", WORDLLAMA)
     guide: str | None = Field(
         MINILM, description="guide model, endpoint:MODEL, or a file of vectors; null for the unguided baseline"
     )
-    guide_revision: str | None = Field(None, description="commit of a hub guide")
-    loss_temperature: float = Field(0.05, gt=0, description="temperature of the loss")
-    margin: float = Field(0.0, description="how far under the threshold a negative must lie")
-    mask_same_label: bool = Field(True, description="mask candidates of the anchor's label")
-    epochs: float = Field(10.0, gt=0, description="passes over the triplets")
-    max_steps: int | None = Field(None, ge=1, description="stop after so many steps")
-    batch_size: int = Field(64, ge=2, description="triplets a step, over all devices together")
-    learning_rate: float = Field(
-        1e-2,
-        gt=0,
-        description="peak; 1e-2 suits the static student, 5e-5 a transformer, 1e-4 one that is held (retain)",
-    )
-    dev: list[str] = Field([], description="folders with a dev file, or mteb tasks: the best step is kept")
-    seed: int = Field(42, description="seed of the order of rows and of dropout")
+    epochs: float = TrainSettings.field("epochs", 10.0)
+    batch_size: int = Field(64, ge=2, description=TrainSettings.model_fields["batch_size"].description)
+    learning_rate: float = TrainSettings.field("learning_rate", 1e-2)
     # more of the loss
-    margin_strategy: Literal["absolute", "relative"] = Field("absolute", description="theta - m, or theta - |theta| m")
-    contrast_anchors: bool = Field(True, description="anchor-anchor candidates")
-    contrast_positives: bool = Field(True, description="positive-positive candidates")
-    candidates: Literal["all", "hard"] = Field("all", description="hard: those the student ranks above the positive")
-    final_temperature: float | None = Field(None, gt=0, description="the temperature moves to this in a straight line")
-    matryoshka_dims: list[int] = Field([], description="train the first so many dimensions as well, e.g. [128, 64]")
+    loss_temperature: float = LossOptions.field("temperature", 0.05)
+    candidates: Candidates = LossOptions.field("candidates")
+    mini_batch_size: int | None = LossOptions.field("mini_batch_size")
+    tokens_per_forward: int | None = Field(
+        None, ge=16, description=LossOptions.model_fields["tokens_per_forward"].description
+    )
+    equal_texts_once: bool | None = LossOptions.field("equal_texts_once")
     # what the student knew before
     retain: list[str] = Field([], description="general texts (files, hub sets) that hold the student near its start")
-    retain_weight: float = Field(8.0, gt=0, description="of that term in the loss")
-    retain_a_step: int = Field(32, ge=1, description="general texts a step")
-    # more of the guide
-    guide_prompt: str | None = Field(None, description="text put before every text")
-    guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
-    guide_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
-    guide_dtype: Literal["float32", "float16"] = Field("float32", description="of its vectors on disk")
+    retain_weight: float = RetentionOptions.field("weight")
+    retain_a_step: int = RetentionOptions.field("texts_a_step")
     # several sets
     group_by: Literal["source", "task_name"] = Field(
         "source", description="what a set is: an entry of triplets, a task"
     )
-    mix: Literal["proportional", "round_robin", "weights"] = Field(
-        "proportional", description="how often a set is drawn"
-    )
-    weights: list[float] = Field([], description="one number a set, for mix: weights")
-    batches: Literal["mixed", "one_set"] = Field("mixed", description="rows of several sets in a batch, or of one")
     rows: int | None = Field(None, ge=1, description="rows read of a hub set")
     instructions: bool = Field(False, description="keep the instructions of MEDI-like sets in front of the texts")
     # fewer rows than there are
     limit: int | None = Field(None, ge=2, description="most rows trained on; smaller limits are subsets of larger ones")
     limit_seed: int = Field(0, ge=0, description="seed of the order they are taken in; whatever seed says")
-    # more of the training
-    warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
-    schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = Field(
-        "linear", description="of the learning rate, after the warm-up"
-    )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
-    max_length: int | None = Field(None, ge=4, description="tokens kept of a text")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the hardware multiplies it natively"
-    )
-    lora_rank: int | None = Field(None, ge=1, description="train adapters of this rank in place of the weights")
-    gradient_checkpointing: bool = Field(False, description="less memory, more time")
-    mini_batch_size: int | None = Field(None, ge=1, description="texts embedded at a time, for batches beyond memory")
-    tokens_per_forward: int | None = Field(None, ge=16, description="token budget of one micro-batch")
-    equal_texts_once: bool | None = Field(None, description="embed equal texts of a step once; null: without dropout")
     dev_subsets: list[str] | None = Field(None, description='language subsets of dev tasks, e.g. ["en"]')
-    dev_every: int | None = Field(None, ge=1, description="steps between two looks; null: a tenth of the training")
-    patience: int | None = Field(None, ge=1, description="stop after so many looks without a better score")
-    checkpoint_minutes: float = Field(2.0, ge=0, description="time between two checkpoints")
-    deterministic: bool = Field(False, description="deterministic algorithms only")
-    tracking: Literal["tensorboard", "trackio"] | None = Field(None, description="log there as well")
-    licence: str | None = Field(None, description="of the model card, e.g. apache-2.0")
 
 
-_NO_SECRETS = "Put it into an environment variable or a .env file, and name that variable (..._key_variable)."
-
-
-class SynthesizeParams(Params):
+class SynthesizeParams(GuideParams):
     """`1_synthesize`: a task description and an LLM give triplets."""
+
+    about = "synthesize"
+    gone: ClassVar[Mapping[str, str]] = {
+        "requests": "Earlier versions had it; say rows, how many are wanted, and attempts, calls for each of them."
+    }
+    cell = (
+        "task", "rows", "attempts", "llm_base_url", "llm_model", "llm_key_variable", "temperature", "max_tokens",
+        "concurrency", "guide", "guide_revision", "eval_files", "labelled_files", "seed", "dry_run",
+    )  # fmt: skip
 
     task: str = Field("prompts/tasks/support_intents.yaml", description="task description (YAML)")
     rows: int = Field(14, ge=1, description="accepted rows wanted, equally many of each label or topic")
@@ -143,7 +139,6 @@ class SynthesizeParams(Params):
     max_tokens: int = Field(400, ge=16, description="longest answer; one that is cut is asked for once more")
     concurrency: int = Field(4, ge=1, description="calls in flight")
     guide: str = Field(MINILM, description="model that checks labels and similarities")
-    guide_revision: str | None = Field(None, description="commit of a hub guide")
     eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
     labelled_files: list[str] = Field(
         ["data/support_intents"], description="folders with real texts (train), to compare diversity with"
@@ -164,11 +159,6 @@ class SynthesizeParams(Params):
     near: float = Field(0.8, gt=0, le=1, description="least likeness (Jaccard) to a test text of what is left out")
     eval_tasks: list[str] = Field([], description="MTEB tasks whose test texts must not occur")
     avoid: list[str] = Field([], description="runs or triplet files whose texts must not be written again")
-    # more of the guide, as in `3_finetune`
-    guide_prompt: str | None = Field(None, description="text put before every text")
-    guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
-    guide_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
-    guide_dtype: Literal["float32", "float16"] = Field("float32", description="of its vectors on disk")
     # more of the LLM
     budget_usd: float | None = Field(None, gt=0, description="never overstepped by the calls of this run")
     budget_tokens: int | None = Field(None, gt=0, description="in and out together; never overstepped either")
@@ -186,62 +176,35 @@ class SynthesizeParams(Params):
     tokens_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
 
 
-class ConvertParams(Params):
+class ConvertParams(GuideParams, ReadOptions, MiningOptions):
     """`2_convert`: labelled texts give triplets, sets of pairs and triplets are mapped."""
 
-    # what is in the notebook's parameters cell
+    about = "convert"
+    cell = (
+        "sources", "subset", "text_column", "label_column", "guide", "guide_revision", "strategy", "negatives",
+        "eval_tasks", "eval_files", "seed",
+    )  # fmt: skip
+
     sources: list[str] = Field(
         ["data/support_intents"],
         min_length=1,
         description="MTEB tasks, the preset mteb_eng_v1_classification, hub sets (org/name@revision), files, folders",
     )
-    subset: str | list[str] | None = Field(None, description="subsets of multilingual tasks, or a configuration")
-    text_column: str | None = Field(None, description="where it is not one of the usual names")
-    label_column: str | None = Field(None, description="where it is not one of the usual names")
     guide: str = Field(MINILM, description="model whose similarities pick positives and negatives")
-    guide_revision: str | None = Field(None, description="commit of a hub guide")
-    strategy: Literal["gistembed", "hard"] = Field("gistembed", description="hard: the nearest texts of other classes")
-    negatives: int = Field(1, ge=1, description="negatives per row")
     eval_tasks: list[str] | None = Field(
         None, description="MTEB tasks whose test texts must not occur; null: those among the sources"
     )
     eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
-    seed: int = Field(1029, ge=0, description="seed of the draws")
-    # more of reading
-    revision: str | None = Field(None, description="commit of a hub data set")
-    split: str = Field("train", description="split of a task, hub set or folder")
-    encoding: str | None = Field(None, description="of text files that are not UTF-8, e.g. cp1252")
-    drop_empty: bool | None = Field(None, description="leave out rows without text; null: of MTEB tasks alone")
-    drop_unlabelled: bool | None = Field(None, description="leave out rows without label; null: of MTEB tasks alone")
     threshold: float | None = Field(None, description="least score of a positive, in sets of scored pairs")
-    # more of mining
-    positives: Literal["softmax", "nearest", "farthest", "random"] = Field("softmax", description="within the class")
-    topk: int = Field(100, ge=1, description="positives are drawn among so many nearest of the class")
-    temperature: float = Field(0.05, gt=0, description="of that draw")
-    negatives_from: Literal["uniform", "softmax", "least_similar"] = Field("uniform", description="gistembed only")
-    least: int = Field(100, ge=1, description="least_similar: among so many")
-    margin: float = Field(0.95, gt=0, description="hard: largest share of the positive's similarity")
-    rank_from: int = Field(0, ge=0, description="hard: so many nearest are skipped")
-    rank_to: int | None = Field(None, ge=1, description="hard: negatives are drawn from the ranks below")
-    per_class: int | None = Field(None, ge=1, description="most anchors of a class")
-    limit: int | None = Field(None, ge=1, description="most anchors in all")
-    balanced: bool = Field(False, description="equally many anchors of each class")
-    drop_singletons: bool = Field(False, description="leave out classes of one text instead of refusing them")
-    search: Literal["auto", "exact", "approximate"] = Field("auto", description="approximate: for very large classes")
-    # more of the overlap with evaluation sets
-    near: float | None = Field(
-        0.8, gt=0, le=1, description="least likeness of near copies (Jaccard); null: not looked at"
-    )
-    semantic: float | None = Field(0.98, gt=0, le=1, description="least guide cosine of restatements; null: none")
-    # more of the guide, as in `3_finetune`
-    guide_prompt: str | None = Field(None, description="text put before every text")
-    guide_base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
-    guide_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
-    guide_dtype: Literal["float32", "float16"] = Field("float32", description="of its vectors on disk")
+    # overlap with evaluation sets
+    near: float | None = Tiers.field("near")
+    semantic: float | None = Tiers.field("semantic", 0.98)
 
 
 class EvaluateParams(Params):
     """`4_evaluate`: a tuned model and its baseline on mteb tasks and local files."""
+
+    about = "evaluate"
 
     # what is in the notebook's parameters cell
     model: str | Annotated[list[str], Field(min_length=1)] = Field(
@@ -258,7 +221,7 @@ class EvaluateParams(Params):
         None, description="mteb tasks it must not hurt; null: STSBenchmark where it can be reached"
     )
     references: list[str] = Field(
-        [], description="shown beside: guide, bm25, random, models (org/name@revision), published:NAME"
+        [], description="shown next to them: guide, bm25, random, models (org/name@revision), published:NAME"
     )
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
     allow_overlap: bool = Field(False, description="compare although the training table holds test texts")
@@ -266,12 +229,14 @@ class EvaluateParams(Params):
     seed: int = Field(0, description="seed of the bootstrap and of random vectors")
     # more
     allowed_loss: float = Field(0.5, ge=0, description="points that a guard may lose")
-    base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
-    key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
+    base_url: str | None = GuideOptions.field("base_url")
+    key_variable: str = GuideOptions.field("key_variable")
 
 
 class ReportParams(Params):
     """`5_report`: one evaluation and all that led to it, on one page; of several a leaderboard."""
+
+    about = "report"
 
     evaluation: str | Annotated[list[str], Field(min_length=1)] = Field(
         "latest", description='evaluate run; "latest" is the newest finished one; several: the leaderboard of a sweep'
@@ -282,6 +247,8 @@ class ReportParams(Params):
 class CostToGainParams(Params):
     """`6_cost_to_gain`: evaluations of trainings on more and more rows give a curve."""
 
+    about = "cost_to_gain"
+
     evaluations: list[str] = Field(
         [], description="evaluate runs; [] for the newest of a finetune run with a limit, and those that differ in size"
     )
@@ -291,8 +258,11 @@ class CostToGainParams(Params):
 class CompareParams(Params):
     """`7_compare`: evaluations of many trainings give a leaderboard."""
 
+    about = "compare"
+
     evaluations: list[str] = Field(
-        [], description="evaluate runs; [] for the newest and all that can stand beside it: same baseline, same tasks"
+        [],
+        description="evaluate runs; [] for the newest and all that compare with it: same baseline, same tasks",
     )
     task: str | None = Field(None, description="task that is scored; null: the mean of the targets")
 
@@ -314,51 +284,11 @@ def check_params(verb: str, given: Mapping[str, Any]) -> Any:
     Raises:
         ParameterError: unknown names, wrong types, values out of range, secrets; all of them at once.
     """
-    model = VERBS[verb]
-    secrets = {name: kind for name, value in given.items() if (kind := _secret(name, value))}
-    found = [f"{name} looks like {kind}. {_NO_SECRETS}" for name, kind in secrets.items()]  # its value is not told
-    try:
-        params = model(**{name: value for name, value in given.items() if name not in secrets})
-    except ValidationError as error:
-        found += [_explain(e, model) for e in _of_one_branch(error.errors(), given)]
-    if not found:
-        return params
-    raise ParameterError(
-        problems(
-            f"{verb}: {len(found)} parameter problem(s)", found, f"Known parameters: {', '.join(model.model_fields)}."
-        )
-    )
+    return VERBS[verb](**given)
 
 
 def _secret(name: str, value: Any) -> str | None:
-    # parameters stand in notebook, manifest and log
     texts = [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, str)]
     if named_like_a_secret(name) and any(texts):
         return "a secret, by its name"
     return next((kind for text in texts if (kind := secret_in(text))), None)
-
-
-def _of_one_branch(errors: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:
-    """Of a parameter that is a text or a list of texts pydantic tells what is wrong with it as either; one is meant."""
-    found = []
-    for error in errors:
-        name, *branch = error["loc"]
-        kind = str(branch[0]) if branch else ""
-        if kind == "str" and not isinstance(given.get(name), list):
-            found.append({**error, "loc": (name,), "msg": "Input should be a valid string or a list of them"})
-        elif kind.startswith("list[") and isinstance(given.get(name), list):
-            found.append({**error, "loc": (name, *branch[1:])})
-        elif kind != "str" and not kind.startswith("list["):
-            found.append(error)
-    return found
-
-
-_GONE = {"requests": " Earlier versions had it; say rows, how many are wanted, and attempts, calls for each of them."}
-
-
-def _explain(error: Any, model: type[Params]) -> str:
-    name = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        fix = _GONE.get(name) or did_you_mean(name, model.model_fields)
-        return f"unknown parameter {name!r} = {error['input']!r}.{fix}"
-    return f"{name} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -198,15 +198,15 @@ class ConvertRun(Run):
 
     def reading(self) -> ReadOptions:
         """How to read labelled texts."""
-        from gisttools.workflow.inputs import reading_of
+        from gisttools.data import ReadOptions
 
-        return reading_of(self.params)
+        return self.params.part(ReadOptions)
 
     def mining(self) -> MiningOptions:
         """How to mine them."""
-        from gisttools.workflow.inputs import mining_of
+        from gisttools.mining import MiningOptions
 
-        return mining_of(self.params)
+        return self.params.part(MiningOptions)
 
     def tiers(self, guide: VectorCache) -> Tiers:
         """How alike two texts must be to overlap."""
@@ -247,17 +247,15 @@ class FinetuneRun(Run):
 
     def development(self) -> DevelopmentScore | None:
         """The development data, if any are told."""
-        from gisttools.training import development_from
-        from gisttools.workflow.inputs import paths
+        from gisttools.workflow.inputs import development_of
 
-        return development_from(self.params, paths(self.params.dev))
+        return development_of(self.params)
 
     def retention(self) -> Retention | None:
         """What holds the student near its start, if texts for it are told."""
-        from gisttools.training import retention_from
-        from gisttools.workflow.inputs import model_path, paths
+        from gisttools.workflow.inputs import retention_of
 
-        return retention_from(self.params, paths(self.params.retain), model_path(self.params.student))
+        return retention_of(self.params)
 
     def rows_cost(self, tables: Mapping[str, Dataset]) -> dict[str, Any]:
         """What the rows trained on cost, for the summary; see `gisttools.workflow.inputs.rows_cost`."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gisttools.common import FinishedRun, MissingError, ParameterError, quiet_libraries, tqdm
-from gisttools.data import concatenate, expand_sources, kind_of, read_sources, triplet_tables
+from gisttools.data import ReadOptions, concatenate, expand_sources, kind_of, read_sources, triplet_tables
 from gisttools.evaluation import (
     Findings,
     ScoreCache,
@@ -30,11 +30,11 @@ from gisttools.evaluation import (
     overlap_with,
     score,
 )
-from gisttools.models import GuideName, ModelGuide, ShardedGuide, embed_shard, use_told_threads
+from gisttools.models import GuideOptions, ModelGuide, ShardedGuide, embed_shard, use_told_threads
 from gisttools.training import GuideStore
 from gisttools.workflow.cluster import open_executor
 from gisttools.workflow.execute import Rerun, run_notebook
-from gisttools.workflow.inputs import guide_of, model_path, open_entries, paths, reading_of, tasks_of, training_tables
+from gisttools.workflow.inputs import guide_of, model_path, open_entries, paths, tasks_of, training_tables
 from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
 from gisttools.workflow.recipes import Step
@@ -131,10 +131,8 @@ def share_guide_vectors(params: FinetuneParams | ConvertParams, executor: Execut
     cache = guide_of(params)
     if params.guide is None or cache is None or not isinstance(cache.guide, ModelGuide):
         return  # nothing to embed, or an endpoint, which is asked by many calls at once anyway
-    name = GuideName(
-        name=model_path(params.guide), revision=params.guide_revision, prompt=params.guide_prompt, asked=place.witness
-    )
-    cache.guide = ShardedGuide(cache.guide, lambda texts: executor.submit(partial(_embed, name, place), texts))
+    guide = params.guide_options(model_path(params.guide))
+    cache.guide = ShardedGuide(cache.guide, lambda texts: executor.submit(partial(_embed, guide, place), texts))
     for table in _tables(params):
         if isinstance(table, list):
             cache.add(table)
@@ -142,16 +140,16 @@ def share_guide_vectors(params: FinetuneParams | ConvertParams, executor: Execut
             GuideStore.build(table, cache)
 
 
-def _embed(name: GuideName, place: Surroundings, texts: list[str]) -> tuple[str, np.ndarray]:
+def _embed(guide: GuideOptions, place: Surroundings, texts: list[str]) -> tuple[str, np.ndarray]:
     with place.entered():
-        return embed_shard(name, texts)
+        return embed_shard(guide, texts, asked=place.witness)
 
 
 def _tables(params: FinetuneParams | ConvertParams) -> list[Dataset | list[str]]:
     """The texts that a notebook's guide will be asked for: triplet tables, or lists of texts."""
     if isinstance(params, FinetuneParams):
         return [concatenate(training_tables(params))]
-    reading = reading_of(params)
+    reading = params.part(ReadOptions)
     names = expand_sources(paths(params.sources))
     kinds = {name: kind_of(name, reading) for name in names}
     foreign = triplet_tables([n for n in names if kinds[n] == "triplets"], threshold=params.threshold)

@@ -116,7 +116,7 @@ def test_a_column_of_a_frame_that_comes_twice_is_refused():
 
 def test_only_one_subset_is_read_at_a_time():
     with pytest.raises(ParameterError, match="read_sources reads several"):
-        read_labelled("MassiveIntentClassification", subset=("de", "en"))
+        read_labelled("MassiveIntentClassification", subset=["de", "en"])
 
 
 class Hub:

@@ -131,7 +131,7 @@ def test_several_subsets_give_labelled_texts_each(task, monkeypatch):
     task(dataset=many(*LANGS), langs=LANGS)
     monkeypatch.setattr("gisttools.data.sources.mteb_task", mteb_tasks.mteb_task)
     monkeypatch.setattr("gisttools.data.sources.task_names", lambda: {"Fake"})
-    read = read_sources(["Fake"], ReadOptions(subset=("de", "en")))
+    read = read_sources(["Fake"], ReadOptions(subset=["de", "en"]))
     assert [(r.source, r.texts[0], r.language) for r in read] == [
         ("Fake#de", "de a", "deu-Latn"), ("Fake#en", "en a", "eng-Latn"),
     ]  # fmt: skip

@@ -118,8 +118,13 @@ def test_the_order_of_texts_makes_no_difference(asked, others, draw):
 
 
 def test_several_problems_of_the_tiers_are_told_at_once():
-    with pytest.raises(ParameterError, match=r"(?s)near is 1\.5.*semantic is -1.*no guide"):
-        Tiers(near=1.5, semantic=-1)
+    with pytest.raises(ParameterError, match=r"(?s)2 parameter problem.*near = 1\.5.*semantic = -1"):
+        Tiers(near=1.5, semantic=-1.0)
+
+
+def test_a_semantic_tier_needs_a_guide():
+    with pytest.raises(ParameterError, match=r"semantic is 0\.9, but there is no guide"):
+        Tiers(semantic=0.9)
 
 
 # find_duplicates

@@ -44,7 +44,7 @@ def test_files_and_folders_are_read_with_the_same_options(tmp_path):
     (tmp_path / "f").mkdir()
     for name in ("a.csv", "f/test.csv"):
         (tmp_path / name).write_text("body,kind\nx,1\ny,2\n,1\n")
-    options = ReadOptions(split="test", text_column="body", label_column="kind", drop_empty=True, subset=("de", "en"))
+    options = ReadOptions(split="test", text_column="body", label_column="kind", drop_empty=True, subset=["de", "en"])
     read = read_sources([tmp_path / "a.csv", tmp_path / "f"], options)
     assert [(r.texts, r.labels, r.dropped) for r in read] == [(["x", "y"], ["1", "2"], {"empty text": 1})] * 2
 
@@ -52,7 +52,7 @@ def test_files_and_folders_are_read_with_the_same_options(tmp_path):
 def test_a_configuration_goes_into_a_hub_sets_name(monkeypatch):
     read = []
     monkeypatch.setattr(sources, "read_source", lambda name, options: read.append((name, options.subset)))
-    read_sources(["org/a@v1:dev", "org/b#fr"], ReadOptions(subset=("de", "en")))
+    read_sources(["org/a@v1:dev", "org/b#fr"], ReadOptions(subset=["de", "en"]))
     assert read == [("org/a#de@v1:dev", None), ("org/a#en@v1:dev", None), ("org/b#fr", None)]
 
 

@@ -12,8 +12,9 @@ from gisttools.data.triplets import make_triplets
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
 from gisttools.training.loss import GISTLoss
+from gisttools.training.options import LossOptions, TrainSettings
 from gisttools.training.store import GuideStore
-from gisttools.training.train import Trained, TrainSettings, finetune
+from gisttools.training.train import Trained, finetune
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
@@ -52,14 +53,12 @@ def train(
 ) -> Trained:  # fmt: skip
     """`finetune` on the CPU with settings that suit a few rows."""
     model, store = open_model(student, device="cpu"), GuideStore.build(rows, guide)
-    loss = GISTLoss(model, store, **{"temperature": 0.05, **(loss_options or {})})
+    loss = GISTLoss(model, store, LossOptions(**{"temperature": 0.05, **(loss_options or {})}))
     chosen = TrainSettings(**{"epochs": 4, "batch_size": 6, "learning_rate": 1e-2, **settings})
     return finetune(
-        model,
-        store,
         loss,
-        chosen,
         folder,
+        chosen,
         set_of_row=sets,
         retention=retention,
         development=development,

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.labelled import LabelledTexts, read_labelled
 from gisttools.mining import miner, neighbours
-from gisttools.mining.miner import Mined, mine, triplets_from_labelled
+from gisttools.mining.miner import Mined, mine, mine_labelled, triplets_from_labelled
 from gisttools.mining.options import MiningOptions
 
 
@@ -450,8 +450,8 @@ def test_copies_in_a_class_give_no_positive():
 def test_all_wrong_options_come_in_one_message():
     with pytest.raises(ParameterError) as caught:
         MiningOptions(strategy="soft", negatives=0, topk=0, temperature=0.0, limit=0, seed=-1, search="fast")
-    for part in ("strategy is 'soft'", "negatives is 0", "topk is 0", "temperature is 0.0", "limit is 0", "seed is -1",
-                 "search is 'fast'", "7 problem(s)"):  # fmt: skip
+    for part in ("strategy = 'soft'", "negatives = 0", "topk = 0", "temperature = 0.0", "limit = 0", "seed = -1",
+                 "search = 'fast'", "7 parameter problem(s)"):  # fmt: skip
         assert part in str(caught.value)
 
 
@@ -487,9 +487,8 @@ def test_tables_that_cannot_be_mined_are_refused(labels, vectors, message):
 
 def test_a_mined_table_says_where_its_rows_come_from(caretaker, guide):
     data = read_labelled(caretaker)
-    table, mined = triplets_from_labelled(data, guide, MiningOptions(negatives=2))
-    frame = table.to_pandas()
-    assert mined.dropped == {}
+    frame = triplets_from_labelled(data, guide, MiningOptions(negatives=2)).to_pandas()
+    assert mine_labelled(data, guide, MiningOptions(negatives=2)).dropped == {}
     assert frame["anchor"].tolist() == data.texts
     assert set(frame["source"]) == {"labelled"}
     assert set(frame["guide_id"]) == {guide.guide_id}
@@ -502,7 +501,7 @@ def test_a_mined_table_says_where_its_rows_come_from(caretaker, guide):
 
 def test_a_data_frame_goes_through_mining(guide):
     data = read_labelled(pd.DataFrame({"text": ["hot", "warm", "loud", "noisy"], "label": [0, 0, 1, 1]}))
-    table, _ = triplets_from_labelled(data, guide)
+    table = triplets_from_labelled(data, guide)
     assert next(zip(table["anchor"], table["positive"], strict=True)) == ("hot", "warm")
 
 

@@ -13,6 +13,7 @@ from helpers.http_server import endpoint
 from gisttools.common.errors import EndpointError, MissingError, ModelError, ParameterError
 from gisttools.models.guides import ModelGuide, open_guide
 from gisttools.models.loading import native_bfloat16
+from gisttools.models.options import GuideOptions
 from gisttools.models.vectors import VectorCache
 
 TEXTS = ["my parcel is late", "the parcel has not come, I have been waiting for two weeks now", "a song", "it drips"]
@@ -59,7 +60,7 @@ def test_a_prompt_stands_before_every_text(minilm):
     assert collect(guide, TEXTS) == pytest.approx(minilm.encode([f"query: {t}" for t in TEXTS]), abs=1e-5)
 
 
-def test_a_model_that_fails_is_named_with_the_mend(minilm, monkeypatch):
+def test_a_model_that_fails_is_named_with_the_fix(minilm, monkeypatch):
     guide = ModelGuide(minilm, MINILM, precision="float32")
 
     def fails(*_, **__):
@@ -73,7 +74,7 @@ def test_a_model_that_fails_is_named_with_the_mend(minilm, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "options", "error", "wanted"),
     [
-        (WORDLLAMA, {"precision": "int8"}, ParameterError, "precision is 'int8', must be 'auto', 'float32' or"),
+        (WORDLLAMA, {"precision": "int8"}, ParameterError, "precision = 'int8': input should be 'auto', 'float32' or"),
         (WORDLLAMA, {"base_url": "http://x/v1"}, ParameterError, r"asked at no base_url .*write endpoint:embedded"),
         ("endpoint:", {}, ParameterError, "No model is named after 'endpoint:'"),
         ("endpoint:m", {"base_url": "localhost:80"}, ParameterError, "base_url is 'localhost:80', not an address"),
@@ -83,10 +84,15 @@ def test_a_model_that_fails_is_named_with_the_mend(minilm, monkeypatch):
 )
 def test_options_that_do_not_fit_are_refused(name, options, error, wanted):
     with pytest.raises(error, match=wanted):
-        open_guide(name, **options)
+        open_guide(GuideOptions(name=name, **options))
 
 
 # Endpoints
+
+
+def behind(url, folder, **options):
+    """The vectors of a model behind an endpoint."""
+    return VectorCache(GuideOptions(name="endpoint:m", base_url=url, **options), folder=folder)
 
 
 def vector(text: str) -> list[float]:
@@ -139,11 +145,11 @@ def sent(calls) -> list[str]:
 def test_an_endpoint_is_asked_in_batches_once_for_each_text_ever(tmp_path):
     texts = many(700)
     with serving() as (url, calls):
-        cache = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        cache = behind(url, tmp_path)
         assert cache.dimension is None
         assert cache.embed([*texts, *texts]) == pytest.approx(unit([*texts, *texts]), abs=1e-6)
         assert sorted(len(batch) for batch, _ in calls) == [188, 256, 256]
-        again = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        again = behind(url, tmp_path)
         assert again.dimension == 3
         again.embed([*texts, "new"])
     assert sorted(sent(calls)) == sorted([*texts, "new"])
@@ -160,7 +166,7 @@ def test_nothing_more_is_asked_once_the_answers_cannot_be_kept(tmp_path, monkeyp
         raise OSError("the disk is full")
 
     with serving(first_only) as (url, calls):
-        cache = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        cache = behind(url, tmp_path)
         monkeypatch.setattr(cache._files, "append", full)
         with pytest.raises(OSError, match="the disk is full"):
             cache.embed(many(2000))
@@ -170,17 +176,17 @@ def test_nothing_more_is_asked_once_the_answers_cannot_be_kept(tmp_path, monkeyp
 
 def test_long_texts_go_in_smaller_batches(tmp_path):
     with serving() as (url, calls):
-        VectorCache("endpoint:m", base_url=url, folder=tmp_path).embed(["x" * n for n in (150_000, 60_000, 250_000, 5)])
+        behind(url, tmp_path).embed(["x" * n for n in (150_000, 60_000, 250_000, 5)])
     assert sorted([len(t) for t in batch] for batch, _ in calls) == [[60_000, 5], [150_000], [250_000]]
 
 
 def test_another_server_model_or_prompt_is_another_guide(tmp_path):
     with serving() as (one, _), serving() as (other, calls):
         caches = [
-            VectorCache("endpoint:m", base_url=one, folder=tmp_path),
-            VectorCache("endpoint:n", base_url=one, folder=tmp_path),
-            VectorCache("endpoint:m", base_url=other, folder=tmp_path),
-            VectorCache("endpoint:m", base_url=other, prompt="q: ", folder=tmp_path),
+            behind(one, tmp_path),
+            VectorCache(GuideOptions(name="endpoint:n", base_url=one), folder=tmp_path),
+            behind(other, tmp_path),
+            behind(other, tmp_path, prompt="q: "),
         ]
         assert len({cache.folder for cache in caches}) == 4
         caches[3].embed(["a"])
@@ -193,7 +199,7 @@ def test_a_passing_failure_is_tried_again_after_the_time_asked_for(tmp_path, sta
         return refusal(status, headers={"retry-after": "0"}) if number == 0 else None
 
     with serving(fails_first) as (url, calls):
-        vectors = VectorCache("endpoint:m", base_url=url, folder=tmp_path).embed(TEXTS)
+        vectors = behind(url, tmp_path).embed(TEXTS)
     assert vectors == pytest.approx(unit(TEXTS), abs=1e-6)
     assert len(calls) == 2
 
@@ -206,11 +212,11 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
 
     with serving(fails_later) as (url, calls):
         with pytest.raises(EndpointError):
-            VectorCache("endpoint:m", base_url=url, folder=tmp_path).embed(texts)
+            behind(url, tmp_path).embed(texts)
         answered = sent(calls[:3])
         broken.clear()
         calls.clear()
-        cache = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        cache = behind(url, tmp_path)
         assert cache.embed(texts) == pytest.approx(unit(texts), abs=1e-6)
     assert sorted(sent(calls)) == sorted(set(texts) - set(answered))
 
@@ -233,9 +239,9 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
     ],
     ids=["key", "model", "quota", "request", "too few", "lengths", "empty", "no data", "nonsense"],
 )
-def test_an_endpoint_that_does_not_answer_vectors_is_named_with_the_mend(tmp_path, answer, wanted):
+def test_an_endpoint_that_does_not_answer_vectors_is_named_with_the_fix(tmp_path, answer, wanted):
     with serving(answer) as (url, _):
-        cache = VectorCache("endpoint:m", base_url=url, key_variable="MY_KEY", folder=tmp_path)
+        cache = behind(url, tmp_path, key_variable="MY_KEY")
         with pytest.raises(EndpointError, match=wanted):
             cache.embed(TEXTS)
     assert cache.dimension is None
@@ -245,7 +251,7 @@ def test_vectors_of_another_length_than_before_are_refused(tmp_path):
     answers = [None, lambda texts: good(texts, [[1.0, 2.0]])]
 
     with serving(lambda number, texts: answers[number] and answers[number](texts)) as (url, _):
-        cache = VectorCache("endpoint:m", base_url=url, folder=tmp_path)
+        cache = behind(url, tmp_path)
         cache.embed(["a"])
         with pytest.raises(ModelError, match=r"gives vectors of 2 numbers; those kept in .* have 3"):
             cache.embed(["b"])
@@ -256,14 +262,14 @@ def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
     with serving() as (url, _):
         pass
     with pytest.raises(EndpointError, match=f"No endpoint answers at {url}"):
-        VectorCache("endpoint:m", base_url=url, folder=tmp_path).embed(["a"])
+        behind(url, tmp_path).embed(["a"])
 
 
 def test_the_key_comes_from_the_environment_and_is_nowhere_on_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "secret-key")
     with serving() as (url, calls):
         with_user = url.replace("//", "//user:word@")
-        VectorCache("endpoint:m", base_url=with_user, key_variable="MY_KEY", folder=tmp_path).embed(["a"])
+        behind(with_user, tmp_path, key_variable="MY_KEY").embed(["a"])
     assert calls[0][1] in ("Bearer secret-key", "Basic dXNlcjp3b3Jk")
     written = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
     assert b"secret" not in written
@@ -272,7 +278,9 @@ def test_the_key_comes_from_the_environment_and_is_nowhere_on_disk(tmp_path, mon
 
 def test_a_missing_key_is_told_before_anything_is_sent_and_only_when_it_is_needed(tmp_path, monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
-    cache = VectorCache("endpoint:m", base_url="https://example.invalid/v1", key_variable="MY_KEY", folder=tmp_path)
+    cache = VectorCache(
+        GuideOptions(name="endpoint:m", base_url="https://example.invalid/v1", key_variable="MY_KEY"), folder=tmp_path
+    )
     assert cache.embed([]).shape == (0, 0)
     with pytest.raises(EndpointError, match=r"needs a key: the environment variable MY_KEY is empty"):
         cache.embed(["a"])

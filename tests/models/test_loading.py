@@ -46,7 +46,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         open_model(name)
 
 
-def test_a_missing_package_of_any_name_has_its_own_mend():
+def test_a_missing_package_of_any_name_has_its_own_fix():
     with pytest.raises(MissingError, match=r"'no_such_package' is not installed. Install it: make it so"):
         package_folder("no_such_package", "make it so")
 

@@ -18,6 +18,7 @@ from helpers import MINILM, WORDLLAMA
 
 from gisttools.common.errors import DataError, MissingError, ModelError, ParameterError
 from gisttools.models.loading import open_model, package_folder
+from gisttools.models.options import GuideOptions
 from gisttools.models.vectors import KeyIndex, VectorCache, text_keys
 
 TEXTS = ["my key is lost", "the heating is cold", "a key", "loud music at night", "it drips"]
@@ -85,7 +86,7 @@ def test_texts_added_through_another_cache_object_are_not_embedded_again(tmp_pat
 
 
 def test_float16_halves_the_file_and_moves_cosines_by_little(tmp_path, cache):
-    half = VectorCache(WORDLLAMA, folder=tmp_path, dtype="float16")
+    half = VectorCache(GuideOptions(name=WORDLLAMA, dtype="float16"), folder=tmp_path)
     assert half.folder != cache.folder
     vectors, exact = half.embed(TEXTS), cache.embed(TEXTS)
     assert vectors.dtype == np.float32
@@ -94,12 +95,12 @@ def test_float16_halves_the_file_and_moves_cosines_by_little(tmp_path, cache):
 
 
 def test_an_unknown_dtype_is_refused():
-    with pytest.raises(ParameterError, match="dtype is 'int8', must be 'float32' or 'float16'"):
-        VectorCache(WORDLLAMA, dtype="int8")
+    with pytest.raises(ParameterError, match="dtype = 'int8': input should be 'float32' or 'float16'"):
+        VectorCache(GuideOptions(name=WORDLLAMA, dtype="int8"))
 
 
 def test_another_prompt_gets_another_key_and_other_vectors(tmp_path, cache):
-    prompted = VectorCache(WORDLLAMA, prompt="query: ", folder=tmp_path)
+    prompted = VectorCache(GuideOptions(name=WORDLLAMA, prompt="query: "), folder=tmp_path)
     assert prompted.folder != cache.folder
     assert prompted.guide_id != cache.guide_id
     assert not np.allclose(prompted.embed(["a key"]), cache.embed(["a key"]))
@@ -130,7 +131,8 @@ def minilm_copy(tmp_path):
 
 
 def test_another_precision_gets_another_key(tmp_path):
-    keys = {VectorCache(MINILM, folder=tmp_path, precision=p).folder for p in ("float32", "bfloat16")}
+    both = [GuideOptions(name=MINILM, precision=precision) for precision in ("float32", "bfloat16")]
+    keys = {VectorCache(options, folder=tmp_path).folder for options in both}
     assert len(keys) == 2
 
 
@@ -366,7 +368,7 @@ def test_a_file_that_holds_no_texts_and_vectors_is_refused(tmp_path, kind):
     npy, parquet = tmp_path / "x.npy", tmp_path / "x.parquet"
     np.save(npy, np.eye(2, dtype="int64" if kind == "integers" else "float32"))
     (tmp_path / "x.txt").write_text("a\nb\n" if kind != "fewer texts" else "a\n")
-    wanted, name = "no texts beside it", npy
+    wanted, name = "no texts next to it", npy
     if kind == "npy without texts":
         (tmp_path / "x.txt").unlink()
     elif kind == "fewer texts":

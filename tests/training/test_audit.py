@@ -10,6 +10,7 @@ from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
 from gisttools.training.loss import GISTLoss
 from gisttools.training.masked import audit
+from gisttools.training.options import LossOptions, MaskOptions
 from gisttools.training.store import GuideStore
 
 MINILM = "embedded:all-MiniLM-L6-v2"
@@ -42,9 +43,9 @@ def test_as_many_masked_as_the_loss_masks(table, cache, guided, labels, margin):
     student = open_model(MINILM, device="cpu").eval()
     columns = store.training_columns()
     names = [c for c in columns.column_names if c != "label"]
-    loss = GISTLoss(student, store, margin=margin, mask_same_label=labels)
+    loss = GISTLoss(student, store, LossOptions(margin=margin, mask_same_label=labels))
     loss([student.preprocess(columns[c][:]) for c in names], columns.with_format("torch")["label"][:])
-    found = audit(store, margin=margin, mask_same_label=labels).groupby("block").size().to_dict()
+    found = audit(store, mask=MaskOptions(margin=margin, mask_same_label=labels)).groupby("block").size().to_dict()
     b, given = len(ROWS), sum(len(n) for _, _, n, _ in ROWS)
     pairs = {"ap": b * (b - 1), "aa": b * (b - 1), "pp": b * (b - 1), "an": b * given}
     masked = {name: round(share * pairs[name]) for name, share in loss.masked_shares().items()}

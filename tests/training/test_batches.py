@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from gisttools.common.errors import ParameterError
-from gisttools.training.batches import BatchPlan, Mix
+from gisttools.training.batches import BatchPlan
+from gisttools.training.options import Mix
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=5)
 
@@ -29,7 +30,7 @@ def test_proportional_takes_every_row_once_a_pass(sizes, batch_size, batches, pa
 @given(
     SIZES,
     st.integers(1, 16),
-    st.sampled_from([Mix(batches="one_set"), Mix(strategy="round_robin", batches="one_set")]),
+    st.sampled_from([Mix(batches="one_set"), Mix(mix="round_robin", batches="one_set")]),
 )
 def test_one_set_a_batch(sizes, batch_size, mix):
     set_of_row = rows_of(sizes)
@@ -41,7 +42,7 @@ def test_one_set_a_batch(sizes, batch_size, mix):
 @pytest.mark.parametrize("batches", ["mixed", "one_set"])
 def test_round_robin_draws_small_and_large_sets_alike(batches):
     set_of_row = rows_of([10, 300, 50])
-    plan = BatchPlan(set_of_row, batch_size=9, steps=60, mix=Mix(strategy="round_robin", batches=batches))
+    plan = BatchPlan(set_of_row, batch_size=9, steps=60, mix=Mix(mix="round_robin", batches=batches))
     counts = np.bincount(set_of_row[np.concatenate(list(plan.batches()))])
     assert counts.tolist() == [180, 180, 180]
 
@@ -49,7 +50,7 @@ def test_round_robin_draws_small_and_large_sets_alike(batches):
 @pytest.mark.parametrize("batches", ["mixed", "one_set"])
 def test_weights_decide_how_often_a_set_is_drawn(batches):
     set_of_row = rows_of([100, 100, 100])
-    mix = Mix(strategy="weights", weights=(3, 1, 0), batches=batches)
+    mix = Mix(mix="weights", weights=[3, 1, 0], batches=batches)
     counts = np.bincount(
         set_of_row[np.concatenate(list(BatchPlan(set_of_row, batch_size=10, steps=2000, mix=mix).batches()))]
     )
@@ -61,7 +62,7 @@ def test_weights_decide_how_often_a_set_is_drawn(batches):
     SIZES, st.integers(1, 8), st.sampled_from(["proportional", "round_robin"]), st.sampled_from(["mixed", "one_set"])
 )
 def test_devices_get_equal_parts_that_make_up_the_single_device_batch(sizes, half, strategy, batches):
-    options = {"batch_size": 2 * half, "steps": 12, "mix": Mix(strategy=strategy, batches=batches), "seed": 5}
+    options = {"batch_size": 2 * half, "steps": 12, "mix": Mix(mix=strategy, batches=batches), "seed": 5}
     if strategy == "proportional" and all(s < 2 for s in sizes):
         return  # nothing that divides among two devices
     if batches == "one_set" and strategy == "proportional" and any(s % 2 for s in sizes):
@@ -84,18 +85,18 @@ def test_a_plan_is_decided_by_its_arguments():
 @pytest.mark.parametrize(
     ("mix", "message"),
     [
-        (Mix(strategy="weights"), "goes with weights"),
-        (Mix(weights=(1.0, 2.0)), "goes with weights"),
-        (Mix(strategy="weights", weights=(1.0,)), "1 weights for 2 set"),
-        (Mix(strategy="weights", weights=(1.0, -1.0)), "not negative"),
-        (Mix(strategy="weights", weights=(0.0, 0.0)), "not all 0"),
-        (Mix(strategy="random"), "mix is 'random'"),
-        (Mix(batches="own"), "batches is 'own'"),
+        ({"mix": "weights"}, "goes with weights"),
+        ({"weights": [1.0, 2.0]}, "goes with weights"),
+        ({"mix": "weights", "weights": [1.0]}, "1 weights for 2 set"),
+        ({"mix": "weights", "weights": [1.0, -1.0]}, "not negative"),
+        ({"mix": "weights", "weights": [0.0, 0.0]}, "not all 0"),
+        ({"mix": "random"}, "mix = 'random'"),
+        ({"batches": "own"}, "batches = 'own'"),
     ],
 )
 def test_a_mix_that_does_not_fit_is_refused(mix, message):
     with pytest.raises(ParameterError, match=message):
-        BatchPlan(rows_of([3, 4]), batch_size=2, mix=mix)
+        BatchPlan(rows_of([3, 4]), batch_size=2, mix=Mix(**mix))
 
 
 def test_a_batch_that_does_not_divide_among_the_devices_is_refused():

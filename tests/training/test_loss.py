@@ -15,7 +15,8 @@ from gisttools.data.triplets import make_triplets
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
 from gisttools.training.loss import BLOCKS, GISTLoss, _gist_loss, gist_loss
-from gisttools.training.row_blocks import Batch, Options, count_masked
+from gisttools.training.options import LossOptions
+from gisttools.training.row_blocks import Batch, count_masked
 from gisttools.training.store import GuideStore
 
 MINILM = "embedded:all-MiniLM-L6-v2"
@@ -125,7 +126,7 @@ def test_ties_labels_and_padding_equal_the_oracle(
     expected = oracle(*students, *guides, **ids, **options, candidates=candidates, tally=tally)
     given_students = [x.detach().to(dtype).requires_grad_() for x in students]
     batch = Batch.make(*given_students, *(x if x is None else x.to(dtype) for x in guides), *ids.values())
-    options = Options(**options, candidates=candidates, block_rows=block_rows)
+    options = LossOptions(**options, candidates=candidates, block_rows=block_rows)
     got, masked = _gist_loss(batch, options)
     close = {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(got.double(), expected, **close)
@@ -268,7 +269,7 @@ def step(minilm, store):
 
 def test_module_with_store_equals_the_function_on_raw_texts(minilm, step):
     store, features, rows = step
-    got = GISTLoss(minilm, store, temperature=0.05)(features, rows)
+    got = GISTLoss(minilm, store, LossOptions(temperature=0.05))(features, rows)
     texts = [[r[c] for r in ROWS] for c in ("anchor", "positive", "negative")]
     vectors = [minilm.encode(t, convert_to_tensor=True) for t in texts]
     known = store.rows(rows)
@@ -281,8 +282,8 @@ def test_module_with_store_equals_the_function_on_raw_texts(minilm, step):
 
 def test_guide_on_the_fly_equals_the_store(minilm, step):
     store, features, rows = step
-    stored = GISTLoss(minilm, store, mask_same_label=False)
-    live = GISTLoss(minilm, minilm, mask_same_label=False)
+    stored = GISTLoss(minilm, store, LossOptions(mask_same_label=False))
+    live = GISTLoss(minilm, minilm, LossOptions(mask_same_label=False))
     torch.testing.assert_close(
         live([dict(f) for f in features], None), stored([dict(f) for f in features], rows), rtol=1e-4, atol=1e-5
     )
@@ -297,7 +298,7 @@ def test_unguided_module_masks_equal_texts(minilm, step):
 
 def test_masked_shares_count_what_labels_mask(minilm, step):
     store, features, rows = step
-    with_labels, without = GISTLoss(minilm, store), GISTLoss(minilm, store, mask_same_label=False)
+    with_labels, without = GISTLoss(minilm, store), GISTLoss(minilm, store, LossOptions(mask_same_label=False))
     for loss in (with_labels, without):
         loss([dict(f) for f in features], rows)
     assert with_labels.masked_shares()["aa"] > without.masked_shares()["aa"]
@@ -340,7 +341,7 @@ def test_mini_batches_give_the_same_loss_and_gradients(minilm, step, size):
 
     def run(**options):
         minilm.zero_grad()
-        loss = GISTLoss(minilm, store, temperature=0.05, **options)([dict(f) for f in features], rows)
+        loss = GISTLoss(minilm, store, LossOptions(temperature=0.05, **options))([dict(f) for f in features], rows)
         loss.backward()
         return loss.detach(), [p.grad.clone() for p in minilm.parameters() if p.grad is not None]
 
@@ -360,7 +361,7 @@ def test_mini_batches_repeat_the_dropout_of_the_first_pass(step):
     def gradients(**options):
         torch.manual_seed(3)
         model.zero_grad()
-        GISTLoss(model, store, temperature=0.05, tokens_per_forward=10, **options)(
+        GISTLoss(model, store, LossOptions(temperature=0.05, tokens_per_forward=10, **options))(
             [dict(f) for f in features], rows
         ).backward()
         return [p.grad.clone() for p in model.parameters() if p.grad is not None]
@@ -376,7 +377,9 @@ def _rank(rank, world, port, queue):
     students, guides, ids = ranks_batch()
     own = slice(rank * 3, rank * 3 + 3)
     vectors = Vectors([x[own] for x in students])
-    loss = GISTLoss(vectors, Answers([g[own] for g in guides], ids[own]), temperature=0.1, gather_across_devices=True)
+    loss = GISTLoss(
+        vectors, Answers([g[own] for g in guides], ids[own]), LossOptions(temperature=0.1), gather_across_devices=True
+    )
     value = loss([{"column": i} for i in range(3)], torch.zeros(3))
     value.backward()
     queue.put((rank, value.item(), [p.grad.numpy() for p in vectors.parameters()]))
@@ -433,7 +436,9 @@ def test_two_ranks_give_loss_and_gradients_of_one():
         w.join(30)
     students, guides, ids = ranks_batch()
     one = Vectors(students)
-    loss = GISTLoss(one, Answers(guides, ids), temperature=0.1)([{"column": i} for i in range(3)], torch.zeros(6))
+    loss = GISTLoss(one, Answers(guides, ids), LossOptions(temperature=0.1))(
+        [{"column": i} for i in range(3)], torch.zeros(6)
+    )
     loss.backward()
     assert sum(value for _, value, _ in answers) / 2 == pytest.approx(loss.item())
     for column, parameter in enumerate(one.parameters()):
@@ -446,7 +451,7 @@ def test_inside_matryoshka_loss(step):
 
     model = open_model(MINILM, device="cpu").eval()
     store, features, rows = step
-    inner = GISTLoss(model, store, temperature=0.05, tokens_per_forward=10)
+    inner = GISTLoss(model, store, LossOptions(temperature=0.05, tokens_per_forward=10))
     loss = MatryoshkaLoss(model, inner, matryoshka_dims=[384, 64])
     got = loss([dict(f) for f in features], rows)
     texts = [[r[c] for r in ROWS] for c in ("anchor", "positive", "negative")]

@@ -10,6 +10,7 @@ import torch
 
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.training.loss import GISTLoss, gist_loss
+from gisttools.training.options import LossOptions
 
 NAMES = ("anchor", "positive", "negatives", "guide_anchor", "guide_positive", "guide_negatives")
 
@@ -43,7 +44,7 @@ def test_one_entry_that_is_not_a_number_is_enough():
         gist_loss(**batch)
 
 
-def test_all_bad_columns_are_named_at_once_and_mends_once():
+def test_all_bad_columns_are_named_at_once_and_fixes_once():
     batch = draw()
     for name in ("anchor", "positive", "guide_negatives"):
         batch[name][0] = math.nan
@@ -126,7 +127,7 @@ def test_all_bad_options_are_named_at_once():
     batch = draw()
     with pytest.raises(ParameterError) as caught:
         gist_loss(**batch, temperature=math.inf, margin=math.nan, margin_strategy="both", block_rows=0)
-    words = ("temperature is inf", "margin is nan", "'both'", "block_rows is 0")
+    words = ("temperature = inf", "margin = nan", "'both'", "block_rows = 0")
     assert all(word in str(caught.value) for word in words)
 
 
@@ -164,7 +165,7 @@ def table():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_under_autocast_the_loss_is_that_of_the_low_precision_vectors(table, dtype):
     student, answers, features, rows = table
-    loss = GISTLoss(student, answers, temperature=0.05)
+    loss = GISTLoss(student, answers, LossOptions(temperature=0.05))
     with torch.autocast("cpu", dtype=dtype):
         got = loss(features, rows)
         vectors = [student(f)["sentence_embedding"] for f in features]
@@ -203,9 +204,9 @@ def run(student, loss, features, rows):
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_a_compiled_student_gives_the_same_loss_and_gradients(table, backend):
     student, answers, features, rows = table
-    plain = run(student, GISTLoss(student, answers, temperature=0.05), features, rows)
+    plain = run(student, GISTLoss(student, answers, LossOptions(temperature=0.05)), features, rows)
     compiled = torch.compile(student, backend=backend)
-    got = run(student, GISTLoss(compiled, answers, temperature=0.05), features, rows)
+    got = run(student, GISTLoss(compiled, answers, LossOptions(temperature=0.05)), features, rows)
     torch.testing.assert_close(got, plain)
 
 
@@ -224,9 +225,9 @@ def own_minilm():
 @pytest.mark.slow
 def test_a_compiled_transformer_gives_the_same_loss_and_gradients(texts):
     student = own_minilm()
-    plain = run(student, GISTLoss(student, None, temperature=0.05), texts, None)
+    plain = run(student, GISTLoss(student, None, LossOptions(temperature=0.05)), texts, None)
     student.compile(backend="eager", dynamic=True)
-    got = run(student, GISTLoss(student, None, temperature=0.05), texts, None)
+    got = run(student, GISTLoss(student, None, LossOptions(temperature=0.05)), texts, None)
     assert len(got[1]) > 50
     torch.testing.assert_close(got, plain, rtol=1e-4, atol=1e-5)
 
@@ -234,7 +235,7 @@ def test_a_compiled_transformer_gives_the_same_loss_and_gradients(texts):
 @pytest.mark.parametrize("mini_batch_size", [None, 2])
 def test_gradient_checkpointing_of_the_student_changes_nothing(texts, mini_batch_size):
     student = own_minilm()
-    plain = run(student, GISTLoss(student, None, temperature=0.05), texts, None)
+    plain = run(student, GISTLoss(student, None, LossOptions(temperature=0.05)), texts, None)
     passes = []
     student[0].auto_model.activation_checkpointing_enable()
     student[0].auto_model.encoder.layer[5].attention.register_forward_hook(lambda *_: passes.append(1))
@@ -242,7 +243,9 @@ def test_gradient_checkpointing_of_the_student_changes_nothing(texts, mini_batch
     for module in student.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    got = run(student, GISTLoss(student, None, temperature=0.05, mini_batch_size=mini_batch_size), texts, None)
+    got = run(
+        student, GISTLoss(student, None, LossOptions(temperature=0.05, mini_batch_size=mini_batch_size)), texts, None
+    )
     torch.testing.assert_close(got, plain, rtol=1e-3, atol=1e-5)
     micro_batches = 1 if mini_batch_size is None else 3
     assert len(passes) >= 2 * micro_batches  # so it did compute activations again
@@ -255,7 +258,7 @@ def test_mini_batches_inside_matryoshka_loss_change_nothing(texts):
     student = own_minilm()
 
     def wrapped(**options):
-        inner = GISTLoss(student, None, temperature=0.05, tokens_per_forward=8, **options)
+        inner = GISTLoss(student, None, LossOptions(temperature=0.05, tokens_per_forward=8, **options))
         return run(student, MatryoshkaLoss(student, inner, matryoshka_dims=[384, 64]), texts, None)
 
     torch.testing.assert_close(wrapped(mini_batch_size=2), wrapped(), rtol=1e-3, atol=1e-5)

@@ -6,8 +6,8 @@ import pytest
 
 from gisttools.data.triplets import make_triplets
 from gisttools.training.masked import EXAMPLE_COLUMNS, masked_examples
+from gisttools.training.options import MaskOptions
 from gisttools.training.store import GuideStore
-from gisttools.workflow.params import FinetuneParams
 
 TEXTS = {
     "late": ["my parcel is late", "it should have come on Monday", "still no delivery", "where is my parcel " * 60],
@@ -34,7 +34,7 @@ def table():
 
 
 def test_examples_are_candidates_with_reason_score_and_threshold(table, guide):
-    found = masked_examples(GuideStore.build(table, guide), FinetuneParams(batch_size=8))
+    found = masked_examples(GuideStore.build(table, guide), batch_size=8)
     assert list(found.columns) == EXAMPLE_COLUMNS
     assert len(found) > 0
     assert not found["masked_by"].str.contains("equal text").any()
@@ -47,21 +47,21 @@ def test_examples_are_candidates_with_reason_score_and_threshold(table, guide):
 
 
 def test_each_reason_is_heard_although_few_are_asked_for(table, guide):
-    store, parameters = GuideStore.build(table, guide), FinetuneParams(batch_size=8)
-    every = set(masked_examples(store, parameters)["masked_by"])
-    few = masked_examples(store, parameters, most=len(every))
+    store = GuideStore.build(table, guide)
+    every = set(masked_examples(store, batch_size=8)["masked_by"])
+    few = masked_examples(store, batch_size=8, most=len(every))
     assert set(few["masked_by"]) == every
     assert len(every) > 1
 
 
 def test_without_a_guide_labels_mask_and_scores_are_missing(table):
-    found = masked_examples(GuideStore.build(table, None), FinetuneParams(batch_size=8, guide=None))
+    found = masked_examples(GuideStore.build(table, None), batch_size=8)
     assert set(found["masked_by"]) == {"label"}
     assert found["guide_score"].isna().all()
 
 
 def test_nothing_masked_is_an_empty_table_of_the_same_columns(table):
-    parameters = FinetuneParams(batch_size=8, guide=None, mask_same_label=False)
-    found = masked_examples(GuideStore.build(table, None), parameters)
+    mask = MaskOptions(mask_same_label=False)
+    found = masked_examples(GuideStore.build(table, None), mask, batch_size=8)
     assert list(found.columns) == EXAMPLE_COLUMNS
     assert len(found) == 0

@@ -9,7 +9,6 @@ from sentence_transformers import SentenceTransformer
 
 from gisttools.models.vectors import VectorCache
 from gisttools.training.model_card import write_card
-from gisttools.training.store import GuideStore
 from gisttools.workflow.params import check_params
 
 
@@ -17,11 +16,11 @@ from gisttools.workflow.params import check_params
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
     guide = VectorCache(MINILM, folder=folder / "guide")
-    return train(table(), guide, folder / "model", max_steps=3), GuideStore.build(table(), guide)
+    return train(table(), guide, folder / "model", max_steps=3)
 
 
 def card(trained, **parameters) -> ModelCard:
-    path = write_card(*trained, check_params("finetune", {"max_steps": 3, **parameters}))
+    path = write_card(trained, check_params("finetune", {"max_steps": 3, **parameters}))
     return ModelCard.load(path)
 
 
@@ -40,7 +39,7 @@ def test_the_hub_can_read_its_fields(trained):
 
 def test_it_says_data_guide_parameters_and_that_there_are_no_scores(trained):
     text = card(trained, learning_rate=0.01, margin=0.25).text
-    assert f"under {trained[1].guide_id}" in text
+    assert f"under {trained.store.guide_id}" in text
     assert "12 triplets with up to 1 negative(s) each" in text
     assert "| late | not told | 4 |" in text
     assert "| margin | 0.25 |" in text
@@ -60,4 +59,4 @@ def test_no_key_is_named_and_no_tag_of_the_template_is_left(trained):
 
 def test_the_folder_still_opens(trained):
     card(trained)
-    assert SentenceTransformer(str(trained[0].folder), device="cpu").get_embedding_dimension() == 256
+    assert SentenceTransformer(str(trained.folder), device="cpu").get_embedding_dimension() == 256

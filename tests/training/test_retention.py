@@ -11,6 +11,7 @@ from helpers.training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
+from gisttools.training.options import RetentionOptions
 from gisttools.training.retention import Retention, RetentionLoss, read_texts
 
 GENERAL = [
@@ -48,7 +49,7 @@ def test_the_term_is_the_weighted_mean_distance_and_has_a_gradient(start):
     torch.manual_seed(0)
     with torch.no_grad():
         model[0].embedding.weight += 0.3 * torch.randn_like(model[0].embedding.weight)
-    loss = RetentionLoss(model, Nothing(), Retention(GENERAL, start, weight=3.0, texts_a_step=4000))
+    loss = RetentionLoss(model, Nothing(), Retention(GENERAL, start, RetentionOptions(weight=3.0, texts_a_step=4000)))
     value = loss([])
     value.backward()
     assert float(value.detach()) == pytest.approx(3.0 * distance(model, start), rel=0.02)  # drawn with repetition
@@ -60,7 +61,7 @@ def test_the_term_is_the_weighted_mean_distance_and_has_a_gradient(start):
 def test_a_student_that_is_held_ends_nearer_to_its_start(start, tmp_path, dims):
     ends, losses = [], []
     for weight in (None, 20.0):
-        held = None if weight is None else Retention(GENERAL, start, weight=weight)
+        held = None if weight is None else Retention(GENERAL, start, RetentionOptions(weight=weight))
         options = {"epochs": 12, "matryoshka_dims": dims}
         trained = train(table(), None, tmp_path / str(weight), retention=held, **options)
         ends.append(distance(trained.student, start))
@@ -73,7 +74,9 @@ def test_a_student_that_is_held_ends_nearer_to_its_start(start, tmp_path, dims):
 
 
 def test_a_transformer_is_held_as_well(tmp_path):
-    held = Retention(GENERAL + TEXTS["code"], VectorCache(MINILM, folder=tmp_path / "v"), texts_a_step=4)
+    held = Retention(
+        GENERAL + TEXTS["code"], VectorCache(MINILM, folder=tmp_path / "v"), RetentionOptions(texts_a_step=4)
+    )
     trained = train(table(), None, tmp_path / "model", student=MINILM, max_steps=2, learning_rate=5e-5, retention=held)
     assert trained.history["retention"].between(0, 0.5).all()
 
@@ -84,11 +87,11 @@ def test_equal_texts_are_held_once_and_too_few_are_refused(start):
         Retention(["one", "one"], start)
 
 
-def test_all_bad_numbers_are_named_at_once(start):
+def test_all_bad_numbers_are_named_at_once():
     with pytest.raises(ParameterError) as caught:
-        Retention(GENERAL, start, weight=0, texts_a_step=0)
-    assert "weight is 0" in str(caught.value)
-    assert "texts_a_step is 0" in str(caught.value)
+        RetentionOptions(weight=0, texts_a_step=0)
+    assert "weight = 0" in str(caught.value)
+    assert "texts_a_step = 0" in str(caught.value)
 
 
 def test_sentences_are_read_from_files_and_tables(tmp_path):

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,9 @@ from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
 from gisttools.training.callbacks import Recorder
 from gisttools.training.loss import GISTLoss
+from gisttools.training.options import LossOptions, TrainSettings
 from gisttools.training.store import GuideStore
-from gisttools.training.train import TrainSettings, choose_precision, finetune, loss_from
+from gisttools.training.train import choose_precision, finetune
 from gisttools.workflow.params import check_params
 
 TESTS = ROOT / "tests"
@@ -229,10 +229,11 @@ def test_one_row_is_refused(guide, tmp_path):
 
 def test_all_bad_settings_are_named_at_once():
     with pytest.raises(ParameterError) as caught:
-        TrainSettings(epochs=0, batch_size=-1, learning_rate=0.0, warmup_ratio=2, max_steps=0, matryoshka_dims=[0])
-    for name in ("epochs is 0", "batch_size is -1", "learning_rate is 0.0", "warmup_ratio is 2", "max_steps is 0"):
+        TrainSettings(epochs=0, batch_size=-1, learning_rate=0.0, warmup_ratio=2, max_steps=0)
+    for name in ("epochs = 0", "batch_size = -1", "learning_rate = 0.0", "warmup_ratio = 2", "max_steps = 0"):
         assert name in str(caught.value)
-    assert "matryoshka_dims are [0]" in str(caught.value)
+    with pytest.raises(ParameterError, match=r"matryoshka_dims are \[0\], must be > 0"):
+        TrainSettings(matryoshka_dims=[0])
 
 
 def test_what_does_not_fit_the_student_is_refused_before_anything_runs(guide, tmp_path):
@@ -252,12 +253,12 @@ def test_static_students_train_in_float32_unless_told():
 def test_transformer_trains_in_bfloat16(guide, tmp_path):
     student, store = open_model(MINILM, device="cpu"), GuideStore.build(table(), guide)
     settings = TrainSettings(max_steps=2, batch_size=4, precision="bfloat16")
-    trained = finetune(student, store, GISTLoss(student, store), settings, tmp_path)
+    trained = finetune(GISTLoss(student, store), tmp_path, settings)
     assert trained.precision == "bfloat16"
     assert trained.history["loss"].notna().all()
 
 
-def test_a_notebooks_parameters_reach_loss_and_settings(guide):
+def test_a_notebooks_parameters_reach_loss_and_settings():
     given = {
         "loss_temperature": 0.02, "margin": 0.1, "margin_strategy": "relative", "contrast_anchors": False,
         "candidates": "hard", "mask_same_label": False, "mini_batch_size": 8, "tokens_per_forward": 256,
@@ -265,7 +266,9 @@ def test_a_notebooks_parameters_reach_loss_and_settings(guide):
         "lora_rank": 4, "patience": 3, "checkpoint_minutes": 5.0,
     }  # fmt: skip
     parameters = check_params("finetune", given)
-    loss = loss_from(parameters, open_model(WORDLLAMA, device="cpu"), GuideStore.build(table(), guide))
-    found = {**asdict(loss.options), **vars(loss), **asdict(TrainSettings.of(parameters))}
-    found["loss_temperature"] = found["temperature"]
+    loss, settings = (
+        parameters.part(LossOptions, temperature=parameters.loss_temperature),
+        parameters.part(TrainSettings),
+    )
+    found = {**loss.model_dump(), **settings.model_dump(), "loss_temperature": loss.temperature}
     assert {name: found[name] for name in given} == given

@@ -19,7 +19,8 @@ from gisttools.common.errors import ModelError
 from gisttools.evaluation.evaluating import evaluate
 from gisttools.evaluation.scores import ScoreCache
 from gisttools.models import guides
-from gisttools.models.guides import GuideName, ShardedGuide, embed_shard
+from gisttools.models.guides import ShardedGuide, embed_shard
+from gisttools.models.options import GuideOptions
 from gisttools.models.vectors import VectorCache, text_keys
 from gisttools.synthesis import generate, open_llm, read_task
 from gisttools.workflow import machine
@@ -61,7 +62,7 @@ def test_guide_vectors_of_two_processes_are_those_of_one_to_the_last_bit(pool, t
     used = set()
 
     def submit(part):
-        future = pool.submit(embed_shard, GuideName(name=MINILM), part)
+        future = pool.submit(embed_shard, GuideOptions(name=MINILM), part)
         used.add(future)
         return future
 

@@ -1,0 +1,70 @@
+"""Says how labelled texts are read, and how alike two texts must be to overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import Field, SkipValidation
+
+from gisttools.common import Options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# In Banking77, between train and test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where
+# do I find my PIN?"), by all-MiniLM-L6-v2 and by all-mpnet-base-v2; from 0.95 down also other questions of one answer.
+SEMANTIC = 0.98
+
+
+class ReadOptions(Options):
+    """How to read labelled texts; see `read_labelled`. Only `gisttools.data.read_sources` takes several subsets."""
+
+    about = "reading labelled texts"
+
+    split: str = Field("train", description="split of a task, hub set or folder")
+    subset: str | list[str] | None = Field(None, description="subsets of multilingual tasks, or a configuration")
+    revision: str | None = Field(None, description="commit of a hub data set")
+    text_column: str | None = Field(None, description="where it is not one of the usual names")
+    label_column: str | None = Field(None, description="where it is not one of the usual names")
+    encoding: str | None = Field(None, description="of text files that are not UTF-8, e.g. cp1252")
+    drop_empty: bool | None = Field(None, description="leave out rows without text; null: of MTEB tasks alone")
+    drop_unlabelled: bool | None = Field(None, description="leave out rows without label; null: of MTEB tasks alone")
+    id_column: str | None = Field("id", description="its values must not repeat, where it exists; null: not looked at")
+
+
+class TextVectors(Protocol):
+    """What gives unit vectors of texts and keeps them; a `VectorCache` does."""
+
+    def add(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed what has no vector yet; the row of each text, int64 (n,)."""
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Unit vectors, float32 (n, dimension)."""
+
+
+class Tiers(Options):
+    """Which tiers are asked, besides exact equality, and how alike two texts must be there.
+
+    semantic: `SEMANTIC` if None. Needs a guide, which makes the vectors; without one that tier is left out.
+    """
+
+    about = "Tiers"
+
+    near: float | None = Field(
+        0.8, gt=0, le=1, description="least likeness of near copies (Jaccard); null: not looked at"
+    )
+    semantic: float | None = Field(None, gt=0, le=1, description="least guide cosine of restatements; null: none")
+    guide: SkipValidation[TextVectors | None] = Field(None, description="makes the vectors of the semantic tier")
+
+    def conflicts(self) -> list[str]:
+        """A semantic tier without a guide."""
+        lacks = self.semantic is not None and self.guide is None
+        found = [f"semantic is {self.semantic!r}, but there is no guide: give a VectorCache"] if lacks else []
+        return super().conflicts() + found
+
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """What each tier asks for; None where it is not asked."""
+        semantic = SEMANTIC if self.semantic is None else self.semantic
+        return {"exact": 1.0, "near": self.near, "semantic": None if self.guide is None else semantic}
