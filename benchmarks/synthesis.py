@@ -1,4 +1,4 @@
-"""The LLM client against a bare asyncio.gather over AsyncOpenAI, on a scripted server on loopback that answers after
+"""The LLM client against a bare asyncio.gather over AsyncOpenAI, on a server on loopback that answers after
 200 ms; and the cost of answers that are in the cache.
 
 32 calls under way make 160 a second where nothing else takes time. Each measurement runs in a process of its own, as
@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 OURS, PEER, CACHE = "gisttools", "gather over AsyncOpenAI", "cache"
-SERVER = Path(__file__).resolve().parents[1] / "tests" / "helpers" / "scripted_llm.py"
+SERVER = Path(__file__).resolve().parents[1] / "tests" / "helpers" / "server.py"
 SCHEMA = {
     "type": "object",
     "properties": {"text": {"type": "string", "minLength": 8, "maxLength": 240}},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.scripted_llm import completion
+from helpers.server import completion
 
 ANIMALS = ("dog", "cat", "bird")
 _WORDS = ("lamp", "river", "green", "quick", "stone", "music", "paper", "cloud", "tower", "garden", "window", "bridge",

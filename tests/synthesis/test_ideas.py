@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 import pytest
-from helpers.scripted_llm import completion, scripted
+from helpers.server import Server, completion
 
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.llm.client import LLM
@@ -112,8 +112,8 @@ def test_ideas_come_from_an_endpoint_in_the_order_of_the_plan_whoever_answers_fi
         return completion(json.dumps(_ideas(f"Something of {' '.join(persona)}.")))
 
     def found(concurrency):
-        with scripted(script) as url:
-            llm = LLM(base_url=url, model="m", concurrency=concurrency)
+        with Server(script) as server:
+            llm = LLM(base_url=server.url, model="m", concurrency=concurrency)
             return write_ideas(TOPICS, llm, {"food": 20, "sleep": 20}, 0).by_group
 
     assert found(8) == found(1)

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from helpers import MINILM, WORDLLAMA
 from helpers.scripted_author import author, labelled_task
-from helpers.scripted_llm import scripted
+from helpers.server import Server
 
 from gisttools.cli.main import main
 from gisttools.common.errors import ModelError
@@ -126,8 +126,8 @@ def _times(table):
 def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_path, monkeypatch, results):
     task = tmp_path / "pets.yaml"
     task.write_text(json.dumps(labelled_task()))
-    with scripted(author) as url:
-        llm_there = {"task": str(task), "llm_base_url": url, "llm_model": "scripted", "guide": WORDLLAMA}
+    with Server(author) as server:
+        llm_there = {"task": str(task), "llm_base_url": server.url, "llm_model": "scripted", "guide": WORDLLAMA}
         given = [{**llm_there, "rows": 6, "eval_files": [], "labelled_files": [], "seed": seed} for seed in (0, 1)]
         monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "workers"))
         steps = [Step(name=f"seed{g['seed']}", verb="synthesize", parameters=g) for g in given]

@@ -11,8 +11,7 @@ import threading
 
 import pytest
 from helpers import ROOT
-from helpers.scripted_batches import HANG, BatchServer, Ending
-from helpers.scripted_llm import completion, refusal
+from helpers.server import HANG, BatchServer, Ending, completion, refusal
 
 from gisttools.common.errors import EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
@@ -66,8 +65,8 @@ def test_the_replies_are_those_of_live_calls_row_for_row(tmp_path):
         live = LLM(**_settings(server, tmp_path, **one_by_one)).ask(_requests(30))
     assert batch == live
     assert [json.loads(r.content)["text"] for r in batch] == [f"re: item {i}\u2028" for i in range(30)]
-    assert [len(server.bodies(n)) for n in range(len(server.batches))] == [29]  # one live call looks what is taken
-    assert sorted(server.live[1:], key=asked_of) == sorted(server.live[:1] + server.bodies(0), key=asked_of)
+    assert [len(server.bodies_of(n)) for n in range(len(server.batches))] == [29]  # one live call looks what is taken
+    assert sorted(server.live[1:], key=asked_of) == sorted(server.live[:1] + server.bodies_of(0), key=asked_of)
 
 
 def test_live_calls_and_batches_share_the_cache(tmp_path):
@@ -76,7 +75,7 @@ def test_live_calls_and_batches_share_the_cache(tmp_path):
         LLM(**_settings(server, tmp_path)).ask(_requests(8))
         again = LLM(**_settings(server, tmp_path, transport="live")).ask(_requests(8))
     assert all(r.cached for r in again)
-    assert len(server.live) + len(server.bodies(0)) == 8
+    assert len(server.live) + len(server.bodies_of(0)) == 8
 
 
 def test_large_jobs_are_split_into_files(tmp_path, monkeypatch):
@@ -85,7 +84,7 @@ def test_large_jobs_are_split_into_files(tmp_path, monkeypatch):
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(11))
         monkeypatch.setattr("gisttools.synthesis.llm.batch._MOST_BYTES", 1000)
         LLM(**_settings(server, tmp_path, seed=1)).ask(_requests(11))
-    assert [len(server.bodies(n)) for n in range(3)] == [4, 4, 2]
+    assert [len(server.bodies_of(n)) for n in range(3)] == [4, 4, 2]
     sizes = [len(server.files[b["input_file_id"]]) for b in server.batches[3:]]
     assert len(sizes) > 2
     assert max(sizes) <= 1000
@@ -96,7 +95,7 @@ def test_equal_requests_share_a_line(tmp_path):
     with BatchServer(echo) as server:
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(3) * 2)
     assert [r.content for r in replies[:3]] == [r.content for r in replies[3:]]
-    assert len(server.live) + len(server.bodies(0)) == 3
+    assert len(server.live) + len(server.bodies_of(0)) == 3
 
 
 @pytest.mark.parametrize("failure", [refusal(429, "slow down"), refusal(500, "oops"), (200, {}, {"choices": []})])
@@ -111,7 +110,7 @@ def test_lines_that_failed_for_a_reason_that_passes_are_asked_for_again(tmp_path
 
     with BatchServer(answer) as server:
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(5))
-    assert [asked_of(b) for b in server.bodies(1)] == ["item 2", "item 3"]
+    assert [asked_of(b) for b in server.bodies_of(1)] == ["item 2", "item 3"]
     assert [r.finish_reason for r in replies] == ["stop"] * 5
     assert [r.calls for r in replies] == [1] * 5
 
@@ -121,7 +120,7 @@ def test_a_line_that_fails_in_every_batch_becomes_an_error(tmp_path):
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(5))
     assert [r.finish_reason for r in replies] == ["stop"] * 3 + ["error", "stop"]
     assert "busy" in replies[3].content
-    assert [len(server.bodies(n)) for n in range(len(server.batches))] == [4, 1, 1]
+    assert [len(server.bodies_of(n)) for n in range(len(server.batches))] == [4, 1, 1]
 
 
 @pytest.mark.parametrize("silent", [False, True])
@@ -133,7 +132,7 @@ def test_what_an_expired_batch_left_out_is_asked_for_again(tmp_path, silent):
         llm = LLM(**_settings(server, tmp_path))
         replies = llm.ask(_requests(6))
     assert [r.finish_reason for r in replies] == ["stop"] * 6
-    assert len(server.bodies(1)) == 2
+    assert len(server.bodies_of(1)) == 2
     assert llm.spent.tokens == 6 * 10
 
 
@@ -158,14 +157,14 @@ def test_what_a_cancelled_batch_answered_is_kept(tmp_path):
         with pytest.raises(EndpointError, match=r"batch_0[\s\S]*2 of 3 calls had been answered"):
             llm.ask(_requests(4))
         llm.ask(_requests(4))
-    assert len(server.bodies(1)) == 1
+    assert len(server.bodies_of(1)) == 1
 
 
 @pytest.mark.parametrize(
     ("code", "status", "part"),
     [("insufficient_quota", 429, "quota"), (None, 401, "OPENAI_API_KEY"), ("model_not_found", 404, "'m'")],
 )
-def test_a_line_that_no_waiting_mends_ends_the_run_after_the_answers(tmp_path, code, status, part):
+def test_a_line_that_no_waiting_helps_ends_the_run_after_the_answers(tmp_path, code, status, part):
     with BatchServer(lambda body: refusal(status, code=code) if asked_of(body) == "item 2" else echo(body)) as server:
         llm, arrived = LLM(**_settings(server, tmp_path)), []
         with pytest.raises(EndpointError, match=part):
@@ -209,7 +208,7 @@ def test_a_form_that_one_live_call_found_out_is_that_of_all_lines(tmp_path):
     with BatchServer(lambda body: refusal(400) if "response_format" in body else echo(body)) as server:
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(6))
     assert len(server.live) == 4
-    assert not any("response_format" in body for body in server.bodies(0))
+    assert not any("response_format" in body for body in server.bodies_of(0))
     assert [r.finish_reason for r in replies] == ["stop"] * 6
 
 
@@ -238,7 +237,7 @@ def test_a_cut_answer_is_asked_for_with_more_room_and_an_unfit_one_with_a_word_i
 
     with BatchServer(answer) as server:
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(5))
-    cut, unfit = server.bodies(1)
+    cut, unfit = server.bodies_of(1)
     assert cut["max_tokens"] == 600
     assert [m["role"] for m in unfit["messages"]] == ["user", "assistant", "user"]
     assert [(r.finish_reason, r.problem) for r in replies] == [("stop", None)] * 5
@@ -249,19 +248,19 @@ def test_a_cut_answer_is_asked_for_with_more_room_and_an_unfit_one_with_a_word_i
 def test_no_budget_is_overstepped_and_what_is_left_over_is_used(tmp_path, limit):
     with BatchServer(echo) as server:
         llm = LLM(**_settings(server, tmp_path, max_tokens=50, price_in=1000.0, price_out=1000.0, **limit))
-        sent, dearest = [], 0
+        sent, highest = [], 0
 
         def end(_, bodies):
-            nonlocal dearest
+            nonlocal highest
             held = sum(len(b["messages"][0]["content"]) + 50 for b in bodies)  # no call can take less at most
-            dearest = max(dearest, 10 * len(sent) + held)
+            highest = max(highest, 10 * len(sent) + held)
             sent.extend(bodies)
             return Ending()
 
         server.end = end
         replies = llm.ask(_requests(60))
     asked = [r for r in replies if r.finish_reason == "stop"]
-    assert dearest <= 3000
+    assert highest <= 3000
     assert llm.spent.tokens == 10 * len(asked) == 10 * (1 + len(sent))
     assert {r.finish_reason for r in replies} == {"stop", "budget"}
     assert 1 < len(server.batches) <= 3
@@ -280,7 +279,7 @@ def test_a_batch_that_an_earlier_run_left_counts_once(tmp_path):
         server.may_end.clear()
         stream = llm.stream(_requests(5))
         next(stream)
-        server.wait_for(lambda: "GET /v1/batches/batch_0" in server.calls)
+        server.wait_for(lambda: "GET /v1/batches/batch_0" in server.names)
         stream.close()
         left = llm.spent.tokens
         server.may_end.set()
@@ -300,7 +299,7 @@ def test_the_account_s_full_queue_makes_batches_smaller_and_one_at_a_time(tmp_pa
     with BatchServer(echo, end) as server:
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(9))
     assert [r.finish_reason for r in replies] == ["stop"] * 9
-    assert [len(server.bodies(n)) for n in range(len(server.batches))] == [8, 4, 2, 2, 2, 2]
+    assert [len(server.bodies_of(n)) for n in range(len(server.batches))] == [8, 4, 2, 2, 2, 2]
 
 
 def test_a_queue_that_does_not_hold_one_call_is_an_error(tmp_path):
@@ -317,13 +316,13 @@ def test_a_run_that_is_killed_while_its_batch_runs_finds_it_again(tmp_path):
     with BatchServer(echo) as server:
         server.may_end.clear()
         with _child(server, tmp_path, 12) as child:
-            server.wait_for(lambda: server.calls.count("GET /v1/batches/batch_0") > 1)
+            server.wait_for(lambda: server.names.count("GET /v1/batches/batch_0") > 1)
             child.kill()
         server.may_end.set()
         with _child(server, tmp_path, 12) as child:
             contents = json.loads(child.stdout.read())
         assert child.returncode == 0
-        assert (len(server.batches), len(server.bodies(0)), len(server.live)) == (1, 11, 1)
+        assert (len(server.batches), len(server.bodies_of(0)), len(server.live)) == (1, 11, 1)
     assert [json.loads(c)["text"] for c in contents] == [f"re: item {i}\u2028" for i in range(12)]
     # and all of it is recorded, with the server gone
     replayed = LLM(**_settings(server, tmp_path, mode="replay")).ask(_requests(12))
@@ -341,19 +340,19 @@ def test_a_run_that_is_killed_before_it_learnt_its_batch_s_id_finds_it_by_its_to
             dataclasses.replace(other, seed=seed + 1).ask(_requests(2))
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(6))
     assert [r.finish_reason for r in replies] == ["stop"] * 6
-    assert [len(server.bodies(n)) for n in range(len(server.batches))] == [5, 1, 1, 1]
+    assert [len(server.bodies_of(n)) for n in range(len(server.batches))] == [5, 1, 1, 1]
 
 
 def test_a_run_that_is_killed_before_it_submitted_submits(tmp_path):
     with BatchServer(echo) as server:
         server._create = lambda asked: HANG
         with _child(server, tmp_path, 6) as child:
-            server.wait_for(lambda: "POST /v1/batches" in server.calls)
+            server.wait_for(lambda: "POST /v1/batches" in server.names)
             child.kill()
         del server._create
         replies = LLM(**_settings(server, tmp_path)).ask(_requests(6))
     assert [r.finish_reason for r in replies] == ["stop"] * 6
-    assert [len(server.bodies(n)) for n in range(len(server.batches))] == [5]
+    assert [len(server.bodies_of(n)) for n in range(len(server.batches))] == [5]
     with CallCache(tmp_path / "c.sqlite") as cache:
         assert BatchTable(cache).holding([r.key for r in replies]) == []  # nothing is left of either
 
@@ -377,11 +376,12 @@ def test_two_processes_that_share_a_cache_ask_for_everything_once(tmp_path):
     with BatchServer(echo) as server:
         server.may_end.clear()
         children = [_child(server, tmp_path, 20, key) for key in "ab"]
-        server.wait_for(lambda: {(f"Bearer {key}", "GET /v1/batches/batch_0") for key in "ab"} <= server.askers)
+        looks = {(f"Bearer {key}", "GET /v1/batches/batch_0") for key in "ab"}
+        server.wait_for(lambda: looks <= {(call.headers["authorization"], call.name) for call in server.calls})
         server.may_end.set()
         contents = [json.loads(child.communicate()[0]) for child in children]
     assert contents[0] == contents[1]
-    assert (len(server.live), [len(server.bodies(n)) for n in range(len(server.batches))]) == (1, [19])
+    assert (len(server.live), [len(server.bodies_of(n)) for n in range(len(server.batches))]) == (1, [19])
 
 
 def test_two_runs_of_overlapping_requests_follow_each_other_s_batches(tmp_path):
@@ -401,7 +401,7 @@ def test_two_runs_of_overlapping_requests_follow_each_other_s_batches(tmp_path):
         server.may_end.set()
         first.join()
         second.join()
-    assert [len(server.bodies(n)) for n in range(2)] == [9, 5]
+    assert [len(server.bodies_of(n)) for n in range(2)] == [9, 5]
     assert len(server.live) == 1
     assert [r.content for r in replies["a"][5:]] == [r.content for r in replies["b"][:5]]
 
@@ -413,12 +413,12 @@ def test_a_recording_asks_anew_but_takes_a_batch_that_is_under_way(tmp_path):
         server.may_end.clear()
         stream = record.stream(_requests(4))
         next(stream)
-        server.wait_for(lambda: "GET /v1/batches/batch_1" in server.calls)
+        server.wait_for(lambda: "GET /v1/batches/batch_1" in server.names)
         stream.close()
         server.may_end.set()
         replies = record.ask(_requests(4))
     assert not any(r.cached for r in replies)
-    assert [len(server.bodies(n)) for n in range(len(server.batches))] == [3, 3, 1]
+    assert [len(server.bodies_of(n)) for n in range(len(server.batches))] == [3, 3, 1]
 
 
 def test_a_replay_asks_nobody(tmp_path):
@@ -438,9 +438,9 @@ def test_a_batch_that_the_account_does_not_know_is_not_paid_again_unasked(tmp_pa
         server.may_end.clear()
         stream = llm.stream(_requests(3))
         next(stream)
-        server.wait_for(lambda: "GET /v1/batches/batch_0" in server.calls)
+        server.wait_for(lambda: "GET /v1/batches/batch_0" in server.names)
         stream.close()
-        lines, server.batches[:] = server.bodies(0), []
+        lines, server.batches[:] = server.bodies_of(0), []
         with pytest.raises(EndpointError, match=r"batch_0.*OPENAI_API_KEY"):
             llm.ask(_requests(3))
         assert len(lines) == 2
