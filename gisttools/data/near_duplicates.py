@@ -1,4 +1,4 @@
-"""Near-duplicates: pairs of texts whose character trigrams have at least a given Jaccard similarity.
+"""Finds near-duplicates: pairs of texts whose character trigrams have at least a given Jaccard similarity.
 
 Trigrams are read from the text with a space before and after it, so that a text of one or two letters has some too.
 They suit short texts: above 0.8 are pairs that differ in a letter or a full stop in some thirty characters, or in one
@@ -28,6 +28,7 @@ _HASHES = 192
 _MISSED = 1e-4
 _CANDIDATES = 1_000_000  # at once, where the texts allow it
 _COMPARED = 4_000_000  # members of sets at once
+_HASHED = 1_000_000  # members hashed at once
 
 
 def trigrams(text: str) -> set[str]:
@@ -78,8 +79,13 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 class NearIndex:
-    """Texts that others are compared with, by the bands of their hashes, with their trigrams. `texts` and `threshold`
-    as in `near_pairs`."""
+    """Texts that others are compared with: given at once, or added one after the other as they are accepted.
+
+    A row is the place of a text in the order of `texts` and of the calls of `add`.
+
+    Args:
+        texts, threshold: as in `near_pairs`; there may be no texts yet.
+    """
 
     def __init__(self, texts: Sequence[str], threshold: float) -> None:
         self._threshold, self._bands = threshold, bands(threshold)
@@ -92,11 +98,53 @@ class NearIndex:
         keys = np.concatenate([np.empty((self._bands[0], 0), np.uint64), *hashed], axis=1)
         self._order = np.argsort(keys, axis=1).astype(np.int32)
         self._keys = np.take_along_axis(keys, self._order, axis=1)
+        self._added: list[np.ndarray] = []  # the trigrams of each, as sorted numbers
+        self._added_by_key: list[dict[int, list[int]]] = [{} for _ in range(self._bands[0])]
+
+    def __len__(self) -> int:
+        return len(self._sizes) + len(self._added)
+
+    def add(self, text: str) -> int:
+        """Remember one more text; returns its row."""
+        codes, member, begins = _members([text])
+        if len(codes):
+            keys = _band_keys(codes, member, begins, *self._bands)[:, 0]
+            for rows, key in zip(self._added_by_key, keys.tolist(), strict=True):
+                rows.setdefault(key, []).append(len(self._added))
+        self._added.append(codes)
+        return len(self) - 1
+
+    def near(self, text: str) -> dict[int, float]:
+        """The rows of all texts at least as similar as the threshold, each with its similarity, the nearest first."""
+        pairs = (zip(rows.tolist(), scores.tolist(), strict=True) for _, rows, scores in self.find([text]))
+        return dict(sorted((pair for part in pairs for pair in part), key=lambda pair: (-pair[1], pair[0])))
 
     def find(self, texts: Sequence[str]) -> Iterator[Pairs]:
         """Pairs of rows of `texts` and of the index, and how similar they are."""
         codes, member, begins = _members(texts)
         keys = _band_keys(codes, member, begins, *self._bands)
+        if len(self._sizes):
+            yield from self._find_given(codes, member, begins, keys)
+        for i, own in enumerate(keys.T.tolist() if self._added else ()):
+            yield self._find_added(i, codes[member[begins[i] : begins[i + 1]]], own)
+
+    def _find_added(self, i: int, codes: np.ndarray, keys: list[int]) -> Pairs:
+        """Pairs of the text in row i, whose trigrams and band keys these are, with added texts."""
+        found = {j for by_key, key in zip(self._added_by_key, keys, strict=True) for j in by_key.get(key, ())}
+        rows = np.array(sorted(found) if len(codes) else [], dtype=np.int64)
+        if not len(rows):
+            return rows, rows, rows.astype(np.float64)
+        others = [self._added[j] for j in rows.tolist()]
+        sizes = np.array([len(other) for other in others])
+        shared = np.isin(np.concatenate(others), codes)
+        both = np.add.reduceat(shared, np.cumsum(sizes) - sizes, dtype=np.int64)
+        score = both / (len(codes) + sizes - both)
+        near = score >= self._threshold
+        return np.full(near.sum(), i), rows[near] + len(self._sizes), score[near]
+
+    def _find_given(
+        self, codes: np.ndarray, member: np.ndarray, begins: np.ndarray, keys: np.ndarray
+    ) -> Iterator[Pairs]:
         first = np.stack([np.searchsorted(own, asked) for own, asked in zip(self._keys, keys, strict=True)])
         last = [np.searchsorted(own, asked, side="right") for own, asked in zip(self._keys, keys, strict=True)]
         found = np.where(np.diff(begins) > 0, np.stack(last) - first, 0)
@@ -177,12 +225,14 @@ def _band_keys(codes: np.ndarray, member: np.ndarray, begins: np.ndarray, n: int
     mixed = _mix(codes)
     keys = np.zeros((n, len(begins) - 1), dtype=np.uint64)
     full = np.diff(begins) > 0
-    for band in range(n):
-        for factor in factors[band]:
-            hashes = (_mix(mixed * factor) >> np.uint64(32)).astype(np.uint32)
-            if len(member):
-                least = np.minimum.reduceat(hashes[member], begins[:-1][full])
-                keys[band, full] = _mix(keys[band, full] ^ least)
+    if not len(member):
+        return keys
+    step = max(1, _HASHED // (length * len(member)))  # bands at once: one text needs few calls, many little memory
+    for band in range(0, n, step):
+        for factor in factors[band : band + step].T:
+            hashes = (_mix(mixed * factor[:, None]) >> np.uint64(32)).astype(np.uint32)
+            least = np.minimum.reduceat(hashes[:, member], begins[:-1][full], axis=1)
+            keys[band : band + step, full] = _mix(keys[band : band + step, full] ^ least)
     return keys
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from gisttools.data import near_duplicates
-from gisttools.data.near_duplicates import bands, jaccard, near_pairs, trigrams
+from gisttools.data.near_duplicates import NearIndex, bands, jaccard, near_pairs, trigrams
 
 WORDS = ["lost", "card", "where", "my", "is", "the", "refund", "top", "up", "fee", "a", "charged", "?", "!", "é", "猫"]
 
@@ -36,11 +36,33 @@ def test_pairs_and_scores_are_those_of_brute_force(threshold):
     assert pairs(texts, others, threshold) == oracle(texts, others, threshold)
 
 
+@pytest.mark.parametrize("given_at_once", [0, 40, 100])
+@pytest.mark.parametrize("threshold", [0.3, 0.7])
+def test_texts_added_one_by_one_are_found_like_those_given_at_once(threshold, given_at_once):
+    texts, others = phrases(60, 1), [*phrases(99, 2), ""]
+    index = NearIndex(others[:given_at_once], threshold)
+    assert [index.add(text) for text in others[given_at_once:]] == list(range(given_at_once, 100))
+    assert len(index) == 100
+    found = {(i, j): score for i, text in enumerate(texts) for j, score in index.near(text).items()}
+    assert found == oracle(texts, others, threshold)
+    parts = [zip(*(x.tolist() for x in part), strict=True) for part in index.find(texts)]
+    assert sorted((i, j, score) for part in parts for i, j, score in part) == sorted((*k, v) for k, v in found.items())
+
+
+def test_the_nearest_text_comes_first():
+    index = NearIndex(["a lost card today"], 0.3)
+    index.add("i lost my card today")
+    index.add("i lost my card")
+    assert list(index.near("i lost my card")) == [2, 1, 0]
+    assert list(index.near("")) == list(index.near("猫")) == []
+
+
 def test_small_parts_and_few_candidates_at_once_change_nothing(monkeypatch):
     texts, others = phrases(150, 1), phrases(100, 2)
     monkeypatch.setattr(near_duplicates, "_CHARACTERS", 300)
     monkeypatch.setattr(near_duplicates, "_CANDIDATES", 7)
     monkeypatch.setattr(near_duplicates, "_COMPARED", 50)
+    monkeypatch.setattr(near_duplicates, "_HASHED", 50)
     assert pairs(texts, others, 0.5) == oracle(texts, others, 0.5)
 
 
