@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from gisttools.common import ParameterError, problems
-from gisttools.data import NearIndex, jaccard, normalise
+from gisttools.data import NEAR, NearIndex, jaccard, normalise
 from gisttools.synthesis import filters
 from gisttools.synthesis.filters import NOT_ANSWERED
 from gisttools.synthesis.llm.asking import Reply, Request
@@ -40,53 +40,26 @@ from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task
 
-NEAR_DUPLICATE = 0.7  # Jaccard similarity of character trigrams
-_PERMUTATIONS = 64
-
-
 class Seen:
-    """Texts seen so far."""
+    """Texts that a new one must not repeat, equally or nearly (see `gisttools.data.near_duplicates`)."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        from datasketch import MinHashLSH
-
-        # A low threshold finds nearly all candidates; the exact similarity then decides.
-        self._index = MinHashLSH(threshold=NEAR_DUPLICATE - 0.25, num_perm=_PERMUTATIONS)
-        self._texts: set[str] = (
-            set()
-        )  # their trigrams are made anew when they are asked for: they take fifty times as much
-        for text in texts:
-            self.add(text)
+        self._texts = dict.fromkeys(map(normalise, texts))
+        self._index = NearIndex(list(self._texts), NEAR)
 
     def add(self, text: str) -> None:
         """Remember a text."""
         text = normalise(text)
         if text not in self._texts:
-            self._texts.add(text)
-            self._index.insert(text, _minhash(_shingles(text)))
+            self._texts[text] = None
+            self._index.add(text)
 
     def repeats(self, text: str) -> str | None:
         """duplicate, near-duplicate or None."""
         text = normalise(text)
         if text in self._texts:
             return "duplicate"
-        own = _shingles(text)
-        for other in map(_shingles, self._index.query(_minhash(own))):
-            if len(own & other) / len(own | other) >= NEAR_DUPLICATE:
-                return "near-duplicate"
-        return None
-
-
-def _shingles(text: str) -> set[str]:
-    return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
-
-
-def _minhash(shingles: set[str]) -> object:
-    from datasketch import MinHash
-
-    digest = MinHash(num_perm=_PERMUTATIONS)
-    digest.update_batch([s.encode("utf-8", "surrogatepass") for s in shingles])
-    return digest
+        return "near-duplicate" if self._index.near(text) else None
 
 
 _FARTHEST_SEEDS = 0.1  # share of the seeds that may be farther from their label than a text must be
@@ -218,7 +191,7 @@ class Checks:
     guide_order: bool = True
     top_k: int | None = 10
     skip_nearest: int = 10
-    near_eval: float = 0.8
+    near_eval: float = NEAR
 
     def __post_init__(self) -> None:
         found = []
@@ -388,7 +361,7 @@ class Judge:
 
 
 def _near(text: str, other: str) -> bool:
-    return jaccard(normalise(text), normalise(other)) >= NEAR_DUPLICATE
+    return jaccard(normalise(text), normalise(other)) >= NEAR
 
 
 def _texts(c: Candidate) -> list[str]:
