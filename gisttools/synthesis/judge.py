@@ -35,10 +35,10 @@ from gisttools.synthesis import filters
 from gisttools.synthesis.filters import NOT_ANSWERED
 from gisttools.synthesis.llm.asking import Reply, Request
 from gisttools.synthesis.llm.client import LLM
-from gisttools.synthesis.llm.forms import extract_json
 from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task
+
 
 class Seen:
     """Texts that a new one must not repeat, equally or nearly (see `gisttools.data.near_duplicates`)."""
@@ -149,7 +149,7 @@ def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str
         if reply.finish_reason in NOT_ANSWERED:  # nothing was said against the text, but nobody looked at it either
             c.reason = NOT_ANSWERED[reply.finish_reason]
             continue
-        said = (extract_json(reply.content) or {}).get("label")
+        said = (reply.answer or {}).get("label")
         c.second_label = said if isinstance(said, str) and said in task.labels else NONE
         if c.second_label != c.item.group:
             c.reason = "blind-label"

@@ -17,7 +17,6 @@ from gisttools.common import DataError, ParameterError, problems
 from gisttools.data import normalise
 from gisttools.synthesis.llm.asking import REFUSED, UNANSWERED, Reply, Request
 from gisttools.synthesis.llm.client import LLM
-from gisttools.synthesis.llm.forms import extract_json
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task, name_of
 
@@ -272,7 +271,6 @@ def _request(task: Task, prompt: Prompt, group: str, number: int, seed: int) -> 
 def _read(reply: Reply) -> Sequence[str]:
     if reply.finish_reason in (*REFUSED, *UNANSWERED):
         return []
-    answer = extract_json(reply.content) or {}
-    found = answer.get("ideas")
+    found = (reply.answer or {}).get("ideas")
     texts = [i for i in found if isinstance(i, str)] if isinstance(found, list) else []
     return [" ".join(text.split()) for text in texts if text.strip()]

@@ -191,7 +191,7 @@ def _output_problems(prompt: Prompt) -> list[str]:
     if found:
         return found
     for i, example in enumerate(prompt.examples):
-        wrong = fault(json.dumps(example.answer), prompt.output)
+        wrong = fault(example.answer, prompt.output)
         found += [f"examples[{i}].answer does not fit the output: {wrong}"] if wrong else []
     if prompt.row is None:
         return found

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gisttools.synthesis.llm.asking import Reply
+from gisttools.synthesis.llm.forms import extract_json, fault
 from helpers.server import completion
 
 ANIMALS = ("dog", "cat", "bird")
@@ -46,6 +48,15 @@ def embed(texts: list[str]) -> np.ndarray:
     counts = [[3.0 * (a in t.casefold()) for a in ANIMALS] + [float(w in t.casefold()) for w in _WORDS] for t in texts]
     found = np.array(counts, dtype=np.float32).reshape(len(texts), -1) + 1e-3
     return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def reply_of(content: object, schema: dict, finish: str = "stop", **more) -> Reply:
+    """The reply whose answer is this text or JSON."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    answer = extract_json(text)
+    return Reply(
+        key="k", content=text, finish_reason=finish, model="m", answer=answer, problem=fault(answer, schema), **more
+    )
 
 
 def request_of(body: dict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers.scripted_author import labelled_task
+from helpers.scripted_author import labelled_task, reply_of
 
 from gisttools.synthesis.judge import NONE, Candidate, ask_blind, confusion
 from gisttools.synthesis.llm.asking import Reply
@@ -31,8 +31,7 @@ class Scripted:
         self.requests += requests
         known = {text: (answer, finish) for text, _, answer, finish, *_ in CASES}
         found = [known[json.loads(r.messages[-1]["content"].rpartition("?")[2])] for r in requests]
-        return [Reply(key="k", content=a if isinstance(a, str) else json.dumps(a), finish_reason=f, model="m")
-                for a, f in found]  # fmt: skip
+        return [reply_of(a, r.schema, f) for (a, f), r in zip(found, requests, strict=True)]
 
 
 @pytest.fixture

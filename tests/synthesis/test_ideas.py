@@ -6,9 +6,9 @@ import json
 from collections import Counter
 
 import pytest
+from helpers.scripted_author import reply_of
 from helpers.server import Server, completion
 
-from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.plan import PER_CALL, needs_ideas, write_ideas
 from gisttools.synthesis.prompts import FOLDER, load_prompt
@@ -28,8 +28,7 @@ class Author:
     def ask(self, requests):
         self.requests += requests
         contents = [self.answers[min(i, len(self.answers) - 1)] for i in range(len(requests))]
-        contents = [c if isinstance(c, str) else json.dumps(c) for c in contents]
-        return [Reply(key=str(i), content=c, finish_reason=self.finish, model="m") for i, c in enumerate(contents)]
+        return [reply_of(c, r.schema, self.finish) for c, r in zip(contents, requests, strict=True)]
 
 
 def _ideas(*texts: str) -> dict:

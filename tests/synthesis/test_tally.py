@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.scripted_author import reply_of
 
 from gisttools.synthesis.generation import diversity, tally
 from gisttools.synthesis.judge import NONE, Candidate, ask_blind
@@ -23,8 +24,8 @@ TEXTS = [
 ]
 
 
-def _reply(usd: float | None, tokens: int = 100, content: str = "") -> Reply:
-    return Reply(key="", content=content, finish_reason="stop", model="m", tokens_in=tokens, tokens_out=tokens // 10,
+def _reply(usd: float | None, tokens: int = 100) -> Reply:
+    return Reply(key="", content="", finish_reason="stop", model="m", tokens_in=tokens, tokens_out=tokens // 10,
                  cost_usd=usd)  # fmt: skip
 
 
@@ -141,9 +142,8 @@ def test_any_other_answer_than_the_label_that_was_asked_for_rejects_the_row(answ
 
     class Author:
         def ask(self, requests):
-            content = answer if isinstance(answer, str) else json.dumps(answer)
             assert requests[0].schema["properties"]["label"]["enum"] == ["dog", "cat"]
-            return [_reply(0.5, content=content) for _ in requests]
+            return [reply_of(answer, r.schema) for r in requests]
 
     row = _candidate("dog")
     ask_blind(task, Author(), [row])

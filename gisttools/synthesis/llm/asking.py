@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from gisttools.common import Health, ParameterError, is_local, problems, safe_url
 from gisttools.synthesis.llm.budget import Budget, Price, Spent, known_price
 from gisttools.synthesis.llm.cache import CallCache, call_key
-from gisttools.synthesis.llm.forms import RUNGS, fault, with_form
+from gisttools.synthesis.llm.forms import RUNGS, extract_json, fault, with_form
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Reply:
         cost_usd: of these tokens; None where the price is not known.
         calls: made now for it: 0 from the cache, up to 3.
         cached: nothing was asked for it now.
+        answer: the JSON object in `content`; None where there is none, or none was looked for.
         problem: what does not fit the schema, after it was asked again; None where it fits, or was not looked at.
     """
 
@@ -62,6 +63,7 @@ class Reply:
     cost_usd: float | None = None
     calls: int = 0
     cached: bool = False
+    answer: dict | None = None
     problem: str | None = None
 
 
@@ -234,7 +236,8 @@ class Asker:
             if finish == "length" and not longer:
                 longer, room = True, 2 * room
                 continue
-            problem = None if finish in (*REFUSED, *UNANSWERED, "length") else fault(content, request.schema)
+            found = None if finish in UNANSWERED else extract_json(content)
+            problem = None if finish in (*REFUSED, *UNANSWERED, "length") else fault(found, request.schema)
             if problem is None or again:
                 break
             again = True
@@ -255,6 +258,7 @@ class Asker:
             cost_usd=llm.price.of(tokens_in, tokens_out) if llm.price else None,
             calls=len(new),
             cached=all(t.get("cached") for t in turns),
+            answer=found,
             problem=problem,
         )
 
