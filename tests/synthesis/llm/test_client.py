@@ -219,6 +219,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more_with_the_reason():
     assert server.bodies[1]["messages"][1]["content"] == '{"txt": 1}'
     assert "text" in server.bodies[1]["messages"][2]["content"]
     assert (reply.content, reply.problem, reply.calls) == ('{"text": "hello"}', None, 2)
+    assert reply.answer == {"text": "hello"}
 
 
 def test_an_answer_that_never_fits_is_handed_on_with_its_problem():
@@ -226,6 +227,7 @@ def test_an_answer_that_never_fits_is_handed_on_with_its_problem():
         (reply,) = LLM(base_url=server.url, model="m").ask([_ask()])
     assert len(server.bodies) == 2
     assert "JSON" in reply.problem
+    assert reply.answer is None
 
 
 @pytest.mark.parametrize(
