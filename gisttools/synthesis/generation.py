@@ -21,7 +21,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,10 @@ import pandas as pd
 from datasets import Dataset
 
 from gisttools.common import ParameterError, problems, tqdm
-from gisttools.synthesis.judge import Candidate, Checks, Embed, Judge, Known, ask_blind, confusion
+from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.options import Checks, Known
 from gisttools.synthesis.partners import LabelPartners, WrittenPartners, cost_of, is_live, table_of
 from gisttools.synthesis.plan import (
     ATTRIBUTES,
@@ -389,7 +390,7 @@ def generate(
     check_prompt(template)
     check_start(template, task)
     if dry_run:  # a batch takes hours
-        llm = replace(llm, transport="live")
+        llm = llm.live()
     wanted = quotas(task, rows, seed)
     judge = Judge(task, template, embed, checks, known)
     ideas = Ideas(by_group={}, replies=[], calls=0)
@@ -405,7 +406,7 @@ def generate(
         partners=_partners(task, template, judge, checks, seed),
         plan=Plan(task, rows, seed, ideas.by_group),
         requests=Requests(task, template),
-        counts=Quotas(wanted, attempts, hasty=llm.transport == "batch"),
+        counts=Quotas(wanted, attempts, hasty=llm.options.transport == "batch"),
         ideas=ideas,
     )
     estimate = synthesis.run(rows, dry_run)
@@ -419,13 +420,13 @@ def generate(
         known=known,
         guide_id=guide_id,
         facts={
-            "llm_model": llm.model,
-            "base_url": llm.url,
-            "priced": llm.price is not None,
+            "llm_model": llm.options.model,
+            "base_url": llm.options.url,
+            "priced": llm.options.price is not None,
             "dry_run": dry_run,
             "rounds": synthesis.rounds,
             "estimate": estimate,
-            "spent_usd": llm.spent.usd - spent_before if llm.price else None,
+            "spent_usd": llm.spent.usd - spent_before if llm.options.price else None,
             "seconds": round(time.monotonic() - start, 2),
         },
     )
@@ -453,7 +454,7 @@ class _Synthesis:
     def run(self, rows: int, dry_run: bool) -> dict | None:
         """All rounds; what the first one says of the whole."""
         estimate = None
-        probe = PROBE if self.llm.transport == "live" else None
+        probe = PROBE if self.llm.options.transport == "live" else None
         with tqdm(total=rows, desc="synthesize", unit="row") as bar:
             while batch := self.counts.next_round(None if self.candidates else probe):
                 began = time.monotonic()
@@ -504,25 +505,25 @@ class _Synthesis:
             return
         self.shown = time.monotonic()
         spent, speed = self.llm.spent, asked / max(1e-3, time.time() - bar.start_t)
-        money = f"${spent.usd:.4f}" if self.llm.price else "cost unknown"
+        money = f"${spent.usd:.4f}" if self.llm.options.price else "cost unknown"
         bar.set_postfix_str(f"{asked} asked, {speed:.1f} calls/s, {spent.tokens:,} tokens, {money}")
 
     def _estimate(self, first: Sequence[Candidate], seconds: float) -> dict:
         """What all rows take by the first of them, and the ideas before."""
         llm, ideas = self.llm, self.ideas
-        found = self.counts.estimate(first, seconds, llm.concurrency, llm.price is not None)
+        found = self.counts.estimate(first, seconds, llm.options.concurrency, llm.options.price is not None)
         if ideas.calls:
             share = ideas.calls / len(ideas.replies)
             found["calls"] += ideas.calls
             found["tokens"] += round(share * sum(r.tokens_in + r.tokens_out for r in ideas.replies))
-            if llm.price is not None:
+            if llm.options.price is not None:
                 found["cost_usd"] += share * sum(r.cost_usd for r in ideas.replies)
         return found
 
     def _tell(self, estimate: dict, rows: int) -> None:
         log.info("%d rows would take %s", rows, in_words(estimate))
         llm, spent = self.llm, self.llm.spent
-        left = {"tokens": (llm.budget_tokens, spent.tokens), "cost_usd": (llm.budget_usd, spent.usd)}
+        left = {"tokens": (llm.options.budget_tokens, spent.tokens), "cost_usd": (llm.options.budget_usd, spent.usd)}
         for what, (budget, so_far) in left.items():
             if budget is not None and estimate[what] > budget - so_far:
                 log.warning("the budget will end before all rows are there: %s of %s", estimate[what], budget)

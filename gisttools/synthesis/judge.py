@@ -24,17 +24,18 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from gisttools.common import ParameterError, problems
+from gisttools.common import ParameterError
 from gisttools.data import NEAR, NearIndex, jaccard, normalise
 from gisttools.synthesis import filters
 from gisttools.synthesis.filters import NOT_ANSWERED
 from gisttools.synthesis.llm.asking import Reply, Request
 from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.options import Checks, Known
 from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task
@@ -162,66 +163,6 @@ def confusion(candidates: Sequence[Candidate]) -> pd.DataFrame:
     return pd.crosstab(frame["asked for"], frame["sorted under"])
 
 
-LabelBy = Literal["centroids", "nearest", "none"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checks:
-    """What a text or row must stand up to.
-
-    Attributes:
-        label_by: how the guide judges a text's label: by the nearest centre of a label's seeds and line, by the five
-            nearest labelled texts (`Known.labelled`, and seeds), or not at all.
-        blind: ask the LLM a second time which label the text has, without telling the one it was written for.
-        guide_order: the guide must find the positive nearer to the anchor than at least one negative; a negative for
-            which that fails teaches nothing under GIST and is replaced. Switch it off where the guide does not know the
-            language.
-        top_k: of retrieval and reranking: the positive must be among so many texts nearest to the anchor; None: any
-            place will do.
-        skip_nearest: a mined negative is none of so many texts nearest to the anchor, for these may answer as well. Of
-            small pools at most a third.
-        near_eval: least Jaccard similarity of trigrams to a text of an evaluation set, as in `gisttools.data.overlap`.
-
-    Raises:
-        ParameterError: a value is out of range; all problems at once.
-    """
-
-    label_by: LabelBy = "centroids"
-    blind: bool = False
-    guide_order: bool = True
-    top_k: int | None = 10
-    skip_nearest: int = 10
-    near_eval: float = NEAR
-
-    def __post_init__(self) -> None:
-        found = []
-        if self.label_by not in get_args(LabelBy):
-            found.append(f"label_by is {self.label_by!r}, must be one of {', '.join(get_args(LabelBy))}")
-        if self.top_k is not None and self.top_k < 1:
-            found.append(f"top_k is {self.top_k}, must be at least 1, or None")
-        if self.skip_nearest < 0:
-            found.append(f"skip_nearest is {self.skip_nearest}, must be at least 0")
-        if not 0 < self.near_eval <= 1:
-            found.append(f"near_eval is {self.near_eval}, must be above 0 and at most 1")
-        if found:
-            raise ParameterError(problems(f"Checks: {len(found)} problem(s)", found))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """Texts that generated ones are held against.
-
-    Attributes:
-        eval_texts: of evaluation sets; nothing in a row may equal one, or nearly.
-        written: of earlier runs; a new text may not repeat one.
-        labelled: real (text, label) pairs of training data, for `label_by="nearest"`, and to compare diversity with.
-    """
-
-    eval_texts: Sequence[str] = ()
-    written: Sequence[str] = ()
-    labelled: Sequence[tuple[str, str]] = ()
-
-
 log = logging.getLogger(__name__)
 Embed = Callable[[list[str]], np.ndarray]
 _K = 5  # nearest labelled texts
@@ -265,7 +206,7 @@ class Judge:
     def __init__(self, task: Task, prompt: Prompt, embed: Embed, checks: Checks, known: Known) -> None:
         self._task, self._prompt, self._embed = task, prompt, embed
         self._evaluation = {normalise(text) for text in known.eval_texts}
-        self._near_evaluation = NearIndex(sorted(self._evaluation), checks.near_eval) if self._evaluation else None
+        self._near_evaluation = NearIndex(sorted(self._evaluation), checks.near) if self._evaluation else None
         self._words = filters.PromptWords([*prompt.own_texts(), *task.groups.values(), task.description])
         self._lines = Seen(task.groups.values())
         self._seen = Seen([*(text for label in task.labels.values() for text in label.seeds), *known.written])

@@ -21,7 +21,8 @@ import pyarrow as pa
 from datasets import Dataset
 
 from gisttools.data import COLUMNS, triplet_id
-from gisttools.synthesis.judge import Candidate, Checks, Judge
+from gisttools.synthesis.judge import Candidate, Judge
+from gisttools.synthesis.options import Checks
 from gisttools.synthesis.plan import ATTRIBUTES
 from gisttools.synthesis.prompts import Prompt
 from gisttools.synthesis.task import Task

@@ -22,7 +22,6 @@ from .folders import (
     run_facts as run_facts,
 )
 from .inputs import (
-    checks_of as checks_of,
     development_of as development_of,
     eval_sets_of as eval_sets_of,
     folder_of as folder_of,

@@ -92,10 +92,11 @@ def _value(name: str, node: dict, body: dict):
 def synthesize(told: dict) -> None:
     """A synthesis as `told` by JSON, here or in a process that may be killed; its tables and summary go to a folder."""
     from gisttools.data.triplets import write_triplets
-    from gisttools.synthesis import LLM, generate
+    from gisttools.synthesis import LLM, LLMOptions, generate
     from gisttools.synthesis.task import Task
 
-    task, llm, folder = Task(**told["task"]), LLM(**told["llm"]), Path(told["folder"])
+    task, folder = Task(**told["task"]), Path(told["folder"])
+    llm = LLM(LLMOptions(**told["llm"]), cache=folder / "c.sqlite")
     outcome = generate(task, llm, rows=told["rows"], attempts=1, seed=told["seed"], embed=embed, guide_id="animals")
     write_triplets(outcome.accepted, folder / "accepted.parquet")
     write_triplets(outcome.rejected, folder / "rejected.parquet")

@@ -21,7 +21,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from gisttools.synthesis import LLM
 
 HANG, RESET = "hang", "reset"  # no answer until the client gives up; the connection is reset
 Answer = tuple[int, dict, object]  # status, headers, and JSON or bytes
@@ -109,6 +113,12 @@ class Server:
     def names(self) -> list[str]:
         """Method and path of all calls."""
         return [call.name for call in self.calls]
+
+    def llm(self, *, cache: str | os.PathLike | None = None, **options) -> LLM:
+        """A client of this server, which asks for the model m."""
+        from gisttools.synthesis import LLM, LLMOptions
+
+        return LLM(LLMOptions(**{"base_url": self.url, "model": "m"} | options), cache=cache)
 
     def wait_for(self, true: Callable[[], bool]) -> None:
         """Until what was asked of the server makes it true."""

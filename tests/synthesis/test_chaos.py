@@ -64,7 +64,7 @@ class Misbehaviour:
 
 def told(folder: Path, url: str, timeout: float) -> dict:
     folder.mkdir(exist_ok=True)
-    llm = {"base_url": url, "model": "m", "concurrency": 32, "timeout": timeout, "cache": str(folder / "c.sqlite")}
+    llm = {"base_url": url, "model": "m", "concurrency": 32, "timeout": timeout}
     return {"task": labelled_task(), "rows": ROWS, "seed": SEED, "llm": llm, "folder": str(folder)}
 
 

@@ -14,8 +14,8 @@ from helpers.server import Server, completion
 
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.triplets import COLUMNS, read_triplets, write_triplets
-from gisttools.synthesis import LLM, generate, serve_local
-from gisttools.synthesis.judge import Checks, Known
+from gisttools.synthesis import LLM, LLMOptions, generate, serve_local
+from gisttools.synthesis.options import Checks, Known
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 
@@ -36,9 +36,9 @@ TASKS = {
 LOOSE = Checks(guide_order=False, top_k=None, label_by="none")
 
 
-def run(task: Task, url: str, **more):
+def run(task: Task, server: Server, **more):
     """12 rows of a task, with the cache in memory unless told."""
-    llm = LLM(base_url=url, model="m", concurrency=8, **more.pop("llm", {}))
+    llm = server.llm(concurrency=8, **more.pop("llm", {}))
     given = {"rows": 12, "seed": 0, "embed": embed, "guide_id": "animals", **more}
     return generate(task, llm, **given)
 
@@ -47,7 +47,7 @@ def run(task: Task, url: str, **more):
 def test_every_kind_gives_its_rows_with_all_columns(prompt):
     task = Task(**TASKS[prompt])
     with Server(author) as server:
-        found = run(task, server.url, prompt=prompt, checks=LOOSE)
+        found = run(task, server, prompt=prompt, checks=LOOSE)
     assert found.summary["accepted"] == len(found.accepted) == 12
     assert found.accepted.features.arrow_schema.equals(COLUMNS, check_metadata=False)
     wanted = load_prompt(prompt).row
@@ -66,16 +66,16 @@ def test_every_kind_gives_its_rows_with_all_columns(prompt):
 
 def test_the_user_s_texts_stand_in_the_rows_as_they_are():
     with Server(author) as server:
-        passages = run(Task(**TASKS["retrieval_from_passages"]), server.url, checks=LOOSE)
-        sentences = run(Task(**TASKS["sts"]), server.url, checks=LOOSE)
+        passages = run(Task(**TASKS["retrieval_from_passages"]), server, checks=LOOSE)
+        sentences = run(Task(**TASKS["sts"]), server, checks=LOOSE)
     assert sorted(passages.accepted["positive"][:]) == sorted(PLACES)
     assert sorted(sentences.accepted["anchor"][:]) == sorted(PLACES)
 
 
 def test_graded_passages_keep_their_grades_as_labels_and_topics_are_no_labels():
     with Server(author) as server:
-        graded = run(Task(**TASKS["reranking"]), server.url, checks=LOOSE)
-        topics = run(Task(**TASKS["retrieval_from_topics"]), server.url, checks=LOOSE)
+        graded = run(Task(**TASKS["reranking"]), server, checks=LOOSE)
+        topics = run(Task(**TASKS["retrieval_from_topics"]), server, checks=LOOSE)
     assert {(r["anchor_label"], r["positive_label"], *r["negative_labels"]) for r in graded.accepted} == {
         (None, "2", "1", "0")
     }
@@ -90,16 +90,16 @@ def test_both_languages_of_translations_are_told_and_foreign_answers_are_refused
         return completion(json.dumps(texts), number=number)
 
     with Server(german) as server:
-        wrong = run(Task(**TASKS["bitext"]), server.url, rows=1, attempts=1, checks=LOOSE)
+        wrong = run(Task(**TASKS["bitext"]), server, rows=1, attempts=1, checks=LOOSE)
         task = {**TASKS["bitext"], "target_language": "deu-Latn"}
-        right = run(Task(**task), server.url, rows=1, attempts=1, checks=LOOSE)
+        right = run(Task(**task), server, rows=1, attempts=1, checks=LOOSE)
     assert wrong.summary["reasons"] == {"language": 1}
     assert right.accepted["language"][0] == "eng-Latn deu-Latn"
 
 
 def test_rows_of_labels_have_partners_of_the_right_labels_in_the_guide_s_order():
     with Server(author) as server:
-        found = run(Task(**labelled_task()), server.url)
+        found = run(Task(**labelled_task()), server)
     assert len(found.accepted) == 12
     assert found.rejects().empty
     for row in found.accepted:
@@ -116,7 +116,7 @@ def test_every_label_ends_with_its_quota_though_one_is_hard_to_write():
         return completion('{"text": "The weather is fine in spring."}', number=number) if lost else author(number, body)
 
     with Server(clumsy) as server:
-        found = run(Task(**labelled_task()), server.url, rows=30, attempts=6)
+        found = run(Task(**labelled_task()), server, rows=30, attempts=6)
     assert Counter(found.accepted["anchor_label"][:]) == dict.fromkeys(ANIMALS, 10)
     assert found.summary["by_label"]["cat"]["asked"] > found.summary["by_label"]["dog"]["asked"]
     assert (found.summary["stopped"], found.summary["short"]) == ("quota", {})
@@ -127,7 +127,7 @@ def test_a_label_that_never_works_uses_up_its_calls_and_is_told():
         return completion("I would rather sing.") if "cat" in text_for(body) else author(number, body)
 
     with Server(stubborn) as server:
-        found = run(Task(**labelled_task()), server.url, attempts=2.5)
+        found = run(Task(**labelled_task()), server, attempts=2.5)
     assert found.summary["by_label"]["cat"] == {"wanted": 4, "asked": 10, "accepted": 0}
     assert (found.summary["stopped"], found.summary["short"]) == ("attempts", {"cat": 4})
     assert "12 wanted" in found.headline()
@@ -139,8 +139,8 @@ def test_rows_do_not_depend_on_who_answers_first_or_how_many_are_asked_at_a_time
         return author(number, body)
 
     with Server(late) as server:
-        many = run(Task(**labelled_task()), server.url, rows=40)
-        llm = LLM(base_url=server.url, model="m", concurrency=1)
+        many = run(Task(**labelled_task()), server, rows=40)
+        llm = server.llm(concurrency=1)
         one = generate(Task(**labelled_task()), llm, rows=40, seed=0, embed=embed, guide_id="animals")
     assert len(one.accepted) == 40
     assert many.accepted.to_list() == one.accepted.to_list()
@@ -149,9 +149,9 @@ def test_rows_do_not_depend_on_who_answers_first_or_how_many_are_asked_at_a_time
 
 def test_a_text_near_a_test_text_or_one_of_an_earlier_run_is_not_kept():
     with Server(author) as server:
-        first = run(Task(**labelled_task()), server.url)
+        first = run(Task(**labelled_task()), server)
         texts = first.accepted["anchor"][:]
-        again = run(Task(**labelled_task()), server.url, known=Known(eval_texts=[texts[0] + "."], written=texts[1:2]))
+        again = run(Task(**labelled_task()), server, known=Known(eval_texts=[texts[0] + "."], written=texts[1:2]))
     reasons = {r["anchor"]: r["reject_reason"] for r in again.rejected}
     assert reasons == {texts[0]: "in-evaluation-set", texts[1]: "duplicate"}
 
@@ -161,8 +161,8 @@ def test_seeds_and_passages_that_stand_in_an_evaluation_set_are_in_no_row():
     tested = [task.labels["dog"].seeds[0].upper(), PLACES[0] + "!"]
     with Server(author) as server:
         known = Known(eval_texts=tested)
-        found = [*run(task, server.url, rows=30, known=known).accepted]
-        found += [*run(passages, server.url, rows=30, known=known, checks=LOOSE).accepted]
+        found = [*run(task, server, rows=30, known=known).accepted]
+        found += [*run(passages, server, rows=30, known=known, checks=LOOSE).accepted]
     used = {text for row in found for text in (row["anchor"], row["positive"], *row["negatives"])}
     assert len(found) > 50
     assert {*task.labels["dog"].seeds, *PLACES} - used == {task.labels["dog"].seeds[0], PLACES[0]}
@@ -171,8 +171,8 @@ def test_seeds_and_passages_that_stand_in_an_evaluation_set_are_in_no_row():
 def test_a_dry_run_asks_for_a_few_rows_and_says_what_all_would_take():
     with Server(author) as server:
         price = {"price_in": 1.0, "price_out": 2.0}
-        found = run(Task(**labelled_task()), server.url, rows=300, dry_run=True, llm=price)
-        whole = run(Task(**labelled_task()), server.url, rows=300, llm=price)
+        found = run(Task(**labelled_task()), server, rows=300, dry_run=True, llm=price)
+        whole = run(Task(**labelled_task()), server, rows=300, llm=price)
     assert (found.summary["asked"], found.summary["stopped"]) == (8, "dry run")
     assert "300 would take about" in found.headline()
     for name in ("calls", "cost_usd"):
@@ -184,9 +184,9 @@ def test_a_dry_run_asks_for_a_few_rows_and_says_what_all_would_take():
 def test_what_a_dry_run_asked_is_not_paid_again(tmp_path, task):
     llm = {"cache": tmp_path / "c.sqlite"}
     with Server(author) as server:
-        tried = run(Task(**task), server.url, dry_run=True, llm=llm, checks=LOOSE)
-        whole = run(Task(**task), server.url, llm=llm, checks=LOOSE)
-        fresh = run(Task(**task), server.url, checks=LOOSE)
+        tried = run(Task(**task), server, dry_run=True, llm=llm, checks=LOOSE)
+        whole = run(Task(**task), server, llm=llm, checks=LOOSE)
+        fresh = run(Task(**task), server, checks=LOOSE)
     assert whole.accepted.to_list() == fresh.accepted.to_list()
     assert whole.summary["cached_calls"] == 8
     assert whole.summary["calls"] == fresh.summary["calls"] - tried.summary["calls"]
@@ -196,15 +196,15 @@ def test_what_a_dry_run_asked_is_not_paid_again(tmp_path, task):
 def test_a_dry_run_from_topics_asks_for_few_ideas_and_counts_those_that_all_rows_need():
     topics = {**TASKS["retrieval_from_topics"], "topics": [f"{a} {n}" for a in ANIMALS for n in range(10)]}
     with Server(author) as server:
-        tried = run(Task(**topics), server.url, rows=600, dry_run=True, checks=LOOSE)
-        whole = run(Task(**topics), server.url, rows=600, checks=LOOSE)
+        tried = run(Task(**topics), server, rows=600, dry_run=True, checks=LOOSE)
+        whole = run(Task(**topics), server, rows=600, checks=LOOSE)
     assert tried.summary["calls"] == 8 + 8
     assert 0.9 * whole.summary["calls"] < tried.summary["estimate"]["calls"] < 1.3 * whole.summary["calls"]
 
 
 def test_a_budget_that_holds_no_call_is_no_estimate():
     with Server(author) as server:
-        found = run(Task(**labelled_task()), server.url, llm={"budget_tokens": 50})
+        found = run(Task(**labelled_task()), server, llm={"budget_tokens": 50})
     assert found.summary["reasons"] == {"over-budget": 8}
     assert "none of the first calls was answered" in found.bill()["first calls promised"]
 
@@ -219,13 +219,13 @@ def test_a_passage_that_nearly_repeats_the_answering_one_is_no_negative():
         return author(number, body) if "List 10" in body["messages"][-1]["content"] else lazy(number, body)
 
     with Server(ideas) as server:
-        found = run(Task(**TASKS["retrieval_from_topics"]), server.url, rows=2, attempts=1, checks=LOOSE)
+        found = run(Task(**TASKS["retrieval_from_topics"]), server, rows=2, attempts=1, checks=LOOSE)
     assert found.summary["reasons"] == {"copy": 2}
 
 
 def test_a_budget_that_ends_stops_the_rounds_and_says_so():
     with Server(author) as server:
-        found = run(Task(**labelled_task()), server.url, rows=300, llm={"budget_tokens": 3_000})
+        found = run(Task(**labelled_task()), server, rows=300, llm={"budget_tokens": 3_000})
     assert found.summary["stopped"] == "budget"
     assert found.summary["accepted"] > 0
     assert found.summary["tokens_in"] + found.summary["tokens_out"] <= 3_000
@@ -241,7 +241,7 @@ def test_a_blind_look_rejects_what_it_sorts_elsewhere_and_its_cost_counts():
         return author(number, body)
 
     with Server(wrong_label) as server:
-        found = run(Task(**labelled_task()), server.url, rows=6, attempts=2, checks=Checks(blind=True, label_by="none"))
+        found = run(Task(**labelled_task()), server, rows=6, attempts=2, checks=Checks(blind=True, label_by="none"))
     assert found.summary["reasons"] == {"blind-label": 4}
     assert found.summary["confusion"]["bird"] == {"cat": 0, "dog": 4}
     assert found.summary["calls"] == found.summary["asked"] * 2
@@ -256,7 +256,7 @@ def test_a_negative_that_the_guide_finds_nearer_is_replaced_and_marked():
 
     task = Task(**TASKS["retrieval_from_passages_hard"])
     with Server(masked) as server:
-        found = run(task, server.url, attempts=1, checks=Checks(top_k=None))
+        found = run(task, server, attempts=1, checks=Checks(top_k=None))
     replaced = [r for r in found.accepted if r["negative_sources"] == ["replaced"]]
     assert found.summary["replaced_negatives"] == len(replaced) > 0
     assert all(r["live"] and r["negatives"][0] in PLACES and r["negatives"][0] != r["positive"] for r in replaced)
@@ -268,7 +268,7 @@ def test_a_query_that_does_not_find_its_passage_is_rejected():
 
     task = Task(**TASKS["retrieval_from_passages"])
     with Server(astray) as server:
-        found = run(task, server.url, attempts=1, checks=Checks(top_k=4))
+        found = run(task, server, attempts=1, checks=Checks(top_k=4))
     assert {r["anchor"].split()[-2] for r in found.rejected if r["reject_reason"] == "round-trip"} == {"bird"}
     assert found.summary["reasons"]["round-trip"] >= 4
 
@@ -284,7 +284,7 @@ def test_hostile_texts_are_data():
 
     task = Task(**{**COMMON, "kind": "retrieval", "passages": hostile})
     with Server(listen) as server:
-        found = run(task, server.url, rows=4, checks=LOOSE)
+        found = run(task, server, rows=4, checks=LOOSE)
     assert sorted(found.accepted["positive"][:]) == sorted(hostile)
     questions = [messages[-1]["content"] for messages in asked]
     for text in hostile[:3]:
@@ -296,14 +296,14 @@ def test_hostile_texts_are_data():
 
 def test_wrong_options_are_told_before_anything_is_asked():
     task = Task(**TASKS["sts"])
-    with pytest.raises(ParameterError) as caught:
-        run(task, "http://127.0.0.1:9/v1", attempts=0.5, checks=Checks(blind=True))
-    assert "attempts is 0.5" in str(caught.value)
-    assert "blind" in str(caught.value)
-    with pytest.raises(ParameterError, match="rows is 0"):
-        run(task, "http://127.0.0.1:9/v1", rows=0)
-    with pytest.raises(DataError, match="row: is missing"):
-        run(task, "http://127.0.0.1:9/v1", prompt="ideas")
+    with Server(author) as server:
+        with pytest.raises(ParameterError) as caught:
+            run(task, server, attempts=0.5, checks=Checks(blind=True))
+        assert "attempts is 0.5" in str(caught.value)
+        assert "blind" in str(caught.value)
+        with pytest.raises(ParameterError, match="rows is 0"):
+            run(task, server, rows=0)
+    assert server.calls == []
 
 
 @pytest.mark.slow
@@ -315,7 +315,8 @@ def test_a_real_run_is_written_read_back_and_repeated_without_a_call(tmp_path):
     outcomes = []
     for _ in range(2):
         with serve_local() as server:
-            llm = LLM(base_url=server.base_url, model=server.model, max_tokens=80, cache=tmp_path / "c.sqlite")
+            options = LLMOptions(base_url=server.base_url, model=server.model, max_tokens=80)
+            llm = LLM(options, cache=tmp_path / "c.sqlite")
             task = Task(**labelled_task())
             outcomes.append(generate(task, llm, rows=3, attempts=3, seed=0, embed=embed, guide_id="bag"))
     first, second = outcomes

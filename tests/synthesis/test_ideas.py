@@ -9,7 +9,6 @@ import pytest
 from helpers.scripted_author import reply_of
 from helpers.server import Server, completion
 
-from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.plan import PER_CALL, needs_ideas, write_ideas
 from gisttools.synthesis.prompts import FOLDER, load_prompt
 from gisttools.synthesis.task import Task
@@ -112,7 +111,7 @@ def test_ideas_come_from_an_endpoint_in_the_order_of_the_plan_whoever_answers_fi
 
     def found(concurrency):
         with Server(script) as server:
-            llm = LLM(base_url=server.url, model="m", concurrency=concurrency)
+            llm = server.llm(concurrency=concurrency)
             return write_ideas(TOPICS, llm, {"food": 20, "sleep": 20}, 0).by_group
 
     assert found(8) == found(1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gisttools.synthesis.judge import Candidate, Checks
+from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm.asking import Reply
+from gisttools.synthesis.options import Checks
 from gisttools.synthesis.partners import WrittenPartners
 from gisttools.synthesis.plan import PlanItem
 from gisttools.synthesis.task import Task

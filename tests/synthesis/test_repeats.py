@@ -9,7 +9,8 @@ from hypothesis import example, given, strategies as st
 from gisttools.data.near_duplicates import jaccard, near_pairs
 from gisttools.data.options import NEAR, Tiers
 from gisttools.data.overlap import normalise
-from gisttools.synthesis.judge import Checks, Seen
+from gisttools.synthesis.judge import Seen
+from gisttools.synthesis.options import Checks
 
 
 def test_repeats_are_found_whatever_their_case_width_and_spacing():
@@ -24,7 +25,7 @@ def test_a_small_change_is_a_near_duplicate_and_another_wording_is_not():
 
 
 def test_one_threshold_holds_for_the_judge_and_for_the_overlap_checks():
-    assert Checks().near_eval == Tiers().near == NEAR
+    assert Checks().near == Tiers().near == NEAR
 
 
 def test_nothing_repeats_before_it_is_added():

@@ -22,9 +22,9 @@ from gisttools.models import guides
 from gisttools.models.guides import ShardedGuide, embed_shard
 from gisttools.models.options import GuideOptions
 from gisttools.models.vectors import VectorCache, text_keys
-from gisttools.synthesis import generate, open_llm, read_task
+from gisttools.synthesis import Checks, generate, open_llm, read_task
 from gisttools.workflow import machine
-from gisttools.workflow.inputs import checks_of, guide_of, known_of, open_entries, sources_of
+from gisttools.workflow.inputs import guide_of, known_of, open_entries, sources_of
 from gisttools.workflow.machine import surroundings
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipes import Step
@@ -136,10 +136,10 @@ def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_p
         texts = []
         for params, manifest in zip([check_params("synthesize", g) for g in given], done, strict=True):
             checker = guide_of(params)
-            with open_llm(params) as llm:
+            with open_llm(params.llm_options()) as llm:
                 outcome = generate(
                     read_task(task), llm, rows=params.rows, attempts=params.attempts, seed=params.seed,
-                    embed=checker.embed, guide_id=checker.guide_id, checks=checks_of(params), known=known_of(params),
+                    embed=checker.embed, guide_id=checker.guide_id, checks=params.part(Checks), known=known_of(params),
                 )  # fmt: skip
             written = pq.read_table(results / manifest["run_id"] / "triplets.parquet")
             assert len(written) == 6

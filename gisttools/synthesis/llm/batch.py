@@ -470,7 +470,7 @@ async def answer_by_batches(
 
 class _BatchRun:
     def __init__(self, asker: Asker, client: openai.AsyncOpenAI, requests: Sequence[Request], put: Callable) -> None:
-        self._asker, self._llm, self._learnt, self._budget = asker, asker.llm, asker.learnt, asker.budget
+        self._asker, self._options, self._learnt, self._budget = asker, asker.options, asker.learnt, asker.budget
         self._client, self._requests, self._put = client, requests, put
         self._table, self._live = BatchTable(asker.cache), LiveCalls(asker)
         self._calls = BatchCalls(client, asker.health)
@@ -494,7 +494,7 @@ class _BatchRun:
                     await self._submit()
                 changed = await self._look()
                 if self._under_way and not changed:
-                    await asyncio.sleep(self._llm.poll_seconds)
+                    await asyncio.sleep(self._options.poll_seconds)
         finally:
             for batch in self._under_way.values():
                 self._budget.leave(batch.token, batch.most)
@@ -505,7 +505,7 @@ class _BatchRun:
 
         async def look(messages: list, request: Request, room: int, key: str) -> dict | None:
             turn = self._failed.get(key)
-            if turn is None and (key in self._fresh or self._llm.mode == "auto"):
+            if turn is None and (key in self._fresh or self._options.mode == "auto"):
                 turn = self._asker.cache.get(key)
                 turn = turn if turn is None or key in self._fresh else {**turn, "cached": True}
             if turn is None:
@@ -534,7 +534,7 @@ class _BatchRun:
     async def _submit(self) -> None:
         """Take over what other processes have done or submitted, and submit the rest."""
         async with self._table.submitting():
-            for key in self._idle() if self._llm.mode == "auto" else ():
+            for key in self._idle() if self._options.mode == "auto" else ():
                 if self._asker.cache.get(key) is not None:
                     await self._resolve(key)
             await self._find_again()
@@ -617,7 +617,7 @@ class _BatchRun:
         if results.final is not None:
             raise EndpointError(results.final)
         if seen.status in ("failed", "cancelled"):
-            raise EndpointError(failure(self._llm.url, seen, len(results.answered), len(batch.lines)))
+            raise EndpointError(failure(self._options.url, seen, len(results.answered), len(batch.lines)))
         await self._go_on(batch, results)
 
     async def _go_on(self, batch: SentBatch, results: Results) -> None:
@@ -645,7 +645,7 @@ class _BatchRun:
         if self._under_way:
             return
         if len(batch.lines) == 1:
-            raise EndpointError(failure(self._llm.url, seen, 0, 1))
+            raise EndpointError(failure(self._options.url, seen, 0, 1))
         self._most_lines = max(1, len(batch.lines) // 2)
         log.warning("the account's queue does not hold a batch of %d calls; going on with %d at a time",
                     len(batch.lines), self._most_lines)  # fmt: skip

@@ -11,7 +11,6 @@ from hypothesis import given, strategies as st
 
 from gisttools.synthesis.llm.asking import Request
 from gisttools.synthesis.llm.budget import Pace
-from gisttools.synthesis.llm.client import LLM
 
 
 @given(most=st.integers(1, 20), events=st.lists(st.booleans(), max_size=60))
@@ -87,7 +86,7 @@ def test_an_endpoint_that_says_429_to_every_third_call_is_soon_asked_by_few_at_o
         return completion('{"text": "hello"}') if number % 3 else refusal(429, headers={"retry-after": "0"})
 
     with Server(answer) as server:
-        llm = LLM(base_url=server.url, model="m", concurrency=32)
+        llm = server.llm(concurrency=32)
         windows, original = [], Pace.slow_down
         requests = [Request(messages=[{"role": "user", "content": str(i)}], schema={}) for i in range(24)]
 
