@@ -1,5 +1,5 @@
 from . import filters as filters
-from .generation import Outcome as Outcome, generate as generate
+from .generation import SynthesisResult as SynthesisResult, generate as generate
 from .llm.asking import Asker as Asker, Request as Request
 from .llm.cache import CallCache as CallCache
 from .llm.client import LLM as LLM, open_llm as open_llm

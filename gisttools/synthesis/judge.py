@@ -36,7 +36,7 @@ from gisttools.synthesis.filters import NOT_ANSWERED
 from gisttools.synthesis.llm.asking import Reply, Request
 from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.options import Checks, Known
-from gisttools.synthesis.plan import PlanItem
+from gisttools.synthesis.plan import PlannedCall
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task
 
@@ -175,17 +175,17 @@ class Candidate:
     Attributes:
         anchor, positive, negatives: texts, as far as they are known yet.
         vectors: unit vectors (dim) of these texts, by text.
-        sources: of each negative: written, replaced, mined or label; see `partners`.
+        negative_sources: of each: written, replaced, mined or label; see `partners`.
         second: the answer to the blind question, and the label in it.
     """
 
-    item: PlanItem
+    item: PlannedCall
     reply: Reply
     anchor: str | None = None
     positive: str | None = None
     negatives: list[str] = field(default_factory=list)
     negative_label: str | None = None
-    sources: list[str] = field(default_factory=list)
+    negative_sources: list[str] = field(default_factory=list)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     guide_ap: float | None = None
     guide_an: list[float] = field(default_factory=list)
@@ -239,7 +239,7 @@ class Judge:
         c.anchor = texts.get(row.anchor)
         c.positive = texts.get(row.positive) if row.positive else None
         c.negatives = [texts[name] for name in row.negatives if name in texts]
-        c.sources = ["written"] * len(c.negatives)
+        c.negative_sources = ["written"] * len(c.negatives)
         for name, text in answer.items():
             language = self._task.target_language if name != row.anchor else None
             c.reason = c.reason or filters.bad_form(text, self._task, language) or self._words.leak(text)

@@ -5,7 +5,7 @@ it is easily taken for. Of the other kinds the LLM wrote them; a written negativ
 anchor than the positive is masked by the GIST loss, was paid for in vain, and is replaced by a mined one: the text that
 the guide finds nearest but for the first few, which may answer as well, and below the positive.
 
-`sources` says of each negative where it is from: label, written, mined, or replaced (mined in place of a written one).
+`negative_sources` says of each negative where it is from: label, written, mined, or replaced (mined in place of a written one).
 
 From candidates to rows of the triplet table; what failed stays as a rejected row, with its reason.
 """
@@ -68,7 +68,7 @@ def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
         "positive": c.positive,
         "negatives": c.negatives,
         **_labels(task, prompt, c),
-        "negative_sources": c.sources if c.negatives else [],
+        "negative_sources": c.negative_sources if c.negatives else [],
         "attributes": json.dumps(_attributes(task, prompt, c), ensure_ascii=False),
         "seed_ids": [c.item.subject_id] if c.item.subject_id else [],
         "llm_model": c.reply.model,
@@ -98,7 +98,7 @@ def _labels(task: Task, prompt: Prompt, c: Candidate) -> dict:
         return {"anchor_label": c.item.group, "positive_label": c.item.group, "negative_labels": negatives}
     if prompt.row.grades:
         best, *others = map(str, prompt.row.grades)
-        grades = others if c.sources == ["written"] * len(others) else [others[-1]] * len(c.negatives)
+        grades = others if c.negative_sources == ["written"] * len(others) else [others[-1]] * len(c.negatives)
         return {"anchor_label": None, "positive_label": best, "negative_labels": grades}
     return {"anchor_label": None, "positive_label": None, "negative_labels": []}
 
@@ -144,7 +144,7 @@ class LabelPartners:
         for _ in range(_TRIES):
             place = rng.randrange(len(own) - 1)
             c.positive = own[place + (place >= self._place[c.anchor])]  # any but the anchor itself
-            c.negatives, c.sources = [rng.choice(self._pool[c.negative_label])], ["label"]
+            c.negatives, c.negative_sources = [rng.choice(self._pool[c.negative_label])], ["label"]
             c.guide_ap = float(c.vectors[c.anchor] @ self._vectors[c.positive])
             c.guide_an = [float(c.vectors[c.anchor] @ self._vectors[c.negatives[0]])]
             if c.guide_ap > c.guide_an[0] or not self._checks.guide_order:
@@ -207,7 +207,7 @@ class WrittenPartners:
         if found is None:
             return "guide-order" if c.negatives else "no-partner"
         source = "replaced" if c.negatives else "mined"
-        c.negatives, c.sources, c.guide_an = [texts[found]], [source], [float(scores[found])]
+        c.negatives, c.negative_sources, c.guide_an = [texts[found]], [source], [float(scores[found])]
         return None
 
     def _mine(self, c: Candidate, scores: np.ndarray, n: int) -> int | None:

@@ -30,7 +30,7 @@ _SEEDS_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanItem:
+class PlannedCall:
     """What one call is asked to write.
 
     Attributes:
@@ -53,7 +53,7 @@ class PlanItem:
     difficulty: str
 
 
-class Plan:
+class CallPlan:
     """An endless plan of each group, from which calls are taken as long as rows are missing.
 
     The plan of a group depends on task, ideas and seed alone; within it counts of every attribute, and of subjects,
@@ -76,7 +76,7 @@ class Plan:
             for group in self.quotas
         }
 
-    def take(self, wanted: Mapping[str, int]) -> list[PlanItem]:
+    def take(self, wanted: Mapping[str, int]) -> list[PlannedCall]:
         """The next so many items of each group, the groups in turn: what is asked last should be of all groups."""
         left, items = dict(wanted), []
         while any(n > 0 for n in left.values()):
@@ -106,7 +106,7 @@ def check_prompt(prompt: Prompt) -> None:
     found = [f"variables: {v} is none of {', '.join(VARIABLES)}" for v in prompt.variables if v not in VARIABLES]
     found += ["row: is missing, so that its answers make no rows"] if prompt.row is None else []
     if found:
-        raise DataError(problems(f"Prompt {prompt.prompt_id}: {len(found)} problem(s)", found, "Mend the file."))
+        raise DataError(problems(f"Prompt {prompt.prompt_id}: {len(found)} problem(s)", found, "Fix the file."))
 
 
 def check_start(prompt: Prompt, task: Task) -> None:
@@ -127,7 +127,7 @@ class Requests:
     def __init__(self, task: Task, prompt: Prompt) -> None:
         self._task, self._prompt, self._asked = task, prompt, {}
 
-    def of(self, items: Sequence[PlanItem]) -> list[Request]:
+    def of(self, items: Sequence[PlannedCall]) -> list[Request]:
         """The request of each item; what was asked before counts on."""
         found = []
         for item in items:
@@ -140,7 +140,7 @@ class Requests:
         return found
 
 
-def values_of(task: Task, item: PlanItem) -> dict:
+def values_of(task: Task, item: PlannedCall) -> dict:
     """What each variable of a prompt holds for an item."""
     label = task.labels.get(item.group)
     return {
@@ -165,7 +165,7 @@ def shown(text: str | None) -> str | None:
     return text[: end if end > 0 else SHOWN]  # some scripts have no spaces
 
 
-def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) -> Iterator[PlanItem]:
+def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) -> Iterator[PlannedCall]:
     label = task.labels.get(group)
     if label:
         others = label.confusable or [other for other in task.labels if other != group]
@@ -181,7 +181,7 @@ def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) ->
     while True:
         contrast, register, persona, length, difficulty, number, idea = (next(s) for s in streams)
         subject = None if number is None else subjects[number]
-        yield PlanItem(
+        yield PlannedCall(
             group=group,
             contrast=contrast,
             subject=subject,

@@ -107,7 +107,7 @@ class Prompt(BaseModel):
             # line breaks of texts are escaped by `json`, so that these are the template's own
             return "\n".join(line.strip() for line in _compiled(template).render(values).strip().split("\n"))
         except TemplateError as error:
-            raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Mend its template.") from error
+            raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Fix its template.") from error
 
 
 @lru_cache(maxsize=64)  # compiling takes a hundred times as long as rendering
@@ -154,10 +154,10 @@ def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
         raise DataError(f"{path} is not readable as a YAML prompt: {error}.") from error
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry.")) from None
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry.")) from None
     found = [*_template_problems(prompt), *_output_problems(prompt)]
     if found:
-        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry."))
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry."))
     return prompt
 
 

@@ -355,10 +355,10 @@ def read_task(path: str | Path) -> Task:
         task = Task.model_validate(content)
     except ValidationError as error:
         found = [in_words(e) for e in error.errors()]
-        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry.")) from None
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry.")) from None
     found = list(contradictions(task))
     if found:
-        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry."))
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry."))
     return task
 
 

@@ -50,7 +50,7 @@ from gisttools.evaluation import (
     training_sets,
 )
 from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT, GuideOptions, VectorCache
-from gisttools.synthesis import Known, Outcome, check_prompt, check_start, load_prompt, read_task
+from gisttools.synthesis import Known, SynthesisResult, check_prompt, check_start, load_prompt, read_task
 from gisttools.training import DevelopmentScore, Retention, RetentionOptions, read_texts
 from gisttools.workflow.folders import artefact, as_run, inputs, lineage, read_summary
 from gisttools.workflow.manifest import read_manifest
@@ -372,7 +372,7 @@ def prompt_of(params: SynthesizeParams) -> str | Path | None:
     return params.prompt if params.prompt is None or named else resolve(params.prompt)
 
 
-def save(outcome: Outcome, run: Run) -> None:
+def save(outcome: SynthesisResult, run: Run) -> None:
     """Write both tables, and a page to look through them, into the run's folder."""
     from gisttools.report import write_browser
 

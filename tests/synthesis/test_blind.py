@@ -9,7 +9,7 @@ from helpers.scripted_author import labelled_task, reply_of
 
 from gisttools.synthesis.judge import NONE, Candidate, ask_blind, confusion
 from gisttools.synthesis.llm.asking import Reply
-from gisttools.synthesis.plan import PlanItem
+from gisttools.synthesis.plan import PlannedCall
 from gisttools.synthesis.task import Task
 
 CASES = [  # text, label asked for, answer, finish reason; label told, reason
@@ -38,7 +38,7 @@ class Scripted:
 def looked():
     shape = {"register": "r", "persona": "p", "length": "l", "difficulty": "d"}
     reply = Reply(key="k", content="", finish_reason="stop", model="m")
-    candidates = [Candidate(item=PlanItem(group=label, **shape), reply=reply, anchor=text) for text, label, *_ in CASES]
+    candidates = [Candidate(item=PlannedCall(group=label, **shape), reply=reply, anchor=text) for text, label, *_ in CASES]
     llm = Scripted()
     ask_blind(Task(**labelled_task()), llm, candidates)
     return candidates, llm

@@ -12,7 +12,7 @@ from helpers.scripted_author import reply_of
 from gisttools.synthesis.generation import diversity, tally
 from gisttools.synthesis.judge import NONE, Candidate, ask_blind
 from gisttools.synthesis.llm.asking import Reply
-from gisttools.synthesis.plan import PlanItem
+from gisttools.synthesis.plan import PlannedCall
 from gisttools.synthesis.task import Task
 
 TEXTS = [
@@ -30,10 +30,10 @@ def _reply(usd: float | None, tokens: int = 100) -> Reply:
 
 
 def _candidate(group="a", reason=None, *, usd=0.25, ap=None, an=(), sources=(), said=None, look_usd=0.5, register="x"):
-    item = PlanItem(group=group, register=register, persona="p", length="l", difficulty="d")
+    item = PlannedCall(group=group, register=register, persona="p", length="l", difficulty="d")
     second = None if said is None else _reply(look_usd, 10)
     return Candidate(item=item, reply=_reply(usd), reason=reason, anchor="t", guide_ap=ap, guide_an=list(an),
-                     sources=list(sources), second=second, second_label=said)  # fmt: skip
+                     negative_sources=list(sources), second=second, second_label=said)  # fmt: skip
 
 
 def _tally(candidates, quotas=None, variables=(), priced=True):

@@ -172,19 +172,19 @@ def line_of(key: str, body: dict) -> bytes:
     return json.dumps({"custom_id": key, "method": "POST", "url": PATH, "body": body}).encode() + b"\n"
 
 
-def read_outcomes(content: bytes) -> Iterator[tuple[str, BatchAnswer]]:
-    """Key and outcome of each line of an output or error file; what is no such line is passed over with a warning."""
+def read_batch_answers(content: bytes) -> Iterator[tuple[str, BatchAnswer]]:
+    """Key and answer of each line of an output or error file; what is no such line is passed over with a warning."""
     for raw in content.split(b"\n"):  # not splitlines: a text may hold line separators that are no newline
         if not raw.strip():
             continue
         try:
             line = json.loads(raw)
-            yield line["custom_id"], _outcome(line)
+            yield line["custom_id"], _batch_answer(line)
         except (ValueError, LookupError, TypeError) as error:
             log.warning("a line of a batch's result cannot be read (%s): %r", error, raw[:200])
 
 
-def _outcome(line: dict) -> BatchAnswer:
+def _batch_answer(line: dict) -> BatchAnswer:
     response = _dict(line.get("response"))
     status, body = response.get("status_code"), response.get("body")
     if status == 200 and is_completion(body):
@@ -289,13 +289,13 @@ class Results:
 
 async def store(asker: Asker, batch: SentBatch, content: bytes, status: str) -> Results:
     """Keep the answers among the lines of a batch that ended with this status, also those that nobody waits for."""
-    results, seen, outcomes = Results(), set(), read_outcomes(content)
-    while part := list(islice(outcomes, _AT_ONCE)):
+    results, seen, answers = Results(), set(), read_batch_answers(content)
+    while part := list(islice(answers, _AT_ONCE)):
         with asker.cache.together():
-            for key, outcome in part:
+            for key, answer in part:
                 if key in batch.lines and key not in seen:
                     seen.add(key)
-                    _sort(asker, batch, key, outcome, results)
+                    _sort(asker, batch, key, answer, results)
         await asyncio.sleep(0)
     for key, most in batch.lines.items():
         if key not in seen:
@@ -305,24 +305,24 @@ async def store(asker: Asker, batch: SentBatch, content: bytes, status: str) -> 
     return results
 
 
-def _sort(asker: Asker, batch: SentBatch, key: str, outcome: BatchAnswer, results: Results) -> None:
-    match outcome.kind:
+def _sort(asker: Asker, batch: SentBatch, key: str, answer: BatchAnswer, results: Results) -> None:
+    match answer.kind:
         case "answer":
-            asker.keep(key, outcome.response)
-            tokens = usage_of(outcome.response)
+            asker.keep(key, answer.response)
+            tokens = usage_of(answer.response)
             used = tokens if any(tokens) else batch.lines[key]
             results.used = (results.used[0] + used[0], results.used[1] + used[1])
             results.answered.add(key)
         case "filtered":
-            asker.keep(key, outcome.response, "content_filter")
+            asker.keep(key, answer.response, "content_filter")
             results.answered.add(key)
         case "refused":
-            results.refused[key] = outcome
+            results.refused[key] = answer
         case "passing":
-            results.again[key] = outcome.words
+            results.again[key] = answer.words
         case "failed":
-            results.failed[key] = outcome.words
-            results.final = results.final or final_words(outcome.status, outcome.code, outcome.words, asker.health)
+            results.failed[key] = answer.words
+            results.final = results.final or final_words(answer.status, answer.code, answer.words, asker.health)
 
 
 def queue_is_full(seen: Batch) -> bool:
@@ -341,10 +341,10 @@ def failure(url: str, seen: Batch, answered: int, lines: int) -> str:
     if seen.status == "cancelled":
         found = [*found, f"{answered} of {lines} calls had been answered, and are in the cache"]
         return problems(title, found[:_SHOWN] + more, "Run again to submit the others anew.")
-    mend = "Correct what the endpoint names, and run again."
+    fix = "Correct what the endpoint names, and run again."
     if queue_is_full(seen):
-        mend = "Run again when the account's other batches have ended, or ask for higher limits."
-    return problems(title, found[:_SHOWN] + more or ["the endpoint does not say why"], mend)
+        fix = "Run again when the account's other batches have ended, or ask for higher limits."
+    return problems(title, found[:_SHOWN] + more or ["the endpoint does not say why"], fix)
 
 
 def _errors(seen: Batch) -> list:
@@ -381,9 +381,9 @@ class BatchCalls:
             )
 
         missing = f"{self._health.url} has no Batch API"
-        mend = "Use transport live, or an endpoint that has one."
-        uploaded = await self._do(upload, "a file for a batch", missing, mend)
-        return (await self._do(create, "a batch", missing, mend)).id
+        fix = "Use transport live, or an endpoint that has one."
+        uploaded = await self._do(upload, "a file for a batch", missing, fix)
+        return (await self._do(create, "a batch", missing, fix)).id
 
     async def find(self, batch: SentBatch) -> str | None:
         """The id of a batch that may have been submitted, by its token; None where the endpoint has none."""
@@ -403,8 +403,8 @@ class BatchCalls:
             return await self._client.batches.retrieve(batch_id)
 
         missing = f"{self._health.url} does not know the batch {batch_id}, which was submitted there"
-        mend = f"Put the key of the account that submitted it into {self._health.key_name}; or use transport live."
-        seen = await self._try(retrieve, f"the batch {batch_id}", missing, mend)
+        fix = f"Put the key of the account that submitted it into {self._health.key_name}; or use transport live."
+        seen = await self._try(retrieve, f"the batch {batch_id}", missing, fix)
         if isinstance(seen, str):
             log.warning("batch %s cannot be looked at just now: %s", batch_id, seen)
             return None
@@ -434,27 +434,27 @@ class BatchCalls:
                 break
         return None
 
-    async def _do(self, call: Callable[[], Awaitable], what: str, missing: str = "", mend: str = "") -> Any:
-        answer = await self._try(call, what, missing, mend)
+    async def _do(self, call: Callable[[], Awaitable], what: str, missing: str = "", fix: str = "") -> Any:
+        answer = await self._try(call, what, missing, fix)
         if isinstance(answer, str):
             raise EndpointError(
                 f"{self._health.url} fails at {what}: {answer}. Run again later: what is under way is found again."
             )
         return answer
 
-    async def _try(self, call: Callable[[], Awaitable], what: str, missing: str, mend: str) -> object:
+    async def _try(self, call: Callable[[], Awaitable], what: str, missing: str, fix: str) -> object:
         """As `with_retries`. `missing` is the problem where the address is not found."""
 
         async def known() -> object:
             try:
                 return await call()
             except openai.NotFoundError as error:
-                raise EndpointError(f"{missing} ({error}). {mend}") from error
+                raise EndpointError(f"{missing} ({error}). {fix}") from error
 
         try:
             return await with_retries(known, self._health)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            raise EndpointError(f"{self._health.url} refuses {what}: {error}. {mend}".rstrip()) from error
+            raise EndpointError(f"{self._health.url} refuses {what}: {error}. {fix}".rstrip()) from error
 
 
 _TRIES = 3  # of a line that failed for a reason that passes, and of one that waits for the budget
@@ -623,12 +623,12 @@ class _BatchRun:
     async def _go_on(self, batch: SentBatch, results: Results) -> None:
         """What was not answered waits for the next batch, or is given up."""
         learnt, refused = self._learnt, results.refused
-        for outcome in refused.values():
-            learnt.adapt(outcome.param)
+        for answer in refused.values():
+            learnt.adapt(answer.param)
         if learnt.form == batch.form and not self._proven and len(refused) == len(batch.lines) > 1:
             learnt.lower()
         if learnt.form == batch.form:  # others are answered in this form: it is these requests
-            results.failed |= {key: f"refused: {outcome.words}" for key, outcome in refused.items()}
+            results.failed |= {key: f"refused: {answer.words}" for key, answer in refused.items()}
         for key, why in results.failed.items():
             if key in self._wanted:
                 await self._give_up(key, "error", why)

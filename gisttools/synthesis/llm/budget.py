@@ -1,4 +1,4 @@
-"""What calls cost, and the budget that no call oversteps: its dearest outcome is reserved before it is sent.
+"""What calls cost, and the budget that no call oversteps: its worst-case cost is reserved before it is sent.
 
 How fast an endpoint is asked: calls under way, halved by a 429 and won back one by one; calls and tokens a minute.
 
