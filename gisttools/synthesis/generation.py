@@ -296,7 +296,7 @@ class _Rounds:
 
 
 def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: int) -> LabelPartners | WrittenPartners:
-    if prompt.row.positive is None:
+    if prompt.layout.positive is None:
         return LabelPartners(task, judge, checks, seed)
     return WrittenPartners(task, checks, judge.given(task.passages))
 
@@ -500,7 +500,7 @@ def _stopped(counts: Mapping[str, Any], dry_run: bool) -> str:
 def _diversities(prompt: Prompt, good: Sequence[Candidate], known: Known, embed: Embed) -> dict[str, Any]:
     """Of the texts that the LLM wrote, and of real ones, equally many of each where there are any."""
     real = [text for text, _ in known.labelled]
-    written = [c.positive if prompt.row.anchor == SUBJECT else c.anchor for c in good]
+    written = [c.positive_text if prompt.layout.anchor == SUBJECT else c.anchor_text for c in good]
     fewest = min(len(set(written)), len(set(real))) if real else None
     found = {"written": diversity(written, embed, fewest), "real": diversity(real, embed, fewest)}
     return {name: value for name, value in found.items() if value is not None}

@@ -1,6 +1,7 @@
-"""The plan: what every call is asked to write, drawn in code so that the data is balanced and diverse.
+"""Plans what every call is asked to write, drawn in code so that the data is balanced and diverse.
 
-The first of two rounds: ideas of what texts of a group could be about, so that a thousand requests are not alike.
+Of topics, and of prompts that use ideas, a first round of calls lists what texts of a group could be about, so that a
+thousand requests are not alike.
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ def check_start(prompt: Prompt, task: Task) -> None:
     """Raises DataError where rows of a prompt (see `check_prompt`) cannot be made from what the task starts from."""
     bare = [name for name, label in task.labels.items() if not label.seeds]
     why = None
-    if prompt.row.positive is None and not task.labels:
+    if prompt.layout.positive is None and not task.labels:
         why = f"its rows are put together by label, but {task.name} has no labels"
-    elif SUBJECT in prompt.row.fields and bare:
+    elif SUBJECT in prompt.layout.fields and bare:
         why = f"its rows hold a seed of the label, but there are no seeds of {', '.join(bare)}"
     if why:
         raise DataError(f"Prompt {prompt.prompt_id} does not suit the task: {why}. Name another prompt.")
@@ -125,7 +126,8 @@ class Requests:
     """Turns items into requests; items with the same messages become replicates of one another."""
 
     def __init__(self, task: Task, prompt: Prompt) -> None:
-        self._task, self._prompt, self._asked = task, prompt, {}
+        self._task, self._prompt = task, prompt
+        self._asked: dict[bytes, int] = {}
 
     def of(self, items: Sequence[PlannedCall]) -> list[Request]:
         """The request of each item; what was asked before counts on."""
@@ -140,7 +142,7 @@ class Requests:
         return found
 
 
-def values_of(task: Task, item: PlannedCall) -> dict:
+def values_of(task: Task, item: PlannedCall) -> dict[str, object]:
     """What each variable of a prompt holds for an item."""
     label = task.labels.get(item.group)
     return {
@@ -167,16 +169,14 @@ def shown(text: str | None) -> str | None:
 
 def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) -> Iterator[PlannedCall]:
     label = task.labels.get(group)
+    others: Sequence[str | None] = [None]
     if label:
         others = label.confusable or [other for other in task.labels if other != group]
-        subjects: Sequence[str] = label.seeds
-    else:
-        others = [None]
-        subjects = ideas if task.topics else [group] if task.search_terms else (*task.passages, *task.texts)
+    subjects = label.seeds if label else _subjects(task, group, ideas)
     # an item's attributes do not move where there are more ideas or passages, nor earlier ideas where more follow
     streams = [_cycle(values, random.Random(rng.random())) for values in
                (others, task.registers, task.personas, task.lengths, task.difficulties)]  # fmt: skip
-    numbers = range(len(subjects)) or [None]
+    numbers: Sequence[int | None] = range(len(subjects)) or [None]
     streams += [cycle(numbers) if task.topics else _cycle(numbers, random.Random(rng.random())), cycle(ideas or [None])]
     while True:
         contrast, register, persona, length, difficulty, number, idea = (next(s) for s in streams)
@@ -192,6 +192,13 @@ def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) ->
             length=length,
             difficulty=difficulty,
         )
+
+
+def _subjects(task: Task, group: str, ideas: Sequence[str]) -> Sequence[str]:
+    """What the calls of a group without seeds start from."""
+    if task.topics:
+        return ideas
+    return [group] if task.search_terms else [*task.passages, *task.texts]
 
 
 def _cycle(values: Sequence, rng: random.Random) -> Iterator:

@@ -110,8 +110,7 @@ class Asker:
 
     def __init__(self, options: LLMOptions, cache: CallCache, learnt: Learnt, spent: Spent) -> None:
         self.options, self.cache, self.learnt = options, cache, learnt
-        limits = {"tokens": options.budget_tokens, "usd": options.budget_usd}
-        self.budget = Budget(**limits, price=options.price, spent=spent)
+        self.budget = Budget(tokens=options.budget_tokens, usd=options.budget_usd, price=options.price, spent=spent)
         self.health = Health(url=options.url, key_name=options.key_variable, model=options.model)
         # The port of a local server changes from run to run and says nothing about the model.
         self._endpoint = "local" if is_local(options.url) else options.url

@@ -1,20 +1,11 @@
-"""Calls by the Batch API: all calls that are missing go up in files, and their answers come down within a day.
+"""Makes calls by the Batch API: all calls that are missing go up in files, and their answers come down within a day.
 
 A request's next call is known once the one before is answered, so a cut or unfit answer makes a line of a later batch.
 What one line's answer means for the request says `asking`, as for live calls, and both share the cache.
 
-Which batches are under way: two tables in the cache's file, and the lock of those who submit.
-
-A batch is written down before it is submitted, under a token that goes along with it, and gets its id afterwards: a
-process that dies in between leaves a token by which the endpoint's list of batches can be searched.
-
-The files of the Batch API: one line of JSON a call, and what the lines that come back mean.
-
-Missing calls, and the files in which a Batch API is asked for them: no longer than it takes, within the budget.
-
-What came of a batch: its answers go into the cache, the rest is sorted by what may be done about it.
-
-The calls of the Batch API: a file goes up, a batch is made of it, looked at, and its files come down.
+Which batches are under way stands in two tables of the cache's file. A batch is written down before it is submitted,
+under a token that goes along with it, and gets its id afterwards: a process that dies in between leaves a token by
+which the endpoint's list of batches can be searched. One process at a time submits.
 """
 
 from __future__ import annotations
@@ -30,7 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import openai
 from filelock import FileLock, Timeout
@@ -42,11 +33,20 @@ from gisttools.synthesis.llm.budget import most_tokens_in
 from gisttools.synthesis.llm.cache import CallCache
 from gisttools.synthesis.llm.live import LiveCalls
 
-if TYPE_CHECKING:
-    from openai.types import Batch
-
 _AT_ONCE = 500  # keys in one question to SQLite
 _LOOK_AGAIN = 0.1  # seconds
+TOKEN = "gisttools"  # the metadata's name for a batch's token
+_CLOCKS = 24 * 3600.0  # seconds that this machine's clock and the endpoint's may differ by, generously
+_TRIES = 3  # of a line that failed for a reason that passes, and of one that waits for the budget
+_ENDED = ("completed", "expired", "failed", "cancelled")
+_SHOWN = 5  # errors named in a message
+MOST_LINES = 50_000  # of a file, as OpenAI has it
+_MOST_BYTES = 200_000_000
+PATH = "/v1/chat/completions"  # what the lines of a batch are sent to, as the Batch API names it
+
+Kind = Literal["answer", "filtered", "refused", "passing", "failed"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +140,6 @@ class BatchTable:
         return sorted(found, key=lambda batch: batch.created)
 
 
-log = logging.getLogger(__name__)
-PATH = "/v1/chat/completions"  # what the lines of a batch are sent to, as the Batch API names it
-
-
-Kind = Literal["answer", "filtered", "refused", "passing", "failed"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class BatchAnswer:
     """What became of one line.
@@ -205,10 +198,6 @@ def _dict(value: object) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-MOST_LINES = 50_000  # of a file, as OpenAI has it
-_MOST_BYTES = 200_000_000
-
-
 @dataclass(kw_only=True)
 class MissingCall:
     """A call that has no answer yet.
@@ -261,9 +250,6 @@ def pack(asker: Asker, missing: dict[str, MissingCall], most_lines: int, over: d
         content += line
     if lines:
         yield BatchFile(bytes(content), lines)
-
-
-_SHOWN = 5  # errors named in a message
 
 
 @dataclass(kw_only=True)
@@ -349,10 +335,6 @@ def failure(url: str, seen: Batch, answered: int, lines: int) -> str:
 
 def _errors(seen: Batch) -> list:
     return getattr(seen.errors, "data", None) or []
-
-
-TOKEN = "gisttools"  # the metadata's name for a batch's token
-_CLOCKS = 24 * 3600.0  # seconds that this machine's clock and the endpoint's may differ by, generously
 
 
 class BatchCalls:
@@ -455,10 +437,6 @@ class BatchCalls:
             return await with_retries(known, self._health)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             raise EndpointError(f"{self._health.url} refuses {what}: {error}. {fix}".rstrip()) from error
-
-
-_TRIES = 3  # of a line that failed for a reason that passes, and of one that waits for the budget
-_ENDED = ("completed", "expired", "failed", "cancelled")
 
 
 async def answer_by_batches(
@@ -587,6 +565,7 @@ class _BatchRun:
         """Look at all batches; True where one has ended."""
         ended = False
         for batch in list(self._under_way.values()):
+            assert batch.id is not None  # only what was submitted is looked at
             seen = await self._calls.look(batch.id)
             if seen is None:
                 continue
