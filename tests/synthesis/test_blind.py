@@ -38,7 +38,9 @@ class Scripted:
 def looked():
     shape = {"register": "r", "persona": "p", "length": "l", "difficulty": "d"}
     reply = Reply(key="k", content="", finish_reason="stop", model="m")
-    candidates = [Candidate(item=PlannedCall(group=label, **shape), reply=reply, anchor=text) for text, label, *_ in CASES]
+    candidates = [
+        Candidate(item=PlannedCall(group=label, **shape), reply=reply, anchor=text) for text, label, *_ in CASES
+    ]
     llm = Scripted()
     ask_blind(Task(**labelled_task()), llm, candidates)
     return candidates, llm

@@ -12,7 +12,7 @@ import pytest
 from helpers.scripted_author import ANIMALS, author, embed, labelled_task, text_for
 from helpers.server import Server, completion
 
-from gisttools.common.errors import DataError, ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.data.triplets import COLUMNS, read_triplets, write_triplets
 from gisttools.synthesis import LLM, LLMOptions, generate, serve_local
 from gisttools.synthesis.options import Checks, Known
