@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from gisttools.common import Options, safe_url
 from gisttools.synthesis.llm.budget import Price, known_price
 
 EMBEDDED = "embedded"  # in place of an address: the server that `open_llm` starts
-
-
-def _address(value: str) -> str:
-    if value != EMBEDDED and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-        raise PydanticCustomError("address", "not an address such as http://127.0.0.1:8080/v1, nor 'embedded'")
-    return value
 
 
 class LLMOptions(Options):
@@ -43,9 +36,7 @@ class LLMOptions(Options):
 
     about = "LLM"
 
-    base_url: Annotated[str, AfterValidator(_address)] = Field(
-        EMBEDDED, description='OpenAI-compatible endpoint, or "embedded"'
-    )
+    base_url: str = Field(EMBEDDED, description='OpenAI-compatible endpoint, or "embedded"')
     model: str = Field(
         "embedded:SmolLM2-135M-Instruct", min_length=1, description="model name at the endpoint, or a GGUF file"
     )
@@ -69,6 +60,16 @@ class LLMOptions(Options):
     timeout: float = Field(120.0, gt=0, description="seconds until one attempt is given up")
     requests_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
     tokens_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
+
+    @classmethod
+    def refused(cls, values: dict[str, Any]) -> dict[str, str]:
+        """What is no address."""
+        found, url = super().refused(values), values.get("base_url", EMBEDDED)
+        if isinstance(url, str) and url != EMBEDDED and not _is_address(url):
+            found["base_url"] = (
+                f"base_url is {url!r}, not an address such as http://127.0.0.1:8080/v1 or {EMBEDDED!r}"
+            )
+        return found
 
     def conflicts(self) -> list[str]:
         """Half a price, a budget in dollars without one, batches of the embedded server."""
@@ -100,3 +101,8 @@ class LLMOptions(Options):
         if self.price_in is not None and self.price_out is not None:
             return Price(per_million_in=self.price_in, per_million_out=self.price_out)
         return known_price(self.url, self.model)
+
+
+def _is_address(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
