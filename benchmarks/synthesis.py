@@ -1,4 +1,4 @@
-"""The LLM client against a bare asyncio.gather over AsyncOpenAI, on a scripted server on loopback that answers after
+"""The LLM client against a bare asyncio.gather over AsyncOpenAI, on a server on loopback that answers after
 200 ms; and the cost of answers that are in the cache.
 
 32 calls under way make 160 a second where nothing else takes time. Each measurement runs in a process of its own, as
@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 OURS, PEER, CACHE = "gisttools", "gather over AsyncOpenAI", "cache"
-SERVER = Path(__file__).resolve().parents[1] / "tests" / "helpers" / "scripted_llm.py"
+SERVER = Path(__file__).resolve().parents[1] / "tests" / "helpers" / "server.py"
 SCHEMA = {
     "type": "object",
     "properties": {"text": {"type": "string", "minLength": 8, "maxLength": 240}},
@@ -56,9 +56,9 @@ def measure(side: str, url: str, calls: int, at_once: int) -> dict[str, float]:
 
 
 def _ours(url, at_once, cache):
-    from gisttools.synthesis import LLM
+    from gisttools.synthesis import LLM, LLMOptions
 
-    llm = LLM(base_url=url, model="m", concurrency=at_once, cache=cache)
+    llm = LLM(LLMOptions(base_url=url, model="m", concurrency=at_once), cache=cache)
     return lambda asked: sum(reply.calls for reply in llm.ask(asked))
 
 
@@ -86,17 +86,18 @@ def _peer(url, at_once, _):
 
 def measure_cache(rows: int) -> dict[str, float]:
     """Seconds to open a cache of so many rows and get one reply, and to get all; ms a cached reply. Without network."""
-    from gisttools.synthesis import LLM, Asker, CallCache
+    from gisttools.synthesis import LLM, Asker, CallCache, LLMOptions
 
     answer = {"choices": [{"finish_reason": "stop", "message": {"content": '{"text": "hello, this is a text"}'}}]}
     asked = requests(rows)
     with tempfile.TemporaryDirectory() as folder:
-        llm = LLM(base_url="http://127.0.0.1:9/v1", model="m", cache=Path(folder) / "c.sqlite", mode="replay")
+        options = LLMOptions(base_url="http://127.0.0.1:9/v1", model="m", mode="replay")
+        llm = LLM(options, cache=Path(folder) / "c.sqlite")
         with CallCache(llm.cache) as cache:
-            asker = Asker(llm, cache, llm.learnt, llm.spent)
+            asker = Asker(options, cache, llm.learnt, llm.spent)
             cache.connection.execute("BEGIN")
             for request in asked:
-                key = asker.key(list(request.messages), request, llm.max_tokens)
+                key = asker.key(list(request.messages), request, options.max_tokens)
                 asker.keep(key, answer, "stop")
             cache.connection.execute("COMMIT")
         started = time.perf_counter()

@@ -32,7 +32,7 @@ from quality import FULL, interval, named, score
 from gisttools.data import read_labelled, read_triplets, write_triplets
 from gisttools.mining import triplets_from_labelled
 from gisttools.models import VectorCache, open_model
-from gisttools.synthesis import LLM, Known, generate, read_task, serve_local
+from gisttools.synthesis import LLM, Known, LLMOptions, generate, read_task, serve_local
 from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
 
 SOURCE, HERE = "Banking77Classification", Path(__file__).parent
@@ -57,7 +57,8 @@ def write(task, real, guide: VectorCache, options, folder: Path) -> dict:
     """The synthetic rows, where they are not there yet; the summary of their making."""
     if not (folder / "summary.json").exists():
         with serve_local(options.model, threads=options.threads, log=folder / "server.log") as server:
-            llm = LLM(base_url=server.base_url, model=server.model, cache=folder / "llm.sqlite", timeout=900.0)
+            options = LLMOptions(base_url=server.base_url, model=server.model, timeout=900.0)
+            llm = LLM(options, cache=folder / "llm.sqlite")
             outcome = generate(
                 task,
                 llm,

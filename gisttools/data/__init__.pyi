@@ -27,7 +27,7 @@ from .mteb_tasks import (
     train_texts_in_test as train_texts_in_test,
 )
 from .near_duplicates import NearIndex as NearIndex, jaccard as jaccard, near_pairs as near_pairs, trigrams as trigrams
-from .options import ReadOptions as ReadOptions, Tiers as Tiers
+from .options import NEAR as NEAR, ReadOptions as ReadOptions, Tiers as Tiers
 from .overlap import (
     SHARED_COLUMNS as SHARED_COLUMNS,
     TIERS as TIERS,

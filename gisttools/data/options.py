@@ -12,6 +12,7 @@ from gisttools.common import Options
 if TYPE_CHECKING:
     import numpy as np
 
+NEAR = 0.8  # least Jaccard similarity of near-duplicates, see `near_duplicates`
 # In Banking77, between train and test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where
 # do I find my PIN?"), by all-MiniLM-L6-v2 and by all-mpnet-base-v2; from 0.95 down also other questions of one answer.
 SEMANTIC = 0.98
@@ -52,7 +53,7 @@ class Tiers(Options):
     about = "Tiers"
 
     near: float | None = Field(
-        0.8, gt=0, le=1, description="least likeness of near copies (Jaccard); null: not looked at"
+        NEAR, gt=0, le=1, description="least likeness of near copies (Jaccard); null: not looked at"
     )
     semantic: float | None = Field(None, gt=0, le=1, description="least guide cosine of restatements; null: none")
     guide: SkipValidation[TextVectors | None] = Field(None, description="makes the vectors of the semantic tier")

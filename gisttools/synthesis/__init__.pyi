@@ -1,10 +1,11 @@
 from . import filters as filters
-from .generation import Outcome as Outcome, generate as generate
-from .judge import Checks as Checks, Known as Known
+from .generation import SynthesisResult as SynthesisResult, generate as generate
 from .llm.asking import Asker as Asker, Request as Request
 from .llm.cache import CallCache as CallCache
 from .llm.client import LLM as LLM, open_llm as open_llm
+from .llm.options import LLMOptions as LLMOptions
 from .llm.server import serve_local as serve_local
+from .options import Checks as Checks, Known as Known
 from .plan import check_prompt as check_prompt, check_start as check_start
 from .prompts import load_prompt as load_prompt
 from .task import (

@@ -1,7 +1,7 @@
-"""Filters of single texts: what an answer's form, its words and its language say. Each is pure, and names in one short
-word why a text is not kept, or None where it may stay.
+"""Filters single texts by their form, their words and their language. Each filter is pure, and names in one short word
+why a text is not kept, or None where it may stay.
 
-All reasons, from cheap to dear; the first that objects is the row's:
+All reasons, the cheapest check first; the first that objects is the row's:
 
     call-failed, over-budget, refused, truncated, schema        the answer (`read_answer`)
     length, not-text, prompt-leak, assistant-voice,
@@ -20,13 +20,12 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from gisttools.synthesis.llm.asking import REFUSED, Reply
-from gisttools.synthesis.llm.forms import extract_json, fault
 from gisttools.synthesis.task import Task, is_foreign
 
 NOT_ANSWERED = {"error": "call-failed", "budget": "over-budget"}  # finish reasons of calls without an answer
 MIN_CHARACTERS = 8
 _MIN_LETTERS = 0.7  # share of letters and spaces
-_RUN = 7  # words in a row that are taken for the prompt's own
+_RUN = 7  # words in a row that count as the prompt's own
 
 _NOT_TEXT = re.compile(r"https?://|www\.|</?\w+>|(.)\1{5,}|\b(\S+)(\W+\2\b){3,}", re.IGNORECASE)
 # An answer about the answer, and places to fill in: [Name].
@@ -53,12 +52,12 @@ _ASSISTANT = re.compile(
 def read_answer(reply: Reply, schema: dict) -> tuple[dict[str, str], str | None]:
     """({field: text}, None) of a reply, or ({}, reason): call-failed, over-budget, refused, truncated, schema.
 
-    `schema` describes an object of text fields; white space in them is evened out.
+    `schema` is what was asked for, an object of text fields; white space in them is evened out.
     """
     ends = {**NOT_ANSWERED, "length": "truncated", **dict.fromkeys(REFUSED, "refused")}
     if reply.finish_reason in ends:
         return {}, ends[reply.finish_reason]
-    answer, properties = extract_json(reply.content), schema["properties"]
+    answer, properties = reply.answer, schema["properties"]
     if answer is None or set(answer) != set(properties) or not all(isinstance(v, str) for v in answer.values()):
         return {}, "schema"
     # A server that enforces maxLength cuts the text there, in the middle of a word.
@@ -68,7 +67,7 @@ def read_answer(reply: Reply, schema: dict) -> tuple[dict[str, str], str | None]
     short = any(len(t) < properties[name].get("minLength", 0) for name, t in texts.items())
     if short or any(len(t) < MIN_CHARACTERS for t in texts.values()):
         return texts, "length"
-    return (texts, "schema") if fault(reply.content, schema) else (texts, None)
+    return texts, "schema" if reply.problem else None
 
 
 def bad_form(text: str, task: Task, language: str | None = None) -> str | None:

@@ -1,16 +1,8 @@
-"""From a task description to triplets: think of ideas where need be, then plan, ask, filter and put together in rounds,
-until every group has its rows or nothing more may be asked.
+"""Makes triplets from a task description: thinks of ideas where needed, then plans, asks, judges and puts together in
+rounds, until every group has its rows or nothing more may be asked.
 
-The LLM of a labelled task writes one text a call, and triplets are put together from texts that passed the filters.
-
-Quotas: how many calls each group gets next, so that all end with equally many accepted rows.
-
-Generation goes in rounds, each judged before the next is planned: what a round asks for depends on the answers alone,
-never on who answered first.
-
-What a synthesis came to: counts by filter, group and attribute, money, and how different the texts are.
-
-What a synthesis leaves: two tables, and the figures of its summary.
+The LLM of a labelled task writes one text a call, and triplets are put together from texts that passed the filters. A
+round is judged before the next is planned: what is asked for depends on the answers alone, never on who answered first.
 """
 
 from __future__ import annotations
@@ -20,25 +12,27 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
 from gisttools.common import ParameterError, problems, tqdm
-from gisttools.synthesis.judge import Candidate, Checks, Embed, Judge, Known, ask_blind, confusion
+from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.options import Checks, Known
 from gisttools.synthesis.partners import LabelPartners, WrittenPartners, cost_of, is_live, table_of
 from gisttools.synthesis.plan import (
     ATTRIBUTES,
+    CallPlan,
     Ideas,
-    Plan,
     Requests,
     check_prompt,
     check_start,
@@ -49,9 +43,283 @@ from gisttools.synthesis.plan import (
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task
 
+# Why one text a call, and a rewritten one: of 42 answers of the embedded model (135 million parameters) to a request
+# for anchor, positive and negative at once, 3 passed rough filters. Of 150 calls for one text, 55 passed the filters
+# (27 lost their label) with the label's seeds as earlier turns, and 66 (13 lost it) by rewriting a seed.
+
 OVER = "over-quota"
 PROBE = 8  # calls of the first round, from which the whole is estimated
 _FEW = 8  # rows that are missing, up to which no more are asked for than that
+_BATCH = 16  # texts judged at a time: few enough for a live count, enough to embed them together
+_REDRAWN = 0.5  # seconds
+_PENDING = ("no-partner", "guide-order")  # rows that may still be completed by more texts
+_SAMPLE = 500  # texts that diversity is measured on
+_NAMED = 3  # groups named in a headline
+
+log = logging.getLogger(__name__)
+
+
+def generate(
+    task: Task,
+    llm: LLM,
+    *,
+    rows: int,
+    seed: int,
+    embed: Embed,
+    guide_id: str,
+    attempts: float = 4.0,
+    prompt: str | Path | None = None,
+    prompts: str | Path | None = None,
+    checks: Checks | None = None,
+    known: Known | None = None,
+    dry_run: bool = False,
+) -> SynthesisResult:
+    """Make triplets for a task.
+
+    Args:
+        task: what to write, see `read_task`.
+        llm: who writes it.
+        rows: accepted rows wanted, shared out equally between the task's groups (labels, topics, search terms).
+        seed: seed of the plan and of the choice of positives and negatives.
+        embed: guide; n texts to vectors (n, dim) of unit length.
+        guide_id: name of the guide, for the table.
+        attempts: calls for each wanted row, at most.
+        prompt: name or path of a prompt file; the kind's own where None.
+        prompts: a folder of the user's, where prompts are looked for first.
+        checks, known: what rows must stand up to, and the texts they are held against.
+        dry_run: ask for the first few rows only, and say what all would take.
+
+    Returns:
+        Tables with the columns of `triplets.COLUMNS`, and the summary: task, kind, prompt_id, llm_model, base_url,
+        wanted, dry_run, rounds, stopped (quota, attempts, budget or dry run), estimate, ideas (how many), diversity of
+        written and real texts, calls (made now, ideas and blind looks included), cached_calls (rows that needed none),
+        spent_usd (now, also on calls that may have to be paid without an answer), idea_cost_usd, seconds, and what
+        `tally` counts. tokens_in, tokens_out and cost_usd are of all answers to rows, cached ones too.
+
+    Raises:
+        EndpointError: the endpoint cannot be used; see `LLM.stream`.
+        ParameterError, MissingError, DataError: a value, a prompt or the cache is no good, or an answer is to be
+            replayed that was not recorded.
+    """
+    start, spent_before = time.monotonic(), llm.spent.usd
+    checks, known = checks or Checks(), known or Known()
+    _check(task, checks, attempts)
+    template = load_prompt(prompt or task.prompt, prompts)
+    check_prompt(template)
+    check_start(template, task)
+    if dry_run:
+        llm = llm.live()
+    wanted = quotas(task, rows, seed)
+    judge = Judge(task, template, embed, checks, known)
+    ideas = Ideas(by_group={}, replies=[], calls=0)
+    if needs_ideas(task, template):
+        ideas = write_ideas(task, llm, wanted, seed, prompts, groups=PROBE if dry_run else None)
+    synthesis = _Rounds(
+        llm=llm,
+        judge=judge,
+        look=partial(ask_blind, task, llm, folder=prompts) if checks.blind else None,
+        partners=_partners(task, template, judge, checks, seed),
+        plan=CallPlan(task, rows, seed, ideas.by_group),
+        requests=Requests(task, template),
+        counts=Quotas(wanted, attempts, hasty=llm.options.transport == "batch"),
+        ideas=ideas,
+    )
+    estimate = synthesis.run(rows, dry_run)
+    candidates = synthesis.candidates
+    good, bad = ([c for c in candidates if (c.reason is None) == ok] for ok in (True, False))
+    priced = llm.options.price is not None
+    counts = tally(candidates, wanted, template.variables, priced)
+    replies = [r for c in candidates for r in (c.reply, c.second) if r is not None] + ideas.replies
+    summary = {
+        "task": task.name,
+        "kind": task.kind,
+        "prompt_id": template.prompt_id,
+        "wanted": sum(wanted.values()),
+        "llm_model": llm.options.model,
+        "base_url": llm.options.url,
+        "dry_run": dry_run,
+        "rounds": synthesis.rounds,
+        "estimate": estimate,
+        "spent_usd": llm.spent.usd - spent_before if priced else None,
+        "seconds": round(time.monotonic() - start, 2),
+        **counts,
+        "stopped": _stopped(counts, dry_run),
+        "ideas": sum(map(len, ideas.by_group.values())),
+        "idea_cost_usd": sum(r.cost_usd or 0.0 for r in ideas.replies) if priced else None,
+        "diversity": _diversities(template, good, known, embed),
+        "calls": sum(r.calls for r in replies),
+        "cached_calls": sum(c.reply.cached for c in candidates),
+    }
+    accepted, rejected = (table_of(task, template, guide_id, part) for part in (good, bad))
+    return SynthesisResult(accepted=accepted, rejected=rejected, summary=summary)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisResult:
+    """Two triplet tables and the figures of the synthesis. A rejected row may lack positive and negatives."""
+
+    accepted: Dataset
+    rejected: Dataset
+    summary: dict
+
+    def headline(self) -> str:
+        """One line: how many rows were accepted, and what stopped most of the others."""
+        s = self.summary
+        if s["dry_run"]:
+            took = f"dry run, {s['accepted']} of {s['asked']} rows accepted"
+            return f"{took}; {s['wanted']} would take {in_words(s['estimate'])}"
+        line = f"{s['accepted']} rows of {s['asked']} asked for ({s['accepted'] / s['asked']:.0%})"
+        line += f", {s['wanted']} wanted; short of {_named(s['short'])}" if s["short"] else ""
+        reasons = [f"{reason} {n}" for reason, n in list(s["reasons"].items())[:3]]
+        return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
+
+    def bill(self) -> pd.Series:
+        """What it took, as people read it: calls, tokens, US dollars where the price is known, and what the first few
+        calls had promised."""
+        s = self.summary
+        counts = ("asked", "accepted", "live_negatives", "replaced_negatives", "calls", "tokens_in", "tokens_out")
+        told = {name.replace("_", " "): f"{s[name]:,}" for name in counts}
+        for name in ("cost_usd", "cost_per_accepted", "cost_per_live"):
+            known = "price not known" if s["cost_usd"] is None else "-"
+            told[name.removesuffix("_usd").replace("_", " ")] = known if s[name] is None else f"${s[name]:.4f}"
+        return pd.Series({"stopped by": s["stopped"], **told, "first calls promised": in_words(s["estimate"])})
+
+    def diversity(self) -> pd.DataFrame:
+        """How different the written texts are, compared with equally many real ones: see the function `diversity`."""
+        return pd.DataFrame.from_dict(self.summary["diversity"], orient="index")
+
+    def rejects(self, each: int = 2) -> pd.DataFrame:
+        """A few rejected rows of each reason, the most frequent first."""
+        columns = ["reject_reason", "anchor_label", "anchor", "positive"]
+        table = self.rejected.to_pandas()[columns]
+        found = table.groupby("reject_reason").head(each)
+        counts = table["reject_reason"].value_counts()
+        order = (-found["reject_reason"].map(counts).astype(int)).argsort(kind="stable")
+        return found.iloc[order].reset_index(drop=True)
+
+
+@dataclass(kw_only=True)
+class _Rounds:
+    """The rounds of one synthesis, and the candidates so far."""
+
+    llm: LLM
+    judge: Judge
+    look: Callable[[Sequence[Candidate]], None] | None  # the blind one, where it is asked for
+    partners: LabelPartners | WrittenPartners
+    plan: CallPlan
+    requests: Requests
+    counts: Quotas
+    ideas: Ideas
+    candidates: list[Candidate] = field(default_factory=list)
+    rounds: int = 0
+    shown: float = 0.0  # when the line of progress was last drawn
+
+    def run(self, rows: int, dry_run: bool) -> Estimate | None:
+        """All rounds; what the first one says of the whole."""
+        estimate = None
+        probe = PROBE if self.llm.options.transport == "live" else None
+        with tqdm(total=rows, desc="synthesize", unit="row") as bar:
+            while batch := self.counts.next_round(None if self.candidates else probe):
+                began = time.monotonic()
+                new = self._round(batch, bar)
+                if estimate is None:
+                    estimate = self._estimate(new, time.monotonic() - began)
+                    self._tell(estimate, rows)
+                if dry_run or any(c.reason == "over-budget" for c in new):
+                    break
+        return estimate
+
+    def _round(self, batch: Mapping[str, int], bar: tqdm) -> list[Candidate]:
+        new = self._ask(batch, bar)
+        if self.look is not None:
+            self.look([c for c in new if c.reason is None])
+        passed = [c for c in new if c.reason is None]
+        pending = [c for c in self.candidates if c.reason in _PENDING]
+        self.partners.complete(passed, [*pending, *passed])
+        for c in (*pending, *new):
+            if c.reason not in _PENDING:
+                c.vectors = {}  # whoever needs them later has them in a pool
+        self.candidates += new
+        self.counts.count(self.candidates)
+        self.rounds += 1
+        bar.n = sum(self.counts.accepted.values())
+        return new
+
+    def _ask(self, batch: Mapping[str, int], bar: tqdm) -> list[Candidate]:
+        """All candidates of a round, judged in the order of the plan: what passes must not depend on who answers
+        first."""
+        items = self.plan.take(batch)
+        arrived: dict[int, Candidate] = {}
+        waiting: list[Candidate] = []
+        done = 0
+        for number, reply in self.llm.stream(self.requests.of(items)):
+            arrived[number] = Candidate(item=items[number], reply=reply)
+            while done + len(waiting) in arrived:
+                waiting.append(arrived[done + len(waiting)])
+            if len(waiting) >= _BATCH or done + len(waiting) == len(items):
+                self.judge.judge(waiting)
+                bar.n += sum(c.reason is None for c in waiting)
+                done, waiting = done + len(waiting), []
+            self._show(bar, len(self.candidates) + len(arrived))
+        return [arrived[i] for i in range(len(items))]
+
+    def _show(self, bar: tqdm, asked: int) -> None:
+        if time.monotonic() - self.shown < _REDRAWN:  # tqdm's own pace counts rows, and rows come late
+            return
+        self.shown = time.monotonic()
+        spent, speed = self.llm.spent, asked / max(1e-3, time.time() - bar.start_t)
+        money = f"${spent.usd:.4f}" if self.llm.options.price else "cost unknown"
+        bar.set_postfix_str(f"{asked} asked, {speed:.1f} calls/s, {spent.tokens:,} tokens, {money}")
+
+    def _estimate(self, first: Sequence[Candidate], seconds: float) -> Estimate:
+        """What all rows take by the first of them, and the ideas before."""
+        options, ideas = self.llm.options, self.ideas
+        found = self.counts.estimate(first, seconds, options.concurrency, options.price is not None)
+        if ideas.calls:
+            share = ideas.calls / len(ideas.replies)
+            found["calls"] += ideas.calls
+            found["tokens"] += round(share * sum(r.tokens_in + r.tokens_out for r in ideas.replies))
+            if found["cost_usd"] is not None:
+                found["cost_usd"] += share * sum(r.cost_usd or 0.0 for r in ideas.replies)
+        return found
+
+    def _tell(self, estimate: Estimate, rows: int) -> None:
+        log.info("%d rows would take %s", rows, in_words(estimate))
+        options, spent = self.llm.options, self.llm.spent
+        left = (
+            (estimate["tokens"], options.budget_tokens, spent.tokens),
+            (estimate["cost_usd"], options.budget_usd, spent.usd),
+        )
+        for needed, budget, so_far in left:
+            if budget is not None and needed is not None and needed > budget - so_far:
+                log.warning("the budget will end before all rows are there: %s of %s", needed, budget)
+
+
+def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: int) -> LabelPartners | WrittenPartners:
+    if prompt.layout.positive is None:
+        return LabelPartners(task, judge, checks, seed)
+    return WrittenPartners(task, checks, judge.given(task.passages))
+
+
+def _check(task: Task, checks: Checks, attempts: float) -> None:
+    found = []
+    if attempts < 1:
+        found.append(f"attempts is {attempts}, must be at least 1: calls for each wanted row")
+    if checks.blind and not task.labels:
+        found.append(f"blind is for tasks with labels; {task.name} has none")
+    if found:
+        raise ParameterError(problems(f"Synthesis: {len(found)} problem(s)", found))
+
+
+class Estimate(TypedDict):
+    """What all rows will take: the share of calls that give one, calls, tokens, US dollars (None where the price is not
+    known) and seconds (None where all answers came from the cache)."""
+
+    acceptance: float
+    calls: float  # infinite where no call was answered
+    tokens: int
+    cost_usd: float | None
+    seconds: float | None
 
 
 class Quotas:
@@ -91,11 +359,8 @@ class Quotas:
                 c.reason = OVER if full else None
                 self.accepted[c.item.group] += not full
 
-    def estimate(
-        self, candidates: Sequence[Candidate], seconds: float, concurrency: int, priced: bool
-    ) -> dict[str, Any]:
-        """What all rows will take, from those that were asked for: acceptance, calls, tokens, cost_usd (None where the
-        price is not known), seconds (None where all answers came from the cache). Calls that were not answered say
+    def estimate(self, candidates: Sequence[Candidate], seconds: float, concurrency: int, priced: bool) -> Estimate:
+        """What all rows will take, from those that were asked for in so many seconds. Calls that were not answered say
         nothing; where none was, acceptance is 0."""
         candidates = [c for c in candidates if c.reply.finish_reason not in UNANSWERED]
         share = (sum(self.accepted.values()) + 1) / (len(candidates) + 2) if candidates else 0.0
@@ -142,9 +407,6 @@ def _cut(wanted: Mapping[str, int], most: int) -> dict[str, int]:
     return dict(found)
 
 
-_SAMPLE = 500  # texts that diversity is measured on
-
-
 def tally(
     candidates: Sequence[Candidate], quotas: Mapping[str, int], variables: Mapping[str, str], priced: bool
 ) -> dict[str, Any]:
@@ -166,7 +428,7 @@ def tally(
         "short": {g: n - accepted[g] for g, n in quotas.items() if accepted[g] < n},
         "by_attribute": {a: _by(candidates, a) for a in ATTRIBUTES if a in variables},
         "live_negatives": live,
-        "replaced_negatives": sum("replaced" in c.sources for c in good),
+        "replaced_negatives": sum("replaced" in c.negative_sources for c in good),
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
         "cost_usd": cost if priced else None,
@@ -209,90 +471,7 @@ def _by(candidates: Sequence[Candidate], attribute: str) -> dict[str, dict[str, 
     return {value: {"asked": n, "accepted": accepted[value]} for value, n in sorted(asked.items())}
 
 
-_NAMED = 3  # groups named in a headline
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """Two triplet tables and the figures of the step. A rejected row may lack positive and negatives."""
-
-    accepted: Dataset
-    rejected: Dataset
-    summary: dict
-
-    def headline(self) -> str:
-        """One line: how many rows were accepted, and what stopped most of the others."""
-        s = self.summary
-        if s["dry_run"]:
-            took = f"dry run, {s['accepted']} of {s['asked']} rows accepted"
-            return f"{took}; {s['wanted']} would take {in_words(s['estimate'])}"
-        line = f"{s['accepted']} rows of {s['asked']} asked for ({s['accepted'] / s['asked']:.0%})"
-        line += f", {s['wanted']} wanted; short of {_named(s['short'])}" if s["short"] else ""
-        reasons = [f"{reason} {n}" for reason, n in list(s["reasons"].items())[:3]]
-        return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
-
-    def bill(self) -> pd.Series:
-        """What it took, as people read it: calls, tokens, US dollars where the price is known, and what the first few
-        calls had promised."""
-        s = self.summary
-        counts = ("asked", "accepted", "live_negatives", "replaced_negatives", "calls", "tokens_in", "tokens_out")
-        told = {name.replace("_", " "): f"{s[name]:,}" for name in counts}
-        for name in ("cost_usd", "cost_per_accepted", "cost_per_live"):
-            known = "price not known" if s["cost_usd"] is None else "-"
-            told[name.removesuffix("_usd").replace("_", " ")] = known if s[name] is None else f"${s[name]:.4f}"
-        return pd.Series({"stopped by": s["stopped"], **told, "first calls promised": in_words(s["estimate"])})
-
-    def diversity(self) -> pd.DataFrame:
-        """How different the written texts are, beside equally many real ones: see `tally.diversity`."""
-        return pd.DataFrame.from_dict(self.summary["diversity"], orient="index")
-
-    def rejects(self, each: int = 2) -> pd.DataFrame:
-        """A few rejected rows of each reason, the most frequent first."""
-        columns = ["reject_reason", "anchor_label", "anchor", "positive"]
-        table = self.rejected.to_pandas()[columns]
-        found = table.groupby("reject_reason").head(each)
-        counts = table["reject_reason"].value_counts()
-        order = (-found["reject_reason"].map(counts).astype(int)).argsort(kind="stable")
-        return found.iloc[order].reset_index(drop=True)
-
-
-def outcome_of(
-    task: Task,
-    prompt: Prompt,
-    candidates: Sequence[Candidate],
-    *,
-    wanted: Mapping[str, int],
-    ideas: Ideas,
-    embed: Embed,
-    known: Known,
-    guide_id: str,
-    facts: Mapping[str, Any],
-) -> Outcome:
-    """Tables and summary of all candidates, in the order of the plan; `facts` are what the run knows of itself."""
-    facts = dict(facts)
-    priced = facts.pop("priced")
-    counts = tally(candidates, wanted, prompt.variables, priced)
-    good, bad = ([c for c in candidates if (c.reason is None) == ok] for ok in (True, False))
-    replies = [r for c in candidates for r in (c.reply, c.second) if r is not None] + ideas.replies
-    summary = {
-        "task": task.name,
-        "kind": task.kind,
-        "prompt_id": prompt.prompt_id,
-        "wanted": sum(wanted.values()),
-        **facts,
-        **counts,
-        "stopped": _stopped(counts, facts["dry_run"]),
-        "ideas": sum(map(len, ideas.by_group.values())),
-        "idea_cost_usd": sum(r.cost_usd or 0.0 for r in ideas.replies) if priced else None,
-        "diversity": _diversities(prompt, good, known, embed),
-        "calls": sum(r.calls for r in replies),
-        "cached_calls": sum(c.reply.cached for c in candidates),
-    }
-    accepted, rejected = (table_of(task, prompt, guide_id, part) for part in (good, bad))
-    return Outcome(accepted=accepted, rejected=rejected, summary=summary)
-
-
-def in_words(estimate: Mapping[str, Any]) -> str:
+def in_words(estimate: Estimate) -> str:
     """An estimate as a phrase."""
     if not estimate["acceptance"]:
         return "nobody knows what: none of the first calls was answered"
@@ -321,224 +500,7 @@ def _stopped(counts: Mapping[str, Any], dry_run: bool) -> str:
 def _diversities(prompt: Prompt, good: Sequence[Candidate], known: Known, embed: Embed) -> dict[str, Any]:
     """Of the texts that the LLM wrote, and of real ones, equally many of each where there are any."""
     real = [text for text, _ in known.labelled]
-    written = [c.positive if prompt.row.anchor == SUBJECT else c.anchor for c in good]
+    written = [c.positive_text if prompt.layout.anchor == SUBJECT else c.anchor_text for c in good]
     fewest = min(len(set(written)), len(set(real))) if real else None
     found = {"written": diversity(written, embed, fewest), "real": diversity(real, embed, fewest)}
     return {name: value for name, value in found.items() if value is not None}
-
-
-# Why one text a call, and a rewritten one: of 42 answers of the embedded model (135 million parameters) to a request
-# for anchor, positive and negative at once, 3 passed rough filters. Of 150 calls for one text, 55 passed the filters
-# (27 lost their label) with the label's seeds as earlier turns, and 66 (13 lost it) by rewriting a seed.
-
-
-__all__ = ["Outcome", "generate"]
-_BATCH = 16  # texts judged at a time: few enough for a live count, enough to embed them together
-_REDRAWN = 0.5  # seconds
-_PENDING = ("no-partner", "guide-order")  # what more texts may mend
-
-log = logging.getLogger(__name__)
-
-
-def generate(
-    task: Task,
-    llm: LLM,
-    *,
-    rows: int,
-    seed: int,
-    embed: Embed,
-    guide_id: str,
-    attempts: float = 4.0,
-    prompt: str | Path | None = None,
-    prompts: str | Path | None = None,
-    checks: Checks | None = None,
-    known: Known | None = None,
-    dry_run: bool = False,
-) -> Outcome:
-    """Make triplets for a task.
-
-    Args:
-        task: what to write, see `read_task`.
-        llm: who writes it.
-        rows: accepted rows wanted, shared out equally between the task's groups (labels, topics, search terms).
-        seed: seed of the plan and of the choice of positives and negatives.
-        embed: guide; n texts to vectors (n, dim) of unit length.
-        guide_id: name of the guide, for the table.
-        attempts: calls for each wanted row, at most.
-        prompt: name or path of a prompt file; the kind's own where None.
-        prompts: a folder of the user's, where prompts are looked for first.
-        checks, known: what rows must stand up to, and the texts they are held against.
-        dry_run: ask for the first few rows only, and say what all would take.
-
-    Returns:
-        Tables with the columns of `triplets.COLUMNS`, and the summary: task, kind, prompt_id, llm_model, base_url,
-        wanted, dry_run, rounds, stopped (quota, attempts, budget or dry run), estimate, ideas (how many), diversity of
-        written and real texts, calls (made now, ideas and blind looks included), cached_calls (rows that needed none),
-        spent_usd (now, also on calls that may have to be paid without an answer), idea_cost_usd, seconds, and what
-        `tally` counts. tokens_in, tokens_out and cost_usd are of all answers to rows, cached ones too.
-
-    Raises:
-        EndpointError: the endpoint cannot be used; see `LLM.stream`.
-        ParameterError, MissingError, DataError: a value, a prompt or the cache is no good, or an answer is to be
-            replayed that was not recorded.
-    """
-    start, spent_before = time.monotonic(), llm.spent.usd
-    checks, known = checks or Checks(), known or Known()
-    _check(task, checks, attempts)
-    template = load_prompt(prompt or task.prompt, prompts)
-    check_prompt(template)
-    check_start(template, task)
-    if dry_run:  # a batch takes hours
-        llm = replace(llm, transport="live")
-    wanted = quotas(task, rows, seed)
-    judge = Judge(task, template, embed, checks, known)
-    ideas = Ideas(by_group={}, replies=[], calls=0)
-    if needs_ideas(task, template):
-        ideas = write_ideas(task, llm, wanted, seed, prompts, groups=PROBE if dry_run else None)
-    synthesis = _Synthesis(
-        task=task,
-        llm=llm,
-        prompt=template,
-        folder=prompts,
-        checks=checks,
-        judge=judge,
-        partners=_partners(task, template, judge, checks, seed),
-        plan=Plan(task, rows, seed, ideas.by_group),
-        requests=Requests(task, template),
-        counts=Quotas(wanted, attempts, hasty=llm.transport == "batch"),
-        ideas=ideas,
-    )
-    estimate = synthesis.run(rows, dry_run)
-    return outcome_of(
-        task,
-        template,
-        synthesis.candidates,
-        wanted=wanted,
-        ideas=ideas,
-        embed=embed,
-        known=known,
-        guide_id=guide_id,
-        facts={
-            "llm_model": llm.model,
-            "base_url": llm.url,
-            "priced": llm.price is not None,
-            "dry_run": dry_run,
-            "rounds": synthesis.rounds,
-            "estimate": estimate,
-            "spent_usd": llm.spent.usd - spent_before if llm.price else None,
-            "seconds": round(time.monotonic() - start, 2),
-        },
-    )
-
-
-@dataclass(kw_only=True)
-class _Synthesis:
-    """The rounds of one synthesis, and the candidates so far."""
-
-    task: Task
-    llm: LLM
-    prompt: Prompt
-    folder: str | Path | None
-    checks: Checks
-    judge: Judge
-    partners: LabelPartners | WrittenPartners
-    plan: Plan
-    requests: Requests
-    counts: Quotas
-    ideas: Ideas
-    candidates: list[Candidate] = field(default_factory=list)
-    rounds: int = 0
-    shown: float = 0.0  # when the line of progress was last drawn
-
-    def run(self, rows: int, dry_run: bool) -> dict | None:
-        """All rounds; what the first one says of the whole."""
-        estimate = None
-        probe = PROBE if self.llm.transport == "live" else None
-        with tqdm(total=rows, desc="synthesize", unit="row") as bar:
-            while batch := self.counts.next_round(None if self.candidates else probe):
-                began = time.monotonic()
-                new = self._round(batch, bar)
-                if estimate is None:
-                    estimate = self._estimate(new, time.monotonic() - began)
-                    self._tell(estimate, rows)
-                if dry_run or any(c.reason == "over-budget" for c in new):
-                    break
-        return estimate
-
-    def _round(self, batch: Mapping[str, int], bar: tqdm) -> list[Candidate]:
-        new = self._ask(batch, bar)
-        if self.checks.blind:
-            ask_blind(self.task, self.llm, [c for c in new if c.reason is None], self.folder)
-        passed = [c for c in new if c.reason is None]
-        pending = [c for c in self.candidates if c.reason in _PENDING]
-        self.partners.complete(passed, [*pending, *passed])
-        for c in (*pending, *new):
-            if c.reason not in _PENDING:
-                c.vectors = {}  # whoever needs them later has them in a pool
-        self.candidates += new
-        self.counts.count(self.candidates)
-        self.rounds += 1
-        bar.n = sum(self.counts.accepted.values())
-        return new
-
-    def _ask(self, batch: Mapping[str, int], bar: tqdm) -> list[Candidate]:
-        """All candidates of a round, judged in the order of the plan: the outcome must not depend on who answers
-        first."""
-        items = self.plan.take(batch)
-        arrived: dict[int, Candidate] = {}
-        waiting: list[Candidate] = []
-        done = 0
-        for number, reply in self.llm.stream(self.requests.of(items)):
-            arrived[number] = Candidate(item=items[number], reply=reply)
-            while done + len(waiting) in arrived:
-                waiting.append(arrived[done + len(waiting)])
-            if len(waiting) >= _BATCH or done + len(waiting) == len(items):
-                self.judge.judge(waiting)
-                bar.n += sum(c.reason is None for c in waiting)
-                done, waiting = done + len(waiting), []
-            self._show(bar, len(self.candidates) + len(arrived))
-        return [arrived[i] for i in range(len(items))]
-
-    def _show(self, bar: tqdm, asked: int) -> None:
-        if time.monotonic() - self.shown < _REDRAWN:  # tqdm's own pace counts rows, and rows come late
-            return
-        self.shown = time.monotonic()
-        spent, speed = self.llm.spent, asked / max(1e-3, time.time() - bar.start_t)
-        money = f"${spent.usd:.4f}" if self.llm.price else "cost unknown"
-        bar.set_postfix_str(f"{asked} asked, {speed:.1f} calls/s, {spent.tokens:,} tokens, {money}")
-
-    def _estimate(self, first: Sequence[Candidate], seconds: float) -> dict:
-        """What all rows take by the first of them, and the ideas before."""
-        llm, ideas = self.llm, self.ideas
-        found = self.counts.estimate(first, seconds, llm.concurrency, llm.price is not None)
-        if ideas.calls:
-            share = ideas.calls / len(ideas.replies)
-            found["calls"] += ideas.calls
-            found["tokens"] += round(share * sum(r.tokens_in + r.tokens_out for r in ideas.replies))
-            if llm.price is not None:
-                found["cost_usd"] += share * sum(r.cost_usd for r in ideas.replies)
-        return found
-
-    def _tell(self, estimate: dict, rows: int) -> None:
-        log.info("%d rows would take %s", rows, in_words(estimate))
-        llm, spent = self.llm, self.llm.spent
-        left = {"tokens": (llm.budget_tokens, spent.tokens), "cost_usd": (llm.budget_usd, spent.usd)}
-        for what, (budget, so_far) in left.items():
-            if budget is not None and estimate[what] > budget - so_far:
-                log.warning("the budget will end before all rows are there: %s of %s", estimate[what], budget)
-
-
-def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: int) -> LabelPartners | WrittenPartners:
-    if prompt.row.positive is None:
-        return LabelPartners(task, judge, checks, seed)
-    return WrittenPartners(task, checks, judge.given(task.passages))
-
-
-def _check(task: Task, checks: Checks, attempts: float) -> None:
-    found = []
-    if attempts < 1:
-        found.append(f"attempts is {attempts}, must be at least 1: calls for each wanted row")
-    if checks.blind and not task.labels:
-        found.append(f"blind is for tasks with labels; {task.name} has none")
-    if found:
-        raise ParameterError(problems(f"Synthesis: {len(found)} problem(s)", found))

@@ -1,20 +1,9 @@
-"""The judge: an LLM's answers in the order of the plan, each against its form, the texts before it, and the guide.
+"""Judges an LLM's answers in the order of the plan: against their form, the texts before them, their label, the guide.
 
 A row's *key* is the first of its texts that the LLM wrote: the query of a passage, the rewriting of a sentence. The key
-must be new; that the others are like something is what makes a triplet.
-
-Texts that a new one must not repeat, equally or nearly.
-
-MinHash LSH (datasketch) proposes near duplicates, the Jaccard similarity of character trigrams decides: there are no
-false alarms. It grows text by text, unlike `gisttools.data.near_duplicates`, which compares whole sets.
-
-Does a text belong to its label? By the guide's vectors: the nearest centre of a label, or the nearest known texts.
-
-A *check* judges a unit vector (dim) and a label's name: label-mismatch, off-topic, or None where it belongs there.
-
-The blind look: a second call of the LLM, which sorts a text without knowing the label that it was written for.
-
-`Checks`: what a text or row must stand up to, beyond its form; and what it is held against.
+must be new; that the others are like something is what makes a triplet. Whether a text belongs to its label say the
+guide's vectors (the nearest centre of a label, or the nearest known texts) and, where asked for, a second call of the
+LLM, which sorts the text without knowing the label that it was written for.
 """
 
 from __future__ import annotations
@@ -24,72 +13,230 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from gisttools.common import ParameterError, problems
-from gisttools.data import NearIndex, jaccard, normalise
+from gisttools.common import ParameterError
+from gisttools.data import NEAR, NearIndex, jaccard, normalise
 from gisttools.synthesis import filters
 from gisttools.synthesis.filters import NOT_ANSWERED
 from gisttools.synthesis.llm.asking import Reply, Request
 from gisttools.synthesis.llm.client import LLM
-from gisttools.synthesis.llm.forms import extract_json
-from gisttools.synthesis.plan import PlanItem
+from gisttools.synthesis.options import Checks, Known
+from gisttools.synthesis.plan import PlannedCall
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task
 
-NEAR_DUPLICATE = 0.7  # Jaccard similarity of character trigrams
-_PERMUTATIONS = 64
+Embed = Callable[[list[str]], np.ndarray]
+NONE = "(no label)"  # what the blind look found where it named none of the labels
+_FARTHEST_SEEDS = 0.1  # share of the seeds that may be farther from their label than a text must be
+_K = 5  # nearest labelled texts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Candidate:
+    """One call's answer on its way through the filters; `reason` says which one stopped it.
+
+    Attributes:
+        anchor, positive, negatives: texts, as far as they are known yet.
+        vectors: unit vectors (dim) of these texts, by text.
+        negative_sources: of each: written, replaced, mined or label; see `partners`.
+        second: the answer to the blind question, and the label in it.
+    """
+
+    item: PlannedCall
+    reply: Reply
+    anchor: str | None = None
+    positive: str | None = None
+    negatives: list[str] = field(default_factory=list)
+    negative_label: str | None = None
+    negative_sources: list[str] = field(default_factory=list)
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    guide_ap: float | None = None
+    guide_an: list[float] = field(default_factory=list)
+    second: Reply | None = None
+    second_label: str | None = None
+    reason: str | None = None
+
+    @property
+    def anchor_text(self) -> str:
+        """The anchor, of a candidate that passed its filters."""
+        assert self.anchor is not None
+        return self.anchor
+
+    @property
+    def positive_text(self) -> str:
+        """The positive, of a candidate that passed its filters and whose prompt has one."""
+        assert self.positive is not None
+        return self.positive
+
+    @property
+    def texts(self) -> list[str]:
+        """The row's texts, in the order of the prompt's `row`."""
+        return [text for text in (self.anchor, self.positive, *self.negatives) if text is not None]
+
+
+class Judge:
+    """The filters with what they compare against.
+
+    Args:
+        task, prompt: what was asked.
+        embed: the guide; n texts to vectors (n, dim) of unit length.
+        checks, known: what to look at, and against what.
+    """
+
+    def __init__(self, task: Task, prompt: Prompt, embed: Embed, checks: Checks, known: Known) -> None:
+        self._task, self._prompt, self._embed = task, prompt, embed
+        self._evaluation = {normalise(text) for text in known.eval_texts}
+        self._near_evaluation = NearIndex(sorted(self._evaluation), checks.near) if self._evaluation else None
+        self._words = filters.PromptWords([*prompt.own_texts(), *task.groups.values(), task.description])
+        self._lines = Seen(task.groups.values())
+        self._seen = Seen([*(text for label in task.labels.values() for text in label.seeds), *known.written])
+        self._row = prompt.layout
+        self._key = next(i for i, name in enumerate(self._row.fields) if name != SUBJECT)
+        self._label = self._label_check(checks, known) if task.labels and checks.label_by != "none" else None
+
+    def judge(self, candidates: Sequence[Candidate]) -> None:
+        """Fill texts, vectors and reason; later keys must not repeat one that passed."""
+        for c in candidates:
+            self._read(c)
+        self._against_evaluation([c for c in candidates if c.reason is None])
+        alive = [c for c in candidates if c.reason is None]
+        texts = list(dict.fromkeys(text for c in alive for text in c.texts))
+        vectors = dict(zip(texts, self._vectors_of(texts), strict=True))
+        for c in alive:
+            c.vectors = {text: vectors[text] for text in c.texts}
+            key = c.texts[self._key]
+            c.reason = self._seen.repeats(key)
+            if c.reason is None and c.item.subject and _near(key, c.item.subject):
+                c.reason = "near-duplicate"
+            if c.reason is None and self._label is not None:
+                c.reason = self._label.judge(c.vectors[c.anchor_text], c.item.group)
+            if c.reason is None:
+                self._seen.add(key)
+
+    def _read(self, c: Candidate) -> None:
+        row = self._row
+        answer, c.reason = filters.read_answer(c.reply, self._prompt.output)
+        texts = answer if c.item.subject is None else {**answer, SUBJECT: c.item.subject}
+        c.anchor = texts.get(row.anchor)
+        c.positive = texts.get(row.positive) if row.positive else None
+        c.negatives = [texts[name] for name in row.negatives if name in texts]
+        c.negative_sources = ["written"] * len(c.negatives)
+        for name, text in answer.items():
+            language = self._task.target_language if name != row.anchor else None
+            c.reason = c.reason or filters.bad_form(text, self._task, language) or self._words.leak(text)
+            if c.reason is None and self._lines.repeats(text):
+                c.reason = "prompt-leak"
+        forms = [normalise(text) for text in c.texts]
+        if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
+            c.reason = "copy"
+
+    def _twice(self, c: Candidate) -> bool:
+        """Whether a passage that does not answer nearly repeats the one that does. Of sentences with one changed fact
+        that is what was asked for."""
+        return self._task.spec.round_trip and any(_near(c.positive_text, text) for text in c.negatives)
+
+    def given(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The user's texts that rows may be put together from, with their vectors (dim): those that stand in an
+        evaluation set, or nearly, are left out."""
+        hit = self._in_evaluation(texts)
+        if hit:
+            log.warning("%d of the task's texts stand in an evaluation set, and are used in no row: %r", len(hit),
+                        [text[:80] for text in sorted(hit)[:3]])  # fmt: skip
+        left = [text for text in dict.fromkeys(texts) if text not in hit]
+        return dict(zip(left, self._vectors_of(left), strict=True))
+
+    def _against_evaluation(self, candidates: Sequence[Candidate]) -> None:
+        hit = self._in_evaluation([text for c in candidates for text in c.texts])
+        for c in candidates:
+            if not hit.isdisjoint(c.texts):
+                c.reason = "in-evaluation-set"
+
+    def _in_evaluation(self, texts: Sequence[str]) -> set[str]:
+        """Those of the texts that equal one of an evaluation set, or nearly."""
+        if self._near_evaluation is None or not texts:
+            return set()
+        forms = [normalise(text) for text in texts]
+        hit = {text for text, form in zip(texts, forms, strict=True) if form in self._evaluation}
+        for rows, _, _ in self._near_evaluation.find(forms):
+            hit |= {texts[row] for row in rows.tolist()}
+        return hit
+
+    def _label_check(self, checks: Checks, known: Known) -> LabelCheck:
+        labelled = [(name, text) for text, name in known.labelled if name in self._task.labels]
+        seeds = [(name, text) for name, label in self._task.labels.items() for text in label.seeds]
+        if checks.label_by == "nearest":
+            texts = list(dict.fromkeys([*seeds, *labelled]))
+            bare = sorted(set(self._task.labels) - {name for name, _ in texts})
+            if bare:
+                raise ParameterError(
+                    f"label_by is 'nearest', but there are neither labelled texts nor seeds of {', '.join(bare)}. "
+                    "Add some, or judge by 'centroids'."
+                )
+            return NearestLabelled(self._vectors_of([t for _, t in texts]), [name for name, _ in texts], _K)
+        lines = list(self._task.groups.items())
+        vectors = self._vectors_of([text for _, text in seeds + lines])
+        is_seed = [True] * len(seeds) + [False] * len(lines)
+        return LabelCentroids(vectors, [name for name, _ in seeds + lines], is_seed)
+
+    def _vectors_of(self, texts: Sequence[str]) -> np.ndarray:
+        return np.asarray(self._embed(list(texts))) if texts else np.zeros((0, 0), np.float32)
+
+
+def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str | Path | None = None) -> None:
+    """Fill `second` and `second_label`, and the reason blind-label where it is not the label that was asked for.
+
+    Raises as `LLM.stream` does.
+    """
+    prompt = load_prompt("blind_label", folder)
+    schema = copy.deepcopy(prompt.output)
+    schema["properties"]["label"]["enum"] = list(task.labels)
+    labels = [{"name": name, "about": label.about} for name, label in task.labels.items()]
+    common = {"domain": task.domain, "labels": labels}
+    requests = [Request(messages=prompt.render({**common, "text": c.anchor}), schema=schema) for c in candidates]
+    for c, reply in zip(candidates, llm.ask(requests), strict=True):
+        c.second = reply
+        if reply.finish_reason in NOT_ANSWERED:  # nothing was said against the text, but nobody looked at it either
+            c.reason = NOT_ANSWERED[reply.finish_reason]
+            continue
+        said = (reply.answer or {}).get("label")
+        c.second_label = said if isinstance(said, str) and said in task.labels else NONE
+        if c.second_label != c.item.group:
+            c.reason = "blind-label"
+
+
+def confusion(candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """How often a text that was asked for under one label (rows) was sorted under another (columns)."""
+    pairs = [(c.item.group, c.second_label) for c in candidates if c.second_label is not None]
+    frame = pd.DataFrame(pairs, columns=["asked for", "sorted under"])
+    return pd.crosstab(frame["asked for"], frame["sorted under"])
 
 
 class Seen:
-    """Texts seen so far."""
+    """Texts that a new one must not repeat, equally or nearly (see `gisttools.data.near_duplicates`)."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        from datasketch import MinHashLSH
-
-        # A low threshold finds nearly all candidates; the exact similarity then decides.
-        self._index = MinHashLSH(threshold=NEAR_DUPLICATE - 0.25, num_perm=_PERMUTATIONS)
-        self._texts: set[str] = (
-            set()
-        )  # their trigrams are made anew when they are asked for: they take fifty times as much
-        for text in texts:
-            self.add(text)
+        self._texts = dict.fromkeys(map(normalise, texts))
+        self._index = NearIndex(list(self._texts), NEAR)
 
     def add(self, text: str) -> None:
         """Remember a text."""
         text = normalise(text)
         if text not in self._texts:
-            self._texts.add(text)
-            self._index.insert(text, _minhash(_shingles(text)))
+            self._texts[text] = None
+            self._index.add(text)
 
     def repeats(self, text: str) -> str | None:
         """duplicate, near-duplicate or None."""
         text = normalise(text)
         if text in self._texts:
             return "duplicate"
-        own = _shingles(text)
-        for other in map(_shingles, self._index.query(_minhash(own))):
-            if len(own & other) / len(own | other) >= NEAR_DUPLICATE:
-                return "near-duplicate"
-        return None
-
-
-def _shingles(text: str) -> set[str]:
-    return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
-
-
-def _minhash(shingles: set[str]) -> object:
-    from datasketch import MinHash
-
-    digest = MinHash(num_perm=_PERMUTATIONS)
-    digest.update_batch([s.encode("utf-8", "surrogatepass") for s in shingles])
-    return digest
-
-
-_FARTHEST_SEEDS = 0.1  # share of the seeds that may be farther from their label than a text must be
+        return "near-duplicate" if self._index.near(text) else None
 
 
 class LabelCheck(Protocol):
@@ -157,240 +304,5 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-NONE = "(no label)"
-
-
-def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str | Path | None = None) -> None:
-    """Fill `second` and `second_label`, and the reason blind-label where it is not the label that was asked for.
-
-    Raises as `LLM.stream` does.
-    """
-    prompt = load_prompt("blind_label", folder)
-    schema = copy.deepcopy(prompt.output)
-    schema["properties"]["label"]["enum"] = list(task.labels)
-    labels = [{"name": name, "about": label.about} for name, label in task.labels.items()]
-    common = {"domain": task.domain, "labels": labels}
-    requests = [Request(messages=prompt.render({**common, "text": c.anchor}), schema=schema) for c in candidates]
-    for c, reply in zip(candidates, llm.ask(requests), strict=True):
-        c.second = reply
-        if reply.finish_reason in NOT_ANSWERED:  # nothing was said against the text, but nobody looked at it either
-            c.reason = NOT_ANSWERED[reply.finish_reason]
-            continue
-        said = (extract_json(reply.content) or {}).get("label")
-        c.second_label = said if isinstance(said, str) and said in task.labels else NONE
-        if c.second_label != c.item.group:
-            c.reason = "blind-label"
-
-
-def confusion(candidates: Sequence[Candidate]) -> pd.DataFrame:
-    """How often a text that was asked for under one label (rows) was sorted under another (columns)."""
-    pairs = [(c.item.group, c.second_label) for c in candidates if c.second_label is not None]
-    frame = pd.DataFrame(pairs, columns=["asked for", "sorted under"])
-    return pd.crosstab(frame["asked for"], frame["sorted under"])
-
-
-LabelBy = Literal["centroids", "nearest", "none"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checks:
-    """What a text or row must stand up to.
-
-    Attributes:
-        label_by: how the guide judges a text's label: by the nearest centre of a label's seeds and line, by the five
-            nearest labelled texts (`Known.labelled`, and seeds), or not at all.
-        blind: ask the LLM a second time which label the text has, without telling the one it was written for.
-        guide_order: the guide must find the positive nearer to the anchor than at least one negative; a negative for
-            which that fails teaches nothing under GIST and is replaced. Switch it off where the guide does not know the
-            language.
-        top_k: of retrieval and reranking: the positive must be among so many texts nearest to the anchor; None: any
-            place will do.
-        skip_nearest: a mined negative is none of so many texts nearest to the anchor, for these may answer as well. Of
-            small pools at most a third.
-        near_eval: least Jaccard similarity of trigrams to a text of an evaluation set, as in `gisttools.data.overlap`.
-
-    Raises:
-        ParameterError: a value is out of range; all problems at once.
-    """
-
-    label_by: LabelBy = "centroids"
-    blind: bool = False
-    guide_order: bool = True
-    top_k: int | None = 10
-    skip_nearest: int = 10
-    near_eval: float = 0.8
-
-    def __post_init__(self) -> None:
-        found = []
-        if self.label_by not in get_args(LabelBy):
-            found.append(f"label_by is {self.label_by!r}, must be one of {', '.join(get_args(LabelBy))}")
-        if self.top_k is not None and self.top_k < 1:
-            found.append(f"top_k is {self.top_k}, must be at least 1, or None")
-        if self.skip_nearest < 0:
-            found.append(f"skip_nearest is {self.skip_nearest}, must be at least 0")
-        if not 0 < self.near_eval <= 1:
-            found.append(f"near_eval is {self.near_eval}, must be above 0 and at most 1")
-        if found:
-            raise ParameterError(problems(f"Checks: {len(found)} problem(s)", found))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """Texts that generated ones are held against.
-
-    Attributes:
-        eval_texts: of evaluation sets; nothing in a row may equal one, or nearly.
-        written: of earlier runs; a new text may not repeat one.
-        labelled: real (text, label) pairs of training data, for `label_by="nearest"`, and to compare diversity with.
-    """
-
-    eval_texts: Sequence[str] = ()
-    written: Sequence[str] = ()
-    labelled: Sequence[tuple[str, str]] = ()
-
-
-log = logging.getLogger(__name__)
-Embed = Callable[[list[str]], np.ndarray]
-_K = 5  # nearest labelled texts
-
-
-@dataclass(kw_only=True)
-class Candidate:
-    """One call's answer on its way through the filters; `reason` says which one stopped it.
-
-    Attributes:
-        anchor, positive, negatives: texts, as far as they are known yet.
-        vectors: unit vectors (dim) of these texts, by text.
-        sources: of each negative: written, replaced, mined or label; see `partners`.
-        second: the answer to the blind question, and the label in it.
-    """
-
-    item: PlanItem
-    reply: Reply
-    anchor: str | None = None
-    positive: str | None = None
-    negatives: list[str] = field(default_factory=list)
-    negative_label: str | None = None
-    sources: list[str] = field(default_factory=list)
-    vectors: dict[str, np.ndarray] = field(default_factory=dict)
-    guide_ap: float | None = None
-    guide_an: list[float] = field(default_factory=list)
-    second: Reply | None = None
-    second_label: str | None = None
-    reason: str | None = None
-
-
-class Judge:
-    """The filters with what they compare against.
-
-    Args:
-        task, prompt: what was asked.
-        embed: the guide; n texts to vectors (n, dim) of unit length.
-        checks, known: what to look at, and against what.
-    """
-
-    def __init__(self, task: Task, prompt: Prompt, embed: Embed, checks: Checks, known: Known) -> None:
-        self._task, self._prompt, self._embed = task, prompt, embed
-        self._evaluation = {normalise(text) for text in known.eval_texts}
-        self._near_evaluation = NearIndex(sorted(self._evaluation), checks.near_eval) if self._evaluation else None
-        self._words = filters.PromptWords([*prompt.own_texts(), *task.groups.values(), task.description])
-        self._lines = Seen(task.groups.values())
-        self._seen = Seen([*(text for label in task.labels.values() for text in label.seeds), *known.written])
-        self._key = next(name for name in prompt.row.fields if name != SUBJECT)
-        self._label = self._label_check(checks, known) if task.labels and checks.label_by != "none" else None
-
-    def judge(self, candidates: Sequence[Candidate]) -> None:
-        """Fill texts, vectors and reason; later keys must not repeat one that passed."""
-        for c in candidates:
-            self._read(c)
-        self._against_evaluation([c for c in candidates if c.reason is None])
-        alive = [c for c in candidates if c.reason is None]
-        texts = list(dict.fromkeys(text for c in alive for text in _texts(c)))
-        vectors = dict(zip(texts, self._vectors_of(texts), strict=True))
-        for c in alive:
-            c.vectors = {text: vectors[text] for text in _texts(c)}
-            key = _texts(c)[self._prompt.row.fields.index(self._key)]
-            c.reason = self._seen.repeats(key)
-            if c.reason is None and c.item.subject and _near(key, c.item.subject):
-                c.reason = "near-duplicate"
-            if c.reason is None and self._label is not None:
-                c.reason = self._label.judge(c.vectors[c.anchor], c.item.group)
-            if c.reason is None:
-                self._seen.add(key)
-
-    def _read(self, c: Candidate) -> None:
-        row = self._prompt.row
-        answer, c.reason = filters.read_answer(c.reply, self._prompt.output)
-        texts = {**answer, SUBJECT: c.item.subject}
-        c.anchor = texts.get(row.anchor)
-        c.positive = texts.get(row.positive) if row.positive else None
-        c.negatives = [texts[name] for name in row.negatives if name in texts]
-        c.sources = ["written"] * len(c.negatives)
-        for name, text in answer.items():
-            language = self._task.target_language if name != row.anchor else None
-            c.reason = c.reason or filters.bad_form(text, self._task, language) or self._words.leak(text)
-            if c.reason is None and self._lines.repeats(text):
-                c.reason = "prompt-leak"
-        forms = [normalise(text) for text in _texts(c)]
-        if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
-            c.reason = "copy"
-
-    def _twice(self, c: Candidate) -> bool:
-        """Whether a passage that does not answer nearly repeats the one that does. Of sentences with one changed fact
-        that is what was asked for."""
-        return self._task.spec.round_trip and any(_near(c.positive, text) for text in c.negatives)
-
-    def given(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """The user's texts that rows may be put together from, with their vectors (dim): those that stand in an
-        evaluation set, or nearly, are left out."""
-        hit = self._in_evaluation(texts)
-        if hit:
-            log.warning("%d of the task's texts stand in an evaluation set, and are used in no row: %r", len(hit),
-                        [text[:80] for text in sorted(hit)[:3]])  # fmt: skip
-        left = [text for text in dict.fromkeys(texts) if text not in hit]
-        return dict(zip(left, self._vectors_of(left), strict=True))
-
-    def _against_evaluation(self, candidates: Sequence[Candidate]) -> None:
-        hit = self._in_evaluation([text for c in candidates for text in _texts(c)])
-        for c in candidates:
-            if not hit.isdisjoint(_texts(c)):
-                c.reason = "in-evaluation-set"
-
-    def _in_evaluation(self, texts: Sequence[str]) -> set[str]:
-        """Those of the texts that equal one of an evaluation set, or nearly."""
-        if self._near_evaluation is None or not texts:
-            return set()
-        forms = [normalise(text) for text in texts]
-        hit = {text for text, form in zip(texts, forms, strict=True) if form in self._evaluation}
-        for rows, _, _ in self._near_evaluation.find(forms):
-            hit |= {texts[row] for row in rows.tolist()}
-        return hit
-
-    def _label_check(self, checks: Checks, known: Known) -> LabelCheck:
-        labelled = [(name, text) for text, name in known.labelled if name in self._task.labels]
-        seeds = [(name, text) for name, label in self._task.labels.items() for text in label.seeds]
-        if checks.label_by == "nearest":
-            texts = list(dict.fromkeys([*seeds, *labelled]))
-            bare = sorted(set(self._task.labels) - {name for name, _ in texts})
-            if bare:
-                raise ParameterError(
-                    f"label_by is 'nearest', but there are neither labelled texts nor seeds of {', '.join(bare)}. "
-                    "Add some, or judge by 'centroids'."
-                )
-            return NearestLabelled(self._vectors_of([t for _, t in texts]), [name for name, _ in texts], _K)
-        lines = list(self._task.groups.items())
-        vectors = self._vectors_of([text for _, text in seeds + lines])
-        is_seed = [True] * len(seeds) + [False] * len(lines)
-        return LabelCentroids(vectors, [name for name, _ in seeds + lines], is_seed)
-
-    def _vectors_of(self, texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(self._embed(list(texts))) if texts else np.zeros((0, 0), np.float32)
-
-
 def _near(text: str, other: str) -> bool:
-    return jaccard(normalise(text), normalise(other)) >= NEAR_DUPLICATE
-
-
-def _texts(c: Candidate) -> list[str]:
-    """The row's texts, in the order of the prompt's `row`."""
-    return [text for text in (c.anchor, c.positive, *c.negatives) if text is not None]
+    return jaccard(normalise(text), normalise(other)) >= NEAR

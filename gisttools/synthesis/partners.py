@@ -1,13 +1,12 @@
-"""From texts to triplets: who is whose positive and negative, and whether the guide finds them in the right order.
+"""Puts texts together to triplets, and triplets to the rows of a table.
 
 Of labels, positive and negatives are drawn among the texts that passed: another one of the label, one of the label that
-it is easily taken for. Of the other kinds the LLM wrote them; a written negative that the guide finds nearer to the
+it is easily confused with. Of the other kinds the LLM wrote them; a written negative that the guide finds nearer to the
 anchor than the positive is masked by the GIST loss, was paid for in vain, and is replaced by a mined one: the text that
 the guide finds nearest but for the first few, which may answer as well, and below the positive.
 
-`sources` says of each negative where it is from: label, written, mined, or replaced (mined in place of a written one).
-
-From candidates to rows of the triplet table; what failed stays as a rejected row, with its reason.
+`negative_sources` says of each negative where it is from: label, written, mined, or replaced (mined in place of a
+written one). What failed stays as a rejected row, with its reason.
 """
 
 from __future__ import annotations
@@ -21,12 +20,132 @@ import pyarrow as pa
 from datasets import Dataset
 
 from gisttools.data import COLUMNS, triplet_id
-from gisttools.synthesis.judge import Candidate, Checks, Judge
+from gisttools.synthesis.judge import Candidate, Judge
+from gisttools.synthesis.options import Checks
 from gisttools.synthesis.plan import ATTRIBUTES
 from gisttools.synthesis.prompts import Prompt
 from gisttools.synthesis.task import Task
 
 _RAW_SHOWN = 2000  # characters of an unreadable answer that are kept
+_MOST = 50_000  # texts of a pool that are looked through for negatives
+_BLOCK = 1024  # anchors compared with the pool at a time
+_TRIES = 8  # pairs of positive and negative that are drawn until the guide agrees with one
+
+
+class LabelPartners:
+    """Rows of labels: seeds and texts that passed become one another's partners.
+
+    Drawn at random, not by likeness: a positive that is always the nearest text teaches nothing.
+    """
+
+    def __init__(self, task: Task, judge: Judge, checks: Checks, seed: int) -> None:
+        self._task, self._checks, self._seed = task, checks, seed
+        self._vectors = judge.given([text for label in task.labels.values() for text in label.seeds])
+        self._pool = {
+            name: [text for text in dict.fromkeys(label.seeds) if text in self._vectors]
+            for name, label in task.labels.items()
+        }
+        self._place: dict[str, int] = {}  # of a text that passed, in its label's pool
+
+    def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
+        """Give each open row its texts, or the reason no-partner or guide-order; `passed` are new to the pool."""
+        for c in passed:
+            pool = self._pool[c.item.group]
+            self._place[c.anchor_text] = len(pool)
+            pool.append(c.anchor_text)
+            self._vectors[c.anchor_text] = c.vectors[c.anchor_text]
+        for c in open_rows:
+            c.reason = self._draw(c)
+
+    def _draw(self, c: Candidate) -> str | None:
+        group, own = c.item.group, self._pool[c.item.group]
+        # Where the confusable label has no text at all, another label's texts serve.
+        named = [c.item.contrast, *(n for n in self._task.labels if n not in (group, c.item.contrast))]
+        c.negative_label = next((name for name in named if name and self._pool[name]), None)
+        if len(own) < 2 or c.negative_label is None:
+            return "no-partner"
+        anchor, others = c.anchor_text, self._pool[c.negative_label]
+        rng = random.Random(f"{self._seed}/{group}/{anchor}")
+        for _ in range(_TRIES):
+            place = rng.randrange(len(own) - 1)
+            positive = own[place + (place >= self._place[anchor])]  # any but the anchor itself
+            negative = rng.choice(others)
+            c.positive, c.negatives, c.negative_sources = positive, [negative], ["label"]
+            c.guide_ap = float(c.vectors[anchor] @ self._vectors[positive])
+            c.guide_an = [float(c.vectors[anchor] @ self._vectors[negative])]
+            if c.guide_ap > c.guide_an[0] or not self._checks.guide_order:
+                return None
+        return "guide-order"
+
+
+class WrittenPartners:
+    """Rows whose positive is written or given: the round trip, the guide's order, and mined negatives.
+
+    Args:
+        task, checks: what was asked, and what to look at.
+        corpus: texts that may serve as negatives from the start, with their unit vectors (dim): the user's passages.
+            Positives of rows that pass join them.
+    """
+
+    def __init__(self, task: Task, checks: Checks, corpus: Mapping[str, np.ndarray]) -> None:
+        self._task, self._checks = task, checks
+        self._texts: dict[str, int] = {}
+        self._vectors: list[np.ndarray] = []
+        for text, vector in corpus.items():
+            self._add(text, vector)
+
+    def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
+        """Fill scores and negatives of each open row, or the reason round-trip, no-partner or guide-order; `passed` are
+        new to the pool."""
+        for c in passed:
+            self._add(c.positive_text, c.vectors[c.positive_text])
+        if not open_rows:
+            return
+        texts = list(self._texts)
+        pool = np.stack(self._vectors[-_MOST:])  # never empty: the positives of these rows are in it
+        texts = texts[-_MOST:]
+        for begin in range(0, len(open_rows), _BLOCK):
+            block = open_rows[begin : begin + _BLOCK]
+            scores = np.stack([c.vectors[c.anchor_text] for c in block]) @ pool.T
+            for c, row in zip(block, scores, strict=True):
+                c.reason = self._judge(c, texts, row)
+
+    def _add(self, text: str, vector: np.ndarray) -> None:
+        if text not in self._texts:
+            self._texts[text] = len(self._texts)
+            self._vectors.append(vector)
+
+    def _judge(self, c: Candidate, texts: list[str], scores: np.ndarray) -> str | None:
+        """The reason against a row; `scores` are the guide's cosines (n,) of its anchor with the pool's texts."""
+        checks, anchor, positive = self._checks, c.vectors[c.anchor_text], c.positive_text
+        c.guide_ap = float(anchor @ c.vectors[positive])
+        first = len(self._texts) - len(texts)
+        own = [self._texts[t] - first for t in (positive, c.anchor_text) if self._texts.get(t, -1) >= first]
+        scores[own] = -np.inf
+        better = int((scores > c.guide_ap).sum())
+        if self._task.spec.round_trip and checks.top_k is not None and better >= checks.top_k:
+            return "round-trip"
+        if c.negatives:
+            c.guide_an = [float(anchor @ c.vectors[text]) for text in c.negatives]
+            if not checks.guide_order or min(c.guide_an) < c.guide_ap:
+                return None
+        found = self._mine(c, scores, len(texts) - len(own))
+        if found is None:
+            return "guide-order" if c.negatives else "no-partner"
+        source = "replaced" if c.negatives else "mined"
+        c.negatives, c.negative_sources, c.guide_an = [texts[found]], [source], [float(scores[found])]
+        return None
+
+    def _mine(self, c: Candidate, scores: np.ndarray, n: int) -> int | None:
+        """The place of the text nearest to the anchor but for the first few, and below the positive; of `n` texts, all
+        others have no score."""
+        skip = min(self._checks.skip_nearest, n // 3)
+        if skip:
+            scores[np.argpartition(-scores, skip - 1)[:skip]] = -np.inf
+        if self._checks.guide_order:
+            scores[scores >= c.guide_ap] = -np.inf
+        nearest = int(np.argmax(scores))
+        return nearest if np.isfinite(scores[nearest]) else None
 
 
 def table_of(task: Task, prompt: Prompt, guide_id: str, candidates: Sequence[Candidate]) -> Dataset:
@@ -67,7 +186,7 @@ def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
         "positive": c.positive,
         "negatives": c.negatives,
         **_labels(task, prompt, c),
-        "negative_sources": c.sources if c.negatives else [],
+        "negative_sources": c.negative_sources if c.negatives else [],
         "attributes": json.dumps(_attributes(task, prompt, c), ensure_ascii=False),
         "seed_ids": [c.item.subject_id] if c.item.subject_id else [],
         "llm_model": c.reply.model,
@@ -95,127 +214,8 @@ def _labels(task: Task, prompt: Prompt, c: Candidate) -> dict:
         label = c.negative_label or c.item.contrast
         negatives = [label] * (len(c.negatives) or 1)
         return {"anchor_label": c.item.group, "positive_label": c.item.group, "negative_labels": negatives}
-    if prompt.row.grades:
-        best, *others = map(str, prompt.row.grades)
-        grades = others if c.sources == ["written"] * len(others) else [others[-1]] * len(c.negatives)
+    if prompt.layout.grades:
+        best, *others = map(str, prompt.layout.grades)
+        grades = others if c.negative_sources == ["written"] * len(others) else [others[-1]] * len(c.negatives)
         return {"anchor_label": None, "positive_label": best, "negative_labels": grades}
     return {"anchor_label": None, "positive_label": None, "negative_labels": []}
-
-
-_TRIES = 8  # pairs of positive and negative that are drawn until the guide agrees with one
-_BLOCK = 1024  # anchors compared with the pool at a time
-_MOST = 50_000  # texts of a pool that are looked through for negatives
-
-
-class LabelPartners:
-    """Rows of labels: seeds and texts that passed become one another's partners.
-
-    Drawn at random, not by likeness: a positive that is always the nearest text teaches nothing.
-    """
-
-    def __init__(self, task: Task, judge: Judge, checks: Checks, seed: int) -> None:
-        self._task, self._checks, self._seed = task, checks, seed
-        self._vectors = judge.given([text for label in task.labels.values() for text in label.seeds])
-        self._pool = {
-            name: [text for text in dict.fromkeys(label.seeds) if text in self._vectors]
-            for name, label in task.labels.items()
-        }
-        self._place: dict[str, int] = {}  # of a text that passed, in its label's pool
-
-    def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
-        """Give each open row its texts, or the reason no-partner or guide-order; `passed` are new to the pool."""
-        for c in passed:
-            pool = self._pool[c.item.group]
-            self._place[c.anchor] = len(pool)
-            pool.append(c.anchor)
-            self._vectors[c.anchor] = c.vectors[c.anchor]
-        for c in open_rows:
-            c.reason = self._draw(c)
-
-    def _draw(self, c: Candidate) -> str | None:
-        group, own = c.item.group, self._pool[c.item.group]
-        # Where the confusable label has no text at all, another label's texts serve.
-        named = [c.item.contrast, *(n for n in self._task.labels if n not in (group, c.item.contrast))]
-        c.negative_label = next((name for name in named if self._pool[name]), None)
-        if len(own) < 2 or c.negative_label is None:
-            return "no-partner"
-        rng = random.Random(f"{self._seed}/{group}/{c.anchor}")
-        for _ in range(_TRIES):
-            place = rng.randrange(len(own) - 1)
-            c.positive = own[place + (place >= self._place[c.anchor])]  # any but the anchor itself
-            c.negatives, c.sources = [rng.choice(self._pool[c.negative_label])], ["label"]
-            c.guide_ap = float(c.vectors[c.anchor] @ self._vectors[c.positive])
-            c.guide_an = [float(c.vectors[c.anchor] @ self._vectors[c.negatives[0]])]
-            if c.guide_ap > c.guide_an[0] or not self._checks.guide_order:
-                return None
-        return "guide-order"
-
-
-class WrittenPartners:
-    """Rows whose positive is written or given: the round trip, the guide's order, and mined negatives.
-
-    Args:
-        task, checks: what was asked, and what to look at.
-        corpus: texts that may serve as negatives from the start, with their unit vectors (dim): the user's passages.
-            Positives of rows that pass join them.
-    """
-
-    def __init__(self, task: Task, checks: Checks, corpus: Mapping[str, np.ndarray]) -> None:
-        self._task, self._checks = task, checks
-        self._texts: dict[str, int] = {}
-        self._vectors: list[np.ndarray] = []
-        for text, vector in corpus.items():
-            self._add(text, vector)
-
-    def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
-        """Fill scores and negatives of each open row, or the reason round-trip, no-partner or guide-order; `passed` are
-        new to the pool."""
-        for c in passed:
-            self._add(c.positive, c.vectors[c.positive])
-        if not open_rows:
-            return
-        texts = list(self._texts)
-        pool = np.stack(self._vectors[-_MOST:])  # never empty: the positives of these rows are in it
-        texts = texts[-_MOST:]
-        for begin in range(0, len(open_rows), _BLOCK):
-            block = open_rows[begin : begin + _BLOCK]
-            scores = np.stack([c.vectors[c.anchor] for c in block]) @ pool.T
-            for c, row in zip(block, scores, strict=True):
-                c.reason = self._judge(c, texts, row)
-
-    def _add(self, text: str, vector: np.ndarray) -> None:
-        if text not in self._texts:
-            self._texts[text] = len(self._texts)
-            self._vectors.append(vector)
-
-    def _judge(self, c: Candidate, texts: list[str], scores: np.ndarray) -> str | None:
-        """The reason against a row; `scores` are the guide's cosines (n,) of its anchor with the pool's texts."""
-        checks, anchor = self._checks, c.vectors[c.anchor]
-        c.guide_ap = float(anchor @ c.vectors[c.positive])
-        first = len(self._texts) - len(texts)
-        own = [self._texts[t] - first for t in (c.positive, c.anchor) if self._texts.get(t, -1) >= first]
-        scores[own] = -np.inf
-        better = int((scores > c.guide_ap).sum())
-        if self._task.spec.round_trip and checks.top_k is not None and better >= checks.top_k:
-            return "round-trip"
-        if c.negatives:
-            c.guide_an = [float(anchor @ c.vectors[text]) for text in c.negatives]
-            if not checks.guide_order or min(c.guide_an) < c.guide_ap:
-                return None
-        found = self._mine(c, scores, len(texts) - len(own))
-        if found is None:
-            return "guide-order" if c.negatives else "no-partner"
-        source = "replaced" if c.negatives else "mined"
-        c.negatives, c.sources, c.guide_an = [texts[found]], [source], [float(scores[found])]
-        return None
-
-    def _mine(self, c: Candidate, scores: np.ndarray, n: int) -> int | None:
-        """The place of the text nearest to the anchor but for the first few, and below the positive; of `n` texts, all
-        others have no score."""
-        skip = min(self._checks.skip_nearest, n // 3)
-        if skip:
-            scores[np.argpartition(-scores, skip - 1)[:skip]] = -np.inf
-        if self._checks.guide_order:
-            scores[scores >= c.guide_ap] = -np.inf
-        nearest = int(np.argmax(scores))
-        return nearest if np.isfinite(scores[nearest]) else None

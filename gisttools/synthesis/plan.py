@@ -1,6 +1,7 @@
-"""The plan: what every call is asked to write, drawn in code so that the data is balanced and diverse.
+"""Plans what every call is asked to write, drawn in code so that the data is balanced and diverse.
 
-The first of two rounds: ideas of what texts of a group could be about, so that a thousand requests are not alike.
+Of topics, and of prompts that use ideas, a first round of calls lists what texts of a group could be about, so that a
+thousand requests are not alike.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from gisttools.common import DataError, ParameterError, problems
 from gisttools.data import normalise
 from gisttools.synthesis.llm.asking import REFUSED, UNANSWERED, Reply, Request
 from gisttools.synthesis.llm.client import LLM
-from gisttools.synthesis.llm.forms import extract_json
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task, name_of
 
@@ -31,7 +31,7 @@ _SEEDS_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanItem:
+class PlannedCall:
     """What one call is asked to write.
 
     Attributes:
@@ -54,7 +54,7 @@ class PlanItem:
     difficulty: str
 
 
-class Plan:
+class CallPlan:
     """An endless plan of each group, from which calls are taken as long as rows are missing.
 
     The plan of a group depends on task, ideas and seed alone; within it counts of every attribute, and of subjects,
@@ -77,7 +77,7 @@ class Plan:
             for group in self.quotas
         }
 
-    def take(self, wanted: Mapping[str, int]) -> list[PlanItem]:
+    def take(self, wanted: Mapping[str, int]) -> list[PlannedCall]:
         """The next so many items of each group, the groups in turn: what is asked last should be of all groups."""
         left, items = dict(wanted), []
         while any(n > 0 for n in left.values()):
@@ -107,16 +107,16 @@ def check_prompt(prompt: Prompt) -> None:
     found = [f"variables: {v} is none of {', '.join(VARIABLES)}" for v in prompt.variables if v not in VARIABLES]
     found += ["row: is missing, so that its answers make no rows"] if prompt.row is None else []
     if found:
-        raise DataError(problems(f"Prompt {prompt.prompt_id}: {len(found)} problem(s)", found, "Mend the file."))
+        raise DataError(problems(f"Prompt {prompt.prompt_id}: {len(found)} problem(s)", found, "Fix the file."))
 
 
 def check_start(prompt: Prompt, task: Task) -> None:
     """Raises DataError where rows of a prompt (see `check_prompt`) cannot be made from what the task starts from."""
     bare = [name for name, label in task.labels.items() if not label.seeds]
     why = None
-    if prompt.row.positive is None and not task.labels:
+    if prompt.layout.positive is None and not task.labels:
         why = f"its rows are put together by label, but {task.name} has no labels"
-    elif SUBJECT in prompt.row.fields and bare:
+    elif SUBJECT in prompt.layout.fields and bare:
         why = f"its rows hold a seed of the label, but there are no seeds of {', '.join(bare)}"
     if why:
         raise DataError(f"Prompt {prompt.prompt_id} does not suit the task: {why}. Name another prompt.")
@@ -126,9 +126,10 @@ class Requests:
     """Turns items into requests; items with the same messages become replicates of one another."""
 
     def __init__(self, task: Task, prompt: Prompt) -> None:
-        self._task, self._prompt, self._asked = task, prompt, {}
+        self._task, self._prompt = task, prompt
+        self._asked: dict[bytes, int] = {}
 
-    def of(self, items: Sequence[PlanItem]) -> list[Request]:
+    def of(self, items: Sequence[PlannedCall]) -> list[Request]:
         """The request of each item; what was asked before counts on."""
         found = []
         for item in items:
@@ -141,7 +142,7 @@ class Requests:
         return found
 
 
-def values_of(task: Task, item: PlanItem) -> dict:
+def values_of(task: Task, item: PlannedCall) -> dict[str, object]:
     """What each variable of a prompt holds for an item."""
     label = task.labels.get(item.group)
     return {
@@ -166,23 +167,21 @@ def shown(text: str | None) -> str | None:
     return text[: end if end > 0 else SHOWN]  # some scripts have no spaces
 
 
-def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) -> Iterator[PlanItem]:
+def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) -> Iterator[PlannedCall]:
     label = task.labels.get(group)
+    others: Sequence[str | None] = [None]
     if label:
         others = label.confusable or [other for other in task.labels if other != group]
-        subjects: Sequence[str] = label.seeds
-    else:
-        others = [None]
-        subjects = ideas if task.topics else [group] if task.search_terms else (*task.passages, *task.texts)
+    subjects = label.seeds if label else _subjects(task, group, ideas)
     # an item's attributes do not move where there are more ideas or passages, nor earlier ideas where more follow
     streams = [_cycle(values, random.Random(rng.random())) for values in
                (others, task.registers, task.personas, task.lengths, task.difficulties)]  # fmt: skip
-    numbers = range(len(subjects)) or [None]
+    numbers: Sequence[int | None] = range(len(subjects)) or [None]
     streams += [cycle(numbers) if task.topics else _cycle(numbers, random.Random(rng.random())), cycle(ideas or [None])]
     while True:
         contrast, register, persona, length, difficulty, number, idea = (next(s) for s in streams)
         subject = None if number is None else subjects[number]
-        yield PlanItem(
+        yield PlannedCall(
             group=group,
             contrast=contrast,
             subject=subject,
@@ -193,6 +192,13 @@ def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) ->
             length=length,
             difficulty=difficulty,
         )
+
+
+def _subjects(task: Task, group: str, ideas: Sequence[str]) -> Sequence[str]:
+    """What the calls of a group without seeds start from."""
+    if task.topics:
+        return ideas
+    return [group] if task.search_terms else [*task.passages, *task.texts]
 
 
 def _cycle(values: Sequence, rng: random.Random) -> Iterator:
@@ -272,7 +278,6 @@ def _request(task: Task, prompt: Prompt, group: str, number: int, seed: int) -> 
 def _read(reply: Reply) -> Sequence[str]:
     if reply.finish_reason in (*REFUSED, *UNANSWERED):
         return []
-    answer = extract_json(reply.content) or {}
-    found = answer.get("ideas")
+    found = (reply.answer or {}).get("ideas")
     texts = [i for i in found if isinstance(i, str)] if isinstance(found, list) else []
     return [" ".join(text.split()) for text in texts if text.strip()]

@@ -1,4 +1,4 @@
-"""Prompts: one YAML file for each kind of training data, rendered to chat messages.
+"""Reads prompts, one YAML file for each kind of training data, and renders them to chat messages.
 
 Templates are Jinja2 in a sandbox, and an undefined variable is an error. Texts come in as values, never as templates;
 the `json` filter quotes them.
@@ -10,7 +10,6 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jinja2 import StrictUndefined, Template, TemplateError, meta
@@ -77,6 +76,19 @@ class Prompt(BaseModel):
         """Name and version, as `classification@1`."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def layout(self) -> Row:
+        """Its `row`.
+
+        Raises:
+            DataError: it has none, so that its answers make no rows.
+        """
+        if self.row is None:
+            raise DataError(
+                f"Prompt {self.prompt_id} has no row, so that its answers make no rows. Name another prompt."
+            )
+        return self.row
+
     def render(self, values: dict) -> list[dict[str, str]]:
         """The chat messages: system, a question and an answer for each example, the question.
 
@@ -105,7 +117,7 @@ class Prompt(BaseModel):
             # line breaks of texts are escaped by `json`, so that these are the template's own
             return "\n".join(line.strip() for line in _compiled(template).render(values).strip().split("\n"))
         except TemplateError as error:
-            raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Mend its template.") from error
+            raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Fix its template.") from error
 
 
 @lru_cache(maxsize=64)  # compiling takes a hundred times as long as rendering
@@ -152,15 +164,16 @@ def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
         raise DataError(f"{path} is not readable as a YAML prompt: {error}.") from error
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry.")) from None
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry.")) from None
     found = [*_template_problems(prompt), *_output_problems(prompt)]
     if found:
-        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry."))
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry."))
     return prompt
 
 
 def _template_problems(prompt: Prompt) -> list[str]:
-    found, used = [], set()
+    found: list[str] = []
+    used: set[str] = set()
     for key in ("system", "user"):
         try:
             used |= meta.find_undeclared_variables(_environment.parse(getattr(prompt, key)))
@@ -178,7 +191,7 @@ def _template_problems(prompt: Prompt) -> list[str]:
 
 
 def _output_problems(prompt: Prompt) -> list[str]:
-    properties: Any = prompt.output.get("properties")
+    properties: object = prompt.output.get("properties")
     if prompt.output.get("type") != "object" or not isinstance(properties, dict) or not properties:
         return ["output: must be the JSON schema of an object with properties"]
     found = [
@@ -189,21 +202,25 @@ def _output_problems(prompt: Prompt) -> list[str]:
     if found:
         return found
     for i, example in enumerate(prompt.examples):
-        wrong = fault(json.dumps(example.answer), prompt.output)
+        wrong = fault(example.answer, prompt.output)
         found += [f"examples[{i}].answer does not fit the output: {wrong}"] if wrong else []
-    if prompt.row is None:
-        return found
-    for name in prompt.row.fields:
-        if name != SUBJECT and (properties.get(name) or {}).get("type") != "string":
-            found.append(f"row: {name} is no text of the output ({', '.join(properties)}) and not {SUBJECT!r}")
-    unused = sorted(set(properties) - set(prompt.row.fields))
-    found += [f"row: {name} of the output is used for nothing" for name in unused]
-    if len(set(prompt.row.fields)) < len(prompt.row.fields):
-        found.append(f"row: one text is used twice ({', '.join(prompt.row.fields)})")
-    if prompt.row.grades and len(prompt.row.grades) != 1 + len(prompt.row.negatives):
-        found.append(f"row.grades: {len(prompt.row.grades)} for {1 + len(prompt.row.negatives)} passages")
-    if prompt.row.grades and list(prompt.row.grades) != sorted(set(prompt.row.grades), reverse=True):
+    return found + (_row_problems(prompt.row, properties) if prompt.row else [])
+
+
+def _row_problems(row: Row, properties: dict[str, dict]) -> list[str]:
+    texts = {name for name, node in properties.items() if node.get("type") == "string"} | {SUBJECT}
+    found = [
+        f"row: {name} is no text of the output ({', '.join(properties)}) and not {SUBJECT!r}"
+        for name in row.fields
+        if name not in texts
+    ]
+    found += [f"row: {name} of the output is used for nothing" for name in sorted(set(properties) - set(row.fields))]
+    if len(set(row.fields)) < len(row.fields):
+        found.append(f"row: one text is used twice ({', '.join(row.fields)})")
+    if row.grades and len(row.grades) != 1 + len(row.negatives):
+        found.append(f"row.grades: {len(row.grades)} for {1 + len(row.negatives)} passages")
+    if row.grades and list(row.grades) != sorted(set(row.grades), reverse=True):
         found.append("row.grades: must fall from the positive to the last negative")
-    if prompt.row.negatives and prompt.row.positive is None:
+    if row.negatives and row.positive is None:
         found.append("row: negatives without a positive")
     return found

@@ -1,19 +1,13 @@
-"""The task description: what the texts are for, what they are written from, and in which ways they should differ.
+"""Reads a task description: what the texts are for, what they are written from, and in which ways they should differ.
 
-It is a YAML file that a person writes, so everything that is wrong with it is said at once (`task_checks`).
-
-The kinds of training data: what each is written from, by which prompt, and what its texts are in mteb's words.
+It is a YAML file that a person writes, so everything that is wrong with it is said at once.
 
 A task of a kind *starts* from labels, topics, passages, search terms or texts of the user's; each call then starts from
 one *subject*: a seed of the label, a passage, a term. From topics there are no subjects yet: a first round of calls
-writes ideas, which are the subjects of the second (`ideas.py`).
+writes ideas, which are the subjects of the second (`plan.write_ideas`).
 
-Languages of texts: their names for prompts, and whether a text is in the language and script that were asked for.
-
-A language is told as in mteb, ISO 639-3 and script: eng-Latn. Which one a text is in is py3langid's judgement (Lui and
-Baldwin, langid.py, 2012), heard only where it is sure; of short texts only the script is looked at.
-
-What can be wrong with a task description, in words: values that YAML misread, unknown keys, contradictions.
+A language is named as in mteb, by ISO 639-3 and script: eng-Latn. Which one a text is in is py3langid's judgement (Lui
+and Baldwin, langid.py, 2012), followed only where it is sure; of short texts only the script is looked at.
 """
 
 from __future__ import annotations
@@ -21,17 +15,42 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from gisttools.common import DataError, MissingError, did_you_mean, problems
+
+PATTERN = r"^[a-z]{3}-[A-Z][a-z]{3}$"
+REGISTERS = ("neutral", "polite", "annoyed", "casual")
+PERSONAS = ("an ordinary person", "a person in a hurry", "a person who is new to this", "a person who knows this well")
+LENGTHS = ("a few words", "one sentence", "two sentences")
+DIFFICULTIES = ("plain", "less obvious")
+WHOLE = "all"  # the one group of a task that starts from passages or texts
+_LISTS = ("registers", "personas", "lengths", "difficulties", "passages", "search_terms", "texts")
+_LEAST_CHARACTERS = 20  # below it a language is anyone's guess
+_SURE = 0.95  # probability from which another language is believed; of 756 English messages, none
+_LEAST_LETTERS = 0.5  # share of a text's letters that must be of the script: names and brands may be foreign
+# Languages so alike that they are often confused in a single sentence.
+_ALIKE = ({"no", "nb", "nn", "da", "sv"}, {"id", "ms", "jv"}, {"hr", "sr", "bs", "sl"}, {"gl", "pt", "es", "ca", "an"},
+          {"cs", "sk"}, {"be", "ru", "uk"}, {"bg", "mk"}, {"nl", "af", "fy"}, {"ur", "hi", "fa"},
+          {"tr", "az"}, {"ar", "arz", "ary"}, {"zh", "yue", "wuu"}, {"el", "grc"}, {"he", "hbo"}, {"zu", "xh"},
+          {"uz", "uzs"})  # fmt: skip
+_SCRIPTS = {  # first word of the Unicode names of a script's letters
+    "Latn": {"LATIN"}, "Cyrl": {"CYRILLIC"}, "Grek": {"GREEK"}, "Arab": {"ARABIC"}, "Hebr": {"HEBREW"},
+    "Deva": {"DEVANAGARI"}, "Beng": {"BENGALI"}, "Taml": {"TAMIL"}, "Telu": {"TELUGU"}, "Thai": {"THAI"},
+    "Hang": {"HANGUL"}, "Kore": {"HANGUL", "CJK"}, "Hans": {"CJK"}, "Hant": {"CJK"},
+    "Jpan": {"HIRAGANA", "KATAKANA", "CJK"}, "Geor": {"GEORGIAN"}, "Armn": {"ARMENIAN"}, "Ethi": {"ETHIOPIC"},
+    "Guru": {"GURMUKHI"}, "Gujr": {"GUJARATI"}, "Knda": {"KANNADA"}, "Mlym": {"MALAYALAM"}, "Sinh": {"SINHALA"},
+    "Khmr": {"KHMER"}, "Laoo": {"LAO"}, "Mymr": {"MYANMAR"}, "Orya": {"ORIYA"}, "Tibt": {"TIBETAN"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,23 +108,247 @@ KINDS = {
 STARTS = ("labels", "topics", "passages", "search_terms", "texts")
 
 
-PATTERN = r"^[a-z]{3}-[A-Z][a-z]{3}$"
-_LEAST_CHARACTERS = 20  # below it a language is anyone's guess
-_SURE = 0.95  # probability from which another language is believed; of 756 English messages none was taken for another
-_LEAST_LETTERS = 0.5  # share of a text's letters that must be of the script: names and brands may be foreign
-# Languages so alike that one is often taken for the other in a single sentence.
-_ALIKE = ({"no", "nb", "nn", "da", "sv"}, {"id", "ms", "jv"}, {"hr", "sr", "bs", "sl"}, {"gl", "pt", "es", "ca", "an"},
-          {"cs", "sk"}, {"be", "ru", "uk"}, {"bg", "mk"}, {"nl", "af", "fy"}, {"ur", "hi", "fa"},
-          {"tr", "az"}, {"ar", "arz", "ary"}, {"zh", "yue", "wuu"}, {"el", "grc"}, {"he", "hbo"}, {"zu", "xh"},
-          {"uz", "uzs"})  # fmt: skip
-_SCRIPTS = {  # first word of the Unicode names of a script's letters
-    "Latn": {"LATIN"}, "Cyrl": {"CYRILLIC"}, "Grek": {"GREEK"}, "Arab": {"ARABIC"}, "Hebr": {"HEBREW"},
-    "Deva": {"DEVANAGARI"}, "Beng": {"BENGALI"}, "Taml": {"TAMIL"}, "Telu": {"TELUGU"}, "Thai": {"THAI"},
-    "Hang": {"HANGUL"}, "Kore": {"HANGUL", "CJK"}, "Hans": {"CJK"}, "Hant": {"CJK"},
-    "Jpan": {"HIRAGANA", "KATAKANA", "CJK"}, "Geor": {"GEORGIAN"}, "Armn": {"ARMENIAN"}, "Ethi": {"ETHIOPIC"},
-    "Guru": {"GURMUKHI"}, "Gujr": {"GUJARATI"}, "Knda": {"KANNADA"}, "Mlym": {"MALAYALAM"}, "Sinh": {"SINHALA"},
-    "Khmr": {"KHMER"}, "Laoo": {"LAO"}, "Mymr": {"MYANMAR"}, "Orya": {"ORIYA"}, "Tibt": {"TIBETAN"},
-}  # fmt: skip
+class Label(BaseModel):
+    """One class or theme: a line on what belongs to it, classes it is easily confused with, and a few real texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: StrictStr
+    confusable: tuple[StrictStr, ...] = ()
+    seeds: tuple[StrictStr, ...] = ()
+
+
+def _lines(value: object) -> object:
+    """A plain list of topics is one whose lines are their names."""
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return {name: name for name in value}
+    return value
+
+
+class Task(BaseModel):
+    """A task description.
+
+    `registers`, `personas`, `lengths` and `difficulties` are phrases that the prompt inserts as they stand. `forbidden`
+    lists regular expressions (case does not matter) that show that a text is not what was asked for, such as words that
+    only the other side of a conversation uses. A task starts from exactly one of `STARTS`, one that its kind
+    knows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: StrictStr
+    kind: Literal["classification", "clustering", "retrieval", "reranking", "sts", "bitext"]
+    description: StrictStr
+    domain: StrictStr
+    language: StrictStr = Field(pattern=PATTERN)
+    target_language: StrictStr | None = Field(None, pattern=PATTERN)  # of bitext
+    labels: dict[StrictStr, Label] = {}
+    topics: Annotated[dict[StrictStr, StrictStr], BeforeValidator(_lines)] = {}
+    passages: tuple[StrictStr, ...] = ()
+    search_terms: tuple[StrictStr, ...] = ()
+    texts: tuple[StrictStr, ...] = ()
+    negatives: Literal["written", "mined"] | None = None  # None: as the prompt of the kind has it
+    registers: tuple[StrictStr, ...] = REGISTERS
+    personas: tuple[StrictStr, ...] = PERSONAS
+    lengths: tuple[StrictStr, ...] = LENGTHS
+    difficulties: tuple[StrictStr, ...] = DIFFICULTIES
+    forbidden: tuple[StrictStr, ...] = ()
+
+    @property
+    def spec(self) -> Kind:
+        """What there is to know of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def start(self) -> str:
+        """What it starts from: one of `STARTS`."""
+        return next(name for name in STARTS if getattr(self, name))
+
+    @property
+    def prompt(self) -> str:
+        """Name of the prompt file that it uses unless another one is told."""
+        hard = self.spec.hard_prompts if self.negatives == "written" else {}
+        return hard.get(self.start) or self.spec.prompts[self.start]
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """What rows are shared out equally between, with a line each: labels, topics, search terms, or one for all."""
+        if self.labels:
+            return {name: label.about for name, label in self.labels.items()}
+        return dict(self.topics) or {term: term for term in self.search_terms} or {WHOLE: self.description}
+
+    @property
+    def seeds(self) -> list[str]:
+        """Every text that the user gave: seeds of labels, passages, texts."""
+        return [*(text for label in self.labels.values() for text in label.seeds), *self.passages, *self.texts]
+
+    def table(self) -> pd.DataFrame:
+        """One row a label (label, about, confusable, seeds), topic or search term; else the first texts."""
+        if self.labels:
+            rows = [(n, x.about, ", ".join(x.confusable), len(x.seeds)) for n, x in self.labels.items()]
+            return pd.DataFrame(rows, columns=["label", "about", "confusable", "seeds"])
+        if self.topics:
+            return pd.DataFrame(list(self.topics.items()), columns=["topic", "about"])
+        return pd.DataFrame({self.start: list(getattr(self, self.start))}).head(20)
+
+
+def read_task(path: str | Path) -> Task:
+    """Read a task description from a YAML file. `passages`, `texts` and `search_terms` may name a file next to it: one
+    text a line (.txt), or a file of rows with a column text.
+
+    Raises:
+        MissingError: there is no such file, or one that it names.
+        DataError: it is no YAML, or not a task description; all problems at once.
+    """
+
+    path = Path(path)
+    if not path.is_file():
+        raise MissingError(f"No task description at {path}. prompts/tasks/ holds examples to copy.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not readable as YAML: {error}. Quote texts that hold a colon or a #.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold keys and values, but holds a {type(content).__name__}.")
+    found = list(bare_words(content))
+    if found:  # what is not even text cannot be checked further
+        raise DataError(problems(f"{path}: {len(found)} value(s) that YAML did not read as text", found))
+    content |= {key: read_texts(path.parent / content[key]) for key in files_in(content)}
+    try:
+        task = Task.model_validate(content)
+    except ValidationError as error:
+        found = [in_words(e) for e in error.errors()]
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry.")) from None
+    found = list(contradictions(task))
+    if found:
+        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry."))
+    return task
+
+
+def files_in(content: dict) -> list[str]:
+    """The keys of a task file that name a file instead of holding texts."""
+    return [key for key in ("passages", "search_terms", "texts") if isinstance(content.get(key), str)]
+
+
+def read_texts(path: Path) -> list[str]:
+    """The texts of a file, each once: its lines (.txt), or the column text, passage or document of its rows.
+
+    Raises:
+        MissingError: there is no such file.
+        DataError: it is of another kind, or has no such column.
+    """
+    from gisttools.data import RowFile, file_kind, is_lines, plain_name, read_lines
+
+    if not os.path.isfile(path):  # Path.is_file refuses names as long as a text that should stand in a list
+        raise MissingError(f"There is no file {str(path)[:300]}, which the task description names. Correct its path.")
+    if is_lines(path):
+        return list(dict.fromkeys(text for line in read_lines(path) if (text := line.strip())))
+    if file_kind(path) is None:
+        raise DataError(f"{path}: texts are read from .txt, .csv, .tsv, .jsonl, .json or .parquet. Convert it.")
+    with RowFile(path) as file:
+        column = next((c for c in ("text", "passage", "document") if c in file.columns), None)
+        if column is None:
+            names = ", ".join(file.columns)
+            raise DataError(f"{path} has no column text, passage or document, but {names}. Rename one.")
+        texts = [plain_name(text) for part in file.parts([column]) for text in part[column]]
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+def bare_words(node: object, where: str = "") -> Iterator[str]:
+    """YAML 1.1 reads no, yes, on, off as booleans, 12 as a number and 2024-01-01 as a date."""
+    hint = "Put it in quotes."
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if not isinstance(key, str):
+                yield f"{where or 'top level'}: the key {key!r} is a {type(key).__name__}, not a text. {hint}"
+            yield from bare_words(value, f"{where}.{key}" if where else str(key))
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from bare_words(value, f"{where}[{i}]")
+    elif node is not None and not isinstance(node, str):
+        yield f"{where}: {node!r} is a {type(node).__name__}, not a text. {hint}"
+
+
+def in_words(error: ErrorDetails) -> str:
+    """One of pydantic's errors as a line for the file's writer."""
+    where = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        known = Label.model_fields if len(error["loc"]) == 3 else Task.model_fields
+        return f"{where}: unknown key.{did_you_mean(str(error['loc'][-1]), known)} Known: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{where}: is missing"
+    if error["type"] == "string_pattern_mismatch":
+        return f"{where}: {error['input']!r} is no language and script such as eng-Latn or deu-Latn"
+    return f"{where}: {error['msg']} (found {error['input']!r:.80})"
+
+
+def contradictions(task: Task) -> Iterator[str]:
+    """What fits its type, but not the rest."""
+    yield from _starts(task)
+    yield from _languages(task)
+    hard = [f"{kind} from {start}" for kind, spec in KINDS.items() for start in spec.hard_prompts]
+    if task.negatives is not None and not any(getattr(task, start) for start in task.spec.hard_prompts):
+        yield f"negatives: only {', '.join(hard)} has the choice; leave it out"
+    for key in ("name", "description", "domain"):
+        if not getattr(task, key).strip():
+            yield f"{key}: is empty"
+    for key in _LISTS:
+        if key in task.model_fields_set and not getattr(task, key):
+            yield f"{key}: is an empty list; leave it out" + (" to get the default" if key not in STARTS else "")
+        yield from (f"{key}[{i}]: is empty" for i, t in enumerate(getattr(task, key)) if not t.strip())
+    for i, pattern in enumerate(task.forbidden):
+        yield from _pattern(f"forbidden[{i}]", pattern)
+    yield from (f"topics.{name}: is empty" for name, line in task.topics.items() if not (name.strip() and line.strip()))
+    yield from _labels(task)
+
+
+def _starts(task: Task) -> Iterator[str]:
+    given, known = [key for key in STARTS if getattr(task, key)], list(task.spec.prompts)
+    wanted = f"a task of kind {task.kind} starts from one of: {', '.join(known)}"
+    if len(given) != 1:
+        yield f"{wanted}; given: {', '.join(given) or 'none'}"
+    elif given[0] not in known:
+        yield f"{given[0]}: {wanted}"
+
+
+def _languages(task: Task) -> Iterator[str]:
+    if (task.kind == "bitext") != (task.target_language is not None):
+        yield f"target_language: bitext needs it and no other kind has it; this is {task.kind}"
+    elif task.target_language == task.language:
+        yield f"target_language: is {task.language} as well"
+
+
+def _pattern(where: str, pattern: str) -> Iterator[str]:
+    try:
+        if re.compile(pattern).search(""):
+            yield f"{where}: {pattern!r} matches every text"
+    except re.error as error:
+        yield f"{where}: {pattern!r} is no regular expression: {error}"
+
+
+def _labels(task: Task) -> Iterator[str]:
+    if task.labels and len(task.labels) < 2:
+        yield f"labels: {len(task.labels)} given, at least 2 are needed"
+    owner: dict[str, str] = {}
+    for name, label in task.labels.items():
+        if not name.strip():
+            yield "labels: a label has an empty name"
+        if not label.about.strip():
+            yield f"labels.{name}.about: is empty"
+        yield from _confusable(task, name, label)
+        for i, text in enumerate(label.seeds):
+            if not text.strip():
+                yield f"labels.{name}.seeds[{i}]: is empty"
+            elif owner.setdefault(text, name) != name:
+                yield f"labels.{name}.seeds[{i}]: {text!r:.60} is also a seed of {owner[text]}"
+
+
+def _confusable(task: Task, name: str, label: Label) -> Iterator[str]:
+    for other in label.confusable:
+        if other == name:
+            yield f"labels.{name}.confusable: names itself"
+        elif other not in task.labels:
+            yield f"labels.{name}.confusable: there is no label {other!r}.{did_you_mean(other, task.labels)}"
 
 
 def name_of(language: str) -> str:
@@ -147,245 +390,3 @@ def _identifier() -> tuple:
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     return identifier, frozenset(map(str, identifier.nb_classes))
-
-
-_LISTS = ("registers", "personas", "lengths", "difficulties", "passages", "search_terms", "texts")
-
-
-def bare_words(node: object, where: str = "") -> Iterator[str]:
-    """YAML 1.1 reads no, yes, on, off as booleans, 12 as a number and 2024-01-01 as a date."""
-    hint = "Put it in quotes."
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if not isinstance(key, str):
-                yield f"{where or 'top level'}: the key {key!r} is a {type(key).__name__}, not a text. {hint}"
-            yield from bare_words(value, f"{where}.{key}" if where else str(key))
-    elif isinstance(node, list):
-        for i, value in enumerate(node):
-            yield from bare_words(value, f"{where}[{i}]")
-    elif node is not None and not isinstance(node, str):
-        yield f"{where}: {node!r} is a {type(node).__name__}, not a text. {hint}"
-
-
-def in_words(error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors as a line for the file's writer."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = Label.model_fields if len(error["loc"]) == 3 else Task.model_fields
-        return f"{where}: unknown key.{did_you_mean(str(error['loc'][-1]), known)} Known: {', '.join(known)}"
-    if error["type"] == "missing":
-        return f"{where}: is missing"
-    if error["type"] == "string_pattern_mismatch":
-        return f"{where}: {error['input']!r} is no language and script such as eng-Latn or deu-Latn"
-    return f"{where}: {error['msg']} (found {error['input']!r:.80})"
-
-
-def contradictions(task: Task) -> Iterator[str]:
-    """What fits its type, but not the rest."""
-    yield from _starts(task)
-    if (task.kind == "bitext") != (task.target_language is not None):
-        yield f"target_language: bitext needs it and no other kind has it; this is {task.kind}"
-    elif task.target_language == task.language:
-        yield f"target_language: is {task.language} as well"
-    hard = [f"{kind} from {start}" for kind, spec in KINDS.items() for start in spec.hard_prompts]
-    if task.negatives is not None and not any(getattr(task, start) for start in task.spec.hard_prompts):
-        yield f"negatives: only {', '.join(hard)} has the choice; leave it out"
-    for key in ("name", "description", "domain"):
-        if not getattr(task, key).strip():
-            yield f"{key}: is empty"
-    for key in _LISTS:
-        if key in task.model_fields_set and not getattr(task, key):
-            yield f"{key}: is an empty list; leave it out" + (" to get the default" if key not in STARTS else "")
-        yield from (f"{key}[{i}]: is empty" for i, t in enumerate(getattr(task, key)) if not t.strip())
-    for i, pattern in enumerate(task.forbidden):
-        try:
-            if re.compile(pattern).search(""):
-                yield f"forbidden[{i}]: {pattern!r} matches every text"
-        except re.error as error:
-            yield f"forbidden[{i}]: {pattern!r} is no regular expression: {error}"
-    for name, line in task.topics.items():
-        if not name.strip() or not line.strip():
-            yield f"topics.{name}: is empty"
-    yield from _labels(task)
-
-
-def _starts(task: Task) -> Iterator[str]:
-    given, known = [key for key in STARTS if getattr(task, key)], list(task.spec.prompts)
-    wanted = f"a task of kind {task.kind} starts from one of: {', '.join(known)}"
-    if len(given) != 1:
-        yield f"{wanted}; given: {', '.join(given) or 'none'}"
-    elif given[0] not in known:
-        yield f"{given[0]}: {wanted}"
-
-
-def _labels(task: Task) -> Iterator[str]:
-    if task.labels and len(task.labels) < 2:
-        yield f"labels: {len(task.labels)} given, at least 2 are needed"
-    owner: dict[str, str] = {}
-    for name, label in task.labels.items():
-        if not name.strip():
-            yield "labels: a label has an empty name"
-        if not label.about.strip():
-            yield f"labels.{name}.about: is empty"
-        for other in label.confusable:
-            if other == name:
-                yield f"labels.{name}.confusable: names itself"
-            elif other not in task.labels:
-                yield f"labels.{name}.confusable: there is no label {other!r}.{did_you_mean(other, task.labels)}"
-        for i, text in enumerate(label.seeds):
-            if not text.strip():
-                yield f"labels.{name}.seeds[{i}]: is empty"
-            elif owner.setdefault(text, name) != name:
-                yield f"labels.{name}.seeds[{i}]: {text!r:.60} is also a seed of {owner[text]}"
-
-
-REGISTERS = ("neutral", "polite", "annoyed", "casual")
-PERSONAS = ("an ordinary person", "a person in a hurry", "a person who is new to this", "a person who knows this well")
-LENGTHS = ("a few words", "one sentence", "two sentences")
-DIFFICULTIES = ("plain", "less obvious")
-WHOLE = "all"  # the one group of a task that starts from passages or texts
-
-
-class Label(BaseModel):
-    """One class or theme: a line on what belongs to it, classes it is easily confused with, and a few real texts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    about: StrictStr
-    confusable: tuple[StrictStr, ...] = ()
-    seeds: tuple[StrictStr, ...] = ()
-
-
-def _lines(value: Any) -> Any:
-    """A plain list of topics is one whose lines are their names."""
-    plain = isinstance(value, list) and all(isinstance(name, str) for name in value)
-    return {name: name for name in value} if plain else value
-
-
-class Task(BaseModel):
-    """A task description.
-
-    `registers`, `personas`, `lengths` and `difficulties` are phrases that the prompt inserts as they stand. `forbidden`
-    lists regular expressions (case does not matter) that show that a text is not what was asked for, such as words that
-    only the other side of a conversation uses. A task starts from exactly one of `kinds.STARTS`, one that its kind
-    knows.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: StrictStr
-    kind: Literal["classification", "clustering", "retrieval", "reranking", "sts", "bitext"]
-    description: StrictStr
-    domain: StrictStr
-    language: StrictStr = Field(pattern=PATTERN)
-    target_language: StrictStr | None = Field(None, pattern=PATTERN)  # of bitext
-    labels: dict[StrictStr, Label] = {}
-    topics: Annotated[dict[StrictStr, StrictStr], BeforeValidator(_lines)] = {}
-    passages: tuple[StrictStr, ...] = ()
-    search_terms: tuple[StrictStr, ...] = ()
-    texts: tuple[StrictStr, ...] = ()
-    negatives: Literal["written", "mined"] | None = None  # None: as the prompt of the kind has it
-    registers: tuple[StrictStr, ...] = REGISTERS
-    personas: tuple[StrictStr, ...] = PERSONAS
-    lengths: tuple[StrictStr, ...] = LENGTHS
-    difficulties: tuple[StrictStr, ...] = DIFFICULTIES
-    forbidden: tuple[StrictStr, ...] = ()
-
-    @property
-    def spec(self) -> Kind:
-        """What there is to know of its kind."""
-        return KINDS[self.kind]
-
-    @property
-    def start(self) -> str:
-        """What it starts from: one of `kinds.STARTS`."""
-        return next(name for name in STARTS if getattr(self, name))
-
-    @property
-    def prompt(self) -> str:
-        """Name of the prompt file that it uses unless another one is told."""
-        hard = self.spec.hard_prompts if self.negatives == "written" else {}
-        return hard.get(self.start) or self.spec.prompts[self.start]
-
-    @property
-    def groups(self) -> dict[str, str]:
-        """What rows are shared out equally between, with a line each: labels, topics, search terms, or one for all."""
-        if self.labels:
-            return {name: label.about for name, label in self.labels.items()}
-        return dict(self.topics) or {term: term for term in self.search_terms} or {WHOLE: self.description}
-
-    @property
-    def seeds(self) -> list[str]:
-        """Every text that the user gave: seeds of labels, passages, texts."""
-        return [*(text for label in self.labels.values() for text in label.seeds), *self.passages, *self.texts]
-
-    def table(self) -> pd.DataFrame:
-        """One row a label (label, about, confusable, seeds), topic or search term; else the first texts."""
-        if self.labels:
-            rows = [(n, x.about, ", ".join(x.confusable), len(x.seeds)) for n, x in self.labels.items()]
-            return pd.DataFrame(rows, columns=["label", "about", "confusable", "seeds"])
-        if self.topics:
-            return pd.DataFrame(list(self.topics.items()), columns=["topic", "about"])
-        return pd.DataFrame({self.start: list(getattr(self, self.start))}).head(20)
-
-
-def read_task(path: str | Path) -> Task:
-    """Read a task description from a YAML file. `passages`, `texts` and `search_terms` may name a file beside it: one
-    text a line (.txt), or a file of rows with a column text.
-
-    Raises:
-        MissingError: there is no such file, or one that it names.
-        DataError: it is no YAML, or not a task description; all problems at once.
-    """
-
-    path = Path(path)
-    if not path.is_file():
-        raise MissingError(f"No task description at {path}. prompts/tasks/ holds examples to copy.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not readable as YAML: {error}. Quote texts that hold a colon or a #.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} must hold keys and values, but holds a {type(content).__name__}.")
-    found = list(bare_words(content))
-    if found:  # what is not even text cannot be checked further
-        raise DataError(problems(f"{path}: {len(found)} value(s) that YAML did not read as text", found))
-    content |= {key: read_texts(path.parent / content[key]) for key in files_in(content)}
-    try:
-        task = Task.model_validate(content)
-    except ValidationError as error:
-        found = [in_words(e) for e in error.errors()]
-        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry.")) from None
-    found = list(contradictions(task))
-    if found:
-        raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Mend the file, then retry."))
-    return task
-
-
-def files_in(content: dict) -> list[str]:
-    """The keys of a task file that name a file instead of holding texts."""
-    return [key for key in ("passages", "search_terms", "texts") if isinstance(content.get(key), str)]
-
-
-def read_texts(path: Path) -> list[str]:
-    """The texts of a file, each once: its lines (.txt), or the column text, passage or document of its rows.
-
-    Raises:
-        MissingError: there is no such file.
-        DataError: it is of another kind, or has no such column.
-    """
-    from gisttools.data import RowFile, file_kind, is_lines, plain_name, read_lines
-
-    if not os.path.isfile(path):  # Path.is_file refuses names as long as a text that should stand in a list
-        raise MissingError(f"There is no file {str(path)[:300]}, which the task description names. Correct its path.")
-    if is_lines(path):
-        return list(dict.fromkeys(text for line in read_lines(path) if (text := line.strip())))
-    if file_kind(path) is None:
-        raise DataError(f"{path}: texts are read from .txt, .csv, .tsv, .jsonl, .json or .parquet. Convert it.")
-    with RowFile(path) as file:
-        column = next((c for c in ("text", "passage", "document") if c in file.columns), None)
-        if column is None:
-            names = ", ".join(file.columns)
-            raise DataError(f"{path} has no column text, passage or document, but {names}. Rename one.")
-        texts = [plain_name(text) for part in file.parts([column]) for text in part[column]]
-    return list(dict.fromkeys(text for text in texts if text))

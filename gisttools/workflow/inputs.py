@@ -44,7 +44,7 @@ from gisttools.evaluation import (
     training_sets,
 )
 from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT, GuideOptions, VectorCache
-from gisttools.synthesis import Checks, Known, check_prompt, check_start, load_prompt, read_task
+from gisttools.synthesis import Known, check_prompt, check_start, load_prompt, read_task
 from gisttools.training import DevelopmentScore, Retention, RetentionOptions, read_texts
 from gisttools.workflow.folders import as_run, inputs, open_run, told_parameters
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, GuideParams, SynthesizeParams
@@ -341,18 +341,6 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
         texts = eval_sets([task], subsets=subsets)[task]
         found[task] = list(dict.fromkeys([*found.get(task, []), *texts]))
     return found
-
-
-def checks_of(params: SynthesizeParams) -> Checks:
-    """What a text or row must stand up to."""
-    return Checks(
-        label_by=params.label_by,
-        blind=params.blind,
-        guide_order=params.guide_order,
-        top_k=params.top_k,
-        skip_nearest=params.skip_nearest,
-        near_eval=params.near,
-    )
 
 
 def known_of(params: SynthesizeParams) -> Known:

@@ -15,6 +15,7 @@ from gisttools.common import Options, named_like_a_secret, secret_in
 from gisttools.data import ReadOptions, Tiers
 from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
+from gisttools.synthesis import Checks, LLMOptions
 from gisttools.training import Candidates, LossOptions, MadeFrom, MaskOptions, RetentionOptions, TrainSettings
 
 WORDLLAMA = "embedded:wordllama-256"
@@ -117,7 +118,7 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings):
     dev_subsets: list[str] | None = Field(None, description='language subsets of dev tasks, e.g. ["en"]')
 
 
-class SynthesizeParams(GuideParams):
+class SynthesizeParams(GuideParams, Checks):
     """`1_synthesize`: a task description and an LLM give triplets."""
 
     about = "synthesize"
@@ -132,12 +133,12 @@ class SynthesizeParams(GuideParams):
     task: str = Field("prompts/tasks/support_intents.yaml", description="task description (YAML)")
     rows: int = Field(14, ge=1, description="accepted rows wanted, equally many of each label or topic")
     attempts: float = Field(3.0, ge=1, description="calls for each of them, at most")
-    llm_base_url: str = Field("embedded", description='OpenAI-compatible endpoint, or "embedded"')
-    llm_model: str = Field("embedded:SmolLM2-135M-Instruct", description="model name at the endpoint, or a GGUF file")
-    llm_key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
-    temperature: float = Field(0.8, ge=0, le=2, description="sampling temperature of the LLM")
-    max_tokens: int = Field(400, ge=16, description="longest answer; one that is cut is asked for once more")
-    concurrency: int = Field(4, ge=1, description="calls in flight")
+    llm_base_url: str = LLMOptions.field("base_url")
+    llm_model: str = LLMOptions.field("model")
+    llm_key_variable: str = LLMOptions.field("key_variable")
+    temperature: float = LLMOptions.field("temperature")
+    max_tokens: int = LLMOptions.field("max_tokens", 400)
+    concurrency: int = LLMOptions.field("concurrency")
     guide: str = Field(MINILM, description="model that checks labels and similarities")
     eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
     labelled_files: list[str] = Field(
@@ -148,32 +149,26 @@ class SynthesizeParams(GuideParams):
     # more of what is asked
     prompt: str | None = Field(None, description="prompt file, or its name; null: that of the task's kind")
     prompts: str | None = Field(None, description="your own folder of prompts, looked into first")
-    # more of what rows must stand up to
-    label_by: Literal["centroids", "nearest", "none"] = Field(
-        "centroids", description="nearest: by the nearest texts of labelled_files"
-    )
-    blind: bool = Field(False, description="a second call sorts each text without knowing its label")
-    guide_order: bool = Field(True, description="the guide must find the positive nearer than a negative")
-    top_k: int | None = Field(10, ge=1, description="the positive must be so near to its query; null: not looked at")
-    skip_nearest: int = Field(10, ge=0, description="nearest texts that are no mined negatives")
-    near: float = Field(0.8, gt=0, le=1, description="least likeness (Jaccard) to a test text of what is left out")
+    # more of what rows are held against
     eval_tasks: list[str] = Field([], description="MTEB tasks whose test texts must not occur")
     avoid: list[str] = Field([], description="runs or triplet files whose texts must not be written again")
     # more of the LLM
-    budget_usd: float | None = Field(None, gt=0, description="never overstepped by the calls of this run")
-    budget_tokens: int | None = Field(None, gt=0, description="in and out together; never overstepped either")
-    price_in: float | None = Field(None, ge=0, description="US dollars for a million tokens in; null: the list price")
-    price_out: float | None = Field(None, ge=0, description="US dollars for a million tokens out")
-    llm_mode: Literal["auto", "record", "replay"] = Field(
-        "auto", description="record: ask for everything anew; replay: from the cache alone, without network"
-    )
-    llm_transport: Literal["live", "batch"] = Field(
-        "live", description="batch: the endpoint's Batch API, cheaper and within a day"
-    )
-    llm_context: int = Field(2048, ge=512, description="of the embedded server: tokens of a prompt and its answer")
-    llm_timeout: float = Field(120.0, gt=0, description="seconds until one attempt is given up")
-    requests_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
-    tokens_per_minute: float | None = Field(None, gt=0, description="the account's limit; null: what 429 teaches")
+    budget_usd: float | None = LLMOptions.field("budget_usd")
+    budget_tokens: int | None = LLMOptions.field("budget_tokens")
+    price_in: float | None = LLMOptions.field("price_in")
+    price_out: float | None = LLMOptions.field("price_out")
+    llm_mode: Literal["auto", "record", "replay"] = LLMOptions.field("mode")
+    llm_transport: Literal["live", "batch"] = LLMOptions.field("transport")
+    llm_context: int = LLMOptions.field("context")
+    llm_timeout: float = LLMOptions.field("timeout")
+    requests_per_minute: float | None = LLMOptions.field("requests_per_minute")
+    tokens_per_minute: float | None = LLMOptions.field("tokens_per_minute")
+
+    def llm_options(self) -> LLMOptions:
+        """Which LLM is asked, and how."""
+        own = type(self).model_fields
+        named = {name: getattr(self, f"llm_{name}") for name in LLMOptions.model_fields if f"llm_{name}" in own}
+        return self.part(LLMOptions, **named)
 
 
 class ConvertParams(GuideParams, ReadOptions, MiningOptions):

@@ -47,7 +47,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from gisttools.evaluation import Contender, TaskSource
     from gisttools.mining import MiningOptions
     from gisttools.models import VectorCache
-    from gisttools.synthesis import Checks, Known, Outcome, Task
+    from gisttools.synthesis import Checks, Known, SynthesisResult, Task
     from gisttools.training import DevelopmentScore, Retention
     from gisttools.workflow.evaluations import Pages
     from gisttools.workflow.inputs import Entries
@@ -159,9 +159,9 @@ class SynthesizeRun(Run):
 
     def checks(self) -> Checks:
         """What a text or row must stand up to."""
-        from gisttools.workflow.inputs import checks_of
+        from gisttools.synthesis import Checks
 
-        return checks_of(self.params)
+        return self.params.part(Checks)
 
     def known(self) -> Known:
         """Test texts, texts of earlier runs, and labelled texts. Raises MissingError, DataError."""
@@ -169,7 +169,7 @@ class SynthesizeRun(Run):
 
         return known_of(self.params)
 
-    def save(self, outcome: Outcome) -> None:
+    def save(self, outcome: SynthesisResult) -> None:
         """Write both tables, and a page to look through them, into the run's folder."""
         from gisttools.data import write_triplets
         from gisttools.report import write_browser

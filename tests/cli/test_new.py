@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from gisttools.cli.main import main
 from gisttools.cli.new import _KINDS
 from gisttools.common.errors import DataError
-from gisttools.synthesis.plan import Plan, Requests, needs_ideas
+from gisttools.synthesis.plan import CallPlan, Requests, needs_ideas
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import KINDS, Task, read_task
 
@@ -54,7 +54,7 @@ def test_filled_in_it_is_a_task_that_can_be_asked_for(written, request):
     assert (task.name, task.kind) == ("plants", request.node.callspec.params["written"])
     prompt = load_prompt(task.prompt)
     ideas = {group: ["One.", "Two."] for group in task.groups} if needs_ideas(task, prompt) else None
-    plan = Plan(task, 2 * len(task.groups), 0, ideas)
+    plan = CallPlan(task, 2 * len(task.groups), 0, ideas)
     assert len(Requests(task, prompt).of(plan.take(plan.quotas))) == 2 * len(task.groups)
 
 

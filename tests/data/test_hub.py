@@ -7,11 +7,10 @@ import os
 import re
 import subprocess
 import sys
-from typing import ClassVar
 
 import pytest
 from helpers import ROOT
-from helpers.http_server import Handler, running
+from helpers.server import Server
 
 from gisttools.data.hub import HubSet, is_hub_name, parse_hub_name
 
@@ -54,40 +53,38 @@ def test_what_is_here_or_ends_like_a_file_is_no_hub_name(tmp_path, monkeypatch):
     assert is_hub_name("data/faw")
 
 
-class Hub(Handler):
+class Hub(Server):
     """As much of the hub as streaming asks for; `main` is at `COMMIT`."""
 
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self):
-        self.body()
-        self.asked.append(self.path)
-        found = re.match(r"/(?:api/)?datasets/(org/\w+)(?:/(revision|tree|resolve)/([^/?]+))?(?:/([^?]+))?", self.path)
+    def respond(self, call):
+        found = re.match(r"/(?:api/)?datasets/(org/\w+)(?:/(revision|tree|resolve)/([^/?]+))?(?:/([^?]+))?", call.path)
         files = SETS.get(found[1]) if found else None
         if files is None:
-            self.tell(404, X_Error_Code="RepoNotFound")
-        elif found[3] not in (None, "main", COMMIT):
-            self.tell(404, X_Error_Code="RevisionNotFound")
-        elif found[2] == "tree":
+            return missing("RepoNotFound")
+        if found[3] not in (None, "main", COMMIT):
+            return missing("RevisionNotFound")
+        if found[2] == "tree":
             sizes = {name: len(text or "x" * 99) for name, text in files.items()}
-            self.tell(200, json.dumps([{"type": "file", "path": n, "size": s, "oid": "0"} for n, s in sizes.items()]))
-        elif found[2] != "resolve":
+            return there(call, [{"type": "file", "path": n, "size": s, "oid": "0"} for n, s in sizes.items()])
+        if found[2] != "resolve":
             siblings = [{"rfilename": name} for name in files]
-            self.tell(200, json.dumps({"id": found[1], "sha": COMMIT, "tags": [], "siblings": siblings}))
-        elif files.get(found[4]) is None:
-            self.tell(404, X_Error_Code="EntryNotFound")
-        else:
-            self.tell(200, files[found[4]], ETag='"x"')
+            return there(call, {"id": found[1], "sha": COMMIT, "tags": [], "siblings": siblings})
+        text = files.get(found[4])
+        return missing("EntryNotFound") if text is None else there(call, text.encode(), etag='"x"')
 
-    do_HEAD = do_POST = do_GET
 
-    def tell(self, status: int, text: str = "", **headers: str) -> None:
-        body, span = text.encode(), re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
-        if status == 200 and span:
-            first, last, size = int(span[1]), int(span[2]), len(body)
-            status, body, headers["Content_Range"] = 206, body[first : last + 1], f"bytes {first}-{last}/{size}"
-        named = {**headers, "X_Repo_Commit": COMMIT}
-        self.reply(status, {name.replace("_", "-"): value for name, value in named.items()}, body)
+def missing(what: str):
+    return 404, {"X-Error-Code": what, "X-Repo-Commit": COMMIT}, b""
+
+
+def there(call, content, **headers: str):
+    """All of the content, or the bytes of it that are asked for."""
+    body, headers["X-Repo-Commit"] = content if isinstance(content, bytes) else json.dumps(content).encode(), COMMIT
+    span = re.match(r"bytes=(\d+)-(\d+)", call.headers.get("Range") or "")
+    if not span:
+        return 200, headers, body
+    first, last = int(span[1]), int(span[2])
+    return 206, {**headers, "Content-Range": f"bytes {first}-{last}/{len(body)}"}, body[first : last + 1]
 
 
 SCRIPT = """
@@ -116,17 +113,18 @@ def read(tmp_path_factory):
     """A function that reads sets in a process of its own (where the hub is, is read at import): what came out of
     each, the warnings, and the paths that the hub was asked for."""
     folder = tmp_path_factory.mktemp("hub")
-    with running(Hub) as address:
+    with Hub() as server:
         environment = {
-            **os.environ, "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "home"),
-            "HF_HUB_DISABLE_TELEMETRY": "1",
+            **os.environ, "HF_ENDPOINT": server.url.removesuffix("/v1"), "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_TELEMETRY": "1",
         }  # fmt: skip
 
         def run(*names: str) -> tuple[list, str, list[str]]:
-            Hub.asked.clear()
+            server.calls.clear()
             line = [sys.executable, "-c", SCRIPT, str(folder / "cache"), *names]
             done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
-            return [json.loads(said) for said in done.stdout.splitlines()], done.stderr, list(Hub.asked)
+            told = [json.loads(said) for said in done.stdout.splitlines()]
+            return told, done.stderr, [call.path for call in server.calls]
 
         yield run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from importlib import metadata
 
 import mteb
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import MINILM
 from helpers.evaluation_folders import search_folder, sts_folder
-from helpers.http_server import endpoint
+from helpers.server import Server, embeddings
 
 from gisttools.common.errors import EndpointError, MissingError
 from gisttools.data.folder_tasks import local_tasks
@@ -20,26 +19,13 @@ from gisttools.evaluation.scores import ScoreCache
 from gisttools.evaluation.tasks import task_sources
 
 
-@contextmanager
-def server(model):
-    """An embeddings endpoint that answers with a model's vectors; `asked` holds the texts."""
-    asked: list[str] = []
-
-    def respond(body, _):
-        asked.extend(body["input"])
-        data = [{"index": i, "embedding": v.tolist()} for i, v in enumerate(model.encode(body["input"]))]
-        return 200, {}, {"data": data, "model": "m", "object": "list"}
-
-    with endpoint(respond) as url:
-        yield url, asked
-
-
 def test_an_endpoint_scores_as_its_model_and_is_asked_for_a_text_once(wordllama, tmp_path):
     sources, cache = task_sources(files=[sts_folder(tmp_path / "alike"), search_folder(tmp_path / "find")]), tmp_path
-    with server(wordllama) as (url, asked):
-        models = {"base": wordllama, "tuned": open_scored("endpoint:m", base_url=url)}
+    with Server(lambda _, body: embeddings(wordllama.encode(body["input"]))) as server:
+        models = {"base": wordllama, "tuned": open_scored("endpoint:m", base_url=server.url)}
         result = evaluate(models, sources, tmp_path / "out", cache=ScoreCache(cache / "cache"))
         assert result.comparison["tuned"].tolist() == pytest.approx(result.comparison["base"].tolist(), abs=1e-6)
+        asked = [text for body in server.bodies for text in body["input"]]
         assert len(asked) == len(set(asked)) == result.encoded["tuned"]
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.scripted_llm import completion
+from gisttools.synthesis.llm.asking import Reply
+from gisttools.synthesis.llm.forms import extract_json, fault
+from helpers.server import completion
 
 ANIMALS = ("dog", "cat", "bird")
 _WORDS = ("lamp", "river", "green", "quick", "stone", "music", "paper", "cloud", "tower", "garden", "window", "bridge",
@@ -48,6 +50,15 @@ def embed(texts: list[str]) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
+def reply_of(content: object, schema: dict, finish: str = "stop", **more) -> Reply:
+    """The reply whose answer is this text or JSON."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    answer = extract_json(text)
+    return Reply(
+        key="k", content=text, finish_reason=finish, model="m", answer=answer, problem=fault(answer, schema), **more
+    )
+
+
 def request_of(body: dict) -> str:
     """A hash of what is asked for, whatever the form of the request."""
     kept = {k: v for k, v in body.items() if k != "response_format"}
@@ -81,10 +92,11 @@ def _value(name: str, node: dict, body: dict):
 def synthesize(told: dict) -> None:
     """A synthesis as `told` by JSON, here or in a process that may be killed; its tables and summary go to a folder."""
     from gisttools.data.triplets import write_triplets
-    from gisttools.synthesis import LLM, generate
+    from gisttools.synthesis import LLM, LLMOptions, generate
     from gisttools.synthesis.task import Task
 
-    task, llm, folder = Task(**told["task"]), LLM(**told["llm"]), Path(told["folder"])
+    task, folder = Task(**told["task"]), Path(told["folder"])
+    llm = LLM(LLMOptions(**told["llm"]), cache=folder / "c.sqlite")
     outcome = generate(task, llm, rows=told["rows"], attempts=1, seed=told["seed"], embed=embed, guide_id="animals")
     write_triplets(outcome.accepted, folder / "accepted.parquet")
     write_triplets(outcome.rejected, folder / "rejected.parquet")

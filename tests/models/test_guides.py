@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from helpers import MINILM, WORDLLAMA
-from helpers.http_server import endpoint
+from helpers.server import Server, embeddings, refusal
 
 from gisttools.common.errors import EndpointError, MissingError, ModelError, ParameterError
 from gisttools.models.guides import ModelGuide, open_guide
@@ -100,33 +99,13 @@ def vector(text: str) -> list[float]:
     return [float(len(text)), float(sum(map(ord, text)) % 101), 1.0]
 
 
-@contextmanager
 def serving(answer=None):
-    """An embeddings endpoint; `answer(number of the call, texts)` gives (status, headers, JSON), or None for the right
-    one. Yields its address and the calls: a list of (texts, authorization)."""
-    calls, lock = [], threading.Lock()
-
-    def respond(body, headers):
-        with lock:
-            calls.append((body["input"], headers["authorization"]))
-            number = len(calls) - 1
-        return (answer and answer(number, body["input"])) or good(body["input"])
-
-    with endpoint(respond) as url:
-        yield url, calls
+    """An embeddings endpoint; `answer(number of the call, texts)` gives an answer, or None for the right one."""
+    return Server(lambda number, body: (answer and answer(number, body["input"])) or good(body["input"]))
 
 
-def good(texts, vectors=None):
-    rows = [{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(vectors or map(vector, texts))]
-    return (
-        200,
-        {},
-        {"object": "list", "model": "m", "data": rows[::-1], "usage": {"prompt_tokens": 1, "total_tokens": 1}},
-    )
-
-
-def refusal(status, message="no", headers=None, **error):
-    return status, headers or {}, {"error": {"message": message, **error}}
+def good(texts):
+    return embeddings([vector(text) for text in texts])
 
 
 def unit(texts) -> np.ndarray:
@@ -138,21 +117,25 @@ def many(count: int) -> list[str]:
     return [f"text number {i} {'x' * (i % 7)}" for i in range(count)]
 
 
+def batches(calls) -> list[list[str]]:
+    return [call.body["input"] for call in calls]
+
+
 def sent(calls) -> list[str]:
-    return [text for texts, _ in calls for text in texts]
+    return [text for batch in batches(calls) for text in batch]
 
 
 def test_an_endpoint_is_asked_in_batches_once_for_each_text_ever(tmp_path):
     texts = many(700)
-    with serving() as (url, calls):
-        cache = behind(url, tmp_path)
+    with serving() as server:
+        cache = behind(server.url, tmp_path)
         assert cache.dimension is None
         assert cache.embed([*texts, *texts]) == pytest.approx(unit([*texts, *texts]), abs=1e-6)
-        assert sorted(len(batch) for batch, _ in calls) == [188, 256, 256]
-        again = behind(url, tmp_path)
+        assert sorted(len(batch) for batch in batches(server.calls)) == [188, 256, 256]
+        again = behind(server.url, tmp_path)
         assert again.dimension == 3
         again.embed([*texts, "new"])
-    assert sorted(sent(calls)) == sorted([*texts, "new"])
+    assert sorted(sent(server.calls)) == sorted([*texts, "new"])
 
 
 def test_nothing_more_is_asked_once_the_answers_cannot_be_kept(tmp_path, monkeypatch):
@@ -165,32 +148,33 @@ def test_nothing_more_is_asked_once_the_answers_cannot_be_kept(tmp_path, monkeyp
     def full(*_):
         raise OSError("the disk is full")
 
-    with serving(first_only) as (url, calls):
-        cache = behind(url, tmp_path)
+    with serving(first_only) as server:
+        cache = behind(server.url, tmp_path)
         monkeypatch.setattr(cache._files, "append", full)
         with pytest.raises(OSError, match="the disk is full"):
             cache.embed(many(2000))
         over.set()
-    assert len(calls) <= 5  # one answered, four under way; there would be eight
+    assert len(server.calls) <= 5  # one answered, four under way; there would be eight
 
 
 def test_long_texts_go_in_smaller_batches(tmp_path):
-    with serving() as (url, calls):
-        behind(url, tmp_path).embed(["x" * n for n in (150_000, 60_000, 250_000, 5)])
-    assert sorted([len(t) for t in batch] for batch, _ in calls) == [[60_000, 5], [150_000], [250_000]]
+    with serving() as server:
+        cache = behind(server.url, tmp_path)
+        cache.embed(["x" * n for n in (150_000, 60_000, 250_000, 5)])
+    assert sorted([len(t) for t in batch] for batch in batches(server.calls)) == [[60_000, 5], [150_000], [250_000]]
 
 
 def test_another_server_model_or_prompt_is_another_guide(tmp_path):
-    with serving() as (one, _), serving() as (other, calls):
+    with serving() as one, serving() as other:
         caches = [
-            behind(one, tmp_path),
-            VectorCache(GuideOptions(name="endpoint:n", base_url=one), folder=tmp_path),
-            behind(other, tmp_path),
-            behind(other, tmp_path, prompt="q: "),
+            behind(one.url, tmp_path),
+            VectorCache(GuideOptions(name="endpoint:n", base_url=one.url), folder=tmp_path),
+            behind(other.url, tmp_path),
+            behind(other.url, tmp_path, prompt="q: "),
         ]
         assert len({cache.folder for cache in caches}) == 4
         caches[3].embed(["a"])
-    assert sent(calls) == ["q: a"]
+    assert sent(other.calls) == ["q: a"]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -198,10 +182,10 @@ def test_a_passing_failure_is_tried_again_after_the_time_asked_for(tmp_path, sta
     def fails_first(number, _):
         return refusal(status, headers={"retry-after": "0"}) if number == 0 else None
 
-    with serving(fails_first) as (url, calls):
-        vectors = behind(url, tmp_path).embed(TEXTS)
+    with serving(fails_first) as server:
+        vectors = behind(server.url, tmp_path).embed(TEXTS)
     assert vectors == pytest.approx(unit(TEXTS), abs=1e-6)
-    assert len(calls) == 2
+    assert len(server.calls) == 2
 
 
 def test_what_was_answered_before_a_failure_is_kept(tmp_path):
@@ -210,15 +194,15 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
     def fails_later(number, _):
         return refusal(401, "bad key") if broken and number >= 3 else None
 
-    with serving(fails_later) as (url, calls):
+    with serving(fails_later) as server:
         with pytest.raises(EndpointError):
-            behind(url, tmp_path).embed(texts)
-        answered = sent(calls[:3])
+            behind(server.url, tmp_path).embed(texts)
+        answered = sent(server.calls[:3])
         broken.clear()
-        calls.clear()
-        cache = behind(url, tmp_path)
+        server.calls.clear()
+        cache = behind(server.url, tmp_path)
         assert cache.embed(texts) == pytest.approx(unit(texts), abs=1e-6)
-    assert sorted(sent(calls)) == sorted(set(texts) - set(answered))
+    assert sorted(sent(server.calls)) == sorted(set(texts) - set(answered))
 
 
 @pytest.mark.parametrize(
@@ -230,28 +214,28 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
         (lambda *_: refusal(400, "too long"), r"refuses 4 texts of 6 to 62 characters .*too long"),
         (lambda _, texts: good(texts[1:]), r"answers 3 vectors of \[3\] numbers for 4 texts"),
         (
-            lambda _, texts: good(texts, [[1.0]] * 3 + [[1.0, 2.0]]),
+            lambda _, texts: embeddings([[1.0]] * 3 + [[1.0, 2.0]]),
             r"answers 4 vectors of \[1, 2\] numbers",
         ),
-        (lambda _, texts: good(texts, [[]] * 4), r"answers 4 vectors of \[0\] numbers"),
+        (lambda _, texts: embeddings([[]] * 4), r"answers 4 vectors of \[0\] numbers"),
         (lambda *_: (200, {}, {"object": "list", "data": [], "model": "m"}), r"for 4 texts"),
         (lambda *_: (200, {}, {"hello": "world"}), r"for 4 texts"),
     ],
     ids=["key", "model", "quota", "request", "too few", "lengths", "empty", "no data", "nonsense"],
 )
-def test_an_endpoint_that_does_not_answer_vectors_is_named_with_the_fix(tmp_path, answer, wanted):
-    with serving(answer) as (url, _):
-        cache = behind(url, tmp_path, key_variable="MY_KEY")
+def test_an_endpoint_that_does_not_answer_vectors_is_named_with_what_to_do(tmp_path, answer, wanted):
+    with serving(answer) as server:
+        cache = behind(server.url, tmp_path, key_variable="MY_KEY")
         with pytest.raises(EndpointError, match=wanted):
             cache.embed(TEXTS)
     assert cache.dimension is None
 
 
 def test_vectors_of_another_length_than_before_are_refused(tmp_path):
-    answers = [None, lambda texts: good(texts, [[1.0, 2.0]])]
+    answers = [None, lambda texts: embeddings([[1.0, 2.0]])]
 
-    with serving(lambda number, texts: answers[number] and answers[number](texts)) as (url, _):
-        cache = behind(url, tmp_path)
+    with serving(lambda number, texts: answers[number] and answers[number](texts)) as server:
+        cache = behind(server.url, tmp_path)
         cache.embed(["a"])
         with pytest.raises(ModelError, match=r"gives vectors of 2 numbers; those kept in .* have 3"):
             cache.embed(["b"])
@@ -259,18 +243,18 @@ def test_vectors_of_another_length_than_before_are_refused(tmp_path):
 
 def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("gisttools.common.endpoints._PATIENCE_AT_START", 0.0)
-    with serving() as (url, _):
+    with serving() as server:
         pass
-    with pytest.raises(EndpointError, match=f"No endpoint answers at {url}"):
-        behind(url, tmp_path).embed(["a"])
+    with pytest.raises(EndpointError, match=f"No endpoint answers at {server.url}"):
+        behind(server.url, tmp_path).embed(["a"])
 
 
 def test_the_key_comes_from_the_environment_and_is_nowhere_on_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "secret-key")
-    with serving() as (url, calls):
-        with_user = url.replace("//", "//user:word@")
+    with serving() as server:
+        with_user = server.url.replace("//", "//user:word@")
         behind(with_user, tmp_path, key_variable="MY_KEY").embed(["a"])
-    assert calls[0][1] in ("Bearer secret-key", "Basic dXNlcjp3b3Jk")
+    assert server.calls[0].headers["authorization"] in ("Bearer secret-key", "Basic dXNlcjp3b3Jk")
     written = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
     assert b"secret" not in written
     assert b"user" not in written

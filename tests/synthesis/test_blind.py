@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers.scripted_author import labelled_task
+from helpers.scripted_author import labelled_task, reply_of
 
 from gisttools.synthesis.judge import NONE, Candidate, ask_blind, confusion
 from gisttools.synthesis.llm.asking import Reply
-from gisttools.synthesis.plan import PlanItem
+from gisttools.synthesis.plan import PlannedCall
 from gisttools.synthesis.task import Task
 
 CASES = [  # text, label asked for, answer, finish reason; label told, reason
@@ -31,15 +31,16 @@ class Scripted:
         self.requests += requests
         known = {text: (answer, finish) for text, _, answer, finish, *_ in CASES}
         found = [known[json.loads(r.messages[-1]["content"].rpartition("?")[2])] for r in requests]
-        return [Reply(key="k", content=a if isinstance(a, str) else json.dumps(a), finish_reason=f, model="m")
-                for a, f in found]  # fmt: skip
+        return [reply_of(a, r.schema, f) for (a, f), r in zip(found, requests, strict=True)]
 
 
 @pytest.fixture
 def looked():
     shape = {"register": "r", "persona": "p", "length": "l", "difficulty": "d"}
     reply = Reply(key="k", content="", finish_reason="stop", model="m")
-    candidates = [Candidate(item=PlanItem(group=label, **shape), reply=reply, anchor=text) for text, label, *_ in CASES]
+    candidates = [
+        Candidate(item=PlannedCall(group=label, **shape), reply=reply, anchor=text) for text, label, *_ in CASES
+    ]
     llm = Scripted()
     ask_blind(Task(**labelled_task()), llm, candidates)
     return candidates, llm

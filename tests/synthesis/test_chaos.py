@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 from helpers.scripted_author import author, labelled_task, request_of, synthesize, text_for
-from helpers.scripted_llm import HANG, RESET, completion, refusal, scripted
+from helpers.server import HANG, RESET, Server, completion, refusal
 
 from gisttools.data.triplets import read_triplets
 
@@ -50,12 +50,13 @@ class Misbehaviour:
         self.alarm, self.alarm_at = threading.Event(), ANSWERS
 
     def __call__(self, number: int, body: dict):
-        self.asked.append(request_of(body))
+        asked = request_of(body)
+        self.asked.append(asked)
         draw = self.random.random()
         if draw < 0.29:
             shares = [(0.20, refusal(429, headers={"retry-after": "0.05"})), (0.25, refusal(500)), (0.27, HANG)]
             return next((act for share, act in shares if draw < share), RESET)
-        self.of_answer[f"r{number}"] = self.asked[-1]
+        self.of_answer[f"r{number}"] = asked
         if len(self.of_answer) >= self.alarm_at:
             self.alarm.set()
         return answer(number, body)
@@ -63,7 +64,7 @@ class Misbehaviour:
 
 def told(folder: Path, url: str, timeout: float) -> dict:
     folder.mkdir(exist_ok=True)
-    llm = {"base_url": url, "model": "m", "concurrency": 32, "timeout": timeout, "cache": str(folder / "c.sqlite")}
+    llm = {"base_url": url, "model": "m", "concurrency": 32, "timeout": timeout}
     return {"task": labelled_task(), "rows": ROWS, "seed": SEED, "llm": llm, "folder": str(folder)}
 
 
@@ -84,9 +85,9 @@ def stored_answers(path) -> set[str]:
 def test_a_run_killed_three_times_loses_nothing_pays_nothing_twice_and_ends_as_an_undisturbed_one(tmp_path):
     script, killed, whole = Misbehaviour(), tmp_path / "killed", tmp_path / "whole"
     asked_again = []
-    with scripted(script, latency=0.01) as url:
+    with Server(script, latency=0.01) as server:
         for _ in range(KILLS):
-            child = start(killed, url)
+            child = start(killed, server.url)
             assert script.alarm.wait(120)
             child.kill()
             assert child.wait() != 0, "the run ended before it was killed"
@@ -94,12 +95,12 @@ def test_a_run_killed_three_times_loses_nothing_pays_nothing_twice_and_ends_as_a
             asked_again.append((paid, so_far))
             script.alarm.clear()
             script.alarm_at = len(script.of_answer) + ANSWERS
-        assert start(killed, url).wait(300) == 0
+        assert start(killed, server.url).wait(300) == 0
     for paid, so_far in asked_again:
         assert len(paid) > ANSWERS / 2
         assert not paid & set(script.asked[so_far:])
-    with scripted(answer) as url:
-        synthesize(told(whole, url, timeout=60.0))
+    with Server(answer) as server:
+        synthesize(told(whole, server.url, timeout=60.0))
     tables = {
         name: [read_triplets(f / f"{name}.parquet") for f in (killed, whole)] for name in ("accepted", "rejected")
     }

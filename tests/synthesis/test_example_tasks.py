@@ -5,7 +5,7 @@ import json
 import pytest
 from helpers import PROMPTS_FOLDER
 
-from gisttools.synthesis.plan import Plan, Requests, check_prompt, needs_ideas, shown, values_of
+from gisttools.synthesis.plan import CallPlan, Requests, check_prompt, needs_ideas, shown, values_of
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import KINDS, read_task
 
@@ -17,7 +17,7 @@ def planned(task):
     """The prompt of a task, and three items of each of its groups."""
     prompt, groups = load_prompt(task.prompt), list(task.groups)
     ideas = {group: [f"{NASTY} {i}." for i in range(4)] for group in groups} if needs_ideas(task, prompt) else None
-    plan = Plan(task, 3 * len(groups), 0, ideas)
+    plan = CallPlan(task, 3 * len(groups), 0, ideas)
     return prompt, plan.take(plan.quotas)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import pytest
 from helpers import PROMPTS_FOLDER
+from helpers.scripted_author import reply_of
 
 from gisttools.synthesis import filters
-from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 
@@ -29,59 +28,58 @@ TASK = Task(
 PASSAGES = Task(kind="retrieval", passages=["A passage."], **COMMON)
 
 
-def _reply(content, finish="stop"):
-    content = content if isinstance(content, str) else json.dumps(content)
-    return Reply(key="k", content=content, finish_reason=finish, model="m")
+def _read(content, schema=SCHEMA, finish="stop"):
+    return filters.read_answer(reply_of(content, schema, finish), schema)
 
 
 # --- the answer ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("reply", "reason"),
+    ("content", "finish", "reason"),
     [
-        (_reply("APITimeoutError", "error"), "call-failed"),
-        (_reply("not asked", "budget"), "over-budget"),
-        (_reply("I cannot write this.", "refusal"), "refused"),
-        (_reply("", "content_filter"), "refused"),
-        (_reply('{"text": "cut o', "length"), "truncated"),
-        (_reply({"text": "x" * 40}), "truncated"),
-        (_reply("no json"), "schema"),
-        (_reply(""), "schema"),
-        (_reply({"other": "x"}), "schema"),
-        (_reply({"text": 3}), "schema"),
-        (_reply({"text": ["a text in a list"]}), "schema"),
-        (_reply({"text": "a text of its own", "more": "y"}), "schema"),
+        ("APITimeoutError", "error", "call-failed"),
+        ("not asked", "budget", "over-budget"),
+        ("I cannot write this.", "refusal", "refused"),
+        ("", "content_filter", "refused"),
+        ('{"text": "cut o', "length", "truncated"),
+        ({"text": "x" * 40}, "stop", "truncated"),
+        ("no json", "stop", "schema"),
+        ("", "stop", "schema"),
+        ({"other": "x"}, "stop", "schema"),
+        ({"text": 3}, "stop", "schema"),
+        ({"text": ["a text in a list"]}, "stop", "schema"),
+        ({"text": "a text of its own", "more": "y"}, "stop", "schema"),
     ],
 )
-def test_an_unreadable_answer_has_a_reason_and_no_texts(reply, reason):
-    assert filters.read_answer(reply, SCHEMA) == ({}, reason)
+def test_an_unreadable_answer_has_a_reason_and_no_texts(content, finish, reason):
+    assert _read(content, finish=finish) == ({}, reason)
 
 
 def test_white_space_is_evened_out():
-    assert filters.read_answer(_reply({"text": " a text\n\nof  lines "}), SCHEMA) == ({"text": "a text of lines"}, None)
+    assert _read({"text": " a text\n\nof  lines "}) == ({"text": "a text of lines"}, None)
 
 
 @pytest.mark.parametrize("text", ["short", "a         b", "123456789"])
 def test_a_text_that_is_shorter_than_asked_for_once_it_is_evened_out_is_kept_with_its_reason(text):
-    assert filters.read_answer(_reply({"text": text}), SCHEMA) == ({"text": " ".join(text.split())}, "length")
+    assert _read({"text": text}) == ({"text": " ".join(text.split())}, "length")
 
 
 def test_a_field_without_limits_still_needs_eight_characters():
     schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-    assert [filters.read_answer(_reply({"text": "x" * n}), schema)[1] for n in (7, 8, 5000)] == ["length", None, None]
+    assert [_read({"text": "x" * n}, schema)[1] for n in (7, 8, 5000)] == ["length", None, None]
 
 
 def test_a_field_that_the_schema_knows_otherwise_is_kept_with_its_reason():
     schema = {"type": "object", "properties": {"text": {"type": "string", "enum": ["one of two", "two of two"]}}}
-    assert filters.read_answer(_reply({"text": "three of two"}), schema) == ({"text": "three of two"}, "schema")
+    assert _read({"text": "three of two"}, schema) == ({"text": "three of two"}, "schema")
 
 
 @pytest.mark.parametrize("path", sorted(PROMPTS_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_examples_of_every_prompt_of_rows_are_answers_without_fault(path):
     prompt = load_prompt(path)
     for example in prompt.examples if prompt.row else ():
-        assert filters.read_answer(_reply(dict(example.answer)), prompt.output) == (example.answer, None)
+        assert _read(example.answer, prompt.output) == (example.answer, None)
 
 
 # --- a text --------------------------------------------------------------------------------------------------------

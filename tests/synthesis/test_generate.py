@@ -10,12 +10,12 @@ from collections import Counter
 
 import pytest
 from helpers.scripted_author import ANIMALS, author, embed, labelled_task, text_for
-from helpers.scripted_llm import completion, scripted
+from helpers.server import Server, completion
 
-from gisttools.common.errors import DataError, ParameterError
+from gisttools.common.errors import ParameterError
 from gisttools.data.triplets import COLUMNS, read_triplets, write_triplets
-from gisttools.synthesis import LLM, generate, serve_local
-from gisttools.synthesis.judge import Checks, Known
+from gisttools.synthesis import LLM, LLMOptions, generate, serve_local
+from gisttools.synthesis.options import Checks, Known
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 
@@ -36,9 +36,9 @@ TASKS = {
 LOOSE = Checks(guide_order=False, top_k=None, label_by="none")
 
 
-def run(task: Task, url: str, **more):
+def run(task: Task, server: Server, **more):
     """12 rows of a task, with the cache in memory unless told."""
-    llm = LLM(base_url=url, model="m", concurrency=8, **more.pop("llm", {}))
+    llm = server.llm(concurrency=8, **more.pop("llm", {}))
     given = {"rows": 12, "seed": 0, "embed": embed, "guide_id": "animals", **more}
     return generate(task, llm, **given)
 
@@ -46,8 +46,8 @@ def run(task: Task, url: str, **more):
 @pytest.mark.parametrize("prompt", TASKS)
 def test_every_kind_gives_its_rows_with_all_columns(prompt):
     task = Task(**TASKS[prompt])
-    with scripted(author) as url:
-        found = run(task, url, prompt=prompt, checks=LOOSE)
+    with Server(author) as server:
+        found = run(task, server, prompt=prompt, checks=LOOSE)
     assert found.summary["accepted"] == len(found.accepted) == 12
     assert found.accepted.features.arrow_schema.equals(COLUMNS, check_metadata=False)
     wanted = load_prompt(prompt).row
@@ -65,17 +65,17 @@ def test_every_kind_gives_its_rows_with_all_columns(prompt):
 
 
 def test_the_user_s_texts_stand_in_the_rows_as_they_are():
-    with scripted(author) as url:
-        passages = run(Task(**TASKS["retrieval_from_passages"]), url, checks=LOOSE)
-        sentences = run(Task(**TASKS["sts"]), url, checks=LOOSE)
+    with Server(author) as server:
+        passages = run(Task(**TASKS["retrieval_from_passages"]), server, checks=LOOSE)
+        sentences = run(Task(**TASKS["sts"]), server, checks=LOOSE)
     assert sorted(passages.accepted["positive"][:]) == sorted(PLACES)
     assert sorted(sentences.accepted["anchor"][:]) == sorted(PLACES)
 
 
 def test_graded_passages_keep_their_grades_as_labels_and_topics_are_no_labels():
-    with scripted(author) as url:
-        graded = run(Task(**TASKS["reranking"]), url, checks=LOOSE)
-        topics = run(Task(**TASKS["retrieval_from_topics"]), url, checks=LOOSE)
+    with Server(author) as server:
+        graded = run(Task(**TASKS["reranking"]), server, checks=LOOSE)
+        topics = run(Task(**TASKS["retrieval_from_topics"]), server, checks=LOOSE)
     assert {(r["anchor_label"], r["positive_label"], *r["negative_labels"]) for r in graded.accepted} == {
         (None, "2", "1", "0")
     }
@@ -89,17 +89,17 @@ def test_both_languages_of_translations_are_told_and_foreign_answers_are_refused
         texts = {"translation": line, "one_fact_changed": line.replace("den ganzen Tag", "die ganze Nacht")}
         return completion(json.dumps(texts), number=number)
 
-    with scripted(german) as url:
-        wrong = run(Task(**TASKS["bitext"]), url, rows=1, attempts=1, checks=LOOSE)
+    with Server(german) as server:
+        wrong = run(Task(**TASKS["bitext"]), server, rows=1, attempts=1, checks=LOOSE)
         task = {**TASKS["bitext"], "target_language": "deu-Latn"}
-        right = run(Task(**task), url, rows=1, attempts=1, checks=LOOSE)
+        right = run(Task(**task), server, rows=1, attempts=1, checks=LOOSE)
     assert wrong.summary["reasons"] == {"language": 1}
     assert right.accepted["language"][0] == "eng-Latn deu-Latn"
 
 
 def test_rows_of_labels_have_partners_of_the_right_labels_in_the_guide_s_order():
-    with scripted(author) as url:
-        found = run(Task(**labelled_task()), url)
+    with Server(author) as server:
+        found = run(Task(**labelled_task()), server)
     assert len(found.accepted) == 12
     assert found.rejects().empty
     for row in found.accepted:
@@ -115,8 +115,8 @@ def test_every_label_ends_with_its_quota_though_one_is_hard_to_write():
         lost = "cat" in text_for(body) and random.Random(text_for(body)).random() < 0.6
         return completion('{"text": "The weather is fine in spring."}', number=number) if lost else author(number, body)
 
-    with scripted(clumsy) as url:
-        found = run(Task(**labelled_task()), url, rows=30, attempts=6)
+    with Server(clumsy) as server:
+        found = run(Task(**labelled_task()), server, rows=30, attempts=6)
     assert Counter(found.accepted["anchor_label"][:]) == dict.fromkeys(ANIMALS, 10)
     assert found.summary["by_label"]["cat"]["asked"] > found.summary["by_label"]["dog"]["asked"]
     assert (found.summary["stopped"], found.summary["short"]) == ("quota", {})
@@ -126,8 +126,8 @@ def test_a_label_that_never_works_uses_up_its_calls_and_is_told():
     def stubborn(number: int, body: dict):
         return completion("I would rather sing.") if "cat" in text_for(body) else author(number, body)
 
-    with scripted(stubborn) as url:
-        found = run(Task(**labelled_task()), url, attempts=2.5)
+    with Server(stubborn) as server:
+        found = run(Task(**labelled_task()), server, attempts=2.5)
     assert found.summary["by_label"]["cat"] == {"wanted": 4, "asked": 10, "accepted": 0}
     assert (found.summary["stopped"], found.summary["short"]) == ("attempts", {"cat": 4})
     assert "12 wanted" in found.headline()
@@ -138,9 +138,9 @@ def test_rows_do_not_depend_on_who_answers_first_or_how_many_are_asked_at_a_time
         time.sleep(random.Random(number).random() * 0.01)
         return author(number, body)
 
-    with scripted(late) as url:
-        many = run(Task(**labelled_task()), url, rows=40)
-        llm = LLM(base_url=url, model="m", concurrency=1)
+    with Server(late) as server:
+        many = run(Task(**labelled_task()), server, rows=40)
+        llm = server.llm(concurrency=1)
         one = generate(Task(**labelled_task()), llm, rows=40, seed=0, embed=embed, guide_id="animals")
     assert len(one.accepted) == 40
     assert many.accepted.to_list() == one.accepted.to_list()
@@ -148,10 +148,10 @@ def test_rows_do_not_depend_on_who_answers_first_or_how_many_are_asked_at_a_time
 
 
 def test_a_text_near_a_test_text_or_one_of_an_earlier_run_is_not_kept():
-    with scripted(author) as url:
-        first = run(Task(**labelled_task()), url)
+    with Server(author) as server:
+        first = run(Task(**labelled_task()), server)
         texts = first.accepted["anchor"][:]
-        again = run(Task(**labelled_task()), url, known=Known(eval_texts=[texts[0] + "."], written=texts[1:2]))
+        again = run(Task(**labelled_task()), server, known=Known(eval_texts=[texts[0] + "."], written=texts[1:2]))
     reasons = {r["anchor"]: r["reject_reason"] for r in again.rejected}
     assert reasons == {texts[0]: "in-evaluation-set", texts[1]: "duplicate"}
 
@@ -159,20 +159,20 @@ def test_a_text_near_a_test_text_or_one_of_an_earlier_run_is_not_kept():
 def test_seeds_and_passages_that_stand_in_an_evaluation_set_are_in_no_row():
     task, passages = Task(**labelled_task()), Task(**TASKS["retrieval_from_passages"])
     tested = [task.labels["dog"].seeds[0].upper(), PLACES[0] + "!"]
-    with scripted(author) as url:
+    with Server(author) as server:
         known = Known(eval_texts=tested)
-        found = [*run(task, url, rows=30, known=known).accepted]
-        found += [*run(passages, url, rows=30, known=known, checks=LOOSE).accepted]
+        found = [*run(task, server, rows=30, known=known).accepted]
+        found += [*run(passages, server, rows=30, known=known, checks=LOOSE).accepted]
     used = {text for row in found for text in (row["anchor"], row["positive"], *row["negatives"])}
     assert len(found) > 50
     assert {*task.labels["dog"].seeds, *PLACES} - used == {task.labels["dog"].seeds[0], PLACES[0]}
 
 
 def test_a_dry_run_asks_for_a_few_rows_and_says_what_all_would_take():
-    with scripted(author) as url:
+    with Server(author) as server:
         price = {"price_in": 1.0, "price_out": 2.0}
-        found = run(Task(**labelled_task()), url, rows=300, dry_run=True, llm=price)
-        whole = run(Task(**labelled_task()), url, rows=300, llm=price)
+        found = run(Task(**labelled_task()), server, rows=300, dry_run=True, llm=price)
+        whole = run(Task(**labelled_task()), server, rows=300, llm=price)
     assert (found.summary["asked"], found.summary["stopped"]) == (8, "dry run")
     assert "300 would take about" in found.headline()
     for name in ("calls", "cost_usd"):
@@ -183,10 +183,10 @@ def test_a_dry_run_asks_for_a_few_rows_and_says_what_all_would_take():
 @pytest.mark.parametrize("task", [labelled_task(), TASKS["reranking"]], ids=["labels", "topics"])
 def test_what_a_dry_run_asked_is_not_paid_again(tmp_path, task):
     llm = {"cache": tmp_path / "c.sqlite"}
-    with scripted(author) as url:
-        tried = run(Task(**task), url, dry_run=True, llm=llm, checks=LOOSE)
-        whole = run(Task(**task), url, llm=llm, checks=LOOSE)
-        fresh = run(Task(**task), url, checks=LOOSE)
+    with Server(author) as server:
+        tried = run(Task(**task), server, dry_run=True, llm=llm, checks=LOOSE)
+        whole = run(Task(**task), server, llm=llm, checks=LOOSE)
+        fresh = run(Task(**task), server, checks=LOOSE)
     assert whole.accepted.to_list() == fresh.accepted.to_list()
     assert whole.summary["cached_calls"] == 8
     assert whole.summary["calls"] == fresh.summary["calls"] - tried.summary["calls"]
@@ -195,16 +195,16 @@ def test_what_a_dry_run_asked_is_not_paid_again(tmp_path, task):
 @pytest.mark.slow
 def test_a_dry_run_from_topics_asks_for_few_ideas_and_counts_those_that_all_rows_need():
     topics = {**TASKS["retrieval_from_topics"], "topics": [f"{a} {n}" for a in ANIMALS for n in range(10)]}
-    with scripted(author) as url:
-        tried = run(Task(**topics), url, rows=600, dry_run=True, checks=LOOSE)
-        whole = run(Task(**topics), url, rows=600, checks=LOOSE)
+    with Server(author) as server:
+        tried = run(Task(**topics), server, rows=600, dry_run=True, checks=LOOSE)
+        whole = run(Task(**topics), server, rows=600, checks=LOOSE)
     assert tried.summary["calls"] == 8 + 8
     assert 0.9 * whole.summary["calls"] < tried.summary["estimate"]["calls"] < 1.3 * whole.summary["calls"]
 
 
 def test_a_budget_that_holds_no_call_is_no_estimate():
-    with scripted(author) as url:
-        found = run(Task(**labelled_task()), url, llm={"budget_tokens": 50})
+    with Server(author) as server:
+        found = run(Task(**labelled_task()), server, llm={"budget_tokens": 50})
     assert found.summary["reasons"] == {"over-budget": 8}
     assert "none of the first calls was answered" in found.bill()["first calls promised"]
 
@@ -218,14 +218,14 @@ def test_a_passage_that_nearly_repeats_the_answering_one_is_no_negative():
     def ideas(number: int, body: dict):
         return author(number, body) if "List 10" in body["messages"][-1]["content"] else lazy(number, body)
 
-    with scripted(ideas) as url:
-        found = run(Task(**TASKS["retrieval_from_topics"]), url, rows=2, attempts=1, checks=LOOSE)
+    with Server(ideas) as server:
+        found = run(Task(**TASKS["retrieval_from_topics"]), server, rows=2, attempts=1, checks=LOOSE)
     assert found.summary["reasons"] == {"copy": 2}
 
 
 def test_a_budget_that_ends_stops_the_rounds_and_says_so():
-    with scripted(author) as url:
-        found = run(Task(**labelled_task()), url, rows=300, llm={"budget_tokens": 3_000})
+    with Server(author) as server:
+        found = run(Task(**labelled_task()), server, rows=300, llm={"budget_tokens": 3_000})
     assert found.summary["stopped"] == "budget"
     assert found.summary["accepted"] > 0
     assert found.summary["tokens_in"] + found.summary["tokens_out"] <= 3_000
@@ -240,8 +240,8 @@ def test_a_blind_look_rejects_what_it_sorts_elsewhere_and_its_cost_counts():
             return completion(json.dumps({"text": text.replace("bird", "dog")}), number=number)
         return author(number, body)
 
-    with scripted(wrong_label) as url:
-        found = run(Task(**labelled_task()), url, rows=6, attempts=2, checks=Checks(blind=True, label_by="none"))
+    with Server(wrong_label) as server:
+        found = run(Task(**labelled_task()), server, rows=6, attempts=2, checks=Checks(blind=True, label_by="none"))
     assert found.summary["reasons"] == {"blind-label": 4}
     assert found.summary["confusion"]["bird"] == {"cat": 0, "dog": 4}
     assert found.summary["calls"] == found.summary["asked"] * 2
@@ -255,8 +255,8 @@ def test_a_negative_that_the_guide_finds_nearer_is_replaced_and_marked():
         return completion(json.dumps(answer), number=number)
 
     task = Task(**TASKS["retrieval_from_passages_hard"])
-    with scripted(masked) as url:
-        found = run(task, url, attempts=1, checks=Checks(top_k=None))
+    with Server(masked) as server:
+        found = run(task, server, attempts=1, checks=Checks(top_k=None))
     replaced = [r for r in found.accepted if r["negative_sources"] == ["replaced"]]
     assert found.summary["replaced_negatives"] == len(replaced) > 0
     assert all(r["live"] and r["negatives"][0] in PLACES and r["negatives"][0] != r["positive"] for r in replaced)
@@ -267,8 +267,8 @@ def test_a_query_that_does_not_find_its_passage_is_rejected():
         return completion(json.dumps({"query": text_for(body).replace("dog", "bird")}), number=number)
 
     task = Task(**TASKS["retrieval_from_passages"])
-    with scripted(astray) as url:
-        found = run(task, url, attempts=1, checks=Checks(top_k=4))
+    with Server(astray) as server:
+        found = run(task, server, attempts=1, checks=Checks(top_k=4))
     assert {r["anchor"].split()[-2] for r in found.rejected if r["reject_reason"] == "round-trip"} == {"bird"}
     assert found.summary["reasons"]["round-trip"] >= 4
 
@@ -283,8 +283,8 @@ def test_hostile_texts_are_data():
         return author(number, body)
 
     task = Task(**{**COMMON, "kind": "retrieval", "passages": hostile})
-    with scripted(listen) as url:
-        found = run(task, url, rows=4, checks=LOOSE)
+    with Server(listen) as server:
+        found = run(task, server, rows=4, checks=LOOSE)
     assert sorted(found.accepted["positive"][:]) == sorted(hostile)
     questions = [messages[-1]["content"] for messages in asked]
     for text in hostile[:3]:
@@ -296,14 +296,14 @@ def test_hostile_texts_are_data():
 
 def test_wrong_options_are_told_before_anything_is_asked():
     task = Task(**TASKS["sts"])
-    with pytest.raises(ParameterError) as caught:
-        run(task, "http://127.0.0.1:9/v1", attempts=0.5, checks=Checks(blind=True))
-    assert "attempts is 0.5" in str(caught.value)
-    assert "blind" in str(caught.value)
-    with pytest.raises(ParameterError, match="rows is 0"):
-        run(task, "http://127.0.0.1:9/v1", rows=0)
-    with pytest.raises(DataError, match="row: is missing"):
-        run(task, "http://127.0.0.1:9/v1", prompt="ideas")
+    with Server(author) as server:
+        with pytest.raises(ParameterError) as caught:
+            run(task, server, attempts=0.5, checks=Checks(blind=True))
+        assert "attempts is 0.5" in str(caught.value)
+        assert "blind" in str(caught.value)
+        with pytest.raises(ParameterError, match="rows is 0"):
+            run(task, server, rows=0)
+    assert server.calls == []
 
 
 @pytest.mark.slow
@@ -315,7 +315,8 @@ def test_a_real_run_is_written_read_back_and_repeated_without_a_call(tmp_path):
     outcomes = []
     for _ in range(2):
         with serve_local() as server:
-            llm = LLM(base_url=server.base_url, model=server.model, max_tokens=80, cache=tmp_path / "c.sqlite")
+            options = LLMOptions(base_url=server.base_url, model=server.model, max_tokens=80)
+            llm = LLM(options, cache=tmp_path / "c.sqlite")
             task = Task(**labelled_task())
             outcomes.append(generate(task, llm, rows=3, attempts=3, seed=0, embed=embed, guide_id="bag"))
     first, second = outcomes

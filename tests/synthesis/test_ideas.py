@@ -7,10 +7,9 @@ from collections import Counter
 
 import pytest
 from helpers import PROMPTS_FOLDER
-from helpers.scripted_llm import completion, scripted
+from helpers.scripted_author import reply_of
+from helpers.server import Server, completion
 
-from gisttools.synthesis.llm.asking import Reply
-from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.plan import PER_CALL, needs_ideas, write_ideas
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
@@ -29,8 +28,7 @@ class Author:
     def ask(self, requests):
         self.requests += requests
         contents = [self.answers[min(i, len(self.answers) - 1)] for i in range(len(requests))]
-        contents = [c if isinstance(c, str) else json.dumps(c) for c in contents]
-        return [Reply(key=str(i), content=c, finish_reason=self.finish, model="m") for i, c in enumerate(contents)]
+        return [reply_of(c, r.schema, self.finish) for c, r in zip(contents, requests, strict=True)]
 
 
 def _ideas(*texts: str) -> dict:
@@ -113,8 +111,8 @@ def test_ideas_come_from_an_endpoint_in_the_order_of_the_plan_whoever_answers_fi
         return completion(json.dumps(_ideas(f"Something of {' '.join(persona)}.")))
 
     def found(concurrency):
-        with scripted(script) as url:
-            llm = LLM(base_url=url, model="m", concurrency=concurrency)
+        with Server(script) as server:
+            llm = server.llm(concurrency=concurrency)
             return write_ideas(TOPICS, llm, {"food": 20, "sleep": 20}, 0).by_group
 
     assert found(8) == found(1)

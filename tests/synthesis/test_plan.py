@@ -14,7 +14,7 @@ from gisttools.synthesis.plan import (
     ATTRIBUTES,
     SHOWN,
     VARIABLES,
-    Plan,
+    CallPlan,
     Requests,
     check_prompt,
     check_start,
@@ -39,7 +39,7 @@ IDEAS = {"food": ["The dog ate at noon.", "The cat ate nothing."], "sleep": ["Th
 
 
 def _of(task: Task, group: str, n: int, seed: int = 0, ideas=None) -> list:
-    return Plan(task, 1000, seed, ideas).take({group: n})
+    return CallPlan(task, 1000, seed, ideas).take({group: n})
 
 
 def _spread(values) -> int:
@@ -111,7 +111,7 @@ def test_without_labels_there_is_no_contrast(task, group):
 
 def test_a_groups_items_depend_on_the_seed_and_not_on_how_they_are_taken():
     whole = _of(TASK, "dog", 30, seed=5)
-    plan, parts = Plan(TASK, 9, 5), []
+    plan, parts = CallPlan(TASK, 9, 5), []
     for wanted in ({"dog": 1}, {"cat": 4, "dog": 7}, {"bird": 2}, {"dog": 22, "bird": 30}):
         parts += [item for item in plan.take(wanted) if item.group == "dog"]
     assert parts == whole
@@ -134,7 +134,7 @@ def test_attributes_stay_where_they_are_when_there_are_more_ideas_or_passages():
 
 
 def test_groups_are_taken_in_turn_until_each_has_its_number():
-    items = Plan(TASK, 9, 0).take({"dog": 1, "cat": 3, "bird": 0})
+    items = CallPlan(TASK, 9, 0).take({"dog": 1, "cat": 3, "bird": 0})
     assert Counter(i.group for i in items) == {"cat": 3, "dog": 1}
     assert {i.group for i in items[:2]} == {"cat", "dog"}
 
@@ -172,7 +172,7 @@ def test_a_search_term_is_the_subject_itself():
 
 
 def test_equal_requests_become_replicates_and_all_are_distinct_over_rounds():
-    plan, requests = Plan(TASK, 200, 0), Requests(TASK, load_prompt("classification"))
+    plan, requests = CallPlan(TASK, 200, 0), Requests(TASK, load_prompt("classification"))
     asked = [r for _ in range(4) for r in requests.of(plan.take({"dog": 20, "bird": 80}))]
     assert len({(repr(r.messages), r.replicate) for r in asked}) == 400
     by_message = Counter(repr(r.messages) for r in asked)

@@ -68,7 +68,7 @@ def test_every_example_of_every_prompt_renders_and_its_answer_fits(path):
         messages = prompt.render(example.values)
         assert [m["role"] for m in messages] == ["system"] + ["user", "assistant"] * len(prompt.examples) + ["user"]
         assert all(m["content"] for m in messages)
-        assert fault(json.dumps(example.answer), prompt.output) is None
+        assert fault(example.answer, prompt.output) is None
     assert [m["content"] for m in messages[2:-1:2]] == [
         json.dumps(e.answer, ensure_ascii=False) for e in prompt.examples
     ]

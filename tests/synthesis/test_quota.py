@@ -11,11 +11,11 @@ from hypothesis import given, strategies as st
 from gisttools.synthesis.generation import OVER, PROBE, Quotas
 from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm.asking import Reply
-from gisttools.synthesis.plan import PlanItem
+from gisttools.synthesis.plan import PlannedCall
 
 
 def candidate(group: str, reason: str | None = None, *, cached: bool = False, usd: float = 0.0) -> Candidate:
-    item = PlanItem(group=group, register="r", persona="p", length="l", difficulty="d")
+    item = PlannedCall(group=group, register="r", persona="p", length="l", difficulty="d")
     reply = Reply(key="", content="", finish_reason="stop", model="m", tokens_in=70, tokens_out=30, cost_usd=usd,
                   cached=cached)  # fmt: skip
     return Candidate(item=item, reply=reply, reason=reason)
@@ -105,7 +105,7 @@ def test_good_rows_beyond_the_quota_are_marked_in_order_and_bad_ones_keep_their_
     assert [c.reason for c in rows] == [None, "schema", None, OVER, "length", OVER, None]
 
 
-def test_a_row_that_was_mended_takes_its_place_back_from_a_later_one():
+def test_a_row_that_became_good_takes_its_place_back_from_a_later_one():
     rows = [candidate("a", "no-partner"), candidate("a"), candidate("a")]
     counts = Quotas({"a": 2}, 4)
     counts.count(rows)

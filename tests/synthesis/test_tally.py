@@ -7,11 +7,12 @@ import json
 
 import numpy as np
 import pytest
+from helpers.scripted_author import reply_of
 
 from gisttools.synthesis.generation import diversity, tally
 from gisttools.synthesis.judge import NONE, Candidate, ask_blind
 from gisttools.synthesis.llm.asking import Reply
-from gisttools.synthesis.plan import PlanItem
+from gisttools.synthesis.plan import PlannedCall
 from gisttools.synthesis.task import Task
 
 TEXTS = [
@@ -23,16 +24,16 @@ TEXTS = [
 ]
 
 
-def _reply(usd: float | None, tokens: int = 100, content: str = "") -> Reply:
-    return Reply(key="", content=content, finish_reason="stop", model="m", tokens_in=tokens, tokens_out=tokens // 10,
+def _reply(usd: float | None, tokens: int = 100) -> Reply:
+    return Reply(key="", content="", finish_reason="stop", model="m", tokens_in=tokens, tokens_out=tokens // 10,
                  cost_usd=usd)  # fmt: skip
 
 
 def _candidate(group="a", reason=None, *, usd=0.25, ap=None, an=(), sources=(), said=None, look_usd=0.5, register="x"):
-    item = PlanItem(group=group, register=register, persona="p", length="l", difficulty="d")
+    item = PlannedCall(group=group, register=register, persona="p", length="l", difficulty="d")
     second = None if said is None else _reply(look_usd, 10)
     return Candidate(item=item, reply=_reply(usd), reason=reason, anchor="t", guide_ap=ap, guide_an=list(an),
-                     sources=list(sources), second=second, second_label=said)  # fmt: skip
+                     negative_sources=list(sources), second=second, second_label=said)  # fmt: skip
 
 
 def _tally(candidates, quotas=None, variables=(), priced=True):
@@ -141,9 +142,8 @@ def test_any_other_answer_than_the_label_that_was_asked_for_rejects_the_row(answ
 
     class Author:
         def ask(self, requests):
-            content = answer if isinstance(answer, str) else json.dumps(answer)
             assert requests[0].schema["properties"]["label"]["enum"] == ["dog", "cat"]
-            return [_reply(0.5, content=content) for _ in requests]
+            return [reply_of(answer, r.schema) for r in requests]
 
     row = _candidate("dog")
     ask_blind(task, Author(), [row])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
 
 import pytest
 
 from gisttools.common.errors import MissingError
 from gisttools.common.project import prompts_folder
 from gisttools.data.triplets import COLUMNS, write_triplets
-from gisttools.synthesis.judge import Checks
+from gisttools.synthesis.options import Checks
 from gisttools.synthesis.prompts import load_prompt
-from gisttools.workflow.inputs import checks_of, known_of, prompt_of, prompts_of
+from gisttools.workflow.inputs import known_of, prompt_of, prompts_of
 from gisttools.workflow.params import check_params
 
 
@@ -31,7 +30,7 @@ def _table(folder, *texts: tuple[str, str, str]):
 
 
 def test_the_defaults_of_the_parameters_are_those_of_the_checks():
-    assert checks_of(_params()) == Checks()
+    assert _params().part(Checks) == Checks()
 
 
 @pytest.mark.parametrize(
@@ -43,12 +42,12 @@ def test_the_defaults_of_the_parameters_are_those_of_the_checks():
         ({"top_k": 3}, "top_k", 3),
         ({"top_k": None}, "top_k", None),
         ({"skip_nearest": 0}, "skip_nearest", 0),
-        ({"near": 0.5}, "near_eval", 0.5),
+        ({"near": 0.5}, "near", 0.5),
     ],
 )
 def test_each_parameter_changes_its_own_check_and_no_other(given, field, value):
-    assert field in {f.name for f in fields(Checks)}
-    assert asdict(checks_of(_params(**given))) == asdict(Checks()) | {field: value}
+    assert field in Checks.model_fields
+    assert _params(**given).part(Checks).changed() == {field: value}
 
 
 def test_test_texts_are_kept_away_and_train_texts_are_known_with_their_labels(caretaker):

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from helpers import MINILM, WORDLLAMA
 from helpers.scripted_author import author, labelled_task
-from helpers.scripted_llm import scripted
+from helpers.server import Server
 
 from gisttools.cli.main import main
 from gisttools.common.errors import ModelError
@@ -22,9 +22,9 @@ from gisttools.models import guides
 from gisttools.models.guides import ShardedGuide, embed_shard
 from gisttools.models.options import GuideOptions
 from gisttools.models.vectors import VectorCache, text_keys
-from gisttools.synthesis import generate, open_llm, read_task
+from gisttools.synthesis import Checks, generate, open_llm, read_task
 from gisttools.workflow import machine
-from gisttools.workflow.inputs import checks_of, guide_of, known_of, open_entries, tasks_of
+from gisttools.workflow.inputs import guide_of, known_of, open_entries, tasks_of
 from gisttools.workflow.machine import surroundings
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipes import Step
@@ -127,8 +127,8 @@ def _times(table):
 def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_path, monkeypatch, results):
     task = tmp_path / "pets.yaml"
     task.write_text(json.dumps(labelled_task()))
-    with scripted(author) as url:
-        llm_there = {"task": str(task), "llm_base_url": url, "llm_model": "scripted", "guide": WORDLLAMA}
+    with Server(author) as server:
+        llm_there = {"task": str(task), "llm_base_url": server.url, "llm_model": "scripted", "guide": WORDLLAMA}
         given = [{**llm_there, "rows": 6, "eval_files": [], "labelled_files": [], "seed": seed} for seed in (0, 1)]
         monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "workers"))
         steps = [Step(name=f"seed{g['seed']}", verb="synthesize", parameters=g) for g in given]
@@ -137,10 +137,10 @@ def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_p
         texts = []
         for params, run in zip([check_params("synthesize", g) for g in given], done, strict=True):
             checker = guide_of(params)
-            with open_llm(params) as llm:
+            with open_llm(params.llm_options()) as llm:
                 outcome = generate(
                     read_task(task), llm, rows=params.rows, attempts=params.attempts, seed=params.seed,
-                    embed=checker.embed, guide_id=checker.guide_id, checks=checks_of(params), known=known_of(params),
+                    embed=checker.embed, guide_id=checker.guide_id, checks=params.part(Checks), known=known_of(params),
                 )  # fmt: skip
             written = pq.read_table(results / run.id / "triplets.parquet")
             assert len(written) == 6

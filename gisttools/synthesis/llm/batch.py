@@ -1,20 +1,11 @@
-"""Calls by the Batch API: all calls that are missing go up in files, and their answers come down within a day.
+"""Makes calls by the Batch API: all calls that are missing go up in files, and their answers come down within a day.
 
 A request's next call is known once the one before is answered, so a cut or unfit answer makes a line of a later batch.
 What one line's answer means for the request says `asking`, as for live calls, and both share the cache.
 
-Which batches are under way: two tables in the cache's file, and the lock of those who submit.
-
-A batch is written down before it is submitted, under a token that goes along with it, and gets its id afterwards: a
-process that dies in between leaves a token by which the endpoint's list of batches can be searched.
-
-The files of the Batch API: one line of JSON a call, and what the lines that come back mean.
-
-Missing calls, and the files in which a Batch API is asked for them: no longer than it takes, within the budget.
-
-What came of a batch: its answers go into the cache, the rest is sorted by what may be done about it.
-
-The calls of the Batch API: a file goes up, a batch is made of it, looked at, and its files come down.
+Which batches are under way stands in two tables of the cache's file. A batch is written down before it is submitted,
+under a token that goes along with it, and gets its id afterwards: a process that dies in between leaves a token by
+which the endpoint's list of batches can be searched. One process at a time submits.
 """
 
 from __future__ import annotations
@@ -30,7 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import openai
 from filelock import FileLock, Timeout
@@ -42,11 +33,20 @@ from gisttools.synthesis.llm.budget import most_tokens_in
 from gisttools.synthesis.llm.cache import CallCache
 from gisttools.synthesis.llm.live import LiveCalls
 
-if TYPE_CHECKING:
-    from openai.types import Batch
-
 _AT_ONCE = 500  # keys in one question to SQLite
 _LOOK_AGAIN = 0.1  # seconds
+TOKEN = "gisttools"  # the metadata's name for a batch's token
+_CLOCKS = 24 * 3600.0  # seconds that this machine's clock and the endpoint's may differ by, generously
+_TRIES = 3  # of a line that failed for a reason that passes, and of one that waits for the budget
+_ENDED = ("completed", "expired", "failed", "cancelled")
+_SHOWN = 5  # errors named in a message
+MOST_LINES = 50_000  # of a file, as OpenAI has it
+_MOST_BYTES = 200_000_000
+PATH = "/v1/chat/completions"  # what the lines of a batch are sent to, as the Batch API names it
+
+Kind = Literal["answer", "filtered", "refused", "passing", "failed"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +140,6 @@ class BatchTable:
         return sorted(found, key=lambda batch: batch.created)
 
 
-log = logging.getLogger(__name__)
-PATH = "/v1/chat/completions"  # what the lines of a batch are sent to, as the Batch API names it
-
-
-Kind = Literal["answer", "filtered", "refused", "passing", "failed"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class BatchAnswer:
     """What became of one line.
@@ -172,19 +165,19 @@ def line_of(key: str, body: dict) -> bytes:
     return json.dumps({"custom_id": key, "method": "POST", "url": PATH, "body": body}).encode() + b"\n"
 
 
-def read_outcomes(content: bytes) -> Iterator[tuple[str, BatchAnswer]]:
-    """Key and outcome of each line of an output or error file; what is no such line is passed over with a warning."""
+def read_batch_answers(content: bytes) -> Iterator[tuple[str, BatchAnswer]]:
+    """Key and answer of each line of an output or error file; what is no such line is passed over with a warning."""
     for raw in content.split(b"\n"):  # not splitlines: a text may hold line separators that are no newline
         if not raw.strip():
             continue
         try:
             line = json.loads(raw)
-            yield line["custom_id"], _outcome(line)
+            yield line["custom_id"], _batch_answer(line)
         except (ValueError, LookupError, TypeError) as error:
             log.warning("a line of a batch's result cannot be read (%s): %r", error, raw[:200])
 
 
-def _outcome(line: dict) -> BatchAnswer:
+def _batch_answer(line: dict) -> BatchAnswer:
     response = _dict(line.get("response"))
     status, body = response.get("status_code"), response.get("body")
     if status == 200 and is_completion(body):
@@ -203,10 +196,6 @@ def _outcome(line: dict) -> BatchAnswer:
 
 def _dict(value: object) -> dict:
     return value if isinstance(value, dict) else {}
-
-
-MOST_LINES = 50_000  # of a file, as OpenAI has it
-_MOST_BYTES = 200_000_000
 
 
 @dataclass(kw_only=True)
@@ -263,9 +252,6 @@ def pack(asker: Asker, missing: dict[str, MissingCall], most_lines: int, over: d
         yield BatchFile(bytes(content), lines)
 
 
-_SHOWN = 5  # errors named in a message
-
-
 @dataclass(kw_only=True)
 class Results:
     """Keys of a batch's lines by what became of them.
@@ -289,13 +275,13 @@ class Results:
 
 async def store(asker: Asker, batch: SentBatch, content: bytes, status: str) -> Results:
     """Keep the answers among the lines of a batch that ended with this status, also those that nobody waits for."""
-    results, seen, outcomes = Results(), set(), read_outcomes(content)
-    while part := list(islice(outcomes, _AT_ONCE)):
+    results, seen, answers = Results(), set(), read_batch_answers(content)
+    while part := list(islice(answers, _AT_ONCE)):
         with asker.cache.together():
-            for key, outcome in part:
+            for key, answer in part:
                 if key in batch.lines and key not in seen:
                     seen.add(key)
-                    _sort(asker, batch, key, outcome, results)
+                    _sort(asker, batch, key, answer, results)
         await asyncio.sleep(0)
     for key, most in batch.lines.items():
         if key not in seen:
@@ -305,24 +291,24 @@ async def store(asker: Asker, batch: SentBatch, content: bytes, status: str) -> 
     return results
 
 
-def _sort(asker: Asker, batch: SentBatch, key: str, outcome: BatchAnswer, results: Results) -> None:
-    match outcome.kind:
+def _sort(asker: Asker, batch: SentBatch, key: str, answer: BatchAnswer, results: Results) -> None:
+    match answer.kind:
         case "answer":
-            asker.keep(key, outcome.response)
-            tokens = usage_of(outcome.response)
+            asker.keep(key, answer.response)
+            tokens = usage_of(answer.response)
             used = tokens if any(tokens) else batch.lines[key]
             results.used = (results.used[0] + used[0], results.used[1] + used[1])
             results.answered.add(key)
         case "filtered":
-            asker.keep(key, outcome.response, "content_filter")
+            asker.keep(key, answer.response, "content_filter")
             results.answered.add(key)
         case "refused":
-            results.refused[key] = outcome
+            results.refused[key] = answer
         case "passing":
-            results.again[key] = outcome.words
+            results.again[key] = answer.words
         case "failed":
-            results.failed[key] = outcome.words
-            results.final = results.final or final_words(outcome.status, outcome.code, outcome.words, asker.health)
+            results.failed[key] = answer.words
+            results.final = results.final or final_words(answer.status, answer.code, answer.words, asker.health)
 
 
 def queue_is_full(seen: Batch) -> bool:
@@ -341,18 +327,14 @@ def failure(url: str, seen: Batch, answered: int, lines: int) -> str:
     if seen.status == "cancelled":
         found = [*found, f"{answered} of {lines} calls had been answered, and are in the cache"]
         return problems(title, found[:_SHOWN] + more, "Run again to submit the others anew.")
-    mend = "Correct what the endpoint names, and run again."
+    fix = "Correct what the endpoint names, and run again."
     if queue_is_full(seen):
-        mend = "Run again when the account's other batches have ended, or ask for higher limits."
-    return problems(title, found[:_SHOWN] + more or ["the endpoint does not say why"], mend)
+        fix = "Run again when the account's other batches have ended, or ask for higher limits."
+    return problems(title, found[:_SHOWN] + more or ["the endpoint does not say why"], fix)
 
 
 def _errors(seen: Batch) -> list:
     return getattr(seen.errors, "data", None) or []
-
-
-TOKEN = "gisttools"  # the metadata's name for a batch's token
-_CLOCKS = 24 * 3600.0  # seconds that this machine's clock and the endpoint's may differ by, generously
 
 
 class BatchCalls:
@@ -381,9 +363,9 @@ class BatchCalls:
             )
 
         missing = f"{self._health.url} has no Batch API"
-        mend = "Use transport live, or an endpoint that has one."
-        uploaded = await self._do(upload, "a file for a batch", missing, mend)
-        return (await self._do(create, "a batch", missing, mend)).id
+        fix = "Use transport live, or an endpoint that has one."
+        uploaded = await self._do(upload, "a file for a batch", missing, fix)
+        return (await self._do(create, "a batch", missing, fix)).id
 
     async def find(self, batch: SentBatch) -> str | None:
         """The id of a batch that may have been submitted, by its token; None where the endpoint has none."""
@@ -403,8 +385,8 @@ class BatchCalls:
             return await self._client.batches.retrieve(batch_id)
 
         missing = f"{self._health.url} does not know the batch {batch_id}, which was submitted there"
-        mend = f"Put the key of the account that submitted it into {self._health.key_name}; or use transport live."
-        seen = await self._try(retrieve, f"the batch {batch_id}", missing, mend)
+        fix = f"Put the key of the account that submitted it into {self._health.key_name}; or use transport live."
+        seen = await self._try(retrieve, f"the batch {batch_id}", missing, fix)
         if isinstance(seen, str):
             log.warning("batch %s cannot be looked at just now: %s", batch_id, seen)
             return None
@@ -434,31 +416,27 @@ class BatchCalls:
                 break
         return None
 
-    async def _do(self, call: Callable[[], Awaitable], what: str, missing: str = "", mend: str = "") -> Any:
-        answer = await self._try(call, what, missing, mend)
+    async def _do(self, call: Callable[[], Awaitable], what: str, missing: str = "", fix: str = "") -> Any:
+        answer = await self._try(call, what, missing, fix)
         if isinstance(answer, str):
             raise EndpointError(
                 f"{self._health.url} fails at {what}: {answer}. Run again later: what is under way is found again."
             )
         return answer
 
-    async def _try(self, call: Callable[[], Awaitable], what: str, missing: str, mend: str) -> object:
+    async def _try(self, call: Callable[[], Awaitable], what: str, missing: str, fix: str) -> object:
         """As `with_retries`. `missing` is the problem where the address is not found."""
 
         async def known() -> object:
             try:
                 return await call()
             except openai.NotFoundError as error:
-                raise EndpointError(f"{missing} ({error}). {mend}") from error
+                raise EndpointError(f"{missing} ({error}). {fix}") from error
 
         try:
             return await with_retries(known, self._health)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            raise EndpointError(f"{self._health.url} refuses {what}: {error}. {mend}".rstrip()) from error
-
-
-_TRIES = 3  # of a line that failed for a reason that passes, and of one that waits for the budget
-_ENDED = ("completed", "expired", "failed", "cancelled")
+            raise EndpointError(f"{self._health.url} refuses {what}: {error}. {fix}".rstrip()) from error
 
 
 async def answer_by_batches(
@@ -470,7 +448,7 @@ async def answer_by_batches(
 
 class _BatchRun:
     def __init__(self, asker: Asker, client: openai.AsyncOpenAI, requests: Sequence[Request], put: Callable) -> None:
-        self._asker, self._llm, self._learnt, self._budget = asker, asker.llm, asker.learnt, asker.budget
+        self._asker, self._options, self._learnt, self._budget = asker, asker.options, asker.learnt, asker.budget
         self._client, self._requests, self._put = client, requests, put
         self._table, self._live = BatchTable(asker.cache), LiveCalls(asker)
         self._calls = BatchCalls(client, asker.health)
@@ -494,7 +472,7 @@ class _BatchRun:
                     await self._submit()
                 changed = await self._look()
                 if self._under_way and not changed:
-                    await asyncio.sleep(self._llm.poll_seconds)
+                    await asyncio.sleep(self._options.poll_seconds)
         finally:
             for batch in self._under_way.values():
                 self._budget.leave(batch.token, batch.most)
@@ -505,7 +483,7 @@ class _BatchRun:
 
         async def look(messages: list, request: Request, room: int, key: str) -> dict | None:
             turn = self._failed.get(key)
-            if turn is None and (key in self._fresh or self._llm.mode == "auto"):
+            if turn is None and (key in self._fresh or self._options.mode == "auto"):
                 turn = self._asker.cache.get(key)
                 turn = turn if turn is None or key in self._fresh else {**turn, "cached": True}
             if turn is None:
@@ -534,7 +512,7 @@ class _BatchRun:
     async def _submit(self) -> None:
         """Take over what other processes have done or submitted, and submit the rest."""
         async with self._table.submitting():
-            for key in self._idle() if self._llm.mode == "auto" else ():
+            for key in self._idle() if self._options.mode == "auto" else ():
                 if self._asker.cache.get(key) is not None:
                     await self._resolve(key)
             await self._find_again()
@@ -587,6 +565,7 @@ class _BatchRun:
         """Look at all batches; True where one has ended."""
         ended = False
         for batch in list(self._under_way.values()):
+            assert batch.id is not None  # only what was submitted is looked at
             seen = await self._calls.look(batch.id)
             if seen is None:
                 continue
@@ -617,18 +596,18 @@ class _BatchRun:
         if results.final is not None:
             raise EndpointError(results.final)
         if seen.status in ("failed", "cancelled"):
-            raise EndpointError(failure(self._llm.url, seen, len(results.answered), len(batch.lines)))
+            raise EndpointError(failure(self._options.url, seen, len(results.answered), len(batch.lines)))
         await self._go_on(batch, results)
 
     async def _go_on(self, batch: SentBatch, results: Results) -> None:
         """What was not answered waits for the next batch, or is given up."""
         learnt, refused = self._learnt, results.refused
-        for outcome in refused.values():
-            learnt.adapt(outcome.param)
+        for answer in refused.values():
+            learnt.adapt(answer.param)
         if learnt.form == batch.form and not self._proven and len(refused) == len(batch.lines) > 1:
             learnt.lower()
         if learnt.form == batch.form:  # others are answered in this form: it is these requests
-            results.failed |= {key: f"refused: {outcome.words}" for key, outcome in refused.items()}
+            results.failed |= {key: f"refused: {answer.words}" for key, answer in refused.items()}
         for key, why in results.failed.items():
             if key in self._wanted:
                 await self._give_up(key, "error", why)
@@ -645,7 +624,7 @@ class _BatchRun:
         if self._under_way:
             return
         if len(batch.lines) == 1:
-            raise EndpointError(failure(self._llm.url, seen, 0, 1))
+            raise EndpointError(failure(self._options.url, seen, 0, 1))
         self._most_lines = max(1, len(batch.lines) // 2)
         log.warning("the account's queue does not hold a batch of %d calls; going on with %d at a time",
                     len(batch.lines), self._most_lines)  # fmt: skip

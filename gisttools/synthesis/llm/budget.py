@@ -1,8 +1,7 @@
-"""What calls cost, and the budget that no call oversteps: its dearest outcome is reserved before it is sent.
+"""Limits what calls may cost, and how fast an endpoint is asked.
 
-How fast an endpoint is asked: calls under way, halved by a 429 and won back one by one; calls and tokens a minute.
-
-Additive increase and halving as in TCP's congestion control (Chiu and Jain, 1989).
+No call exceeds the budget: its worst-case cost is reserved before it is sent. Calls under way are halved by a 429 and
+won back one by one, by additive increase and halving as in TCP's congestion control (Chiu and Jain, 1989).
 """
 
 from __future__ import annotations
@@ -12,6 +11,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+_MILLION = 1e6
+_A_MESSAGE = 16  # tokens that a chat template may put around a message, generously
 
 
 class Bell:
@@ -86,10 +88,6 @@ class Pace:
         """A call that started then met a 429. Calls of before the last halving say nothing new."""
         if started >= self._halved:
             self.window, self._halved = max(1.0, self.window / 2), time.monotonic()
-
-
-_MILLION = 1e6
-_A_MESSAGE = 16  # tokens that a chat template may put around a message, generously
 
 
 @dataclass(frozen=True, kw_only=True)

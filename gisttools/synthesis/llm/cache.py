@@ -1,4 +1,4 @@
-"""The cache of LLM calls: a SQLite file in which every response stands under the hash of its request."""
+"""Keeps the responses of LLM calls in a SQLite file, each under the hash of its request."""
 
 from __future__ import annotations
 

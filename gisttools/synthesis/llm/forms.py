@@ -1,5 +1,5 @@
-"""The form of an answer: how JSON is asked for, by what the endpoint knows, how it is found in what comes back, and
-what is wrong with it.
+"""Asks for answers in JSON, in the form that an endpoint knows; finds the JSON in what comes back, and says what is
+wrong with it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def with_form(messages: Sequence[dict[str, str]], schema: dict, rung: int) -> di
 def extract_json(content: str) -> dict | None:
     """The first JSON object in an answer, also behind a model's thoughts or inside a fenced block; None without one.
 
-    An object that is cut or broken is never mended, and no part of it is taken for the answer.
+    An object that is cut or broken is never repaired, and no part of it counts as the answer.
     """
     content = re.sub(r"<think>.*?(</think>|\Z)", "", content, flags=re.DOTALL)
     decoder, begin = json.JSONDecoder(strict=False), 0
@@ -51,12 +51,11 @@ def extract_json(content: str) -> dict | None:
     return None
 
 
-def fault(content: str, schema: dict) -> str | None:
-    """What is wrong with an answer, in a line for its writer; None where it fits the schema.
+def fault(answer: dict | None, schema: dict) -> str | None:
+    """What is wrong with what `extract_json` found, in a line for its writer; None where it fits the schema.
 
     Looked at: properties, required, additionalProperties, type, enum, items, and the limits of lengths and numbers.
     """
-    answer = extract_json(content)
     if answer is None:
         return "there is no whole JSON object in it"
     try:

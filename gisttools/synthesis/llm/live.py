@@ -1,4 +1,4 @@
-"""Calls one by one, many under way: each is an HTTP request of its own, in the endpoint's pace."""
+"""Makes calls one by one, many under way: each is an HTTP request of its own, in the endpoint's pace."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def answer_live(
 
     async with asyncio.TaskGroup() as group:
         # More than may call at once: some wait for another attempt meanwhile.
-        for _ in range(min(2 * asker.llm.concurrency, len(todo))):
+        for _ in range(min(2 * asker.options.concurrency, len(todo))):
             group.create_task(worker())
     if calls.failed is not None:
         raise calls.failed
@@ -48,11 +48,10 @@ class LiveCalls:
     """The HTTP requests of one run; made inside its event loop. `failed` is the error that ends the run."""
 
     def __init__(self, asker: Asker) -> None:
-        llm = asker.llm
-        self._asker, self._llm, self._learnt = asker, llm, asker.learnt
-        self._pace = Pace(
-            llm.concurrency, requests_per_minute=llm.requests_per_minute, tokens_per_minute=llm.tokens_per_minute
-        )
+        options = asker.options
+        self._asker, self._options, self._learnt = asker, options, asker.learnt
+        limits = {"requests_per_minute": options.requests_per_minute, "tokens_per_minute": options.tokens_per_minute}
+        self._pace = Pace(options.concurrency, **limits)
         self._first = asyncio.Lock()
         self.failed: EndpointError | None = None
 
@@ -61,7 +60,7 @@ class LiveCalls:
 
         async def call(messages: list, request: Request, room: int, key: str) -> dict:
             # Once more, for another process may have asked; but a recording takes nothing from the cache.
-            stored = self._asker.cache.get(key) if self._llm.mode == "auto" else None
+            stored = self._asker.cache.get(key) if self._options.mode == "auto" else None
             if stored is not None:
                 return {**stored, "cached": True}
             if not self._learnt.settled:  # one request finds out what the endpoint takes, the others wait
@@ -70,7 +69,9 @@ class LiveCalls:
                         return await self._call(client, messages, request, room, key)
             return await self._call(client, messages, request, room, key)
 
-        return await self._asker.answer(request, call)
+        reply = await self._asker.answer(request, call)
+        assert reply is not None  # `call` always has an answer
+        return reply
 
     async def _call(self, client: openai.AsyncOpenAI, messages: list, request: Request, room: int, key: str) -> dict:
         """One call on the best rung that works, stored in the cache. A 400 may mean the form of the request, so lower
@@ -97,11 +98,11 @@ class LiveCalls:
             if isinstance(response, str):
                 return self._asker.unanswered("error", response)
             if rung > learnt.rung:
-                log.info("%s does not take %s; asking by %s", self._llm.url, RUNGS[learnt.rung], RUNGS[rung])
+                log.info("%s does not take %s; asking by %s", self._options.url, RUNGS[learnt.rung], RUNGS[rung])
             learnt.rung, learnt.settled = max(rung, learnt.rung), True
             return self._asker.keep(key, response)
         raise EndpointError(
-            f"{self._llm.url} refuses the request in every form: {refusal}. Check model and parameters."
+            f"{self._options.url} refuses the request in every form: {refusal}. Check model and parameters."
         )
 
     async def _attempt(self, client: openai.AsyncOpenAI, body: dict, room: int) -> dict | str | None:

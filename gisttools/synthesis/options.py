@@ -1,0 +1,54 @@
+"""Says what rows must stand up to: `Checks`, and the texts they are held against, `Known`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from gisttools.common import Options
+from gisttools.data import NEAR
+
+LabelBy = Literal["centroids", "nearest", "none"]
+
+
+class Checks(Options):
+    """What a text or row must stand up to, beyond its form.
+
+    label_by: how the guide judges a text's label: by the nearest centre of a label's seeds and line, by the five
+        nearest labelled texts (`Known.labelled`, and seeds), or not at all.
+    blind: ask the LLM a second time which label the text has, without telling the one it was written for.
+    guide_order: the guide must find the positive nearer to the anchor than at least one negative; a negative for which
+        that fails teaches nothing under GIST and is replaced. Switch it off where the guide does not know the language.
+    top_k: of retrieval and reranking: the positive must be among so many texts nearest to the anchor; None: any place
+        will do.
+    skip_nearest: a mined negative is none of so many texts nearest to the anchor, for these may answer as well. Of
+        small pools at most a third.
+    near: least Jaccard similarity of trigrams to a text of an evaluation set, as in `gisttools.data.Tiers`.
+    """
+
+    about = "checks"
+
+    label_by: LabelBy = Field("centroids", description="nearest: by the nearest texts of labelled_files")
+    blind: bool = Field(False, description="a second call sorts each text without knowing its label")
+    guide_order: bool = Field(True, description="the guide must find the positive nearer than a negative")
+    top_k: int | None = Field(10, ge=1, description="the positive must be so near to its query; null: not looked at")
+    skip_nearest: int = Field(10, ge=0, description="nearest texts that are no mined negatives")
+    near: float = Field(NEAR, gt=0, le=1, description="least likeness (Jaccard) to a test text of what is left out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Texts that generated ones are held against.
+
+    Attributes:
+        eval_texts: of evaluation sets; nothing in a row may equal one, or nearly.
+        written: of earlier runs; a new text may not repeat one.
+        labelled: real (text, label) pairs of training data, for `label_by="nearest"`, and to compare diversity with.
+    """
+
+    eval_texts: Sequence[str] = ()
+    written: Sequence[str] = ()
+    labelled: Sequence[tuple[str, str]] = ()
