@@ -203,7 +203,7 @@ def in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Gen
         end: BaseException | None = None
         try:
             asyncio.run(main())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (an interrupt too is raised where the answers are awaited)
             end = error
             while isinstance(end, BaseExceptionGroup):
                 end = end.exceptions[0]
