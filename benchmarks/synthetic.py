@@ -29,10 +29,10 @@ from pathlib import Path
 import numpy as np
 from quality import FULL, interval, named, score
 
-from gisttools.data import read_labelled, read_triplets, write_triplets
+from gisttools.data import ReadOptions, read_labelled, read_triplets, write_triplets
 from gisttools.mining import triplets_from_labelled
 from gisttools.models import VectorCache, open_model
-from gisttools.synthesis import LLM, Known, LLMOptions, generate, read_task, serve_local
+from gisttools.synthesis import LLM, Known, LLMOptions, SynthesisOptions, generate, read_task, serve_local
 from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
 
 SOURCE, HERE = "Banking77Classification", Path(__file__).parent
@@ -44,7 +44,7 @@ def task_and_texts():
     task = read_task(HERE / "banking_ten.yaml")
     real = {}
     for split in ("train", "test"):
-        found = read_labelled(SOURCE, split=split)
+        found = read_labelled(SOURCE, ReadOptions(split=split))
         real[split] = [(t, n) for t, n in zip(found.texts, found.labels, strict=True) if n in task.labels]
     labels = {}
     for name, label in task.labels.items():
@@ -57,17 +57,13 @@ def write(task, real, guide: VectorCache, options, folder: Path) -> dict:
     """The synthetic rows, where they are not there yet; the summary of their making."""
     if not (folder / "summary.json").exists():
         with serve_local(options.model, threads=options.threads, log=folder / "server.log") as server:
-            options = LLMOptions(base_url=server.base_url, model=server.model, timeout=900.0)
-            llm = LLM(options, cache=folder / "llm.sqlite")
+            asked = LLMOptions(base_url=server.base_url, model=server.model, timeout=900.0)
+            llm = LLM(asked, cache=folder / "llm.sqlite")
             outcome = generate(
                 task,
                 llm,
-                rows=options.rows,
-                seed=0,
-                embed=guide.embed,
-                guide_id=guide.guide_id,
-                attempts=options.attempts,
-                prompt=options.prompt,
+                guide,
+                SynthesisOptions(rows=options.rows, attempts=options.attempts, prompt=options.prompt),
                 known=Known(eval_texts=[text for text, _ in real["test"]]),
             )
         write_triplets(outcome.accepted, folder / "synthetic.parquet")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gisttools.common import FinishedRun
     from gisttools.workflow import Rerun, Step
 
+_SMOKE = "gisttools.smoke"
 _PARAMETERS = click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", shell_complete=complete_parameter,
     help="Set a parameter; for a recipe say STEP.NAME VALUE. The value is read as YAML: 3, 1e-5, true, [a, b].",
@@ -41,13 +42,29 @@ _CLUSTER = click.option(
 )  # fmt: skip
 
 
+def _smoke(context: click.Context, _parameter: click.Parameter, told: bool) -> None:
+    context.meta[_SMOKE] = told
+
+
+def _profile(named: str | None) -> str | None:
+    """The profile that --profile or --smoke names."""
+    if not click.get_current_context().meta[_SMOKE]:
+        return named
+    if named not in (None, "smoke"):
+        raise ParameterError(f"--smoke is --profile smoke, and --profile says {named!r}. Name one of them.")
+    return "smoke"
+
+
 @click.command(cls=Remembering, short_help="Run a notebook or a recipe.")
 @click.argument("what", shell_complete=complete_what)
 @_PARAMETERS
 @click.option(
     "--profile", metavar="NAME", shell_complete=complete_profile, help="Run a recipe under one of its profiles."
 )
-@click.option("--smoke", is_flag=True, help="Short for --profile smoke: does all of the recipe work?")
+@click.option(
+    "--smoke", is_flag=True, expose_value=False, callback=_smoke,
+    help="Short for --profile smoke: does all of the recipe work?",
+)  # fmt: skip
 @_RERUN
 @_WORKERS
 @_CLUSTER
@@ -57,7 +74,6 @@ def run(
     what: str,
     parameters: tuple[tuple[str, str], ...],
     profile: str | None,
-    smoke: bool,
     rerun: Rerun,
     workers: int | None,
     cluster: str | None,
@@ -70,9 +86,7 @@ def run(
     if publish_to:
         os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
     given = {name: _value(name, text) for name, text in parameters}
-    if smoke and profile not in (None, "smoke"):
-        raise ParameterError(f"--smoke is --profile smoke, and --profile says {profile!r}. Name one of them.")
-    profile = "smoke" if smoke else profile
+    profile = _profile(profile)
     verb = re.sub(r"^\d_", "", Path(what).stem)
     if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
         path = _recipe_of(what, VERBS)

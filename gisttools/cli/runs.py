@@ -78,6 +78,7 @@ _SORT: dict[str, Callable[[ListedRun], Any]] = {
     "status": lambda run: (run.status, run.started),
     "headline": lambda run: run.headline,
 }
+_REVERSE = "gisttools.reverse"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -94,6 +95,10 @@ def _since(_context: click.Context, _parameter: click.Parameter, text: str | Non
         ) from None
 
 
+def _reverse(context: click.Context, _parameter: click.Parameter, told: bool) -> None:
+    context.meta[_REVERSE] = told
+
+
 @click.command(cls=Remembering, short_help="Show what has run, filtered and sorted.")
 @click.argument("verb", required=False, callback=known_verb, shell_complete=complete_verb)
 @click.option("--status", "states", type=click.Choice(_STATUS), multiple=True, help="Only these; may be repeated.")
@@ -104,7 +109,7 @@ def _since(_context: click.Context, _parameter: click.Parameter, text: str | Non
 )  # fmt: skip
 @click.option("--since", metavar="WHEN", callback=_since, help="Only runs started since: 2026-01-31, 90m, 12h, 3d, 2w.")
 @click.option("--sort", type=click.Choice(list(_SORT)), default="started", show_default=True, help="The largest last.")
-@click.option("--reverse", is_flag=True, help="The largest, or newest, first.")
+@click.option("--reverse", is_flag=True, expose_value=False, callback=_reverse, help="The largest, or newest, first.")
 @click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only so many, the newest or largest.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known of each as JSON.")
 def runs(
@@ -114,7 +119,6 @@ def runs(
     parameters: tuple[tuple[str, str], ...],
     since: datetime | None,
     sort: str,
-    reverse: bool,
     last: int | None,
     as_json: bool,
 ) -> None:
@@ -130,7 +134,7 @@ def runs(
     every = [run for run in all_runs() if verb is None or run.verb == verb]
     found = sorted((run for run in every if all(test(run) for test in tests)), key=_SORT[sort])
     found = found[-last:] if last else found
-    _show_list(found[::-1] if reverse else found, len(every), verb, as_json)
+    _show_list(found[::-1] if click.get_current_context().meta[_REVERSE] else found, len(every), verb, as_json)
 
 
 def _show_list(found: Sequence[ListedRun], of: int, verb: str | None, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gisttools.common import DataError, problems
+from gisttools.data import ReadOptions
 from gisttools.data.folders import (
     EvalFolder,
     RowProblems,
@@ -107,7 +108,7 @@ def _check_learnable(
 
 
 def _read(folder: EvalFolder, split: str) -> LabelledTexts:
-    texts = read_labelled(folder.path, split=split)
+    texts = read_labelled(folder.path, ReadOptions(split=split))
     if texts.label_sets is None and all(is_json_list(label) for label in texts.labels):
         raise DataError(
             f"{folder.path}, split {split}: the labels are lists written as JSON, such as {texts.labels[0]!r}. "

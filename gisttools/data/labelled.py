@@ -218,19 +218,7 @@ class LabelledTexts:
         return dict(Counter(self.labels).most_common())
 
 
-def read_labelled(
-    source: str | Path | pd.DataFrame,
-    *,
-    split: str = "train",
-    subset: str | None = None,
-    revision: str | None = None,
-    text_column: str | None = None,
-    label_column: str | None = None,
-    id_column: str | None = "id",
-    encoding: str | None = None,
-    drop_empty: bool | None = None,
-    drop_unlabelled: bool | None = None,
-) -> LabelledTexts:
+def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None = None) -> LabelledTexts:
     """Read labelled texts, a part at a time: only texts and labels are kept.
 
     Lists of labels make a multi-label source. A text of white space alone or of over a million characters, a cell
@@ -241,14 +229,8 @@ def read_labelled(
             at mteb's pinned revision), a data set on the hub (`org/name#config@revision:split`), a file (CSV, TSV,
             JSONL, a JSON array or Parquet; text may be compressed: .gz, .zst), a folder that holds `<split>.jsonl` (or
             another of these endings), or a DataFrame. What a name says wins over the arguments.
-        split: which split of a task, data set or folder. Of a task "train" is what the task itself trains on.
-        subset: subset or language code of a multilingual MTEB task, or configuration of a hub data set.
-        revision: commit of a hub data set; pin it.
-        text_column, label_column: column names where they are not among the usual ones.
-        id_column: values in it must not repeat, where there is such a column; None not to look. Not of MTEB tasks.
-        encoding: of a text file that is not UTF-8 and has no mark (BOM) that tells.
-        drop_empty, drop_unlabelled: leave rows out, counted in `dropped`, that have no text or no label. None: so for
-            MTEB tasks, which nobody here can correct; else such rows are refused.
+        options: split, subset, revision, columns, encoding, and whether rows without text or label are left out, counted
+            in `dropped`, or refused; unless told, those of MTEB tasks are left out, for nobody here can correct them.
 
     Raises:
         MissingError: the file, task, data set, subset, revision or split does not exist.
@@ -256,15 +238,7 @@ def read_labelled(
             class; all problems at once.
         ParameterError: there is no such encoding, or several subsets are asked for.
     """
-    options = ReadOptions(
-        split=split, subset=subset, revision=revision, text_column=text_column, label_column=label_column,
-        id_column=id_column, encoding=encoding, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled,
-    )  # fmt: skip
-    return read_source(source, options)
-
-
-def read_source(source: str | Path | pd.DataFrame, options: ReadOptions) -> LabelledTexts:
-    """As `read_labelled`, with the options in one object."""
+    options = options or ReadOptions()
     _one_subset(options)  # refused whatever the source is
     if isinstance(source, pd.DataFrame):
         return _from_frame(source, options)

@@ -11,7 +11,7 @@ import pandas as pd
 from gisttools.common import DataError, MissingError, did_you_mean, problems
 from gisttools.data.files import column_names, file_kind
 from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream, parse_hub_name
-from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS, LabelledTexts, read_source, split_file
+from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS, LabelledTexts, read_labelled, split_file
 from gisttools.data.mteb_tasks import mteb_task, parse_task_name, task_names
 from gisttools.data.options import ReadOptions
 from gisttools.data.triplet_sets import is_triplet_shaped
@@ -78,7 +78,7 @@ def read_sources(sources: Sequence[str | Path], options: ReadOptions | None = No
         MissingError, DataError, ParameterError: as `expand_sources` and `gisttools.data.read_labelled`.
     """
     options = options or ReadOptions()
-    return [read_source(name, own) for source in expand_sources(sources) for name, own in _each(source, options)]
+    return [read_labelled(name, own) for source in expand_sources(sources) for name, own in _each(source, options)]
 
 
 def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = None) -> Kind:

@@ -38,6 +38,7 @@ from .models import (
     scored as scored,
     training_sets as training_sets,
 )
+from .options import EvaluateOptions as EvaluateOptions
 from .published import PREFIX as PREFIX
 from .ranking import (
     Effect as Effect,

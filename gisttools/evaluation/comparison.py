@@ -21,12 +21,12 @@ from gisttools.common import DataError, ParameterError, is_true, problems
 from gisttools.data import split_of, texts_of
 from gisttools.evaluation.intervals import Interval, Verdict, satterthwaite, seed_spread, student_interval, verdict
 from gisttools.evaluation.items import Split, item_values, task_interval
+from gisttools.evaluation.options import ALLOWED_LOSS
 
 if TYPE_CHECKING:
     from mteb import AbsTask
 
 POINT = 0.01
-ALLOWED_LOSS = 0.5  # points
 _ALPHA, _POWER = 0.05, 0.8
 Row = TypeVar("Row")
 

@@ -21,7 +21,6 @@ from sentence_transformers import SentenceTransformer
 from gisttools.common import DataError, GistError, MissingError, problems, tqdm
 from gisttools.data import SHARED_COLUMNS, cleaned_task, load_task, refuse_shared, shared_texts, train_texts_in_test
 from gisttools.evaluation.comparison import (
-    ALLOWED_LOSS,
     Average,
     Compared,
     Comparison,
@@ -36,6 +35,7 @@ from gisttools.evaluation.comparison import (
     to_table,
 )
 from gisttools.evaluation.models import ScoredModel, scored
+from gisttools.evaluation.options import EvaluateOptions
 from gisttools.evaluation.published import paper_scores, published_scores
 from gisttools.evaluation.scores import KeptScores, ScoreCache, fits, kept_scores, one_line, score
 from gisttools.evaluation.tasks import TaskSource, was_trained_on
@@ -78,44 +78,33 @@ def evaluate(
     *,
     variants: Sequence[Variant] | None = None,
     references: Mapping[str, ScoredModel] | None = None,
-    trained_on: Sequence[str] | None = None,
-    training_texts: Sequence[str] = (),
-    allow_overlap: bool = False,
-    allowed_loss: float = ALLOWED_LOSS,
-    batch_size: int = 64,
-    seed: int = 0,
+    options: EvaluateOptions | None = None,
     cache: ScoreCache | None = None,
 ) -> Evaluation:
     """Run every task on the baseline and the tuned models and compare them item by item.
 
-    Scores are kept on disk: an evaluation that was stopped goes on with the task it was at, and one
-    that is repeated costs little. A task that fails for a model is recorded, the others go on.
+    Scores are kept on disk: an evaluation that was stopped goes on with the task it was at, and one that is repeated
+    costs little. A task that fails for a model is recorded, the others go on.
 
     Args:
         models: {"base": ..., "tuned": ...}, and a role of its own for each further tuned model.
         sources: from `task_sources`.
         folder: gets `predictions/<role>/`.
         variants: which roles are seeds of one variant, each variant compared with the baseline; the model called
-            "tuned" if None.
+            "tuned", of which no training is known, if None. Each says what its training table holds, so that test
+            texts are found in it: equal ones and near copies.
         references: models shown for comparison, scored and not judged.
-        trained_on: where `variants` is None: sources of the tuned model's training table (task names, folders); None
-            if not known.
-        training_texts: where `variants` is None: texts of that table, to look for test texts among them: equal ones
-            and near copies.
-        allow_overlap: compare although there are some; they are counted and listed.
-        allowed_loss: what a guard may lose, in points.
-        batch_size: texts embedded at a time.
-        seed: of the bootstrap.
+        options: how models are scored and compared; where `allow_overlap` is set, test texts that a training table
+            holds are counted and listed.
         cache: where scores are kept; the usual folder if None.
 
     Raises:
         DataError: a training table holds test texts, and `allow_overlap` is False; told before any model runs.
         MissingError, DataError: nothing could be compared, or none of several targets; every failure is listed.
     """
-    told = None if trained_on is None else tuple(trained_on)
-    variants = tuple(variants or [Variant(trained_on=told, training_texts=tuple(training_texts))])
+    variants, options = tuple(variants or [Variant()]), options or EvaluateOptions()
     cache, found = cache or ScoreCache(), Findings()
-    shared = overlap_with(sources, variants, found, allow=allow_overlap)
+    shared = overlap_with(sources, variants, found, allow=options.allow_overlap)
     opened = {role: scored(model, role) for role, model in models.items()}
     lost = {failure["task"] for failure in found.failed}
     usable = [source for source in sources if source.name not in lost]
@@ -125,12 +114,12 @@ def evaluate(
             for name, model in jobs.items():
                 bar.set_postfix_str(f"{source.name} ({name})")
                 if name == BASE or (source.name, BASE) in found.kept:  # without the baseline nothing can be compared
-                    found.score(source, name, model, cache, batch_size, bar)
+                    found.score(source, name, model, cache, options.batch_size, bar)
             for variant in variants:
-                found.compare(source, variant, opened, shared, cache, seed)
+                found.compare(source, variant, opened, shared, cache, options.seed)
             found.copy_predictions(source, opened, folder)
     found.refuse_nothing(sources)
-    judged = judge(found.comparison, allowed_loss=allowed_loss)
+    judged = judge(found.comparison, allowed_loss=options.allowed_loss)
     return Evaluation(
         scores=found.score_table(opened),
         comparison=comparison_table(judged),

@@ -224,11 +224,11 @@ def _mark(axes: Axes, curve: GainCurve, table: pd.DataFrame) -> None:
     bottom, top = axes.get_ylim()
     y = top - 8 * (top - bottom) / _TALL
     if not table["beyond"].any():
-        write(axes, 1 + _ROOM, y, curve.verdict(), size=9.5, ha="right")
+        write(axes, (1 + _ROOM, y), curve.verdict(), size=9.5, align=("right", "center"))
         return
     if curve.enough == 0:
         axes.axvspan(-_ROOM, 1 + _ROOM, color=FAINT, alpha=0.4, linewidth=0, zorder=0)
-        write(axes, -_ROOM + 0.015, y, curve.verdict(), size=9.5)
+        write(axes, (-_ROOM + 0.015, y), curve.verdict(), size=9.5)
         return
     last, after = table["x"][~table["beyond"]].max(), table["x"][table["beyond"]].min()
     at = min(last + 0.075, (last + after) / 2)
@@ -236,7 +236,9 @@ def _mark(axes: Axes, curve: GainCurve, table: pd.DataFrame) -> None:
     axes.axvline(at, color=INK, linewidth=0.9, zorder=1)
     room = (1 + _ROOM - at) / (1 + 2 * _ROOM) * _WIDE
     inside = width_of(_MARK, 9.5) + 6 < room
-    write(axes, at + (0.015 if inside else -0.015), y, _MARK, size=9.5, ha="left" if inside else "right")
+    write(
+        axes, (at + (0.015 if inside else -0.015), y), _MARK, size=9.5, align=("left" if inside else "right", "center")
+    )
 
 
 def _name(axes: Axes, curve: GainCurve, table: pd.DataFrame, labels: Sequence[str]) -> None:
@@ -244,7 +246,7 @@ def _name(axes: Axes, curve: GainCurve, table: pd.DataFrame, labels: Sequence[st
     bottom, top = axes.get_ylim()
     point = (top - bottom) / _TALL
     base = 100 * curve.base
-    write(axes, 1 + _ROOM, base - 8 * point, f"baseline {base:.1f}", size=9, color=MUTED, ha="right")
+    write(axes, (1 + _ROOM, base - 8 * point), f"baseline {base:.1f}", size=9, color=MUTED, align=("right", "center"))
     ticks: list[tuple[float, str]] = []
     free = 2.0
     for r, label in reversed(list(zip(table.itertuples(), labels, strict=True))):
@@ -255,5 +257,12 @@ def _name(axes: Axes, curve: GainCurve, table: pd.DataFrame, labels: Sequence[st
         ticks.append((r.x, label))
         above = np.nanmax([r.high, r.score])
         colour = MUTED if r.beyond else GOOD
-        write(axes, r.x, 100 * above + 9 * point, signed(r.gain), weight="bold", color=colour, ha="center")
+        write(
+            axes,
+            (r.x, 100 * above + 9 * point),
+            signed(r.gain),
+            weight="bold",
+            color=colour,
+            align=("center", "center"),
+        )
     axes.set_xticks(*zip(*ticks, strict=True))

@@ -87,12 +87,14 @@ def to_svg(figure: Figure) -> str:
 
 
 def write(
-    axes: Axes, x: float, y: float, text: str, *, size: float = 10, color: str = INK,
-    ha: str = "left", va: str = "center", weight: str = "normal", backed: bool = False,
+    axes: Axes, at: tuple[float, float], text: str, *, size: float = 10, color: str = INK,
+    align: tuple[str, str] = ("left", "center"), weight: str = "normal", backed: bool = False,
 ) -> None:  # fmt: skip
-    """Text at data coordinates that is never read as mathematics; `backed` hides the lines behind it."""
+    """Text at data coordinates that is never read as mathematics; `align`: across and up; `backed` hides the lines
+    behind it."""
     box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5} if backed else None
-    axes.text(x, y, clean(text), size=size, color=color, ha=ha, va=va, weight=weight, parse_math=False, bbox=box)
+    ha, va = align
+    axes.text(*at, clean(text), size=size, color=color, ha=ha, va=va, weight=weight, parse_math=False, bbox=box)
 
 
 def grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:

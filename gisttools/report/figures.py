@@ -71,7 +71,7 @@ def forest(comparison: pd.DataFrame, most: int = MOST) -> Figure:
     left, right = _scale(axes, rows, tall)
     y = 0.0
     for name, part in groups:
-        write(axes, left, y + 10, name.upper(), size=8, color=MUTED, weight="bold")
+        write(axes, (left, y + 10), name.upper(), size=8, color=MUTED, weight="bold")
         y += _HEAD
         for row in part:
             _draw(axes, row, y, left, right)
@@ -117,9 +117,9 @@ def _scale(axes: Axes, rows: Sequence[Comparison], tall: float) -> tuple[float, 
 
 def _draw(axes: Axes, row: Comparison, y: float, left: float, right: float) -> None:
     line, marker, fill = LOOKS[row.verdict]
-    write(axes, left, y + 7, clip(task_name(row), 34) + (" †" if row.trained_on else ""), backed=True)
+    write(axes, (left, y + 7), clip(task_name(row), 34) + (" †" if row.trained_on else ""), backed=True)
     end = right + (WIDTH - _PLOT - 4) / _PLOT * (right - left)
-    write(axes, end, y + 20, signed(row.difference), weight="bold", color=line, ha="right")
+    write(axes, (end, y + 20), signed(row.difference), weight="bold", color=line, align=("right", "center"))
     if is_number(row.allowed_loss):
         at = -100 * row.allowed_loss
         axes.plot([at, at], [y + 12, y + 29], color=MUTED, linewidth=1.1, linestyle=(0, (2.5, 2)), zorder=2)
@@ -201,7 +201,7 @@ def similarities(table: pd.DataFrame) -> Figure:
         if i == 0:
             axes.set_xticklabels([])
         heading = f"{name}: the pair of one class is the more alike {100 * apart[role]:.0f} % of the time"
-        write(axes, left, top * 1.2, heading, size=9.5)
+        write(axes, (left, top * 1.2), heading, size=9.5)
     axes.set_xlabel(
         f"cosine of two texts{GAP}blue: one class{GAP}grey: two classes", fontsize=9, color=MUTED, labelpad=4
     )
@@ -269,13 +269,13 @@ def acceptance(summary: Mapping[str, Any]) -> Figure:
     axes.set(xlim=(0, 1), ylim=(tall, 0), xticks=[], yticks=[])
     y = 0.0
     for name, part in sections.items():
-        write(axes, -margin / wide, y + 15, name.upper(), size=8, color=MUTED, weight="bold")
+        write(axes, (-margin / wide, y + 15), name.upper(), size=8, color=MUTED, weight="bold")
         y += head
         for text, accepted, asked in part:
-            write(axes, -8 / wide, y + row / 2, clip(text, 26), size=9.5, ha="right")
+            write(axes, (-8 / wide, y + row / 2), clip(text, 26), size=9.5, align=("right", "center"))
             axes.barh(y + row / 2, 1, 9, color=FAINT)
             axes.barh(y + row / 2, accepted / asked, 9, color=GOOD)
-            write(axes, 1 + 6 / wide, y + row / 2, f"{accepted} of {asked}", size=9, color=MUTED)
+            write(axes, (1 + 6 / wide, y + row / 2), f"{accepted} of {asked}", size=9, color=MUTED)
             y += row
     return figure
 
@@ -302,14 +302,21 @@ def confusion(summary: Mapping[str, Any]) -> Figure:
     axes.set(xlim=(0, len(names)), ylim=(len(names), 0), xticks=[], yticks=[])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     for i, name in enumerate(names):
-        write(axes, -6 / side, i + 0.5, clip(name, 22), size=9, ha="right")
+        write(axes, (-6 / side, i + 0.5), clip(name, 22), size=9, align=("right", "center"))
         axes.text(i + 0.5, -5 / side, clip(name, 22), size=9, rotation=90, ha="center", va="bottom", parse_math=False)
         for j in range(len(names)):
             colours = _BLUES if i == j else _ORANGES
             axes.add_patch(_cell(j, i, colours(0.1 + 0.8 * shares[i, j]) if counts[i, j] else FAINT, counts[i, j]))
             if counts[i, j] and side >= 12:
                 ink = PAPER if shares[i, j] > 0.55 else "#1f2328"
-                write(axes, j + 0.5, i + 0.5, str(counts[i, j]), size=min(9, 0.45 * side), color=ink, ha="center")
+                write(
+                    axes,
+                    (j + 0.5, i + 0.5),
+                    str(counts[i, j]),
+                    size=min(9, 0.45 * side),
+                    color=ink,
+                    align=("center", "center"),
+                )
     return figure
 
 
@@ -386,15 +393,17 @@ def label_noise(confused: pd.DataFrame, most: int = 10) -> Figure:
     axes.set(xlim=(0, (WIDTH - 8) * per_point), ylim=(row * len(table), 0), xticks=[], yticks=[])
     for i, r in enumerate(table.itertuples()):
         y, there, back = row * i, r.there / r.texts, r.back / r.texts
-        write(axes, 0, y + 12, clip(r.label, 30), size=9.5, color=GOOD)
-        write(axes, (WIDTH - 8) * per_point, y + 12, clip(r.other, 30), size=9.5, color=MUTED, ha="right")
+        write(axes, (0, y + 12), clip(r.label, 30), size=9.5, color=GOOD)
+        write(
+            axes, ((WIDTH - 8) * per_point, y + 12), clip(r.other, 30), size=9.5, color=MUTED, align=("right", "center")
+        )
         axes.barh(y + 28, there, 9, color=GOOD)
         axes.barh(y + 28, back, 9, left=there, color=BASE)
         if there and back:
             axes.plot([there, there], [y + 23.5, y + 32.5], color=PAPER, linewidth=1.5, solid_capstyle="butt")
-        write(axes, there + back + 5 * per_point, y + 28, f"{100 * r.share:.0f} %", size=9, color=MUTED)
+        write(axes, (there + back + 5 * per_point, y + 28), f"{100 * r.share:.0f} %", size=9, color=MUTED)
     note = "texts nearer to the other class, of all texts of both"
-    write(axes, 0, row * len(table) + 10, note, size=9, color=MUTED)
+    write(axes, (0, row * len(table) + 10), note, size=9, color=MUTED)
     return figure
 
 
@@ -427,11 +436,18 @@ def per_class(items: pd.DataFrame) -> Figure:
     per_point = (right - left) / (WIDTH - margin - 46)
     for i, (name, (base, tuned)) in enumerate(zip(names, means.to_numpy(), strict=True)):
         y, colour = row * (i + 0.5), GOOD if tuned >= base else BAD
-        write(axes, left - 8 * per_point, y, name, ha="right")
+        write(axes, (left - 8 * per_point, y), name, align=("right", "center"))
         axes.plot([base, tuned], [y, y], color=colour, linewidth=2.4, alpha=0.55, zorder=2, clip_on=False)
         axes.plot(base, y, "o", markersize=6, color=BASE, markerfacecolor=PAPER, markeredgewidth=1.6, clip_on=False)
         axes.plot(tuned, y, "o", markersize=6.5, color=colour, zorder=3, clip_on=False)
-        write(axes, right + 38 * per_point, y, signed((tuned - base) / 100), size=9, color=colour, ha="right")
+        write(
+            axes,
+            (right + 38 * per_point, y),
+            signed((tuned - base) / 100),
+            size=9,
+            color=colour,
+            align=("right", "center"),
+        )
     axes.set_xlabel(f"accuracy{GAP}○ base{GAP}● tuned", fontsize=9, color=MUTED, labelpad=4)
     return figure
 
@@ -454,8 +470,8 @@ def _bars(
             axes.barh(y, behind[i], 11, color=FAINT)
             end = max(value, behind[i])
         axes.barh(y, value, 11, color=colour)
-        write(axes, -8 * per_unit, y, name, ha="right")
-        write(axes, end + 6 * per_unit, y, note, size=9, color=MUTED)
+        write(axes, (-8 * per_unit, y), name, align=("right", "center"))
+        write(axes, (end + 6 * per_unit, y), note, size=9, color=MUTED)
     return figure
 
 

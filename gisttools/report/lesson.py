@@ -180,7 +180,14 @@ def _groups(axes: Axes, labels: Sequence[str], per_point: float) -> None:
     labels = list(labels)
     for name in dict.fromkeys(labels):
         first, count = labels.index(name), labels.count(name)
-        write(axes, -0.5 - 6 * per_point, first + count / 2 - 0.5, clip(name, 18), size=9, color=INK, ha="right")
+        write(
+            axes,
+            (-0.5 - 6 * per_point, first + count / 2 - 0.5),
+            clip(name, 18),
+            size=9,
+            color=INK,
+            align=("right", "center"),
+        )
         if first:
             axes.axhline(first - 0.5, color=MUTED, linewidth=0.8)
             axes.axvline(first - 0.5, color=MUTED, linewidth=0.8)

@@ -90,11 +90,18 @@ def _forest(lines: Sequence[_Line], title: str, unit: str) -> Drawing:
     y, before = 0.0, ""
     for r in table.itertuples():
         if r.group != before:
-            write(axes, left, y + 13, clip(r.group, _NAME), size=9, color=MUTED, weight="bold", backed=True)
+            write(axes, (left, y + 13), clip(r.group, _NAME), size=9, color=MUTED, weight="bold", backed=True)
             y, before = y + _HEAD_ROOM, r.group
         line, marker, fill = LOOKS.get(r.verdict, LOOKS["not shown"])
-        write(axes, left, y + 8, clip(r.name, _NAME), size=9.5, backed=True)
-        write(axes, right + (_VALUES - 3) * point, y + 22, signed(r.difference), weight="bold", color=line, ha="right")
+        write(axes, (left, y + 8), clip(r.name, _NAME), size=9.5, backed=True)
+        write(
+            axes,
+            (right + (_VALUES - 3) * point, y + 22),
+            signed(r.difference),
+            weight="bold",
+            color=line,
+            align=("right", "center"),
+        )
         axes.plot([0, 0], [y + 15, y + 29], color=MUTED, linewidth=0.9, zorder=1)
         if np.isfinite(r.low):
             axes.plot([100 * r.low, 100 * r.high], [y + 22] * 2, color=line, linewidth=2, solid_capstyle="round")

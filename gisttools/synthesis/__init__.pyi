@@ -5,7 +5,7 @@ from .llm.cache import CallCache as CallCache
 from .llm.client import LLM as LLM, open_llm as open_llm
 from .llm.options import LLMOptions as LLMOptions
 from .llm.server import serve_local as serve_local
-from .options import Checks as Checks, Known as Known
+from .options import Checks as Checks, Known as Known, SynthesisOptions as SynthesisOptions
 from .plan import check_prompt as check_prompt, check_start as check_start
 from .prompts import load_prompt as load_prompt
 from .task import (

@@ -16,18 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.common import ParameterError, problems, tqdm
+from gisttools.common import ParameterError, tqdm
 from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.llm.client import LLM
-from gisttools.synthesis.options import Checks, Known
+from gisttools.synthesis.options import Checks, Known, SynthesisOptions
 from gisttools.synthesis.partners import LabelPartners, WrittenPartners, cost_of, is_live, table_of
 from gisttools.synthesis.plan import (
     ATTRIBUTES,
@@ -59,35 +58,34 @@ _NAMED = 3  # groups named in a headline
 log = logging.getLogger(__name__)
 
 
+class Guide(Protocol):
+    """What judges texts: a name, and unit vectors (n, dim) of n texts. A `VectorCache` is one."""
+
+    @property
+    def guide_id(self) -> str:
+        """Its name, for the table."""
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of the texts."""
+
+
 def generate(
     task: Task,
     llm: LLM,
+    guide: Guide,
+    options: SynthesisOptions | None = None,
     *,
-    rows: int,
-    seed: int,
-    embed: Embed,
-    guide_id: str,
-    attempts: float = 4.0,
-    prompt: str | Path | None = None,
-    prompts: str | Path | None = None,
     checks: Checks | None = None,
     known: Known | None = None,
-    dry_run: bool = False,
 ) -> SynthesisResult:
     """Make triplets for a task.
 
     Args:
         task: what to write, see `read_task`.
         llm: who writes it.
-        rows: accepted rows wanted, shared out equally between the task's groups (labels, topics, search terms).
-        seed: seed of the plan and of the choice of positives and negatives.
-        embed: guide; n texts to vectors (n, dim) of unit length.
-        guide_id: name of the guide, for the table.
-        attempts: calls for each wanted row, at most.
-        prompt: name or path of a prompt file; the kind's own where None.
-        prompts: a folder of the user's, where prompts are looked for first.
+        guide: whose similarities judge what is written.
+        options: how much is written, and by which prompts.
         checks, known: what rows must stand up to, and the texts they are held against.
-        dry_run: ask for the first few rows only, and say what all would take.
 
     Returns:
         Tables with the columns of `triplets.COLUMNS`, and the summary: task, kind, prompt_id, llm_model, base_url,
@@ -101,35 +99,34 @@ def generate(
         ParameterError, MissingError, DataError: a value, a prompt or the cache is no good, or an answer is to be
             replayed that was not recorded.
     """
+    options, checks, known = options or SynthesisOptions(), checks or Checks(), known or Known()
     start, spent_before = time.monotonic(), llm.spent.usd
-    checks, known = checks or Checks(), known or Known()
-    _check(task, checks, attempts)
-    template = load_prompt(prompt or task.prompt, prompts)
+    _check(task, checks)
+    template = load_prompt(options.prompt or task.prompt, options.prompts)
     check_prompt(template)
     check_start(template, task)
-    if dry_run:
+    if options.dry_run:
         llm = llm.live()
-    wanted = quotas(task, rows, seed)
-    judge = Judge(task, template, embed, checks, known)
+    wanted = quotas(task, options.rows, options.seed)
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):
-        ideas = write_ideas(task, llm, wanted, seed, prompts, groups=PROBE if dry_run else None)
+        groups = PROBE if options.dry_run else None
+        ideas = write_ideas(task, llm, wanted, options.seed, options.prompts, groups=groups)
+    judge = Judge(task, template, guide.embed, checks, known)
     synthesis = _Rounds(
         llm=llm,
         judge=judge,
-        look=partial(ask_blind, task, llm, folder=prompts) if checks.blind else None,
-        partners=_partners(task, template, judge, checks, seed),
-        plan=CallPlan(task, rows, seed, ideas.by_group),
+        look=partial(ask_blind, task, llm, folder=options.prompts) if checks.blind else None,
+        partners=_partners(task, template, judge, checks, options.seed),
+        plan=CallPlan(task, options.rows, options.seed, ideas.by_group),
         requests=Requests(task, template),
-        counts=Quotas(wanted, attempts, hasty=llm.options.transport == "batch"),
+        counts=Quotas(wanted, options.attempts, hasty=llm.options.transport == "batch"),
         ideas=ideas,
     )
-    estimate = synthesis.run(rows, dry_run)
-    candidates = synthesis.candidates
+    estimate = synthesis.run(options.rows, options.dry_run)
+    candidates, priced = synthesis.candidates, llm.options.price is not None
     good, bad = ([c for c in candidates if (c.reason is None) == ok] for ok in (True, False))
-    priced = llm.options.price is not None
     counts = tally(candidates, wanted, template.variables, priced)
-    replies = [r for c in candidates for r in (c.reply, c.second) if r is not None] + ideas.replies
     summary = {
         "task": task.name,
         "kind": task.kind,
@@ -137,21 +134,29 @@ def generate(
         "wanted": sum(wanted.values()),
         "llm_model": llm.options.model,
         "base_url": llm.options.url,
-        "dry_run": dry_run,
+        "dry_run": options.dry_run,
         "rounds": synthesis.rounds,
         "estimate": estimate,
         "spent_usd": llm.spent.usd - spent_before if priced else None,
         "seconds": round(time.monotonic() - start, 2),
         **counts,
-        "stopped": _stopped(counts, dry_run),
+        "stopped": _stopped(counts, options.dry_run),
+        "diversity": _diversities(template, good, known, guide.embed),
+        **_calls_made(candidates, ideas, priced),
+    }
+    accepted, rejected = (table_of(task, template, guide.guide_id, part) for part in (good, bad))
+    return SynthesisResult(accepted=accepted, rejected=rejected, summary=summary)
+
+
+def _calls_made(candidates: Sequence[Candidate], ideas: Ideas, priced: bool) -> dict[str, Any]:
+    """How many calls it took, blind looks and ideas included, and what the ideas cost."""
+    replies = [r for c in candidates for r in (c.reply, c.second) if r is not None] + ideas.replies
+    return {
         "ideas": sum(map(len, ideas.by_group.values())),
         "idea_cost_usd": sum(r.cost_usd or 0.0 for r in ideas.replies) if priced else None,
-        "diversity": _diversities(template, good, known, embed),
         "calls": sum(r.calls for r in replies),
         "cached_calls": sum(c.reply.cached for c in candidates),
     }
-    accepted, rejected = (table_of(task, template, guide_id, part) for part in (good, bad))
-    return SynthesisResult(accepted=accepted, rejected=rejected, summary=summary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,14 +306,9 @@ def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: in
     return WrittenPartners(task, checks, judge.given(task.passages))
 
 
-def _check(task: Task, checks: Checks, attempts: float) -> None:
-    found = []
-    if attempts < 1:
-        found.append(f"attempts is {attempts}, must be at least 1: calls for each wanted row")
+def _check(task: Task, checks: Checks) -> None:
     if checks.blind and not task.labels:
-        found.append(f"blind is for tasks with labels; {task.name} has none")
-    if found:
-        raise ParameterError(problems(f"Synthesis: {len(found)} problem(s)", found))
+        raise ParameterError(f"blind is for tasks with labels, and {task.name} has none. Leave it out.")
 
 
 class Estimate(TypedDict):
@@ -414,10 +414,7 @@ def tally(
     (groups below their quota), by_attribute, live_negatives, replaced_negatives, tokens, cost, cost_per_accepted,
     cost_per_live (US dollars, None where the price is not known), confusion of the blind look."""
     good = [c for c in candidates if c.reason is None]
-    costs = [cost_of(c) for c in candidates]
-    tokens_in, tokens_out, cost = (sum(c[i] for c in costs) for i in range(3))
     asked, accepted = (Counter(c.item.group for c in part) for part in (candidates, good))
-    live = sum(bool(is_live(c)) for c in good)
     seen = confusion(candidates)
     return {
         "asked": len(candidates),
@@ -427,14 +424,23 @@ def tally(
         "by_label": {g: {"wanted": n, "asked": asked[g], "accepted": accepted[g]} for g, n in quotas.items()},
         "short": {g: n - accepted[g] for g, n in quotas.items() if accepted[g] < n},
         "by_attribute": {a: _by(candidates, a) for a in ATTRIBUTES if a in variables},
-        "live_negatives": live,
         "replaced_negatives": sum("replaced" in c.negative_sources for c in good),
+        **_bill(candidates, good, priced),
+        "confusion": seen.to_dict("index") if len(seen) else None,
+    }
+
+
+def _bill(candidates: Sequence[Candidate], good: Sequence[Candidate], priced: bool) -> dict[str, Any]:
+    """Tokens and dollars of all candidates; dollars for each accepted row, and for each with a usable negative."""
+    tokens_in, tokens_out, cost = (sum(column) for column in zip((0, 0, 0.0), *map(cost_of, candidates), strict=True))
+    live = sum(bool(is_live(c)) for c in good)
+    return {
+        "live_negatives": live,
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
         "cost_usd": cost if priced else None,
         "cost_per_accepted": cost / len(good) if priced and good else None,
         "cost_per_live": cost / live if priced and live else None,
-        "confusion": seen.to_dict("index") if len(seen) else None,
     }
 
 

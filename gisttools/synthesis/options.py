@@ -1,9 +1,10 @@
-"""Says what rows must stand up to: `Checks`, and the texts they are held against, `Known`."""
+"""Says how much is written (`SynthesisOptions`), and what rows must stand up to: `Checks`, and `Known` texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -12,6 +13,24 @@ from gisttools.common import Options
 from gisttools.data import NEAR
 
 LabelBy = Literal["centroids", "nearest", "none"]
+
+
+class SynthesisOptions(Options):
+    """How much is written, and by which prompts.
+
+    rows: shared out equally between the task's groups (labels, topics, search terms).
+    prompt: name or path of a prompt file; the kind's own where None.
+    prompts: a folder of the user's, where prompts are looked for first.
+    """
+
+    about = "synthesis"
+
+    rows: int = Field(100, ge=1, description="accepted rows wanted, equally many of each label or topic")
+    attempts: float = Field(4.0, ge=1, description="calls for each of them, at most")
+    seed: int = Field(0, description="seed of the plan and of the LLM's sampling")
+    prompt: str | Path | None = Field(None, description="prompt file, or its name; null: that of the task's kind")
+    prompts: str | Path | None = Field(None, description="your own folder of prompts, looked into first")
+    dry_run: bool = Field(False, description="ask for a few rows only, and say what all would take")
 
 
 class Checks(Options):

@@ -13,9 +13,10 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from gisttools.common import Options, named_like_a_secret, secret_in
 from gisttools.data import ReadOptions, Tiers
+from gisttools.evaluation import EvaluateOptions
 from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
-from gisttools.synthesis import Checks, LLMOptions
+from gisttools.synthesis import Checks, LLMOptions, SynthesisOptions
 from gisttools.training import Candidates, LossOptions, MadeFrom, MaskOptions, RetentionOptions, TrainSettings
 
 WORDLLAMA = "embedded:wordllama-256"
@@ -118,7 +119,7 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings):
     dev_subsets: list[str] | None = Field(None, description='language subsets of dev tasks, e.g. ["en"]')
 
 
-class SynthesizeParams(GuideParams, Checks):
+class SynthesizeParams(GuideParams, SynthesisOptions, Checks):
     """`1_synthesize`: a task description and an LLM give triplets."""
 
     about = "synthesize"
@@ -131,8 +132,8 @@ class SynthesizeParams(GuideParams, Checks):
     )  # fmt: skip
 
     task: str = Field("prompts/tasks/support_intents.yaml", description="task description (YAML)")
-    rows: int = Field(14, ge=1, description="accepted rows wanted, equally many of each label or topic")
-    attempts: float = Field(3.0, ge=1, description="calls for each of them, at most")
+    rows: int = SynthesisOptions.field("rows", 14)
+    attempts: float = SynthesisOptions.field("attempts", 3.0)
     llm_base_url: str = LLMOptions.field("base_url")
     llm_model: str = LLMOptions.field("model")
     llm_key_variable: str = LLMOptions.field("key_variable")
@@ -144,11 +145,10 @@ class SynthesizeParams(GuideParams, Checks):
     labelled_files: list[str] = Field(
         ["data/support_intents"], description="folders with real texts (train), to compare diversity with"
     )
-    seed: int = Field(7, description="seed of the plan and of the LLM's sampling")
-    dry_run: bool = Field(False, description="ask for a few rows only, and say what all would take")
+    seed: int = SynthesisOptions.field("seed", 7)
     # more of what is asked
-    prompt: str | None = Field(None, description="prompt file, or its name; null: that of the task's kind")
-    prompts: str | None = Field(None, description="your own folder of prompts, looked into first")
+    prompt: str | None = SynthesisOptions.field("prompt")
+    prompts: str | None = SynthesisOptions.field("prompts")
     # more of what rows are held against
     eval_tasks: list[str] = Field([], description="MTEB tasks whose test texts must not occur")
     avoid: list[str] = Field([], description="runs or triplet files whose texts must not be written again")
@@ -196,12 +196,15 @@ class ConvertParams(GuideParams, ReadOptions, MiningOptions):
     semantic: float | None = Tiers.field("semantic", 0.98)
 
 
-class EvaluateParams(Params):
+class EvaluateParams(Params, EvaluateOptions):
     """`4_evaluate`: a tuned model and its baseline on mteb tasks and local files."""
 
     about = "evaluate"
+    cell = (
+        "model", "model_revision", "baseline", "baseline_revision", "tasks", "files", "guards", "references", "subsets",
+        "allow_overlap", "batch_size", "seed",
+    )  # fmt: skip
 
-    # what is in the notebook's parameters cell
     model: str | Annotated[list[str], Field(min_length=1)] = Field(
         MINILM, description="finetune run, folder, hub model, mteb:NAME, endpoint:MODEL; several: seeds or variants"
     )
@@ -219,11 +222,6 @@ class EvaluateParams(Params):
         [], description="shown next to them: guide, bm25, random, models (org/name@revision), published:NAME"
     )
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
-    allow_overlap: bool = Field(False, description="compare although the training table holds test texts")
-    batch_size: int = Field(64, ge=1, description="texts embedded at a time")
-    seed: int = Field(0, description="seed of the bootstrap and of random vectors")
-    # more
-    allowed_loss: float = Field(0.5, ge=0, description="points that a guard may lose")
     base_url: str | None = GuideOptions.field("base_url")
     key_variable: str = GuideOptions.field("key_variable")
 

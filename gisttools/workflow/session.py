@@ -44,10 +44,10 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from sentence_transformers import SentenceTransformer
 
     from gisttools.data import ReadOptions, Tiers
-    from gisttools.evaluation import Contender, TaskSource
+    from gisttools.evaluation import Contender, EvaluateOptions, TaskSource
     from gisttools.mining import MiningOptions
     from gisttools.models import VectorCache
-    from gisttools.synthesis import Checks, Known, SynthesisResult, Task
+    from gisttools.synthesis import Checks, Known, SynthesisOptions, SynthesisResult, Task
     from gisttools.training import DevelopmentScore, Retention
     from gisttools.workflow.evaluations import Pages
     from gisttools.workflow.inputs import Entries
@@ -145,17 +145,12 @@ class SynthesizeRun(Run):
 
         return open_guide(self.params.guide, self.params)
 
-    def prompt(self) -> str | Path | None:
-        """The prompt that is told: a path, or a name as it is; None for that of the task."""
-        from gisttools.workflow.inputs import prompt_of
+    def options(self) -> SynthesisOptions:
+        """How much is written, and by which prompts; their paths are seen from where the run was started."""
+        from gisttools.synthesis import SynthesisOptions
+        from gisttools.workflow.inputs import prompt_of, prompts_of
 
-        return prompt_of(self.params)
-
-    def prompts(self) -> Path | None:
-        """The user's own folder of prompts."""
-        from gisttools.workflow.inputs import prompts_of
-
-        return prompts_of(self.params)
+        return self.params.part(SynthesisOptions, prompt=prompt_of(self.params), prompts=prompts_of(self.params))
 
     def checks(self) -> Checks:
         """What a text or row must stand up to."""
@@ -280,6 +275,12 @@ class EvaluateRun(Run):
         from gisttools.workflow.inputs import open_entries
 
         return open_entries(self.params)
+
+    def options(self) -> EvaluateOptions:
+        """How models are scored and compared."""
+        from gisttools.evaluation import EvaluateOptions
+
+        return self.params.part(EvaluateOptions)
 
 
 class ReportRun(Run):

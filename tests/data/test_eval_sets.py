@@ -11,12 +11,13 @@ from gisttools.common.errors import MissingError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.labelled import read_labelled
 from gisttools.data.mteb_tasks import load_task
+from gisttools.data.options import ReadOptions
 from gisttools.data.overlap import all_texts_of, eval_sets, eval_task, texts_of
 
 
 def test_of_a_folder_the_test_texts_are_read(caretaker):
     (texts,) = eval_sets(folders=[caretaker]).values()
-    assert texts == list(dict.fromkeys(read_labelled(caretaker, split="test").texts))
+    assert texts == list(dict.fromkeys(read_labelled(caretaker, ReadOptions(split="test")).texts))
 
 
 def test_of_a_local_task_the_same(caretaker):

@@ -22,6 +22,7 @@ from mteb.abstasks.text import reranking
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.folders import KINDS
 from gisttools.data.labelled import read_labelled
+from gisttools.data.options import ReadOptions
 from gisttools.data.overlap import all_texts_of, eval_sets
 from gisttools.evaluation.evaluating import evaluate
 from gisttools.evaluation.tasks import task_sources
@@ -171,9 +172,9 @@ def test_the_revision_changes_with_the_rows(folders, caretaker, tmp_path, kind):
 def test_evaluation_sets_know_the_test_texts_of_every_kind(folders, caretaker, kind):
     (texts,) = eval_sets(folders=[folders[kind]]).values()
     assert texts == all_texts_of(local_tasks(folders[kind])[0])
-    expected = set(read_labelled(caretaker, split="test").texts)
+    expected = set(read_labelled(caretaker, ReadOptions(split="test")).texts)
     if kind in ("retrieval", "reranking"):  # their beginnings are asked for
-        expected = {" ".join(t.split()[:3]) for t in read_labelled(caretaker, split="test").texts}
+        expected = {" ".join(t.split()[:3]) for t in read_labelled(caretaker, ReadOptions(split="test")).texts}
         assert set(texts) < expected
     else:
         assert set(texts) == expected

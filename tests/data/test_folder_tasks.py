@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from gisttools.common.errors import DataError, MissingError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.labelled import read_labelled
+from gisttools.data.options import ReadOptions
 
 
 def score_of(task, model) -> float:
@@ -31,7 +32,7 @@ def test_a_folder_gives_a_classification_and_a_clustering_task(caretaker):
 
 def test_the_tasks_hold_the_texts_and_labels_of_the_files(caretaker):
     task, _ = local_tasks(caretaker)
-    test = read_labelled(caretaker, split="test")
+    test = read_labelled(caretaker, ReadOptions(split="test"))
     assert task.dataset["test"]["text"][:] == test.texts
     assert [task.label_names[i] for i in task.dataset["test"]["label"]] == test.labels
     assert len(task.dataset["train"]) == 48
@@ -40,7 +41,7 @@ def test_the_tasks_hold_the_texts_and_labels_of_the_files(caretaker):
 @pytest.mark.slow
 def test_the_classification_score_is_that_of_ten_draws_of_logistic_regression(caretaker, wordllama):
     """mteb's procedure written out: each draw shuffles the order of the draw before and takes 8 train texts a label."""
-    train, test = read_labelled(caretaker), read_labelled(caretaker, split="test")
+    train, test = read_labelled(caretaker), read_labelled(caretaker, ReadOptions(split="test"))
     x, x_test = wordllama.encode(train.texts), wordllama.encode(test.texts)
     accuracies, order = [], list(range(len(train)))
     for _ in range(10):

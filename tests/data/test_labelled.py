@@ -14,6 +14,7 @@ from helpers import ROOT, files_under
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.data.labelled import read_labelled
 from gisttools.data.mteb_tasks import load_task, mteb_task
+from gisttools.data.options import ReadOptions
 
 TEXTS = ['He said "no",\nthen left', "naïve café 🙂", "plain", " two\u2028lines"]
 LABELS = ["b", "a", "b", "a"]
@@ -42,7 +43,7 @@ def test_a_folder_holds_a_file_for_each_split(tmp_path, ending):
     write(FRAME, tmp_path / f"train.{ending}")
     write(FRAME[1:3], tmp_path / f"test.{ending}")
     assert read_labelled(tmp_path).texts == TEXTS
-    assert read_labelled(str(tmp_path), split="test").texts == TEXTS[1:3]
+    assert read_labelled(str(tmp_path), ReadOptions(split="test")).texts == TEXTS[1:3]
 
 
 def test_a_data_frame_is_read_in_place():
@@ -74,7 +75,7 @@ def test_the_words_null_and_na_are_texts_and_labels(tmp_path):
 
 def test_told_columns_win_over_the_usual_ones():
     frame = FRAME.assign(body=["w", "x", "y", "z"], kind=["1", "2", "2", "1"])
-    read = read_labelled(frame, text_column="body", label_column="kind")
+    read = read_labelled(frame, ReadOptions(text_column="body", label_column="kind"))
     assert (read.texts, read.labels) == (["w", "x", "y", "z"], ["1", "2", "2", "1"])
 
 
@@ -91,22 +92,22 @@ def test_ids_that_repeat_are_refused_unless_they_are_no_ids(tmp_path):
     path = write(FRAME.assign(id=["1", "2", "1", "3"]), tmp_path / "i.csv")
     with pytest.raises(DataError, match=r"ids come more than once: '1' \(2 times\); set id_column to None"):
         read_labelled(path)
-    assert len(read_labelled(path, id_column=None)) == 4
+    assert len(read_labelled(path, ReadOptions(id_column=None))) == 4
     with pytest.raises(DataError, match="no column 'uid'"):
-        read_labelled(path, id_column="uid")
+        read_labelled(path, ReadOptions(id_column="uid"))
 
 
 def test_dropped_rows_are_counted_if_asked_for():
     frame = FRAME.assign(text=["a", "", "c", None], label=["x", "y", "y", None])
-    read = read_labelled(frame, drop_empty=True)
+    read = read_labelled(frame, ReadOptions(drop_empty=True))
     assert (read.texts, read.labels, read.dropped) == (["a", "c"], ["x", "y"], {"empty text": 2})
     frame = FRAME.assign(label=["x", None, "y", ""])
-    assert read_labelled(frame, drop_unlabelled=True).dropped == {"no label": 2}
+    assert read_labelled(frame, ReadOptions(drop_unlabelled=True)).dropped == {"no label": 2}
 
 
 def test_an_encoding_is_told_for_a_file(tmp_path):
     (tmp_path / "t.csv").write_bytes("text,label\ncafé,a\nthé,b\n".encode("windows-1252"))
-    assert read_labelled(tmp_path / "t.csv", encoding="windows-1252").texts == ["café", "thé"]
+    assert read_labelled(tmp_path / "t.csv", ReadOptions(encoding="windows-1252")).texts == ["café", "thé"]
 
 
 def test_a_column_of_a_frame_that_comes_twice_is_refused():
@@ -116,7 +117,7 @@ def test_a_column_of_a_frame_that_comes_twice_is_refused():
 
 def test_only_one_subset_is_read_at_a_time():
     with pytest.raises(ParameterError, match="read_sources reads several"):
-        read_labelled("MassiveIntentClassification", subset=["de", "en"])
+        read_labelled("MassiveIntentClassification", ReadOptions(subset=["de", "en"]))
 
 
 class Hub:
@@ -144,7 +145,7 @@ class Hub:
 def test_a_hub_set_is_read_by_name_or_by_arguments_and_the_name_wins(monkeypatch, name, told, asked):
     hub = Hub()
     monkeypatch.setattr("datasets.load_dataset", hub)
-    read = read_labelled(name, drop_unlabelled=True, **told)
+    read = read_labelled(name, ReadOptions(drop_unlabelled=True, **told))
     assert hub.asked == asked
     assert (read.texts, read.labels, read.split, read.dropped) == (["a", "b"], ["no", "yes"], asked[2], {"no label": 1})
 
@@ -153,7 +154,7 @@ def test_the_commit_of_a_hub_set_is_kept_where_the_library_knows_it(monkeypatch)
     hub, commit = Hub(), "d" * 40
     hub.data.info.download_checksums = {f"hf://datasets/org/set@{commit}/train.csv": {}}
     monkeypatch.setattr("datasets.load_dataset", hub)
-    assert read_labelled("org/set@main", drop_unlabelled=True).revision == commit
+    assert read_labelled("org/set@main", ReadOptions(drop_unlabelled=True)).revision == commit
 
 
 def test_columns_that_are_not_asked_for_take_no_memory(tmp_path):
@@ -190,7 +191,7 @@ def test_a_missing_column_is_named_with_the_columns_there_are():
 
 def test_a_told_column_that_is_not_there_has_a_suggestion():
     with pytest.raises(DataError, match=r"no column 'lable'. Did you mean 'label'\?.*Set label_column"):
-        read_labelled(FRAME, label_column="lable")
+        read_labelled(FRAME, ReadOptions(label_column="lable"))
 
 
 @pytest.mark.parametrize("kind", ["object", "string"])
@@ -259,7 +260,7 @@ def test_a_missing_file_or_folder_is_named(tmp_path, name):
 def test_a_folder_without_the_split_says_which_file_it_wants(tmp_path):
     write(FRAME, tmp_path / "train.csv")
     with pytest.raises(MissingError, match=r"test\.jsonl"):
-        read_labelled(tmp_path, split="test")
+        read_labelled(tmp_path, ReadOptions(split="test"))
 
 
 def test_an_unknown_task_has_a_suggestion():

@@ -7,8 +7,9 @@ import pytest
 from gisttools.common.errors import DataError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.labelled import read_labelled
+from gisttools.data.options import ReadOptions
 from gisttools.data.overlap import SHARED_COLUMNS, shared_texts
-from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.evaluating import Variant, evaluate
 from gisttools.evaluation.tasks import task_sources
 
 
@@ -19,7 +20,7 @@ def tasks(caretaker):
 
 @pytest.fixture(scope="module")
 def test_texts(caretaker):
-    return read_labelled(caretaker, split="test").texts
+    return read_labelled(caretaker, ReadOptions(split="test")).texts
 
 
 def test_equal_texts_and_near_copies_are_found(tasks, test_texts):
@@ -50,7 +51,6 @@ def test_an_evaluation_refuses_before_any_model_runs(caretaker, test_texts, tmp_
             {"base": None, "tuned": None},
             task_sources(files=[caretaker]),
             tmp_path,
-            trained_on=["x.csv"],
-            training_texts=test_texts[:1],
+            variants=[Variant(trained_on=["x.csv"], training_texts=test_texts[:1])],
         )
     assert list(tmp_path.iterdir()) == []

@@ -109,7 +109,7 @@ def many(*names: str) -> dict:
 )  # fmt: skip
 def test_a_subset_comes_by_its_name_or_its_language(task, name, told, text):
     task(dataset=many(*LANGS), langs=LANGS)
-    assert read_labelled(name, subset=told).texts[0] == text
+    assert read_labelled(name, ReadOptions(subset=told)).texts[0] == text
 
 
 def test_english_is_found_under_other_names_and_else_the_first_is_taken(task):
@@ -122,9 +122,9 @@ def test_english_is_found_under_other_names_and_else_the_first_is_taken(task):
 def test_a_subset_that_is_not_there_or_not_one_is_told(task):
     task(dataset=many(*LANGS), langs=LANGS)
     with pytest.raises(MissingError, match=r"has no subset 'fr'.*It has: \['de', 'en-ext'"):
-        read_labelled("Fake", subset="fr")
+        read_labelled("Fake", ReadOptions(subset="fr"))
     with pytest.raises(MissingError, match=r"has several of 'eng': en-ext, en. Name one"):
-        read_labelled("Fake", subset="eng")
+        read_labelled("Fake", ReadOptions(subset="eng"))
 
 
 def test_several_subsets_give_labelled_texts_each(task, monkeypatch):
@@ -147,7 +147,7 @@ def test_a_missing_split_names_those_there_are(task):
 def test_a_clustering_task_is_read_from_a_split_asked_for(task):
     task(AbsTaskClustering, dataset=splits(test={"item": ["a", "b"], "category": ["x", "y"]}),
          input_column_name="item", label_column_name="category")  # fmt: skip
-    for read in (read_labelled("Fake:test"), read_labelled("Fake", split="test")):
+    for read in (read_labelled("Fake:test"), read_labelled("Fake", ReadOptions(split="test"))):
         assert (read.texts, read.labels, read.task_type, read.split) == (["a", "b"], ["x", "y"], "Clustering", "test")
 
 
@@ -178,7 +178,7 @@ def test_empty_texts_of_a_task_are_dropped_and_counted_unless_refused(task):
     task(dataset=splits(train={"text": ["a", "", "b", None], "label": [0, 1, 1, 0]}))
     assert read_labelled("Fake").dropped == {"empty text": 2}
     with pytest.raises(DataError, match=r"'text' is empty or no text in row\(s\) 1, 3"):
-        read_labelled("Fake", drop_empty=False)
+        read_labelled("Fake", ReadOptions(drop_empty=False))
 
 
 @pytest.mark.parametrize(("name", "said"), [("CIFAR10", "of type ImageClassification"), ("NQ", "of type Retrieval")])

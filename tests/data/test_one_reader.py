@@ -18,6 +18,7 @@ from gisttools.common.errors import DataError
 from gisttools.data.folder_rows import read_pairs, read_splits
 from gisttools.data.folders import eval_folder
 from gisttools.data.labelled import read_labelled
+from gisttools.data.options import ReadOptions
 from gisttools.data.sources import kind_of
 from gisttools.data.triplet_sets import read_hub_triplets, triplet_tables
 from gisttools.data.triplets import read_triplets
@@ -61,7 +62,7 @@ def written(rows: Rows, path: Path, encoding: str = "utf-8") -> Path:
 
 def labelled(path: Path, labels: Sequence) -> dict:
     rows = [{"text": f"text {i}", "label": label} for i, label in enumerate([*labels, "x", "y"])]
-    read = read_labelled(written(rows, path), drop_unlabelled=True)
+    read = read_labelled(written(rows, path), ReadOptions(drop_unlabelled=True))
     return dict(zip(read.texts, read.labels, strict=True))
 
 

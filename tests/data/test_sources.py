@@ -51,7 +51,7 @@ def test_files_and_folders_are_read_with_the_same_options(tmp_path):
 
 def test_a_configuration_goes_into_a_hub_sets_name(monkeypatch):
     read = []
-    monkeypatch.setattr(sources, "read_source", lambda name, options: read.append((name, options.subset)))
+    monkeypatch.setattr(sources, "read_labelled", lambda name, options: read.append((name, options.subset)))
     read_sources(["org/a@v1:dev", "org/b#fr"], ReadOptions(subset=["de", "en"]))
     assert read == [("org/a#de@v1:dev", None), ("org/a#en@v1:dev", None), ("org/b#fr", None)]
 

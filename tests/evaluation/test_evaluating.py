@@ -12,7 +12,8 @@ import pytest
 from gisttools.common.errors import DataError, MissingError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.labelled import read_labelled
-from gisttools.evaluation.evaluating import evaluate
+from gisttools.data.options import ReadOptions
+from gisttools.evaluation.evaluating import EvaluateOptions, Variant, evaluate
 from gisttools.evaluation.scores import ScoreCache
 from gisttools.evaluation.tasks import task_sources
 
@@ -34,15 +35,16 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(models, caretaker, folder):
-    test = read_labelled(caretaker, split="test").texts
+    test = read_labelled(caretaker, ReadOptions(split="test")).texts
     return evaluate(
         models,
         task_sources(files=[caretaker]),
         folder,
-        trained_on=["elsewhere.csv"],
-        training_texts=[test[0].upper(), test[3] + "  ", "something else"],
-        allow_overlap=True,
-        cache=ScoreCache(folder / "cache"),  # of scores that are kept no speed is known
+        cache=ScoreCache(folder / "cache"),
+        variants=[
+            Variant(trained_on=["elsewhere.csv"], training_texts=[test[0].upper(), test[3] + "  ", "something else"])
+        ],
+        options=EvaluateOptions(allow_overlap=True),
     )
 
 
@@ -95,7 +97,7 @@ def test_items_tell_each_draw(result):
 
 
 def test_items_are_the_test_texts_with_their_labels_by_name(result, caretaker):
-    test = read_labelled(caretaker, split="test")
+    test = read_labelled(caretaker, ReadOptions(split="test"))
     assert result.items["text"].tolist() == test.texts
     assert result.items["gold"].tolist() == test.labels
     sure = result.items[result.items["tuned_correct"] > 0.5]
@@ -123,7 +125,9 @@ def test_a_model_trained_on_the_tasks_own_texts_is_flagged(same, caretaker, tmp_
     trained = {"folder": mine, "train file": mine / "train.jsonl", "triplet file": mine / "t.jsonl"}.get(
         name, caretaker
     )
-    result = evaluate(same, task_sources(files=[mine])[:1], tmp_path / "out", trained_on=[str(trained)])
+    result = evaluate(
+        same, task_sources(files=[mine])[:1], tmp_path / "out", variants=[Variant(trained_on=[str(trained)])]
+    )
     assert bool(result.comparison["trained_on"].iloc[0]) is (name != "other folder")
 
 

@@ -20,6 +20,7 @@ from mteb.abstasks.text.summarization import AbsTaskSummarization
 from gisttools.common.errors import DataError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.data.labelled import read_labelled
+from gisttools.data.options import ReadOptions
 from gisttools.data.overlap import split_of
 from gisttools.evaluation.comparison import TaskResult, compare
 from gisttools.evaluation.items import task_interval
@@ -37,7 +38,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def texts(caretaker):
-    return read_labelled(caretaker, split="test")
+    return read_labelled(caretaker, ReadOptions(split="test"))
 
 
 def columns(kind, texts):

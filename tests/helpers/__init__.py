@@ -1,7 +1,9 @@
 """What tests share besides fixtures: where the project is, the embedded models, and helpers, one module each."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS_FOLDER = ROOT / "prompts"
@@ -21,3 +23,10 @@ def parquet(columns: dict) -> bytes:
     buffer = io.BytesIO()
     pd.DataFrame(columns).to_parquet(buffer)
     return buffer.getvalue()
+
+
+class TextGuide(NamedTuple):
+    """A guide for a synthesis: a function from texts to unit vectors, and a name."""
+
+    embed: Callable
+    guide_id: str

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gisttools.data.labelled import read_labelled
+from gisttools.data.options import ReadOptions
 
 
 def write(path: Path, rows: list[dict]) -> Path:
@@ -30,7 +31,7 @@ def write(path: Path, rows: list[dict]) -> Path:
 
 def rows_of(kind: str, caretaker: Path) -> dict[str, list[dict]]:
     """The rows of each file, by its name without ending."""
-    test, train = (read_labelled(caretaker, split=split) for split in ("test", "train"))
+    test, train = (read_labelled(caretaker, ReadOptions(split=split)) for split in ("test", "train"))
     one, rng = test.texts, np.random.default_rng(0)
     other = [one[i] for i in rng.permutation(len(one))]
     if kind == "sts":

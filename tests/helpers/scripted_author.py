@@ -14,6 +14,7 @@ import numpy as np
 
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.llm.forms import extract_json, fault
+from helpers import TextGuide
 from helpers.server import completion
 
 ANIMALS = ("dog", "cat", "bird")
@@ -92,12 +93,13 @@ def _value(name: str, node: dict, body: dict):
 def synthesize(told: dict) -> None:
     """A synthesis as `told` by JSON, here or in a process that may be killed; its tables and summary go to a folder."""
     from gisttools.data.triplets import write_triplets
-    from gisttools.synthesis import LLM, LLMOptions, generate
+    from gisttools.synthesis import LLM, LLMOptions, SynthesisOptions, generate
     from gisttools.synthesis.task import Task
 
     task, folder = Task(**told["task"]), Path(told["folder"])
     llm = LLM(LLMOptions(**told["llm"]), cache=folder / "c.sqlite")
-    outcome = generate(task, llm, rows=told["rows"], attempts=1, seed=told["seed"], embed=embed, guide_id="animals")
+    options = SynthesisOptions(rows=told["rows"], attempts=1, seed=told["seed"])
+    outcome = generate(task, llm, TextGuide(embed, "animals"), options)
     write_triplets(outcome.accepted, folder / "accepted.parquet")
     write_triplets(outcome.rejected, folder / "rejected.parquet")
     (folder / "summary.json").write_text(json.dumps(outcome.summary), encoding="utf-8")

@@ -9,13 +9,14 @@ import time
 from collections import Counter
 
 import pytest
+from helpers import TextGuide
 from helpers.scripted_author import ANIMALS, author, embed, labelled_task, text_for
 from helpers.server import Server, completion
 
 from gisttools.common.errors import ParameterError
 from gisttools.data.triplets import COLUMNS, read_triplets, write_triplets
 from gisttools.synthesis import LLM, LLMOptions, generate, serve_local
-from gisttools.synthesis.options import Checks, Known
+from gisttools.synthesis.options import Checks, Known, SynthesisOptions
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
 
@@ -39,8 +40,9 @@ LOOSE = Checks(guide_order=False, top_k=None, label_by="none")
 def run(task: Task, server: Server, **more):
     """12 rows of a task, with the cache in memory unless told."""
     llm = server.llm(concurrency=8, **more.pop("llm", {}))
-    given = {"rows": 12, "seed": 0, "embed": embed, "guide_id": "animals", **more}
-    return generate(task, llm, **given)
+    held = {name: more.pop(name) for name in ("checks", "known") if name in more}
+    guide = TextGuide(more.pop("embed", embed), "animals")
+    return generate(task, llm, guide, SynthesisOptions(**{"rows": 12, **more}), **held)
 
 
 @pytest.mark.parametrize("prompt", TASKS)
@@ -141,7 +143,7 @@ def test_rows_do_not_depend_on_who_answers_first_or_how_many_are_asked_at_a_time
     with Server(late) as server:
         many = run(Task(**labelled_task()), server, rows=40)
         llm = server.llm(concurrency=1)
-        one = generate(Task(**labelled_task()), llm, rows=40, seed=0, embed=embed, guide_id="animals")
+        one = generate(Task(**labelled_task()), llm, TextGuide(embed, "animals"), SynthesisOptions(rows=40))
     assert len(one.accepted) == 40
     assert many.accepted.to_list() == one.accepted.to_list()
     assert many.rejected.to_list() == one.rejected.to_list()
@@ -318,7 +320,7 @@ def test_a_real_run_is_written_read_back_and_repeated_without_a_call(tmp_path):
             options = LLMOptions(base_url=server.base_url, model=server.model, max_tokens=80)
             llm = LLM(options, cache=tmp_path / "c.sqlite")
             task = Task(**labelled_task())
-            outcomes.append(generate(task, llm, rows=3, attempts=3, seed=0, embed=embed, guide_id="bag"))
+            outcomes.append(generate(task, llm, TextGuide(embed, "bag"), SynthesisOptions(rows=3, attempts=3.0)))
     first, second = outcomes
     asked = first.summary["asked"]
     assert 3 <= asked <= 9

@@ -14,6 +14,7 @@ from gisttools.common.errors import MissingError, ParameterError
 from gisttools.common.runs import FinishedRun
 from gisttools.data.hub import is_hub_name, parse_hub_name
 from gisttools.data.labelled import read_labelled
+from gisttools.data.options import ReadOptions
 from gisttools.data.overlap import table_texts
 from gisttools.data.triplet_sets import read_hub_triplets
 from gisttools.workflow.params import check_params
@@ -100,7 +101,7 @@ def test_the_paper_recipe_covers_its_benchmark_and_starts_each_student_alike():
 
 def test_the_smoke_data_of_the_paper_recipe_is_of_several_tasks_and_holds_no_test_text(tmp_path):
     table = read_hub_triplets(ROOT / "data" / "medi_like.jsonl", folder=tmp_path)
-    test = set(read_labelled(ROOT / "data" / "support_intents", split="test").texts)
+    test = set(read_labelled(ROOT / "data" / "support_intents", ReadOptions(split="test")).texts)
     assert Counter(table["task_name"]) == {"support_same_request": 168, "support_describe": 140, "support_find": 84}
     assert set(table_texts(table)) & test == set()
     assert not [t for t in table_texts(table) if t.startswith("Represent ")]

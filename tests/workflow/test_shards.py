@@ -23,6 +23,7 @@ from gisttools.models.guides import ShardedGuide, embed_shard
 from gisttools.models.options import GuideOptions
 from gisttools.models.vectors import VectorCache, text_keys
 from gisttools.synthesis import Checks, generate, open_llm, read_task
+from gisttools.synthesis.options import SynthesisOptions
 from gisttools.workflow import machine
 from gisttools.workflow.inputs import guide_of, known_of, open_entries, tasks_of
 from gisttools.workflow.machine import surroundings
@@ -139,8 +140,8 @@ def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_p
             checker = guide_of(params)
             with open_llm(params.llm_options()) as llm:
                 outcome = generate(
-                    read_task(task), llm, rows=params.rows, attempts=params.attempts, seed=params.seed,
-                    embed=checker.embed, guide_id=checker.guide_id, checks=params.part(Checks), known=known_of(params),
+                    read_task(task), llm, checker, params.part(SynthesisOptions), checks=params.part(Checks),
+                    known=known_of(params),
                 )  # fmt: skip
             written = pq.read_table(results / run.id / "triplets.parquet")
             assert len(written) == 6

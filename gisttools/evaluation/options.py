@@ -1,0 +1,20 @@
+"""Says how an evaluation runs and judges: `EvaluateOptions`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gisttools.common import Options
+
+ALLOWED_LOSS = 0.5  # points
+
+
+class EvaluateOptions(Options):
+    """How models are scored and compared; see `evaluate`."""
+
+    about = "evaluating"
+
+    allow_overlap: bool = Field(False, description="compare although the training table holds test texts")
+    batch_size: int = Field(64, ge=1, description="texts embedded at a time")
+    seed: int = Field(0, description="seed of the bootstrap and of random vectors")
+    allowed_loss: float = Field(ALLOWED_LOSS, ge=0, description="points that a guard may lose")
