@@ -197,7 +197,7 @@ def test_a_notebook_runs_with_its_defaults_and_leaves_what_is_promised(chain, ve
     done, results = chain
     manifest, folder = done[verb], results / done[verb].id
     assert (manifest.verb, manifest.status, manifest.manifest["error"]) == (verb, "ok", None)
-    assert set(manifest) == set(MANIFEST.split())
+    assert set(manifest.manifest) == set(MANIFEST.split())
     assert manifest.headline
     assert "\n" not in manifest.headline
     assert set(manifest.artefacts) >= FILES[verb] | {"summary.json"}

@@ -249,7 +249,7 @@ def test_a_killed_finetune_goes_on_from_its_checkpoint(results):
     first.kill()
     first.wait()
     assert list(results.glob("finetune-*/manifest.json")) == []
-    assert "12 steps in" in run_notebook("finetune", {"max_steps": 12, "checkpoint_minutes": 0.0})["headline"]
+    assert "12 steps in" in run_notebook("finetune", {"max_steps": 12, "checkpoint_minutes": 0.0}).headline
     (folder,) = results.glob("finetune-*")
     assert "going on from checkpoint-" in (folder / "log.txt").read_text(encoding="utf-8")
     assert not list(results.glob(".checkpoints/*"))
