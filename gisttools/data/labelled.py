@@ -229,8 +229,8 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
             at mteb's pinned revision), a data set on the hub (`org/name#config@revision:split`), a file (CSV, TSV,
             JSONL, a JSON array or Parquet; text may be compressed: .gz, .zst), a folder that holds `<split>.jsonl` (or
             another of these endings), or a DataFrame. What a name says wins over the arguments.
-        options: split, subset, revision, columns, encoding, and whether rows without text or label are left out, counted
-            in `dropped`, or refused; unless told, those of MTEB tasks are left out, for nobody here can correct them.
+        options: split, subset, revision, columns, encoding; whether rows without text or label are refused or left
+            out, counted in `dropped`: unless told, those of MTEB tasks are, for nobody here can correct them.
 
     Raises:
         MissingError: the file, task, data set, subset, revision or split does not exist.

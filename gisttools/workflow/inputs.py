@@ -10,45 +10,27 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow.compute as pc
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from gisttools.common import FinishedRun, ParameterError, ancestors, problems, read_run, results_folder
-from gisttools.data import (
-    Tiers,
-    concatenate,
-    eval_sets,
-    expand_sources,
-    is_task,
-    mteb_task,
-    nested_subset,
-    parse_task_name,
-    read_labelled,
-    read_triplets,
-    subset_of,
-    table_texts,
-    triplet_tables,
-)
-from gisttools.evaluation import (
-    PREFIX as PUBLISHED,
-    REGISTRY,
-    ScoredModel,
-    TaskSource,
-    Variant,
-    default_guards,
-    open_scored,
-    scored,
-    task_sources,
-    training_sets,
-)
-from gisttools.models import EMBEDDED, ENDINGS, ENDPOINT, GuideOptions, VectorCache
-from gisttools.synthesis import Known, check_prompt, check_start, load_prompt, read_task
-from gisttools.training import DevelopmentScore, Retention, RetentionOptions, read_texts
 from gisttools.workflow.folders import as_run, inputs, open_run, told_parameters
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, GuideParams, SynthesizeParams
 from gisttools.workflow.places import resolve
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from gisttools.data import (
+        Tiers,
+    )
+    from gisttools.evaluation import (
+        ScoredModel,
+        TaskSource,
+        Variant,
+    )
+    from gisttools.models import VectorCache
+    from gisttools.synthesis import Known
+    from gisttools.training import DevelopmentScore, Retention
 
 
 @dataclass(frozen=True)
@@ -96,6 +78,8 @@ def origin_of(model: str) -> Origin:
 
 def _sources_of(trainings: Sequence[FinishedRun], conversions: Sequence[FinishedRun]) -> tuple[str, ...]:
     """Where the texts of trainings came from: names of tasks, of hub sets, paths."""
+    from gisttools.data import expand_sources, is_task, parse_task_name
+
     tables = dict.fromkeys(t for run in trainings for t in told_parameters(run)["triplets"])
     converted = [s for run in conversions for s in told_parameters(run)["sources"]]
     labelled = [parse_task_name(s)[0] if is_task(s) else s for s in expand_sources(paths(converted))]
@@ -105,10 +89,14 @@ def _sources_of(trainings: Sequence[FinishedRun], conversions: Sequence[Finished
 
 def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
     """The texts that a finetune run trained on."""
+    from gisttools.data import concatenate, table_texts
+
     return table_texts(concatenate(_training_tables(parameters)))
 
 
 def _training_tables(parameters: Mapping[str, Any]) -> dict[str, Dataset]:
+    from gisttools.data import nested_subset, triplet_tables
+
     names = inputs(parameters["triplets"], "triplets.parquet")
     tables = triplet_tables(names, rows=parameters["rows"], instructions=parameters["instructions"])
     return nested_subset(tables, parameters["limit"], seed=parameters["limit_seed"])
@@ -135,11 +123,16 @@ def guide_of(params: GuideParams) -> VectorCache | None:
 
 def open_guide(name: str, params: GuideParams) -> VectorCache:
     """The guide of this name, as the other parameters want it."""
+    from gisttools.models import VectorCache
+
     return VectorCache(params.guide_options(model_path(name)))
 
 
 def retention_of(params: FinetuneParams) -> Retention | None:
     """The general texts that hold the student; None where none are named."""
+    from gisttools.models import GuideOptions, VectorCache
+    from gisttools.training import Retention, RetentionOptions, read_texts
+
     if not params.retain:
         return None
     student = GuideOptions(name=model_path(params.student), revision=params.student_revision, precision="float32")
@@ -149,6 +142,8 @@ def retention_of(params: FinetuneParams) -> Retention | None:
 
 def development_of(params: FinetuneParams) -> DevelopmentScore | None:
     """The development data; None where none is named."""
+    from gisttools.training import DevelopmentScore
+
     return DevelopmentScore(paths(params.dev), subsets=params.dev_subsets) if params.dev else None
 
 
@@ -163,8 +158,15 @@ def paths(names: list[str]) -> list[str]:
 
 
 BASE, TUNED, GUIDE = "base", "tuned", "guide"
-_NO_PATHS = (EMBEDDED, ENDPOINT, REGISTRY)
 _LONGEST = 60  # characters of a variant's name
+
+
+def _place_of(name: str) -> str:
+    """What to open: names with a kind (embedded:, endpoint:, mteb:) are no paths and stay as they are."""
+    from gisttools.evaluation import REGISTRY
+    from gisttools.models import EMBEDDED, ENDPOINT
+
+    return name if name.startswith((EMBEDDED, ENDPOINT, REGISTRY)) else model_path(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +190,8 @@ def open_entries(params: EvaluateParams, *, only: str | None = None) -> Entries:
             there twice; a revision for several models; a guide is asked for that there is none of, or only vectors.
         MissingError, ModelError, DataError: a model or a run is not there, or cannot be opened.
     """
+    from gisttools.evaluation import PREFIX as PUBLISHED
+
     named = [params.model] if isinstance(params.model, str) else list(dict.fromkeys(params.model))
     if params.model_revision and len(named) > 1:
         raise ParameterError("model_revision is for a single model; name several hub models as org/name@revision.")
@@ -209,6 +213,8 @@ def open_entries(params: EvaluateParams, *, only: str | None = None) -> Entries:
 
 def tasks_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
     """The tasks that the parameters name, and notes, such as why no guard was run. Raises as `task_sources`."""
+    from gisttools.evaluation import default_guards, task_sources
+
     guards, note = (params.guards, None) if params.guards is not None else default_guards(params.tasks)
     sources = task_sources(params.tasks, paths(params.files), subsets=params.subsets, guards=guards)
     return sources, [note] if note else []
@@ -230,6 +236,8 @@ def _baseline(params: EvaluateParams, origins: Mapping[str, Origin]) -> tuple[st
 
 
 def _variants(origins: Mapping[str, Origin], roles: Mapping[str, str]) -> list[Variant]:
+    from gisttools.evaluation import Variant, training_sets
+
     alike: dict[str, dict[object, str]] = {}  # what the models were made with -> seed -> model
     twice = []
     for name, origin in origins.items():
@@ -274,13 +282,15 @@ def _json(value: Any) -> str:
 
 
 def _open(params: EvaluateParams, name: str, revision: str | None = None) -> ScoredModel:
+    from gisttools.evaluation import open_scored
+
     if name == GUIDE:
         raise ParameterError(f"{GUIDE!r} is a reference, not a model: name the guide itself.")
     plain, _, pinned = name.partition("@")
     if plain.count("/") != 1 or Path(name).exists():
         plain, pinned = name, ""
     return open_scored(
-        plain if plain.startswith(_NO_PATHS) else model_path(plain),
+        _place_of(plain),
         revision or pinned or None,
         base_url=params.base_url,
         key_variable=params.key_variable,
@@ -293,6 +303,9 @@ def _unpinned(name: str) -> str:
 
 
 def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
+    from gisttools.evaluation import open_scored, scored
+    from gisttools.models import ENDINGS
+
     if name != GUIDE:
         return _open(params, name)
     trainings = [o.parameters for o in origins if o.parameters and o.parameters.get("guide")]
@@ -303,7 +316,7 @@ def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
         raise ParameterError(
             f"references: the guide {told['guide']} is a file of vectors, which knows no other texts. Leave it out."
         )
-    path = told["guide"] if told["guide"].startswith(_NO_PATHS) else model_path(told["guide"])
+    path = _place_of(told["guide"])
     prompt = told.get("guide_prompt")
     model = open_scored(
         path,
@@ -320,6 +333,8 @@ def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
 
 def tiers_of(params: ConvertParams, guide: VectorCache) -> Tiers:
     """How alike two texts must be to overlap."""
+    from gisttools.data import Tiers
+
     return Tiers(near=params.near, semantic=params.semantic, guide=guide if params.semantic else None)
 
 
@@ -330,6 +345,8 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
     Raises:
         MissingError: a task, its data or a file is missing.
     """
+    from gisttools.data import eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
+
     found = eval_sets(folders=paths(params.eval_files))
     told = params.eval_tasks
     names = [s for s in expand_sources(paths(params.sources)) if is_task(s)] if told is None else told
@@ -349,6 +366,9 @@ def known_of(params: SynthesizeParams) -> Known:
     Raises:
         MissingError, DataError: a file, task or run is missing or cannot be read.
     """
+    from gisttools.data import eval_sets, read_labelled, read_triplets, table_texts
+    from gisttools.synthesis import Known
+
     sets = eval_sets(params.eval_tasks, paths(params.eval_files))
     avoid = inputs(params.avoid, "triplets.parquet")
     labelled = [read_labelled(resolve(folder)) for folder in params.labelled_files]
@@ -365,6 +385,8 @@ def check_inputs(params: SynthesizeParams) -> None:
     Raises:
         MissingError, DataError: the task description or the prompt is missing, or wrong; all problems of one at once.
     """
+    from gisttools.synthesis import check_prompt, check_start, load_prompt, read_task
+
     task = read_task(resolve(params.task))
     prompt = load_prompt(prompt_of(params) or task.prompt, prompts_of(params))
     check_prompt(prompt)
@@ -399,6 +421,8 @@ def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, 
     Raises:
         DataError: a synthesize run's summary is not the one that it wrote.
     """
+    import pyarrow.compute as pc
+
     total, priced = 0.0, 0
     for name, table in zip(names, tables.values(), strict=True):
         price = _price_of_a_row(name)
