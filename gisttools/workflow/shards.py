@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from datasets import Dataset
 
 from gisttools.common import FinishedRun, MissingError, ParameterError, quiet_libraries, tqdm
 from gisttools.data import ReadOptions, concatenate, expand_sources, kind_of, read_sources, triplet_tables
