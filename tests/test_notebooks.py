@@ -172,7 +172,7 @@ def test_an_unknown_parameter_stops_a_notebook_under_plain_papermill(results, tm
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    """All notebooks with their defaults, in the order of their use: {verb: manifest}, results folder. For the curve two
+    """All notebooks with their defaults, in the order of their use: {verb: run}, results folder. For the curve two
     trainings of other sizes are evaluated as well, without kernels."""
     folder = tmp_path_factory.mktemp("chain")
     with pytest.MonkeyPatch.context() as patch:
@@ -195,13 +195,13 @@ def chain(tmp_path_factory):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_notebook_runs_with_its_defaults_and_leaves_what_is_promised(chain, verb):
     done, results = chain
-    manifest, folder = done[verb], results / done[verb].id
-    assert (manifest.verb, manifest.status, manifest.manifest["error"]) == (verb, "ok", None)
-    assert set(manifest.manifest) == set(MANIFEST.split())
-    assert manifest.headline
-    assert "\n" not in manifest.headline
-    assert set(manifest.artefacts) >= FILES[verb] | {"summary.json"}
-    assert all(sha256(folder / name) == sha for name, sha in manifest.artefacts.items())
+    run, folder = done[verb], results / done[verb].id
+    assert (run.verb, run.status, run.manifest["error"]) == (verb, "ok", None)
+    assert set(run.manifest) == set(MANIFEST.split())
+    assert run.headline
+    assert "\n" not in run.headline
+    assert set(run.artefacts) >= FILES[verb] | {"summary.json"}
+    assert all(sha256(folder / name) == sha for name, sha in run.artefacts.items())
     summary = json.loads((folder / "summary.json").read_text())
     assert set(SUMMARIES[verb].split()) - set(summary) == set()
     assert not [name for name in files_under(folder) if name.endswith((".partial", "status.txt", ".lock"))]
