@@ -70,6 +70,11 @@ class Variant:
     training_texts: tuple[str, ...] = ()
     training_sets: frozenset[str] | None = None
 
+    def __post_init__(self) -> None:  # lists are what people have at hand
+        for name in ("roles", "trained_on", "training_texts"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(value))
+
 
 def evaluate(
     models: Mapping[str, SentenceTransformer | ScoredModel],

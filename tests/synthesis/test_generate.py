@@ -300,11 +300,11 @@ def test_wrong_options_are_told_before_anything_is_asked():
     task = Task(**TASKS["sts"])
     with Server(author) as server:
         with pytest.raises(ParameterError) as caught:
-            run(task, server, attempts=0.5, checks=Checks(blind=True))
-        assert "attempts is 0.5" in str(caught.value)
-        assert "blind" in str(caught.value)
-        with pytest.raises(ParameterError, match="rows is 0"):
-            run(task, server, rows=0)
+            run(task, server, attempts=0.5, rows=0)
+        assert "attempts = 0.5" in str(caught.value)
+        assert "rows = 0" in str(caught.value)
+        with pytest.raises(ParameterError, match="blind is for tasks with labels"):
+            run(task, server, checks=Checks(blind=True))
     assert server.calls == []
 
 
