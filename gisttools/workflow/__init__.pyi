@@ -25,7 +25,6 @@ from .manifest import hardware as hardware, scrub as scrub, write_manifest as wr
 from .params import MINILM as MINILM, VERBS as VERBS, WORDLLAMA as WORDLLAMA, check_params as check_params
 from .places import load_env_files as load_env_files, resolve as resolve
 from .publishing import PUBLISH_TO as PUBLISH_TO, publish as publish
-from .python_runs import new_run as new_run
 from .recipes import Step as Step
 from .schedule import (
     checked_recipe as checked_recipe,
@@ -33,5 +32,5 @@ from .schedule import (
     run_recipe as run_recipe,
     sweep as sweep,
 )
-from .session import Run as Run, start as start, start_lesson as start_lesson
+from .session import Run as Run, new_run as new_run, start as start, start_lesson as start_lesson
 from .shards import run_single as run_single

@@ -35,11 +35,10 @@ from gisttools.workflow.folders import find_finished, remove_unfinished
 from gisttools.workflow.machine import environment, without_grammar
 from gisttools.workflow.manifest import artefact_texts, scrub, scrub_files, write_manifest
 from gisttools.workflow.params import Params, check_params
-from gisttools.workflow.parents import parents_of
 from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
-from gisttools.workflow.spec import spec_hash
+from gisttools.workflow.spec import parents_of, spec_hash
 
 if TYPE_CHECKING:
     from traitlets.config import Config

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from gisttools.common import SUMMARY, GistError, ParameterError, quiet_libraries, results_folder
+from gisttools.common import SUMMARY, GistError, ParameterError, digest, quiet_libraries, results_folder
 from gisttools.workflow.manifest import LOCK, artefact_texts, key_variables, scrub, scrub_files, write_manifest
 from gisttools.workflow.params import (
     CompareParams,
@@ -34,10 +34,9 @@ from gisttools.workflow.params import (
     SynthesizeParams,
     check_params,
 )
-from gisttools.workflow.parents import evaluations_of, parents_of
 from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
-from gisttools.workflow.spec import spec_hash
+from gisttools.workflow.spec import evaluations_of, parents_of, spec_hash
 
 if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from datasets import Dataset
@@ -355,6 +354,28 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
     _log_to(folder / "log.txt", key_variables(params.model_dump()))
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
     return _KINDS[verb](verb, params, folder, spec, datetime.now(UTC), parents, lock)
+
+
+def new_run(verb: str, parameters: Mapping[str, Any]) -> Run:
+    """A run in a new folder among the results; write into `run.folder`, then call `run.finish(summary, headline)`.
+
+        run = new_run("finetune", {"triplets": ["triplets.parquet"], "student": "embedded:wordllama-256"})
+        trained = finetune(loss, run.path("model"))
+        run.finish(trained.summary(made_from), headline=trained.headline())
+
+    Args:
+        verb: what was done, by the name of its notebook: `finetune`, `evaluate`, ...
+        parameters: those of that notebook that say what is done; others have their defaults. Runs are named by folder.
+
+    Raises:
+        ParameterError: unknown names, wrong types, values out of range.
+        MissingError, DataError: a run that is named is not there, or failed.
+    """
+    params, started = check_params(verb, parameters), datetime.now(UTC)
+    spec = digest(json.dumps([verb, params.model_dump(), started.isoformat()]), 32)
+    folder = results_folder() / f"{verb}-{started:%Y%m%dT%H%M%SZ}-{spec[:8]}"
+    folder.mkdir(parents=True)
+    return Run(verb=verb, params=params, folder=folder, spec=spec, started=started, parents=parents_of(params))
 
 
 def start_lesson() -> Path:

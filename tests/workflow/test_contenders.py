@@ -13,7 +13,7 @@ from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.evaluation.contenders import Scored, ScoredOn, check_comparable, differences
 from gisttools.workflow.evaluations import contenders_to_compare, read_contenders
 from gisttools.workflow.params import check_params
-from gisttools.workflow.parents import parents_of
+from gisttools.workflow.spec import parents_of
 
 GOOD = [contender(f"evaluate-{i}", {"limit": i}) for i in range(3)]
 

@@ -13,8 +13,8 @@ from gisttools.workflow.cleaning import removable, verify_run
 from gisttools.workflow.evaluations import contenders_to_compare, read_contenders
 from gisttools.workflow.folders import all_runs, finished_runs, latest, run_facts
 from gisttools.workflow.inputs import origin_of
-from gisttools.workflow.parents import evaluations_by_size
 from gisttools.workflow.schedule import checked_recipe
+from gisttools.workflow.spec import evaluations_by_size
 
 # the parameters that the first version of 3_finetune knew
 FINETUNE = {

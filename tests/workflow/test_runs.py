@@ -26,9 +26,8 @@ from gisttools.workflow.folders import (
 )
 from gisttools.workflow.manifest import write_manifest
 from gisttools.workflow.params import check_params
-from gisttools.workflow.parents import parents_of
 from gisttools.workflow.session import new_folder, start
-from gisttools.workflow.spec import spec_hash
+from gisttools.workflow.spec import parents_of, spec_hash
 
 
 def spec_of(verb: str, **given) -> str:

@@ -8,8 +8,7 @@ import os
 import pytest
 
 from gisttools.workflow.params import check_params
-from gisttools.workflow.parents import parents_of
-from gisttools.workflow.spec import spec_hash
+from gisttools.workflow.spec import parents_of, spec_hash
 
 LABELLED = '{"text": "warm", "label": "a"}\n{"text": "cold", "label": "b"}\n'
 

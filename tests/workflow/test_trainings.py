@@ -11,7 +11,7 @@ from helpers import parquet
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.workflow.evaluations import read_trainings
 from gisttools.workflow.params import check_params
-from gisttools.workflow.parents import evaluations_of, parents_of
+from gisttools.workflow.spec import evaluations_of, parents_of
 
 COMPARISON = {
     "task": ["caretaker", "sts"], "subset": ["default", "en"], "metric": ["accuracy", "spearman"], "base": [0.5, 0.7],
