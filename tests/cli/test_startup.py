@@ -82,7 +82,7 @@ def test_only_an_endpoint_needs_openai():
 def test_papermill_is_loaded_without_a_grammar_and_who_needs_that_can_still_have_it():
     script = (
         "import sys, gisttools.workflow.execute as execute\n"
-        "with execute._without_grammar():\n    import papermill\n"
+        "with execute.without_grammar():\n    import papermill\n"
         "print('lark' in sys.modules)\n"
         "import rfc3987_syntax\nprint('lark' in sys.modules)"
     )

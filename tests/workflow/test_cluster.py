@@ -87,7 +87,7 @@ def test_records_are_those_of_a_local_run_and_failures_are_told(project, schedul
     one = next(m for m in finished_runs() if m.parameters["seed"] == 1)
     with distributed.Client(scheduler[0], set_as_default=False) as client:  # any other executor will do
         assert sweep([("convert", one.parameters | {"seed": 1})], client.get_executor(pure=False)) == [one]
-    assert one.keys() == here.keys()
+    assert one.manifest.keys() == here.manifest.keys()
     assert one.artefacts.keys() == here.artefacts.keys()
     assert {m.parameters["seed"]: m.status for m in finished_runs()} == {4: "ok", 1: "ok", 13: "failed"}
 

@@ -17,6 +17,7 @@ from helpers.server import Server
 from gisttools.cli.main import main
 from gisttools.common.errors import ModelError
 from gisttools.evaluation.evaluating import evaluate
+from gisttools.evaluation.options import EvaluateOptions
 from gisttools.evaluation.scores import ScoreCache
 from gisttools.models import guides
 from gisttools.models.guides import ShardedGuide, embed_shard
@@ -105,7 +106,7 @@ def test_scores_of_two_workers_are_those_of_one_process(pool, tmp_path, monkeypa
     params = check_params("evaluate", given)
     sources, _ = tasks_of(params)
     entries = open_entries(params)
-    told = {"variants": entries.variants, "references": entries.references, "batch_size": params.batch_size}
+    told = {"variants": entries.variants, "references": entries.references, "options": params.part(EvaluateOptions)}
     alone = evaluate(entries.models, sources, tmp_path / "a", cache=ScoreCache(tmp_path / "alone"), **told)
 
     monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path / "shared"))
