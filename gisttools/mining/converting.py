@@ -67,7 +67,7 @@ class Converted:
 
     def headline(self) -> str:
         """One line: how many triplets of how many texts."""
-        live = f"{self.summary['live_share']:.0%} live"
+        live = f"{100 * self.summary['live_share']:.0f} % with a usable negative"
         if not self.data:
             return f"{len(self.triplets)} triplets of {len(self.tables)} set(s), {live}"
         texts, classes = sum(map(len, self.data)), sum(len(d.classes) for d in self.data)
