@@ -192,7 +192,7 @@ def cluster_workers(where: str, workers: int | None = None) -> Iterator[ClusterW
             client = stack.enter_context(distributed.Client(cluster, timeout=_SECONDS, set_as_default=False))
         except GistError:
             raise
-        except Exception as error:  # noqa: BLE001  # each way to start one has errors of its own
+        except Exception as error:  # each way to start one has errors of its own
             text = str(error).strip() or type(error).__name__
             raise EndpointError(f"--cluster {where}: {text.splitlines()[0]}. Is it there, and reachable?") from error
         yield ClusterWorkers(client, where)

@@ -196,7 +196,7 @@ def _told(url: str) -> Iterator[None]:
         yield
     except GistError:
         raise
-    except Exception as error:  # noqa: BLE001  # file systems of many libraries, each with errors of its own
+    except Exception as error:  # file systems of many libraries, each with errors of its own
         raise EndpointError(
             f"{url} refuses: {type(error).__name__}: {error}. See whether it is there and your keys fit, and try "
             "again; what is missing will be completed."
