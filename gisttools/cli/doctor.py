@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from gisttools.common import GistError, cache_folder, project_root, quiet_libraries, results_folder
+from gisttools.common import GistError
 
 # what else it needs is imported where it is used: `gisttools --help` is to be quick
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -29,6 +29,7 @@ def checks(base_url: str | None = None, key_variable: str = KEY_VARIABLE) -> Ite
         base_url: an endpoint to ask as well.
         key_variable: environment variable that holds its key. The usual one may be missing: many endpoints want none.
     """
+    from gisttools.common import cache_folder, project_root, quiet_libraries, results_folder
     from gisttools.workflow import MINILM, WORDLLAMA
 
     quiet_libraries()
