@@ -1,10 +1,12 @@
 from .endpoints import (
     Health as Health,
+    error_words as error_words,
     final_words as final_words,
     in_background as in_background,
     is_local as is_local,
     open_client as open_client,
     passing as passing,
+    same_address as same_address,
     with_retries as with_retries,
 )
 from .errors import (

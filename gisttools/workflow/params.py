@@ -159,6 +159,7 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks):
     price_out: float | None = LLMOptions.field("price_out")
     llm_mode: Literal["auto", "record", "replay"] = LLMOptions.field("mode")
     llm_transport: Literal["live", "batch"] = LLMOptions.field("transport")
+    llm_leave_out: list[Literal["seed", "temperature", "max_tokens", "response_format"]] = LLMOptions.field("leave_out")
     llm_context: int = LLMOptions.field("context")
     llm_timeout: float = LLMOptions.field("timeout")
     requests_per_minute: float | None = LLMOptions.field("requests_per_minute")

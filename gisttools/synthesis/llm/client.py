@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gisttools.common import MissingError, ParameterError, cache_folder, in_background, open_client, problems
-from gisttools.synthesis.llm.asking import Asker, Learnt, Reply, Request
+from gisttools.synthesis.llm.asking import Asker, Reply, Request, Seen
 from gisttools.synthesis.llm.batch import answer_by_batches
 from gisttools.synthesis.llm.budget import Spent
 from gisttools.synthesis.llm.cache import CallCache
@@ -21,6 +21,7 @@ from gisttools.synthesis.llm.live import answer_live
 from gisttools.synthesis.llm.options import EMBEDDED, LLMOptions
 from gisttools.synthesis.llm.server import find_model, identity, serve_local
 
+_EMBEDDED_KEY = "local"  # the embedded server's port changes from run to run; its model's name says its content
 _SHOWN = 5  # missing requests named in an error
 
 
@@ -30,17 +31,18 @@ class LLM:
     Args:
         options: which one, and how it is asked; `open_llm` opens the embedded one.
         cache: SQLite file of answers; equal requests are answered from it and cost nothing. None: no cache.
+        endpoint: what answers are kept under in place of the address, where that changes and the model does not.
 
     Attributes:
-        learnt, spent: what the endpoint taught, and what its calls cost so far.
+        seen: what the endpoint taught, what its calls cost so far, and how they went.
 
     Raises:
         ParameterError: there is no cache, but mode or transport need one; or the embedded server is not started.
     """
 
-    def __init__(self, options: LLMOptions, *, cache: str | Path | None = None) -> None:
+    def __init__(self, options: LLMOptions, *, cache: str | Path | None = None, endpoint: str | None = None) -> None:
         self.options, self.cache = options, cache
-        self.learnt, self.spent = Learnt(), Spent()
+        self.seen = Seen.of(options, endpoint)
         found = []
         if options.base_url == EMBEDDED:
             found.append(f"base_url is {EMBEDDED!r}, a server that open_llm starts: use that")
@@ -54,8 +56,13 @@ class LLM:
     def live(self) -> LLM:
         """The same LLM, asked by live calls: a batch takes hours."""
         other = LLM(self.options.part(LLMOptions, transport="live"), cache=self.cache)
-        other.learnt, other.spent = self.learnt, self.spent
+        other.seen = self.seen
         return other
+
+    @property
+    def spent(self) -> Spent:
+        """Tokens and dollars of its calls so far."""
+        return self.seen.spent
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer all requests; the replies stand in the order of the requests. Raises as `stream` does."""
@@ -79,7 +86,7 @@ class LLM:
     async def _answer_all(self, requests: Sequence[Request], put: Callable[[tuple[int, Reply]], None]) -> None:
         options = self.options
         with CallCache(self.cache) as cache:
-            asker, todo = Asker(options, cache, self.learnt, self.spent), []
+            asker, todo = Asker(options, cache, self.seen), []
             for i, request in enumerate(requests):
                 reply = None if options.mode == "record" else await asker.from_cache(request)
                 if reply is None:
@@ -121,7 +128,7 @@ def open_llm(options: LLMOptions, *, log: str | Path | None = None, cache: str |
 
     def embedded(base_url: str, model: str) -> LLM:
         there = {"base_url": base_url, "model": model, "price_in": 0.0, "price_out": 0.0}
-        return LLM(options.part(LLMOptions, **there), cache=cache)
+        return LLM(options.part(LLMOptions, **there), cache=cache, endpoint=_EMBEDDED_KEY)
 
     if options.base_url != EMBEDDED:
         yield LLM(options, cache=cache)
