@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import re
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from gisttools.common import EndpointError, Health, same_address
@@ -94,6 +96,12 @@ class Learnt:
         """What was learnt, as JSON: two calls of one form are asked in the same way."""
         return {"rung": self.rung, "limit": self.limit, "drop": sorted(self.drop)}
 
+    def in_words(self, before: dict) -> str:
+        """What is asked otherwise than before; empty where nothing is."""
+        found = [f"without {name}" for name in sorted(self.drop - set(before["drop"]))]
+        found += ["with max_completion_tokens for max_tokens"] if self.limit != before["limit"] else []
+        return ", ".join(found + ([f"by {RUNGS[self.rung]}"] if self.rung > before["rung"] else []))
+
     def take(self, form: dict) -> None:
         """Take over the form of calls that an earlier run sent; it had found out that the endpoint takes it."""
         self.rung, self.limit, self.settled = max(self.rung, form["rung"]), form["limit"], True
@@ -125,11 +133,9 @@ class Learnt:
 
     def _without(self, name: str) -> bool:
         if name in _OPTIONAL and name not in self.drop:
-            log.warning("the endpoint refuses %s; asking without it", name)
             self.drop.add(name)
             return True
         if name == "max_tokens" == self.limit and not (self.settled or name in self.drop):
-            log.warning("the endpoint refuses max_tokens; asking with max_completion_tokens")
             self.limit = "max_completion_tokens"
             return True
         return False
@@ -141,23 +147,44 @@ class Seen:
 
     Attributes:
         endpoint: what its answers are kept under: the address, or a name for what has another address each time.
+        job, start: whose budget it is, and a name for this start of it; see `LLM`.
         learnt, spent, health: what it taught, what its calls cost, how they went.
         thoughts, answers: replies that were nothing but thoughts, and others; cached ones too.
     """
 
     endpoint: str
+    job: str | None
     learnt: Learnt
     spent: Spent
     health: Health
     thoughts: int = 0
     answers: int = 0
+    start: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
-    def of(cls, options: LLMOptions, endpoint: str | None = None) -> Seen:
+    def of(cls, options: LLMOptions, endpoint: str | None = None, job: str | None = None) -> Seen:
         """Of an endpoint that was not asked yet."""
         health = Health(url=options.url, key_name=options.key_variable, model=options.model)
         name = endpoint or same_address(options.url)
-        return cls(endpoint=name, learnt=Learnt(options.leave_out), spent=Spent(), health=health)
+        return cls(endpoint=name, job=job, learnt=Learnt(options.leave_out), spent=Spent(), health=health)
+
+
+@dataclass(frozen=True)
+class _JobLedger:
+    """The ledger of a job in the file of answers."""
+
+    cache: CallCache
+    job: str
+    start: str
+
+    def together(self) -> AbstractContextManager[None]:
+        return self.cache.together()
+
+    def others(self) -> tuple[int, float]:
+        return self.cache.spent_by_others(self.job, self.start)
+
+    def write(self, tokens: int, usd: float) -> None:
+        self.cache.note_spent(self.job, self.start, tokens, usd)
 
 
 class Asker:
@@ -171,7 +198,11 @@ class Asker:
     def __init__(self, options: LLMOptions, cache: CallCache, seen: Seen) -> None:
         self.options, self.cache, self.learnt, self.health = options, cache, seen.learnt, seen.health
         self.budget = Budget(
-            tokens=options.budget_tokens, usd=options.budget_usd, price=options.price, spent=seen.spent
+            tokens=options.budget_tokens,
+            usd=options.budget_usd,
+            price=options.price,
+            spent=seen.spent,
+            ledger=_JobLedger(cache, seen.job, seen.start) if seen.job else None,
         )
         self._seen = seen
         if not self.learnt.settled and is_form(form := cache.get(self._memory)):

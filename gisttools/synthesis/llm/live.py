@@ -17,6 +17,7 @@ from gisttools.synthesis.llm.budget import Pace, most_tokens_in
 from gisttools.synthesis.llm.forms import RUNGS
 
 log = logging.getLogger(__name__)
+_LOOK_AGAIN = 0.2  # seconds
 _REFUSED = 3  # requests that are refused in every form, before it is the endpoint and not the request
 
 
@@ -47,11 +48,17 @@ async def answer_live(
 
 
 class _Form:
-    """The form of one request while it is looked for: `rung`, and what the endpoint said against the others."""
+    """The form of one request while it is looked for: `rung`, what was learnt before, and what the endpoint said
+    against other forms."""
 
     def __init__(self, learnt: Learnt) -> None:
-        self._learnt, self._before = learnt, learnt.form
+        self._learnt, self.before = learnt, learnt.form
         self.rung, self.settled, self.refusals = learnt.rung, learnt.settled, list[str]()
+
+    @property
+    def last(self) -> str:
+        """The last refusal; of another call, where this one had none."""
+        return self.refusals[-1] if self.refusals else "as another call found out"
 
     def another(self, error: openai.APIStatusError) -> bool:
         """Is there another form to try after this refusal? What was left out in vain is sent again where there is
@@ -70,7 +77,7 @@ class _Form:
         if not learnt.settled and learnt.give_way():
             self.rung = learnt.rung
             return True
-        learnt.back_to(self._before)
+        learnt.back_to(self.before)
         return False
 
 
@@ -90,10 +97,24 @@ class LiveCalls:
         """The reply, by calls where the cache has none. Raises as `LLM.stream` does."""
 
         async def call(messages: list, request: Request, room: int, key: str) -> dict:
-            # Once more, for another process may have asked; but a recording takes nothing from the cache.
-            stored = self._asker.stored(key) if self._options.mode == "auto" else None
-            if stored is not None:
-                return {**stored, "cached": True}
+            if self._options.mode != "auto":  # a recording takes nothing from the cache
+                return await ask(messages, request, room, key)
+            while True:  # another process may ask the same: what it gets will do
+                claimed = self._asker.cache.take(key)
+                stored = self._asker.stored(key)
+                if claimed and stored is None:
+                    break
+                if claimed:
+                    self._asker.cache.release(key)
+                if stored is not None:
+                    return {**stored, "cached": True}
+                await asyncio.sleep(_LOOK_AGAIN)
+            try:
+                return await ask(messages, request, room, key)
+            finally:
+                self._asker.cache.release(key)
+
+        async def ask(messages: list, request: Request, room: int, key: str) -> dict:
             if not self._learnt.settled:  # one request finds out what the endpoint takes, the others wait
                 async with self._first:
                     if not self._learnt.settled:
@@ -122,16 +143,16 @@ class LiveCalls:
                 return self._asker.unanswered("budget", "the budget does not hold the call")
             if isinstance(response, str):
                 return self._asker.unanswered("error", response)
-            self._learn(form.rung)
+            self._learn(form)
             return self._asker.keep(key, response)
 
-    def _learn(self, rung: int) -> None:
+    def _learn(self, form: _Form) -> None:
         """A call was answered in this form."""
         learnt, new = self._learnt, not self._learnt.settled
-        if rung > learnt.rung:
-            log.info("%s does not take %s; asking by %s", self._options.url, RUNGS[learnt.rung], RUNGS[rung])
-        learnt.rung, learnt.settled = max(rung, learnt.rung), True
-        if new:
+        learnt.rung, learnt.settled = max(form.rung, learnt.rung), True
+        if otherwise := learnt.in_words(form.before):
+            log.warning("%s does not take everything (%s); asking %s", self._options.url, form.last, otherwise)
+        if new or otherwise:
             self._asker.remember()
 
     def _refused(self, form: _Form) -> dict:

@@ -173,18 +173,18 @@ _RAW = [
 @pytest.mark.parametrize("raw", _RAW, ids=range(len(_RAW)))
 @pytest.mark.parametrize("status", [200, 201, 400, 404, 422, 500])
 def test_any_bytes_with_any_status_end_in_a_reply_or_in_our_own_error(at_once, tmp_path, raw, status) -> None:
-    with Server(lambda *_: (status, {"Content-Type": "text/plain; charset=nonsense"}, raw)) as server:
-        with contextlib.suppress(EndpointError):
-            reply = _ask(server, tmp_path / "c.sqlite")
-            json.dumps([reply.content, reply.answer], ensure_ascii=False).encode("utf-8")
+    headers = {"Content-Type": "text/plain; charset=nonsense"}
+    with Server(lambda *_: (status, headers, raw)) as server, contextlib.suppress(EndpointError):
+        reply = _ask(server, tmp_path / "c.sqlite")
+        json.dumps([reply.content, reply.answer], ensure_ascii=False).encode("utf-8")
 
 
 @pytest.mark.parametrize("header", ["nan", "inf", "-5", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", "1e999", ""])
 def test_any_wish_to_wait_is_understood_or_passed_over(at_once, header) -> None:
     answers = [(429, {"Retry-After": header}, {}), completion(FINAL)]
-    with Server(lambda number, _: answers[min(number, 1)]) as server:
-        with contextlib.suppress(EndpointError):  # longer than is worth waiting for
-            assert _ask(server, None).answer == {"text": "final"}
+    # it may ask for longer than is worth waiting for
+    with Server(lambda number, _: answers[min(number, 1)]) as server, contextlib.suppress(EndpointError):
+        assert _ask(server, None).answer == {"text": "final"}
 
 
 @settings(max_examples=150, deadline=None)
