@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import yaml
 
 from gisttools.cli.complete import Remembering, complete_parameter, complete_profile, complete_what
-from gisttools.common import MissingError, ParameterError, did_you_mean, recipes_folder
+from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, parse_yaml, recipes_folder
 
 if TYPE_CHECKING:
     from gisttools.common import FinishedRun
@@ -125,6 +124,8 @@ def _show_result(run: FinishedRun) -> None:
     click.echo(f"\n{run.headline}")
     pages = [run.folder / name for name in ("report.html", "leaderboard.html") if (run.folder / name).exists()]
     click.echo(pages[0] if pages else run.folder)
+    if run.missing:
+        click.echo(f"Not finished: {run.missing}")
 
 
 def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
@@ -140,6 +141,6 @@ def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
 
 def _value(name: str, text: str) -> object:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return parse_yaml(text)
+    except YamlProblem as error:
         raise ParameterError(f"-p {name} {text!r} is not YAML: {error}. Quote it.") from None

@@ -70,3 +70,4 @@ from .wording import (
     signed as signed,
     unit as unit,
 )
+from .yaml_text import YamlProblem as YamlProblem, parse_yaml as parse_yaml, read_yaml as read_yaml

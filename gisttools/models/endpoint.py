@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import openai
 
 from gisttools.common import (
+    DataError,
     EndpointError,
     Health,
     ParameterError,
@@ -126,7 +128,7 @@ class EndpointGuide:
             raise EndpointError(f"{self.url} fails again and again: {answer}. Try later; what it answered is kept.")
         try:
             return _vectors(answer.text, len(texts))
-        except (ValueError, OverflowError, RecursionError) as error:
+        except DataError as error:
             raise EndpointError(
                 f"{self.url} answers no vectors for {len(texts)} texts: {error}. Is {self._model!r} an embedding model?"
             ) from error
@@ -143,24 +145,34 @@ def _vectors(answer: str, n: int) -> np.ndarray:
     """The n vectors of an answer in the order of the texts, float32 (n, dimension).
 
     Raises:
-        ValueError: they are not there, or are no vectors; with the reason.
+        DataError: they are not there, or are no vectors; with the reason.
     """
-    found = json.loads(answer)
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"it is no JSON ({type(error).__name__}): {' '.join(answer.split())[:200]}") from error
     data = found.get("data") if isinstance(found, dict) else None
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
-        raise ValueError(f"it holds no list of data: {' '.join(answer.split())[:200]}")
+        raise DataError(f"it holds no list of data: {' '.join(answer.split())[:200]}")
     places = [item.get("index", place) for place, item in enumerate(data)]
     if len(data) != n or sorted(p for p in places if type(p) is int) != list(range(n)):
-        raise ValueError(f"it holds {len(data)} vectors, numbered {' '.join(str(places).split())[:80]}")
-    rows = [item.get("embedding") for _, item in sorted(zip(places, data, strict=True), key=lambda pair: pair[0])]
+        raise DataError(f"it holds {len(data)} vectors, numbered {' '.join(str(places).split())[:80]}")
+    return _matrix([item.get("embedding") for _, item in sorted(zip(places, data, strict=True), key=lambda p: p[0])])
+
+
+def _matrix(rows: list[Any]) -> np.ndarray:
+    """Lists of numbers as float32 (n, dimension). Raises DataError."""
     if not all(isinstance(row, list) and row and all(type(x) in (int, float) for x in row) for row in rows):
-        raise ValueError("an embedding is no list of numbers")
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError(f"its vectors have {sorted({len(row) for row in rows})} numbers")
-    with np.errstate(over="ignore"):
-        vectors = np.array(rows, dtype=np.float64).astype(np.float32)
+        raise DataError("an embedding is no list of numbers")
+    if len(lengths := {len(row) for row in rows}) > 1:
+        raise DataError(f"its vectors have {sorted(lengths)} numbers")
+    try:
+        with np.errstate(over="ignore"):
+            vectors = np.array(rows, dtype=np.float64).astype(np.float32)
+    except OverflowError:
+        raise DataError("a vector holds what is no finite number") from None
     if not np.isfinite(vectors).all():
-        raise ValueError("a vector holds what is no finite number")
+        raise DataError("a vector holds what is no finite number")
     return vectors
 
 

@@ -8,20 +8,48 @@ from __future__ import annotations
 
 import hashlib
 import json
+import traceback
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems, prompts_folder
+from gisttools.common import (
+    DataError,
+    MissingError,
+    ParameterError,
+    YamlProblem,
+    did_you_mean,
+    first_line,
+    parse_yaml,
+    problems,
+    prompts_folder,
+)
 from gisttools.synthesis.llm.forms import fault
 
 SUBJECT = "subject"  # in `row`: the text that the call started from, not one of the answer
 
-_environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+_LONGEST = 1_000_000  # characters of a rendered template
+
+
+class _Environment(SandboxedEnvironment):
+    """Templates may be anybody's: nothing of Python's inside is reachable, and no loop by a number is long."""
+
+    intercepted_binops = frozenset(["**", "*"])
+
+    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
+        if any(isinstance(x, int | float) and abs(x) > _LONGEST for x in (left, right)):
+            raise DataError(f"{left!r:.30} {operator} {right!r:.30} is too large for a prompt")
+        if operator == "**" and isinstance(right, int) and abs(right) > _LARGEST_POWER:
+            raise DataError(f"the power {right} is too large for a prompt")
+        return super().call_binop(context, operator, left, right)
+
+
+_LARGEST_POWER = 64
+_environment = _Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
 _environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
 
 
@@ -70,6 +98,7 @@ class Prompt(BaseModel):
     row: Row | None = None
     examples: tuple[Example, ...]
     prompt_sha: str
+    file: str = ""  # where it stands, for messages
 
     @property
     def prompt_id(self) -> str:
@@ -114,10 +143,36 @@ class Prompt(BaseModel):
 
     def _fill(self, template: str, values: dict) -> str:
         try:
-            # line breaks of texts are escaped by `json`, so that these are the template's own
-            return "\n".join(line.strip() for line in _compiled(template).render(values).strip().split("\n"))
-        except TemplateError as error:
-            raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Fix its template.") from error
+            text = _rendered(template, values)
+        except Exception as error:  # a template is its writer's program: it may fail in any way
+            key = "system" if template == self.system else "user"
+            line = _line_of(error)
+            at = f"{key}, line {line}" if line else key
+            raise DataError(
+                f"{self.file or f'Prompt {self.prompt_id}'}, {at}: it cannot be rendered. {type(error).__name__}: "
+                f"{first_line(error)} Fix the template."
+            ) from error
+        # line breaks of texts are escaped by `json`, so that these are the template's own
+        return "\n".join(line.strip() for line in text.strip().split("\n"))
+
+
+def _rendered(template: str, values: dict) -> str:
+    """What a template makes of the values, of bounded length."""
+    parts, length = [], 0
+    for part in _compiled(template).generate(values):
+        length += len(part)
+        if length > _LONGEST:
+            raise DataError(f"it makes more than {_LONGEST:,} characters")
+        parts.append(part)
+    return "".join(parts)
+
+
+def _line_of(error: BaseException) -> int | None:
+    """The line of a template in which it failed; None where that is not known."""
+    if isinstance(error, TemplateSyntaxError):
+        return error.lineno
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == "<template>"]
+    return frames[-1].lineno if frames else None
 
 
 @lru_cache(maxsize=64)  # compiling takes a hundred times as long as rendering
@@ -158,9 +213,10 @@ def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
     path = find_prompt(name, folder)
     raw = path.read_bytes().replace(b"\r\n", b"\n")  # a checkout with other line ends is the same prompt
     try:
-        content = yaml.safe_load(raw)
-        prompt = Prompt.model_validate({**content, "prompt_sha": hashlib.sha256(raw).hexdigest()[:16]})
-    except (yaml.YAMLError, TypeError) as error:
+        content = parse_yaml(raw)
+        told = {"prompt_sha": hashlib.sha256(raw).hexdigest()[:16], "file": str(path)}
+        prompt = Prompt.model_validate({**content, **told})
+    except (YamlProblem, TypeError) as error:
         raise DataError(f"{path} is not readable as a YAML prompt: {error}.") from error
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
@@ -168,6 +224,8 @@ def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
     found = [*_template_problems(prompt), *_output_problems(prompt)]
     if found:
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry."))
+    for example in prompt.examples:  # a template that fails is told now, and not after the first calls
+        prompt.render(example.values)
     return prompt
 
 
@@ -177,8 +235,10 @@ def _template_problems(prompt: Prompt) -> list[str]:
     for key in ("system", "user"):
         try:
             used |= meta.find_undeclared_variables(_environment.parse(getattr(prompt, key)))
-        except TemplateError as error:
-            found.append(f"{key}: {error}")
+        except TemplateSyntaxError as error:
+            found.append(f"{key}, line {error.lineno}: {error.message}")
+        except (TemplateError, RecursionError) as error:
+            found.append(f"{key}: {first_line(error)}")
     known = set(prompt.variables)
     found += [f"variables: {v} is used, but not listed" for v in sorted(used - known)]
     if not found:

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gisttools.common import EndpointError
+
 _NAMES = (
     "think|thinking|thought|thoughts|reasoning|reason|reflection|scratchpad|analysis|seed:think|longcat_think|mm:think"
 )
@@ -38,7 +40,7 @@ _ABSURD = 100  # times the longest answer that was asked for: no count of tokens
 _REASON = 300  # characters of a reason
 
 
-class BadAnswer(ValueError):
+class BadAnswer(EndpointError):
     """What came is no chat completion; the message says why."""
 
 
