@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gisttools.common.errors import DataError, MissingError, problems
+from gisttools.common.errors import DataError, MissingError, first_line, problems
 from gisttools.common.files import sha256
 
 if TYPE_CHECKING:
@@ -186,10 +186,12 @@ def read_run(folder: str | Path) -> FinishedRun:
     path = folder / MANIFEST
     try:
         manifest = _json_object(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not folder.is_dir():
             raise MissingError(f"There is no run folder {folder}. Name the folder of a finished run.") from None
         raise MissingError(f"Run {folder.name} is unfinished: it has no {MANIFEST}. Run it again.") from None
+    except OSError as error:  # a folder in its place, no right to read it, a disk that does not give it back
+        raise DataError(f"{path} cannot be read: {error.strerror or error}. Run the step again.") from error
     if found := _manifest_problems(manifest):
         raise DataError(problems(f"{path} is no manifest:", found, "Run the step again."))
     return FinishedRun(folder=folder, manifest=manifest)
@@ -228,6 +230,12 @@ def ancestors(run: FinishedRun, results: Path) -> tuple[list[FinishedRun], list[
     return found, missing
 
 
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "run_id": str, "headline": str, "missing": str, "seconds": (int, float), "spec_hash": str, "parameters": dict,
+    "artefacts": dict, "parents": list, "changed": list, "error": (str, dict), "seeds": dict,
+}  # fmt: skip
+
+
 def _manifest_problems(manifest: Mapping[str, Any]) -> list[str]:
     """What is wrong with a manifest that every version has written."""
     found = [] if isinstance(manifest.get("verb"), str) else ["verb is missing or no text"]
@@ -239,17 +247,23 @@ def _manifest_problems(manifest: Mapping[str, Any]) -> list[str]:
         aware = False
     if not aware:
         found.append(f"started is {manifest.get('started')!r}, must be a time with its zone")
-    for name, kind in (("parameters", dict), ("artefacts", dict), ("parents", list)):
-        if not isinstance(manifest.get(name) or kind(), kind):
-            found.append(f"{name} is a {type(manifest[name]).__name__}, must be a {kind.__name__}")
+    for name, kind in _KINDS.items():
+        if manifest.get(name) is not None and not isinstance(manifest[name], kind):
+            wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            found.append(f"{name} is a {type(manifest[name]).__name__}, must be a {wanted}")
+    artefacts = manifest.get("artefacts")
+    if isinstance(artefacts, dict) and not all(isinstance(sha, str) for sha in artefacts.values()):
+        found.append("artefacts hold a checksum that is no text")
     return found
 
 
 def _json_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise DataError(f"{path} is not JSON: {error}. Was it edited by hand? Run the step again.") from error
+    except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
+        raise DataError(
+            f"{path} is not JSON: {first_line(error)} Was it edited by hand? Run the step again."
+        ) from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__} instead of an object. Run the step again.")
     return {_whole_text(k): _whole_text(v) for k, v in content.items()}

@@ -15,6 +15,7 @@ import logging
 import math
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -451,6 +452,10 @@ def _cached(
     target, partial = folder / key, folder / f"{key}.partial"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock"):
+        if target.exists() and (why := _damage(target)):
+            aside = target.with_name(f"{key}.damaged-{time.time_ns()}")
+            target.rename(aside)
+            log.warning("%s was damaged (%s); it is set aside, and made again", aside, why)
         if not target.exists():
             shutil.rmtree(partial, ignore_errors=True)  # of a killed build
             partial.mkdir()
@@ -464,6 +469,19 @@ def _cached(
     said = "%(path)s: %(triplets)d triplets of %(rows)d rows; %(dropped)d lack an anchor or a positive"
     log.info(said + under, counts)
     return Dataset.from_file(str(target / "data.arrow"))
+
+
+def _damage(target: Path) -> str:
+    """What is wrong with a prepared set; empty where nothing is."""
+    try:
+        counts = json.loads((target / "meta.json").read_text(encoding="utf-8"))
+        rows = len(Dataset.from_file(str(target / "data.arrow")))
+        lacking = {"path", "triplets", "rows", "dropped", "below"} - set(counts)
+    except (OSError, ValueError, TypeError, RecursionError) as error:  # pyarrow's errors derive from these
+        return first_line(error)
+    if lacking:
+        return f"meta.json lacks {', '.join(sorted(lacking))}"
+    return "" if rows == counts["triplets"] else f"data.arrow holds {rows} rows, not {counts['triplets']}"
 
 
 def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], folder: Path) -> None:

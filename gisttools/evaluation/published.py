@@ -108,7 +108,7 @@ def published_scores(
                     other.append(task)
                     continue
                 rows += [{"name": f"{PREFIX}{name}", "kind": "published", **row} for row in _rows(told, parts)]
-        except (OSError, ValueError, MissingError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, MissingError) as error:
             notes.append(f"Published scores of {name} are out of reach: {first_line(error)}")
         if lacking:
             notes.append(f"{name} has no published scores of {', '.join(lacking)}.")

@@ -12,6 +12,7 @@ All of it may be deleted at any time.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import tempfile
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from gisttools.evaluation.tasks import TaskSource
 if TYPE_CHECKING:
     from mteb import AbsTask
 
+log = logging.getLogger(__name__)
 _FORMAT = 1  # of what is kept; another one is not read
 _SETTINGS = (
     "n_experiments",
@@ -97,14 +99,21 @@ class ScoreCache:
 
     def load(self, model: ScoredModel, about: dict[str, Any]) -> KeptScores | None:
         """Scores of that model on the task that `about` describes; None where there are none, or they are damaged."""
-        told = _read(self._file(model, about))
-        if told is None or told.get("about") != about or told.get("format") != _FORMAT:
+        file = self._file(model, about)
+        told = _read(file)
+        if told is None or (isinstance(told, dict) and told.get("format") not in (_FORMAT, None)):
             return None
-        path = self.folder / model.key / "predictions" / told["predictions"] if told["predictions"] else None
-        if path is not None and not (path.exists() and _named(path.read_bytes()) == path.stem):
+        try:
+            if told["about"] != about or told["format"] != _FORMAT:
+                return None
+            path = self.folder / model.key / "predictions" / told["predictions"] if told["predictions"] else None
+            if path is not None and not (path.is_file() and _named(path.read_bytes()) == path.stem):
+                return None
+            given = {k: told[k] for k in ("raw", "split", "asked", "embedded", "seconds", "digest")}
+            return KeptScores(about, [ScoreRow(**row) for row in told["rows"]], predictions=path, **given)
+        except (LookupError, TypeError, AttributeError, OSError) as error:
+            log.warning("%s is damaged (%s); the task is scored again", file, first_line(error))
             return None
-        given = {k: told[k] for k in ("raw", "split", "asked", "embedded", "seconds", "digest")}
-        return KeptScores(about, [ScoreRow(**row) for row in told["rows"]], predictions=path, **given)
 
     def keep(
         self, model: ScoredModel, about: dict[str, Any], scores: dict[str, Any], predictions: bytes | None
@@ -122,10 +131,14 @@ class ScoreCache:
 
     def comparison(self, results: list[KeptScores], seed: int) -> list[Compared] | None:
         """What `compare_seeds` gave for these results (the baseline first), if it did."""
-        told = _read(self._comparison_file(results, seed))
-        if told is None:
+        told = _read(file := self._comparison_file(results, seed))
+        if not told or not isinstance(told, list):  # a comparison is never empty
             return None
-        return [Compared(row=Comparison(**t["row"]), texts=t["texts"], items=t["items"]) for t in told]
+        try:
+            return [Compared(row=Comparison(**t["row"]), texts=t["texts"], items=t["items"]) for t in told]
+        except (LookupError, TypeError, AttributeError) as error:
+            log.warning("%s is damaged (%s); the comparison is made again", file, first_line(error))
+            return None
 
     def keep_comparison(self, results: list[KeptScores], seed: int, compared: list[Compared]) -> None:
         """Write that."""
@@ -173,7 +186,10 @@ def _named(content: bytes) -> str:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("%s is damaged (%s); what it held is worked out again", path, first_line(error))
         return None
 
 

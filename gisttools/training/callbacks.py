@@ -24,12 +24,13 @@ import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 from mteb.abstasks import AbsTask
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from gisttools.common import DataError, MissingError, ParameterError, problems, tqdm, whole_file, write_whole
+from gisttools.common import DataError, MissingError, ParameterError, problems, sha256, tqdm, whole_file, write_whole
 from gisttools.data import FILE_ENDINGS, has_split, load_task, local_tasks, mteb_task, parse_eval_name
 from gisttools.training.loss import BLOCKS, GISTLoss
 from gisttools.training.retention import RetentionLoss
@@ -192,6 +193,16 @@ class KeepBest(TrainerCallback):
             log.info("stopped early: no better development score for %d times", since)
             control.should_training_stop = True
 
+    def readable(self) -> bool:
+        """Whether the best weights can be read, where there are some."""
+        if not self.file.exists():
+            return True
+        try:
+            with safe_open(str(self.file), framework="pt"):
+                return True
+        except (OSError, SafetensorError):
+            return False
+
     def restore(self) -> None:
         """Put the best weights into the model."""
         if self.best is not None and self.best is not self.rows[-1]:
@@ -270,28 +281,51 @@ class Checkpoints(TrainerCallback):
             except Timeout:
                 raise DataError(f"Another process is training with the checkpoints in {folder}. Wait for it.") from None
         known, given = folder / "training.json", json.loads(json.dumps(identity, default=str))
-        if known.exists():
-            before = json.loads(known.read_text(encoding="utf-8"))
+        before = _read_object(known)
+        if before is None:  # none yet, or it is damaged: then nothing says whose the checkpoints are
+            self._set_aside([p.name for p in folder.glob("checkpoint-*")], "nothing tells which training they are of")
+            write_whole(known, json.dumps(given))
+        else:
             changed = [k for k in given if before.get(k) != given[k]]
             if changed:
                 self.release()
                 seen = "; ".join(f"{k}: {before.get(k)} there, {given[k]} now" for k in changed)
                 raise DataError(f"{folder} holds checkpoints of another training ({seen}). Name another, or delete it.")
-        else:
-            write_whole(known, json.dumps(given))
 
     def resume(self) -> str | None:
-        """The newest whole checkpoint, with its rows given back to the recorder; None to begin at the beginning."""
-        whole = [p.parent for p in self.folder.glob(f"checkpoint-*/{NOTE}")]
-        if not whole:
+        """The newest whole checkpoint, with its rows given back to the recorder; None to begin at the beginning.
+
+        One whose files are not as they were written is set aside, and the one before is taken.
+        """
+        there = [p for p in self.folder.glob("checkpoint-*") if p.name.rpartition("-")[2].isdigit()]
+        if self.best is not None and not self.best.readable():
+            self._set_aside([p.name for p in there], f"the best weights in {self.best.file.name} cannot be read")
             return None
-        newest = max(whole, key=lambda p: int(p.name.rpartition("-")[2]))
-        note = json.loads((newest / NOTE).read_text(encoding="utf-8"))
-        self.recorder.rows, self.recorder.seconds_before = note["rows"], note["seconds"]
-        if self.best is not None:
-            self.best.rows = note["development"]
-        log.info("going on from %s", newest.name)
-        return str(newest)
+        for folder in sorted(there, key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
+            if not (folder / NOTE).exists():
+                continue  # it was being written when the training was stopped
+            note = _read_object(folder / NOTE) or {}
+            changed = _changed(folder, note.get("files"))
+            if changed or not note.keys() >= {"rows", "seconds", "development"}:
+                self._set_aside([folder.name], f"damaged: {', '.join(changed) or NOTE}")
+                continue
+            self.recorder.rows, self.recorder.seconds_before = note["rows"], note["seconds"]
+            if self.best is not None:
+                self.best.rows = note["development"]
+            log.info("going on from %s", folder.name)
+            return str(folder)
+        return None
+
+    def _set_aside(self, names: Sequence[str], why: str) -> None:
+        """Rename checkpoints so that they count no more, and say so."""
+        if os.environ.get("RANK", "0") != "0":
+            return
+        for name in names:
+            target = self.folder / f"damaged-{name}"
+            shutil.rmtree(target, ignore_errors=True)
+            (self.folder / name).rename(target)
+        if names:
+            log.warning("%s in %s set aside (%s); the training goes on without", ", ".join(names), self.folder, why)
 
     def release(self) -> None:
         """Let another training have the folder: in a notebook the next try comes from the same process."""
@@ -318,8 +352,28 @@ class Checkpoints(TrainerCallback):
             "rows": self.recorder.rows,
             "development": self.best.rows if self.best else [],
             "seconds": self.recorder.seconds(),
+            "files": {p.relative_to(folder).as_posix(): sha256(p) for p in folder.rglob("*") if p.is_file()},
         }
         write_whole(folder / NOTE, json.dumps(note))
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _changed(folder: Path, files: object) -> list[str]:
+    """The files of a checkpoint that are not as they were written, by their checksums; a note of an earlier version
+    tells none, and its files are taken as they are."""
+    if files is None:
+        return []
+    if not isinstance(files, dict):
+        return [NOTE]
+    return [name for name, told in files.items() if not (folder / name).is_file() or sha256(folder / name) != told]
 
 
 def _agreed(due: bool) -> bool:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from gisttools.common import (
     MANIFEST,
+    STATUS_FILE,
     DataError,
     FinishedRun,
     MissingError,
@@ -40,6 +41,7 @@ from gisttools.workflow.places import resolve
 RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?P<spec>[0-9a-f]{{8}})")
 LATEST = "latest"
 Status = Literal["ok", "failed", "running", "unfinished", "damaged"]
+_NAMED = 3  # damaged runs in a line
 _A_MOMENT = 60  # seconds; a new run holds its lock before it writes anything else
 _PAGES = ("report.html", "leaderboard.html", "browse.html", "notebook.html")
 log = logging.getLogger(__name__)
@@ -48,15 +50,29 @@ log = logging.getLogger(__name__)
 def finished_runs(verb: str | None = None) -> list[FinishedRun]:
     """All finished runs, oldest first. One whose manifest cannot be read is left out and logged: its work counts as
     not done, and `gisttools runs` shows it."""
-    found = []
+    found, damaged = [], []
     for path in results_folder().glob(f"{verb or '*'}-*/{MANIFEST}"):
         try:
             found.append(read_run(path.parent))
         except MissingError:  # removed just now
             continue
         except DataError as error:
-            log.warning("%s is damaged and left out: %s", path, error)
+            log.debug("%s", error)
+            damaged.append(path.parent.name)
+    _tell_damaged(damaged)
     return sorted(found, key=lambda run: run.started)
+
+
+_told_of: set[str] = set()  # each damaged run is named once
+
+
+def _tell_damaged(names: Sequence[str]) -> None:
+    new = sorted(set(names) - _told_of)
+    _told_of.update(new)
+    if new:
+        shown = ", ".join(new[:_NAMED]) + (f" and {len(new) - _NAMED} more" if len(new) > _NAMED else "")
+        level = logging.INFO if os.environ.get(STATUS_FILE) else logging.WARNING  # the runner has told it already
+        log.log(level, "left out, for their manifests are damaged: %s (gisttools show RUN says how)", shown)
 
 
 def latest(verb: str) -> str:

@@ -200,10 +200,12 @@ def test_damaged_scores_are_made_again(wordllama, tmp_path):
     folder, cache = sts_folder(tmp_path / "mine"), ScoreCache(tmp_path / "cache")
     models = {"base": wordllama, "tuned": shaken(wordllama, 3)}
     before = evaluate(models, task_sources(files=[folder]), tmp_path / "out", cache=cache)
-    for path in (tmp_path / "cache").rglob("predictions/*.json"):
-        path.write_text("{}")
-    after = evaluate(models, task_sources(files=[folder]), tmp_path / "out", cache=cache)
-    pd.testing.assert_frame_equal(after.comparison, before.comparison)
+    for what in ("predictions/*.json", "*.json"):
+        for told in ("{}", "[]", "null", "", '{"format": 1}', "\udcff", "[1]"):
+            for path in (tmp_path / "cache").rglob(what):
+                path.write_bytes(told.encode("utf-8", "surrogateescape"))
+            after = evaluate(models, task_sources(files=[folder]), tmp_path / "out", cache=cache)
+            pd.testing.assert_frame_equal(after.comparison, before.comparison)
 
 
 @pytest.mark.slow

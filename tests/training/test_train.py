@@ -190,6 +190,28 @@ def test_a_training_that_fails_can_be_tried_again_in_the_same_process(guide, tmp
     assert train(table(), guide, tmp_path / "model", **options).steps == 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["the newest", "all", "all notes", "training.json"])
+def test_damaged_checkpoints_are_set_aside(guide, tmp_path, caplog, what):
+    """The training goes on from the last whole one, else it begins anew; it ends as if nothing had been damaged."""
+    settings = {"max_steps": 8, "learning_rate": 1e-2, "checkpoint_minutes": 0}
+    whole = train(table(), guide, tmp_path / "whole", **settings)
+    folder = tmp_path / "checkpoints"
+    killed_in_another_process(tmp_path, "checkpoints/checkpoint-[4-6]/note.json", checkpoints=str(folder), **settings)
+    noted = sorted(folder.glob("checkpoint-*/note.json"))
+    chosen = {
+        "the newest": [p for p in noted[-1].parent.rglob("*") if p.is_file() and p.name != "note.json"],
+        "all": [p for p in folder.glob("checkpoint-*/**/*") if p.is_file()],
+        "all notes": noted,
+        "training.json": [folder / "training.json"],
+    }[what]
+    for path in chosen:
+        path.write_bytes(path.read_bytes()[:100])
+    gone_on = train(table(), guide, tmp_path / "model", checkpoints=folder, **settings)
+    np.testing.assert_allclose(gone_on.history["loss"], whole.history["loss"], rtol=1e-4)
+    assert "set aside" in caplog.text
+
+
 def test_checkpoints_of_another_training_are_refused(guide, tmp_path):
     options = {"checkpoints": tmp_path / "checkpoints", "max_steps": 3}
     (tmp_path / "checkpoints").mkdir()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import socket
 import sqlite3
@@ -39,6 +40,10 @@ def call_key(endpoint: str, model: str, messages: list[dict], schema: dict, samp
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+log = logging.getLogger(__name__)
+_LOOKED_THROUGH = 1 << 30  # bytes; a larger file is taken as it is
+_ENDINGS = (".sqlite", ".sqlite3", ".db")
+_sound: set[str] = set()  # files that were looked through
 LEASE = 15.0  # seconds that a claim holds unless it is renewed
 RENEWED = 3.0  # seconds between two renewals
 
@@ -62,22 +67,62 @@ class CallCache:
         if self.path is not None:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            self.connection = sqlite3.connect(
-                ":memory:" if self.path is None else self.path, timeout=60, isolation_level=None
-            )
-            for attempt in _while_busy():
-                with attempt:
-                    self.connection.execute("PRAGMA journal_mode = WAL")
-            self.connection.execute("PRAGMA synchronous = NORMAL")
-            self.connection.execute("CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            self.connection.execute("CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT, until REAL)")
-            self.connection.execute(
-                "CREATE TABLE IF NOT EXISTS spending (job TEXT, owner TEXT, tokens INTEGER, usd REAL, "
-                "PRIMARY KEY (job, owner)) WITHOUT ROWID"
-            )
-        except sqlite3.Error as error:
+            try:
+                self._connect()
+                why = "" if self.path is None else self._damage()
+            except sqlite3.DatabaseError as error:
+                # what has another ending may be anybody's file, named by mistake
+                if not _is_damage(error) or Path(str(self.path)).suffix not in _ENDINGS:
+                    raise
+                why = str(error)
+            if why:
+                self._set_aside(why)
+        except (sqlite3.Error, OSError) as error:
             raise DataError(f"The cache {self.path} cannot be used: {error}. Name another file.") from error
         return self
+
+    def _connect(self) -> None:
+        self.connection = sqlite3.connect(
+            ":memory:" if self.path is None else self.path, timeout=60, isolation_level=None
+        )
+        for attempt in _while_busy():
+            with attempt:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute("CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        self.connection.execute("CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT, until REAL)")
+        self.connection.execute(
+            "CREATE TABLE IF NOT EXISTS spending (job TEXT, owner TEXT, tokens INTEGER, usd REAL, "
+            "PRIMARY KEY (job, owner)) WITHOUT ROWID"
+        )
+
+    def _damage(self) -> str:
+        """What is wrong with the file; empty where nothing is. A process looks through a file once."""
+        known = str(Path(str(self.path)).resolve())
+        if known in _sound or Path(known).stat().st_size > _LOOKED_THROUGH:
+            return ""
+        try:
+            (told,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            return str(error) if _is_damage(error) else ""
+        if told == "ok":
+            _sound.add(known)
+        return "" if told == "ok" else str(told)
+
+    def _set_aside(self, why: str) -> None:
+        """Rename a damaged file, and take over the answers that can still be read."""
+        path = Path(str(self.path))
+        found = dict(_readable_rows(self.connection)) if hasattr(self, "connection") else {}
+        with contextlib.suppress(sqlite3.Error, AttributeError):
+            self.connection.close()
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        path.rename(aside)
+        for ending in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+        self._connect()
+        self.connection.executemany("INSERT OR IGNORE INTO responses VALUES (?, ?)", found.items())
+        log.warning("%s was damaged (%s); it is set aside, and %d answers were taken over", aside, why, len(found))
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(sqlite3.Error):  # the leases end by themselves
@@ -127,7 +172,11 @@ class CallCache:
     def get(self, key: str) -> dict | None:
         """The stored value: response (as it came), finish_reason, model, tokens_in, tokens_out, time; or None."""
         row = self.connection.execute("SELECT value FROM responses WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        try:
+            return None if row is None else json.loads(row[0])
+        except (ValueError, TypeError, RecursionError):
+            log.warning("an answer in %s is damaged, and is asked for again", self.path)
+            return None
 
     @contextmanager
     def together(self, *, durable: bool = False) -> Iterator[None]:
@@ -148,6 +197,22 @@ class CallCache:
         endpoint repeated are redacted."""
         text = redact(json.dumps({**value, "time": time.time()}), known_secrets())
         self.connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, text))
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _readable_rows(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """The answers before the first damaged place, and those behind the last one."""
+    for order in ("ASC", "DESC"):
+        try:
+            for key, value in connection.execute(f"SELECT key, value FROM responses ORDER BY rowid {order}"):
+                if isinstance(key, str) and isinstance(value, str):
+                    yield key, value
+        except sqlite3.Error as error:
+            log.debug("%s", error)
 
 
 def _may_live(owner: str) -> bool:

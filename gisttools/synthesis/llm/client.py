@@ -8,11 +8,12 @@ in scripts and in notebooks, which have a loop of their own.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gisttools.common import MissingError, ParameterError, cache_folder, in_background, open_client, problems
+from gisttools.common import DataError, MissingError, ParameterError, cache_folder, in_background, open_client, problems
 from gisttools.synthesis.llm.asking import Asker, Reply, Request, Seen
 from gisttools.synthesis.llm.batch import answer_by_batches
 from gisttools.synthesis.llm.budget import Spent
@@ -96,7 +97,15 @@ class LLM:
             MissingError: in mode replay, requests that are not in the cache; after those that are.
             DataError: the cache cannot be used.
         """
-        return in_background(lambda put: self._answer_all(requests, put))
+        return in_background(lambda put: self._answer(requests, put))
+
+    async def _answer(self, requests: Sequence[Request], put: Callable[[tuple[int, Reply]], None]) -> None:
+        try:
+            await self._answer_all(requests, put)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"The cache {self.cache} cannot be used: {error}. Make room, or name another file."
+            ) from error
 
     async def _answer_all(self, requests: Sequence[Request], put: Callable[[tuple[int, Reply]], None]) -> None:
         options = self.options
