@@ -31,10 +31,11 @@ from gisttools.common import (
     read_run,
     results_folder,
 )
+from gisttools.workflow.early import check_early
 from gisttools.workflow.folders import find_finished, remove_unfinished
 from gisttools.workflow.machine import environment, without_grammar
 from gisttools.workflow.manifest import WARNINGS, artefact_texts, scrub, scrub_files, write_manifest
-from gisttools.workflow.params import Params, check_params
+from gisttools.workflow.params import Params, SynthesizeParams, check_params
 from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
@@ -207,10 +208,7 @@ def run_notebook(
     if done is None:
         if rerun == "only-cache":
             raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
-        if verb == "synthesize":
-            from gisttools.workflow.inputs import check_inputs
-
-            check_inputs(params)
+        check_before(verb, params)
         if rank > 0:
             return _follow(Run(verb, params, Path(), spec, datetime.now(UTC), parents))
         check_room(verb)
@@ -220,6 +218,15 @@ def run_notebook(
     if url and rank == 0 and (written := publish(done.id, url)):
         say(f"{title}: published {', '.join(written)}")
     return done
+
+
+def check_before(verb: str, params: Params) -> None:
+    """What can be said of a step's inputs without a kernel. Raises as `check_early` and `check_inputs`."""
+    check_early(verb, params)
+    if isinstance(params, SynthesizeParams):
+        from gisttools.workflow.inputs import check_inputs
+
+        check_inputs(params)
 
 
 def _done(verb: str, spec: str, rerun: Rerun, title: str) -> FinishedRun | None:

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from gisttools.common import FinishedRun, GistError, MissingError, problems
+from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, problems
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
-from gisttools.workflow.execute import Rerun, RunFailed, run_notebook
+from gisttools.workflow.execute import Rerun, RunFailed, check_before, run_notebook
 from gisttools.workflow.folders import find_finished
 from gisttools.workflow.machine import Surroundings, environment, surroundings
 from gisttools.workflow.params import Params, check_params
@@ -98,8 +98,16 @@ def run_recipe(
 def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, profile: str | None = None) -> Recipe:
     """A recipe whose steps all have right parameters. Arguments and errors as of `run_recipe`."""
     recipe = read_recipe(path, overrides, profile=profile)
+    failed: dict[str, GistError] = {}
     for step in recipe.steps:  # all parameters first: nothing runs if a later step cannot
-        check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps}))
+        try:
+            check_before(step.verb, check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps})))
+        except GistError as error:
+            failed.setdefault(str(error), error)
+    if len(failed) > 1:
+        raise ParameterError("\n".join(failed))
+    if failed:
+        raise next(iter(failed.values()))
     return recipe
 
 
@@ -220,7 +228,11 @@ def _preview(step: Step, before: dict[str, StepPreview], rerun: Rerun) -> StepPr
             parents_of(params)  # they must be there and whole, as when it is run
             done = find_finished(spec_hash(step.verb, params), step.verb)
         except MissingError as error:  # not fetched yet, or left by an earlier step that is to run
+            if not os.environ.get(PUBLISH_TO) and not any(p.state == "to run" for p in before.values()):
+                raise
             note = str(error).splitlines()[0]
+    if done is None or rerun == "always":
+        check_before(step.verb, params)
     told = {"step": step, "params": params, "after": after, "note": note}
     if rerun == "only-cache" and done is None:
         return StepPreview(state="refused", **told | {"note": "no finished run, and rerun is 'only-cache'"})
