@@ -37,6 +37,10 @@ def make_project(folder: Path, work: str) -> Path:
         cells.append(cell)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (folder / "notebooks").mkdir()
+    for name in ("x", "a", "b", "c", "d"):  # sources that tests name, and the default test texts
+        (folder / name).mkdir()
+    (folder / "data" / "support_intents").mkdir(parents=True)
+    (folder / "data" / "support_intents" / "test.csv").write_text("text,label\na,b\n")
     (folder / "prompts").mkdir()
     (folder / "gisttools.toml").touch()
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "notebooks/2_convert.ipynb")
