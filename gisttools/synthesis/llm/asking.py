@@ -305,8 +305,7 @@ class Asker:
         tokens_in, tokens_out = usage_of(response)
         value: dict[str, object] = {"response": response, "finish_reason": finish, "model": model}
         value |= {"tokens_in": tokens_in, "tokens_out": tokens_out}
-        self.cache.put(key, value)
-        return value
+        return self.cache.put(key, value)
 
     def unanswered(self, finish: str, why: str) -> dict:
         """What stands for a call that has no answer; it is not stored."""

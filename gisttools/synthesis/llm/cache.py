@@ -192,11 +192,14 @@ class CallCache:
         finally:
             self.connection.execute("PRAGMA synchronous = NORMAL")
 
-    def put(self, key: str, value: dict) -> None:
-        """Store a value in place of an older one; the time (seconds since 1970, UTC) is added, and keys that an
-        endpoint repeated are redacted."""
-        text = redact(json.dumps({**value, "time": time.time()}), known_secrets())
-        self.connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, text))
+    def put(self, key: str, value: dict) -> dict:
+        """Store a value in place of an older one, and return what is stored: with the time (seconds since 1970, UTC),
+        without keys that an endpoint repeated."""
+        told = {**value, "time": time.time()}
+        text = json.dumps(told)
+        clean = redact(text, known_secrets())
+        self.connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, clean))
+        return told if clean == text else json.loads(clean)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
