@@ -46,6 +46,7 @@ from .runs import (
 )
 from .secrets import (
     known_secrets as known_secrets,
+    may_hold as may_hold,
     named_like_a_secret as named_like_a_secret,
     redact as redact,
     redact_shapes as redact_shapes,

@@ -102,6 +102,13 @@ def generate(
             replayed that was not recorded.
     """
     options, checks, known = options or SynthesisOptions(), checks or Checks(), known or Known()
+    with llm.for_job([task, options, checks, llm.options]):
+        return _generate(task, llm, guide, options, checks, known)
+
+
+def _generate(
+    task: Task, llm: LLM, guide: Guide, options: SynthesisOptions, checks: Checks, known: Known
+) -> SynthesisResult:
     start, spent_before = time.monotonic(), llm.spent.usd
     _check(task, checks)
     template = load_prompt(options.prompt or task.prompt, options.prompts)

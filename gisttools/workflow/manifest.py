@@ -11,26 +11,32 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gisttools.common import (
     MANIFEST,
     known_secrets,
+    may_hold,
     project_root,
     redact,
     redact_shapes,
     sha256,
+    whole_file,
     without_secrets,
     write_whole,
 )
+
+if TYPE_CHECKING:
+    from pyarrow import DataType, RecordBatch
 
 WARNINGS = "warnings.txt"  # what a run under way has warned of, for the terminal; log.txt has it too
 LOCK = ".lock"  # held as long as the run is under way
 _PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
 _NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", WARNINGS, "notebook.ipynb", "notebook.html"}
-_TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml"}
+_TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml", ".yml", ".tsv"}
+_TABLE = ".parquet"
 _MODEL = "model"  # vocabularies and weights: nothing that a key could get into but the card
 
 
@@ -49,16 +55,66 @@ def scrub_files(paths: Iterable[Path], variables: Iterable[str] = ()) -> None:
     """Redact secrets in those of the files that hold text."""
     secrets = known_secrets(variables)
     for path in paths:
-        if path.suffix in _TEXT and path.is_file():
+        if path.suffix == _TABLE and path.is_file():
+            scrub_table(path, secrets)
+        elif path.suffix in _TEXT and path.is_file():
             text = path.read_bytes().decode("utf-8", errors="surrogateescape")
             clean = redact_shapes(redact(text, secrets))
             if clean != text:
                 path.write_bytes(clean.encode("utf-8", errors="surrogateescape"))
 
 
+def scrub_table(path: Path, secrets: Sequence[str]) -> None:
+    """Redact these in the texts of a Parquet file, which is written anew only where it held one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not secrets:
+        return
+    with pq.ParquetFile(path) as file:
+        texts = [i for i, field in enumerate(file.schema_arrow) if _holds_text(field.type)]
+        names = [file.schema_arrow.names[i] for i in texts]
+        if not any(_held(part, secrets) for part in file.iter_batches(columns=names)):
+            return
+        with whole_file(path) as partial, pq.ParquetWriter(partial, file.schema_arrow, compression="zstd") as out:
+            for part in file.iter_batches():
+                columns = [
+                    pa.array(_redacted(c.to_pylist(), secrets), c.type) if i in texts else c
+                    for i, c in enumerate(part.columns)
+                ]
+                out.write_batch(pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow))
+
+
+def _held(part: RecordBatch, secrets: Sequence[str]) -> bool:
+    """Whether texts hold a secret; that most hold none is seen without looking at each."""
+    raw = [buffer for column in part.columns for buffer in column.buffers() if buffer is not None]
+    if not any(may_hold(buffer.to_pybytes(), secrets) for buffer in raw):
+        return False
+    return any(_redacted(texts, secrets) != texts for texts in (column.to_pylist() for column in part.columns))
+
+
+def _holds_text(kind: DataType) -> bool:
+    import pyarrow.types as kinds
+
+    if kinds.is_dictionary(kind):
+        return _holds_text(kind.value_type)
+    inner = [kind.field(i).type for i in range(kind.num_fields)]
+    return kinds.is_string(kind) or kinds.is_large_string(kind) or any(map(_holds_text, inner))
+
+
+def _redacted(value: Any, secrets: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, list):
+        return [_redacted(v, secrets) for v in value]
+    if isinstance(value, dict):
+        return {k: _redacted(v, secrets) for k, v in value.items()}
+    return tuple(_redacted(v, secrets) for v in value) if isinstance(value, tuple) else value
+
+
 def artefact_texts(folder: Path) -> list[Path]:
-    """Files of a run that may hold text."""
-    found = (p for p in sorted(folder.rglob("*")) if p.suffix in _TEXT)
+    """Files of a run that may hold text, tables among them."""
+    found = (p for p in sorted(folder.rglob("*")) if p.suffix in _TEXT or p.suffix == _TABLE)
     return [p for p in found if _MODEL not in p.relative_to(folder).parts[:-1] or p.suffix == ".md"]
 
 

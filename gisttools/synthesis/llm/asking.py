@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 REFUSED = ("refusal", "content_filter")
 UNANSWERED = ("error", "budget")
+_TOKENS_AT_MOST = 10**9  # of a call; more is no count, but what an earlier version took for one
 _THOUGHTS_ENOUGH = 3  # first answers that are nothing but thoughts, after which no more are paid for
 # what an endpoint may refuse: by its name in a message, the most dispensable first
 _OPTIONAL = ("seed", "temperature")
@@ -178,13 +179,22 @@ class _JobLedger:
     start: str
 
     def together(self) -> AbstractContextManager[None]:
-        return self.cache.together()
+        return self.cache.together(durable=True)
 
     def others(self) -> tuple[int, float]:
         return self.cache.spent_by_others(self.job, self.start)
 
-    def write(self, tokens: int, usd: float) -> None:
-        self.cache.note_spent(self.job, self.start, tokens, usd)
+    def held_by_others(self) -> tuple[int, float]:
+        return self.cache.held_by_others(self.job, self.start)
+
+    def write(self, spent: tuple[int, float], held: tuple[int, float]) -> None:
+        self.cache.note_spent(self.job, self.start, *spent, *held)
+
+    def write_batch(self, token: str, held: tuple[int, float]) -> None:
+        self.cache.note_spent(self.job, f"batch|{token}", 0, 0.0, *held)
+
+    def strike_out_batch(self, token: str) -> bool:
+        return self.cache.strike_out(self.job, f"batch|{token}")
 
 
 class Asker:
@@ -233,7 +243,7 @@ class Asker:
         if value is None or not is_stored(value):
             return None
         self.health.answered = True
-        return value
+        return {**value, **{name: 0 for name in ("tokens_in", "tokens_out") if value.get(name, 0) > _TOKENS_AT_MOST}}
 
     async def answer(self, request: Request, call: Call) -> Reply | None:
         """The reply, by calls of `call`; None as soon as that has none."""
@@ -294,19 +304,18 @@ class Asker:
                 "max_tokens (to 4000, say), or switch thinking off at the server, or ask a model that does not think."
             )
 
-    def keep(self, key: str, response: dict, finish: str | None = None) -> dict:
+    def keep(self, key: str, response: dict, finish: str | None = None, *, most: tuple[int, int] | None = None) -> dict:
         """Store a response under its call's key: a chat completion that is `readable`, or what stands for it with its
-        finish reason."""
+        finish reason. `most`: tokens in and out that the call was to take at most."""
         model = self.options.model
         if finish is None:
             told = said(response)
             model = told.model or model
             finish = "refusal" if told.refusal else told.finish or "stop"
-        tokens_in, tokens_out = usage_of(response)
+        tokens_in, tokens_out = usage_of(response, most)
         value: dict[str, object] = {"response": response, "finish_reason": finish, "model": model}
         value |= {"tokens_in": tokens_in, "tokens_out": tokens_out}
-        self.cache.put(key, value)
-        return value
+        return self.cache.put(key, value)
 
     def unanswered(self, finish: str, why: str) -> dict:
         """What stands for a call that has no answer; it is not stored."""

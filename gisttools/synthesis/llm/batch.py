@@ -31,7 +31,7 @@ from openai.types import Batch, FileObject
 from gisttools.common import EndpointError, Health, final_words, passing, problems, with_retries
 from gisttools.synthesis.llm.answers import BadAnswer, readable, shown, usage_of
 from gisttools.synthesis.llm.asking import Asker, Request
-from gisttools.synthesis.llm.budget import most_tokens_in
+from gisttools.synthesis.llm.budget import certain, most_tokens_in
 from gisttools.synthesis.llm.cache import CallCache
 from gisttools.synthesis.llm.live import LiveCalls
 
@@ -297,9 +297,8 @@ async def store(asker: Asker, batch: SentBatch, content: bytes, status: str) -> 
 def _sort(asker: Asker, batch: SentBatch, key: str, answer: BatchAnswer, results: Results) -> None:
     match answer.kind:
         case "answer":
-            asker.keep(key, answer.response)
-            tokens = usage_of(answer.response, batch.lines[key])
-            used = tokens if any(tokens) else batch.lines[key]
+            asker.keep(key, answer.response, most=batch.lines[key])
+            used = certain(usage_of(answer.response, batch.lines[key]), batch.lines[key])
             results.used = (results.used[0] + used[0], results.used[1] + used[1])
             results.answered.add(key)
         case "filtered":
@@ -585,7 +584,7 @@ class _BatchRun:
     async def _end(self, batch: SentBatch, seen: Batch) -> None:
         results = await store(self._asker, batch, await self._calls.results(seen), seen.status)
         self._table.forget(batch.token)
-        self._budget.settle(batch.most, results.used)
+        self._budget.settle_batch(batch.token, batch.most, results.used)
         del self._under_way[batch.token]
         self._sent -= batch.lines.keys()
         self._fresh |= results.answered

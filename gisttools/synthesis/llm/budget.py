@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
 _MILLION = 1e6
+_LOOK_AGAIN = 0.2  # seconds
 _A_MESSAGE = 16  # tokens that a chat template may put around a message, generously
 
 
@@ -132,17 +133,37 @@ class Spent:
     left: dict[str, tuple[int, float]] = field(default_factory=dict, repr=False)  # batches left under way, by token
 
 
+def certain(told: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
+    """Tokens in and out that count, by what an endpoint says: the most, where it says nothing. A call has some of
+    each."""
+    return told[0] or most[0], told[1] or most[1]
+
+
+def _sum(costs: Iterable[tuple[int, float]]) -> tuple[int, float]:
+    costs = list(costs)
+    return sum(tokens for tokens, _ in costs), sum(usd for _, usd in costs)
+
+
 class Ledger(Protocol):
     """Where the starts of one job write down what they spend, so that one that was killed counts."""
 
     def together(self) -> AbstractContextManager[None]:
-        """Inside, no other process reads or writes."""
+        """Inside, no other process reads or writes; what is written stays, whatever happens to the machine."""
 
     def others(self) -> tuple[int, float]:
         """Tokens and US dollars that other starts have spent or hold back."""
 
-    def write(self, tokens: int, usd: float) -> None:
-        """What this start has spent and holds back."""
+    def held_by_others(self) -> tuple[int, float]:
+        """Of that what may be left over yet, for those that hold it back are under way."""
+
+    def write(self, spent: tuple[int, float], held: tuple[int, float]) -> None:
+        """What this start has spent and holds back, but for batches."""
+
+    def write_batch(self, token: str, held: tuple[int, float]) -> None:
+        """What a batch under way can cost, whoever waits for it."""
+
+    def strike_out_batch(self, token: str) -> bool:
+        """A batch has ended; False where another start has said so."""
 
 
 class Budget:
@@ -158,7 +179,8 @@ class Budget:
         self, *, tokens: int | None, usd: float | None, price: Price | None, spent: Spent, ledger: Ledger | None = None
     ) -> None:
         self._ledger = ledger if tokens is not None or usd is not None else None
-        self._others = (0, 0.0)
+        self._others, self._may_return = (0, 0.0), (0, 0.0)
+        self._batches: dict[str, tuple[int, float]] = {}  # what is held back for each, a line of the ledger of its own
         self._limits = (tokens if tokens is not None else float("inf"), usd if usd is not None else float("inf"))
         self._price, self._spent, self._bell = price, spent, Bell()
         self._held = [0, 0.0]
@@ -175,8 +197,10 @@ class Budget:
                 if self._fits(need, self._held):
                     self._hold(need, 1)
                     return True
-            if not self._fits(need, (0, 0.0)):
-                return False
+            if not self._fits(need, (0, 0.0)):  # for what others have spent, or hold back and may leave over
+                if not self._fits(need, self._returned):
+                    return False
+                await asyncio.sleep(_LOOK_AGAIN)
 
     def settle(self, reserved: tuple[int, int], used: tuple[int, int]) -> None:
         """The call that reserved (tokens in, out) used so many of them."""
@@ -190,19 +214,29 @@ class Budget:
     def fits(self, tokens_in: int, tokens_out: int, *, ever: bool = False) -> bool:
         """Does the budget hold so much now; or, `ever`, could it if all that is held back were left over?"""
         self._look_around()
-        return self._fits(self._costs(tokens_in, tokens_out), (0, 0.0) if ever else self._held)
+        return self._fits(self._costs(tokens_in, tokens_out), self._returned if ever else self._held)
 
     def hold(self, token: str, most: tuple[int, int]) -> None:
-        """Hold back what a batch can cost, fits it or not: it is under way. Ended by one `settle` or `leave`."""
+        """Hold back what a batch can cost, fits it or not: it is under way. Ended by one `settle_batch` or `leave`."""
         tokens, usd = self._spent.left.pop(token, (0, 0.0))  # it was counted when an earlier run left it
         self._spent.tokens -= tokens
         self._spent.usd -= usd
+        if self._ledger is not None:
+            self._batches[token] = self._costs(*most)
+            self._ledger.write_batch(token, self._batches[token])
         self._hold(self._costs(*most), 1)
+
+    def settle_batch(self, token: str, most: tuple[int, int], used: tuple[int, int]) -> None:
+        """The batch used so many tokens; where another start has settled it, they are counted there."""
+        self._batches.pop(token, None)
+        mine = self._ledger is None or self._ledger.strike_out_batch(token)
+        self.settle(most, used if mine else (0, 0))
 
     def leave(self, token: str, most: tuple[int, int]) -> None:
         """A run ends while its batch goes on: it counts in full until a later run holds it again."""
-        self.settle(most, most)
+        self._batches.pop(token, None)
         self._spent.left[token] = self._costs(*most)
+        self.settle(most, most)
 
     def _costs(self, tokens_in: int, tokens_out: int) -> tuple[int, float]:
         return tokens_in + tokens_out, self._price.of(tokens_in, tokens_out) if self._price else 0.0
@@ -214,11 +248,22 @@ class Budget:
 
     def _look_around(self) -> None:
         if self._ledger is not None:
-            self._others = self._ledger.others()
+            own = _sum(self._batches.values()), _sum(self._spent.left.values())  # these count here
+            tokens, usd = self._ledger.others()
+            self._others = (tokens - own[0][0] - own[1][0], usd - own[0][1] - own[1][1])
+            tokens, usd = self._ledger.held_by_others()
+            self._may_return = (tokens - own[0][0], usd - own[0][1])
+
+    @property
+    def _returned(self) -> tuple[float, float]:
+        """What is held back, where others left over all that they may."""
+        return -max(0, self._may_return[0]), -max(0.0, self._may_return[1])
 
     def _write(self) -> None:
         if self._ledger is not None:
-            self._ledger.write(self._spent.tokens + round(self._held[0]), self._spent.usd + self._held[1])
+            left, batches = _sum(self._spent.left.values()), _sum(self._batches.values())
+            held = (round(self._held[0]) - batches[0], max(0.0, self._held[1] - batches[1]))
+            self._ledger.write((self._spent.tokens - left[0], self._spent.usd - left[1]), held)
 
     def _fits(self, need: tuple[int, float], held: Sequence[float]) -> bool:
         spent = (self._spent.tokens + self._others[0], self._spent.usd + self._others[1])

@@ -62,6 +62,7 @@ class CallCache:
         self.path = path
         self.owner = f"{socket.gethostname()}|{os.getpid()}|{uuid.uuid4().hex}"
         self._claimed: set[str] = set()
+        self._holds = False
 
     def __enter__(self) -> CallCache:
         if self.path is not None:
@@ -92,8 +93,8 @@ class CallCache:
         self.connection.execute("CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         self.connection.execute("CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, owner TEXT, until REAL)")
         self.connection.execute(
-            "CREATE TABLE IF NOT EXISTS spending (job TEXT, owner TEXT, tokens INTEGER, usd REAL, "
-            "PRIMARY KEY (job, owner)) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS ledger (job TEXT, owner TEXT, tokens INTEGER, usd REAL, held_tokens INTEGER, "
+            "held_usd REAL, process TEXT, until REAL, PRIMARY KEY (job, owner)) WITHOUT ROWID"
         )
 
     def _damage(self) -> str:
@@ -148,26 +149,46 @@ class CallCache:
         self.connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self.owner))
 
     def renew(self) -> None:
-        """Keep all claims of this process for another lease."""
+        """Keep all claims of this process, and what it holds back, for another lease."""
+        until = time.time() + LEASE
         if self._claimed:
-            until = time.time() + LEASE
             self.connection.execute("UPDATE claims SET until = ? WHERE owner = ?", (until, self.owner))
+        if self._holds:
+            self.connection.execute("UPDATE ledger SET until = ? WHERE process = ?", (until, self.owner))
 
     def spent_by_others(self, job: str, owner: str) -> tuple[int, float]:
         """Tokens and US dollars that other starts of a job have spent or hold back; of one that was killed the most
         that its calls under way could cost."""
         row = self.connection.execute(
-            "SELECT SUM(tokens), SUM(usd) FROM spending WHERE job = ? AND owner != ?", (job, owner)
+            "SELECT SUM(tokens + held_tokens), SUM(usd + held_usd) FROM ledger WHERE job = ? AND owner != ?",
+            (job, owner),
         ).fetchone()
         return row[0] or 0, row[1] or 0.0
 
-    def note_spent(self, job: str, owner: str, tokens: int, usd: float) -> None:
+    def held_by_others(self, job: str, owner: str) -> tuple[int, float]:
+        """Of that what may be left over yet: what starts that are under way hold back."""
+        rows = self.connection.execute(
+            "SELECT held_tokens, held_usd, process FROM ledger WHERE job = ? AND owner != ? AND until > ?",
+            (job, owner, time.time()),
+        )
+        held = [(tokens, usd) for tokens, usd, process in rows if _may_live(process)]
+        return sum(tokens for tokens, _ in held), sum(usd for _, usd in held)
+
+    def note_spent(
+        self, job: str, owner: str, tokens: int, usd: float, held_tokens: int = 0, held_usd: float = 0.0
+    ) -> None:
         """Write down what this start of a job has spent and holds back."""
-        self.connection.execute("INSERT OR REPLACE INTO spending VALUES (?, ?, ?, ?)", (job, owner, tokens, usd))
+        self._holds = True
+        values = (job, owner, tokens, usd, held_tokens, held_usd, self.owner, time.time() + LEASE)
+        self.connection.execute("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def strike_out(self, job: str, owner: str) -> bool:
+        """Drop a line of the ledger; False where there is none."""
+        return self.connection.execute("DELETE FROM ledger WHERE job = ? AND owner = ?", (job, owner)).rowcount > 0
 
     def forget_spent(self, job: str) -> None:
         """A job is done: another run of it has its whole budget."""
-        self.connection.execute("DELETE FROM spending WHERE job = ?", (job,))
+        self.connection.execute("DELETE FROM ledger WHERE job = ?", (job,))
 
     def get(self, key: str) -> dict | None:
         """The stored value: response (as it came), finish_reason, model, tokens_in, tokens_out, time; or None."""
@@ -192,11 +213,14 @@ class CallCache:
         finally:
             self.connection.execute("PRAGMA synchronous = NORMAL")
 
-    def put(self, key: str, value: dict) -> None:
-        """Store a value in place of an older one; the time (seconds since 1970, UTC) is added, and keys that an
-        endpoint repeated are redacted."""
-        text = redact(json.dumps({**value, "time": time.time()}), known_secrets())
-        self.connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, text))
+    def put(self, key: str, value: dict) -> dict:
+        """Store a value in place of an older one, and return what is stored: with the time (seconds since 1970, UTC),
+        without keys that an endpoint repeated."""
+        told = {**value, "time": time.time()}
+        text = json.dumps(told)
+        clean = redact(text, known_secrets())
+        self.connection.execute("INSERT OR REPLACE INTO responses VALUES (?, ?)", (key, clean))
+        return told if clean == text else json.loads(clean)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

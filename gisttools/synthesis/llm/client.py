@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gisttools.common import DataError, MissingError, ParameterError, cache_folder, in_background, open_client, problems
+from gisttools.common import (
+    DataError,
+    MissingError,
+    ParameterError,
+    cache_folder,
+    digest,
+    in_background,
+    open_client,
+    problems,
+)
 from gisttools.synthesis.llm.asking import Asker, Reply, Request, Seen
 from gisttools.synthesis.llm.batch import answer_by_batches
 from gisttools.synthesis.llm.budget import Spent
@@ -73,6 +82,17 @@ class LLM:
     def spent(self) -> Spent:
         """Tokens and dollars of its calls so far."""
         return self.seen.spent
+
+    @contextmanager
+    def for_job(self, about: Sequence[object]) -> Iterator[None]:
+        """Inside, the budget is for the job that `about` (frozen options and the like) describes, so that what killed
+        starts of it spent counts; unless the object was told another job."""
+        told, seen = self.seen.job, self.seen
+        seen.job = told or digest(repr(about), 32)
+        try:
+            yield
+        finally:
+            seen.job = told
 
     def forget_spent(self) -> None:
         """The job is done: another run of it has its whole budget."""

@@ -13,7 +13,7 @@ import openai
 from gisttools.common import EndpointError, error_words, with_retries
 from gisttools.synthesis.llm.answers import BadAnswer, readable, shown, usage_of
 from gisttools.synthesis.llm.asking import UNANSWERED, Asker, Learnt, Reply, Request
-from gisttools.synthesis.llm.budget import Pace, most_tokens_in
+from gisttools.synthesis.llm.budget import Pace, certain, most_tokens_in
 from gisttools.synthesis.llm.forms import RUNGS
 
 log = logging.getLogger(__name__)
@@ -131,8 +131,9 @@ class LiveCalls:
         form = _Form(self._learnt)
         while True:
             body = self._asker.body(messages, request, room, form.rung)
+            most = (most_tokens_in(body["messages"], json.dumps(body.get("response_format"))), room)
             try:
-                response = await with_retries(partial(self._attempt, client, body, room), self._asker.health)
+                response = await with_retries(partial(self._attempt, client, body, most), self._asker.health)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if error.code == "content_filter":
                     return self._asker.keep(key, {"error": shown(error.body)}, "content_filter")
@@ -144,7 +145,7 @@ class LiveCalls:
             if isinstance(response, str):
                 return self._asker.unanswered("error", response)
             self._learn(form)
-            return self._asker.keep(key, response)
+            return self._asker.keep(key, response, most=most)
 
     def _learn(self, form: _Form) -> None:
         """A call was answered in this form."""
@@ -170,12 +171,11 @@ class LiveCalls:
             )
         return self._asker.unanswered("error", f"refused in every form: {told}")
 
-    async def _attempt(self, client: openai.AsyncOpenAI, body: dict, room: int) -> dict | str | None:
-        """One HTTP request, in the endpoint's pace and within the budget: the response; None where the budget does not
-        hold it; why it is not tried where the run is ending."""
+    async def _attempt(self, client: openai.AsyncOpenAI, body: dict, most: tuple[int, int]) -> dict | str | None:
+        """One HTTP request of so many tokens in and out at most, in the endpoint's pace and within the budget: the
+        response; None where the budget does not hold it; why it is not tried where the run is ending."""
         if self.failed is not None:
             return str(self.failed)
-        most = (most_tokens_in(body["messages"], json.dumps(body.get("response_format"))), room)
         if not await self._asker.budget.reserve(*most):
             return None
         used = (0, 0)
@@ -207,15 +207,13 @@ class LiveCalls:
 
     def _told(self, tokens: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
         """What counts as used: what the endpoint says, or the most where it says nothing that can be."""
-        if not any(tokens):
-            return most
         if tokens[1] > most[1] and not self._warned:
             self._warned = True
             log.warning(
                 "%s counts %s tokens in an answer that was to have %s at most: it does not keep to max_tokens, or "
                 "thinks beyond it. They are counted as it says.", self._options.url, f"{tokens[1]:,}", f"{most[1]:,}"
             )  # fmt: skip
-        return tokens
+        return certain(tokens, most)
 
 
 def _read(answer: str) -> dict:
