@@ -100,6 +100,8 @@ class GainCurve:
 
     def headline(self) -> str:
         """One line: the smallest and the largest size, their gains, and the verdict."""
+        if self.table.empty:
+            return "no size was trained on and scored"
         ends = self.table.iloc[[0, -1] if len(self.table) > 1 else [0]]
         rows = " → ".join(f"{n:,}" for n in ends["rows"])
         money = f" ({' → '.join(dollars(c) for c in ends['cost_usd'])})" if self.priced else ""

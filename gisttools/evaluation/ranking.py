@@ -291,8 +291,8 @@ class Leaderboard:
         """The shortest answer: of the guide where it was tried; else whether one variant is ahead of all others."""
         if self.findings:
             return self.findings[0].verdict
-        if len(self.ranked) == 1:
-            return self.ranked[0].verdict
+        if len(self.ranked) < 2:
+            return self.ranked[0].verdict if self.ranked else "not shown"
         return "no clear best" if self.tied else "one ahead"
 
     def question(self) -> str:
@@ -303,6 +303,8 @@ class Leaderboard:
 
     def best_sentence(self) -> str:
         """The best variant, its score, its difference to the baseline, and what is not distinguishable from it."""
+        if not self.ranked:
+            return "No variant was scored."
         best = self.ranked[0]
         one = len(self.ranked) == 1
         said = (

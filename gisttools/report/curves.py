@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gisttools.common import DataError, dollars, signed
+from gisttools.common import dollars, signed
 from gisttools.evaluation import GainCurve
 from gisttools.report.drawing import (
     BASE,
@@ -21,10 +20,13 @@ from gisttools.report.drawing import (
     PAPER,
     WIDTH,
     Drawing,
+    NothingToDrawError,
     clip,
     grid,
     not_empty,
+    or_nothing,
     width_of,
+    with_columns,
     write,
 )
 
@@ -37,18 +39,21 @@ BLOCKS = {
 _MOST_POINTS = 400
 
 
-def loss_curve(history: pd.DataFrame, development: pd.DataFrame | None = None, saved: int | None = None) -> Figure:
+@or_nothing
+def loss_curve(history: pd.DataFrame, development: pd.DataFrame | None = None, saved: int | None = None) -> Drawing:
     """Training loss by step, raw and smoothed; below it the development score with its best step, if there is one.
 
     `saved` is the step whose weights were kept: a thin line marks it.
     """
+    history = with_columns(history, "step", "loss")
     table = thin(not_empty(history[history["loss"].notna()], "history has no loss"))
     smooth = _smooth(table["loss"])
     first, last = smooth.iloc[0], smooth.iloc[-1]
     alt = f"Smoothed loss goes from {first:.3g} to {last:.3g} over {int(table['step'].max())} steps."
     alt += f" The weights of step {saved} were saved." if saved is not None else ""
-    scored = development is not None and len(development) > 0
-    if development is not None and scored:
+    development = with_columns(development, "step", "dev_score").dropna(subset=["dev_score"])
+    scored = len(development) > 0
+    if scored:
         best = development.loc[development["dev_score"].idxmax()]
         alt += f" The development score is best at step {int(best['step'])}: {100 * best['dev_score']:.1f}."
     title, below = ("Training loss and development score", 130) if scored else ("Training loss", 0)  # points
@@ -98,9 +103,10 @@ def _label(axes: Axes, x: float, y: float, text: str, above: bool = False) -> No
     )  # fmt: skip
 
 
-def masked_shares(history: pd.DataFrame) -> Figure:
+@or_nothing
+def masked_shares(history: pd.DataFrame) -> Drawing:
     """Share of candidates masked in each block of the loss, by step: four small panels on one scale."""
-    history = thin(history)
+    history = thin(with_columns(history, "step", "loss"))
     shares = {c: 100 * pd.to_numeric(history[c]) for c in BLOCKS if c in history and history[c].notna().any()}
     not_empty(shares, "history has no masked shares")
     alt = "Mean share masked: " + ", ".join(f"{BLOCKS[c]} {s.mean():.1f} %" for c, s in shares.items())
@@ -140,24 +146,26 @@ _HEIGHT, _LEFT, _BOTTOM = 280, 36, 52  # points
 _WIDE, _TALL = WIDTH - _LEFT - 6, _HEIGHT - _BOTTOM - 28
 _ROOM = 0.07  # next to the outer sizes, as a share of what lies between them
 _LOG_FROM = 4.0  # the axis is logarithmic where the largest value is so many times the smallest
+_NO_SIZE = "no size was trained on and scored"
 _MARK, _WIDEST_GAIN = "more data no longer pays →", "+00.0"
 
 
+@or_nothing
 def score_by_rows(curve: GainCurve) -> Drawing:
     """The score by rows trained on: each seed, their mean with the interval of its gain over the baseline, the
     baseline as a line, and the size after which more rows no longer pay."""
+    not_empty(curve.table, _NO_SIZE)
     labels = [f"{n:,}" for n in curve.sizes]
     return _draw(curve, [float(n) for n in curve.sizes], labels, "rows trained on", "by rows")
 
 
+@or_nothing
 def score_by_cost(curve: GainCurve) -> Drawing:
-    """The same by US dollars for the rows, those that the filters rejected included.
-
-    Raises:
-        DataError: the dollars are not known, or nothing was paid (`GainCurve.priced`, `GainCurve.no_price`).
-    """
+    """The same by US dollars for the rows, those that the filters rejected included; where they are not known, or
+    nothing was paid, a line that says so (`GainCurve.priced`, `GainCurve.no_price`)."""
+    not_empty(curve.table, _NO_SIZE)
     if not curve.priced:
-        raise DataError(curve.no_price())
+        raise NothingToDrawError(curve.no_price())
     costs = curve.table["cost_usd"].tolist()
     part = "" if (curve.table["priced_rows"] >= curve.table["rows"]).all() else ", of those that name a price"
     return _draw(curve, costs, [dollars(c) for c in costs], f"US dollars for the rows{part}", "by dollars")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from gisttools.common import SUMMARY, DataError, FinishedRun, MissingError, ancestors, problems, read_run
 from gisttools.evaluation import Average, Comparison, read_comparisons, read_rows
+from gisttools.report.drawing import with_columns
 
 _COMPARISON = ("task", "metric", "base", "tuned", "difference", "low", "high", "verdict")
 _SCORES = ("role", "task", "metric", "score")
@@ -54,6 +55,16 @@ class ReportData:
     mined: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # convert run id -> the first rows
     left_out: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # convert run id -> overlap with test texts
     missing: tuple[str, ...] = ()  # ancestors that cannot be read, each with its reason
+
+    def __post_init__(self) -> None:
+        """A table without rows is none, so that whoever reads it asks once."""
+        for name in ("items", "references", "failed", "embedding", "history", "masked"):
+            table = getattr(self, name)
+            if table is not None and table.empty:
+                object.__setattr__(self, name, None)
+        for name in ("accepted", "rejected", "mined", "left_out"):
+            object.__setattr__(self, name, _filled(getattr(self, name)))
+        object.__setattr__(self, "scores", with_columns(self.scores, *_SCORES, *_OPTIONAL))
 
     @property
     def finetune(self) -> FinishedRun | None:

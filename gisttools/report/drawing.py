@@ -10,12 +10,15 @@ import hashlib
 import html
 import io
 import re
+import textwrap
 import unicodedata
 import warnings
-from collections.abc import Sized
-from typing import Literal, TypeVar
+from collections.abc import Callable, Sized
+from functools import wraps
+from typing import Literal, ParamSpec, TypeVar
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,6 +26,7 @@ from matplotlib.figure import Figure
 from gisttools.common import DataError
 
 T = TypeVar("T", bound=Sized)
+P = ParamSpec("P")
 WIDTH = 360.0  # points; a phone shows about 350 pixels, so text keeps its size there
 INK, MUTED, FAINT, PAPER = "#1f2328", "#646b75", "#dcdfe4", "#fefefe"
 BASE, GOOD, BAD = "#858d98", "#0b6bb8", "#c2500f"  # grey, blue and orange stay apart in all common colour blindness
@@ -103,11 +107,47 @@ def grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
     axes.set_axisbelow(True)
 
 
+class NothingToDrawError(DataError):
+    """What a figure would show is not there; `or_nothing` makes a figure of it that says so."""
+
+
 def not_empty(found: T, what: str) -> T:
-    """`found`, or a `DataError` that says there is nothing to draw."""
+    """`found`, or a `NothingToDrawError` that says why there is nothing to draw."""
     if not len(found):
-        raise DataError(f"Nothing to draw: {what}. Look at the run that wrote it.")
+        raise NothingToDrawError(f"Nothing to draw: {what}.")
     return found
+
+
+def or_nothing(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
+    """The same figure; where it has nothing to show, a line in its place that says so.
+
+    A set without labels or a task without items is no mistake, so a picture of them must not end a notebook.
+    """
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Drawing:
+        try:
+            return draw(*args, **kwargs)
+        except NothingToDrawError as reason:
+            return _note(str(reason))
+
+    return drawn
+
+
+def _note(text: str) -> Drawing:
+    """A figure of a few words."""
+    lines = textwrap.wrap(clean(text), 62)
+    figure = Drawing(14 * len(lines) + 8, "Nothing to draw", text)
+    for i, line in enumerate(reversed(lines)):
+        y = (11 + 14 * i) / (14 * len(lines) + 8)
+        figure.text(2 / WIDTH, y, line, size=9.5, color=MUTED, va="center", parse_math=False)
+    return figure
+
+
+def with_columns(table: pd.DataFrame | None, *names: str) -> pd.DataFrame:
+    """The table with these columns, empty ones where it lacks them: a step that had nothing to write leaves none."""
+    table = pd.DataFrame() if table is None else table
+    return table.reindex(columns=[*table.columns, *(name for name in names if name not in table)])
 
 
 def clean(text: object) -> str:

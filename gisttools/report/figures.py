@@ -1,7 +1,7 @@
 """Draws the figures of the report and the notebooks: one function a figure, each answering with a matplotlib `Figure`.
 
-They use no pyplot, so nothing global changes. Scores are drawn times 100, as points. The curves are in
-`gisttools.report.curves`; their functions are found here as well.
+Where there is nothing to show, the figure says so. They use no pyplot, so nothing global changes. Scores are drawn
+times 100, as points. The curves are in `gisttools.report.curves`; their functions are found here as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import is_number, signed
@@ -35,8 +34,10 @@ from gisttools.report.drawing import (
     clip,
     grid,
     not_empty,
+    or_nothing,
     to_svg,
     width_of,
+    with_columns,
     write,
 )
 from gisttools.report.verdict import task_name
@@ -45,16 +46,14 @@ MOST = 40
 _ROW, _HEAD, _FOOT, _PLOT = 34, 22, 38, WIDTH - 48  # points; differences stand to the right of the plot
 
 
-def forest(comparison: pd.DataFrame, most: int = MOST) -> Figure:
+@or_nothing
+def forest(comparison: pd.DataFrame, most: int = MOST) -> Drawing:
     """Differences (tuned − base, in points) with their intervals, one row a task, target tasks first.
 
     Args:
         comparison: the table of an evaluate run: task, difference, low, high, verdict, is_target; where they are known,
             also subset, trained_on and allowed_loss (of guards, drawn as a dashed line).
         most: rows drawn; of more the first targets and the guards that lost most.
-
-    Raises:
-        DataError: no row has a difference.
     """
     scored = [row for row in read_comparisons(comparison) if row.scored]
     groups = _groups(not_empty(scored, "comparison has no row with a difference"), most)
@@ -132,20 +131,20 @@ _ROLES = (("base", "base"), ("tuned", "tuned"))
 _HALF = (WIDTH - 12) / 2  # points of a panel, two side by side
 
 
-def embedding_maps(table: pd.DataFrame) -> Figure:
+@or_nothing
+def embedding_maps(table: pd.DataFrame) -> Drawing:
     """Both maps side by side, one dot a text; orange where the nearest text in the whole space has another label.
 
     Args:
         table: from `gisttools.evaluation.embedding_map`.
-
-    Raises:
-        DataError: it holds no points.
     """
-    points = not_empty(table[table["kind"] == "point"], "the embedding table has no points")
+    table = with_columns(table, "role", "kind", "label", "neighbour", "x", "y", "value")
+    points = table[(table["kind"] == "point") & table[["x", "y"]].notna().all(axis=1)]
+    points = not_empty(points, "the embedding table has no points")
     near, shown = number(table, "neighbours"), number(table, "explained")
     alt = ". ".join(
-        f"{name}: the nearest text has the same label for {100 * near[role]:.0f} % of the texts, and the map shows"
-        f" {100 * shown[role]:.0f} % of the variance"
+        f"{name}: the nearest text has the same label for {_percent(near[role])} of the texts, and the map shows"
+        f" {_percent(shown[role])} of the variance"
         for role, name in _ROLES
     )
     figure = Drawing(_HALF + 66, "Map of test texts, before and after", f"{alt}.")
@@ -159,7 +158,7 @@ def embedding_maps(table: pd.DataFrame) -> Figure:
         figure.text(
             (1 + i * (_HALF + 10)) / WIDTH, 1 - 10 / (_HALF + 66), name, size=10, weight="bold", color=INK, va="center"
         )
-        share = f"{100 * near[role]:.0f} % next to one of their class"
+        share = f"{_percent(near[role])} next to one of their class"
         figure.text((1 + i * (_HALF + 10)) / WIDTH, 1 - 25 / (_HALF + 66), share, size=9, color=MUTED, va="center")
     legend = f"nearest text:{GAP}"
     figure.text(1 / WIDTH, 9 / (_HALF + 66), legend, size=9, color=MUTED, va="center")
@@ -168,16 +167,15 @@ def embedding_maps(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def similarities(table: pd.DataFrame) -> Figure:
-    """How the cosines of pairs of one class (blue) and of two classes (grey) are spread, base above tuned.
-
-    Raises:
-        DataError: the table holds no such shares.
-    """
-    bins = not_empty(table[table["kind"].isin(["same", "different"])], "the embedding table has no shares of pairs")
+@or_nothing
+def similarities(table: pd.DataFrame) -> Drawing:
+    """How the cosines of pairs of one class (blue) and of two classes (grey) are spread, base above tuned."""
+    table = with_columns(table, "role", "kind", "low", "high", "value")
+    bins = table[table["kind"].isin(["same", "different"])].dropna(subset=["low", "high", "value"])
+    bins = not_empty(bins, "the embedding table has no shares of pairs")
     apart = number(table, "separation")
     alt = ". ".join(
-        f"{name}: a pair of one class is more alike than a pair of two {100 * apart[role]:.0f} % of the time"
+        f"{name}: a pair of one class is more alike than a pair of two {_percent(apart[role])} of the time"
         for role, name in _ROLES
     )
     tall, foot = 92, 44
@@ -187,7 +185,7 @@ def similarities(table: pd.DataFrame) -> Figure:
     for i, (role, name) in enumerate(_ROLES):
         axes = figure.panel(4, foot + (1 - i) * (tall + 30), WIDTH - 8, tall)
         of = bins[bins["role"] == role]
-        top = float(of["value"].max())
+        top = float(of["value"].max()) if of["value"].any() else 1.0
         axes.set(xlim=(left, right), ylim=(0, top * 1.05), yticks=[])
         edge = (right - left) * 14 / (WIDTH - 8)  # a tick closer than its label is wide would be cut off
         ticks = MaxNLocator(nbins=7).tick_values(left, right)
@@ -200,7 +198,7 @@ def similarities(table: pd.DataFrame) -> Figure:
             axes.plot(edges, values, color=colour, linewidth=1.6)
         if i == 0:
             axes.set_xticklabels([])
-        heading = f"{name}: the pair of one class is the more alike {100 * apart[role]:.0f} % of the time"
+        heading = f"{name}: the pair of one class is the more alike {_percent(apart[role])} of the time"
         write(axes, (left, top * 1.2), heading, size=9.5)
     axes.set_xlabel(
         f"cosine of two texts{GAP}blue: one class{GAP}grey: two classes", fontsize=9, color=MUTED, labelpad=4
@@ -210,13 +208,19 @@ def similarities(table: pd.DataFrame) -> Figure:
 
 def number(table: pd.DataFrame, kind: str) -> dict[str, float]:
     """The one number of a kind, by role; NaN where it is missing."""
+    table = with_columns(table, "role", "kind", "value")
     rows = table[table["kind"] == kind]
     known = dict(zip(rows["role"], rows["value"].astype(float), strict=True))
     return {role: known.get(role, float("nan")) for role, _ in _ROLES}
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if is_number(share) else "an unknown share"
+
+
 def _frame(axes: Axes, places: np.ndarray) -> None:
     """A square around all places, with a faint frame and no ticks: the axes have no unit."""
+    places = places if len(places) else np.zeros((1, 2))
     middle = (places.max(axis=0) + places.min(axis=0)) / 2
     half = max(float((places.max(axis=0) - places.min(axis=0)).max()) / 2, 1e-6) * 1.06
     axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), xticks=[], yticks=[])
@@ -225,6 +229,8 @@ def _frame(axes: Axes, places: np.ndarray) -> None:
 
 def _steps(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The outline of shares by bin, with zero where a bin is empty."""
+    if not len(part):
+        return np.zeros(0), np.zeros(0)
     width = float((part["high"] - part["low"]).median())
     places, values = [], []
     end = None
@@ -247,18 +253,17 @@ _BLUES = LinearSegmentedColormap.from_list("blues", [PAPER, GOOD])
 _ORANGES = LinearSegmentedColormap.from_list("oranges", [PAPER, BAD])
 
 
-def acceptance(summary: Mapping[str, Any]) -> Figure:
+@or_nothing
+def acceptance(summary: Mapping[str, Any]) -> Drawing:
     """The share of accepted texts by label (or topic) and by each attribute of the plan, the lowest first.
 
     Args:
         summary: of a synthesize run: by_label, by_attribute.
-
-    Raises:
-        DataError: nothing was asked for.
     """
     parts = {"label": summary.get("by_label") or {}, **(summary.get("by_attribute") or {})}
-    several = {name: counts for name, counts in parts.items() if len(counts) > 1}  # one value separates nothing
-    sections = {name: _shares(counts) for name, counts in (several or parts).items()}
+    several = {name: counts for name, counts in parts.items() if counts and len(counts) > 1}
+    shares = {name: _shares(counts or {}) for name, counts in (several or parts).items()}  # one value separates nothing
+    sections = {name: part for name, part in shares.items() if part}
     rows = not_empty([row for part in sections.values() for row in part], "summary has no counts by label")
     alt = "; ".join(f"{name}: {', '.join(f'{n} {a} of {b}' for n, a, b in part)}" for name, part in sections.items())
     row, head = 18, 26
@@ -280,14 +285,13 @@ def acceptance(summary: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def confusion(summary: Mapping[str, Any]) -> Figure:
+@or_nothing
+def confusion(summary: Mapping[str, Any]) -> Drawing:
     """Of the texts written for a label (rows), how many the blind look sorted under which (columns); agreement in blue,
     the rest in orange. Of many labels those that are confused most.
-
-    Raises:
-        DataError: there was no blind look.
     """
-    table = not_empty(summary.get("confusion") or {}, "there was no blind look (parameter blind)")
+    table = {name: row for name, row in (summary.get("confusion") or {}).items() if row}
+    not_empty(table, "blind is not set, so no second call sorted the texts unseen")
     names = list(dict.fromkeys([*table, *(said for row in table.values() for said in row)]))
     counts = np.array([[table.get(a, {}).get(b, 0) for b in names] for a in names])
     alt = f"{int(np.trace(counts))} of {counts.sum()} texts sorted under the label they were written for."
@@ -327,7 +331,7 @@ def _cell(x: float, y: float, colour: Any, count: int) -> Any:
 
 
 def _shares(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int, int]]:
-    rows = [(name, c["accepted"], c["asked"]) for name, c in counts.items() if c["asked"]]
+    rows = [(name, c.get("accepted") or 0, c["asked"]) for name, c in counts.items() if c.get("asked")]
     return sorted(rows, key=lambda r: r[1] / r[2])[:_MOST_BARS]
 
 
@@ -337,7 +341,8 @@ _MOST_ROWS = 40
 _ENDS = 10  # rows at either end of a long list
 
 
-def accept_reject(summary: Mapping[str, Any]) -> Figure:
+@or_nothing
+def accept_reject(summary: Mapping[str, Any]) -> Drawing:
     """What became of the examples asked for: accepted, and rejected by reason."""
     reasons = sorted((summary.get("reasons") or {}).items(), key=lambda pair: -pair[1])[:_MOST_ROWS]
     rows = [("asked for", summary.get("asked")), ("accepted", summary.get("accepted")), *reasons]
@@ -348,7 +353,8 @@ def accept_reject(summary: Mapping[str, Any]) -> Figure:
     return _bars("Synthetic examples", alt, names, [v for _, v in rows], colours, [f"{v:,}" for _, v in rows])
 
 
-def label_counts(summary: Mapping[str, Any]) -> Figure:
+@or_nothing
+def label_counts(summary: Mapping[str, Any]) -> Drawing:
     """Synthetic examples by label: accepted, on top of asked for."""
     by_label = not_empty(dict(summary.get("by_label") or {}), "summary has no by_label")
     labels = sorted(by_label, key=lambda name: -by_label[name].get("accepted", 0))[:_MOST_ROWS]
@@ -359,7 +365,8 @@ def label_counts(summary: Mapping[str, Any]) -> Figure:
     return _bars("Synthetic examples by label", alt, labels, accepted, [GOOD] * len(labels), notes, behind=asked)
 
 
-def class_balance(labels: Iterable[object]) -> Figure:
+@or_nothing
+def class_balance(labels: Iterable[object]) -> Drawing:
     """How many texts each label has; of many labels the largest and the smallest."""
     counts = not_empty(Counter(str(x) for x in labels if x is not None and x == x).most_common(), "no row has a label")
     alt = f"{len(counts)} labels, from {counts[-1][1]} to {counts[0][1]} texts."
@@ -370,18 +377,20 @@ def class_balance(labels: Iterable[object]) -> Figure:
     return _bars("Texts by label", alt, names, values, [GOOD] * len(rows), notes)
 
 
-def label_noise(confused: pd.DataFrame, most: int = 10) -> Figure:
+@or_nothing
+def label_noise(confused: pd.DataFrame, most: int = 10) -> Drawing:
     """Pairs of classes that the guide confuses most: the share of their texts that are nearer to the other's centroid,
     those of the left one in blue, those of the right one in grey.
 
     Args:
         confused: the table of that name of `gisttools.mining.LabelNoise`.
         most: pairs shown, the worst.
-
-    Raises:
-        DataError: no pair is confused.
     """
-    table = not_empty(confused, "no text is nearer to another class than to its own").head(min(most, _MOST_ROWS))
+    confused = with_columns(confused, "label", "other", "there", "back", "texts", "share")
+    confused = confused[confused["share"] > 0]
+    table = not_empty(confused, "no text is nearer to another class than to its own, or there are no labels").head(
+        min(most, _MOST_ROWS)
+    )
     alt = f"{len(confused)} pairs of classes share texts by their centroids. " + "; ".join(
         f"{r.label} and {r.other}: {r.there} and {r.back} of {r.texts}" for r in table.itertuples()
     )
@@ -407,14 +416,16 @@ def label_noise(confused: pd.DataFrame, most: int = 10) -> Figure:
     return figure
 
 
-def per_class(items: pd.DataFrame) -> Figure:
+@or_nothing
+def per_class(items: pd.DataFrame) -> Drawing:
     """Accuracy of base and tuned by class: the classes that changed most, best change first.
 
     Args:
         items: rows of a task, with gold, base_correct and tuned_correct; where there are several tasks, the task is
             named before each class.
     """
-    items = not_empty(items, "items has no rows")
+    items = with_columns(items, "gold", "base_correct", "tuned_correct")
+    items = not_empty(items.dropna(subset=["gold", "base_correct", "tuned_correct"]), "no classification task was run")
     if "task" in items and items["task"].nunique() > 1:
         items = items.assign(gold=items["task"].astype(str) + ": " + items["gold"].astype(str))
     means = 100 * items.groupby("gold")[["base_correct", "tuned_correct"]].mean()

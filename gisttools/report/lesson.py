@@ -12,7 +12,24 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from gisttools.common import signed
-from gisttools.report.drawing import BAD, BASE, FAINT, GAP, GOOD, INK, MUTED, PAPER, WIDTH, Drawing, clip, grid, write
+from gisttools.report.drawing import (
+    BAD,
+    BASE,
+    FAINT,
+    GAP,
+    GOOD,
+    INK,
+    MUTED,
+    PAPER,
+    WIDTH,
+    Drawing,
+    clip,
+    grid,
+    not_empty,
+    or_nothing,
+    with_columns,
+    write,
+)
 
 _BLUES = LinearSegmentedColormap.from_list("guide", [PAPER, "#bcd8ee", GOOD, "#083a63"])
 _BLOCKS = {
@@ -23,6 +40,7 @@ _BLOCKS = {
 }
 
 
+@or_nothing
 def guide_matrix(cosines: ArrayLike, masked: ArrayLike, labels: Sequence[str]) -> Drawing:
     """The guide's cosines of anchors (rows) and positives (columns), and what the threshold takes out.
 
@@ -31,6 +49,7 @@ def guide_matrix(cosines: ArrayLike, masked: ArrayLike, labels: Sequence[str]) -
         masked: bool (B, B), candidates that the guide finds nearer than the anchor's own positive.
         labels: of the B rows, equal ones side by side.
     """
+    not_empty(labels, "the batch has no row")
     cosines, masked = np.asarray(cosines), np.asarray(masked)
     same = np.equal.outer(np.asarray(labels), np.asarray(labels)) & ~np.eye(len(labels), dtype=bool)
     alt = (
@@ -55,6 +74,7 @@ def guide_matrix(cosines: ArrayLike, masked: ArrayLike, labels: Sequence[str]) -
     return figure
 
 
+@or_nothing
 def mask_blocks(masked: Mapping[str, ArrayLike], same_label: Mapping[str, ArrayLike]) -> Drawing:
     """The four blocks of candidates, cell by cell: what counts, what the guide takes out, what only labels can.
 
@@ -62,6 +82,7 @@ def mask_blocks(masked: Mapping[str, ArrayLike], same_label: Mapping[str, ArrayL
         masked: bool (B, B) of each block ap, aa, pp, an: taken out by the guide.
         same_label: bool (B, B) of each block: the candidate has the anchor's label.
     """
+    not_empty([name for name in _BLOCKS if np.size(masked.get(name, ()))], "the batch has no candidate")
     shares = []
     side = (WIDTH - 16) / 2
     height = 2 * (side + 26) + 26
@@ -84,6 +105,7 @@ def mask_blocks(masked: Mapping[str, ArrayLike], same_label: Mapping[str, ArrayL
     return figure
 
 
+@or_nothing
 def temperatures(weights: Mapping[float, ArrayLike], cosines: ArrayLike) -> Drawing:
     """How hard each candidate of one anchor is pushed away, at several temperatures.
 
@@ -91,7 +113,8 @@ def temperatures(weights: Mapping[float, ArrayLike], cosines: ArrayLike) -> Draw
         weights: by temperature the softmax over the candidates, (C,).
         cosines: of the student, (C,), in the same order.
     """
-    order = np.argsort(-np.asarray(cosines))
+    order = np.argsort(-not_empty(np.asarray(cosines), "the anchor has no candidate"))
+    not_empty(weights, "no temperature was tried")
     first = {t: float(np.sort(np.asarray(w))[::-1][:3].sum()) for t, w in weights.items()}
     alt = "; ".join(f"temperature {t:g}: the three nearest have {100 * s:.0f} %" for t, s in first.items())
     tall = 66
@@ -110,6 +133,7 @@ def temperatures(weights: Mapping[float, ArrayLike], cosines: ArrayLike) -> Draw
     return figure
 
 
+@or_nothing
 def margins(margin: ArrayLike, false_negatives: ArrayLike, others: ArrayLike) -> Drawing:
     """Share of candidates taken out at each margin: of those with the anchor's label, and of the rest.
 
@@ -117,7 +141,8 @@ def margins(margin: ArrayLike, false_negatives: ArrayLike, others: ArrayLike) ->
         margin: (M,)
         false_negatives, others: shares 0 to 1, (M,).
     """
-    x, caught, lost = np.asarray(margin), 100 * np.asarray(false_negatives), 100 * np.asarray(others)
+    x = not_empty(np.asarray(margin), "no margin was tried")
+    caught, lost = 100 * np.asarray(false_negatives), 100 * np.asarray(others)
     at = int(np.abs(x).argmin())
     alt = f"At margin 0 the guide takes out {caught[at]:.0f} % of the false negatives and {lost[at]:.0f} % of the rest."
     figure = Drawing(206, "Margin: what is taken out", alt)
@@ -137,6 +162,7 @@ def margins(margin: ArrayLike, false_negatives: ArrayLike, others: ArrayLike) ->
     return figure
 
 
+@or_nothing
 def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -> Drawing:
     """Loss by step of several trainings, and below what each gained on test texts, with its interval.
 
@@ -144,7 +170,10 @@ def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -
         histories: by the name of the training, with the columns step and loss.
         comparison: as of an evaluation with these names as variants: base, tuned, difference, low, high (0 to 1).
     """
-    rows = comparison.set_index("variant").loc[list(histories)]
+    comparison = with_columns(comparison, "variant", "base", "tuned", "difference", "low", "high")
+    scored = comparison.dropna(subset=["base", "difference"]).set_index("variant")
+    names = not_empty([name for name in histories if name in scored.index], "no training was scored")
+    rows = scored.loc[names]
     alt = "; ".join(f"{name}: {signed(r.difference)} points ({signed(r.low)} to {signed(r.high)})"
                     for name, r in zip(rows.index, rows.itertuples(), strict=True))  # fmt: skip
     row = 30
@@ -154,7 +183,8 @@ def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -
     grid(axes)
     colours = dict(zip(histories, (BASE, GOOD, BAD), strict=False))
     for i, (name, history) in enumerate(histories.items()):
-        smooth = history["loss"].rolling(5, min_periods=1, center=True).mean()
+        history = with_columns(history, "step", "loss")
+        smooth = pd.to_numeric(history["loss"]).rolling(5, min_periods=1, center=True).mean()
         axes.plot(history["step"], smooth, color=colours[name], linewidth=2)
         axes.annotate(name, (0.98, 0.92 - 0.12 * i), xycoords="axes fraction", ha="right", va="center",
                       color=colours[name], fontsize=10)  # fmt: skip
@@ -163,7 +193,8 @@ def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -
     axes = figure.panel(100, 34, WIDTH - 150, row * len(rows))
     axes.set_title(f"accuracy on test texts, points over the start ({100 * rows['base'].iloc[0]:.1f})", fontsize=10,
                    color=INK, loc="left", pad=8, x=-100 / (WIDTH - 150))  # fmt: skip
-    axes.set(ylim=(len(rows), 0), yticks=[], xlim=(min(0, 100 * rows["low"].min()), 100 * rows["high"].max()))
+    ends = np.append(rows[["low", "high", "difference"]].stack().to_numpy(float), 0.0)  # an interval may be missing
+    axes.set(ylim=(len(rows), 0), yticks=[], xlim=(100 * ends.min(), max(100 * ends.max(), 0.1)))
     axes.grid(axis="x", color=FAINT, linewidth=0.7)
     for i, (name, r) in enumerate(rows.iterrows()):
         axes.plot([100 * r["low"], 100 * r["high"]], [i + 0.5] * 2, color=colours[name], linewidth=2.4, alpha=0.5)

@@ -19,7 +19,19 @@ from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import NOT_RUN, dollars, duration, is_number, model_name, plural, score, signed
 from gisttools.evaluation import Effect, Interval, Leaderboard, Ranked, value_name
-from gisttools.report.drawing import FAINT, GAP, LOOKS, MUTED, WIDTH, Drawing, clip, not_empty, to_svg, write
+from gisttools.report.drawing import (
+    FAINT,
+    GAP,
+    LOOKS,
+    MUTED,
+    WIDTH,
+    Drawing,
+    clip,
+    not_empty,
+    or_nothing,
+    to_svg,
+    write,
+)
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 
 _MOST_ROWS = 40
@@ -37,21 +49,21 @@ class _Line(NamedTuple):
     group: str = ""
 
 
+@or_nothing
 def variants_forest(board: Leaderboard) -> Drawing:
     """Each variant's difference to the baseline with its interval, the best first."""
-    shown = board.ranked[:_MOST_ROWS]
+    shown = [r for r in board.ranked if is_number(r.difference)][:_MOST_ROWS]
+    not_empty(shown, "no variant was scored")
     lines = [_Line(f"{r.rank}  {r.recipe}", r.difference, r.low, r.high, r.verdict) for r in shown]
     left = f", the first {len(shown)} of {len(board.ranked)}" if len(board.ranked) > _MOST_ROWS else ""
     return _forest(lines, f"Variants against the baseline{left}", "points")
 
 
+@or_nothing
 def effects_forest(board: Leaderboard) -> Drawing:
-    """The effect of each parameter's values over its first, with intervals, parameter by parameter.
-
-    Raises:
-        DataError: no parameter varies alone.
-    """
-    lines = [_line_of(effect, effect.interval) for effect in board.effects if effect.interval]
+    """The effect of each parameter's values over its first, with intervals, parameter by parameter."""
+    known = [e for e in board.effects if e.interval and is_number(e.interval.difference)]
+    lines = [_line_of(effect, effect.interval) for effect in known if effect.interval]
     lines = not_empty(lines, "no variants differ in one parameter alone")[:_MOST_ROWS]
     return _forest(lines, "Effects of parameters", "points")
 
@@ -257,7 +269,7 @@ def limits(board: Leaderboard) -> list[str]:
 
 
 def _strip(board: Leaderboard) -> list[tuple[str, str, str]]:
-    best, seeds_each = board.ranked[0], [row.seeds for row in board.ranked]
+    seeds_each = [row.seeds for row in board.ranked] or [0]
     low, high = min(seeds_each), max(seeds_each)
     seeds = plural(low, "seed") + " each" if low == high else f"{low} to {high} seeds each"
     parts = board.tasks.drop_duplicates(["task", "subset"])
@@ -266,7 +278,7 @@ def _strip(board: Leaderboard) -> list[tuple[str, str, str]]:
     strip = [
         ("Variants", str(len(board.ranked)), f"{plural(board.runs, 'run')}, {seeds}"),
         ("Baseline", score(board.base), _baseline(board)),
-        ("Best", score(best.score), f"{signed(best.difference)} points"),
+        *(("Best", score(best.score), f"{signed(best.difference)} points") for best in board.ranked[:1]),
         ("Tasks", str(n_tasks), f"{plural(n_targets, 'target')}" if n_targets else "none named as target"),
         ("Training, all runs", duration(seconds), ""),
     ]

@@ -1,4 +1,4 @@
-"""The report's figures: text stays text, the colours are the page's, targets come first, nothing gives no figure."""
+"""The report's figures: text stays text, the colours are the page's; targets come first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from helpers.report_runs import comparison_row, item_rows
 
-from gisttools.common.errors import DataError
 from gisttools.evaluation.maps import embedding_map
 from gisttools.report import figures
 
@@ -106,23 +105,6 @@ def test_the_map_shows_each_text_once_a_model(table):
 def test_similarities_name_how_far_classes_are_apart(table):
     figure = figures.similarities(table)
     assert re.search(r"tuned: a pair of one class is more alike than a pair of two (9\d|100) %", figure.alt)
-
-
-@pytest.mark.parametrize(
-    ("draw", "empty"),
-    [
-        (figures.loss_curve, pd.DataFrame({"step": [], "loss": []})),
-        (figures.masked_shares, pd.DataFrame({"step": [1], "masked_ap": [None]})),
-        (figures.accept_reject, {}),
-        (figures.label_counts, {}),
-        (figures.class_balance, []),
-        (figures.embedding_maps, pd.DataFrame({"kind": []})),
-        (figures.similarities, pd.DataFrame({"kind": []})),
-    ],
-)
-def test_nothing_to_draw_is_said(draw, empty):
-    with pytest.raises(DataError, match="Nothing to draw"):
-        draw(empty)
 
 
 def test_drawing_leaves_matplotlibs_settings_alone():

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisttools.common.errors import DataError
 from gisttools.evaluation.gain import GainCurve
 from gisttools.report import figures
 from gisttools.report.drawing import PAPER
@@ -106,10 +105,10 @@ def test_dollars_have_a_figure_of_their_own():
 
 
 @pytest.mark.parametrize("costs", [None, [0.0] * 4])
-def test_without_dollars_there_is_a_sentence_and_no_figure(costs):
+def test_without_dollars_there_is_a_sentence_in_place_of_the_curve(costs):
     given = curve([0.02, 0.04, 0.06, 0.08], enough=476, costs=costs)
-    with pytest.raises(DataError, match="No curve against dollars"):
-        figures.score_by_cost(given)
+    assert figures.score_by_cost(given).alt == given.no_price()
+    assert "No curve against dollars" in given.no_price()
 
 
 def test_colours_are_those_of_the_page():
