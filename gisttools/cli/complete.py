@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from gisttools.common import GistError, did_you_mean, recipes_folder, results_folder
+from gisttools.common import GistError, did_you_mean, read_yaml, recipes_folder, results_folder
 
 if typing.TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -122,12 +122,10 @@ def _recipes() -> list[Path]:
 
 
 def _recipe(what: str) -> dict[str, typing.Any]:
-    import yaml
-
     path = Path(what) if Path(what).is_file() else next((p for p in _recipes() if p.stem == Path(what).stem), None)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path else None
-    except (OSError, ValueError, yaml.YAMLError, GistError):
+        content = read_yaml(path) if path else None
+    except (OSError, GistError):
         content = None
     return content if isinstance(content, dict) else {}
 

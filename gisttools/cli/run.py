@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import yaml
 
 from gisttools.cli.complete import Remembering, complete_parameter, complete_profile, complete_what
-from gisttools.common import MissingError, ParameterError, did_you_mean, recipes_folder
+from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, parse_yaml, recipes_folder
 
 if TYPE_CHECKING:
     from gisttools.common import FinishedRun
@@ -140,6 +139,6 @@ def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
 
 def _value(name: str, text: str) -> object:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ParameterError(f"-p {name} {text!r} is not YAML: {error}. Quote it.") from None
+        return parse_yaml(text, f"-p {name} {text!r:.200}")
+    except DataError as error:
+        raise ParameterError(str(error)) from None

@@ -67,3 +67,9 @@ from .wording import (
     signed as signed,
     unit as unit,
 )
+from .yaml_files import (
+    decoded as decoded,
+    first_lines as first_lines,
+    parse_yaml as parse_yaml,
+    read_yaml as read_yaml,
+)

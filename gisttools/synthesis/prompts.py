@@ -1,28 +1,33 @@
 """Reads prompts, one YAML file for each kind of training data, and renders them to chat messages.
 
-Templates are Jinja2 in a sandbox, and an undefined variable is an error. Texts come in as values, never as templates;
-the `json` filter quotes them.
+Templates are Jinja2 in a sandbox (`templates`), and an undefined variable is an error. Texts come in as values, never as
+templates; the `json` filter quotes them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-import yaml
-from jinja2 import StrictUndefined, Template, TemplateError, meta
-from jinja2.sandbox import SandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
-from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems, prompts_folder
+from gisttools.common import (
+    DataError,
+    MissingError,
+    ParameterError,
+    decoded,
+    did_you_mean,
+    first_lines,
+    parse_yaml,
+    problems,
+    prompts_folder,
+)
 from gisttools.synthesis.llm.forms import fault
+from gisttools.synthesis.templates import TemplateFault, own_words, render, variables_of
 
 SUBJECT = "subject"  # in `row`: the text that the call started from, not one of the answer
-
-_environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
-_environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
 
 
 class Example(BaseModel):
@@ -70,6 +75,7 @@ class Prompt(BaseModel):
     row: Row | None = None
     examples: tuple[Example, ...]
     prompt_sha: str
+    _places: dict[str, tuple[Path, int]] = PrivateAttr(default_factory=dict)  # of each template: file and first line
 
     @property
     def prompt_id(self) -> str:
@@ -94,39 +100,39 @@ class Prompt(BaseModel):
 
         Raises:
             ParameterError: variables are missing or unknown; all of them at once.
-            DataError: a template cannot be rendered.
+            DataError: a template cannot be rendered; with its file and line.
         """
         found = [f"{v} is missing: {self.variables[v]}" for v in self.variables if v not in values]
         found += [f"{v} is not a variable of this prompt" for v in values if v not in self.variables]
         if found:
             raise ParameterError(problems(f"Prompt {self.prompt_id}: {len(found)} problem(s)", found))
-        messages = [("system", self._fill(self.system, values))]
+        messages = [("system", self._fill("system", values))]
         for example in self.examples:
-            messages.append(("user", self._fill(self.user, example.values)))
+            messages.append(("user", self._fill("user", example.values)))
             messages.append(("assistant", json.dumps(example.answer, ensure_ascii=False)))
-        messages.append(("user", self._fill(self.user, values)))
+        messages.append(("user", self._fill("user", values)))
         return [{"role": role, "content": content} for role, content in messages]
 
     def own_texts(self) -> list[str]:
         """What it says itself, without the values: what a text of the LLM must not repeat."""
         written = [str(v) for e in self.examples for v in (*e.answer.values(), *e.values.values())]
-        return [_without_templates(self.system), _without_templates(self.user), *written]
+        return [own_words(self.system), own_words(self.user), *written]
 
-    def _fill(self, template: str, values: dict) -> str:
+    def where(self, key: str, line: int | None) -> str:
+        """The file and the line of a template's line; both counted from 1, as far as they are known."""
+        if key not in self._places:
+            return f"{key}{'' if line is None else f', line {line}'}"
+        path, first = self._places[key]
+        return f"{path}, {key}, line {first + (line or 1) - 1}"
+
+    def _fill(self, key: str, values: dict[str, Any]) -> str:
         try:
             # line breaks of texts are escaped by `json`, so that these are the template's own
-            return "\n".join(line.strip() for line in _compiled(template).render(values).strip().split("\n"))
-        except TemplateError as error:
-            raise DataError(f"Prompt {self.prompt_id} cannot be rendered: {error}. Fix its template.") from error
-
-
-@lru_cache(maxsize=64)  # compiling takes a hundred times as long as rendering
-def _compiled(template: str) -> Template:
-    return _environment.from_string(template)
-
-
-def _without_templates(template: str) -> str:
-    return "".join(value for _, kind, value in _environment.lex(template) if kind == "data")
+            return "\n".join(line.strip() for line in render(getattr(self, key), values).strip().split("\n"))
+        except TemplateFault as fault_:
+            raise DataError(
+                f"Prompt {self.prompt_id} cannot be rendered: {self.where(key, fault_.line)}: {fault_}. Fix its template."
+            ) from fault_
 
 
 def find_prompt(name: str | Path, folder: str | Path | None = None) -> Path:
@@ -157,15 +163,18 @@ def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
     """
     path = find_prompt(name, folder)
     raw = path.read_bytes().replace(b"\r\n", b"\n")  # a checkout with other line ends is the same prompt
+    text = decoded(raw, path)
+    content = parse_yaml(text, path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold keys and values, as a prompt does, but holds a {type(content).__name__}.")
     try:
-        content = yaml.safe_load(raw)
         prompt = Prompt.model_validate({**content, "prompt_sha": hashlib.sha256(raw).hexdigest()[:16]})
-    except (yaml.YAMLError, TypeError) as error:
-        raise DataError(f"{path} is not readable as a YAML prompt: {error}.") from error
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry.")) from None
+    prompt._places.update({key: (path, line) for key, line in first_lines(text).items() if key in ("system", "user")})
     found = [*_template_problems(prompt), *_output_problems(prompt)]
+    found = found or _example_problems(prompt)
     if found:
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry."))
     return prompt
@@ -176,9 +185,9 @@ def _template_problems(prompt: Prompt) -> list[str]:
     used: set[str] = set()
     for key in ("system", "user"):
         try:
-            used |= meta.find_undeclared_variables(_environment.parse(getattr(prompt, key)))
-        except TemplateError as error:
-            found.append(f"{key}: {error}")
+            used |= variables_of(getattr(prompt, key))
+        except TemplateFault as error:
+            found.append(f"{prompt.where(key, error.line)}: {error}")
     known = set(prompt.variables)
     found += [f"variables: {v} is used, but not listed" for v in sorted(used - known)]
     if not found:
@@ -187,6 +196,17 @@ def _template_problems(prompt: Prompt) -> list[str]:
         given = set(example.values)
         found += [f"examples[{i}].values: {v} is missing" for v in sorted(known - given)]
         found += [f"examples[{i}].values: {v} is no variable" for v in sorted(given - known)]
+    return found
+
+
+def _example_problems(prompt: Prompt) -> list[str]:
+    """What goes wrong where the examples are put in: a template that fails does so before anything is asked."""
+    found = []
+    for i, example in enumerate(prompt.examples):
+        try:
+            prompt._fill("user", example.values)
+        except DataError as error:
+            found.append(f"examples[{i}]: {error}")
     return found
 
 

@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from gisttools.common import DataError, MissingError, did_you_mean, problems
+from gisttools.common import DataError, MissingError, did_you_mean, problems, read_yaml
 
 PATTERN = r"^[a-z]{3}-[A-Z][a-z]{3}$"
 REGISTERS = ("neutral", "polite", "annoyed", "casual")
@@ -204,10 +203,7 @@ def read_task(path: str | Path) -> Task:
     path = Path(path)
     if not path.is_file():
         raise MissingError(f"No task description at {path}. prompts/tasks/ holds examples to copy.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not readable as YAML: {error}. Quote texts that hold a colon or a #.") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold keys and values, but holds a {type(content).__name__}.")
     found = list(bare_words(content))

@@ -21,9 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
 
-from gisttools.common import EndpointError, GistError, MissingError, ParameterError, problems
+from gisttools.common import EndpointError, GistError, MissingError, ParameterError, problems, read_yaml
 from gisttools.workflow.machine import at_once, environment, gpus, share_of_cores
 from gisttools.workflow.workers import LocalWorkers
 
@@ -118,7 +117,7 @@ def slurm_cluster(file: str, workers: int | None) -> Any:
     path = Path(file)
     if file and not path.is_file():
         raise MissingError(f"There is no file {file} with the arguments of the Slurm jobs.")
-    told = (yaml.safe_load(path.read_text(encoding="utf-8")) if file else None) or {}
+    told = (read_yaml(path) if file else None) or {}
     if not isinstance(told, dict):
         raise ParameterError(f"{file} must hold lines such as `queue: gpu`, `cores: 8`, `memory: 32GB`.")
     options = dict(told)

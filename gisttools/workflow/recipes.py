@@ -18,10 +18,9 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gisttools.common import MissingError, ParameterError, did_you_mean, problems
+from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems, read_yaml
 from gisttools.workflow.params import VERBS
 
 # (step that has the axis, parameter) -> (number of the value, value)
@@ -153,8 +152,8 @@ def _recipe_in(path: Path) -> Recipe:
     if not path.is_file():
         raise MissingError(f"There is no recipe {path}. See notebooks/recipes/.")
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
+        return Recipe.model_validate(read_yaml(path))
+    except DataError as error:
         lines = [str(error)]
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]

@@ -11,9 +11,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 
-from gisttools.common import MANIFEST, PACKAGE, SUMMARY, MissingError, prompts_folder, read_run, results_folder, sha256
+from gisttools.common import (
+    MANIFEST,
+    PACKAGE,
+    SUMMARY,
+    DataError,
+    MissingError,
+    prompts_folder,
+    read_run,
+    read_yaml,
+    results_folder,
+    sha256,
+)
 from gisttools.workflow.folders import RUN_ID, as_run, finished_runs, latest, open_run, run_folder, told_parameters
 from gisttools.workflow.params import CompareParams, Params
 from gisttools.workflow.places import notebook_of, resolve
@@ -38,8 +48,8 @@ def spec_hash(verb: str, params: Params) -> str:
 
 def _texts_in(path: Path) -> list[str]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = read_yaml(path)
+    except DataError:
         return []  # whoever reads it says what is wrong
     return [v for v in content.values() if isinstance(v, str)] if isinstance(content, dict) else []
 
