@@ -125,7 +125,7 @@ def _recipe(what: str) -> dict[str, typing.Any]:
     path = Path(what) if Path(what).is_file() else next((p for p in _recipes() if p.stem == Path(what).stem), None)
     try:
         content = read_yaml(path) if path else None
-    except (OSError, GistError):
+    except (OSError, ValueError, GistError):
         content = None
     return content if isinstance(content, dict) else {}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gisttools.cli.complete import Remembering, complete_parameter, complete_profile, complete_what
-from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, parse_yaml, recipes_folder
+from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, parse_yaml, recipes_folder
 
 if TYPE_CHECKING:
     from gisttools.common import FinishedRun
@@ -124,6 +124,8 @@ def _show_result(run: FinishedRun) -> None:
     click.echo(f"\n{run.headline}")
     pages = [run.folder / name for name in ("report.html", "leaderboard.html") if (run.folder / name).exists()]
     click.echo(pages[0] if pages else run.folder)
+    if run.missing:
+        click.echo(f"Not finished: {run.missing}")
 
 
 def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
@@ -139,6 +141,6 @@ def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
 
 def _value(name: str, text: str) -> object:
     try:
-        return parse_yaml(text, f"-p {name} {text!r:.200}")
-    except DataError as error:
-        raise ParameterError(str(error)) from None
+        return parse_yaml(text)
+    except YamlProblem as error:
+        raise ParameterError(f"-p {name} {text!r} is not YAML: {error}. Quote it.") from None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gisttools.cli.complete import Remembering, complete_parameter, complete_run, complete_verb, known_verb
-from gisttools.common import DataError, GistError, ParameterError, did_you_mean, parse_yaml, results_folder
+from gisttools.common import GistError, ParameterError, YamlProblem, did_you_mean, parse_yaml, results_folder
 
 if TYPE_CHECKING:
     from gisttools.workflow import Kind, ListedRun, Removal
@@ -158,8 +158,8 @@ def _value(name: str, text: str, verb: str | None) -> object:
         of = verb or "any notebook"
         raise click.BadParameter(f"{name!r} is no parameter of {of}.{did_you_mean(name, known)}", param_hint="-p")
     try:
-        return parse_yaml(text, f"-p {name}")
-    except DataError:
+        return parse_yaml(text)
+    except YamlProblem:
         return text
 
 

@@ -1,10 +1,12 @@
 from .endpoints import (
     Health as Health,
+    error_words as error_words,
     final_words as final_words,
     in_background as in_background,
     is_local as is_local,
     open_client as open_client,
     passing as passing,
+    same_address as same_address,
     with_retries as with_retries,
 )
 from .errors import (
@@ -51,6 +53,7 @@ from .secrets import (
     secret_in as secret_in,
     without_secrets as without_secrets,
 )
+from .thresholds import share_of as share_of
 from .wording import (
     NOT_RUN as NOT_RUN,
     count as count,
@@ -67,8 +70,8 @@ from .wording import (
     signed as signed,
     unit as unit,
 )
-from .yaml_files import (
-    decoded as decoded,
+from .yaml_text import (
+    YamlProblem as YamlProblem,
     first_lines as first_lines,
     parse_yaml as parse_yaml,
     read_yaml as read_yaml,

@@ -11,50 +11,94 @@ import asyncio
 import contextlib
 import email.utils
 import logging
+import math
 import os
 import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import openai
 import tenacity
 
 from gisttools.common.errors import EndpointError
+from gisttools.common.secrets import safe_url
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ATTEMPTS = 6
+_LONGEST_WORDS = 500  # characters of an error that are told
+_NOT_CONNECTED = ("ConnectError", "ConnectTimeout", "UnsupportedProtocol", "LocalProtocolError")
 _LONGEST_WAIT = 300.0  # seconds; an endpoint that asks for more is not worth waiting for
 _PATIENCE_AT_START = 4.0  # seconds without a connection, before the first answer
 _PATIENCE_LATER = 90.0
 _PATIENCE_BUSY = 180.0  # seconds of nothing but "too many requests"
 _FAILURES_IN_A_ROW = 5
+_REFUSALS_IN_A_ROW = 3
+_OUTAGE = 60.0  # seconds without an answer, from which failures in a row mean that the endpoint is out of order
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached")
 
 
 @dataclass(kw_only=True)
 class Health:
-    """What the calls of one run have seen of an endpoint so far."""
+    """What is known of an endpoint: by the calls of a run and, where answers are cached, by those of earlier ones.
+
+    Attributes:
+        url, key_name, model: for messages.
+        reached: something came back in this run, if only a refusal.
+        answered: it has answered a call, now or earlier: what fails then may be the request's fault.
+        failed_in_a_row, refused_in_a_row: calls that failed after all attempts, and those among them that were refused
+            by key, address or model.
+        last: when it last answered, or this began (monotonic seconds).
+        gave_up: why nothing more is asked; None while it works.
+    """
 
     url: str
     key_name: str
     model: str
+    reached: bool = False
     answered: bool = False
     failed_in_a_row: int = 0
+    refused_in_a_row: int = 0
+    last: float = field(default_factory=time.monotonic)
+    gave_up: str | None = None
+
+    def went_well(self) -> None:
+        """A call was answered."""
+        self.reached = self.answered = True
+        self.failed_in_a_row, self.refused_in_a_row, self.last = 0, 0, time.monotonic()
+
+    def failed(self, why: str) -> None:
+        """A call has failed after all attempts. Where none was ever answered, it is the endpoint and not the request;
+        where one was, an endpoint that answers nothing for a minute is left alone for the rest of the run.
+
+        Raises:
+            EndpointError: calls fail in a row, and none was ever answered.
+        """
+        self.failed_in_a_row += 1
+        if self.failed_in_a_row < _FAILURES_IN_A_ROW:
+            return
+        if not self.answered:
+            raise EndpointError(f"{self.url} fails again and again: {why}. Try later; answers so far are in the cache.")
+        if time.monotonic() - self.last >= _OUTAGE:
+            self.gave_up = f"{self.url} fails again and again: {why}"
+            log.warning("%s. Nothing more is asked in this run; run again later.", self.gave_up)
 
 
 async def with_retries(call: Callable[[], Awaitable], health: Health) -> Any:
     """Await `call()` until it answers; a text that says why, where it still fails after all attempts.
 
     Raises:
-        EndpointError: a failure that no waiting fixes, or one call after the other fails.
+        EndpointError: a failure that no waiting fixes and that is not this request's alone, or one call after the other
+            fails and none was ever answered.
         openai.BadRequestError, openai.UnprocessableEntityError: the request itself is refused.
     """
+    if health.gave_up is not None:
+        return health.gave_up
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(_passes),
         wait=_wait,
@@ -68,19 +112,16 @@ async def with_retries(call: Callable[[], Awaitable], health: Health) -> Any:
     try:
         answer = await retrying(attempt)
     except (openai.BadRequestError, openai.UnprocessableEntityError):
-        health.answered = True
+        health.reached = True
         raise
     except openai.OpenAIError as error:
-        final = _final(error, health)
-        health.failed_in_a_row += 1
-        if final:
+        final, why = _final(error, health), error_words(error)
+        health.reached = health.reached or not _no_connection(error)
+        if final and not _of_one_request(error, health):
             raise EndpointError(final) from error
-        if not health.answered or health.failed_in_a_row >= _FAILURES_IN_A_ROW:
-            raise EndpointError(
-                f"{health.url} fails again and again: {error}. Try later; answers so far are in the cache."
-            ) from error
-        return f"{type(error).__name__}: {error}"
-    health.answered, health.failed_in_a_row = True, 0
+        health.failed(why)
+        return why
+    health.went_well()
     return answer
 
 
@@ -128,8 +169,8 @@ class _Patience:
 
     def __call__(self, state: tenacity.RetryCallState) -> bool:
         error, seconds = _error_of(state), state.seconds_since_start or 0.0
-        if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
-            return seconds >= (_PATIENCE_LATER if self._health.answered else _PATIENCE_AT_START)
+        if error is not None and _no_connection(error):
+            return seconds >= (_PATIENCE_LATER if self._health.reached else _PATIENCE_AT_START)
         if isinstance(error, openai.RateLimitError):
             return seconds >= _PATIENCE_BUSY
         self._failures += 1
@@ -143,28 +184,76 @@ def _asked_wait(error: BaseException | None) -> float | None:
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
         try:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-        except ValueError:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
             return None
+    return None if math.isnan(seconds) else max(0.0, seconds)
 
 
 def _final(error: openai.OpenAIError, health: Health) -> str | None:
     """The message for a failure that no waiting fixes; None for others."""
-    if isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError):
+    if _no_connection(error):
         return (
-            f"No endpoint answers at {health.url} ({error.__cause__ or error}). "
-            "Start the server there, or correct base_url."
+            f"No endpoint answers at {health.url} ({error_words(error)}). Start the server there, or correct base_url."
         )
-    known = final_words(getattr(error, "status_code", None), getattr(error, "code", None), str(error), health)
+    known = final_words(getattr(error, "status_code", None), getattr(error, "code", None), error_words(error), health)
     if known is not None:
         return known
     asked = _asked_wait(error)
     if asked and asked > _LONGEST_WAIT:
         return f"{health.url} asks to wait {asked:.0f} s ({error}). Run again then; answers so far are in the cache."
     return None
+
+
+def _no_connection(error: BaseException) -> bool:
+    """Was nobody there? A connection that breaks off later is a server that answered badly."""
+    return isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ in _NOT_CONNECTED
+
+
+def _of_one_request(error: openai.OpenAIError, health: Health) -> bool:
+    """May a refusal of key, address or model be one of this request alone: others were answered, and it is not the
+    third in a row?"""
+    if getattr(error, "status_code", None) not in (403, 404) or not health.answered:
+        return False
+    health.refused_in_a_row += 1
+    return health.refused_in_a_row < _REFUSALS_IN_A_ROW
+
+
+def _told(body: object) -> object:
+    """The message of an error in OpenAI's form."""
+    return body.get("message") if isinstance(body, dict) else None
+
+
+def error_words(error: BaseException) -> str:
+    """What went wrong, never empty, in a line of bounded length."""
+    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+    text = str(cause)
+    body = getattr(error, "body", None)
+    if body and not isinstance(_told(body), str):
+        text += f" - {body}"  # the client tells the words of OpenAI's own errors alone
+    text = " ".join(text.split())[:_LONGEST_WORDS].encode("utf-8", "replace").decode()
+    name = type(cause).__name__
+    broken = isinstance(error, openai.APIConnectionError) and not _no_connection(error)
+    told = f"{name}: {text}" if text else name
+    return f"the answer broke off or cannot be read ({told})" if broken and cause is not error else told
+
+
+def same_address(base_url: str) -> str:
+    """An address as it is told, without what makes no difference: names of this machine are one, small letters in the
+    host, no port that is the usual one, no slash at the end; no user name, password or key."""
+    parts = urlsplit(safe_url(base_url))
+    host = (parts.hostname or "").lower()
+    host = "127.0.0.1" if host in _LOOPBACK else f"[{host}]" if ":" in host else host
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    netloc = host if port in (None, usual) else f"{host}:{port}"
+    return urlunsplit(parts._replace(netloc=netloc)).rstrip("/")
 
 
 def is_local(base_url: str) -> bool:

@@ -73,9 +73,14 @@ class Options(BaseModel):
         return found
 
     @classmethod
+    def names(cls) -> str:
+        """Where all names are told, for whoever used an unknown one."""
+        return f"Known parameters: {', '.join(cls.model_fields)}."
+
+    @classmethod
     def _complain(cls, found: Sequence[str]) -> None:
         if found:
-            known = f"Known parameters: {', '.join(cls.model_fields)}." if any(map(_is_unknown, found)) else ""
+            known = cls.names() if any(map(_is_unknown, found)) else ""
             raise ParameterError(problems(f"{cls.about}: {len(found)} parameter problem(s)", found, known)) from None
 
     @classmethod

@@ -54,6 +54,12 @@ class FinishedRun:
         return self.manifest.get("headline") or ""
 
     @property
+    def missing(self) -> str:
+        """What it still lacks, and what to do about it; empty where the work is done. Such a run is used as it is, and
+        the work goes on when it is asked for again."""
+        return str(self.manifest.get("missing") or "")
+
+    @property
     def started(self) -> datetime:
         return datetime.fromisoformat(self.manifest["started"])
 

@@ -174,6 +174,15 @@ class Evaluation:
         references = pd.concat([self.references, found], ignore_index=True) if len(found) else self.references
         return replace(self, references=references), notes
 
+    def missing(self) -> str:
+        """What could not be scored, and what to do; empty where nothing failed."""
+        if not len(self.failed):
+            return ""
+        names = ", ".join(dict.fromkeys(self.failed["task"]))
+        return (
+            f"{names} could not be scored, see failed.parquet. Run the same command again: only these are scored anew."
+        )
+
     def headline(self) -> str:
         """One line for the first target task of the first variant: scores, difference, interval."""
         own = self.comparison[self.comparison["variant"] == self.comparison["variant"].iloc[0]]

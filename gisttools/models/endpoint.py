@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import openai
 
 from gisttools.common import (
+    DataError,
     EndpointError,
     Health,
     ParameterError,
+    error_words,
     in_background,
     is_local,
     open_client,
     safe_url,
+    same_address,
     with_retries,
 )
 from gisttools.models.loading import ENDPOINT
@@ -56,7 +62,7 @@ class EndpointGuide:
             raise ParameterError(f"No model is named after {ENDPOINT!r}. Write {ENDPOINT}text-embedding-3-small, say.")
         self.name, self._model, self._key_variable, self._prompt = options.name, model, options.key_variable, prompt
         self.url = safe_url(self._base_url)
-        self.identity = f"endpoint|{self.url}|{model}|{prompt}"
+        self.identity = f"endpoint|{same_address(self._base_url)}|{model}|{prompt}"
 
     def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
         """Numbers of texts and their vectors, float32 (n, dimension), batch by batch as they arrive.
@@ -100,27 +106,74 @@ class EndpointGuide:
 
     async def _ask(self, client: openai.AsyncOpenAI, texts: list[str], health: Health) -> np.ndarray:
         sent = [f"{self._prompt or ''}{text}" for text in texts]
+
+        async def call() -> object:
+            # Not embeddings.create, which takes an answer apart without looking what it is.
+            try:
+                async with asyncio.timeout(_TIMEOUT):  # the client's own starts anew with every byte
+                    body = {"model": self._model, "input": sent, "encoding_format": "float"}
+                    return _Answer(await client.post("/embeddings", body=body, cast_to=str))
+            except TimeoutError as error:
+                raise openai.OpenAIError(f"no whole answer within {_TIMEOUT:g} s") from error
+
         try:
-            answer = await with_retries(
-                lambda: client.embeddings.create(model=self._model, input=sent, encoding_format="float"), health
-            )
+            answer = await with_retries(call, health)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             raise EndpointError(
                 f"{self.url} refuses {len(texts)} texts of {min(map(len, texts))} to {max(map(len, texts))} characters "
-                f"({error}). Texts that are empty or longer than the model's limit are refused; leave them out."
+                f"({error_words(error)}). Texts that are empty or longer than the model's limit are refused; leave "
+                "them out."
             ) from error
-        except ValueError as error:  # the client's own, for an answer without data
-            raise EndpointError(f"{self.url} answers no vectors for {len(texts)} texts ({error}).") from error
         if isinstance(answer, str):
             raise EndpointError(f"{self.url} fails again and again: {answer}. Try later; what it answered is kept.")
-        data = sorted(getattr(answer, "data", None) or [], key=lambda item: item.index)
-        lengths = {len(item.embedding) for item in data}
-        if len(data) != len(texts) or len(lengths) != 1 or 0 in lengths:
+        try:
+            return _vectors(answer.text, len(texts))
+        except DataError as error:
             raise EndpointError(
-                f"{self.url} answers {len(data)} vectors of {sorted(lengths)} numbers for {len(texts)} texts. "
-                f"Is {self._model!r} an embedding model?"
-            )
-        return np.array([item.embedding for item in data], dtype=np.float32)
+                f"{self.url} answers no vectors for {len(texts)} texts: {error}. Is {self._model!r} an embedding model?"
+            ) from error
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came, so that it is told apart from the reason of a failure."""
+
+    text: str
+
+
+def _vectors(answer: str, n: int) -> np.ndarray:
+    """The n vectors of an answer in the order of the texts, float32 (n, dimension).
+
+    Raises:
+        DataError: they are not there, or are no vectors; with the reason.
+    """
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"it is no JSON ({type(error).__name__}): {' '.join(answer.split())[:200]}") from error
+    data = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        raise DataError(f"it holds no list of data: {' '.join(answer.split())[:200]}")
+    places = [item.get("index", place) for place, item in enumerate(data)]
+    if len(data) != n or sorted(p for p in places if type(p) is int) != list(range(n)):
+        raise DataError(f"it holds {len(data)} vectors, numbered {' '.join(str(places).split())[:80]}")
+    return _matrix([item.get("embedding") for _, item in sorted(zip(places, data, strict=True), key=lambda p: p[0])])
+
+
+def _matrix(rows: list[Any]) -> np.ndarray:
+    """Lists of numbers as float32 (n, dimension). Raises DataError."""
+    if not all(isinstance(row, list) and row and all(type(x) in (int, float) for x in row) for row in rows):
+        raise DataError("an embedding is no list of numbers")
+    if len(lengths := {len(row) for row in rows}) > 1:
+        raise DataError(f"its vectors have {sorted(lengths)} numbers")
+    try:
+        with np.errstate(over="ignore"):
+            vectors = np.array(rows, dtype=np.float64).astype(np.float32)
+    except OverflowError:
+        raise DataError("a vector holds what is no finite number") from None
+    if not np.isfinite(vectors).all():
+        raise DataError("a vector holds what is no finite number")
+    return vectors
 
 
 def _batches(texts: Sequence[str]) -> Iterator[np.ndarray]:

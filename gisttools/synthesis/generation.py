@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.common import ParameterError, tqdm
+from gisttools.common import DataError, ParameterError, plural, tqdm
 from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.llm.client import LLM
@@ -46,14 +46,15 @@ from gisttools.synthesis.task import Task
 # for anchor, positive and negative at once, 3 passed rough filters. Of 150 calls for one text, 55 passed the filters
 # (27 lost their label) with the label's seeds as earlier turns, and 66 (13 lost it) by rewriting a seed.
 
-OVER = "over-quota"
+OVER, OVER_BUDGET = "over-quota", "over-budget"
 PROBE = 8  # calls of the first round, from which the whole is estimated
 _FEW = 8  # rows that are missing, up to which no more are asked for than that
 _BATCH = 16  # texts judged at a time: few enough for a live count, enough to embed them together
 _REDRAWN = 0.5  # seconds
 _PENDING = ("no-partner", "guide-order")  # rows that may still be completed by more texts
 _SAMPLE = 500  # texts that diversity is measured on
-_NAMED = 3  # groups named in a headline
+_NAMED = 3  # groups named in a headline, and failures in a message
+_WORDS = 300  # characters of a failure that are told
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +90,11 @@ def generate(
 
     Returns:
         Tables with the columns of `triplets.COLUMNS`, and the summary: task, kind, prompt_id, llm_model, base_url,
-        wanted, dry_run, rounds, stopped (quota, attempts, budget or dry run), estimate, ideas (how many), diversity of
-        written and real texts, calls (made now, ideas and blind looks included), cached_calls (rows that needed none),
-        spent_usd (now, also on calls that may have to be paid without an answer), idea_cost_usd, seconds, and what
-        `tally` counts. tokens_in, tokens_out and cost_usd are of all answers to rows, cached ones too.
+        wanted, dry_run, rounds, stopped (quota, attempts, budget or dry run), failures (why calls failed), estimate,
+        ideas (how many), diversity of written and real texts, calls (made now, ideas and blind looks included),
+        cached_calls (rows that needed none), spent_usd (now, also on calls that may have to be paid without an answer),
+        idea_cost_usd, seconds, and what `tally` counts. tokens_in, tokens_out and cost_usd are of all answers to rows,
+        cached ones too.
 
     Raises:
         EndpointError: the endpoint cannot be used; see `LLM.stream`.
@@ -141,9 +143,12 @@ def generate(
         "seconds": round(time.monotonic() - start, 2),
         **counts,
         "stopped": _stopped(counts, options.dry_run),
+        "failures": _failures(candidates),
         "diversity": _diversities(template, good, known, guide.embed),
         **_calls_made(candidates, ideas, priced),
     }
+    if not counts["short"] or not counts["reasons"].keys() & {OVER_BUDGET, "call-failed"}:
+        llm.forget_spent()
     accepted, rejected = (table_of(task, template, guide.guide_id, part) for part in (good, bad))
     return SynthesisResult(accepted=accepted, rejected=rejected, summary=summary)
 
@@ -177,6 +182,35 @@ class SynthesisResult:
         line += f", {s['wanted']} wanted; short of {_named(s['short'])}" if s["short"] else ""
         reasons = [f"{reason} {n}" for reason, n in list(s["reasons"].items())[:3]]
         return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
+
+    def missing(self) -> str:
+        """What is lacking and how to get it; empty where nothing is, or where no more could be had."""
+        s = self.summary
+        failed, over = (s["reasons"].get(name, 0) for name in ("call-failed", OVER_BUDGET))
+        if s["dry_run"] or not s["short"] or not (failed or over):
+            return ""
+        lacking = f"{plural(sum(s['short'].values()), 'row')} of {s['wanted']:,} are missing"
+        if over:
+            return (
+                f"{lacking}, for the budget is used up. Set a larger one: -p budget_usd or budget_tokens (in a recipe"
+                " STEP.budget_usd). What was answered costs nothing again."
+            )
+        return (
+            f"{lacking}; {plural(failed, 'call')} failed. Run the same command again: what was answered is kept, and"
+            " only the failed calls are made anew."
+        )
+
+    def refuse_nothing(self) -> None:
+        """Raise a `DataError` where not one row was accepted."""
+        s = self.summary
+        if s["accepted"] or s["dry_run"]:
+            return
+        reasons = ", ".join(f"{reason} {n}" for reason, n in s["reasons"].items())
+        said = "".join(f" Of the calls that failed, {n}: {words}." for words, n in s["failures"].items())
+        raise DataError(
+            f"None of {s['asked']:,} texts that were asked for was accepted ({reasons}).{said} browse.html shows what"
+            " came and why it was not taken."
+        )
 
     def bill(self) -> pd.Series:
         """What it took, as people read it: calls, tokens, US dollars where the price is known, and what the first few
@@ -223,14 +257,15 @@ class _Rounds:
         """All rounds; what the first one says of the whole."""
         estimate = None
         probe = PROBE if self.llm.options.transport == "live" else None
-        with tqdm(total=rows, desc="synthesize", unit="row") as bar:
+        with tqdm(total=rows, desc="synthesize", unit="call") as bar:
             while batch := self.counts.next_round(None if self.candidates else probe):
                 began = time.monotonic()
+                bar.total = len(self.candidates) + max(sum(batch.values()), self.counts.calls_left())
                 new = self._round(batch, bar)
                 if estimate is None:
                     estimate = self._estimate(new, time.monotonic() - began)
                     self._tell(estimate, rows)
-                if dry_run or any(c.reason == "over-budget" for c in new):
+                if dry_run or any(c.reason == OVER_BUDGET for c in new) or self.llm.seen.health.gave_up:
                     break
         return estimate
 
@@ -247,7 +282,6 @@ class _Rounds:
         self.candidates += new
         self.counts.count(self.candidates)
         self.rounds += 1
-        bar.n = sum(self.counts.accepted.values())
         return new
 
     def _ask(self, batch: Mapping[str, int], bar: tqdm) -> list[Candidate]:
@@ -263,7 +297,6 @@ class _Rounds:
                 waiting.append(arrived[done + len(waiting)])
             if len(waiting) >= _BATCH or done + len(waiting) == len(items):
                 self.judge.judge(waiting)
-                bar.n += sum(c.reason is None for c in waiting)
                 done, waiting = done + len(waiting), []
             self._show(bar, len(self.candidates) + len(arrived))
         return [arrived[i] for i in range(len(items))]
@@ -272,9 +305,10 @@ class _Rounds:
         if time.monotonic() - self.shown < _REDRAWN:  # tqdm's own pace counts rows, and rows come late
             return
         self.shown = time.monotonic()
-        spent, speed = self.llm.spent, asked / max(1e-3, time.time() - bar.start_t)
+        spent, rows = self.llm.spent, sum(self.counts.accepted.values())
         money = f"${spent.usd:.4f}" if self.llm.options.price else "cost unknown"
-        bar.set_postfix_str(f"{asked} asked, {speed:.1f} calls/s, {spent.tokens:,} tokens, {money}")
+        bar.n = asked
+        bar.set_postfix_str(f"{rows} rows so far, {spent.tokens:,} tokens, {money}")
 
     def _estimate(self, first: Sequence[Candidate], seconds: float) -> Estimate:
         """What all rows take by the first of them, and the ideas before."""
@@ -348,6 +382,11 @@ class Quotas:
         if most is not None:
             found = _cut(found, most)
         return found
+
+    def calls_left(self) -> int:
+        """Calls that it will take yet, by what was accepted so far."""
+        left = {g: (n - self.accepted[g], self._most[g] - self.asked[g]) for g, n in self.wanted.items()}
+        return sum(min(most, math.ceil(need / self._share(g))) for g, (need, most) in left.items() if need > 0)
 
     def count(self, candidates: Sequence[Candidate]) -> None:
         """Count all candidates so far, in order; a good row beyond its group's quota gets the reason over-quota."""
@@ -494,13 +533,19 @@ def _named(short: Mapping[str, int]) -> str:
     return ", ".join(names) + (f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else "")
 
 
+def _failures(candidates: Sequence[Candidate]) -> dict[str, int]:
+    """Why calls failed, in the endpoint's words, the most frequent first, and how often."""
+    words = Counter(c.reply.content[:_WORDS] for c in candidates if c.reason == "call-failed")
+    return dict(words.most_common(_NAMED))
+
+
 def _stopped(counts: Mapping[str, Any], dry_run: bool) -> str:
     """Why no more was asked for."""
     if dry_run:
         return "dry run"
     if not counts["short"]:
         return "quota"
-    return "budget" if "over-budget" in counts["reasons"] else "attempts"
+    return "budget" if OVER_BUDGET in counts["reasons"] else "attempts"
 
 
 def _diversities(prompt: Prompt, good: Sequence[Candidate], known: Known, embed: Embed) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reads prompts, one YAML file for each kind of training data, and renders them to chat messages.
 
-Templates are Jinja2 in a sandbox (`templates`), and an undefined variable is an error. Texts come in as values, never as
-templates; the `json` filter quotes them.
+Templates are Jinja2 in a sandbox (`templates`), and an undefined variable is an error. Texts come in as values, never
+as templates; the `json` filter quotes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gisttools.common import (
     DataError,
     MissingError,
     ParameterError,
-    decoded,
+    YamlProblem,
     did_you_mean,
     first_lines,
     parse_yaml,
@@ -75,7 +75,8 @@ class Prompt(BaseModel):
     row: Row | None = None
     examples: tuple[Example, ...]
     prompt_sha: str
-    _places: dict[str, tuple[Path, int]] = PrivateAttr(default_factory=dict)  # of each template: file and first line
+    _file: str = PrivateAttr("")  # where it stands, and in which line a template begins: for errors
+    _lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
     @property
     def prompt_id(self) -> str:
@@ -119,20 +120,18 @@ class Prompt(BaseModel):
         return [own_words(self.system), own_words(self.user), *written]
 
     def where(self, key: str, line: int | None) -> str:
-        """The file and the line of a template's line; both counted from 1, as far as they are known."""
-        if key not in self._places:
-            return f"{key}{'' if line is None else f', line {line}'}"
-        path, first = self._places[key]
-        return f"{path}, {key}, line {first + (line or 1) - 1}"
+        """Where a line of a template stands; lines count from 1, in the template and in the file."""
+        at = [self._file or f"Prompt {self.prompt_id}", key, *([f"line {line}"] if line else [])]
+        in_file = f" (line {self._lines[key] + line - 1} of the file)" if line and key in self._lines else ""
+        return ", ".join(at) + in_file
 
     def _fill(self, key: str, values: dict[str, Any]) -> str:
         try:
             # line breaks of texts are escaped by `json`, so that these are the template's own
             return "\n".join(line.strip() for line in render(getattr(self, key), values).strip().split("\n"))
         except TemplateFault as fault_:
-            raise DataError(
-                f"Prompt {self.prompt_id} cannot be rendered: {self.where(key, fault_.line)}: {fault_}. Fix its template."
-            ) from fault_
+            at = self.where(key, fault_.line)
+            raise DataError(f"{at}: it cannot be rendered. {fault_}. Fix the template.") from fault_
 
 
 def find_prompt(name: str | Path, folder: str | Path | None = None) -> Path:
@@ -163,8 +162,10 @@ def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
     """
     path = find_prompt(name, folder)
     raw = path.read_bytes().replace(b"\r\n", b"\n")  # a checkout with other line ends is the same prompt
-    text = decoded(raw, path)
-    content = parse_yaml(text, path)
+    try:
+        content = parse_yaml(raw)
+    except YamlProblem as error:
+        raise DataError(f"{path} is not readable as a YAML prompt: {error}.") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold keys and values, as a prompt does, but holds a {type(content).__name__}.")
     try:
@@ -172,7 +173,7 @@ def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry.")) from None
-    prompt._places.update({key: (path, line) for key, line in first_lines(text).items() if key in ("system", "user")})
+    prompt._file, prompt._lines = str(path), first_lines(raw)
     found = [*_template_problems(prompt), *_output_problems(prompt)]
     found = found or _example_problems(prompt)
     if found:

@@ -25,7 +25,7 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from gisttools.common import DataError, MissingError, did_you_mean, problems, read_yaml
+from gisttools.common import DataError, MissingError, YamlProblem, did_you_mean, problems, read_yaml
 
 PATTERN = r"^[a-z]{3}-[A-Z][a-z]{3}$"
 REGISTERS = ("neutral", "polite", "annoyed", "casual")
@@ -203,7 +203,10 @@ def read_task(path: str | Path) -> Task:
     path = Path(path)
     if not path.is_file():
         raise MissingError(f"No task description at {path}. prompts/tasks/ holds examples to copy.")
-    content = read_yaml(path)
+    try:
+        content = read_yaml(path)
+    except YamlProblem as error:
+        raise DataError(f"{path} is not readable as YAML: {error}. Quote texts that hold a colon or a #.") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold keys and values, but holds a {type(content).__name__}.")
     found = list(bare_words(content))

@@ -1,4 +1,4 @@
-"""Renders templates that users write: Jinja2 in a sandbox, bounded in steps, time and size, with errors that name the line.
+"""Renders templates that users write: Jinja2 in a sandbox, bounded in steps, time and size; errors tell the line.
 
 A template that runs into a mistake raises whatever Python raises there, and one that never ends is as easily written as
 one that does. So loops and macros are counted, and numbers and texts that an operation makes have a largest size.
@@ -22,8 +22,10 @@ from gisttools.common import first_line
 
 _STEPS = 100_000  # loops' rounds and macros' calls, of one rendering
 _SECONDS = 10.0  # of one rendering
-_LONGEST = 10_000_000  # characters that a template may give; ten times the longest text
-_LARGEST = 1_000_000  # number that a template may compute with, and characters or items of what it makes of an operation
+_LONGEST = 1_000_000  # characters that a template may give
+_LARGEST = (
+    1_000_000  # number that a template may compute with, and characters or items of what it makes of an operation
+)
 _WIDE = re.compile(r":[^}]*\d{7,}")
 _FILE = "<template>"
 _TICK = "_tick"

@@ -135,7 +135,7 @@ def _limit(known: BatchRows, mask: MaskOptions) -> Tensor | None:
     if known.anchor is None or known.positive is None:
         return None
     theta = (F.normalize(known.anchor, dim=-1) * F.normalize(known.positive, dim=-1)).sum(-1)
-    return theta - (mask.margin if mask.margin_strategy == "absolute" else theta.abs() * mask.margin)
+    return mask.masks_above(theta)
 
 
 def masked_examples(

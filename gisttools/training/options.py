@@ -5,11 +5,14 @@ Each option is declared here once; the parameters of `3_finetune` are the same f
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from gisttools.common import Options, ParameterError
+from gisttools.common import Options, ParameterError, share_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MarginStrategy = Literal["absolute", "relative"]
 Candidates = Literal["all", "hard"]
@@ -30,6 +33,10 @@ class MaskOptions(Options):
     contrast_anchors: bool = Field(True, description="anchor-anchor candidates")
     contrast_positives: bool = Field(True, description="positive-positive candidates")
     mask_same_label: bool = Field(True, description="mask candidates of the anchor's label")
+
+    def masks_above(self, theta: Tensor) -> Tensor:
+        """The guide cosine above which a candidate is masked, given that of anchor and positive, of any shape."""
+        return theta - self.margin if self.margin_strategy == "absolute" else share_of(theta, 1 - self.margin)
 
 
 class LossOptions(MaskOptions):

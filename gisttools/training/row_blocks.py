@@ -302,8 +302,7 @@ class _Mask:
         if guide is not None:
             b = layout.b
             theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
-            slack = options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin
-            self.guide = guide.vectors, theta - slack
+            self.guide = guide.vectors, options.masks_above(theta)
         self.equal: list[tuple[Tensor, Tensor]] = []  # an id of the row (B, 1) that no candidate (width,) may have
         if batch.text_ids is not None:
             ids = batch.text_ids.to(device)

@@ -21,8 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-
-from gisttools.common import EndpointError, GistError, MissingError, ParameterError, problems, read_yaml
+from gisttools.common import EndpointError, GistError, MissingError, ParameterError, YamlProblem, problems, read_yaml
 from gisttools.workflow.machine import at_once, environment, gpus, share_of_cores
 from gisttools.workflow.workers import LocalWorkers
 
@@ -117,7 +116,10 @@ def slurm_cluster(file: str, workers: int | None) -> Any:
     path = Path(file)
     if file and not path.is_file():
         raise MissingError(f"There is no file {file} with the arguments of the Slurm jobs.")
-    told = (read_yaml(path) if file else None) or {}
+    try:
+        told = (read_yaml(path) if file else None) or {}
+    except YamlProblem as error:
+        raise ParameterError(f"{file} is not YAML: {error}.") from None
     if not isinstance(told, dict):
         raise ParameterError(f"{file} must hold lines such as `queue: gpu`, `cores: 8`, `memory: 32GB`.")
     options = dict(told)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ from gisttools.common import (
 )
 from gisttools.workflow.folders import find_finished, remove_unfinished
 from gisttools.workflow.machine import environment, without_grammar
-from gisttools.workflow.manifest import artefact_texts, scrub, scrub_files, write_manifest
+from gisttools.workflow.manifest import WARNINGS, artefact_texts, scrub, scrub_files, write_manifest
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from traitlets.config import Config
 
 
+SPARSE = 30.0  # seconds between two lines of progress, where there is no terminal
+
+
 def say(text: str) -> None:
     """One line, at once."""
     sys.stdout.write(text + "\n")
@@ -52,32 +55,82 @@ def say(text: str) -> None:
 
 @contextmanager
 def line(title: str, status: Path, out: TextIO | None = None) -> Iterator[list[str]]:
-    """One terminal line: title, then progress and time while it works, at last how long it took and what came out."""
+    """One terminal line: title, then progress and time while it works, at last how long it took and what came out.
+
+    Where there is no terminal, progress is a line of its own every half a minute. Warnings are lines of their own.
+    """
     out = out or sys.stdout
-    live, done, started, said = out.isatty(), threading.Event(), time.monotonic(), []
-
-    def redraw() -> None:
-        while not done.wait(0.5):
-            try:
-                progress = status.read_text(encoding="utf-8")
-            except OSError:
-                progress = ""
-            out.write(f"\r\x1b[2K{title} ... {time.monotonic() - started:.0f} s  {progress}"[: _width()])
-            out.flush()
-
-    if live:
-        threading.Thread(target=redraw, daemon=True).start()
-    else:
-        out.write(f"{title} ... ")
-        out.flush()
+    shown = _Line(title, status, out)
+    shown.begin()
+    said: list[str] = []
     try:
         yield said
     finally:
-        done.set()
-        took = f"{time.monotonic() - started:.0f} s"
-        end = ", ".join([took, *said])
-        out.write(f"\r\x1b[2K{title} ... {end}\n" if live else f"{end}\n")
-        out.flush()
+        shown.end(said)
+
+
+class _Line:
+    def __init__(self, title: str, status: Path, out: TextIO) -> None:
+        self._title, self._status, self._out = title, status, out
+        self._live, self._started = out.isatty(), time.monotonic()
+        self._warnings, self._read, self._broken = status.with_name(WARNINGS), 0, False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def begin(self) -> None:
+        if not self._live:
+            self._write(f"{self._title} ... ")
+        self._thread.start()
+
+    def end(self, said: Sequence[str]) -> None:
+        self._done.set()
+        self._thread.join(5)
+        self._warn()
+        end = ", ".join([self._took(), *said])
+        if self._live:
+            self._write(f"\r\x1b[2K{self._title} ... {end}\n")
+        else:
+            self._write(f"{'    done: ' if self._broken else ''}{end}\n")
+
+    def _watch(self) -> None:
+        beat, said = time.monotonic(), ""
+        while not self._done.wait(0.5):
+            self._warn()
+            progress = _text_of(self._status)
+            if self._live:
+                self._write(f"\r\x1b[2K{self._title} ... {self._took()}  {progress}"[: _width()])
+            elif time.monotonic() - beat >= SPARSE and progress != said:
+                beat, said = time.monotonic(), progress
+                self._own_line(f"{self._took()}  {progress}")
+
+    def _warn(self) -> None:
+        """What was warned of since the last look."""
+        text = _text_of(self._warnings)
+        whole = text[: text.rfind("\n") + 1]
+        for told in whole[self._read :].splitlines():
+            self._own_line(f"! {told}")
+        self._read = max(self._read, len(whole))
+
+    def _own_line(self, text: str) -> None:
+        if self._live:
+            self._write(f"\r\x1b[2K    {text}\n")
+        else:
+            self._write(f"{'' if self._broken else chr(10)}    {text}\n")
+            self._broken = True
+
+    def _took(self) -> str:
+        return f"{time.monotonic() - self._started:.0f} s"
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _width() -> int:
@@ -175,6 +228,9 @@ def _done(verb: str, spec: str, rerun: Rerun, title: str) -> FinishedRun | None:
     if done and rerun == "never":
         raise MissingError(f"{verb}: this has run before, as {done.id}, and rerun is 'never'.")
     if not done or rerun == "always":
+        return None
+    if done.missing and rerun == "only-missing":
+        say(f"{title}: {done.id} is not finished, it goes on")
         return None
     say(f"{title}: already done, {done.headline}")
     return done
@@ -276,7 +332,8 @@ def _execute(run: Run) -> dict[str, Any] | None:
             "cell": _last_cell(output),
         }
     finally:
-        (run.folder / "status.txt").unlink(missing_ok=True)
+        for name in ("status.txt", WARNINGS):
+            (run.folder / name).unlink(missing_ok=True)
     return None
 
 

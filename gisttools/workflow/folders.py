@@ -72,9 +72,10 @@ def latest(verb: str) -> str:
 
 
 def find_finished(spec: str, verb: str) -> FinishedRun | None:
-    """The newest run of this spec that ended well, if there is one."""
+    """The newest run of this spec that ended well, if there is one; one that lacks nothing before others."""
     found = [run for run in finished_runs(verb) if run.spec_hash == spec and run.ok]
-    return found[-1] if found else None
+    whole = [run for run in found if not run.missing]
+    return whole[-1] if whole else found[-1] if found else None
 
 
 def as_run(name: object) -> Path | None:

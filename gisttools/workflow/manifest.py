@@ -26,9 +26,10 @@ from gisttools.common import (
     write_whole,
 )
 
+WARNINGS = "warnings.txt"  # what a run under way has warned of, for the terminal; log.txt has it too
 LOCK = ".lock"  # held as long as the run is under way
 _PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
-_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", "notebook.ipynb", "notebook.html"}
+_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", WARNINGS, "notebook.ipynb", "notebook.html"}
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml"}
 _MODEL = "model"  # vocabularies and weights: nothing that a key could get into but the card
 

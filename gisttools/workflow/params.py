@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -21,6 +22,9 @@ from gisttools.training import Candidates, LossOptions, MadeFrom, MaskOptions, R
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
+_NOTHING = ("none", "null", "~")
+_TRUTHS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _NO_SECRETS = "Put it into an environment variable or a .env file, and name that variable (..._key_variable)."
 
 
@@ -43,15 +47,14 @@ class Params(Options):
         kinds = {name: kind for name, value in values.items() if (kind := _secret(name, value))}
         return {name: f"{name} looks like {kind}. {_NO_SECRETS}" for name, kind in kinds.items()}
 
+    @classmethod
+    def names(cls) -> str:
+        return f"gisttools parameters {cls.about} lists all."
+
     @field_validator("*", mode="before")
     @classmethod
-    def _numbers_in_yaml(cls, value: Any, info: ValidationInfo) -> Any:
-        # YAML 1.1 reads 1e-5 (no dot) as a string
-        annotation: object = cls.model_fields[info.field_name or ""].annotation
-        wants_number = annotation in (float, float | None)
-        if wants_number and isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-            return float(value)
-        return value
+    def _as_declared(cls, value: Any, info: ValidationInfo) -> Any:
+        return as_declared(value, cls.model_fields[info.field_name or ""].annotation)
 
 
 class GuideParams(Params):
@@ -159,6 +162,7 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks):
     price_out: float | None = LLMOptions.field("price_out")
     llm_mode: Literal["auto", "record", "replay"] = LLMOptions.field("mode")
     llm_transport: Literal["live", "batch"] = LLMOptions.field("transport")
+    llm_leave_out: list[Literal["seed", "temperature", "max_tokens", "response_format"]] = LLMOptions.field("leave_out")
     llm_context: int = LLMOptions.field("context")
     llm_timeout: float = LLMOptions.field("timeout")
     requests_per_minute: float | None = LLMOptions.field("requests_per_minute")
@@ -278,6 +282,24 @@ def check_params(verb: str, given: Mapping[str, Any]) -> Any:
         ParameterError: unknown names, wrong types, values out of range, secrets; all of them at once.
     """
     return VERBS[verb](**given)
+
+
+def as_declared(value: Any, annotation: Any) -> Any:
+    """A value as its parameter's type means it: the word None is nothing where nothing is allowed, yes and no are truth
+    values where these are wanted, 1e-5 is a number. What does not fit is left for whoever checks it."""
+    kinds = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
+    if isinstance(value, list):
+        inner = next((get_args(kind)[0] for kind in kinds if get_origin(kind) is list), None)
+        return value if inner is None else [as_declared(v, inner) for v in value]
+    if not isinstance(value, str):
+        return value
+    if NoneType in kinds and value.strip().lower() in _NOTHING:
+        return None
+    if str in kinds:
+        return value
+    if bool in kinds:
+        return _TRUTHS.get(value.lower(), value)
+    return float(value) if float in kinds and _NUMBER.fullmatch(value) else value
 
 
 def _secret(name: str, value: Any) -> str | None:

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems, read_yaml
+from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
 from gisttools.workflow.params import VERBS
 
 # (step that has the axis, parameter) -> (number of the value, value)
@@ -153,7 +153,7 @@ def _recipe_in(path: Path) -> Recipe:
         raise MissingError(f"There is no recipe {path}. See notebooks/recipes/.")
     try:
         return Recipe.model_validate(read_yaml(path))
-    except DataError as error:
+    except YamlProblem as error:
         lines = [str(error)]
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]

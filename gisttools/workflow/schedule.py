@@ -226,6 +226,8 @@ def _preview(step: Step, before: dict[str, StepPreview], rerun: Rerun) -> StepPr
         return StepPreview(state="refused", **told | {"note": "no finished run, and rerun is 'only-cache'"})
     if rerun == "never" and done:
         return StepPreview(state="refused", run=done, **told | {"note": "it has run before, and rerun is 'never'"})
+    if done and done.missing and rerun == "only-missing":
+        return StepPreview(state="to run", **told | {"note": f"{done.id} is not finished: {done.missing}"})
     if done and rerun != "always":
         return StepPreview(state="done", run=done, **told)
     return StepPreview(state="to run", **told)

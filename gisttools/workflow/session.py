@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from gisttools.common import SUMMARY, GistError, ParameterError, digest, quiet_libraries, results_folder
-from gisttools.workflow.manifest import LOCK, artefact_texts, key_variables, scrub, scrub_files, write_manifest
+from gisttools.workflow.manifest import (
+    LOCK,
+    WARNINGS,
+    artefact_texts,
+    key_variables,
+    scrub,
+    scrub_files,
+    write_manifest,
+)
 from gisttools.workflow.params import (
     CompareParams,
     ConvertParams,
@@ -85,12 +93,13 @@ class Run:
         """Where a training of this spec keeps its checkpoints, to go on from if it is stopped."""
         return results_folder() / ".checkpoints" / f"{self.verb}-{self.spec[:16]}"
 
-    def finish(self, summary: Mapping[str, Any], headline: str) -> None:
+    def finish(self, summary: Mapping[str, Any], headline: str, *, missing: str = "") -> None:
         """Write `summary.json` and, last, the manifest.
 
         Args:
             summary: the numbers of this run, JSON values.
             headline: one line that says what came out, shown by `gisttools runs`.
+            missing: what is still lacking and what to do about it, where the same work asked for again would go on.
 
         Raises:
             GistError: the process that started this run is gone, so that it may be under way elsewhere again.
@@ -99,9 +108,11 @@ class Run:
         summary = {**summary, "seconds": round(time.monotonic() - self.clock, 1)}
         (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         scrub_files(artefact_texts(self.folder), self.key_variables)  # before checksums are taken
-        write_manifest(self.folder, self.record("ok", headline))
+        write_manifest(self.folder, self.record("ok", headline, missing=missing))
         self.release()
         log.info("%s: %s", self.folder.name, headline)
+        if missing:
+            log.warning("%s is not finished: %s", self.folder.name, missing)
 
     def release(self) -> None:
         """Say that the run has ended."""
@@ -109,13 +120,16 @@ class Run:
             self.lock.release()
             (self.folder / LOCK).unlink(missing_ok=True)
 
-    def record(self, status: str, headline: str = "", error: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def record(
+        self, status: str, headline: str = "", error: Mapping[str, Any] | None = None, missing: str = ""
+    ) -> dict[str, Any]:
         """What the manifest says of this run, but for what can be read off the machine and the folder."""
         parameters = self.params.model_dump()
         return {
             "verb": self.verb,
             "status": status,
             "headline": headline,
+            "missing": missing,
             "started": self.started.isoformat(timespec="milliseconds"),
             "seconds": round(time.monotonic() - self.clock, 1),
             "parameters": parameters,
@@ -410,14 +424,20 @@ class _WithoutSecrets(logging.Formatter):
 
 
 def _log_to(path: Path, variables: list[str]) -> None:
-    """Send what the package logs to a run's `log.txt`, and no longer to that of an earlier run in this kernel."""
+    """Send what the package logs to a run's `log.txt`, and no longer to that of an earlier run in this kernel; under
+    the runner warnings also to where it shows them from."""
     logger = logging.getLogger("gisttools")
     for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
         logger.removeHandler(handler)
         handler.close()
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s", variables))
-    logger.addHandler(handler)
+    wanted = [(path, logging.INFO, "%(asctime)s %(levelname)s %(name)s: %(message)s")]
+    if os.environ.get(RUN_FOLDER):
+        wanted.append((path.with_name(WARNINGS), logging.WARNING, "%(message)s"))
+    for file, level, form in wanted:
+        handler = logging.FileHandler(file, encoding="utf-8", errors="replace", delay=True)
+        handler.setLevel(level)
+        handler.setFormatter(_WithoutSecrets(form, variables))
+        logger.addHandler(handler)
     logger.setLevel(logging.INFO)
 
 

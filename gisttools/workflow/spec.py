@@ -11,13 +11,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-
 from gisttools.common import (
     MANIFEST,
     PACKAGE,
     SUMMARY,
-    DataError,
     MissingError,
+    YamlProblem,
     prompts_folder,
     read_run,
     read_yaml,
@@ -49,7 +48,7 @@ def spec_hash(verb: str, params: Params) -> str:
 def _texts_in(path: Path) -> list[str]:
     try:
         content = read_yaml(path)
-    except DataError:
+    except YamlProblem:
         return []  # whoever reads it says what is wrong
     return [v for v in content.values() if isinstance(v, str)] if isinstance(content, dict) else []
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gisttools.synthesis.llm.answers import extract_json
 from gisttools.synthesis.llm.asking import Reply
-from gisttools.synthesis.llm.forms import extract_json, fault
+from gisttools.synthesis.llm.forms import fault
 from helpers import TextGuide
 from helpers.server import completion
 

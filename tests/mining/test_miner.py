@@ -407,7 +407,7 @@ def test_hard_negatives_are_the_nearest_under_the_margin_no_text_twice(table, k,
     similarity = vectors.astype(float) @ vectors.T.astype(float)
     first = [texts.index(t) for t in texts]
     for a, p, ns in zip(mined.anchors, mined.positives, mined.negatives, strict=True):
-        limit = margin * similarity[a, p]
+        limit = similarity[a, p] - (1 - margin) * abs(similarity[a, p])
         others = [i for i in set(first) if labels[i] != labels[a] and texts[i] not in (texts[a], texts[p])]
         surely = sorted((similarity[a, i] for i in others if similarity[a, i] < limit - 1e-5), reverse=True)
         chosen = [n for n in ns if n >= 0]
@@ -417,6 +417,15 @@ def test_hard_negatives_are_the_nearest_under_the_margin_no_text_twice(table, k,
         assert len(chosen) >= min(k, len(surely))
         in_doubt = [s for s in scores if s >= limit - 1e-5]
         assert [s for s in scores if s < limit - 1e-5] == pytest.approx(surely[: len(scores) - len(in_doubt)], abs=1e-5)
+
+
+def test_no_hard_negative_is_nearer_than_a_positive_of_negative_similarity():
+    """margin times -0.5 is -0.475, which is nearer."""
+    angles = np.radians([0, 120, 118, 150])  # anchor, positive at cosine -0.5, others at -0.47 and -0.87
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    mined = mine(list("apnm"), ["x", "x", "y", "y"], vectors, MiningOptions(strategy="hard", margin=0.95))
+    row = mined.anchors.tolist().index(0)
+    assert mined.negatives[row].tolist() == [3]
 
 
 def test_one_class_only_is_refused_with_its_name():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
 
 import numpy as np
 import pytest
+import tenacity
 from helpers import MINILM, WORDLLAMA
 from helpers.server import Server, embeddings, refusal
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gisttools.common.errors import EndpointError, MissingError, ModelError, ParameterError
+from gisttools.models.endpoint import EndpointGuide
 from gisttools.models.guides import ModelGuide, open_guide
 from gisttools.models.loading import native_bfloat16
 from gisttools.models.options import GuideOptions
@@ -212,12 +217,12 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
         (lambda *_: refusal(404, "no model m"), r"does not know this address or the model 'm'"),
         (lambda *_: refusal(429, code="insufficient_quota"), "quota is used up"),
         (lambda *_: refusal(400, "too long"), r"refuses 4 texts of 6 to 62 characters .*too long"),
-        (lambda _, texts: good(texts[1:]), r"answers 3 vectors of \[3\] numbers for 4 texts"),
+        (lambda _, texts: good(texts[1:]), r"answers no vectors for 4 texts: it holds 3 vectors, numbered \[2, 1, 0\]"),
         (
             lambda _, texts: embeddings([[1.0]] * 3 + [[1.0, 2.0]]),
-            r"answers 4 vectors of \[1, 2\] numbers",
+            r"its vectors have \[1, 2\] numbers",
         ),
-        (lambda _, texts: embeddings([[]] * 4), r"answers 4 vectors of \[0\] numbers"),
+        (lambda _, texts: embeddings([[]] * 4), r"an embedding is no list of numbers"),
         (lambda *_: (200, {}, {"object": "list", "data": [], "model": "m"}), r"for 4 texts"),
         (lambda *_: (200, {}, {"hello": "world"}), r"for 4 texts"),
     ],
@@ -268,3 +273,30 @@ def test_a_missing_key_is_told_before_anything_is_sent_and_only_when_it_is_neede
     assert cache.embed([]).shape == (0, 0)
     with pytest.raises(EndpointError, match=r"needs a key: the environment variable MY_KEY is empty"):
         cache.embed(["a"])
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=5,
+)
+_PLACES = [(), ("data",), ("data", 0), ("data", 0, "index"), ("data", 0, "embedding"), ("data", 0, "embedding", 0)]
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(_PLACES), value=_JSON)
+def test_any_json_in_any_field_gives_finite_vectors_or_our_own_error(tmp_path, monkeypatch, path, value):
+    monkeypatch.setattr("gisttools.common.endpoints._wait", tenacity.wait_none())
+    body = {"data": [{"index": i, "embedding": [1.0, 0.5 * i]} for i in range(2)]}
+    inner = body
+    for step in path[:-1]:
+        inner = inner[step]
+    if path:
+        inner[path[-1]] = value
+    sent = json.dumps(body if path else value).encode()
+    with Server(lambda *_: (200, {}, sent)) as server:
+        guide = EndpointGuide(GuideOptions(name="endpoint:m", base_url=server.url))
+        with contextlib.suppress(EndpointError):
+            (vectors,) = [vectors for _, vectors in guide.stream(["a", "b"])]
+            assert np.isfinite(vectors).all()
+            assert vectors.shape[0] == 2

@@ -8,14 +8,16 @@ import random
 import time
 from collections import Counter
 
+import pandas as pd
 import pytest
 from helpers import TextGuide
 from helpers.scripted_author import ANIMALS, author, embed, labelled_task, text_for
 from helpers.server import Server, completion
 
-from gisttools.common.errors import ParameterError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.triplets import COLUMNS, read_triplets, write_triplets
 from gisttools.synthesis import LLM, LLMOptions, generate, serve_local
+from gisttools.synthesis.generation import SynthesisResult
 from gisttools.synthesis.options import Checks, Known, SynthesisOptions
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import Task
@@ -333,3 +335,19 @@ def test_a_real_run_is_written_read_back_and_repeated_without_a_call(tmp_path):
     back = read_triplets(write_triplets(first.rejected, tmp_path / "rejected.parquet"))
     assert back["reject_reason"][:] == first.rejected["reject_reason"][:]
     assert f"of {asked} asked for" in first.headline()
+
+
+def test_what_is_lacking_is_said_with_what_to_do():
+    """Calls that failed, and a budget that ended; nothing where no more could be had."""
+
+    def of(short, **reasons):
+        table = pd.DataFrame({"reject_reason": []})
+        summary = {"dry_run": False, "short": short, "wanted": 10, "reasons": reasons, "accepted": 0, "asked": 12}
+        return SynthesisResult(accepted=table, rejected=table, summary=summary | {"failures": {"status 500: no": 3}})
+
+    assert of({}, **{"call-failed": 3}).missing() == ""
+    assert of({"a": 2}, schema=3).missing() == ""
+    assert "Run the same command again" in of({"a": 2}, **{"call-failed": 3}).missing()
+    assert "-p budget_usd" in of({"a": 2}, **{"over-budget": 3}).missing()
+    with pytest.raises(DataError, match=r"None of 12 texts .*\(call-failed 3\).*3: status 500: no"):
+        of({"a": 2}, **{"call-failed": 3}).refuse_nothing()

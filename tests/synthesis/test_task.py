@@ -93,7 +93,18 @@ def test_unknown_keys_and_values_come_with_a_hint(tmp_path, wrong, hint):
     assert hint in str(caught.value)
 
 
-@pytest.mark.parametrize("word", ["no", "yes", "on", "12", "2024-01-01"])
+@pytest.mark.parametrize("word", ["no", "yes", "on", "2024-01-01", "012"])
+def test_a_bare_word_is_a_text(tmp_path, word):
+    text = GOOD.replace("  dog:", f"  {word}:").replace("confusable: [cat], ", "")
+    assert word in read_task(_write(tmp_path, text)).labels
+
+
+def test_a_label_that_stands_twice_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"the key 'dog' stands in line \d+ already"):
+        read_task(_write(tmp_path, GOOD.replace("  cat:", "  dog:")))
+
+
+@pytest.mark.parametrize("word", ["true", "12", "1e5", "null"])
 def test_a_bare_word_that_yaml_reads_as_something_else_is_explained(tmp_path, word):
     text = GOOD.replace("  dog:", f"  {word}:").replace("confusable: [cat], ", "")
     with pytest.raises(DataError, match="Put it in quotes"):

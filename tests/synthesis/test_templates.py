@@ -61,14 +61,14 @@ ENDLESS = [
 def test_a_template_that_fails_is_one_error_with_its_file_and_line(tmp_path, template, examples):
     path = tmp_path / "mine.yaml"
     path.write_text(PROMPT % (template, examples), encoding="utf-8")
-    with pytest.raises(DataError, match=r"mine\.yaml, user, line 8: "):
+    with pytest.raises(DataError, match=r"mine\.yaml, user, line 2 \(line 8 of the file\): "):
         load_prompt(path).render({"domain": "owls"})
 
 
 def test_with_an_example_a_template_that_fails_is_refused_when_it_is_read(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(PROMPT % ("{{ domain + 1 }}", "[{values: {domain: owls}, answer: {query: q}}]"), encoding="utf-8")
-    with pytest.raises(DataError, match=r"examples\[0\]: .*user, line 8: TypeError"):
+    with pytest.raises(DataError, match=r"examples\[0\]: .*user, line 2 .*TypeError"):
         load_prompt(path)
 
 
@@ -81,7 +81,9 @@ def test_a_template_that_never_ends_or_takes_all_memory_is_stopped(template):
 
 
 def test_what_templates_usually_do_stays_as_it_is():
-    template = "{% for x in xs %}{{ loop.index }}. {{ x | json }}{% if not loop.last %}, {% endif %}{% endfor %} {{ 2 * 3 }}"
+    template = (
+        "{% for x in xs %}{{ loop.index }}. {{ x | json }}{% if not loop.last %}, {% endif %}{% endfor %} {{ 2 * 3 }}"
+    )
     assert variables_of(template) == {"xs"}
     assert render(template, {"xs": ["a", 'b"']}) == '1. "a", 2. "b\\"" 6'
 

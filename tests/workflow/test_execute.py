@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from helpers import ROOT, files_under
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.common.runs import read_run
-from gisttools.workflow.execute import RunFailed, run_notebook
+from gisttools.workflow.execute import RunFailed, line, run_notebook
 from gisttools.workflow.folders import artefact, finished_runs
 from gisttools.workflow.schedule import run_recipe, sweep
 
@@ -277,3 +278,26 @@ def test_a_path_is_read_from_where_the_run_was_started(tmp_path, monkeypatch):
     assert resolve("prompts") == ROOT / "prompts"
     monkeypatch.delenv(STARTED_IN)
     assert resolve("prompts") == Path("prompts")
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then_and_warnings_are_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr("gisttools.workflow.execute.SPARSE", 0.6)
+    out, status = io.StringIO(), tmp_path / "status.txt"
+    with line("training", status, out) as said:
+        (tmp_path / "warnings.txt").write_text("the rate is high\nhalf a li")
+        status.write_text("3 of 9 steps")
+        time.sleep(1.8)
+        (tmp_path / "warnings.txt").write_text("the rate is high\nhalf a line\n")
+        said.append("loss 2 to 1")
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "training ... "
+    assert [text.strip() for text in lines if "!" in text] == ["! the rate is high", "! half a line"]
+    assert sum("3 of 9 steps" in text for text in lines) == 1
+    assert lines[-1].endswith("loss 2 to 1")
+
+
+def test_a_short_run_is_one_line(tmp_path):
+    out = io.StringIO()
+    with line("training", tmp_path / "status.txt", out) as said:
+        said.append("fine")
+    assert out.getvalue() == "training ... 0 s, fine\n"

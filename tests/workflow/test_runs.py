@@ -26,6 +26,8 @@ from gisttools.workflow.folders import (
 )
 from gisttools.workflow.manifest import write_manifest
 from gisttools.workflow.params import check_params
+from gisttools.workflow.recipes import Step
+from gisttools.workflow.schedule import preview
 from gisttools.workflow.session import new_folder, start
 from gisttools.workflow.spec import parents_of, spec_hash
 
@@ -189,6 +191,19 @@ def test_only_runs_that_ended_well_are_reused(make_run):
     folder = make_run("convert")
     assert find_finished(spec, "convert").id == folder.name
     assert find_finished(spec_of("convert", seed=1), "convert") is None
+
+
+def test_a_run_that_lacks_something_is_gone_on_with_unless_one_is_whole(make_run, capsys, monkeypatch):
+    missing = "2 rows are missing. Run again."
+    folder = make_run("convert", missing=missing)
+    monkeypatch.setattr("gisttools.workflow.execute._run", lambda *_: read_run(make_run("convert")))
+    (planned,) = preview([Step(name="convert", verb="convert")])
+    assert (planned.state, missing in planned.note) == ("to run", True)
+    assert run_notebook("convert", {}).id != folder.name
+    assert "is not finished, it goes on" in capsys.readouterr().out
+    assert not find_finished(spec_of("convert"), "convert").missing
+    make_run("convert", missing=missing)
+    assert not find_finished(spec_of("convert"), "convert").missing
 
 
 def test_a_finished_run_is_answered_without_running(make_run, capsys):

@@ -8,21 +8,30 @@ on in the middle of a request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from gisttools.common import Health, is_local
+from gisttools.common import EndpointError, Health, same_address
+from gisttools.synthesis.llm.answers import BadAnswer, content_of, extract_json, only_thoughts, said, usage_of
 from gisttools.synthesis.llm.budget import Budget, Spent
 from gisttools.synthesis.llm.cache import CallCache, call_key
-from gisttools.synthesis.llm.forms import RUNGS, extract_json, fault, with_form
+from gisttools.synthesis.llm.forms import RUNGS, fault, with_form
 from gisttools.synthesis.llm.options import LLMOptions
 
 log = logging.getLogger(__name__)
 
 REFUSED = ("refusal", "content_filter")
 UNANSWERED = ("error", "budget")
-_DROPPABLE = ("temperature", "seed")  # reasoning models refuse them
+_THOUGHTS_ENOUGH = 3  # first answers that are nothing but thoughts, after which no more are paid for
+# what an endpoint may refuse: by its name in a message, the most dispensable first
+_OPTIONAL = ("seed", "temperature")
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+_FORMS = ("response_format", "json_schema", "json_object")
+_NAMED = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join((*_OPTIONAL, *_LENGTHS, *_FORMS))})(?![A-Za-z0-9_])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,35 +78,113 @@ Call = Callable[[list, Request, int, str], Awaitable[dict | None]]  # messages, 
 
 
 class Learnt:
-    """What an endpoint taught: the rung of `RUNGS` that it takes, and parameters that it refuses."""
+    """What an endpoint taught: the rung of `RUNGS` that it takes, what its longest answer is called, and parameters
+    that it refuses.
 
-    def __init__(self) -> None:
+    Args:
+        leave_out: parameters that are never sent.
+    """
+
+    def __init__(self, leave_out: Collection[str] = ()) -> None:
         self.rung, self.settled, self.limit = 0, False, "max_tokens"
-        self.drop: set[str] = set()
+        self.drop: set[str] = set(leave_out)
+        if "response_format" in self.drop:
+            self.rung = len(RUNGS) - 1
 
     @property
     def form(self) -> dict:
         """What was learnt, as JSON: two calls of one form are asked in the same way."""
         return {"rung": self.rung, "limit": self.limit, "drop": sorted(self.drop)}
 
+    def in_words(self, before: dict) -> str:
+        """What is asked otherwise than before; empty where nothing is."""
+        found = [f"without {name}" for name in sorted(self.drop - set(before["drop"]))]
+        found += ["with max_completion_tokens for max_tokens"] if self.limit != before["limit"] else []
+        return ", ".join(found + ([f"by {RUNGS[self.rung]}"] if self.rung > before["rung"] else []))
+
     def take(self, form: dict) -> None:
         """Take over the form of calls that an earlier run sent; it had found out that the endpoint takes it."""
-        self.rung, self.limit, self.drop, self.settled = form["rung"], form["limit"], set(form["drop"]), True
+        self.rung, self.limit, self.settled = max(self.rung, form["rung"]), form["limit"], True
+        self.drop |= set(form["drop"])
+
+    def begin_with(self, form: dict) -> None:
+        """Ask as an earlier run did, until something is refused."""
+        self.rung, self.limit = max(self.rung, form["rung"]), form["limit"]
+        self.drop |= set(form["drop"])
+
+    def back_to(self, form: dict) -> None:
+        """Forget what was tried in vain."""
+        self.rung, self.limit, self.drop = form["rung"], form["limit"], set(form["drop"])
 
     def lower(self) -> None:
         """Go down a rung, where there is one, after a batch in which all calls were refused."""
         self.rung = min(self.rung + 1, len(RUNGS) - 1)
 
-    def adapt(self, named: str | None) -> bool:
-        """Learn from a refusal that names a parameter; True where the request is worth repeating."""
-        if named == "max_tokens" and self.limit == "max_tokens":
+    def adapt(self, param: object, words: str = "") -> bool:
+        """Learn from a refusal that names a parameter, in its field or in its words; True where the request is worth
+        repeating."""
+        named = [param] if isinstance(param, str) and _NAMED.fullmatch(param) else _NAMED.findall(words)
+        return any(self._without(name) for name in dict.fromkeys(named))
+
+    def give_way(self) -> bool:
+        """Leave out what is optional, one thing after the other, where a refusal names nothing; False where nothing is
+        left."""
+        return any(self._without(name) for name in (*_OPTIONAL, self.limit))
+
+    def _without(self, name: str) -> bool:
+        if name in _OPTIONAL and name not in self.drop:
+            self.drop.add(name)
+            return True
+        if name == "max_tokens" == self.limit and not (self.settled or name in self.drop):
             self.limit = "max_completion_tokens"
             return True
-        if named in _DROPPABLE and named not in self.drop:
-            log.warning("the endpoint refuses %s; asking without it", named)
-            self.drop.add(named)
-            return True
         return False
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """What an `LLM` has seen of its endpoint, over all its runs.
+
+    Attributes:
+        endpoint: what its answers are kept under: the address, or a name for what has another address each time.
+        job, start: whose budget it is, and a name for this start of it; see `LLM`.
+        learnt, spent, health: what it taught, what its calls cost, how they went.
+        thoughts, answers: replies that were nothing but thoughts, and others; cached ones too.
+    """
+
+    endpoint: str
+    job: str | None
+    learnt: Learnt
+    spent: Spent
+    health: Health
+    thoughts: int = 0
+    answers: int = 0
+    start: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @classmethod
+    def of(cls, options: LLMOptions, endpoint: str | None = None, job: str | None = None) -> Seen:
+        """Of an endpoint that was not asked yet."""
+        health = Health(url=options.url, key_name=options.key_variable, model=options.model)
+        name = endpoint or same_address(options.url)
+        return cls(endpoint=name, job=job, learnt=Learnt(options.leave_out), spent=Spent(), health=health)
+
+
+@dataclass(frozen=True)
+class _JobLedger:
+    """The ledger of a job in the file of answers."""
+
+    cache: CallCache
+    job: str
+    start: str
+
+    def together(self) -> AbstractContextManager[None]:
+        return self.cache.together()
+
+    def others(self) -> tuple[int, float]:
+        return self.cache.spent_by_others(self.job, self.start)
+
+    def write(self, tokens: int, usd: float) -> None:
+        self.cache.note_spent(self.job, self.start, tokens, usd)
 
 
 class Asker:
@@ -108,37 +195,65 @@ class Asker:
         budget, health: what may be spent, and how the endpoint's calls went.
     """
 
-    def __init__(self, options: LLMOptions, cache: CallCache, learnt: Learnt, spent: Spent) -> None:
-        self.options, self.cache, self.learnt = options, cache, learnt
-        self.budget = Budget(tokens=options.budget_tokens, usd=options.budget_usd, price=options.price, spent=spent)
-        self.health = Health(url=options.url, key_name=options.key_variable, model=options.model)
-        # The port of a local server changes from run to run and says nothing about the model.
-        self._endpoint = "local" if is_local(options.url) else options.url
+    def __init__(self, options: LLMOptions, cache: CallCache, seen: Seen) -> None:
+        self.options, self.cache, self.learnt, self.health = options, cache, seen.learnt, seen.health
+        self.budget = Budget(
+            tokens=options.budget_tokens,
+            usd=options.budget_usd,
+            price=options.price,
+            spent=seen.spent,
+            ledger=_JobLedger(cache, seen.job, seen.start) if seen.job else None,
+        )
+        self._seen = seen
+        if not self.learnt.settled and is_form(form := cache.get(self._memory)):
+            self.learnt.begin_with(form)
+
+    @property
+    def _memory(self) -> str:
+        """Under which the cache keeps what the endpoint taught."""
+        return f"learnt|{self._seen.endpoint}|{self.options.model}"
+
+    def remember(self) -> None:
+        """Keep what the endpoint taught for later runs."""
+        self.cache.put(self._memory, self.learnt.form)
 
     async def from_cache(self, request: Request) -> Reply | None:
         """The reply, where all calls that it takes are in the cache."""
 
         async def look(messages: list, request: Request, room: int, key: str) -> dict | None:
-            stored = self.cache.get(key)
+            stored = self.stored(key)
             return stored and {**stored, "cached": True}
 
         return await self.answer(request, look)
+
+    def stored(self, key: str) -> dict | None:
+        """What the cache holds under a call's key, where that can be an answer; it says that the endpoint has
+        answered."""
+        value = self.cache.get(key)
+        if value is None or not is_stored(value):
+            return None
+        self.health.answered = True
+        return value
 
     async def answer(self, request: Request, call: Call) -> Reply | None:
         """The reply, by calls of `call`; None as soon as that has none."""
         messages, room, turns = list(request.messages), self.options.max_tokens, []
         longer = again = False
+        problem: str | None
         while True:
             key = self.key(messages, request, room)
             turn = await call(messages, request, room, key)
             if turn is None:
                 return None
             turns.append(turn)
-            finish, content = turn["finish_reason"], content_of(turn)
+            finish, content = str(turn["finish_reason"]), content_of(turn)
             if finish == "length" and not longer:
                 longer, room = True, 2 * room
                 continue
             found = None if finish in UNANSWERED else extract_json(content)
+            if thinks := finish not in (*REFUSED, *UNANSWERED) and only_thoughts(turn):
+                problem = "it holds thoughts and no answer"
+                break  # asked again it would think again
             problem = None if finish in (*REFUSED, *UNANSWERED, "length") else fault(found, request.schema)
             if problem is None or again:
                 break
@@ -148,6 +263,7 @@ class Asker:
                 {"role": "assistant", "content": content},
                 {"role": "user", "content": f"That answer does not fit: {problem}. Answer again, with JSON that fits."},
             ]
+        self._note(finish, thinks)
         tokens_in, tokens_out = (sum(t.get(name, 0) for t in turns) for name in ("tokens_in", "tokens_out"))
         price = self.options.price
         new = [t for t in turns if not t.get("cached") and t["finish_reason"] not in UNANSWERED]
@@ -165,14 +281,29 @@ class Asker:
             problem=problem,
         )
 
+    def _note(self, finish: str, thinks: bool) -> None:
+        """Count a reply. Raises EndpointError where the first ones are nothing but thoughts."""
+        seen = self._seen
+        if finish in UNANSWERED:
+            return
+        seen.thoughts, seen.answers = seen.thoughts + thinks, seen.answers + (not thinks)
+        if seen.thoughts >= _THOUGHTS_ENOUGH and not seen.answers:
+            raise EndpointError(
+                f"{self.options.model!r} at {self.options.url} only thinks: the first {seen.thoughts} answers hold "
+                f"thoughts and nothing else, within {self.options.max_tokens} tokens and twice as many. Raise "
+                "max_tokens (to 4000, say), or switch thinking off at the server, or ask a model that does not think."
+            )
+
     def keep(self, key: str, response: dict, finish: str | None = None) -> dict:
-        """Store a response under its call's key: a chat completion, or what stands for it with its finish reason."""
+        """Store a response under its call's key: a chat completion that is `readable`, or what stands for it with its
+        finish reason."""
+        model = self.options.model
         if finish is None:
-            choice = response["choices"][0]
-            finish = "refusal" if choice["message"].get("refusal") else choice.get("finish_reason") or "stop"
+            told = said(response)
+            model = told.model or model
+            finish = "refusal" if told.refusal else told.finish or "stop"
         tokens_in, tokens_out = usage_of(response)
-        model = response.get("model") or self.options.model
-        value = {"response": response, "finish_reason": finish, "model": model}
+        value: dict[str, object] = {"response": response, "finish_reason": finish, "model": model}
         value |= {"tokens_in": tokens_in, "tokens_out": tokens_out}
         self.cache.put(key, value)
         return value
@@ -186,35 +317,42 @@ class Asker:
         options, learnt = self.options, self.learnt
         body = {"model": options.model, "temperature": options.temperature, "seed": options.seed + request.replicate}
         body = {k: v for k, v in body.items() if k not in learnt.drop}
-        body[learnt.limit] = room
+        if "max_tokens" not in learnt.drop:
+            body[learnt.limit] = room
         return body | with_form(messages, request.schema, rung)
 
     def key(self, messages: list, request: Request, room: int) -> str:
         """Under which the call's answer is kept."""
         options = self.options
         sampling = {"temperature": options.temperature, "max_tokens": room, "seed": options.seed}
-        return call_key(self._endpoint, options.model, messages, request.schema, sampling, request.replicate)
+        return call_key(self._seen.endpoint, options.model, messages, request.schema, sampling, request.replicate)
 
 
-def content_of(turn: dict) -> str:
-    """The text of a stored response: the answer, the words of a refusal, or the message of an error."""
-    response = turn["response"]
-    if "choices" not in response:
-        error = response.get("error")
-        return str(error.get("message", error) if isinstance(error, dict) else error)
-    message = response["choices"][0]["message"]
-    return message.get("refusal") or message.get("content") or ""
+def is_form(value: object) -> TypeGuard[dict]:
+    """Is it what `Learnt.form` gives?"""
+    return (
+        isinstance(value, dict)
+        and value.get("rung") in range(len(RUNGS))
+        and value.get("limit") in _LENGTHS
+        and isinstance(value.get("drop"), list)
+        and all(isinstance(name, str) for name in value["drop"])
+    )
 
 
-def usage_of(response: dict) -> tuple[int, int]:
-    """Tokens in and out, as the endpoint counts them; zeros where it does not say."""
-    usage = response.get("usage") or {}
-    return usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-
-
-def is_completion(response: object) -> TypeGuard[dict]:
-    """Is it a chat completion with a message?"""
+def is_stored(value: object) -> bool:
+    """Is it what `Asker.keep` stores? Else a cache was damaged, or another version wrote it, and the call is made
+    anew."""
+    if not isinstance(value, dict) or not isinstance(value.get("response"), dict):
+        return False
+    words = all(isinstance(value.get(name), str) for name in ("finish_reason", "model"))
+    numbers = all(
+        isinstance(value.get(name, 0), int) and value.get(name, 0) >= 0 for name in ("tokens_in", "tokens_out")
+    )
+    if not (words and numbers):
+        return False
+    if value["finish_reason"] == "content_filter":
+        return True
     try:
-        return isinstance(response, dict) and isinstance(response["choices"][0]["message"], dict)
-    except (LookupError, TypeError):
+        return bool(said(value["response"]))
+    except BadAnswer:
         return False

@@ -11,6 +11,7 @@ which the endpoint's list of batches can be searched. One process at a time subm
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
@@ -28,7 +29,8 @@ from filelock import FileLock, Timeout
 from openai.types import Batch, FileObject
 
 from gisttools.common import EndpointError, Health, final_words, passing, problems, with_retries
-from gisttools.synthesis.llm.asking import Asker, Request, is_completion, usage_of
+from gisttools.synthesis.llm.answers import BadAnswer, readable, shown, usage_of
+from gisttools.synthesis.llm.asking import Asker, Request
 from gisttools.synthesis.llm.budget import most_tokens_in
 from gisttools.synthesis.llm.cache import CallCache
 from gisttools.synthesis.llm.live import LiveCalls
@@ -173,19 +175,20 @@ def read_batch_answers(content: bytes) -> Iterator[tuple[str, BatchAnswer]]:
         try:
             line = json.loads(raw)
             yield line["custom_id"], _batch_answer(line)
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             log.warning("a line of a batch's result cannot be read (%s): %r", error, raw[:200])
 
 
 def _batch_answer(line: dict) -> BatchAnswer:
     response = _dict(line.get("response"))
     status, body = response.get("status_code"), response.get("body")
-    if status == 200 and is_completion(body):
-        return BatchAnswer(kind="answer", response=body)
+    if status == 200:
+        with contextlib.suppress(BadAnswer):
+            return BatchAnswer(kind="answer", response=readable(body))
     error = _dict(_dict(body).get("error")) or _dict(line.get("error"))
     code, param, message = error.get("code"), error.get("param"), error.get("message")
-    words = str(message or code or line.get("error") or f"no chat completion came: {json.dumps(body)[:200]}")
-    words = words if status in (None, 200) else f"status {status}: {words}"
+    words = str(message or code or line.get("error") or f"no chat completion came: {shown(body)}")
+    words = shown(words) if status in (None, 200) else f"status {status}: {shown(words)}"
     kind: Kind
     if status in (400, 422):
         kind = "filtered" if code == "content_filter" else "refused"
@@ -295,7 +298,7 @@ def _sort(asker: Asker, batch: SentBatch, key: str, answer: BatchAnswer, results
     match answer.kind:
         case "answer":
             asker.keep(key, answer.response)
-            tokens = usage_of(answer.response)
+            tokens = usage_of(answer.response, batch.lines[key])
             used = tokens if any(tokens) else batch.lines[key]
             results.used = (results.used[0] + used[0], results.used[1] + used[1])
             results.answered.add(key)
@@ -484,7 +487,7 @@ class _BatchRun:
         async def look(messages: list, request: Request, room: int, key: str) -> dict | None:
             turn = self._failed.get(key)
             if turn is None and (key in self._fresh or self._options.mode == "auto"):
-                turn = self._asker.cache.get(key)
+                turn = self._asker.stored(key)
                 turn = turn if turn is None or key in self._fresh else {**turn, "cached": True}
             if turn is None:
                 missing[:] = [key, MissingCall(messages=messages, request=request, room=room, numbers=[])]
@@ -513,7 +516,7 @@ class _BatchRun:
         """Take over what other processes have done or submitted, and submit the rest."""
         async with self._table.submitting():
             for key in self._idle() if self._options.mode == "auto" else ():
-                if self._asker.cache.get(key) is not None:
+                if self._asker.stored(key) is not None:
                     await self._resolve(key)
             await self._find_again()
             # What the endpoint takes is found out by live calls, for a batch takes hours.
@@ -603,7 +606,7 @@ class _BatchRun:
         """What was not answered waits for the next batch, or is given up."""
         learnt, refused = self._learnt, results.refused
         for answer in refused.values():
-            learnt.adapt(answer.param)
+            learnt.adapt(answer.param, answer.words)
         if learnt.form == batch.form and not self._proven and len(refused) == len(batch.lines) > 1:
             learnt.lower()
         if learnt.form == batch.form:  # others are answered in this form: it is these requests

@@ -10,7 +10,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol
 
 _MILLION = 1e6
 _A_MESSAGE = 16  # tokens that a chat template may put around a message, generously
@@ -130,15 +132,33 @@ class Spent:
     left: dict[str, tuple[int, float]] = field(default_factory=dict, repr=False)  # batches left under way, by token
 
 
+class Ledger(Protocol):
+    """Where the starts of one job write down what they spend, so that one that was killed counts."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Inside, no other process reads or writes."""
+
+    def others(self) -> tuple[int, float]:
+        """Tokens and US dollars that other starts have spent or hold back."""
+
+    def write(self, tokens: int, usd: float) -> None:
+        """What this start has spent and holds back."""
+
+
 class Budget:
     """Tokens and US dollars that may be spent.
 
     Args:
         tokens, usd: limits; None: none. A limit in dollars needs a price.
         spent: what was spent before; it is counted on.
+        ledger: of the job that the limits are for; None where they are for these calls alone.
     """
 
-    def __init__(self, *, tokens: int | None, usd: float | None, price: Price | None, spent: Spent) -> None:
+    def __init__(
+        self, *, tokens: int | None, usd: float | None, price: Price | None, spent: Spent, ledger: Ledger | None = None
+    ) -> None:
+        self._ledger = ledger if tokens is not None or usd is not None else None
+        self._others = (0, 0.0)
         self._limits = (tokens if tokens is not None else float("inf"), usd if usd is not None else float("inf"))
         self._price, self._spent, self._bell = price, spent, Bell()
         self._held = [0, 0.0]
@@ -148,11 +168,15 @@ class Budget:
         """Hold back what a call can cost. Waits for calls under way where they may leave enough; False where there
         will not be enough. Every True is ended by one `settle`."""
         need = self._costs(tokens_in, tokens_out)
-        await self._bell.wait(lambda: self._fits(need, self._held) or not self._fits(need, (0, 0.0)))
-        if not self._fits(need, self._held):
-            return False
-        self._hold(need, 1)
-        return True
+        while True:
+            await self._bell.wait(lambda: self._fits(need, self._held) or not self._fits(need, (0, 0.0)))
+            with self._ledger.together() if self._ledger else nullcontext():
+                self._look_around()
+                if self._fits(need, self._held):
+                    self._hold(need, 1)
+                    return True
+            if not self._fits(need, (0, 0.0)):
+                return False
 
     def settle(self, reserved: tuple[int, int], used: tuple[int, int]) -> None:
         """The call that reserved (tokens in, out) used so many of them."""
@@ -160,10 +184,12 @@ class Budget:
         tokens, usd = self._costs(*used)
         self._spent.tokens += tokens
         self._spent.usd += usd
+        self._write()
         self._bell.ring()
 
     def fits(self, tokens_in: int, tokens_out: int, *, ever: bool = False) -> bool:
         """Does the budget hold so much now; or, `ever`, could it if all that is held back were left over?"""
+        self._look_around()
         return self._fits(self._costs(tokens_in, tokens_out), (0, 0.0) if ever else self._held)
 
     def hold(self, token: str, most: tuple[int, int]) -> None:
@@ -184,7 +210,16 @@ class Budget:
     def _hold(self, cost: tuple[int, float], sign: int) -> None:
         self._holders += sign
         self._held = [self._held[0] + sign * cost[0], self._held[1] + sign * cost[1] if self._holders else 0.0]
+        self._write()
+
+    def _look_around(self) -> None:
+        if self._ledger is not None:
+            self._others = self._ledger.others()
+
+    def _write(self) -> None:
+        if self._ledger is not None:
+            self._ledger.write(self._spent.tokens + round(self._held[0]), self._spent.usd + self._held[1])
 
     def _fits(self, need: tuple[int, float], held: Sequence[float]) -> bool:
-        spent = (self._spent.tokens, self._spent.usd)
+        spent = (self._spent.tokens + self._others[0], self._spent.usd + self._others[1])
         return all(s + h + n <= limit for s, h, n, limit in zip(spent, held, need, self._limits, strict=True))

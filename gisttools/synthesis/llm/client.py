@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gisttools.common import MissingError, ParameterError, cache_folder, in_background, open_client, problems
-from gisttools.synthesis.llm.asking import Asker, Learnt, Reply, Request
+from gisttools.synthesis.llm.asking import Asker, Reply, Request, Seen
 from gisttools.synthesis.llm.batch import answer_by_batches
 from gisttools.synthesis.llm.budget import Spent
-from gisttools.synthesis.llm.cache import CallCache
+from gisttools.synthesis.llm.cache import RENEWED, CallCache
 from gisttools.synthesis.llm.live import answer_live
 from gisttools.synthesis.llm.options import EMBEDDED, LLMOptions
 from gisttools.synthesis.llm.server import find_model, identity, serve_local
 
+_EMBEDDED_KEY = "local"  # the embedded server's port changes from run to run; its model's name says its content
 _SHOWN = 5  # missing requests named in an error
 
 
@@ -30,17 +31,27 @@ class LLM:
     Args:
         options: which one, and how it is asked; `open_llm` opens the embedded one.
         cache: SQLite file of answers; equal requests are answered from it and cost nothing. None: no cache.
+        endpoint: what answers are kept under in place of the address, where that changes and the model does not.
+        job: a name for what the budget is for. All starts under it, also such as were killed, share one budget until
+            `forget_spent`; None: it is for this object's calls.
 
     Attributes:
-        learnt, spent: what the endpoint taught, and what its calls cost so far.
+        seen: what the endpoint taught, what its calls cost so far, and how they went.
 
     Raises:
         ParameterError: there is no cache, but mode or transport need one; or the embedded server is not started.
     """
 
-    def __init__(self, options: LLMOptions, *, cache: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        options: LLMOptions,
+        *,
+        cache: str | Path | None = None,
+        endpoint: str | None = None,
+        job: str | None = None,
+    ) -> None:
         self.options, self.cache = options, cache
-        self.learnt, self.spent = Learnt(), Spent()
+        self.seen = Seen.of(options, endpoint, job)
         found = []
         if options.base_url == EMBEDDED:
             found.append(f"base_url is {EMBEDDED!r}, a server that open_llm starts: use that")
@@ -54,8 +65,19 @@ class LLM:
     def live(self) -> LLM:
         """The same LLM, asked by live calls: a batch takes hours."""
         other = LLM(self.options.part(LLMOptions, transport="live"), cache=self.cache)
-        other.learnt, other.spent = self.learnt, self.spent
+        other.seen = self.seen
         return other
+
+    @property
+    def spent(self) -> Spent:
+        """Tokens and dollars of its calls so far."""
+        return self.seen.spent
+
+    def forget_spent(self) -> None:
+        """The job is done: another run of it has its whole budget."""
+        if self.seen.job and self.cache is not None:
+            with CallCache(self.cache) as cache:
+                cache.forget_spent(self.seen.job)
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer all requests; the replies stand in the order of the requests. Raises as `stream` does."""
@@ -79,7 +101,7 @@ class LLM:
     async def _answer_all(self, requests: Sequence[Request], put: Callable[[tuple[int, Reply]], None]) -> None:
         options = self.options
         with CallCache(self.cache) as cache:
-            asker, todo = Asker(options, cache, self.learnt, self.spent), []
+            asker, todo = Asker(options, cache, self.seen), []
             for i, request in enumerate(requests):
                 reply = None if options.mode == "record" else await asker.from_cache(request)
                 if reply is None:
@@ -92,7 +114,11 @@ class LLM:
             if todo:
                 async with open_client(options.base_url, options.key_variable, options.timeout) as client:
                     carry = answer_live if options.transport == "live" else answer_by_batches
-                    await carry(asker, client, requests, todo, put)
+                    renewing = asyncio.create_task(_renew(cache))
+                    try:
+                        await carry(asker, client, requests, todo, put)
+                    finally:
+                        renewing.cancel()
 
     def _not_recorded(self, requests: Sequence[Request], todo: list[int]) -> str:
         found = []
@@ -105,14 +131,23 @@ class LLM:
         return problems(title, found, "Ask for the same as when it was recorded, or run with mode auto.")
 
 
+async def _renew(cache: CallCache) -> None:
+    while True:
+        await asyncio.sleep(RENEWED)
+        cache.renew()
+
+
 @contextmanager
-def open_llm(options: LLMOptions, *, log: str | Path | None = None, cache: str | Path | None = None) -> Iterator[LLM]:
+def open_llm(
+    options: LLMOptions, *, log: str | Path | None = None, cache: str | Path | None = None, job: str | None = None
+) -> Iterator[LLM]:
     """An `LLM` for the length of a `with` block.
 
     Args:
         options: which one, and how to ask it.
         log: file for what the embedded server writes.
         cache: SQLite file of answers; `llm.sqlite` in the package's cache folder where None.
+        job: what the budget is for, see `LLM`.
 
     Raises:
         MissingError, EndpointError: the embedded server cannot be started.
@@ -121,10 +156,10 @@ def open_llm(options: LLMOptions, *, log: str | Path | None = None, cache: str |
 
     def embedded(base_url: str, model: str) -> LLM:
         there = {"base_url": base_url, "model": model, "price_in": 0.0, "price_out": 0.0}
-        return LLM(options.part(LLMOptions, **there), cache=cache)
+        return LLM(options.part(LLMOptions, **there), cache=cache, endpoint=_EMBEDDED_KEY, job=job)
 
     if options.base_url != EMBEDDED:
-        yield LLM(options, cache=cache)
+        yield LLM(options, cache=cache, job=job)
     elif options.mode == "replay":  # the file says which answers count; nobody is asked
         yield embedded("http://127.0.0.1/v1", identity(find_model(options.model)))
     else:

@@ -1,11 +1,8 @@
-"""Asks for answers in JSON, in the form that an endpoint knows; finds the JSON in what comes back, and says what is
-wrong with it.
-"""
+"""Asks for answers in JSON, in the form that an endpoint knows, and says what is wrong with what comes back."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from types import NoneType
@@ -32,27 +29,8 @@ def with_form(messages: Sequence[dict[str, str]], schema: dict, rung: int) -> di
     return {"messages": messages} | ({"response_format": {"type": "json_object"}} if rung == 2 else {})
 
 
-def extract_json(content: str) -> dict | None:
-    """The first JSON object in an answer, also behind a model's thoughts or inside a fenced block; None without one.
-
-    An object that is cut or broken is never repaired, and no part of it counts as the answer.
-    """
-    content = re.sub(r"<think>.*?(</think>|\Z)", "", content, flags=re.DOTALL)
-    decoder, begin = json.JSONDecoder(strict=False), 0
-    while (begin := content.find("{", begin)) >= 0:
-        try:
-            return decoder.raw_decode(content, begin)[0]
-        except json.JSONDecodeError as error:
-            if error.msg.startswith("Unterminated"):
-                return None
-            begin = max(begin + 1, error.pos)  # what stands before was read as a part of the broken object
-        except RecursionError:
-            return None
-    return None
-
-
 def fault(answer: dict | None, schema: dict) -> str | None:
-    """What is wrong with what `extract_json` found, in a line for its writer; None where it fits the schema.
+    """What is wrong with the object that an answer holds, in a line for its writer; None where it fits the schema.
 
     Looked at: properties, required, additionalProperties, type, enum, items, and the limits of lengths and numbers.
     """

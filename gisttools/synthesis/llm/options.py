@@ -11,6 +11,7 @@ from pydantic import Field
 from gisttools.common import Options, safe_url
 from gisttools.synthesis.llm.budget import Price, known_price
 
+Optional = Literal["seed", "temperature", "max_tokens", "response_format"]
 EMBEDDED = "embedded"  # in place of an address: the server that `open_llm` starts
 
 
@@ -26,6 +27,8 @@ class LLMOptions(Options):
     mode: auto: the cache, else the endpoint; record: always the endpoint, and the cache learns; replay: the cache.
     transport: live: a call for each answer. batch: the endpoint's Batch API, within a day; it needs a cache, in which
         batches under way are found again after a restart.
+    leave_out: what an endpoint refuses is found out and left out by itself, and remembered; this is for one that takes
+        something amiss without saying so. Without max_tokens no budget can be kept.
     budget_usd, budget_tokens: never exceeded by the calls of one `LLM`, for the most that a call can cost is reserved
         before it is sent; what is not asked for that reason says so. A call without an answer counts as paid in full.
         Cached answers cost nothing; answers of a batch that an earlier run left under way count.
@@ -55,6 +58,7 @@ class LLMOptions(Options):
     transport: Literal["live", "batch"] = Field(
         "live", description="batch: the endpoint's Batch API, cheaper and within a day"
     )
+    leave_out: list[Optional] = Field([], description="parameters that the endpoint is never sent")
     poll_seconds: float = Field(30.0, gt=0, description="time between two looks at a batch")
     context: int = Field(2048, ge=512, description="of the embedded server: tokens of a prompt and its answer")
     timeout: float = Field(120.0, gt=0, description="seconds until one attempt is given up")
@@ -79,6 +83,8 @@ class LLMOptions(Options):
                 f"budget_usd is {self.budget_usd}, but the price of {self.model!r} is not known: "
                 "give price_in and price_out, or a budget of tokens"
             )
+        if "max_tokens" in self.leave_out and (self.budget_usd is not None or self.budget_tokens is not None):
+            found.append("leave_out names max_tokens, but without it no call has a largest cost: leave out the budget")
         if self.base_url == EMBEDDED and self.transport == "batch":
             found.append(
                 "transport is 'batch', but the embedded server has no Batch API: set transport to live, or base_url to "

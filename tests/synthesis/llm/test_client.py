@@ -11,10 +11,10 @@ from helpers.server import Server, completion, refusal
 
 from gisttools.common.errors import DataError, EndpointError, MissingError, ParameterError
 from gisttools.synthesis import open_llm
+from gisttools.synthesis.llm.answers import extract_json
 from gisttools.synthesis.llm.asking import Request
 from gisttools.synthesis.llm.cache import CallCache
 from gisttools.synthesis.llm.client import LLM
-from gisttools.synthesis.llm.forms import extract_json
 from gisttools.synthesis.llm.options import LLMOptions
 from gisttools.workflow.params import SynthesizeParams
 
@@ -29,15 +29,36 @@ def _ask(text="hi", **more):
     return Request(messages=[{"role": "user", "content": text}], schema=SCHEMA, **more)
 
 
-def test_a_repeated_request_is_answered_from_the_cache_even_at_another_local_port(tmp_path):
+def test_a_repeated_request_is_answered_from_the_cache(tmp_path):
+    with Server(lambda *_: good()) as server:
+        for run in range(2):
+            replies = server.llm(cache=tmp_path / "c.sqlite").ask([_ask("a"), _ask("b")])
+            assert [r.content for r in replies] == ['{"text": "hello"}'] * 2
+            assert [r.cached for r in replies] == [run == 1] * 2
+            assert [r.tokens_out for r in replies] == [3, 3]
+            assert len(server.bodies) == 2
+
+
+def test_two_servers_of_this_machine_share_no_answers_under_one_model_name(tmp_path):
+    for name in ("one", "other"):
+        with Server(lambda *_, name=name: completion(json.dumps({"text": name}))) as server:
+            (reply,) = server.llm(cache=tmp_path / "c.sqlite").ask([_ask("a")])
+        assert (reply.answer, reply.cached) == ({"text": name}, False)
+
+
+def test_spellings_of_one_address_share_their_answers(tmp_path):
+    with Server(lambda *_: good()) as server:
+        port = server.url.split(":")[2].split("/")[0]
+        for host in (f"localhost:{port}/v1", f"LOCALHOST:{port}/v1/", f"me:pw@127.0.0.1:{port}/v1"):
+            LLM(server.llm(base_url=f"http://{host}").options, cache=tmp_path / "c.sqlite").ask([_ask("a")])
+        assert len(server.bodies) == 1
+
+
+def test_the_embedded_server_has_its_answers_at_any_port(tmp_path):
     for run in range(2):
         with Server(lambda *_: good()) as server:
-            llm = server.llm(cache=tmp_path / "c.sqlite")
-            replies = llm.ask([_ask("a"), _ask("b")])
-        assert [r.content for r in replies] == ['{"text": "hello"}'] * 2
-        assert [r.cached for r in replies] == [run == 1] * 2
-        assert [r.tokens_out for r in replies] == [3, 3]
-        assert len(server.bodies) == (0 if run else 2)
+            llm = LLM(server.llm().options, cache=tmp_path / "c.sqlite", endpoint="local")
+            assert llm.ask([_ask("a")])[0].cached == (run == 1)
 
 
 def test_replicates_differ_in_seed_and_key():
@@ -83,9 +104,12 @@ def test_a_refused_parameter_is_left_out_or_renamed():
 
 
 def test_a_refusal_in_every_form_shows_the_server_s_words():
-    with Server(lambda *_: refusal(400, "prompt too long")) as server, pytest.raises(EndpointError) as caught:
-        server.llm().ask([_ask()])
-    assert "prompt too long" in str(caught.value)
+    with Server(lambda *_: refusal(400, "prompt too long")) as server:
+        (reply,) = server.llm().ask([_ask()])  # it may be this request alone
+        with pytest.raises(EndpointError, match="prompt too long"):
+            server.llm().ask([_ask("a"), _ask("b"), _ask("c")])
+    assert reply.finish_reason == "error"
+    assert "prompt too long" in reply.content
 
 
 def test_retry_after_is_honoured():

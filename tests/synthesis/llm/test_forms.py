@@ -7,7 +7,8 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from gisttools.synthesis.llm.forms import extract_json, fault
+from gisttools.synthesis.llm.answers import extract_json
+from gisttools.synthesis.llm.forms import fault
 
 LEAVES = st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=6)
 VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3))

@@ -15,9 +15,9 @@ import pytest
 
 import gisttools
 from gisttools.common.errors import EndpointError, MissingError
+from gisttools.synthesis.llm.answers import extract_json
 from gisttools.synthesis.llm.asking import Request
 from gisttools.synthesis.llm.client import LLM
-from gisttools.synthesis.llm.forms import extract_json
 from gisttools.synthesis.llm.options import LLMOptions
 from gisttools.synthesis.llm.server import find_model, serve_local
 

@@ -1,0 +1,237 @@
+"""Reads what an endpoint sends, whatever it is: the text of a message, its tokens, and the answer behind a model's
+thoughts.
+
+Nothing that a server sends may end a run. A response becomes a plain form before it is kept (`checked`), and again when
+it comes from a cache that an earlier version wrote; what is none is a `BadAnswer` with its reason.
+
+Thoughts are marked in many ways: tags of several names, with or without the opening one, the channels of gpt-oss, the
+headings of Granite, fields and parts of their own. The answer is what follows the last of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gisttools.common import EndpointError
+
+_NAMES = (
+    "think|thinking|thought|thoughts|reasoning|reason|reflection|scratchpad|analysis|seed:think|longcat_think|mm:think"
+)
+_OPEN = (
+    rf"<(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>|<\|think\|>|<unused94>"
+    r"|<details type=\"reasoning\"[^>]*>|<\|channel\|?>\s*(?:analysis|commentary|thought)\b[^<]*(?:<\|message\|>)?"
+    r"|Here(?: is|'s) my thought process:"
+)
+_CLOSE = (
+    rf"</(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|/think\|>|<unused95>|</details>"
+    r"|<channel\|>|<\|channel\|>\s*final\b[^<]*<\|message\|>|Here(?: is|'s) my response:|<\|begin_of_solution\|>"
+    r"|<\|START_RESPONSE\|>"
+)
+_MARK = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})|(?P<object>\{{)", re.IGNORECASE)
+_AFTER = re.compile(r"<\|(?:end|return|eot_id|im_end|end_of_solution|END_RESPONSE)\|>\s*\Z")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thinking_blocks")  # fields of a message
+_TEXT_PARTS = ("text", "output_text", "input_text")
+_DECODER = json.JSONDecoder(strict=False)
+_ABSURD = 100  # times the longest answer that was asked for: no count of tokens
+_REASON = 300  # characters of a reason
+
+
+class BadAnswer(EndpointError):
+    """What came is no chat completion; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What counts of a chat completion.
+
+    Attributes:
+        text: what the message says; empty where nothing.
+        refusal: the words of a refusal; None where it is none.
+        thoughts: whether there were some apart from the text.
+        finish, model: the finish reason and the model's name; None where they are not told.
+    """
+
+    text: str
+    refusal: str | None
+    thoughts: bool
+    finish: str | None
+    model: str | None
+
+
+def said(response: object) -> Said:
+    """What a chat completion says, in whatever form.
+
+    Raises:
+        BadAnswer: it has no message.
+    """
+    found = _dict(response)
+    choices = found.get("choices")
+    choice = _dict(choices[0]) if isinstance(choices, list) and choices else {}
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise BadAnswer(f"no chat completion came: {shown(response)}")
+    return Said(
+        text=_text(message.get("content")),
+        refusal=_text(message.get("refusal")) or None,
+        thoughts=any(message.get(name) for name in _THOUGHTS),
+        finish=_word(choice.get("finish_reason")),
+        model=_word(found.get("model")),
+    )
+
+
+def readable(response: object) -> dict[str, Any]:
+    """The response as it came, but for halves of characters, which become U+FFFD.
+
+    Raises:
+        BadAnswer: it is no chat completion.
+    """
+    try:
+        said(response)
+        return _whole_object(response)
+    except RecursionError:
+        raise BadAnswer("the answer is nested too deeply") from None
+
+
+def usage_of(response: Mapping[str, Any], most: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Tokens in and out, as the endpoint counts them; zeros where it does not say.
+
+    A count that cannot be is none: no whole number, below zero, or, where `most` is told, more tokens in than the
+    request has bytes or a hundred times more out than it allowed.
+
+    Args:
+        response: as `checked` gives it, or as it came.
+        most: the most tokens in and out that the call was meant to take.
+    """
+    usage = _dict(response.get("usage"))
+    found = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+    if most is not None and (found[0] > most[0] or found[1] > _ABSURD * most[1]):
+        return 0, 0
+    return found
+
+
+def content_of(turn: Mapping[str, Any]) -> str:
+    """The text of a stored response: the answer, the words of a refusal, or the message of an error."""
+    response = _dict(turn.get("response"))
+    try:
+        told = said(response)
+    except BadAnswer:
+        error = response.get("error")
+        return whole(str(error.get("message", error) if isinstance(error, dict) else error))
+    return told.refusal or told.text
+
+
+def only_thoughts(turn: Mapping[str, Any]) -> bool:
+    """Did the model think, and say nothing?"""
+    try:
+        told = said(turn.get("response"))
+    except BadAnswer:
+        return False
+    empty = not answer_text(told.text).strip()
+    return empty and told.refusal is None and (told.thoughts or bool(told.text.strip()))
+
+
+def answer_text(content: str) -> str:
+    """What follows a model's thoughts; all of it where it marks none, nothing where it only thinks."""
+    start, stop = 0, None
+    for kind, begin, end in _marks(content):
+        if kind == "close":
+            start, stop = end, None
+        elif stop is None:
+            stop = begin
+    return _AFTER.sub("", content[start:stop])
+
+
+def extract_json(content: str) -> dict | None:
+    """The first JSON object in an answer, behind a model's thoughts, also inside a fenced block; None without one.
+
+    An object that is cut or broken is never repaired, and no part of it counts as the answer. Halves of characters in
+    it become U+FFFD.
+    """
+    content, begin = answer_text(content), 0
+    while (begin := content.find("{", begin)) >= 0:
+        try:
+            return _whole_object(_DECODER.raw_decode(content, begin)[0])
+        except json.JSONDecodeError as error:
+            if error.msg.startswith("Unterminated"):
+                return None
+            begin = max(begin + 1, error.pos)  # what stands before was read as a part of the broken object
+        except (RecursionError, ValueError):  # too deep, or a number of thousands of digits
+            return None
+    return None
+
+
+def whole(text: str) -> str:
+    """The text with U+FFFD in place of halves of characters (lone surrogates), which no file can hold; two halves that
+    belong together become one character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def shown(response: object) -> str:
+    """The beginning of what came, for a message."""
+    try:
+        text = response if isinstance(response, str) else json.dumps(response, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(response).__name__}"
+    return whole(" ".join(text[: 2 * _REASON].split()))[:_REASON]
+
+
+def _marks(content: str) -> Iterator[tuple[str, int, int]]:
+    """Kind ("open", "close"), begin and end of each mark of thoughts; those inside a JSON object are its text."""
+    place = 0
+    while found := _MARK.search(content, place):
+        place = found.end()
+        if found["object"] is None:
+            yield "open" if found["open"] else "close", found.start(), place
+            continue
+        try:
+            place = _DECODER.raw_decode(content, found.start())[1]
+        except json.JSONDecodeError:
+            continue
+        except (RecursionError, ValueError):
+            return
+
+
+def _whole_object(value: Any) -> Any:
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, dict):
+        return {whole(k): _whole_object(v) for k, v in value.items()}
+    return [_whole_object(v) for v in value] if isinstance(value, list) else value
+
+
+def _text(content: object) -> str:
+    """A message's content as text: a string, or the parts of a list that are text and no thought."""
+    if isinstance(content, str):
+        return whole(content)
+    parts = content if isinstance(content, list) else [content] if isinstance(content, dict) else []
+    return "".join(_part(part) for part in parts)
+
+
+def _part(part: object) -> str:
+    if isinstance(part, str):
+        return whole(part)
+    if not isinstance(part, dict) or part.get("type", "text") not in _TEXT_PARTS:
+        return ""
+    text = part.get("text")
+    text = text.get("value") if isinstance(text, dict) else text
+    return whole(text) if isinstance(text, str) else ""
+
+
+def _word(value: object) -> str | None:
+    return whole(value) if isinstance(value, str) and value else None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _dict(value: object) -> dict:
+    return value if isinstance(value, dict) else {}
