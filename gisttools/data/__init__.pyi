@@ -1,3 +1,9 @@
+from .characters import (
+    broken as broken,
+    cleaned as cleaned,
+    count_unseen as count_unseen,
+    tell_unseen as tell_unseen,
+)
 from .files import (
     FILE_ENDINGS as FILE_ENDINGS,
     LINE_ENDINGS as LINE_ENDINGS,

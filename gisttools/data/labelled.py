@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, first_line, problems
+from gisttools.data.characters import is_blank, tell_unseen
 from gisttools.data.files import FILE_ENDINGS, Part, RowFile, file_kind, is_missing, plain_name
 from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
@@ -161,7 +162,7 @@ _EMPTY = "is empty or no text"
 
 def wrong_text(text: object) -> str | None:
     """Why a cell is no text to embed, or None."""
-    if not isinstance(text, str) or not text or text.isspace():
+    if not isinstance(text, str) or not text or text.isspace() or (not text.isascii() and is_blank(text)):
         return _EMPTY
     if len(text) > LONGEST:
         return f"is longer than {LONGEST:,} characters"
@@ -337,6 +338,7 @@ def _collect(
         rows.add(texts, labels, ids)
         rows.dropped.update({"repeated in another sample": repeated} if repeated else {})
     rows.finish(f"{source}, split {split}")
+    tell_unseen(source, rows.texts)
     return LabelledTexts(rows.texts, rows.labels, source, split, label_sets=rows.label_sets, dropped=dict(rows.dropped))
 
 

@@ -24,6 +24,7 @@ from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
 
 from gisttools.common import DataError, MissingError, problems, whole_file
+from gisttools.data.characters import is_blank
 from gisttools.data.files import file_kind, is_missing, plain_name, read_rows
 
 _TEXTS = pa.list_(pa.string())
@@ -310,7 +311,7 @@ def _is_list(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and (value.isascii() or not is_blank(value))
 
 
 def _in_rows(rows: Sequence[int] | np.ndarray, what: str) -> list[str]:
