@@ -1,12 +1,12 @@
 """Finds characters that do not belong into a text: what nobody sees but a model reads, and what is left of a lost one.
 
-A text is what a person sees of it. Two kinds of characters break that. *Invisible* ones (marks of direction, zero width,
-tags) change what a tokenizer reads and nothing on the screen; without them the text is what was meant. *Broken* ones
+A text is what a person sees of it. Two kinds of characters break that. *Invisible* ones (marks of direction, zero
+width, tags) change what a tokenizer reads and nothing on the screen; without them the text is what was meant. *Broken* ones
 (NUL and other controls, the sequences of a terminal, U+FFFD, half surrogate pairs, private use, what is no character)
 stand where something was lost; nothing can bring it back.
 
-Many of these belong into some script, and stay there: joiners in emoji and in Persian or Indic words, marks of direction
-in Hebrew and Arabic, the zero-width space of Thai or Khmer, variation selectors, the tags of a flag, soft hyphens.
+Many of these belong into some script, and stay there: joiners in emoji and in Persian or Indic words, marks of
+direction in Hebrew and Arabic, the zero-width space of Thai or Khmer, variation selectors, the tags of a flag, soft hyphens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OVERRIDES = "\u202d\u202e"
 _EMBEDDINGS = f"\u202a\u202b\u202c{_OVERRIDES}"
 _DIRECTION = f"{_EMBEDDINGS}\u2066-\u2069\u200e\u200f\u061c"
 _RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
-# scripts whose letters join, or stack by a joiner: Arabic and Syriac to N'Ko, Devanagari to Sinhala, Tibetan to Mongolian
+# scripts whose letters join, or stack by a joiner: Arabic to N'Ko, Devanagari to Sinhala, Tibetan to Mongolian
 _JOINING = "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1700-\u18af\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff"
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3040-\u30ff\u3400-\u9fff"
 _EMOJI = "\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff\ufe0f\u20e3"
@@ -95,8 +95,8 @@ def tell_unseen(where: str, texts: Iterable[str]) -> None:
     """Say in the log how many texts hold characters that do not belong there. Texts of the user's stay as they are."""
     if found := count_unseen(texts):
         told = ", ".join(f"{name} in {n:,}" for name, n in found.items())
-        log.warning("%s: texts hold characters that do not show or stand for lost ones (%s); they are left as they are, "
-                    "and models read them", where, told)  # fmt: skip
+        said = "%s: texts hold characters that do not show or stand for lost ones (%s); models read them as they are"
+        log.warning(said, where, told)
 
 
 def is_blank(text: str) -> bool:
@@ -105,7 +105,8 @@ def is_blank(text: str) -> bool:
 
 
 def _shows(character: str) -> bool:
-    return unicodedata.category(character)[0] not in "ZC" and not re.match(f"[{_FILLERS}{_SELECTORS}\u034f]", character)
+    blank = unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc", "Cf")
+    return not blank and not re.match(f"[{_FILLERS}{_SELECTORS}\u034f]", character)
 
 
 def _visible(text: str) -> list[str]:

@@ -450,9 +450,9 @@ def _cut(wanted: Mapping[str, int], most: int) -> dict[str, int]:
 def tally(
     candidates: Sequence[Candidate], quotas: Mapping[str, int], variables: Mapping[str, str], priced: bool
 ) -> dict[str, Any]:
-    """The counts of a summary: asked, accepted, rejected, reasons, by_label (by group: wanted, asked, accepted), cleaned
-    (accepted rows that invisible characters were taken out of), short (groups below their quota), by_attribute, live_negatives, replaced_negatives, tokens, cost, cost_per_accepted,
-    cost_per_live (US dollars, None where the price is not known), confusion of the blind look."""
+    """The counts of a summary: asked, accepted, rejected, reasons, by_label (by group: wanted, asked, accepted),
+    cleaned (accepted rows that invisible characters were taken out of), short (groups below their quota), by_attribute,
+    live_negatives, replaced_negatives, tokens, cost, cost_per_accepted, cost_per_live (US dollars, None where the price is not known), confusion of the blind look."""
     good = [c for c in candidates if c.reason is None]
     asked, accepted = (Counter(c.item.group for c in part) for part in (candidates, good))
     seen = confusion(candidates)
