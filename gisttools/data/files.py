@@ -1,8 +1,10 @@
 """Reads files of rows (CSV, TSV, JSON lines, a JSON array, Parquet) and of lines (text), each once, a part at a time.
+A folder of one data set, as `save_to_disk` writes it, counts as a file of rows.
 
 All but Parquet may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM), or what
 `encoding` says; nothing is guessed, for a wrong guess spoils texts without a word. JSON lines and a JSON array are
-distinguished by how a file begins, whatever its ending.
+distinguished by how a file begins, whatever its ending. What separates fields of CSV and TSV is what the ending says;
+where that does not split the header, and semicolons, tabs, bars or commas split all rows alike, these do, and it is told.
 
 What a cell is: in CSV and TSV an empty cell is missing and every other one is its string, so that `NA`, `null`, `007`
 and `1e5` are texts and labels like any other. In JSON and Parquet null is missing, and values keep their types;
@@ -12,21 +14,26 @@ and `1e5` are texts and labels like any other. In JSON and Parquet null is missi
 from __future__ import annotations
 
 import codecs
+import csv as csv_rows
 import hashlib
 import io
 import itertools
 import json
+import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems, sha256
+from gisttools.data.saved import SavedRows, is_saved, saved_splits
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from pyarrow.csv import CSVStreamingReader
 
+log = logging.getLogger(__name__)
 Part = dict[str, list]  # column -> values of some rows; a missing one is None
 _PLAIN = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -36,6 +43,11 @@ _ROWS = 10_000  # of a part
 _FIRST = 1000  # rows of JSON that tell the columns
 _BLOCK = 1 << 20  # bytes read at a time; of CSV eight times as many, for a row must fit
 _SHOWN = 5
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
+_SAMPLE = 1 << 16  # bytes that tell what separates fields
+_LOOKED_AT = 200  # rows of them
+_TOLD = re.compile(rb"sep=([,;\t|])\r?\n", re.IGNORECASE)
+_SAVED = "save_to_disk"  # a folder
 _MAGIC = (
     (b"PAR1", "a Parquet file", "Name it .parquet"),
     (b"PK\x03\x04", "a ZIP archive (or an Office document, which is one)", "Unpack it, or save its sheet as CSV"),
@@ -156,6 +168,10 @@ class RowFile:
     def __init__(self, path: str | Path, encoding: str | None = None, *, bare: str | None = None) -> None:
         self.path, self._kind = Path(path), _kind_of(Path(path))
         self._text: _Text | None = None
+        if self._kind == _SAVED:
+            self._saved = SavedRows(self.path)
+            self.columns = self._saved.columns
+            return
         with _named(self.path, self._kind[1:]):
             if self._kind == ".parquet":
                 self._open_parquet()
@@ -180,12 +196,18 @@ class RowFile:
     @property
     def revision(self) -> str:
         """12 hex digits of the file's checksum behind "sha256:"; to be asked for after the last row."""
-        found = sha256(self.path) if self._text is None else self._text.checksum()
+        if self._kind == _SAVED:
+            found = self._saved.checksum()
+        else:
+            found = sha256(self.path) if self._text is None else self._text.checksum()
         return f"sha256:{found[:12]}"
 
     def parts(self, columns: Sequence[str]) -> Iterator[Part]:
         """As `read_parts`."""
         columns = list(dict.fromkeys(columns))
+        if self._kind == _SAVED:
+            yield from self._saved.parts(columns)
+            return
         with _named(self.path, self._kind[1:]):
             if self._kind == ".parquet":
                 import pyarrow.parquet as pq
@@ -220,6 +242,10 @@ class RowFile:
     def _open_csv(self, text: _Text) -> None:
         text.keep()  # the header is parsed by the same parser as the rows, which then starts anew
         file = io.BufferedReader(text, _BLOCK)
+        self._find_separator(file)
+        file.detach()
+        text.again()
+        file = io.BufferedReader(text, _BLOCK)
         self.columns = self._csv(file).schema.names
         file.detach()
         text.rewind()
@@ -228,6 +254,21 @@ class RowFile:
         if twice:
             raise DataError(f"{self.path}: the header names {', '.join(twice)} more than once. Rename one of them.")
 
+    def _find_separator(self, file: io.BufferedReader) -> None:
+        """What separates the fields: what the ending says, where that splits the header or nothing does better."""
+        usual = "\t" if self._kind == ".tsv" else ","
+        sample = file.read(_SAMPLE)
+        self._skip, self._separator = 0, usual
+        told = _TOLD.match(sample)
+        if told:  # a line of Excel's that says it
+            self._skip, self._separator = 1, told[1].decode()
+            return
+        found = separator(sample.decode("utf-8", "ignore"), usual, whole=len(sample) < _SAMPLE)
+        if found != usual:
+            self._separator = found
+            log.warning("%s: read as separated by %s, not by %s, which does not split its header", self.path,
+                        _SEPARATORS[found], _SEPARATORS[usual])  # fmt: skip
+
     def _csv(self, file: io.BufferedIOBase, columns: Sequence[str] | None = None) -> CSVStreamingReader:
         """A reader of record batches; `columns` are read as strings."""
         import pyarrow as pa
@@ -235,8 +276,8 @@ class RowFile:
 
         return csv.open_csv(
             pa.PythonFile(file, "r"),
-            read_options=csv.ReadOptions(block_size=8 * _BLOCK, use_threads=False),
-            parse_options=csv.ParseOptions(delimiter="\t" if self._kind == ".tsv" else ",", newlines_in_values=True),
+            read_options=csv.ReadOptions(block_size=8 * _BLOCK, use_threads=False, skip_rows=self._skip),
+            parse_options=csv.ParseOptions(delimiter=self._separator, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 check_utf8=False,  # `_Text` did
                 include_columns=columns,
@@ -251,6 +292,35 @@ class RowFile:
         first = list(itertools.islice(rows, _FIRST))
         self.columns = list(dict.fromkeys(name for row in first for name in row))
         self._json = itertools.chain(first, rows)
+
+
+def separator(sample: str, usual: str, *, whole: bool) -> str:
+    """What separates the fields of a file that begins like this. Another one than usual counts only where the usual one
+    does not split the header, and it splits the header and most rows into equally many fields.
+
+    `whole`: the sample is all of the file; else its last row is not looked at.
+    """
+    splits = {mark: _fields(sample, mark, whole) for mark in _SEPARATORS}
+    even = {mark: sizes[0] for mark, sizes in splits.items() if sizes and sizes[0] > 1 and _are_even(sizes)}
+    if not splits[usual] or splits[usual][0] > 1 or not even:
+        return usual
+    return max(even, key=lambda mark: even[mark])
+
+
+def _are_even(sizes: Sequence[int]) -> bool:
+    """Whether most rows have as many fields as the header; of the others it is told when they are read."""
+    return 2 * sizes.count(sizes[0]) > len(sizes)
+
+
+def _fields(sample: str, mark: str, whole: bool) -> list[int]:
+    """The number of fields of the sample's rows, empty ones left out."""
+    reader = csv_rows.reader(io.StringIO(sample, newline=""), delimiter=mark)
+    sizes: list[int] = []
+    try:
+        sizes += (len(row) for row in itertools.islice(reader, _LOOKED_AT) if row)
+    except csv_rows.Error:
+        return sizes  # a field of more than 131,072 characters
+    return sizes if whole or len(sizes) < 2 else sizes[:-1]
 
 
 def json_rows(file: io.BufferedReader, path: Path, block: int = 1 << 20, bare: str | None = None) -> Iterator[dict]:
@@ -385,6 +455,11 @@ class _Text(io.RawIOBase):
         """Keep what is read from here on, for `rewind`."""
         self._kept = []
 
+    def again(self) -> None:
+        """Go back to where `keep` was called, and go on keeping."""
+        self.rewind()
+        self.keep()
+
     def rewind(self) -> None:
         """Go back to where `keep` was called, without reading the file again."""
         self._ready = memoryview(b"".join([*(self._kept or ()), self._ready]))
@@ -447,7 +522,13 @@ def _check_there(path: Path) -> None:
 
 def _kind_of(path: Path) -> str:
     _check_there(path)
-    kind = file_kind(path)
+    kind = _SAVED if is_saved(path) else file_kind(path)
+    if path.is_dir() and kind != _SAVED:
+        splits = ", ".join(saved_splits(path))
+        raise DataError(
+            f"{path} is a folder, not a file of rows. "
+            + (f"It holds the splits {splits} of save_to_disk: name one of them." if splits else "Name a file in it.")
+        )
     if kind is None:
         raise DataError(f"{path}: unknown ending {path.suffix!r}. Use one of {', '.join(FILE_ENDINGS)}.")
     return kind

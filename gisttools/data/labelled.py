@@ -16,10 +16,12 @@ import pandas as pd
 
 from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, first_line, problems
 from gisttools.data.characters import is_blank, tell_unseen
+from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, tell_left_out
 from gisttools.data.files import FILE_ENDINGS, Part, RowFile, file_kind, is_missing, plain_name
 from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
 from gisttools.data.options import ReadOptions
+from gisttools.data.saved import saved_split, saved_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -183,10 +185,6 @@ def _is_other(text: object) -> bool:
     return not isinstance(text, str) and not is_missing(text)
 
 
-TEXT_COLUMNS = ("text", "sentence", "utterance", "query", "content", "message")
-LABEL_COLUMNS = ("label_text", "label", "intent", "category", "class", "labels")
-
-
 @dataclass(frozen=True)
 class LabelledTexts:
     """Texts with their labels, and where they come from.
@@ -245,7 +243,7 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
         return _from_frame(source, options)
     name, path = str(source), Path(source).expanduser()
     if path.is_dir():
-        path = split_file(path, options.split) or path / f"{options.split}.jsonl"
+        path = split_file(path, options.split) or _no_split(path, options.split)
     if file_kind(path) or path.exists():
         with RowFile(path, options.encoding) as file:
             chosen = _columns(file.columns, name, options)
@@ -263,8 +261,22 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
 
 
 def split_file(folder: Path, split: str) -> Path | None:
-    """A folder's file for a split, `<split>` and one of `FILE_ENDINGS`; None if there is none."""
-    return next((f for e in FILE_ENDINGS if (f := folder / f"{split}{e}").is_file()), None)
+    """A folder's file for a split, `<split>` and one of `FILE_ENDINGS`, or the data set that `save_to_disk` wrote for it;
+    None if there is none."""
+    found = next((f for e in FILE_ENDINGS if (f := folder / f"{split}{e}").is_file()), None)
+    return found or saved_split(folder, split)
+
+
+def _no_split(folder: Path, split: str) -> Path:
+    """A file that is not there, for a folder without that split.
+
+    Raises:
+        MissingError: the folder holds other splits, which are named.
+    """
+    others = saved_splits(folder) or (["train"] if saved_split(folder, "train") else [])
+    if others:
+        raise MissingError(f"{folder} has no split {split!r}, but {', '.join(others)}. Set split to one of them.")
+    return folder / f"{split}.jsonl"
 
 
 def _from_frame(frame: pd.DataFrame, options: ReadOptions) -> LabelledTexts:
@@ -355,7 +367,9 @@ def _columns(names: list, source: str, options: ReadOptions) -> tuple[str, str, 
         if ids != ReadOptions.defaults()["id_column"]:
             _column(names, source, "id", ids, ())
         ids = None
-    return text, label, ids if ids not in (text, label) else None
+    ids = ids if ids not in (text, label) else None
+    tell_left_out(source, (name for name in names if name not in (text, label, ids)))
+    return text, label, ids
 
 
 def _column(names: list, source: str, what: str, named: str | None, usual: tuple[str, ...]) -> str:
@@ -367,9 +381,9 @@ def _column(names: list, source: str, what: str, named: str | None, usual: tuple
                 f"Its columns: {listed}. Set {what}_column to one of them."
             )
         return named
-    for name in usual:
-        if name in names:
-            return name
+    found = find_column(names, usual)
+    if found is not None:
+        return found
     raise DataError(
         f"{source} has none of the usual {what} columns ({', '.join(usual)}). "
         f"Its columns: {listed}. Set {what}_column to one of them."
