@@ -1,12 +1,13 @@
 """Finds characters that do not belong into a text: what nobody sees but a model reads, and what is left of a lost one.
 
 A text is what a person sees of it. Two kinds of characters break that. *Invisible* ones (marks of direction, zero
-width, tags) change what a tokenizer reads and nothing on the screen; without them the text is what was meant. *Broken* ones
-(NUL and other controls, the sequences of a terminal, U+FFFD, half surrogate pairs, private use, what is no character)
-stand where something was lost; nothing can bring it back.
+width, tags) change what a tokenizer reads and nothing on the screen; without them the text is what was meant. *Broken*
+ones (NUL and other controls, the sequences of a terminal, U+FFFD, half surrogate pairs, private use, what is no
+character) stand where something was lost; nothing can bring it back.
 
 Many of these belong into some script, and stay there: joiners in emoji and in Persian or Indic words, marks of
-direction in Hebrew and Arabic, the zero-width space of Thai or Khmer, variation selectors, the tags of a flag, soft hyphens.
+direction in Hebrew and Arabic, the zero-width space of Thai or Khmer, variation selectors, the tags of a flag, soft
+hyphens.
 """
 
 from __future__ import annotations

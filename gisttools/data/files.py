@@ -4,7 +4,7 @@ A folder of one data set, as `save_to_disk` writes it, counts as a file of rows.
 All but Parquet may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM), or what
 `encoding` says; nothing is guessed, for a wrong guess spoils texts without a word. JSON lines and a JSON array are
 distinguished by how a file begins, whatever its ending. What separates fields of CSV and TSV is what the ending says;
-where that does not split the header, and semicolons, tabs, bars or commas split all rows alike, these do, and it is told.
+where that does not split the header, and semicolons, tabs, bars or commas split most rows alike, these do: it is told.
 
 What a cell is: in CSV and TSV an empty cell is missing and every other one is its string, so that `NA`, `null`, `007`
 and `1e5` are texts and labels like any other. In JSON and Parquet null is missing, and values keep their types;
@@ -567,6 +567,13 @@ def _fix(code: str) -> str:
     )
 
 
+def _arrow_error() -> type[Exception]:
+    """Arrow's own error, of which some are no ValueErrors."""
+    import pyarrow as pa
+
+    return pa.ArrowException
+
+
 @contextmanager
 def _named(path: Path, kind: str) -> Iterator[None]:
     """Whatever a library says about a file becomes one error that names it."""
@@ -574,7 +581,9 @@ def _named(path: Path, kind: str) -> Iterator[None]:
         yield
     except GistError:
         raise
-    except (ValueError, OSError, EOFError) as error:  # Arrow's and JSON's errors are ValueErrors
+    except RecursionError as error:
+        raise DataError(f"{path} cannot be read as {kind}: it is nested too deeply. Is it the right file?") from error
+    except (ValueError, OSError, EOFError, OverflowError, TypeError, LookupError, _arrow_error()) as error:
         why = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         if "straddling" in why:
             why = "a row is longer than 8 MB. Is a quote never closed"

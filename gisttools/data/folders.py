@@ -177,14 +177,11 @@ _CANDIDATES = {
     "negative": ("negative", "negatives", "neg", "negs", "hard_negative", "hard_negatives"),
 }
 _SEARCHED: dict[str, dict[str, tuple[str, ...]]] = {
-    "corpus": {
-        "id": ("_id", "id", "doc_id", "docid", "corpus-id"),
-        "text": ("text", "passage", "document", "contents"),
-    },
-    "queries": {"id": ("_id", "id", "query_id", "qid", "query-id"), "text": ("text", "query", "question")},
+    "corpus": {"id": ("_id", "id"), "text": ("text",)},
+    "queries": {"id": ("_id", "id"), "text": ("text", "query")},
     "qrels": {
-        "query": ("query-id", "query_id", "qid"),
-        "document": ("corpus-id", "corpus_id", "doc_id", "docid"),
+        "query": ("query-id", "query_id"),
+        "document": ("corpus-id", "corpus_id"),
         "score": ("score", "relevance"),
     },
 }

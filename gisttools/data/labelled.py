@@ -261,8 +261,8 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
 
 
 def split_file(folder: Path, split: str) -> Path | None:
-    """A folder's file for a split, `<split>` and one of `FILE_ENDINGS`, or the data set that `save_to_disk` wrote for it;
-    None if there is none."""
+    """A folder's file for a split, `<split>` and one of `FILE_ENDINGS`, or the data set that `save_to_disk` wrote for
+    it; None if there is none."""
     found = next((f for e in FILE_ENDINGS if (f := folder / f"{split}{e}").is_file()), None)
     return found or saved_split(folder, split)
 

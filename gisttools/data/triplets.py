@@ -275,7 +275,7 @@ def _checked(path: Path, rows: Iterable[dict], first: int, told: set[str]) -> pa
 
 
 def _record(row: Mapping[str, object], others: dict[str, None]) -> Record:
-    """A row of a file by the table's columns, negatives of all their columns in one list; what is left over is noted."""
+    """A row of a file by the table's columns, with the negatives of all columns in one list; `others` are left over."""
     several = [name for name in negative_columns(row) if name not in ("negatives", "negative_passages")]
     record = {name: _from_cell(name, value) for name, value in row.items() if name in COLUMNS.names}
     others.update(dict.fromkeys(n for n in row if n not in COLUMNS.names and n not in several))

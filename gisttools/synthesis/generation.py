@@ -452,7 +452,8 @@ def tally(
 ) -> dict[str, Any]:
     """The counts of a summary: asked, accepted, rejected, reasons, by_label (by group: wanted, asked, accepted),
     cleaned (accepted rows that invisible characters were taken out of), short (groups below their quota), by_attribute,
-    live_negatives, replaced_negatives, tokens, cost, cost_per_accepted, cost_per_live (US dollars, None where the price is not known), confusion of the blind look."""
+    live_negatives, replaced_negatives, tokens, cost, cost_per_accepted, cost_per_live (US dollars, None where the price
+    is not known), confusion of the blind look."""
     good = [c for c in candidates if c.reason is None]
     asked, accepted = (Counter(c.item.group for c in part) for part in (candidates, good))
     seen = confusion(candidates)
