@@ -5,6 +5,7 @@ Whatever the source, cells become texts and labels in `LabelRows`, which refuses
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +23,12 @@ from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
 from gisttools.data.options import ReadOptions
 from gisttools.data.saved import saved_split, saved_splits
+from gisttools.data.suspicions import ids_in, odd_labels, too_many_labels, wrong_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+log = logging.getLogger(__name__)
 LONGEST = 1_000_000  # characters of a text; beyond it something else than a text was read
 _SHOWN = 5
 _JOIN = " | "
@@ -43,6 +46,8 @@ class LabelRows:
     label_column: str
     drop_empty: bool = False
     drop_unlabelled: bool = False
+    trusted: bool = False  # a published task: what its columns hold is known
+    text_named: bool = False  # by the user, who knows what the column holds
     texts: list[str] = field(default_factory=list)
     sets: list[tuple[str, ...]] = field(default_factory=list)
     dropped: Counter = field(default_factory=Counter)
@@ -89,6 +94,8 @@ class LabelRows:
             seen = f"is only the label {classes[0]!r}" if classes else "are no rows at all"
             left = f" ({dict(self.dropped)} dropped)" if self.dropped else ""
             found.append(f"there {seen}{left}; at least two classes are needed")
+        if not found and not self.trusted:
+            found += self._suspicions(where)
         if found:
             fix = (
                 "Correct or drop these rows; drop_empty and drop_unlabelled leave out rows without a text or a label."
@@ -96,6 +103,24 @@ class LabelRows:
                 else "Correct or drop these rows."
             )
             raise DataError(problems(f"{where}: {len(found)} problem(s), rows counted from 0", found, fix))
+
+    def _suspicions(self, where: str) -> list[str]:
+        """What the columns cannot be meant to hold; what they may not be meant to hold is told."""
+        labels = self.labels
+        counts = Counter(labels)
+        found = wrong_labels(labels, counts)
+        if not found and self.label_sets is None:
+            for told in odd_labels(counts):
+                log.warning("%s: %s.", where, told)
+        if many := too_many_labels(labels, counts):
+            log.warning("%s: %r: %s. Is another column meant?", where, self.label_column, many)
+        if ids := ids_in(self.texts):
+            what = f"{self.text_column!r} holds {ids} in place of texts, such as {self.texts[0]!r:.60}"
+            if self.text_named:
+                log.warning("%s: %s.", where, what)
+            else:
+                found.append(f"{what}; name the column of texts, or say text_column: {self.text_column} if it is meant")
+        return found
 
     @property
     def label_sets(self) -> list[tuple[str, ...]] | None:
@@ -116,6 +141,8 @@ class LabelRows:
             each = [self._set_of(v) for v in value if not isinstance(v, list | tuple | set | frozenset)]
             known = [names for names in each if names is not None]
             return self._one({name for names in known for name in names}) if len(known) == len(value) else None
+        if isinstance(value, bytes):
+            return None
         try:
             return self._names[type(value), value]  # by type: True, 1 and 1.0 are equal
         except TypeError:
@@ -160,10 +187,13 @@ class LabelRows:
 
 
 _EMPTY = "is empty or no text"
+_KINDS = {list: "list", dict: "mapping", bytes: "binary value", tuple: "list"}
 
 
 def wrong_text(text: object) -> str | None:
     """Why a cell is no text to embed, or None."""
+    if isinstance(text, list | dict | bytes | tuple):
+        return f"is no text but a {_KINDS[type(text)]}"
     if not isinstance(text, str) or not text or text.isspace() or (not text.isascii() and is_blank(text)):
         return _EMPTY
     if len(text) > LONGEST:
@@ -345,6 +375,8 @@ def _collect(
         label_column=chosen[1],
         drop_empty=published if options.drop_empty is None else options.drop_empty,
         drop_unlabelled=published if options.drop_unlabelled is None else options.drop_unlabelled,
+        trusted=published,
+        text_named=options.text_column is not None,
     )
     for texts, labels, ids, repeated in cells:
         rows.add(texts, labels, ids)

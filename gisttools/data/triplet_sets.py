@@ -27,7 +27,17 @@ import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
-from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, digest, first_line, tqdm
+from gisttools.common import (
+    DataError,
+    GistError,
+    MissingError,
+    ParameterError,
+    cache_folder,
+    digest,
+    first_line,
+    problems,
+    tqdm,
+)
 from gisttools.data.columns import (
     KNOWN,
     SCORE_COLUMNS,
@@ -39,8 +49,9 @@ from gisttools.data.columns import (
     negative_columns,
     tell_left_out,
 )
-from gisttools.data.files import column_names, plain_name
+from gisttools.data.files import column_names, is_missing, plain_name
 from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream
+from gisttools.data.suspicions import refuse_ids
 from gisttools.data.triplets import COLUMNS, FILE_NAME, read_blocks, read_triplets, triplet_id
 
 log = logging.getLogger(__name__)
@@ -227,6 +238,31 @@ def _negative_labels(row: Mapping[str, object], shape: Shape, given: Sequence[st
     return [_name(label) for label, negative in zip(labels, given, strict=True) if negative]
 
 
+def refuse_no_texts(batch: Mapping[str, Sequence], shape: Shape, where: str) -> None:
+    """Nothing, or an error for columns of the first rows whose cells are neither texts nor lists of texts: they would be
+    left out as if they were empty.
+
+    Raises:
+        DataError: there are some; all of them, with a cell of each.
+    """
+    found = []
+    for column in (shape.anchor, shape.positive, *shape.negatives):
+        odd = next((cell for cell in batch[column] if not _holds_texts(cell)), None)
+        if odd is not None:
+            found.append(f"{column!r} holds {repr(odd)[:80]}, which is a {type(odd).__name__} and no text")
+    if found:
+        fix = "Write texts, or lists of texts, into these columns, or leave the column out."
+        raise DataError(problems(f"{where}: {len(found)} problem(s)", found, fix))
+
+
+def _holds_texts(cell: object) -> bool:
+    if isinstance(cell, list):
+        return all(map(_holds_texts, cell))
+    if isinstance(cell, Mapping):  # a passage, or a list of them turned inside out
+        return "text" in cell and _holds_texts(cell["text"])
+    return isinstance(cell, str) or is_missing(cell)
+
+
 def _texts(row: Mapping[str, object], column: str, shape: Shape, instructions: bool) -> list[str]:
     """The texts of a cell, stripped; an empty string where there is none."""
     value = _passages(row[column])
@@ -346,6 +382,7 @@ def read_hub_triplets(
         with tqdm(total=stream.rows, desc="triplet set", unit="row", disable=short) as bar:
             first = next(stream.batches, {})
             shape = find_shape(first, str(name), pairs, threshold)
+            refuse_no_texts(first, shape, str(name))
             tell_left_out(name, (column for column in first if column not in shape.used))
             for whole in itertools.chain([first], stream.batches):
                 batch = reaching(whole, shape)
@@ -355,6 +392,9 @@ def read_hub_triplets(
                         batch, shape, task_name=source.title, revision=source.revision, instructions=instructions
                     )
                 )
+                if whole is first and Path(name).expanduser().is_file():
+                    made = [row for triplets in found for row in triplets]
+                    refuse_ids(name, *([str(row[c]) for row in made] for c in ("anchor", "positive")))
                 counts.update(rows=len(found) + below, below=below, dropped=sum(not triplets for triplets in found))
                 bar.update(len(found) + below)
                 yield pa.Table.from_pylist(list(itertools.chain.from_iterable(found)), schema=COLUMNS)

@@ -27,6 +27,7 @@ from gisttools.common import DataError, MissingError, problems, whole_file
 from gisttools.data.characters import is_blank
 from gisttools.data.columns import misspelt, negative_columns, tell_left_out
 from gisttools.data.files import file_kind, is_missing, plain_name, read_rows
+from gisttools.data.suspicions import refuse_ids
 
 _TEXTS = pa.list_(pa.string())
 COLUMNS = pa.schema(
@@ -263,6 +264,8 @@ def _checked(path: Path, rows: Iterable[dict], first: int, told: set[str]) -> pa
     records, others = [], dict[str, None]()
     for row in rows:
         records.append(_record(row, others))
+    if first == 0:
+        refuse_ids(path, *([r[c] for r in records if isinstance(r.get(c), str)] for c in ("anchor", "positive")))
     wrong = misspelt(others)
     tell_left_out(path, (name for name in others if name not in told and name not in wrong))
     told.update(others)

@@ -249,11 +249,12 @@ def read_texts(path: Path) -> list[str]:
         if column is None:
             names = ", ".join(file.columns)
             raise DataError(f"{path} has no column text, passage or document, but {names}. Rename one.")
-        texts = [
-            None if isinstance(text, list | dict) else plain_name(text)
-            for part in file.parts([column])
-            for text in part[column]
-        ]
+        cells = [cell for part in file.parts([column]) for cell in part[column]]
+    wrong = [i for i, cell in enumerate(cells) if isinstance(cell, list | dict | bytes)]
+    if wrong:
+        rows, seen = ", ".join(map(str, wrong[:5])), repr(cells[wrong[0]])[:60]
+        raise DataError(f"{path}: {column!r} holds no text but {seen} in row(s) {rows}, counted from 0. Correct them.")
+    texts = [plain_name(cell) for cell in cells]
     return list(dict.fromkeys(text for text in texts if text))
 
 
