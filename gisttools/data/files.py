@@ -21,6 +21,7 @@ import itertools
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -340,7 +341,7 @@ def json_rows(file: io.BufferedReader, path: Path, block: int = 1 << 20, bare: s
 
 
 def _line_rows(path: Path, file: Iterable[bytes], bare: str | None) -> Iterator[dict]:
-    found, bad, decode = [], 0, json.JSONDecoder().decode
+    found, bad, decode = [], 0, _DECODER.decode
     for number, line in enumerate(file, 1):  # ends at \n alone: str.splitlines would also cut at U+2028 in a text
         if not line.strip():
             continue
@@ -348,6 +349,8 @@ def _line_rows(path: Path, file: Iterable[bytes], bare: str | None) -> Iterator[
             row, why = _as_row(decode(line.decode("utf-8")), bare)
         except ValueError as error:
             row, why = None, str(error)
+        except RecursionError:
+            row, why = None, "it is nested too deeply"
         if row is None:
             bad += 1
             found += [f"line {number}: {why}"] if bad <= _SHOWN else []
@@ -363,7 +366,7 @@ def _line_rows(path: Path, file: Iterable[bytes], bare: str | None) -> Iterator[
 
 def _array_rows(path: Path, file: io.BufferedReader, block: int, bare: str | None) -> Iterator[dict]:
     """The objects of one JSON array, decoded one after the other: the text is never held whole."""
-    text, decoder, number = io.TextIOWrapper(file, "utf-8", newline=""), json.JSONDecoder(), 0
+    text, number = io.TextIOWrapper(file, "utf-8", newline=""), 0
     held, at, wanted = text.read(block), 0, "["
     while True:
         at = next((i for i in range(at, len(held)) if held[i] not in " \t\r\n"), len(held))
@@ -377,7 +380,7 @@ def _array_rows(path: Path, file: io.BufferedReader, block: int, bare: str | Non
                     raise DataError(f"{path}: after row {number} of the array stands {held[at]!r}, not a comma.")
                 at, wanted = at + 1, "{"
                 continue
-            value, at = decoder.raw_decode(held, at)
+            value, at = _value(held, at, path, number)
         except json.JSONDecodeError as error:
             more = text.read(max(block, len(held) - at))
             if not more:
@@ -393,6 +396,29 @@ def _array_rows(path: Path, file: io.BufferedReader, block: int, bare: str | Non
         number, wanted = number + 1, ","
     if (held[at + 1 :] + text.read()).strip():
         raise DataError(f"{path}: something stands after the array's end. Is it several files in one?")
+
+
+class _Twice(ValueError):
+    """An object names a key more than once, and the last one would count."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = dict.fromkeys(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise _Twice(f"{', '.join(map(repr, twice))} stands more than once in an object")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _value(held: str, at: int, path: Path, number: int) -> tuple[object, int]:
+    """The row of an array that begins here, and where it ends. Raises JSONDecodeError as well, where it is not whole."""
+    try:
+        return _DECODER.raw_decode(held, at)
+    except _Twice as error:
+        raise DataError(f"{path}: row {number} of the array: {error}. Rename one of them.") from None
 
 
 def _as_row(value: object, bare: str | None) -> tuple[dict | None, str | None]:

@@ -83,7 +83,8 @@ def wrong_labels(labels: Sequence[str], classes: Mapping[str, int]) -> list[str]
         form = "JSON" if '"' in lists[0] and "'" not in lists[0] else "text"
         found.append(
             f"labels are lists written as {form}, such as {lists[0]!r:.60}, in {len(rows)} row(s) "
-            f"({', '.join(rows[:5])}). Save the file as JSONL or Parquet, where a cell can be a list, or write one label"
+            f"({', '.join(rows[:5])}). Save the file as JSONL or Parquet, where a cell can be a list, or write one "
+            "label"
         )
     return found
 
@@ -112,8 +113,8 @@ def odd_labels(classes: Mapping[str, int]) -> list[str]:
         single = {name for name in classes if mark not in name}
         if len(several) >= 2 and parts and (parts & single or len(parts) < len(several)) and "" not in parts:
             found.append(
-                f"{len(several)} labels such as {several[0]!r:.60} seem to be several joined by {mark!r}, and count as one "
-                "each. Where a text has several labels, save lists (JSONL, Parquet)"
+                f"{len(several)} labels such as {several[0]!r:.60} seem to be several joined by {mark!r}, and count as "
+                "one each. Where a text has several labels, save lists (JSONL, Parquet)"
             )
             break
     return found

@@ -239,8 +239,8 @@ def _negative_labels(row: Mapping[str, object], shape: Shape, given: Sequence[st
 
 
 def refuse_no_texts(batch: Mapping[str, Sequence], shape: Shape, where: str) -> None:
-    """Nothing, or an error for columns of the first rows whose cells are neither texts nor lists of texts: they would be
-    left out as if they were empty.
+    """Nothing, or an error for columns of the first rows whose cells are neither texts nor lists of texts: they would
+    be left out as if they were empty.
 
     Raises:
         DataError: there are some; all of them, with a cell of each.

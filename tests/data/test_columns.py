@@ -1,4 +1,4 @@
-"""Names of columns: known alike by every reader; what is not needed is left out and said once; docs list what is known."""
+"""Names of columns: known alike by every reader; what is not needed is left out and said once; docs list the known."""
 
 from __future__ import annotations
 
