@@ -80,8 +80,8 @@ def parse_yaml(text: str | bytes) -> Any:
         raise YamlProblem(f"{line}{' '.join(filter(None, (error.context, error.problem)))}") from None
     except yaml.reader.ReaderError as error:
         if isinstance(text, bytes) and error.encoding != "unicode":
-            line = text.count(b"\n", 0, error.position) + 1
-            what = f"line {line} holds the byte 0x{error.character:02x}, which is not {error.encoding.upper()}"
+            number = text.count(b"\n", 0, error.position) + 1
+            what = f"line {number} holds the byte 0x{error.character:02x}, which is not {error.encoding.upper()}"
             raise YamlProblem(f"{what}. Save it as UTF-8") from None
         raise YamlProblem(" ".join(str(error).split())) from None
     except yaml.YAMLError as error:

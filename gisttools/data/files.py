@@ -255,7 +255,7 @@ class RowFile:
         if twice:
             raise DataError(f"{self.path}: the header names {', '.join(twice)} more than once. Rename one of them.")
 
-    def _find_separator(self, file: io.BufferedReader) -> None:
+    def _find_separator(self, file: io.BufferedIOBase) -> None:
         """What separates the fields: what the ending says, where that splits the header or nothing does better."""
         usual = "\t" if self._kind == ".tsv" else ","
         sample = file.read(_SAMPLE)
@@ -414,7 +414,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _value(held: str, at: int, path: Path, number: int) -> tuple[object, int]:
-    """The row of an array that begins here, and where it ends. Raises JSONDecodeError as well, where it is not whole."""
+    """The row of an array that begins here, and where it ends. Raises JSONDecodeError where it is not whole."""
     try:
         return _DECODER.raw_decode(held, at)
     except _Twice as error:

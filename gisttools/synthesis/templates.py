@@ -161,14 +161,15 @@ def render(template: str, values: dict[str, Any]) -> str:
 @lru_cache(maxsize=64)  # compiling takes a hundred times as long as rendering
 def _compiled(template: str) -> Template:
     tree = _environment.parse(template)
-    for node in tree.find_all(nodes.Const):
+    for const in tree.find_all(nodes.Const):
         try:
-            _check_number(node.value)
+            _check_number(const.value)
         except _TooMuch as error:
-            raise TemplateFault(str(error), node.lineno) from None
-    for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
-        tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None))
-        node.body.insert(0, tick.set_lineno(node.lineno, override=True))
+            raise TemplateFault(str(error), const.lineno) from None
+    for kind in (nodes.For, nodes.Macro, nodes.CallBlock):
+        for node in tree.find_all(kind):
+            tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None))
+            node.body.insert(0, tick.set_lineno(node.lineno, override=True))
     tree.set_environment(_environment)
     code = _environment.compile(tree, filename=_FILE)
     return Template.from_code(_environment, code, _environment.make_globals(None))

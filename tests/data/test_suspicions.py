@@ -57,7 +57,7 @@ def test_looking_is_quick_whatever_stands_there():
 @pytest.mark.parametrize("names", [("anchor", "positive", "negative"), ("query", "pos", "neg")], ids="-".join)
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
 def test_a_file_of_ids_is_refused_as_triplets(tmp_path, names, ids, ending):
-    frame = pd.DataFrame({name: ids for name in names})
+    frame = pd.DataFrame(dict.fromkeys(names, ids))
     path = tmp_path / f"t{ending}"
     frame.to_csv(path, index=False) if ending == ".csv" else frame.astype(str).to_json(
         path, orient="records", lines=True
@@ -76,7 +76,8 @@ def test_ids_are_refused_as_labelled_texts_unless_their_column_is_named(tmp_path
 
 
 @pytest.mark.parametrize(
-    "label", ["['a', 'b']", '["a", "b"]', "['a']", "['a' 'b']", "('a', 'b')", "{'a', 'b'}", '{"a": 1}', "[a, b]", "[]", "[1, 2]"]
+    "label",
+    ["['a', 'b']", '["a", "b"]', "['a']", "['a' 'b']", "('a', 'b')", "{'a', 'b'}", '{"a": 1}', "[a, b]", "[]", "[1, 2]"],
 )  # fmt: skip
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
 def test_lists_written_as_text_are_no_labels(tmp_path, label, ending):
