@@ -71,4 +71,9 @@ from .wording import (
     signed as signed,
     unit as unit,
 )
-from .yaml_text import YamlProblem as YamlProblem, parse_yaml as parse_yaml, read_yaml as read_yaml
+from .yaml_text import (
+    YamlProblem as YamlProblem,
+    first_lines as first_lines,
+    parse_yaml as parse_yaml,
+    read_yaml as read_yaml,
+)

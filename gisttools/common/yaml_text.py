@@ -7,6 +7,7 @@ YAML 1.1, which most libraries read, takes `no` for a truth value, `1e-4` for a 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,6 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2's core schema; `yaml_implicit_resolvers` is its own."""
 
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012  # PyYAML's own way
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: dict[object, int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            name = key.value if isinstance(key, yaml.ScalarNode) else None
-            if name is not None and key.tag != f"{_TAG}merge" and seen.setdefault((key.tag, name), line) != line:
-                raise YamlProblem(f"line {line}: the key {name!r} stands in line {seen[key.tag, name]} already")
-        return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         text = self.construct_scalar(node)
@@ -78,17 +70,25 @@ def parse_yaml(text: str | bytes) -> Any:
                 return None
             if _size(node, {}, set()) > _MOST_VALUES:
                 raise YamlProblem(f"its aliases (*name) stand for more than {_MOST_VALUES:,} values. Spell them out")
+            if twice := list(_keys_again(loader, node)):
+                raise YamlProblem("; ".join(twice))
             return loader.construct_document(node)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise YamlProblem(f"{line}{' '.join(filter(None, (error.context, error.problem)))}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.reader.ReaderError as error:
+        if isinstance(text, bytes) and error.encoding != "unicode":
+            number = text.count(b"\n", 0, error.position) + 1
+            what = f"line {number} holds the byte 0x{error.character:02x}, which is not {error.encoding.upper()}"
+            raise YamlProblem(f"{what}. Save it as UTF-8") from None
+        raise YamlProblem(" ".join(str(error).split())) from None
+    except yaml.YAMLError as error:
         raise YamlProblem(" ".join(str(error).split())) from None
     except RecursionError:
         raise YamlProblem("it is nested too deeply") from None
-    except (TypeError, ValueError, OverflowError) as error:  # a key that is a list
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:  # `!!timestamp no`
         raise YamlProblem(" ".join(str(error).split())) from None
 
 
@@ -97,18 +97,46 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
 
 
+def first_lines(text: str | bytes) -> dict[str, int]:
+    """The line, counted from 1, in which each block of text (`key: |`) of a document begins, by its key. The document
+    is one that `parse_yaml` takes, and its top a mapping."""
+    pairs = yaml.compose(text, Loader=yaml.SafeLoader).value
+    blocks = ((key, value) for key, value in pairs if isinstance(value, yaml.ScalarNode) and value.style == "|")
+    return {key.value: value.start_mark.line + 2 for key, value in blocks}
+
+
+def _keys_again(loader: yaml.SafeLoader, top: yaml.Node) -> Iterator[str]:
+    """Every key that stands in its mapping before. `<<` is no key, and what it brings may be set anew."""
+    waiting, looked_at = [top], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in looked_at:
+            continue
+        looked_at.add(id(node))
+        waiting += reversed(_below(node))
+        first: dict[object, int] = {}
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode) or key.tag == f"{_TAG}merge":
+                continue
+            value, line = loader.construct_object(key), key.start_mark.line + 1
+            if (type(value), value) in first:
+                yield f"line {line}: the key {key.value!r} stands in line {first[type(value), value]} already"
+            first.setdefault((type(value), value), line)
+
+
+def _below(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
 def _size(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
     """Values below a node, as if each alias were spelled out."""
     if id(node) in known:
         return known[id(node)]
     if id(node) in above:
         raise YamlProblem(f"line {node.start_mark.line + 1}: it holds itself, by an alias (*name)")
-    below: list[yaml.Node] = []
-    if isinstance(node, yaml.MappingNode):
-        below = [part for pair in node.value for part in pair]
-    elif isinstance(node, yaml.SequenceNode):
-        below = node.value
     above.add(id(node))
-    known[id(node)] = 1 + sum(_size(part, known, above) for part in below)
+    known[id(node)] = 1 + sum(_size(part, known, above) for part in _below(node))
     above.remove(id(node))
     return known[id(node)]

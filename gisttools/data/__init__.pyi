@@ -1,3 +1,10 @@
+from .characters import (
+    broken as broken,
+    cleaned as cleaned,
+    count_unseen as count_unseen,
+    tell_unseen as tell_unseen,
+)
+from .columns import TEXT_COLUMNS as TEXT_COLUMNS, find_column as find_column
 from .files import (
     FILE_ENDINGS as FILE_ENDINGS,
     LINE_ENDINGS as LINE_ENDINGS,
@@ -13,7 +20,6 @@ from .folder_tasks import local_tasks as local_tasks
 from .folders import has_split as has_split, parse_eval_name as parse_eval_name
 from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream as open_stream
 from .labelled import (
-    TEXT_COLUMNS as TEXT_COLUMNS,
     LabelledTexts as LabelledTexts,
     read_labelled as read_labelled,
 )

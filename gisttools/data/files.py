@@ -1,8 +1,10 @@
 """Reads files of rows (CSV, TSV, JSON lines, a JSON array, Parquet) and of lines (text), each once, a part at a time.
+A folder of one data set, as `save_to_disk` writes it, counts as a file of rows.
 
 All but Parquet may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM), or what
 `encoding` says; nothing is guessed, for a wrong guess spoils texts without a word. JSON lines and a JSON array are
-distinguished by how a file begins, whatever its ending.
+distinguished by how a file begins, whatever its ending. What separates fields of CSV and TSV is what the ending says;
+where that does not split the header, and semicolons, tabs, bars or commas split most rows alike, these do: it is told.
 
 What a cell is: in CSV and TSV an empty cell is missing and every other one is its string, so that `NA`, `null`, `007`
 and `1e5` are texts and labels like any other. In JSON and Parquet null is missing, and values keep their types;
@@ -12,21 +14,27 @@ and `1e5` are texts and labels like any other. In JSON and Parquet null is missi
 from __future__ import annotations
 
 import codecs
+import csv as csv_rows
 import hashlib
 import io
 import itertools
 import json
+import logging
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems, sha256
+from gisttools.data.saved import SavedRows, is_saved, saved_splits
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from pyarrow.csv import CSVStreamingReader
 
+log = logging.getLogger(__name__)
 Part = dict[str, list]  # column -> values of some rows; a missing one is None
 _PLAIN = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -36,6 +44,11 @@ _ROWS = 10_000  # of a part
 _FIRST = 1000  # rows of JSON that tell the columns
 _BLOCK = 1 << 20  # bytes read at a time; of CSV eight times as many, for a row must fit
 _SHOWN = 5
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
+_SAMPLE = 1 << 16  # bytes that tell what separates fields
+_LOOKED_AT = 200  # rows of them
+_TOLD = re.compile(rb"sep=([,;\t|])\r?\n", re.IGNORECASE)
+_SAVED = "save_to_disk"  # a folder
 _MAGIC = (
     (b"PAR1", "a Parquet file", "Name it .parquet"),
     (b"PK\x03\x04", "a ZIP archive (or an Office document, which is one)", "Unpack it, or save its sheet as CSV"),
@@ -156,6 +169,10 @@ class RowFile:
     def __init__(self, path: str | Path, encoding: str | None = None, *, bare: str | None = None) -> None:
         self.path, self._kind = Path(path), _kind_of(Path(path))
         self._text: _Text | None = None
+        if self._kind == _SAVED:
+            self._saved = SavedRows(self.path)
+            self.columns = self._saved.columns
+            return
         with _named(self.path, self._kind[1:]):
             if self._kind == ".parquet":
                 self._open_parquet()
@@ -180,12 +197,18 @@ class RowFile:
     @property
     def revision(self) -> str:
         """12 hex digits of the file's checksum behind "sha256:"; to be asked for after the last row."""
-        found = sha256(self.path) if self._text is None else self._text.checksum()
+        if self._kind == _SAVED:
+            found = self._saved.checksum()
+        else:
+            found = sha256(self.path) if self._text is None else self._text.checksum()
         return f"sha256:{found[:12]}"
 
     def parts(self, columns: Sequence[str]) -> Iterator[Part]:
         """As `read_parts`."""
         columns = list(dict.fromkeys(columns))
+        if self._kind == _SAVED:
+            yield from self._saved.parts(columns)
+            return
         with _named(self.path, self._kind[1:]):
             if self._kind == ".parquet":
                 import pyarrow.parquet as pq
@@ -220,6 +243,10 @@ class RowFile:
     def _open_csv(self, text: _Text) -> None:
         text.keep()  # the header is parsed by the same parser as the rows, which then starts anew
         file = io.BufferedReader(text, _BLOCK)
+        self._find_separator(file)
+        file.detach()
+        text.again()
+        file = io.BufferedReader(text, _BLOCK)
         self.columns = self._csv(file).schema.names
         file.detach()
         text.rewind()
@@ -228,6 +255,21 @@ class RowFile:
         if twice:
             raise DataError(f"{self.path}: the header names {', '.join(twice)} more than once. Rename one of them.")
 
+    def _find_separator(self, file: io.BufferedIOBase) -> None:
+        """What separates the fields: what the ending says, where that splits the header or nothing does better."""
+        usual = "\t" if self._kind == ".tsv" else ","
+        sample = file.read(_SAMPLE)
+        self._skip, self._separator = 0, usual
+        told = _TOLD.match(sample)
+        if told:  # a line of Excel's that says it
+            self._skip, self._separator = 1, told[1].decode()
+            return
+        found = separator(sample.decode("utf-8", "ignore"), usual, whole=len(sample) < _SAMPLE)
+        if found != usual:
+            self._separator = found
+            log.warning("%s: read as separated by %s, not by %s, which does not split its header", self.path,
+                        _SEPARATORS[found], _SEPARATORS[usual])  # fmt: skip
+
     def _csv(self, file: io.BufferedIOBase, columns: Sequence[str] | None = None) -> CSVStreamingReader:
         """A reader of record batches; `columns` are read as strings."""
         import pyarrow as pa
@@ -235,8 +277,8 @@ class RowFile:
 
         return csv.open_csv(
             pa.PythonFile(file, "r"),
-            read_options=csv.ReadOptions(block_size=8 * _BLOCK, use_threads=False),
-            parse_options=csv.ParseOptions(delimiter="\t" if self._kind == ".tsv" else ",", newlines_in_values=True),
+            read_options=csv.ReadOptions(block_size=8 * _BLOCK, use_threads=False, skip_rows=self._skip),
+            parse_options=csv.ParseOptions(delimiter=self._separator, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 check_utf8=False,  # `_Text` did
                 include_columns=columns,
@@ -251,6 +293,35 @@ class RowFile:
         first = list(itertools.islice(rows, _FIRST))
         self.columns = list(dict.fromkeys(name for row in first for name in row))
         self._json = itertools.chain(first, rows)
+
+
+def separator(sample: str, usual: str, *, whole: bool) -> str:
+    """What separates the fields of a file that begins like this. Another one than usual counts only where the usual one
+    does not split the header, and it splits the header and most rows into equally many fields.
+
+    `whole`: the sample is all of the file; else its last row is not looked at.
+    """
+    splits = {mark: _fields(sample, mark, whole) for mark in _SEPARATORS}
+    even = {mark: sizes[0] for mark, sizes in splits.items() if sizes and sizes[0] > 1 and _are_even(sizes)}
+    if not splits[usual] or splits[usual][0] > 1 or not even:
+        return usual
+    return max(even, key=lambda mark: even[mark])
+
+
+def _are_even(sizes: Sequence[int]) -> bool:
+    """Whether most rows have as many fields as the header; of the others it is told when they are read."""
+    return 2 * sizes.count(sizes[0]) > len(sizes)
+
+
+def _fields(sample: str, mark: str, whole: bool) -> list[int]:
+    """The number of fields of the sample's rows, empty ones left out."""
+    reader = csv_rows.reader(io.StringIO(sample, newline=""), delimiter=mark)
+    sizes: list[int] = []
+    try:
+        sizes += (len(row) for row in itertools.islice(reader, _LOOKED_AT) if row)
+    except csv_rows.Error:
+        return sizes  # a field of more than 131,072 characters
+    return sizes if whole or len(sizes) < 2 else sizes[:-1]
 
 
 def json_rows(file: io.BufferedReader, path: Path, block: int = 1 << 20, bare: str | None = None) -> Iterator[dict]:
@@ -270,7 +341,7 @@ def json_rows(file: io.BufferedReader, path: Path, block: int = 1 << 20, bare: s
 
 
 def _line_rows(path: Path, file: Iterable[bytes], bare: str | None) -> Iterator[dict]:
-    found, bad, decode = [], 0, json.JSONDecoder().decode
+    found, bad, decode = [], 0, _DECODER.decode
     for number, line in enumerate(file, 1):  # ends at \n alone: str.splitlines would also cut at U+2028 in a text
         if not line.strip():
             continue
@@ -278,6 +349,8 @@ def _line_rows(path: Path, file: Iterable[bytes], bare: str | None) -> Iterator[
             row, why = _as_row(decode(line.decode("utf-8")), bare)
         except ValueError as error:
             row, why = None, str(error)
+        except RecursionError:
+            row, why = None, "it is nested too deeply"
         if row is None:
             bad += 1
             found += [f"line {number}: {why}"] if bad <= _SHOWN else []
@@ -293,7 +366,7 @@ def _line_rows(path: Path, file: Iterable[bytes], bare: str | None) -> Iterator[
 
 def _array_rows(path: Path, file: io.BufferedReader, block: int, bare: str | None) -> Iterator[dict]:
     """The objects of one JSON array, decoded one after the other: the text is never held whole."""
-    text, decoder, number = io.TextIOWrapper(file, "utf-8", newline=""), json.JSONDecoder(), 0
+    text, number = io.TextIOWrapper(file, "utf-8", newline=""), 0
     held, at, wanted = text.read(block), 0, "["
     while True:
         at = next((i for i in range(at, len(held)) if held[i] not in " \t\r\n"), len(held))
@@ -307,7 +380,7 @@ def _array_rows(path: Path, file: io.BufferedReader, block: int, bare: str | Non
                     raise DataError(f"{path}: after row {number} of the array stands {held[at]!r}, not a comma.")
                 at, wanted = at + 1, "{"
                 continue
-            value, at = decoder.raw_decode(held, at)
+            value, at = _value(held, at, path, number)
         except json.JSONDecodeError as error:
             more = text.read(max(block, len(held) - at))
             if not more:
@@ -323,6 +396,29 @@ def _array_rows(path: Path, file: io.BufferedReader, block: int, bare: str | Non
         number, wanted = number + 1, ","
     if (held[at + 1 :] + text.read()).strip():
         raise DataError(f"{path}: something stands after the array's end. Is it several files in one?")
+
+
+class _Twice(ValueError):
+    """An object names a key more than once, and the last one would count."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = dict.fromkeys(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise _Twice(f"{', '.join(map(repr, twice))} stands more than once in an object")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _value(held: str, at: int, path: Path, number: int) -> tuple[object, int]:
+    """The row of an array that begins here, and where it ends. Raises JSONDecodeError where it is not whole."""
+    try:
+        return _DECODER.raw_decode(held, at)
+    except _Twice as error:
+        raise DataError(f"{path}: row {number} of the array: {error}. Rename one of them.") from None
 
 
 def _as_row(value: object, bare: str | None) -> tuple[dict | None, str | None]:
@@ -384,6 +480,11 @@ class _Text(io.RawIOBase):
     def keep(self) -> None:
         """Keep what is read from here on, for `rewind`."""
         self._kept = []
+
+    def again(self) -> None:
+        """Go back to where `keep` was called, and go on keeping."""
+        self.rewind()
+        self.keep()
 
     def rewind(self) -> None:
         """Go back to where `keep` was called, without reading the file again."""
@@ -447,7 +548,13 @@ def _check_there(path: Path) -> None:
 
 def _kind_of(path: Path) -> str:
     _check_there(path)
-    kind = file_kind(path)
+    kind = _SAVED if is_saved(path) else file_kind(path)
+    if path.is_dir() and kind != _SAVED:
+        splits = ", ".join(saved_splits(path))
+        raise DataError(
+            f"{path} is a folder, not a file of rows. "
+            + (f"It holds the splits {splits} of save_to_disk: name one of them." if splits else "Name a file in it.")
+        )
     if kind is None:
         raise DataError(f"{path}: unknown ending {path.suffix!r}. Use one of {', '.join(FILE_ENDINGS)}.")
     return kind
@@ -486,6 +593,13 @@ def _fix(code: str) -> str:
     )
 
 
+def _arrow_error() -> type[Exception]:
+    """Arrow's own error, of which some are no ValueErrors."""
+    import pyarrow as pa
+
+    return pa.ArrowException
+
+
 @contextmanager
 def _named(path: Path, kind: str) -> Iterator[None]:
     """Whatever a library says about a file becomes one error that names it."""
@@ -493,7 +607,9 @@ def _named(path: Path, kind: str) -> Iterator[None]:
         yield
     except GistError:
         raise
-    except (ValueError, OSError, EOFError) as error:  # Arrow's and JSON's errors are ValueErrors
+    except RecursionError as error:
+        raise DataError(f"{path} cannot be read as {kind}: it is nested too deeply. Is it the right file?") from error
+    except (ValueError, OSError, EOFError, OverflowError, TypeError, LookupError, _arrow_error()) as error:
         why = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         if "straddling" in why:
             why = "a row is longer than 8 MB. Is a quote never closed"

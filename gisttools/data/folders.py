@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, tell_left_out
 from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, plain_name, read_parts
-from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS
+from gisttools.data.saved import is_saved
 
 T = TypeVar("T")
 Fit = tuple[dict[str, dict[str, str]], list[str]]  # of each file, the columns by role; and what is missing
@@ -171,9 +172,9 @@ PAIR_COLUMNS = (
 )
 _TRUTHS, _SCORES = ("label", "labels", "is_duplicate"), ("score", "similarity_score", "similarity")
 _CANDIDATES = {
-    "query": ("query",),
+    "query": ("query", "anchor", "question"),
     "positive": ("positive", "positives", "pos"),
-    "negative": ("negative", "negatives", "neg"),
+    "negative": ("negative", "negatives", "neg", "negs", "hard_negative", "hard_negatives"),
 }
 _SEARCHED: dict[str, dict[str, tuple[str, ...]]] = {
     "corpus": {"id": ("_id", "id"), "text": ("text",)},
@@ -252,6 +253,8 @@ def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
     fitting = [kind for kind, (_, missing) in fits.items() if not missing]
     fitting = _most_specific(fitting, fits) if named is None else [named] if named in fitting else []
     if len(fitting) == 1:
+        for key, chosen in fits[fitting[0]][0].items():
+            tell_left_out(files[key], (name for name in columns[key] if name not in (*chosen.values(), "id", "idx")))
         return EvalFolder(path, fitting[0], named is not None, split, files, fits[fitting[0]][0])
     lines = [f"found: {_seen(path, files, columns)}"]
     if fitting:
@@ -268,12 +271,16 @@ def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
 
 
 def _named(folder: Path, stem: str) -> list[Path]:
-    return [f for ending in FILE_ENDINGS if (f := folder / f"{stem}{ending}").is_file()]
+    """The files of that name, and what `save_to_disk` wrote under it."""
+    files = [f for ending in FILE_ENDINGS if (f := folder / f"{stem}{ending}").is_file()]
+    return files + ([folder / stem] if is_saved(folder / stem) else [])
 
 
 def _files(path: Path, split: str) -> dict[str, Path]:
     """The files that count, by their role."""
     found = {"train": _named(path, "train"), "test": _named(path, split)}
+    if is_saved(path):  # one data set, which is scored whatever its split is called
+        found["test"] = [path]
     found |= {stem: _named(path, stem) for stem in _SEARCHED}
     inside = _named(path / "qrels", split)
     if inside or split != "test":  # a file qrels is that of the test split
@@ -311,21 +318,22 @@ def _fit_retrieval(split: str, files: dict[str, Path], columns: dict[str, list[s
             continue
         found[stem], lacks = _chosen(columns[stem], wanted)
         absent += [f"a column {what} in {files[stem].name}" for what in lacks]
-        if stem == "corpus" and "title" in columns[stem]:
-            found[stem]["title"] = "title"
+        if stem == "corpus" and (title := find_column(columns[stem], ("title",))):
+            found[stem]["title"] = title
     return found, absent
 
 
 def _fit_pairs(names: list[str], values: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
     roles, lacks = _chosen(names, {"value": values})
-    pair = next((p for p in PAIR_COLUMNS if set(p) <= set(names)), None)
+    both = ((find_column(names, (first,)), find_column(names, (second,))) for first, second in PAIR_COLUMNS)
+    pair = next(((first, second) for first, second in both if first and second), None)
     if pair is None:
         return roles, [f"pair such as {', '.join(' and '.join(p) for p in PAIR_COLUMNS[:3])}", *lacks]
     return {**roles, "first": pair[0], "second": pair[1]}, lacks
 
 
 def _chosen(names: list[str], wanted: dict[str, tuple[str, ...]]) -> tuple[dict[str, str], list[str]]:
-    found = {role: next((u for u in usual if u in names), None) for role, usual in wanted.items()}
+    found = {role: find_column(names, usual) for role, usual in wanted.items()}
     lacks = [" or ".join(wanted[role]) for role, name in found.items() if name is None]
     return {role: name for role, name in found.items() if name is not None}, lacks
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gisttools.common import MissingError, first_line, sha256
 from gisttools.data.files import Part, RowFile, file_kind, read_rows
+from gisttools.data.saved import is_saved, saved_split, saved_splits
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(
@@ -114,8 +115,12 @@ def open_stream(source: HubSet, *, most: int | None = None, size: int = 1000) ->
 def _files_of(source: HubSet) -> list[Path]:
     """The files of rows of a set here; none where the library has to read them (images, archives, nested JSON)."""
     path = Path(source.path)
-    if path.is_file():
+    if path.is_file() or is_saved(path):
         return [path]
+    if saved := saved_split(path, source.split):
+        return [saved]
+    if splits := saved_splits(path):
+        raise MissingError(f"{path} has no split {source.split!r}, but {', '.join(splits)}. Name the folder of one.")
     with _reading(source):
         from datasets import load_dataset_builder
 

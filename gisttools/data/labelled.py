@@ -5,6 +5,7 @@ Whatever the source, cells become texts and labels in `LabelRows`, which refuses
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +16,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, first_line, problems
+from gisttools.data.characters import is_blank, tell_unseen
+from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, tell_left_out
 from gisttools.data.files import FILE_ENDINGS, Part, RowFile, file_kind, is_missing, plain_name
 from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
 from gisttools.data.options import ReadOptions
+from gisttools.data.saved import saved_split, saved_splits
+from gisttools.data.suspicions import ids_in, odd_labels, too_many_labels, wrong_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+log = logging.getLogger(__name__)
 LONGEST = 1_000_000  # characters of a text; beyond it something else than a text was read
 _SHOWN = 5
 _JOIN = " | "
@@ -40,6 +46,8 @@ class LabelRows:
     label_column: str
     drop_empty: bool = False
     drop_unlabelled: bool = False
+    trusted: bool = False  # a published task: what its columns hold is known
+    text_named: bool = False  # by the user, who knows what the column holds
     texts: list[str] = field(default_factory=list)
     sets: list[tuple[str, ...]] = field(default_factory=list)
     dropped: Counter = field(default_factory=Counter)
@@ -86,6 +94,8 @@ class LabelRows:
             seen = f"is only the label {classes[0]!r}" if classes else "are no rows at all"
             left = f" ({dict(self.dropped)} dropped)" if self.dropped else ""
             found.append(f"there {seen}{left}; at least two classes are needed")
+        if not found and not self.trusted:
+            found += self._suspicions(where)
         if found:
             fix = (
                 "Correct or drop these rows; drop_empty and drop_unlabelled leave out rows without a text or a label."
@@ -93,6 +103,24 @@ class LabelRows:
                 else "Correct or drop these rows."
             )
             raise DataError(problems(f"{where}: {len(found)} problem(s), rows counted from 0", found, fix))
+
+    def _suspicions(self, where: str) -> list[str]:
+        """What the columns cannot be meant to hold; what they may not be meant to hold is told."""
+        labels = self.labels
+        counts = Counter(labels)
+        found = wrong_labels(labels, counts)
+        if not found and self.label_sets is None:
+            for told in odd_labels(counts):
+                log.warning("%s: %s.", where, told)
+        if many := too_many_labels(labels, counts):
+            log.warning("%s: %r: %s. Is another column meant?", where, self.label_column, many)
+        if ids := ids_in(self.texts):
+            what = f"{self.text_column!r} holds {ids} in place of texts, such as {self.texts[0]!r:.60}"
+            if self.text_named:
+                log.warning("%s: %s.", where, what)
+            else:
+                found.append(f"{what}; name the column of texts, or say text_column: {self.text_column} if it is meant")
+        return found
 
     @property
     def label_sets(self) -> list[tuple[str, ...]] | None:
@@ -113,6 +141,8 @@ class LabelRows:
             each = [self._set_of(v) for v in value if not isinstance(v, list | tuple | set | frozenset)]
             known = [names for names in each if names is not None]
             return self._one({name for names in known for name in names}) if len(known) == len(value) else None
+        if isinstance(value, bytes):
+            return None
         try:
             return self._names[type(value), value]  # by type: True, 1 and 1.0 are equal
         except TypeError:
@@ -157,11 +187,14 @@ class LabelRows:
 
 
 _EMPTY = "is empty or no text"
+_KINDS = {list: "list", dict: "mapping", bytes: "binary value", tuple: "list"}
 
 
 def wrong_text(text: object) -> str | None:
     """Why a cell is no text to embed, or None."""
-    if not isinstance(text, str) or not text or text.isspace():
+    if isinstance(text, list | dict | bytes | tuple):
+        return f"is no text but a {_KINDS[type(text)]}"
+    if not isinstance(text, str) or not text or text.isspace() or (not text.isascii() and is_blank(text)):
         return _EMPTY
     if len(text) > LONGEST:
         return f"is longer than {LONGEST:,} characters"
@@ -180,10 +213,6 @@ def _unencodable(text: str) -> bool:
 
 def _is_other(text: object) -> bool:
     return not isinstance(text, str) and not is_missing(text)
-
-
-TEXT_COLUMNS = ("text", "sentence", "utterance", "query", "content", "message")
-LABEL_COLUMNS = ("label_text", "label", "intent", "category", "class", "labels")
 
 
 @dataclass(frozen=True)
@@ -244,7 +273,7 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
         return _from_frame(source, options)
     name, path = str(source), Path(source).expanduser()
     if path.is_dir():
-        path = split_file(path, options.split) or path / f"{options.split}.jsonl"
+        path = split_file(path, options.split) or _no_split(path, options.split)
     if file_kind(path) or path.exists():
         with RowFile(path, options.encoding) as file:
             chosen = _columns(file.columns, name, options)
@@ -262,8 +291,22 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
 
 
 def split_file(folder: Path, split: str) -> Path | None:
-    """A folder's file for a split, `<split>` and one of `FILE_ENDINGS`; None if there is none."""
-    return next((f for e in FILE_ENDINGS if (f := folder / f"{split}{e}").is_file()), None)
+    """A folder's file for a split, `<split>` and one of `FILE_ENDINGS`, or the data set that `save_to_disk` wrote for
+    it; None if there is none."""
+    found = next((f for e in FILE_ENDINGS if (f := folder / f"{split}{e}").is_file()), None)
+    return found or saved_split(folder, split)
+
+
+def _no_split(folder: Path, split: str) -> Path:
+    """A file that is not there, for a folder without that split.
+
+    Raises:
+        MissingError: the folder holds other splits, which are named.
+    """
+    others = saved_splits(folder) or (["train"] if saved_split(folder, "train") else [])
+    if others:
+        raise MissingError(f"{folder} has no split {split!r}, but {', '.join(others)}. Set split to one of them.")
+    return folder / f"{split}.jsonl"
 
 
 def _from_frame(frame: pd.DataFrame, options: ReadOptions) -> LabelledTexts:
@@ -332,11 +375,14 @@ def _collect(
         label_column=chosen[1],
         drop_empty=published if options.drop_empty is None else options.drop_empty,
         drop_unlabelled=published if options.drop_unlabelled is None else options.drop_unlabelled,
+        trusted=published,
+        text_named=options.text_column is not None,
     )
     for texts, labels, ids, repeated in cells:
         rows.add(texts, labels, ids)
         rows.dropped.update({"repeated in another sample": repeated} if repeated else {})
     rows.finish(f"{source}, split {split}")
+    tell_unseen(source, rows.texts)
     return LabelledTexts(rows.texts, rows.labels, source, split, label_sets=rows.label_sets, dropped=dict(rows.dropped))
 
 
@@ -353,7 +399,9 @@ def _columns(names: list, source: str, options: ReadOptions) -> tuple[str, str, 
         if ids != ReadOptions.defaults()["id_column"]:
             _column(names, source, "id", ids, ())
         ids = None
-    return text, label, ids if ids not in (text, label) else None
+    ids = ids if ids not in (text, label) else None
+    tell_left_out(source, (name for name in names if name not in (text, label, ids)))
+    return text, label, ids
 
 
 def _column(names: list, source: str, what: str, named: str | None, usual: tuple[str, ...]) -> str:
@@ -365,9 +413,9 @@ def _column(names: list, source: str, what: str, named: str | None, usual: tuple
                 f"Its columns: {listed}. Set {what}_column to one of them."
             )
         return named
-    for name in usual:
-        if name in names:
-            return name
+    found = find_column(names, usual)
+    if found is not None:
+        return found
     raise DataError(
         f"{source} has none of the usual {what} columns ({', '.join(usual)}). "
         f"Its columns: {listed}. Set {what}_column to one of them."

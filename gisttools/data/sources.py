@@ -9,12 +9,13 @@ from typing import Literal
 import pandas as pd
 
 from gisttools.common import DataError, MissingError, did_you_mean, problems
+from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, is_triplet_shaped
 from gisttools.data.files import column_names, file_kind
 from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream, parse_hub_name
-from gisttools.data.labelled import LABEL_COLUMNS, TEXT_COLUMNS, LabelledTexts, read_labelled, split_file
+from gisttools.data.labelled import LabelledTexts, read_labelled, split_file
 from gisttools.data.mteb_tasks import mteb_task, parse_task_name, task_names
 from gisttools.data.options import ReadOptions
-from gisttools.data.triplet_sets import is_triplet_shaped
+from gisttools.data.saved import is_saved
 from gisttools.data.triplets import FILE_NAME
 
 Kind = Literal["labelled", "triplets"]
@@ -103,7 +104,7 @@ def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = Non
         if (path / FILE_NAME).is_file():
             return "triplets"
         path = split_file(path, options.split) or path
-    if path.is_file() or file_kind(path):
+    if path.is_file() or is_saved(path) or file_kind(path):
         return _kind_by_columns(name, column_names(path, options.encoding), options)
     if path.is_dir() or is_hub_name(name):
         return _kind_by_columns(name, _first_columns(name, path, options), options)
@@ -155,8 +156,8 @@ def _kind_by_columns(name: str, columns: list[str], options: ReadOptions) -> Kin
         return "labelled"
     if is_triplet_shaped(columns):
         return "triplets"
-    text = options.text_column or next((c for c in TEXT_COLUMNS if c in columns), None)
-    label = options.label_column or next((c for c in LABEL_COLUMNS if c in columns), None)
+    text = options.text_column or find_column(columns, TEXT_COLUMNS)
+    label = options.label_column or find_column(columns, LABEL_COLUMNS)
     if text in columns and label in columns:
         return "labelled"
     raise DataError(

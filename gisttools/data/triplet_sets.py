@@ -13,11 +13,10 @@ import itertools
 import json
 import logging
 import math
-import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,9 +28,31 @@ import pyarrow.compute as pc
 from datasets import Dataset, concatenate_datasets
 from filelock import FileLock
 
-from gisttools.common import DataError, GistError, MissingError, ParameterError, cache_folder, digest, first_line, tqdm
-from gisttools.data.files import column_names, plain_name
+from gisttools.common import (
+    DataError,
+    GistError,
+    MissingError,
+    ParameterError,
+    cache_folder,
+    digest,
+    first_line,
+    problems,
+    tqdm,
+)
+from gisttools.data.columns import (
+    KNOWN,
+    SCORE_COLUMNS,
+    TASK_COLUMNS,
+    anchor_and_positive,
+    find_column,
+    is_triplet_shaped as is_triplet_shaped,
+    may_be_scored,
+    negative_columns,
+    tell_left_out,
+)
+from gisttools.data.files import column_names, is_missing, plain_name
 from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream
+from gisttools.data.suspicions import refuse_ids
 from gisttools.data.triplets import COLUMNS, FILE_NAME, read_blocks, read_triplets, triplet_id
 
 log = logging.getLogger(__name__)
@@ -41,21 +62,9 @@ _VERSION = 2  # of the mapping; a new number makes new cache files
 _LOCAL_VERSION = 3  # of files here, which are read otherwise than those of the hub: 007 and NA stay what they are
 _BATCH = 1000
 _LARGE = 1 << 28  # bytes; a table's file above it is opened through the cache instead of being read whole
-ANCHOR_COLUMNS = ("anchor", "query", "question", "sentence1", "text1")
-POSITIVE_COLUMNS = (
-    "positive", "positives", "pos", "positive_passages", "answer", "answers", "sentence2", "text2",
-)  # fmt: skip
-TASK_COLUMNS = ("task_name", "task", "dataset_name", "dataset", "task_type", "task_id")
-_NEGATIVE = re.compile(r"(?:hard_)?(?:negatives?|negs?)_?(\d*)|negative_passages")
-_SIDE_BY_SIDE = ("sentence1", "text1")  # names of scored pairs as well, of which not all are positives
 _ANSWERS = ("answer", "answers")  # an answer with a number next to it may be a wrong one
 _LABELLED = (("text", "sentence", "utterance"), ("label", "label_text", "intent", "category", "labels"))
-_SCORES = ("label", "labels", "score", "scores", "similarity", "similarity_score")
 _KEPT = ("anchor_label", "positive_label", "language")
-KNOWN = (
-    f"an anchor column ({', '.join(ANCHOR_COLUMNS)}), a positive column ({', '.join(POSITIVE_COLUMNS)}) and, if there "
-    "are any, negatives (negative, negatives, neg, negative_1, negative_2, ...)"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +84,11 @@ class Shape:
     score: str | None = None
     threshold: float | None = None
 
-
-def is_triplet_shaped(columns: Sequence[str]) -> bool:
-    """Whether columns of these names hold triplets, or pairs: there is an anchor and a positive among them."""
-    names = {str(c).lower() for c in columns}
-    return not names.isdisjoint(ANCHOR_COLUMNS) and not names.isdisjoint(POSITIVE_COLUMNS)
+    @property
+    def used(self) -> set[str]:
+        """The columns that something is read from."""
+        found = {self.anchor, self.positive, *self.negatives, *self.instructions.values(), *self.kept.values()}
+        return found | {c for c in (self.task, self.negative_labels, self.score) if c is not None}
 
 
 def find_shape(
@@ -102,10 +111,10 @@ def find_shape(
             score is no number), or the anchors are lists of texts.
     """
     by_name = {str(c).lower(): c for c in batch}
-    anchor, positive = _anchor_and_positive(by_name, batch, where)
+    anchor, positive = _anchor_and_positive(batch, where)
     score = _score_column(by_name, batch, anchor, positive, threshold, where)
-    texts = (anchor, positive, *_negatives_in_order(by_name))
-    task = _first(by_name, TASK_COLUMNS)
+    texts = (anchor, positive, *negative_columns(batch))
+    task = find_column(batch, TASK_COLUMNS)
     kept = {n: by_name[n] for n in _KEPT if n in by_name}
     if by_name.get("task_type", task) != task:
         kept["task_type"] = by_name["task_type"]
@@ -123,18 +132,15 @@ def find_shape(
     )
 
 
-def _first(by_name: Mapping[str, str], names: Sequence[str]) -> str | None:
-    return next((by_name[n] for n in names if n in by_name), None)
-
-
-def _anchor_and_positive(by_name: Mapping[str, str], batch: Mapping[str, Sequence], where: str) -> tuple[str, str]:
-    anchor, positive = _first(by_name, ANCHOR_COLUMNS), _first(by_name, POSITIVE_COLUMNS)
+def _anchor_and_positive(batch: Mapping[str, Sequence], where: str) -> tuple[str, str]:
+    anchor, positive = anchor_and_positive(list(batch))
     if anchor is not None and positive is not None:
         return anchor, positive
     what = " and ".join(w for w, c in (("anchor", anchor), ("positive", positive)) if c is None)
     raise DataError(
         f"{where} has no column known to hold the {what}. Its columns: {', '.join(map(str, batch)) or 'none'}. "
-        f"Known are {KNOWN}. Rename its columns, or write a file of your own." + _labelled_hint(by_name)
+        f"Known are {KNOWN}. Rename its columns, or write a file of your own."
+        + _labelled_hint({str(c).lower() for c in batch})
     )
 
 
@@ -147,9 +153,9 @@ def _score_column(
     where: str,
 ) -> str | None:
     """The column that must reach the threshold; None where no threshold is set, or the pairs carry no scores."""
-    scores = [by_name[n] for n in _SCORES if n in by_name]
+    scores = [by_name[n] for n in SCORE_COLUMNS if n in by_name]
     numbers = [c for c in scores if any(v is not None for v in batch[c]) and all(map(_is_score, batch[c]))]
-    scored = (anchor.lower() in _SIDE_BY_SIDE and scores) or (positive.lower() in _ANSWERS and numbers)
+    scored = (may_be_scored(anchor, positive) and scores) or (positive.lower() in _ANSWERS and numbers)
     if scored and threshold is None:
         raise DataError(
             f"{where} holds pairs with a {scored[0]!r} column, so not every {anchor} and {positive} belong together. "
@@ -160,11 +166,6 @@ def _score_column(
         seen = next((v for v in batch[scores[0]] if not _is_score(v)), None)
         raise DataError(f"{where}: {scores[0]!r} holds {seen!r}, which is no score. A threshold needs numbers.")
     return numbers[0] if numbers and threshold is not None else None
-
-
-def _negatives_in_order(by_name: Mapping[str, str]) -> list[str]:
-    numbered = [(int(m[1] or 0), c) for n, c in by_name.items() if (m := _NEGATIVE.fullmatch(n))]
-    return [c for _, c in sorted(numbered, key=lambda pair: pair[0])]
 
 
 def _paired(texts: Sequence[str], batch: Mapping[str, Sequence], pairs: Pairs | None, where: str) -> frozenset[str]:
@@ -238,6 +239,31 @@ def _negative_labels(row: Mapping[str, object], shape: Shape, given: Sequence[st
     return [_name(label) for label, negative in zip(labels, given, strict=True) if negative]
 
 
+def refuse_no_texts(batch: Mapping[str, Sequence], shape: Shape, where: str) -> None:
+    """Nothing, or an error for columns of the first rows whose cells are neither texts nor lists of texts: they would
+    be left out as if they were empty.
+
+    Raises:
+        DataError: there are some; all of them, with a cell of each.
+    """
+    found = []
+    for column in (shape.anchor, shape.positive, *shape.negatives):
+        odd = next((cell for cell in batch[column] if not _holds_texts(cell)), None)
+        if odd is not None:
+            found.append(f"{column!r} holds {repr(odd)[:80]}, which is a {type(odd).__name__} and no text")
+    if found:
+        fix = "Write texts, or lists of texts, into these columns, or leave the column out."
+        raise DataError(problems(f"{where}: {len(found)} problem(s)", found, fix))
+
+
+def _holds_texts(cell: object) -> bool:
+    if isinstance(cell, list):
+        return all(map(_holds_texts, cell))
+    if isinstance(cell, Mapping):  # a passage, or a list of them turned inside out
+        return "text" in cell and _holds_texts(cell["text"])
+    return isinstance(cell, str) or is_missing(cell)
+
+
 def _texts(row: Mapping[str, object], column: str, shape: Shape, instructions: bool) -> list[str]:
     """The texts of a cell, stripped; an empty string where there is none."""
     value = _passages(row[column])
@@ -285,7 +311,7 @@ def _is_score(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
-def _labelled_hint(names: Mapping[str, str]) -> str:
+def _labelled_hint(names: Collection[str]) -> str:
     if all(any(n in names for n in usual) for usual in _LABELLED):
         return " These look like labelled texts: mine triplets from them (read_labelled, the notebook 2_convert)."
     return ""
@@ -357,6 +383,8 @@ def read_hub_triplets(
         with tqdm(total=stream.rows, desc="triplet set", unit="row", disable=short) as bar:
             first = next(stream.batches, {})
             shape = find_shape(first, str(name), pairs, threshold)
+            refuse_no_texts(first, shape, str(name))
+            tell_left_out(name, (column for column in first if column not in shape.used))
             for whole in itertools.chain([first], stream.batches):
                 batch = reaching(whole, shape)
                 below = len(whole[shape.anchor]) - len(batch[shape.anchor])
@@ -365,6 +393,9 @@ def read_hub_triplets(
                         batch, shape, task_name=source.title, revision=source.revision, instructions=instructions
                     )
                 )
+                if whole is first and Path(name).expanduser().is_file():
+                    made = [row for triplets in found for row in triplets]
+                    refuse_ids(name, *([str(row[c]) for row in made] for c in ("anchor", "positive")))
                 counts.update(rows=len(found) + below, below=below, dropped=sum(not triplets for triplets in found))
                 bar.update(len(found) + below)
                 yield pa.Table.from_pylist(list(itertools.chain.from_iterable(found)), schema=COLUMNS)
@@ -399,7 +430,7 @@ def triplet_tables(
     for name in names:
         path = Path(name).expanduser()
         file = path / FILE_NAME if (path / FILE_NAME).is_file() else path
-        is_foreign = not _is_table(file) if file.is_file() else path.is_dir() or is_hub_name(name)
+        is_foreign = not _is_table(file, threshold) if file.is_file() else path.is_dir() or is_hub_name(name)
         if is_foreign:
             found[str(name)] = read_hub_triplets(
                 name, rows=rows, instructions=instructions, pairs=pairs, threshold=threshold
@@ -507,13 +538,15 @@ def _write(source: HubSet, tables: Callable[[Counter], Iterator[pa.Table]], fold
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
-def _is_table(path: Path) -> bool:
-    """Whether a file has the columns of a triplet table; what does not say is left to `read_triplets` to refuse."""
+def _is_table(path: Path, threshold: float | None = None) -> bool:
+    """Whether a file has the columns of a triplet table; what does not say is left to `read_triplets` to refuse. With a
+    score that must reach a threshold it is a foreign set."""
     try:
         columns = column_names(path)
     except GistError:
         return True
-    return not columns or {"anchor", "positive"} <= set(columns)
+    scored = threshold is not None and find_column(columns, SCORE_COLUMNS) is not None
+    return not columns or ({"anchor", "positive"} <= set(columns) and not scored)
 
 
 def _open_large(path: Path) -> Dataset:

@@ -24,7 +24,10 @@ from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
 
 from gisttools.common import DataError, MissingError, problems, whole_file
+from gisttools.data.characters import is_blank
+from gisttools.data.columns import misspelt, negative_columns, tell_left_out
 from gisttools.data.files import file_kind, is_missing, plain_name, read_rows
+from gisttools.data.suspicions import refuse_ids
 
 _TEXTS = pa.list_(pa.string())
 COLUMNS = pa.schema(
@@ -221,7 +224,7 @@ def _read_one(path: Path) -> pa.Table:
         raise MissingError(f"No triplet table at {path}. Name a file, or the folder of a finished run that wrote one.")
     if _is_own(path):
         return pq.read_table(path, memory_map=True).select(COLUMNS.names).cast(COLUMNS)
-    return _checked(path, read_rows(path), 0)
+    return _checked(path, read_rows(path), 0, set())
 
 
 def _is_own(path: Path) -> bool:
@@ -249,19 +252,42 @@ def read_blocks(path: Path) -> Iterator[pa.Table]:
         for batch in pq.ParquetFile(path).iter_batches(batch_size=_BLOCK):
             yield pa.Table.from_batches([batch]).select(COLUMNS.names).cast(COLUMNS)
         return
-    rows, first = read_rows(path), 0
+    rows, first, told = read_rows(path), 0, set[str]()
     while block := list(itertools.islice(rows, _BLOCK)):
-        yield _checked(path, block, first)
+        yield _checked(path, block, first, told)
         first += len(block)
 
 
-def _checked(path: Path, rows: Iterable[dict], first: int) -> pa.Table:
-    """The table of a file's rows, of which the first has this number."""
-    records = [{name: _from_cell(name, value) for name, value in row.items()} for row in rows]
+def _checked(path: Path, rows: Iterable[dict], first: int, told: set[str]) -> pa.Table:
+    """The table of a file's rows, of which the first has this number. Columns that no table has are left out; `told`
+    are those of which that was said. One that is nearly named like a column of texts or labels is refused."""
+    records, others = [], dict[str, None]()
+    for row in rows:
+        records.append(_record(row, others))
+    if first == 0:
+        refuse_ids(path, *([r[c] for r in records if isinstance(r.get(c), str)] for c in ("anchor", "positive")))
+    wrong = misspelt(others)
+    tell_left_out(path, (name for name in others if name not in told and name not in wrong))
+    told.update(others)
+    if wrong and records:
+        records[0].update(dict.fromkeys(wrong))
     try:
         return make_triplets(records, first=first).with_format("arrow")[:]
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _record(row: Mapping[str, object], others: dict[str, None]) -> Record:
+    """A row of a file by the table's columns, with the negatives of all columns in one list; `others` are left over."""
+    several = [name for name in negative_columns(row) if name not in ("negatives", "negative_passages")]
+    record = {name: _from_cell(name, value) for name, value in row.items() if name in COLUMNS.names}
+    others.update(dict.fromkeys(n for n in row if n not in COLUMNS.names and n not in several))
+    if several:
+        given = record.get("negatives")
+        cells = [*([given] if given is not None else []), *(_from_cell("negatives", row[name]) for name in several)]
+        lists = (cell if isinstance(cell, list) else [cell] for cell in cells if not is_missing(cell))
+        record["negatives"] = [text for texts in lists for text in texts]
+    return record
 
 
 def _to_table(records: list[dict]) -> pa.Table:
@@ -310,7 +336,7 @@ def _is_list(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and (value.isascii() or not is_blank(value))
 
 
 def _in_rows(rows: Sequence[int] | np.ndarray, what: str) -> list[str]:

@@ -1,3 +1,4 @@
+from .card import DataCard as DataCard, data_card as data_card
 from .converting import Converted as Converted, convert as convert
 from .miner import (
     Mined as Mined,

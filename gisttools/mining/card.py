@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.data import TIERS, LabelledTexts, Tiers, fingerprint
+from gisttools.data import TIERS, LabelledTexts, Tiers, count_unseen, fingerprint
 
 if TYPE_CHECKING:
     from gisttools.mining.noise import LabelNoise
@@ -36,6 +38,7 @@ class DataCard:
             "Sources": _sources(facts["sources"]),
             "Texts and classes": _classes(facts["sources"]),
             "Lengths in characters": _length_rows(facts),
+            "Characters that do not show": _characters(facts["unseen"], facts["cleaned"]),
             "Languages": _table(["language", "triplets"], facts["languages"].items()) or ["There are no triplets."],
             "Made by": _table(["source", "triplets"], facts["made_by"].items()) or ["There are no triplets."],
             "Left out": _left_out(facts),
@@ -49,6 +52,12 @@ class DataCard:
             lines += ["", f"## {title}", "", *content]
         return "\n".join(lines) + "\n"
 
+    def save(self, folder: Path) -> None:
+        """Write `data_card.md` and `data_card.json`."""
+        (folder / "data_card.md").write_text(self.markdown(), encoding="utf-8")
+        facts = json.dumps(self.facts, ensure_ascii=False, indent=1)
+        (folder / "data_card.json").write_text(facts, encoding="utf-8")
+
 
 def data_card(
     table: Dataset,
@@ -59,6 +68,7 @@ def data_card(
     overlap: pd.DataFrame | None = None,
     noise: Mapping[str, LabelNoise] | None = None,
     tiers: Tiers | None = None,
+    cleaned: int | None = None,
 ) -> DataCard:
     """What is known of a triplet table and of the labelled texts it was made from. The same input gives the same card.
 
@@ -71,9 +81,11 @@ def data_card(
             not asked.
         noise: what `gisttools.mining.label_noise` found, by source; None: it was not asked.
         tiers: with which duplicates and overlap were looked for; `Tiers()` if None.
+        cleaned: rows that invisible characters were taken out of (`gisttools.data.cleaned`); None: it was not done.
     """
     thresholds = (tiers or Tiers()).thresholds
     negatives = [text for texts in table["negatives"][:] for text in texts]
+    texts = {*table["anchor"][:], *table["positive"][:], *negatives}
     facts = {
         "triplets": len(table),
         "negatives": len(negatives),
@@ -84,6 +96,8 @@ def data_card(
             "positive": _lengths(table["positive"][:]),
             "negatives": _lengths(negatives),
         },
+        "unseen": count_unseen(texts),
+        "cleaned": cleaned,
         "languages": _counts(table["language"][:]),
         "made_by": _counts(table["source"][:]),
         "dropped": dict(dropped or {}),
@@ -163,6 +177,12 @@ def _length_rows(facts: Mapping[str, Any]) -> list[str]:
     lengths = [*((s["source"], s["characters"]) for s in facts["sources"]), *facts["characters"].items()]
     rows = [[name, *numbers.values()] for name, numbers in lengths if numbers]
     return _table(["texts", *_QUANTILES], rows) or ["There are no texts."]
+
+
+def _characters(unseen: Mapping[str, int], cleaned: int | None) -> list[str]:
+    lines = _table(["kind", "different texts that hold some"], unseen.items()) or [_NONE_FOUND]
+    told = [] if cleaned is None else ["", f"Taken out of {cleaned:,} row(s) before."]
+    return [*lines, *told]
 
 
 def _left_out(facts: Mapping[str, Any]) -> list[str]:

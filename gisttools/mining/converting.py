@@ -5,7 +5,6 @@ Labelled texts are mined, triplet sets are mapped, and what overlaps an evaluati
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -98,9 +97,7 @@ class Converted:
             for number, (name, table) in enumerate(self.tables.items(), 1):
                 write_triplets(table, folder / "tables" / f"{number:02}-{_slug(name)}.parquet")
         self.overlap.to_parquet(folder / "overlap.parquet")
-        (folder / "data_card.md").write_text(self.card.markdown(), encoding="utf-8")
-        facts = json.dumps(self.card.facts, ensure_ascii=False, indent=1)
-        (folder / "data_card.json").write_text(facts, encoding="utf-8")
+        self.card.save(folder)
 
 
 def convert(

@@ -3,7 +3,8 @@ why a text is not kept, or None where it may stay.
 
 All reasons, the cheapest check first; the first that objects is the row's:
 
-    call-failed, over-budget, refused, truncated, schema        the answer (`read_answer`)
+    call-failed, over-budget, refused, truncated, schema,
+    unreadable                                                  the answer (`read_answer`)
     length, not-text, prompt-leak, assistant-voice,
     forbidden-pattern, language                                 a text (`bad_form`, `PromptWords`)
     in-evaluation-set, duplicate, near-duplicate, copy          against other texts (`judge.Judge`)
@@ -11,6 +12,10 @@ All reasons, the cheapest check first; the first that objects is the row's:
     blind-label                                                 a second call of the LLM (`blind`)
     round-trip, no-partner, guide-order                         as a triplet (`partners`)
     over-quota                                                  nothing is wrong with it; the group has its rows
+
+Characters that nobody sees (zero width, marks of direction, tags: `gisttools.data.cleaned`) are taken out of an answer
+before that, and such rows counted; what stands for something lost (NUL and other controls, terminal sequences, U+FFFD,
+private use: `gisttools.data.broken`) makes a text unreadable.
 """
 
 from __future__ import annotations
@@ -19,12 +24,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from gisttools.data import broken, cleaned
 from gisttools.synthesis.llm.asking import REFUSED, Reply
 from gisttools.synthesis.task import Task, is_foreign
 
 NOT_ANSWERED = {"error": "call-failed", "budget": "over-budget"}  # finish reasons of calls without an answer
 MIN_CHARACTERS = 8
 _MIN_LETTERS = 0.7  # share of letters and spaces
+_HALVES = re.compile("[\ud800-\udfff]")  # of characters, which no table can hold
 _RUN = 7  # words in a row that count as the prompt's own
 
 _NOT_TEXT = re.compile(r"https?://|www\.|</?\w+>|(.)\1{5,}|\b(\S+)(\W+\2\b){3,}", re.IGNORECASE)
@@ -50,9 +57,11 @@ _ASSISTANT = re.compile(
 
 
 def read_answer(reply: Reply, schema: dict) -> tuple[dict[str, str], str | None]:
-    """({field: text}, None) of a reply, or ({}, reason): call-failed, over-budget, refused, truncated, schema.
+    """({field: text}, None) of a reply, or ({}, reason): call-failed, over-budget, refused, truncated, schema; of texts
+    that are unreadable or too short, these with the reason.
 
-    `schema` is what was asked for, an object of text fields; white space in them is evened out.
+    `schema` is what was asked for, an object of text fields; white space in them is evened out, and what does not show
+    is taken out.
     """
     ends = {**NOT_ANSWERED, "length": "truncated", **dict.fromkeys(REFUSED, "refused")}
     if reply.finish_reason in ends:
@@ -63,11 +72,18 @@ def read_answer(reply: Reply, schema: dict) -> tuple[dict[str, str], str | None]
     # A server that enforces maxLength cuts the text there, in the middle of a word.
     if any(len(text) >= properties[name].get("maxLength", float("inf")) for name, text in answer.items()):
         return {}, "truncated"
-    texts = {name: " ".join(text.split()) for name, text in answer.items()}
+    texts = {name: " ".join(cleaned(text).split()) for name, text in answer.items()}
+    if any(map(broken, texts.values())):
+        return {name: _HALVES.sub("\ufffd", text) for name, text in texts.items()}, "unreadable"
     short = any(len(t) < properties[name].get("minLength", 0) for name, t in texts.items())
     if short or any(len(t) < MIN_CHARACTERS for t in texts.values()):
         return texts, "length"
     return texts, "schema" if reply.problem else None
+
+
+def was_cleaned(reply: Reply) -> bool:
+    """Whether `read_answer` takes characters out of this reply."""
+    return any(isinstance(text, str) and cleaned(text) != text for text in (reply.answer or {}).values())
 
 
 def bad_form(text: str, task: Task, language: str | None = None) -> str | None:

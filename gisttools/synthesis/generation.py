@@ -23,6 +23,7 @@ import pandas as pd
 from datasets import Dataset
 
 from gisttools.common import DataError, ParameterError, plural, tqdm
+from gisttools.synthesis.filters import was_cleaned
 from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.llm.client import LLM
@@ -456,9 +457,10 @@ def _cut(wanted: Mapping[str, int], most: int) -> dict[str, int]:
 def tally(
     candidates: Sequence[Candidate], quotas: Mapping[str, int], variables: Mapping[str, str], priced: bool
 ) -> dict[str, Any]:
-    """The counts of a summary: asked, accepted, rejected, reasons, by_label (by group: wanted, asked, accepted), short
-    (groups below their quota), by_attribute, live_negatives, replaced_negatives, tokens, cost, cost_per_accepted,
-    cost_per_live (US dollars, None where the price is not known), confusion of the blind look."""
+    """The counts of a summary: asked, accepted, rejected, reasons, by_label (by group: wanted, asked, accepted),
+    cleaned (accepted rows that invisible characters were taken out of), short (groups below their quota), by_attribute,
+    live_negatives, replaced_negatives, tokens, cost, cost_per_accepted, cost_per_live (US dollars, None where the price
+    is not known), confusion of the blind look."""
     good = [c for c in candidates if c.reason is None]
     asked, accepted = (Counter(c.item.group for c in part) for part in (candidates, good))
     seen = confusion(candidates)
@@ -467,6 +469,7 @@ def tally(
         "accepted": len(good),
         "rejected": len(candidates) - len(good),
         "reasons": dict(Counter(c.reason for c in candidates if c.reason).most_common()),
+        "cleaned": sum(was_cleaned(c.reply) for c in good),
         "by_label": {g: {"wanted": n, "asked": asked[g], "accepted": accepted[g]} for g, n in quotas.items()},
         "short": {g: n - accepted[g] for g, n in quotas.items() if accepted[g] < n},
         "by_attribute": {a: _by(candidates, a) for a in ATTRIBUTES if a in variables},

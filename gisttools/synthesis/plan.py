@@ -15,7 +15,7 @@ from itertools import cycle
 from pathlib import Path
 
 from gisttools.common import DataError, ParameterError, problems
-from gisttools.data import normalise
+from gisttools.data import broken, cleaned, normalise
 from gisttools.synthesis.llm.asking import REFUSED, UNANSWERED, Reply, Request
 from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
@@ -280,4 +280,5 @@ def _read(reply: Reply) -> Sequence[str]:
         return []
     found = (reply.answer or {}).get("ideas")
     texts = [i for i in found if isinstance(i, str)] if isinstance(found, list) else []
-    return [" ".join(text.split()) for text in texts if text.strip()]
+    clean = (" ".join(cleaned(text).split()) for text in texts)
+    return [text for text in clean if text and not broken(text)]

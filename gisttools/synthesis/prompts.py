@@ -1,21 +1,17 @@
 """Reads prompts, one YAML file for each kind of training data, and renders them to chat messages.
 
-Templates are Jinja2 in a sandbox, and an undefined variable is an error. Texts come in as values, never as templates;
-the `json` filter quotes them.
+Templates are Jinja2 in a sandbox (`templates`), and an undefined variable is an error. Texts come in as values, never
+as templates; the `json` filter quotes them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import traceback
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
-from jinja2.runtime import Context
-from jinja2.sandbox import SandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from gisttools.common import (
     DataError,
@@ -23,34 +19,15 @@ from gisttools.common import (
     ParameterError,
     YamlProblem,
     did_you_mean,
-    first_line,
+    first_lines,
     parse_yaml,
     problems,
     prompts_folder,
 )
 from gisttools.synthesis.llm.forms import fault
+from gisttools.synthesis.templates import TemplateFault, own_words, render, variables_of
 
 SUBJECT = "subject"  # in `row`: the text that the call started from, not one of the answer
-
-_LONGEST = 1_000_000  # characters of a rendered template
-
-
-class _Environment(SandboxedEnvironment):
-    """Templates may be anybody's: nothing of Python's inside is reachable, and no loop by a number is long."""
-
-    intercepted_binops = frozenset(["**", "*"])
-
-    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
-        if any(isinstance(x, int | float) and abs(x) > _LONGEST for x in (left, right)):
-            raise DataError(f"{left!r:.30} {operator} {right!r:.30} is too large for a prompt")
-        if operator == "**" and isinstance(right, int) and abs(right) > _LARGEST_POWER:
-            raise DataError(f"the power {right} is too large for a prompt")
-        return super().call_binop(context, operator, left, right)
-
-
-_LARGEST_POWER = 64
-_environment = _Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
-_environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
 
 
 class Example(BaseModel):
@@ -98,7 +75,8 @@ class Prompt(BaseModel):
     row: Row | None = None
     examples: tuple[Example, ...]
     prompt_sha: str
-    file: str = ""  # where it stands, for messages
+    _file: str = PrivateAttr("")  # where it stands, and in which line a template begins: for errors
+    _lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
     @property
     def prompt_id(self) -> str:
@@ -123,65 +101,37 @@ class Prompt(BaseModel):
 
         Raises:
             ParameterError: variables are missing or unknown; all of them at once.
-            DataError: a template cannot be rendered.
+            DataError: a template cannot be rendered; with its file and line.
         """
         found = [f"{v} is missing: {self.variables[v]}" for v in self.variables if v not in values]
         found += [f"{v} is not a variable of this prompt" for v in values if v not in self.variables]
         if found:
             raise ParameterError(problems(f"Prompt {self.prompt_id}: {len(found)} problem(s)", found))
-        messages = [("system", self._fill(self.system, values))]
+        messages = [("system", self._fill("system", values))]
         for example in self.examples:
-            messages.append(("user", self._fill(self.user, example.values)))
+            messages.append(("user", self._fill("user", example.values)))
             messages.append(("assistant", json.dumps(example.answer, ensure_ascii=False)))
-        messages.append(("user", self._fill(self.user, values)))
+        messages.append(("user", self._fill("user", values)))
         return [{"role": role, "content": content} for role, content in messages]
 
     def own_texts(self) -> list[str]:
         """What it says itself, without the values: what a text of the LLM must not repeat."""
         written = [str(v) for e in self.examples for v in (*e.answer.values(), *e.values.values())]
-        return [_without_templates(self.system), _without_templates(self.user), *written]
+        return [own_words(self.system), own_words(self.user), *written]
 
-    def _fill(self, template: str, values: dict) -> str:
+    def where(self, key: str, line: int | None) -> str:
+        """Where a line of a template stands; lines count from 1, in the template and in the file."""
+        at = [self._file or f"Prompt {self.prompt_id}", key, *([f"line {line}"] if line else [])]
+        in_file = f" (line {self._lines[key] + line - 1} of the file)" if line and key in self._lines else ""
+        return ", ".join(at) + in_file
+
+    def _fill(self, key: str, values: dict[str, Any]) -> str:
         try:
-            text = _rendered(template, values)
-        except Exception as error:  # a template is its writer's program: it may fail in any way
-            key = "system" if template == self.system else "user"
-            line = _line_of(error)
-            at = f"{key}, line {line}" if line else key
-            raise DataError(
-                f"{self.file or f'Prompt {self.prompt_id}'}, {at}: it cannot be rendered. {type(error).__name__}: "
-                f"{first_line(error)} Fix the template."
-            ) from error
-        # line breaks of texts are escaped by `json`, so that these are the template's own
-        return "\n".join(line.strip() for line in text.strip().split("\n"))
-
-
-def _rendered(template: str, values: dict) -> str:
-    """What a template makes of the values, of bounded length."""
-    parts, length = [], 0
-    for part in _compiled(template).generate(values):
-        length += len(part)
-        if length > _LONGEST:
-            raise DataError(f"it makes more than {_LONGEST:,} characters")
-        parts.append(part)
-    return "".join(parts)
-
-
-def _line_of(error: BaseException) -> int | None:
-    """The line of a template in which it failed; None where that is not known."""
-    if isinstance(error, TemplateSyntaxError):
-        return error.lineno
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == "<template>"]
-    return frames[-1].lineno if frames else None
-
-
-@lru_cache(maxsize=64)  # compiling takes a hundred times as long as rendering
-def _compiled(template: str) -> Template:
-    return _environment.from_string(template)
-
-
-def _without_templates(template: str) -> str:
-    return "".join(value for _, kind, value in _environment.lex(template) if kind == "data")
+            # line breaks of texts are escaped by `json`, so that these are the template's own
+            return "\n".join(line.strip() for line in render(getattr(self, key), values).strip().split("\n"))
+        except TemplateFault as fault_:
+            at = self.where(key, fault_.line)
+            raise DataError(f"{at}: it cannot be rendered. {fault_}. Fix the template.") from fault_
 
 
 def find_prompt(name: str | Path, folder: str | Path | None = None) -> Path:
@@ -214,18 +164,20 @@ def load_prompt(name: str | Path, folder: str | Path | None = None) -> Prompt:
     raw = path.read_bytes().replace(b"\r\n", b"\n")  # a checkout with other line ends is the same prompt
     try:
         content = parse_yaml(raw)
-        told = {"prompt_sha": hashlib.sha256(raw).hexdigest()[:16], "file": str(path)}
-        prompt = Prompt.model_validate({**content, **told})
-    except (YamlProblem, TypeError) as error:
+    except YamlProblem as error:
         raise DataError(f"{path} is not readable as a YAML prompt: {error}.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold keys and values, as a prompt does, but holds a {type(content).__name__}.")
+    try:
+        prompt = Prompt.model_validate({**content, "prompt_sha": hashlib.sha256(raw).hexdigest()[:16]})
     except ValidationError as error:
         found = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry.")) from None
+    prompt._file, prompt._lines = str(path), first_lines(raw)
     found = [*_template_problems(prompt), *_output_problems(prompt)]
+    found = found or _example_problems(prompt)
     if found:
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry."))
-    for example in prompt.examples:  # a template that fails is told now, and not after the first calls
-        prompt.render(example.values)
     return prompt
 
 
@@ -234,11 +186,9 @@ def _template_problems(prompt: Prompt) -> list[str]:
     used: set[str] = set()
     for key in ("system", "user"):
         try:
-            used |= meta.find_undeclared_variables(_environment.parse(getattr(prompt, key)))
-        except TemplateSyntaxError as error:
-            found.append(f"{key}, line {error.lineno}: {error.message}")
-        except (TemplateError, RecursionError) as error:
-            found.append(f"{key}: {first_line(error)}")
+            used |= variables_of(getattr(prompt, key))
+        except TemplateFault as error:
+            found.append(f"{prompt.where(key, error.line)}: {error}")
     known = set(prompt.variables)
     found += [f"variables: {v} is used, but not listed" for v in sorted(used - known)]
     if not found:
@@ -247,6 +197,17 @@ def _template_problems(prompt: Prompt) -> list[str]:
         given = set(example.values)
         found += [f"examples[{i}].values: {v} is missing" for v in sorted(known - given)]
         found += [f"examples[{i}].values: {v} is no variable" for v in sorted(given - known)]
+    return found
+
+
+def _example_problems(prompt: Prompt) -> list[str]:
+    """What goes wrong where the examples are put in: a template that fails does so before anything is asked."""
+    found = []
+    for i, example in enumerate(prompt.examples):
+        try:
+            prompt._fill("user", example.values)
+        except DataError as error:
+            found.append(f"examples[{i}]: {error}")
     return found
 
 

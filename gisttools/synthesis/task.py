@@ -236,20 +236,25 @@ def read_texts(path: Path) -> list[str]:
         MissingError: there is no such file.
         DataError: it is of another kind, or has no such column.
     """
-    from gisttools.data import RowFile, file_kind, is_lines, plain_name, read_lines
+    from gisttools.data import RowFile, file_kind, find_column, is_lines, plain_name, read_lines
 
-    if not os.path.isfile(path):  # Path.is_file refuses names as long as a text that should stand in a list
+    if not os.path.exists(path):  # Path.exists refuses names as long as a text that should stand in a list
         raise MissingError(f"There is no file {str(path)[:300]}, which the task description names. Correct its path.")
     if is_lines(path):
         return list(dict.fromkeys(text for line in read_lines(path) if (text := line.strip())))
-    if file_kind(path) is None:
+    if file_kind(path) is None and not path.is_dir():
         raise DataError(f"{path}: texts are read from .txt, .csv, .tsv, .jsonl, .json or .parquet. Convert it.")
     with RowFile(path) as file:
-        column = next((c for c in ("text", "passage", "document") if c in file.columns), None)
+        column = find_column(file.columns, ("text", "passage", "document"))
         if column is None:
             names = ", ".join(file.columns)
             raise DataError(f"{path} has no column text, passage or document, but {names}. Rename one.")
-        texts = [plain_name(text) for part in file.parts([column]) for text in part[column]]
+        cells = [cell for part in file.parts([column]) for cell in part[column]]
+    wrong = [i for i, cell in enumerate(cells) if isinstance(cell, list | dict | bytes)]
+    if wrong:
+        rows, seen = ", ".join(map(str, wrong[:5])), repr(cells[wrong[0]])[:60]
+        raise DataError(f"{path}: {column!r} holds no text but {seen} in row(s) {rows}, counted from 0. Correct them.")
+    texts = [plain_name(cell) for cell in cells]
     return list(dict.fromkeys(text for text in texts if text))
 
 

@@ -180,10 +180,13 @@ class SynthesizeRun(Run):
     def save(self, outcome: SynthesisResult) -> None:
         """Write both tables, and a page to look through them, into the run's folder."""
         from gisttools.data import write_triplets
+        from gisttools.mining import data_card
         from gisttools.report import write_browser
 
         write_triplets(outcome.accepted, self.folder)
         write_triplets(outcome.rejected, self.path("rejected.parquet"))
+        card = data_card(outcome.accepted, dropped=outcome.summary["reasons"], cleaned=outcome.summary["cleaned"])
+        card.save(self.folder)
         write_browser(outcome.accepted, outcome.rejected, self.folder, title=outcome.summary["task"])
 
 

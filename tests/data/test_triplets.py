@@ -13,6 +13,7 @@ from helpers import files_under
 from hypothesis import given, strategies as st
 
 from gisttools.common.errors import DataError, MissingError
+from gisttools.data.characters import is_blank
 from gisttools.data.triplets import (
     COLUMNS,
     fingerprint,
@@ -36,7 +37,7 @@ ROW = {
     "source": "llm",
 }
 PLAIN = {"anchor": "a", "positive": "b"}
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: not is_blank(text))
 
 
 def test_a_table_has_exactly_the_columns_of_the_schema():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pyarrow as pa
 import pytest
 from helpers import PROMPTS_FOLDER
 from helpers.scripted_author import reply_of
@@ -63,6 +64,36 @@ def test_white_space_is_evened_out():
 @pytest.mark.parametrize("text", ["short", "a         b", "123456789"])
 def test_a_text_that_is_shorter_than_asked_for_once_it_is_evened_out_is_kept_with_its_reason(text):
     assert _read({"text": text}) == ({"text": " ".join(text.split())}, "length")
+
+
+@pytest.mark.parametrize(
+    "spoilt", ["\x00", "\x1b[31m", "\x07", "\ufffd", "\ue000", "\ufdd0", "\x93", "\U0010ffff"], ids=ascii
+)
+def test_a_text_in_which_something_was_lost_is_unreadable_and_can_be_kept(spoilt):
+    texts, reason = _read({"text": f"a text of {spoilt} its own"})
+    assert reason == "unreadable"
+    pa.array([texts["text"]], pa.string())
+
+
+@pytest.mark.parametrize(
+    "unseen", ["\u202e", "\u2066", "\u200b", "\ufeff", "\U000e0041\U000e0042", "\u2060"], ids=ascii
+)
+def test_what_nobody_sees_is_taken_out_of_an_answer_and_counted(unseen):
+    answer = {"text": f"a text{unseen} of its own"}
+    assert _read(answer) == ({"text": "a text of its own"}, None)
+    assert filters.was_cleaned(reply_of(answer, SCHEMA, "stop"))
+
+
+def test_a_text_of_which_nothing_shows_is_too_short():
+    assert _read({"text": "\u200b" * 20}) == ({"text": ""}, "length")
+
+
+@pytest.mark.parametrize(
+    "text", ["👨‍👩‍👧 a family", "می\u200cخواهم بروم", "soft\u00adhyphen s", "שלום \u200fabc\u200e x"]
+)
+def test_what_a_script_needs_stays_in_an_answer(text):
+    assert _read({"text": text}) == ({"text": text}, None)
+    assert not filters.was_cleaned(reply_of({"text": text}, SCHEMA, "stop"))
 
 
 def test_a_field_without_limits_still_needs_eight_characters():
