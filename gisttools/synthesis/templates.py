@@ -166,10 +166,10 @@ def _compiled(template: str) -> Template:
             _check_number(const.value)
         except _TooMuch as error:
             raise TemplateFault(str(error), const.lineno) from None
-    for kind in (nodes.For, nodes.Macro, nodes.CallBlock):
-        for node in tree.find_all(kind):
-            tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None))
-            node.body.insert(0, tick.set_lineno(node.lineno, override=True))
+    blocks: list[Any] = list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)))
+    for block in blocks:
+        tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None))
+        block.body.insert(0, tick.set_lineno(block.lineno, override=True))
     tree.set_environment(_environment)
     code = _environment.compile(tree, filename=_FILE)
     return Template.from_code(_environment, code, _environment.make_globals(None))
