@@ -92,7 +92,7 @@ def test_every_error_of_the_package_is_a_gist_error():
         for node in parsed(path)[1]:
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
                 found.append((path.name, node.exc.func.id))
-    own = {"YamlProblem", "BadAnswer"} | {
+    own = {"YamlProblem", "BadAnswer", "TemplateFault"} | {
         "ParameterError",
         "DataError",
         "MissingError",

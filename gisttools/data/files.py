@@ -347,7 +347,7 @@ def _line_rows(path: Path, file: Iterable[bytes], bare: str | None) -> Iterator[
             continue
         try:
             row, why = _as_row(decode(line.decode("utf-8")), bare)
-        except ValueError as error:
+        except (ValueError, DataError) as error:
             row, why = None, str(error)
         except RecursionError:
             row, why = None, "it is nested too deeply"
@@ -398,15 +398,12 @@ def _array_rows(path: Path, file: io.BufferedReader, block: int, bare: str | Non
         raise DataError(f"{path}: something stands after the array's end. Is it several files in one?")
 
 
-class _Twice(ValueError):
-    """An object names a key more than once, and the last one would count."""
-
-
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object that names no key more than once: the last one would count, without a word."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = dict.fromkeys(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
-        raise _Twice(f"{', '.join(map(repr, twice))} stands more than once in an object")
+        raise DataError(f"{', '.join(map(repr, twice))} stands more than once in an object")
     return found
 
 
@@ -417,7 +414,7 @@ def _value(held: str, at: int, path: Path, number: int) -> tuple[object, int]:
     """The row of an array that begins here, and where it ends. Raises JSONDecodeError where it is not whole."""
     try:
         return _DECODER.raw_decode(held, at)
-    except _Twice as error:
+    except DataError as error:
         raise DataError(f"{path}: row {number} of the array: {error}. Rename one of them.") from None
 
 

@@ -253,8 +253,7 @@ def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
     fitting = [kind for kind, (_, missing) in fits.items() if not missing]
     fitting = _most_specific(fitting, fits) if named is None else [named] if named in fitting else []
     if len(fitting) == 1:
-        for key, chosen in fits[fitting[0]][0].items():
-            tell_left_out(files[key], (name for name in columns[key] if name not in (*chosen.values(), "id", "idx")))
+        _tell_left_out(files, columns, fits[fitting[0]][0])
         return EvalFolder(path, fitting[0], named is not None, split, files, fits[fitting[0]][0])
     lines = [f"found: {_seen(path, files, columns)}"]
     if fitting:
@@ -268,6 +267,14 @@ def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
     if "test" in files or set(_SEARCHED) & set(files):
         raise DataError(message)
     raise MissingError(message)
+
+
+def _tell_left_out(
+    files: Mapping[str, Path], columns: Mapping[str, list[str]], chosen: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Say which columns of each file are of no use; an id is none to wonder about."""
+    for key, roles in chosen.items():
+        tell_left_out(files[key], (name for name in columns[key] if name not in (*roles.values(), "id", "idx")))
 
 
 def _named(folder: Path, stem: str) -> list[Path]:

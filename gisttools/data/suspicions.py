@@ -107,14 +107,18 @@ def odd_labels(classes: Mapping[str, int]) -> list[str]:
     twice += [name for name in classes if name != name.casefold() and name.casefold() in classes]
     if twice:
         found.append(f"the label(s) {', '.join(map(repr, twice[:5]))} are nearly those of others")
-    for mark in _JOINED:
-        several = [name for name in classes if mark in name]
-        parts = {part.strip() for name in several for part in name.split(mark)}
-        single = {name for name in classes if mark not in name}
-        if len(several) >= 2 and parts and (parts & single or len(parts) < len(several)) and "" not in parts:
-            found.append(
-                f"{len(several)} labels such as {several[0]!r:.60} seem to be several joined by {mark!r}, and count as "
-                "one each. Where a text has several labels, save lists (JSONL, Parquet)"
-            )
-            break
-    return found
+    joined = next((told for mark in _JOINED if (told := _joined(classes, mark))), None)
+    return [*found, joined] if joined else found
+
+
+def _joined(classes: Mapping[str, int], mark: str) -> str | None:
+    """That labels seem to be several joined by a mark: their parts are labels too, or fewer than they are."""
+    several = [name for name in classes if mark in name]
+    parts = {part.strip() for name in several for part in name.split(mark)}
+    alone = {name for name in classes if mark not in name}
+    if len(several) < 2 or "" in parts or (parts.isdisjoint(alone) and len(parts) >= len(several)):
+        return None
+    return (
+        f"{len(several)} labels such as {several[0]!r:.60} seem to be several joined by {mark!r}, and count as one "
+        "each. Where a text has several labels, save lists (JSONL, Parquet)"
+    )

@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import StrictUndefined, Template, TemplateError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
-from gisttools.common import first_line
+from gisttools.common import DataError, first_line
 
 _STEPS = 100_000  # loops' rounds and macros' calls, of one rendering
 _SECONDS = 10.0  # of one rendering
@@ -31,16 +31,12 @@ _FILE = "<template>"
 _TICK = "_tick"
 
 
-class TemplateFault(Exception):
+class TemplateFault(DataError):
     """A template that cannot be read or rendered; `line` is that of the template, counted from 1, where it is known."""
 
     def __init__(self, why: str, line: int | None) -> None:
         super().__init__(why)
         self.line = line
-
-
-class _TooMuch(Exception):
-    """Raised inside a rendering that goes beyond one of the limits."""
 
 
 @dataclass
@@ -53,13 +49,13 @@ class _Meter:
     def tick(self) -> str:
         self.steps += 1
         if self.steps > _STEPS:
-            raise _TooMuch(f"it takes more than {_STEPS:,} rounds of its loops")
+            raise DataError(f"it takes more than {_STEPS:,} rounds of its loops")
         self.check_time()
         return ""
 
     def check_time(self) -> None:
         if time.monotonic() > self.ends:
-            raise _TooMuch(f"it takes longer than {_SECONDS:g} seconds")
+            raise DataError(f"it takes longer than {_SECONDS:g} seconds")
 
 
 _meter: ContextVar[_Meter] = ContextVar("meter")
@@ -74,7 +70,7 @@ class _Environment(SandboxedEnvironment):
         _check_operation(operator, left, right)
         made = super().call_binop(context, operator, left, right)
         if isinstance(made, str | list | tuple) and len(made) > _LARGEST:
-            raise _TooMuch(f"{operator} makes a text or list of {len(made):,} characters or items")
+            raise DataError(f"{operator} makes a text or list of {len(made):,} characters or items")
         return made
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -82,30 +78,30 @@ class _Environment(SandboxedEnvironment):
             _check_number(value)
         text = getattr(getattr(obj, "__wrapped__", obj), "__self__", None)  # of "{:9d}".format
         if isinstance(text, str) and _WIDE.search(text):
-            raise _TooMuch(f"a width is larger than {_LARGEST:,}")
+            raise DataError(f"a width is larger than {_LARGEST:,}")
         return super().call(context, obj, *args, **kwargs)
 
 
 def _check_number(value: object) -> None:
     if isinstance(value, int) and abs(value) > _LARGEST:
-        raise _TooMuch(f"a number is larger than {_LARGEST:,}")
+        raise DataError(f"a number is larger than {_LARGEST:,}")
 
 
 def _check_operation(operator: str, left: Any, right: Any) -> None:
     """Refuse before it is done what would take all memory or for ever."""
     if operator == "%" and isinstance(left, str):
-        raise _TooMuch("texts are not formatted by %; put values into {{ }}")
+        raise DataError("texts are not formatted by %; put values into {{ }}")
     _check_number(left)
     _check_number(right)
     if operator == "*":
         size = next((len(x) for x in (left, right) if isinstance(x, str | list | tuple)), 1)
         times = next((abs(x) for x in (right, left) if isinstance(x, int)), 1)
         if size * times > _LARGEST:
-            raise _TooMuch(f"* makes more than {_LARGEST:,} of something")
+            raise DataError(f"* makes more than {_LARGEST:,} of something")
     if operator == "**" and all(isinstance(x, int) for x in (left, right)):
         bits = max(abs(left).bit_length(), 1) * abs(right)
         if bits > 20 and abs(left) > 1:
-            raise _TooMuch(f"** makes a number larger than {_LARGEST:,}")
+            raise DataError(f"** makes a number larger than {_LARGEST:,}")
 
 
 _environment = _Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
@@ -148,7 +144,7 @@ def render(template: str, values: dict[str, Any]) -> str:
             parts.append(part)
             size += len(part)
             if size > _LONGEST:
-                raise _TooMuch(f"it makes more than {_LONGEST:,} characters")
+                raise DataError(f"it makes more than {_LONGEST:,} characters")
         return "".join(parts)
     except TemplateFault:
         raise
@@ -164,12 +160,12 @@ def _compiled(template: str) -> Template:
     for const in tree.find_all(nodes.Const):
         try:
             _check_number(const.value)
-        except _TooMuch as error:
+        except DataError as error:
             raise TemplateFault(str(error), const.lineno) from None
-    for kind in (nodes.For, nodes.Macro, nodes.CallBlock):
-        for node in tree.find_all(kind):
-            tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None))
-            node.body.insert(0, tick.set_lineno(node.lineno, override=True))
+    blocks: list[Any] = list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)))
+    for block in blocks:
+        tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None))
+        block.body.insert(0, tick.set_lineno(block.lineno, override=True))
     tree.set_environment(_environment)
     code = _environment.compile(tree, filename=_FILE)
     return Template.from_code(_environment, code, _environment.make_globals(None))
@@ -180,7 +176,7 @@ def _why(error: Exception) -> str:
         return "a macro calls itself without an end, or it is nested too deeply"
     if isinstance(error, MemoryError):
         return "it takes more memory than there is"
-    if isinstance(error, TemplateError | _TooMuch):
+    if isinstance(error, TemplateError | DataError):
         return first_line(error).rstrip(".")
     return f"{type(error).__name__}: {first_line(error).rstrip('.')}"
 

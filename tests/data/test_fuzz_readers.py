@@ -40,7 +40,7 @@ ODD = [None, 1, -1.5, True, "", "\x00", "é", "\ud800", "\u202e", "nan", [], [[]
 KINDS = [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".csv.gz", ".tsv.zst", ".jsonl.gz", ".jsonl.zst", ".json.gz",
          ".json.zst"]  # fmt: skip
 SLOWEST = 5.0  # seconds of one file
-EXAMPLES = int(os.environ.get("GISTTOOLS_FUZZ", "8"))  # of each test; hundreds find more, and take minutes
+EXAMPLES = int(os.environ.get("GISTTOOLS_FUZZ", "5"))  # of each test; hundreds find more, and take minutes
 BOUNDED = settings(
     max_examples=EXAMPLES,
     deadline=None,
