@@ -51,6 +51,7 @@ from .secrets import (
     secret_in as secret_in,
     without_secrets as without_secrets,
 )
+from .thresholds import relative_threshold as relative_threshold
 from .wording import (
     NOT_RUN as NOT_RUN,
     count as count,

@@ -11,7 +11,8 @@ its class, its negative uniformly from all other classes; seed 1029. Where this 
 - The random numbers are NumPy's of today, so rows of the same seed are others.
 
 `strategy="hard"` takes as negatives the nearest texts of other classes that stay under the guide's margin
-(positive-aware mining: g(a, n) <= margin * g(a, p)), no text twice in a row.
+(positive-aware mining: g(a, n) <= t - (1 - margin) |t| for t = g(a, p); of a positive t, margin * t), no text twice in
+a row.
 
 With several labels a text, a positive shares at least one with the anchor, a negative none.
 """
@@ -28,7 +29,7 @@ import pandas as pd
 import pyarrow as pa
 from datasets import Dataset
 
-from gisttools.common import DataError, problems
+from gisttools.common import DataError, problems, relative_threshold
 from gisttools.data import COLUMNS, LabelledTexts, as_dataset, make_triplets_from_columns
 from gisttools.mining.classes import Classes, by_rank, by_softmax, top, uniform_among_best
 from gisttools.mining.neighbours import Pool, compare
@@ -179,7 +180,8 @@ class Miner:
         def allowed(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> np.ndarray:
             positives = self.positives[rows]
             if o.strategy == "hard":
-                limit = o.margin * (self.vectors[rows] * self.vectors[positives]).sum(1)
+                theta = (self.vectors[rows] * self.vectors[positives]).sum(1)
+                limit = relative_threshold(theta, 1 - o.margin)
                 np.putmask(scores, scores > limit[:, None], -np.inf)
                 scores[:, self.is_copy[columns]] = -np.inf  # no text twice in a row
             elif o.negatives_from == "least_similar":

@@ -18,8 +18,9 @@ class MiningOptions(Options):
     """How to mine; the defaults are the GISTEmbed paper's procedure. Similarities are the guide's cosines.
 
     strategy: `gistembed` draws negatives from all other classes; `hard` takes the nearest texts of other classes whose
-        similarity to the anchor is at most `margin` times the positive's. `hard` gives fewer than `negatives` where
-        there are not so many.
+        similarity to the anchor is at most the share `margin` of the positive's: t - (1 - margin) |t| for a positive's
+        similarity t, so that below 0 a negative lies under it too. `hard` gives fewer than `negatives` where there are
+        not so many.
     positives: a row's positive is drawn from the `softmax` of similarity / `temperature` over the `topk` nearest texts
         of the anchor's class (ties at the end included), or is the `nearest`, the `farthest` or a `random` one of that
         class.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gisttools.common import DataError
+from gisttools.common import DataError, relative_threshold
 from gisttools.training.options import MaskOptions
 from gisttools.training.store import BatchRows, GuideStore
 
@@ -135,7 +135,7 @@ def _limit(known: BatchRows, mask: MaskOptions) -> Tensor | None:
     if known.anchor is None or known.positive is None:
         return None
     theta = (F.normalize(known.anchor, dim=-1) * F.normalize(known.positive, dim=-1)).sum(-1)
-    return theta - (mask.margin if mask.margin_strategy == "absolute" else theta.abs() * mask.margin)
+    return theta - mask.margin if mask.margin_strategy == "absolute" else relative_threshold(theta, mask.margin)
 
 
 def masked_examples(

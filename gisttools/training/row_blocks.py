@@ -17,7 +17,7 @@ import torch
 from sentence_transformers.util import all_gather, all_gather_with_grad
 from torch import Tensor
 
-from gisttools.common import DataError, problems
+from gisttools.common import DataError, problems, relative_threshold
 from gisttools.training.options import LossOptions, MaskOptions
 
 _SMALLEST = 1e-12  # a vector shorter than this has no direction
@@ -302,8 +302,9 @@ class _Mask:
         if guide is not None:
             b = layout.b
             theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
-            slack = options.margin if options.margin_strategy == "absolute" else theta.abs() * options.margin
-            self.guide = guide.vectors, theta - slack
+            absolute = options.margin_strategy == "absolute"
+            limit = theta - options.margin if absolute else relative_threshold(theta, options.margin)
+            self.guide = guide.vectors, limit
         self.equal: list[tuple[Tensor, Tensor]] = []  # an id of the row (B, 1) that no candidate (width,) may have
         if batch.text_ids is not None:
             ids = batch.text_ids.to(device)

@@ -407,7 +407,7 @@ def test_hard_negatives_are_the_nearest_under_the_margin_no_text_twice(table, k,
     similarity = vectors.astype(float) @ vectors.T.astype(float)
     first = [texts.index(t) for t in texts]
     for a, p, ns in zip(mined.anchors, mined.positives, mined.negatives, strict=True):
-        limit = margin * similarity[a, p]
+        limit = similarity[a, p] - (1 - margin) * abs(similarity[a, p])
         others = [i for i in set(first) if labels[i] != labels[a] and texts[i] not in (texts[a], texts[p])]
         surely = sorted((similarity[a, i] for i in others if similarity[a, i] < limit - 1e-5), reverse=True)
         chosen = [n for n in ns if n >= 0]
@@ -417,6 +417,19 @@ def test_hard_negatives_are_the_nearest_under_the_margin_no_text_twice(table, k,
         assert len(chosen) >= min(k, len(surely))
         in_doubt = [s for s in scores if s >= limit - 1e-5]
         assert [s for s in scores if s < limit - 1e-5] == pytest.approx(surely[: len(scores) - len(in_doubt)], abs=1e-5)
+
+
+@pytest.mark.parametrize("theta", [-0.6, -0.2, 0.0, 0.4])
+def test_a_hard_negative_is_never_nearer_than_the_positive(theta):
+    """Below 0 a plain product, 0.95 * -0.2, lies above the positive's similarity."""
+    angles = [0.0, np.arccos(theta), *(np.arccos(theta + d) for d in (0.005, -0.005, -0.05, -0.2))]
+    vectors = np.array([[np.cos(x), np.sin(x)] for x in angles], dtype=np.float32)
+    texts, labels = [f"text {i}" for i in range(6)], ["a", "a", "b", "b", "b", "b"]
+    mined = mine(texts, labels, vectors, MiningOptions(strategy="hard", negatives=4, margin=0.95))
+    row = mined.negatives[mined.anchors.tolist().index(0)]
+    expected = [n for n in (2, 3, 4, 5) if vectors[0] @ vectors[n] <= theta - 0.05 * abs(theta)]
+    assert [n for n in row.tolist() if n >= 0] == expected
+    assert 2 not in row
 
 
 def test_one_class_only_is_refused_with_its_name():
