@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.data import TIERS, LabelledTexts, Tiers, fingerprint
+from gisttools.data import TIERS, LabelledTexts, Tiers, fingerprint, languages_of
 
 if TYPE_CHECKING:
     from gisttools.mining.noise import LabelNoise
+    from gisttools.models import Reading
 
 _QUANTILES = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
 _UNTOLD, _NOT_CHECKED, _NONE_FOUND = "not told", "Not checked.", "None found."
@@ -36,7 +37,7 @@ class DataCard:
             "Sources": _sources(facts["sources"]),
             "Texts and classes": _classes(facts["sources"]),
             "Lengths in characters": _length_rows(facts),
-            "Languages": _table(["language", "triplets"], facts["languages"].items()) or ["There are no triplets."],
+            "Languages": _languages(facts),
             "Made by": _table(["source", "triplets"], facts["made_by"].items()) or ["There are no triplets."],
             "Left out": _left_out(facts),
             "Duplicates": _duplicates(facts),
@@ -59,6 +60,7 @@ def data_card(
     overlap: pd.DataFrame | None = None,
     noise: Mapping[str, LabelNoise] | None = None,
     tiers: Tiers | None = None,
+    reading: Reading | None = None,
 ) -> DataCard:
     """What is known of a triplet table and of the labelled texts it was made from. The same input gives the same card.
 
@@ -71,6 +73,7 @@ def data_card(
             not asked.
         noise: what `gisttools.mining.label_noise` found, by source; None: it was not asked.
         tiers: with which duplicates and overlap were looked for; `Tiers()` if None.
+        reading: how much the guide reads of the texts; None: it is not known.
     """
     thresholds = (tiers or Tiers()).thresholds
     negatives = [text for texts in table["negatives"][:] for text in texts]
@@ -85,6 +88,8 @@ def data_card(
             "negatives": _lengths(negatives),
         },
         "languages": _counts(table["language"][:]),
+        "languages_seen": languages_of([*table["anchor"][:], *table["positive"][:]]),
+        "guide_reading": reading.facts if reading else None,
         "made_by": _counts(table["source"][:]),
         "dropped": dict(dropped or {}),
         "tiers": thresholds,
@@ -163,6 +168,18 @@ def _length_rows(facts: Mapping[str, Any]) -> list[str]:
     lengths = [*((s["source"], s["characters"]) for s in facts["sources"]), *facts["characters"].items()]
     rows = [[name, *numbers.values()] for name, numbers in lengths if numbers]
     return _table(["texts", *_QUANTILES], rows) or ["There are no texts."]
+
+
+def _languages(facts: Mapping[str, Any]) -> list[str]:
+    lines = _table(["told", "triplets"], facts["languages"].items()) or ["There are no triplets."]
+    seen = _table(["seen (py3langid)", "texts"], facts["languages_seen"].items())
+    lines += ["", *seen] if seen else []
+    reading = facts["guide_reading"]
+    share = "is not known: it tells nobody" if reading is None else f"{100 * reading['unknown_share']:.1f} %"
+    lines += ["", f"Share of tokens that the guide does not know: {share}."]
+    if reading and reading["hardly_read"]:
+        lines[-1] += f" It hardly reads {reading['hardly_read']:,} of {reading['texts']:,} texts that were looked at."
+    return lines
 
 
 def _left_out(facts: Mapping[str, Any]) -> list[str]:

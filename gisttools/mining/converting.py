@@ -40,6 +40,7 @@ from gisttools.mining.options import MiningOptions
 from gisttools.models import VectorCache
 
 _MANY = 50_000  # texts; beyond, duplicates within the training texts and near copies of other labels are not looked for
+_LOOKED_AT = 300  # rows of a triplet set whose texts tell whether the guide reads them
 _OVERLAPS = "overlaps an evaluation set"
 
 
@@ -132,6 +133,7 @@ def convert(
     if not names:
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
     data, foreign = _read(names, reading, threshold)
+    read = guide.reading(_all_texts(data, foreign), warn=True)
     tables: dict[str, Dataset] = {}
     counts, overlaps = [], []
     for name in [*data, *foreign]:
@@ -156,6 +158,7 @@ def convert(
     summary = {
         "sources": counts,
         "guide_id": guide.guide_id,
+        "guide_reading": read.facts if read else None,
         "strategy": (mining or MiningOptions()).strategy,
         "triplets": len(triplets),
         "live_share": sum(map(bool, live)) / len(live),
@@ -171,6 +174,7 @@ def convert(
         overlap=overlap if known else None,
         noise=noise,
         tiers=tiers,
+        reading=read,
     )
     return Converted(
         triplets=triplets,
@@ -191,6 +195,15 @@ def _read(
     labelled = [texts for name in names if kinds[name] == "labelled" for texts in read_sources([name], reading)]
     foreign = triplet_tables([name for name in names if kinds[name] == "triplets"], threshold=threshold)
     return {texts.source: texts for texts in labelled}, foreign
+
+
+def _all_texts(data: Mapping[str, LabelledTexts], foreign: Mapping[str, Dataset]) -> list[str]:
+    """Texts of all sources, of large tables a part."""
+    parts = [table.select(range(0, len(table), max(1, len(table) // _LOOKED_AT))) for table in foreign.values()]
+    return [
+        *(text for texts in data.values() for text in texts.texts),
+        *(t for part in parts for t in table_texts(part)),
+    ]
 
 
 def _mined(

@@ -107,12 +107,14 @@ def generate(
     check_start(template, task)
     if options.dry_run:
         llm = llm.live()
+    reading = getattr(guide, "reading", None)  # before anything is asked for
+    read = reading(task.seeds or list(task.groups.values()), warn=True) if reading else None
     wanted = quotas(task, options.rows, options.seed)
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):
         groups = PROBE if options.dry_run else None
         ideas = write_ideas(task, llm, wanted, options.seed, options.prompts, groups=groups)
-    judge = Judge(task, template, guide.embed, checks, known)
+    judge = Judge(task, template, guide.embed, checks, known, getattr(guide, "reads", None))
     synthesis = _Rounds(
         llm=llm,
         judge=judge,
@@ -135,6 +137,7 @@ def generate(
         "llm_model": llm.options.model,
         "base_url": llm.options.url,
         "dry_run": options.dry_run,
+        "guide_reading": read.facts if read else None,
         "rounds": synthesis.rounds,
         "estimate": estimate,
         "spent_usd": llm.spent.usd - spent_before if priced else None,

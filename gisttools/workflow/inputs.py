@@ -135,7 +135,12 @@ def retention_of(params: FinetuneParams) -> Retention | None:
 
     if not params.retain:
         return None
-    student = GuideOptions(name=model_path(params.student), revision=params.student_revision, precision="float32")
+    student = GuideOptions(
+        name=model_path(params.student),
+        revision=params.student_revision,
+        trust_remote_code=params.trust_remote_code,
+        precision="float32",
+    )
     options = RetentionOptions(weight=params.retain_weight, texts_a_step=params.retain_a_step)
     return Retention(read_texts(paths(params.retain)), VectorCache(student), options)
 
@@ -292,6 +297,7 @@ def _open(params: EvaluateParams, name: str, revision: str | None = None) -> Sco
     return open_scored(
         _place_of(plain),
         revision or pinned or None,
+        trust_remote_code=params.trust_remote_code,
         base_url=params.base_url,
         key_variable=params.key_variable,
         seed=params.seed,
@@ -321,6 +327,7 @@ def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
     model = open_scored(
         path,
         told.get("guide_revision"),
+        trust_remote_code=params.trust_remote_code,
         base_url=told.get("guide_base_url"),
         key_variable=told.get("guide_key_variable") or params.key_variable,
         prompt=prompt,

@@ -59,6 +59,7 @@ class GuideParams(Params):
 
     guide: str | None = Field(MINILM, description="model whose similarities are asked")
     guide_revision: str | None = GuideOptions.field("revision")
+    trust_remote_code: bool | list[str] = GuideOptions.field("trust_remote_code")
     guide_prompt: str | None = GuideOptions.field("prompt")
     guide_base_url: str | None = GuideOptions.field("base_url")
     guide_key_variable: str = GuideOptions.field("key_variable")
@@ -69,6 +70,7 @@ class GuideParams(Params):
         return GuideOptions(
             name=name,
             revision=self.guide_revision,
+            trust_remote_code=self.trust_remote_code,
             prompt=self.guide_prompt,
             base_url=self.guide_base_url,
             key_variable=self.guide_key_variable,
@@ -222,6 +224,7 @@ class EvaluateParams(Params, EvaluateOptions):
         [], description="shown next to them: guide, bm25, random, models (org/name@revision), published:NAME"
     )
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
+    trust_remote_code: bool | list[str] = GuideOptions.field("trust_remote_code")
     base_url: str | None = GuideOptions.field("base_url")
     key_variable: str = GuideOptions.field("key_variable")
 
