@@ -45,7 +45,7 @@ class TextVectors(Protocol):
 
 
 def texts_read(guide: object, texts: Sequence[str]) -> np.ndarray:
-    """Of which texts a vector of the guide says what they say, bool (n,): as its `reads` tells; all where it has none."""
+    """Of which texts a vector of the guide says what they say, bool (n,), as its `reads` tells; else of all."""
     import numpy as np
 
     reads = getattr(guide, "reads", None)

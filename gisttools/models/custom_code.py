@@ -106,9 +106,7 @@ def trusted(name: str, revision: str | None, trust: Trust) -> dict[str, Any]:
         return {}
     if not trust and not code.needed:
         classes = ", ".join(code.classes[:3])
-        log.warning(
-            "%s brings code of its own (%s), which is not run: transformers' classes take its place.", name, told
-        )
+        log.warning("%s brings code of its own (%s), which is not run: a library's takes its place.", name, classes)
         return {}
     local = Path(name).expanduser().is_dir()
     pins = pins_of(trust)

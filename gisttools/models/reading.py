@@ -198,8 +198,8 @@ def probe(model: SentenceTransformer, name: str, *, trained: bool = True) -> Non
         if own is None:
             raise ModelError(
                 f"Model {name} does not know {100 * min(shares.values()):.0f} % of the tokens of plain texts, whatever "
-                f"the script: its tokenizer is missing or not its own ({_vocabulary(tokenizer)} tokens). Put its tokenizer "
-                "files (tokenizer.json, or vocab.txt) into its folder, or download it again."
+                f"the script: its tokenizer is missing or not its own ({_vocabulary(tokenizer)} tokens). Put its "
+                "tokenizer files (tokenizer.json, or vocab.txt) into its folder, or download it again."
             )
         groups = [tuple(own)]
     alike = _ALIKE if trained else _SAME
@@ -241,8 +241,8 @@ def _trouble(model: SentenceTransformer, name: str, texts: Sequence[str], alike:
         return None
     return (
         f"gives nearly the same vector for texts that have nothing in common: their largest cosine is {largest:.4f}, "
-        f"must be under {alike:g}. Its tokenizer or weights are not its own, or its vectors collapsed in training: take "
-        "another one."
+        f"must be under {alike:g}. Its tokenizer or weights are not its own, or its vectors collapsed in training: "
+        "take another one."
     )
 
 
