@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gisttools.common import MissingError, ModelError, did_you_mean
+from gisttools.common import MissingError, ModelError, ParameterError, did_you_mean
 from gisttools.models.custom_code import sources_of, trusted
 from gisttools.models.reading import probe
 
@@ -41,15 +41,18 @@ def open_model(
         trust_remote_code: let code run that comes with the model, as in `gisttools.models.custom_code.trusted`.
 
     Raises:
+        ParameterError: a revision of what has none.
         MissingError: an embedded model's package is not installed, or a folder does not exist.
         ModelError: the name is unknown; the model cannot be loaded, brings code that may not run, or knows no text
             (`gisttools.models.reading.probe`).
     """
     from sentence_transformers import SentenceTransformer
 
+    folder = Path(name).expanduser()
+    if revision and (name.startswith(EMBEDDED) or folder.is_dir()):
+        raise ParameterError(f"{name} has no revision {revision!r}: that is for models of the hub. Leave it out.")
     if name.startswith(EMBEDDED):
         return _embedded(name)(device)
-    folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "modules.json").exists() and not (folder / "config.json").exists():
             raise ModelError(f"{folder} is not a model folder: it holds neither modules.json nor config.json.")

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.common import ParameterError, tqdm
+from gisttools.common import ParameterError, problems, tqdm
 from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.llm.client import LLM
@@ -310,8 +310,19 @@ def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: in
 
 
 def _check(task: Task, checks: Checks) -> None:
-    if checks.blind and not task.labels:
-        raise ParameterError(f"blind is for tasks with labels, and {task.name} has none. Leave it out.")
+    told, found = checks.changed(), []
+    if not task.labels:
+        found += [
+            f"{name} is for tasks with labels, and {task.name} has none"
+            for name in ("blind", "label_by")
+            if name in told
+        ]
+    elif "skip_nearest" in told:
+        found.append(f"skip_nearest is for mined negatives; those of {task.name} are texts of other labels")
+    if not task.spec.round_trip and "top_k" in told:
+        found.append(f"top_k is for retrieval and reranking, and {task.name} is of kind {task.kind}")
+    if found:
+        raise ParameterError(problems("checks that would do nothing:", found, "Leave them out."))
 
 
 class Estimate(TypedDict):

@@ -197,6 +197,7 @@ def finetune(
     if len(data) < 2:
         raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
     check_fit(student, settings)
+    _check_use(loss, settings, development)
     read = warn_unread(student, store.table)
     if settings.max_length:
         student.max_seq_length = settings.max_length
@@ -372,6 +373,10 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
             installed; all problems at once.
     """
     found = [trouble for trouble in [check_length(student, settings.max_length, "max_length")] if trouble]
+    if settings.max_length and is_static(student):
+        found.append(f"max_length is {settings.max_length}, but a static student reads whole texts, whatever it says")
+    if settings.lora_rank and is_static(student):
+        found.append(f"lora_rank is {settings.lora_rank}, but this student has no transformer layers")
     if settings.gradient_checkpointing and is_static(student):
         found.append("gradient_checkpointing is true, but this student has no transformer layers")
     dimension, dims = student.get_embedding_dimension(), settings.matryoshka_dims
@@ -381,6 +386,20 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
         found.append(f"tracking is {settings.tracking!r}, but it is not installed: pip install {settings.tracking}")
     if found:
         raise ParameterError(problems("training settings:", found))
+
+
+def _check_use(loss: GISTLoss, settings: TrainSettings, development: DevelopmentScore | None) -> None:
+    """Refuse options that would do nothing."""
+    found, options = [], loss.options
+    if isinstance(loss.guide, GuideStore) and loss.guide.guide_id is None and options.margin:
+        found.append(
+            f"margin is {options.margin}, but the store has no guide: nothing has a similarity to keep away from"
+        )
+    told = [name for name in ("dev_every", "patience") if getattr(settings, name) is not None]
+    if development is None and told:
+        found.append(f"{' and '.join(told)} set, but there is no development data to look at")
+    if found:
+        raise ParameterError(problems("training:", found, "Leave these out."))
 
 
 def _identity(

@@ -91,14 +91,16 @@ def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
     """The texts that a finetune run trained on."""
     from gisttools.data import concatenate, table_texts
 
-    return table_texts(concatenate(_training_tables(parameters)))
+    return table_texts(concatenate(_training_tables(parameters, refuse_idle=False)))  # it was done already
 
 
-def _training_tables(parameters: Mapping[str, Any]) -> dict[str, Dataset]:
+def _training_tables(parameters: Mapping[str, Any], *, refuse_idle: bool = True) -> dict[str, Dataset]:
     from gisttools.data import nested_subset, triplet_tables
 
     names = inputs(parameters["triplets"], "triplets.parquet")
-    tables = triplet_tables(names, rows=parameters["rows"], instructions=parameters["instructions"])
+    tables = triplet_tables(
+        names, rows=parameters["rows"], instructions=parameters["instructions"], refuse_idle=refuse_idle
+    )
     return nested_subset(tables, parameters["limit"], seed=parameters["limit_seed"])
 
 

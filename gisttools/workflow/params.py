@@ -18,6 +18,7 @@ from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
 from gisttools.synthesis import Checks, LLMOptions, SynthesisOptions
 from gisttools.training import Candidates, LossOptions, MadeFrom, MaskOptions, RetentionOptions, TrainSettings
+from gisttools.workflow.idle import idle
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
@@ -42,6 +43,10 @@ class Params(Options):
         """Secrets: parameters stand in notebook, manifest and log."""
         kinds = {name: kind for name, value in values.items() if (kind := _secret(name, value))}
         return {name: f"{name} looks like {kind}. {_NO_SECRETS}" for name, kind in kinds.items()}
+
+    def conflicts(self) -> list[str]:
+        """As the rooms' options, and parameters that would do nothing next to the others."""
+        return [*super().conflicts(), *idle(self.about, self)]
 
     @field_validator("*", mode="before")
     @classmethod
