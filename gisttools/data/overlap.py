@@ -23,6 +23,7 @@ from datasets import Dataset
 from gisttools.common import DataError, MissingError, problems
 from gisttools.data.folder_rows import read_candidates, read_pairs, read_scored, read_searched
 from gisttools.data.folders import eval_folder
+from gisttools.data.languages import script_of
 from gisttools.data.mteb_tasks import load_task, mteb_task
 from gisttools.data.near_duplicates import Pairs, near_pairs
 from gisttools.data.options import TextVectors, Tiers, texts_read
@@ -82,25 +83,21 @@ def _told_apart(
         log.warning(
             "The guide looks for no semantic overlap among %s; exact and near copies are found.", " and ".join(what)
         )
-    return tuple(
-        np.array([i for i, t in enumerate(part) if ok[i] and (not flat or _script(t) not in flat)], dtype=np.int64)
-        for part, ok in ((texts, read), (others, read_others))
-    )  # type: ignore[return-value]  # two of them
+    return _kept(texts, read, flat), _kept(others, read_others, flat)
+
+
+def _kept(texts: Sequence[str], read: np.ndarray, flat: set[str]) -> np.ndarray:
+    """Numbers of the texts that are read and not in one of these scripts, int64 (n,)."""
+    kept = np.flatnonzero(read)
+    return kept[[script_of(texts[i]) not in flat for i in kept.tolist()]] if flat else kept
 
 
 def _by_script(texts: Sequence[str]) -> dict[str, list[str]]:
     """A sample of different texts of each script, where there are enough to judge by."""
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, dict[str, str]] = {}
     for text in texts[:: max(1, len(texts) // _LOOKED_AT)]:
-        found.setdefault(_script(text), {})[normalise(text)] = None
-    written = {normalise(text): text for text in texts}
-    return {s: [written[form] for form in forms] for s, forms in found.items() if len(forms) >= _ENOUGH}
-
-
-def _script(text: str) -> str:
-    """The script of a text's first letter, as Unicode calls it: LATIN, CJK, ...; "" where there is none."""
-    first = next((c for c in text if c.isalpha()), None)
-    return unicodedata.name(first, "").split(" ")[0].split("-")[0] if first else ""
+        found.setdefault(script_of(text), {}).setdefault(normalise(text), text)
+    return {script: list(forms.values()) for script, forms in found.items() if len(forms) >= _ENOUGH}
 
 
 def _all_alike(texts: Sequence[str], threshold: float, guide: TextVectors) -> bool:

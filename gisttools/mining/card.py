@@ -178,7 +178,10 @@ def _languages(facts: Mapping[str, Any]) -> list[str]:
     share = "is not known: it tells nobody" if reading is None else f"{100 * reading['unknown_share']:.1f} %"
     lines += ["", f"Share of tokens that the guide does not know: {share}."]
     if reading and reading["hardly_read"]:
-        lines[-1] += f" It hardly reads {reading['hardly_read']:,} of {reading['texts']:,} texts that were looked at."
+        lines[-1] += (
+            f" It hardly reads {reading['hardly_read']:,} of {reading['texts']:,} texts that were looked at: such "
+            "texts are not compared by meaning (semantic), nor are their labels judged by its vectors."
+        )
     return lines
 
 

@@ -135,9 +135,10 @@ def convert(
         MissingError, DataError, ParameterError: as those functions; also if no triplet is left.
     """
     names, tiers, known = expand_sources(sources), tiers or Tiers(), eval_sets or {}
+    reading, mining = reading or ReadOptions(), mining or MiningOptions()
     if not names:
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
-    data, foreign = _read(names, reading or ReadOptions(), mining or MiningOptions(), threshold)
+    data, foreign = _read(names, reading, mining, threshold)
     read = guide.reading(_all_texts(data, foreign), warn=True)
     tables: dict[str, Dataset] = {}
     counts, overlaps = [], []
@@ -160,11 +161,10 @@ def convert(
     few = sum(map(len, sets.values())) <= _MANY
     noise = _noise(data, guide, tiers.near if few else None)
     live = triplets["live"][:]
-    summary = {
+    summary: dict[str, Any] = {
         "sources": counts,
         "guide_id": guide.guide_id,
-        "guide_reading": read.facts if read else None,
-        "strategy": (mining or MiningOptions()).strategy,
+        "strategy": mining.strategy,
         "triplets": len(triplets),
         "live_share": sum(map(bool, live)) / len(live),
         "overlap": dict(Counter(overlap["tier"])),
@@ -181,6 +181,7 @@ def convert(
         tiers=tiers,
         reading=read,
     )
+    summary["guide_reading"] = card.facts["guide_reading"]
     return Converted(
         triplets=triplets,
         tables=tables,
@@ -217,32 +218,12 @@ def _refuse_idle(
     Raises:
         ParameterError: there are some; all of them, with what they need.
     """
-    labelled = [name for name, kind in kinds.items() if kind == "labelled"]
     triplets = [name for name, kind in kinds.items() if kind == "triplets"]
-    tasks = [name for name in labelled if is_task(name)]
-    hub = [
-        name for name in labelled if name not in tasks and is_hub_name(name) and not Path(name).expanduser().exists()
-    ]
-    files = [name for name in labelled if name not in tasks and name not in hub]
-    mined = [name for name in mining.changed() if name not in ("limit", "seed")]
-    needs = {  # options, and the sources that they are for
-        "labelled texts of a file or a data set of the hub": (
-            ("text_column", "label_column", "id_column"),
-            files + hub,
-        ),
-        "labelled texts": (("drop_empty", "drop_unlabelled", "split"), labelled),
-        "labelled texts in a file or folder here": (("encoding",), files),
-        "an MTEB task, or labelled texts of the hub": (("subset",), tasks + hub),
-        "labelled texts of the hub, without @revision in their name": (("revision",), [n for n in hub if "@" not in n]),
-        "labelled texts: of pairs and triplets no positives or negatives are mined yet": (tuple(mined), labelled),
-    }
-    told = reading.changed() | {name: getattr(mining, name) for name in mined}
-    found = [
-        f"{name} is {told[name]!r}, which needs {what}"
-        for what, (options, those) in needs.items()
-        for name in options
-        if name in told and not those
-    ]
+    mined = {name: value for name, value in mining.changed().items() if name not in ("limit", "seed")}
+    told = reading.changed() | mined
+    found = []
+    for what, names, those in _needs(kinds, list(mined)):
+        found += [f"{name} is {told[name]!r}, which needs {what}" for name in names if name in told and not those]
     if threshold is not None and not triplets:
         found.append(f"threshold is {threshold}, which needs a set of scored pairs")
     if found:
@@ -252,6 +233,24 @@ def _refuse_idle(
         log.warning(
             "%s do nothing with %s, which hold pairs or triplets already.", ", ".join(mined), ", ".join(triplets)
         )
+
+
+def _needs(kinds: Mapping[str, str], mined: Sequence[str]) -> list[tuple[str, Sequence[str], list[str]]]:
+    """What options need, the options, and the sources here that are so."""
+    labelled = [name for name, kind in kinds.items() if kind == "labelled"]
+    tasks = [name for name in labelled if is_task(name)]
+    others = [name for name in labelled if name not in tasks]
+    hub = [name for name in others if is_hub_name(name) and not Path(name).expanduser().exists()]
+    files = [name for name in others if name not in hub]
+    pairs = "labelled texts: of pairs and triplets no positives or negatives are mined yet"
+    return [
+        ("labelled texts of a file or of the hub", ("text_column", "label_column", "id_column"), others),
+        ("labelled texts", ("drop_empty", "drop_unlabelled", "split"), labelled),
+        ("labelled texts in a file or folder here", ("encoding",), files),
+        ("an MTEB task, or labelled texts of the hub", ("subset",), tasks + hub),
+        ("labelled texts of the hub, without @revision in the name", ("revision",), [n for n in hub if "@" not in n]),
+        (pairs, mined, labelled),
+    ]
 
 
 def _all_texts(data: Mapping[str, LabelledTexts], foreign: Mapping[str, Dataset]) -> list[str]:

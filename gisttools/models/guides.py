@@ -230,6 +230,10 @@ def open_guide(options: GuideOptions, *, device: str | None = None) -> Guide | G
         DataError: the file holds no vectors.
     """
     name, prompt = options.name, options.prompt
+    if options.revision and (name.startswith(ENDPOINT) or name.endswith(ENDINGS)):
+        raise ParameterError(
+            f"Guide {name!r} has no revision {options.revision!r}: that is for models of the hub. Drop it."
+        )
     if name.startswith(ENDPOINT):
         from gisttools.models.endpoint import EndpointGuide  # openai takes a second, and few guides need it
 

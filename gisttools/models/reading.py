@@ -7,6 +7,7 @@ every text. Either gives scores that look like scores.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ PROBES = {
     "Japanese": ("猫は庭の暖かい石の上で寝ています。", "請求書は三十日以内にお支払いください。", "サッカー"),
     "Korean": ("고양이가 따뜻한 돌 위에서 잔다.", "청구서는 삼십 일 안에 지불해야 합니다.", "축구"),
 }
+_USUAL = ("<unk>", "[UNK]", "<UNK>")  # what the unknown token is called where a tokenizer does not say
 _OWN = 12  # texts made of the model's own tokens, of a model that reads none of the scripts above
 _FEWEST_OWN = 2 * _OWN  # tokens of its own that it must have for that
 
@@ -100,13 +102,23 @@ def unknown_tokens(tokenizer: Any, texts: Sequence[str]) -> tuple[np.ndarray, np
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if not hasattr(backend, "encode_batch"):
         return _unknown_in_python(tokenizer, texts)
-    told = getattr(backend.model, "unk_token", None) or getattr(tokenizer, "unk_token", None)
-    unknown = backend.token_to_id(told) if told else getattr(backend.model, "unk_id", None)
+    unknown = _unknown_id(tokenizer, backend)
     counts = []
     for found in backend.encode_batch([text[:_LONGEST] for text in texts], add_special_tokens=False):
         ids, real = np.asarray(found.ids, dtype=np.int64), np.asarray(found.attention_mask, dtype=bool)
         counts.append(((ids[real] == unknown).sum() if unknown is not None else 0, real.sum()))
     return _counted(counts, texts)
+
+
+def _unknown_id(tokenizer: Any, backend: Any) -> int | None:
+    """The number of the unknown token; None where there is none."""
+    told = getattr(backend.model, "unk_token", None) or getattr(tokenizer, "unk_token", None)
+    for token in [told] if told else _USUAL:
+        if (number := backend.token_to_id(token)) is not None:
+            return number
+    if type(backend.model).__name__ == "Unigram":  # tells its number to nobody but a file
+        return json.loads(backend.to_str())["model"].get("unk_id")
+    return None
 
 
 def _unknown_in_python(tokenizer: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:

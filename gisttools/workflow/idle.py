@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-_NOT_OF_THE_HUB = ("embedded:", "endpoint:")
 _VECTORS = (".parquet", ".npy")
 _NO_MODELS = ("bm25", "random")
 
@@ -22,9 +21,9 @@ class Rule(NamedTuple):
     needs: str
 
 
-def _from_hub(name: str | None) -> bool:
-    """Whether a revision may mean something: of folders and runs it is known once they are looked at."""
-    return bool(name) and not str(name).startswith(_NOT_OF_THE_HUB) and not _is_vectors(name) and name not in _NO_MODELS
+def _may_be_of_hub(name: str | None) -> bool:
+    """Whether a revision may mean something; of embedded models and folders it is refused once they are opened."""
+    return bool(name) and not _is_endpoint(name) and not _is_vectors(name) and name not in _NO_MODELS
 
 
 def _is_vectors(name: str | None) -> bool:
@@ -50,7 +49,7 @@ def _asks_endpoint(p: Any) -> bool:
 _GUIDE = (
     Rule(("guide_dtype",), lambda p: p.guide is not None, "a guide"),
     Rule(("guide_prompt",), lambda p: p.guide is not None and not _is_vectors(p.guide), "a guide that embeds texts"),
-    Rule(("guide_revision",), lambda p: _from_hub(p.guide), "a guide of the hub"),
+    Rule(("guide_revision",), lambda p: _may_be_of_hub(p.guide), "a guide of the hub"),
     Rule(
         ("guide_base_url", "guide_key_variable"),
         lambda p: _is_endpoint(p.guide),
@@ -60,11 +59,6 @@ _GUIDE = (
 RULES: dict[str, tuple[Rule, ...]] = {
     "synthesize": (
         *_GUIDE,
-        Rule(
-            ("near",),
-            lambda p: bool(p.eval_files or p.eval_tasks),
-            "texts that must not occur (eval_files, eval_tasks)",
-        ),
         Rule(("llm_context",), lambda p: p.llm_base_url == "embedded", "the embedded server (llm_base_url: embedded)"),
         Rule(
             ("llm_key_variable", "price_in", "price_out", "requests_per_minute", "tokens_per_minute"),
@@ -97,7 +91,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(
             ("margin_strategy",), lambda p: p.guide is not None and p.margin != 0, "a guide, and a margin other than 0"
         ),
-        Rule(("student_revision",), lambda p: _from_hub(p.student), "a student of the hub"),
         Rule(("retain_weight", "retain_a_step"), lambda p: bool(p.retain), "general texts (retain)"),
         Rule(("dev_every", "patience", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
         Rule(("limit_seed",), lambda p: p.limit is not None, "a limit"),
@@ -110,12 +103,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "evaluate": (
         Rule(
             ("model_revision",),
-            lambda p: len(_models(p)) == 1 and _from_hub(_models(p)[0]) and not _pinned(_models(p)[0]),
-            "a single model of the hub without a revision in its name; name several as org/name@revision",
+            lambda p: len(_models(p)) > 1 or (_may_be_of_hub(_models(p)[0]) and not _pinned(_models(p)[0])),
+            "a model of the hub without a revision in its name",
         ),
         Rule(
             ("baseline_revision",),
-            lambda p: p.baseline is not None and _from_hub(p.baseline) and not _pinned(p.baseline),
+            lambda p: p.baseline is not None and _may_be_of_hub(p.baseline) and not _pinned(p.baseline),
             "a baseline of the hub without a revision in its name",
         ),
         Rule(("base_url", "key_variable"), _asks_endpoint, "a model behind an endpoint (endpoint:MODEL), or the guide"),
