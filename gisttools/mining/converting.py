@@ -135,7 +135,7 @@ def convert(
         MissingError, DataError, ParameterError: as those functions; also if no triplet is left.
     """
     names, tiers, known = expand_sources(sources), tiers or Tiers(), eval_sets or {}
-    reading, mining = reading or ReadOptions(), mining or MiningOptions()
+    mining = mining or MiningOptions()
     if not names:
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
     data, foreign = _read(names, reading, mining, threshold)
@@ -194,11 +194,11 @@ def convert(
 
 
 def _read(
-    names: Sequence[str], reading: ReadOptions, mining: MiningOptions, threshold: float | None
+    names: Sequence[str], reading: ReadOptions | None, mining: MiningOptions, threshold: float | None
 ) -> tuple[dict[str, LabelledTexts], dict[str, Dataset]]:
     """Labelled texts and triplet sets by name; all are read before any work, so that errors come first."""
     kinds = {name: kind_of(name, reading) for name in names}
-    _refuse_idle(kinds, reading, mining, threshold)
+    _refuse_idle(kinds, reading or ReadOptions(), mining, threshold)
     labelled = [texts for name in names if kinds[name] == "labelled" for texts in read_sources([name], reading)]
     foreign = triplet_tables([name for name in names if kinds[name] == "triplets"], threshold=threshold)
     limited = foreign

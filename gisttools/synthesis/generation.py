@@ -310,13 +310,11 @@ def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: in
 
 
 def _check(task: Task, checks: Checks) -> None:
-    told, found = checks.changed(), []
+    found = []  # what is switched off where there is none of it does no harm
+    told = {name: value for name, value in checks.changed().items() if value not in (None, "none", False, 0)}
     if not task.labels:
-        found += [
-            f"{name} is for tasks with labels, and {task.name} has none"
-            for name in ("blind", "label_by")
-            if name in told
-        ]
+        labels = [name for name in ("blind", "label_by") if name in told]
+        found += [f"{name} is for tasks with labels, and {task.name} has none" for name in labels]
     elif "skip_nearest" in told:
         found.append(f"skip_nearest is for mined negatives; those of {task.name} are texts of other labels")
     if not task.spec.round_trip and "top_k" in told:

@@ -369,14 +369,17 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
     """Refuse settings that do not fit the student.
 
     Raises:
+        ModelError: adapters for a student without layers.
         ParameterError: a length beyond its positions, layers or dimensions that it does not have, a package that is not
             installed; all problems at once.
     """
+    if settings.lora_rank and is_static(student):
+        raise ModelError(
+            f"lora_rank is {settings.lora_rank}, but this student has no transformer layers. Set lora_rank to null."
+        )
     found = [trouble for trouble in [check_length(student, settings.max_length, "max_length")] if trouble]
     if settings.max_length and is_static(student):
         found.append(f"max_length is {settings.max_length}, but a static student reads whole texts, whatever it says")
-    if settings.lora_rank and is_static(student):
-        found.append(f"lora_rank is {settings.lora_rank}, but this student has no transformer layers")
     if settings.gradient_checkpointing and is_static(student):
         found.append("gradient_checkpointing is true, but this student has no transformer layers")
     dimension, dims = student.get_embedding_dimension(), settings.matryoshka_dims

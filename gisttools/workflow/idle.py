@@ -92,7 +92,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             ("margin_strategy",), lambda p: p.guide is not None and p.margin != 0, "a guide, and a margin other than 0"
         ),
         Rule(("retain_weight", "retain_a_step"), lambda p: bool(p.retain), "general texts (retain)"),
-        Rule(("dev_every", "patience", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
+        Rule(("dev_every", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
         Rule(("limit_seed",), lambda p: p.limit is not None, "a limit"),
         Rule(
             ("group_by",),

@@ -109,7 +109,12 @@ def training_tables(params: FinetuneParams) -> dict[str, Dataset]:
 
     Raises:
         MissingError, DataError: a file, run or data set is missing or cannot be read.
+        ParameterError: an option would do nothing with these rows, or without development data.
     """
+    if params.patience is not None and not params.dev:
+        raise ParameterError(
+            f"patience is {params.patience}, which needs development data (dev). Name some, or leave it out."
+        )
     return _training_tables(params.model_dump())
 
 
