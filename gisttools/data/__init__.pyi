@@ -23,6 +23,7 @@ from .labelled import (
     LabelledTexts as LabelledTexts,
     read_labelled as read_labelled,
 )
+from .languages import language_identifier as language_identifier, languages_of as languages_of
 from .mteb_tasks import (
     cleaned_task as cleaned_task,
     load_task as load_task,
@@ -33,7 +34,7 @@ from .mteb_tasks import (
     train_texts_in_test as train_texts_in_test,
 )
 from .near_duplicates import NearIndex as NearIndex, jaccard as jaccard, near_pairs as near_pairs, trigrams as trigrams
-from .options import NEAR as NEAR, ReadOptions as ReadOptions, Tiers as Tiers
+from .options import NEAR as NEAR, ReadOptions as ReadOptions, Tiers as Tiers, texts_read as texts_read
 from .overlap import (
     SHARED_COLUMNS as SHARED_COLUMNS,
     TIERS as TIERS,

@@ -44,6 +44,14 @@ class TextVectors(Protocol):
         """Unit vectors, float32 (n, dimension)."""
 
 
+def texts_read(guide: object, texts: Sequence[str]) -> np.ndarray:
+    """Of which texts a vector of the guide says what they say, bool (n,), as its `reads` tells; else of all."""
+    import numpy as np
+
+    reads = getattr(guide, "reads", None)
+    return np.ones(len(texts), dtype=bool) if reads is None else reads(texts)
+
+
 class Tiers(Options):
     """Which tiers are asked, besides exact equality, and how alike two texts must be there.
 

@@ -10,6 +10,7 @@ folders of files; test texts that a training table holds are found before any mo
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,15 +23,18 @@ from datasets import Dataset
 from gisttools.common import DataError, MissingError, problems
 from gisttools.data.folder_rows import read_candidates, read_pairs, read_scored, read_searched
 from gisttools.data.folders import eval_folder
+from gisttools.data.languages import script_of
 from gisttools.data.mteb_tasks import load_task, mteb_task
 from gisttools.data.near_duplicates import Pairs, near_pairs
-from gisttools.data.options import TextVectors, Tiers
+from gisttools.data.options import TextVectors, Tiers, texts_read
 
 if TYPE_CHECKING:
     from mteb.abstasks import AbsTask
 
+log = logging.getLogger(__name__)
 TIERS = ("exact", "near", "semantic")
 SHARED_COLUMNS = {"task": "str", "text": "str", "training_text": "str", "tier": "str", "score": "float64"}
+_LOOKED_AT, _ENOUGH = 500, 10  # texts: how many are looked at, and how many of a script must be
 _SHOWN = 60  # characters of a text in a message
 _ROWS = 4096  # of both sides, in one matrix product: 64 MB of cosines
 
@@ -40,7 +44,9 @@ def semantic_pairs(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """All pairs (i, j) whose guide cosine is at least `threshold`, in parts, in no special order.
 
-    Memory is bounded by the parts; vectors are read from the guide's memory map.
+    Texts that the guide does not read, such as those of a language that it does not know, and those of a script whose
+    texts it cannot tell apart, are in no pair: their vectors are alike, whatever they say. Memory is bounded by the
+    parts; vectors are read from the guide's memory map.
 
     Yields:
         Rows of `texts` and of `others`, int64 (n,), and the cosine, float64 (n,).
@@ -48,13 +54,57 @@ def semantic_pairs(
     Raises:
         ModelError, DataError, EndpointError: as `VectorCache.embed`.
     """
-    rows, columns = guide.add(texts), guide.add(others)
+    known, known_others = _told_apart(texts, others, threshold, guide)
+    rows = guide.add([texts[i] for i in known.tolist()])
+    columns = guide.add([others[j] for j in known_others.tolist()])
     for begin in range(0, len(rows), _ROWS):
         left = guide.vectors(rows[begin : begin + _ROWS])
         for first in range(0, len(columns), _ROWS):
             cosines = left @ guide.vectors(columns[first : first + _ROWS]).T
             i, j = np.nonzero(cosines >= threshold)
-            yield i + begin, j + first, cosines[i, j].astype(np.float64)
+            yield known[i + begin], known_others[j + first], cosines[i, j].astype(np.float64)
+
+
+def _told_apart(
+    texts: Sequence[str], others: Sequence[str], threshold: float, guide: TextVectors
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of `texts` and of `others` that the guide tells apart, int64 (n,) each: it reads them, and of their
+    script not every second pair of different texts is as alike as what is sought."""
+    read, read_others = texts_read(guide, texts), texts_read(guide, others)
+    pool = [
+        *(t for t, ok in zip(texts, read, strict=True) if ok),
+        *(t for t, ok in zip(others, read_others, strict=True) if ok),
+    ]
+    flat = {script for script, found in _by_script(pool).items() if _all_alike(found, threshold, guide)}
+    left_out = int((~read).sum() + (~read_others).sum())
+    if left_out or flat:
+        what = [f"{left_out} texts that it hardly reads"] if left_out else []
+        what += [f"texts in {script} letters, whose vectors are nearly all the same" for script in sorted(flat)]
+        log.warning(
+            "The guide looks for no semantic overlap among %s; exact and near copies are found.", " and ".join(what)
+        )
+    return _kept(texts, read, flat), _kept(others, read_others, flat)
+
+
+def _kept(texts: Sequence[str], read: np.ndarray, flat: set[str]) -> np.ndarray:
+    """Numbers of the texts that are read and not in one of these scripts, int64 (n,)."""
+    kept = np.flatnonzero(read)
+    return kept[[script_of(texts[i]) not in flat for i in kept.tolist()]] if flat else kept
+
+
+def _by_script(texts: Sequence[str]) -> dict[str, list[str]]:
+    """A sample of different texts of each script, where there are enough to judge by."""
+    found: dict[str, dict[str, str]] = {}
+    for text in texts[:: max(1, len(texts) // _LOOKED_AT)]:
+        found.setdefault(script_of(text), {}).setdefault(normalise(text), text)
+    return {script: list(forms.values()) for script, forms in found.items() if len(forms) >= _ENOUGH}
+
+
+def _all_alike(texts: Sequence[str], threshold: float, guide: TextVectors) -> bool:
+    """Is every second pair of these texts, which all differ, as alike as the threshold?"""
+    vectors = guide.vectors(guide.add(texts))
+    cosines = (vectors @ vectors.T)[~np.eye(len(texts), dtype=bool)]
+    return bool(np.median(cosines) >= threshold)
 
 
 def normalise(text: str) -> str:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -369,6 +369,19 @@ def read_hub_triplets(
         DataError: no known columns, no usable row, scored pairs without a threshold, or a file that cannot be read.
         ParameterError: `rows` is below 1, `threshold` is not finite, or `pairs` is something else.
     """
+    return _read_foreign(name, folder, rows=rows, instructions=instructions, pairs=pairs, threshold=threshold)[0]
+
+
+def _read_foreign(
+    name: str | Path,
+    folder: Path | None,
+    *,
+    rows: int | None,
+    instructions: bool,
+    pairs: Pairs | None,
+    threshold: float | None,
+) -> tuple[Dataset, Mapping[str, Any]]:
+    """As `read_hub_triplets`, with the counts of what was read."""
     if rows is not None and rows < 1:
         raise ParameterError(f"rows is {rows}, must be >= 1, or None for all.")
     if pairs not in (None, "instruction", "texts"):
@@ -385,6 +398,7 @@ def read_hub_triplets(
             shape = find_shape(first, str(name), pairs, threshold)
             refuse_no_texts(first, shape, str(name))
             tell_left_out(name, (column for column in first if column not in shape.used))
+            counts.update(scored=shape.score is not None, instructed=bool(shape.pairs or shape.instructions))
             for whole in itertools.chain([first], stream.batches):
                 batch = reaching(whole, shape)
                 below = len(whole[shape.anchor]) - len(batch[shape.anchor])
@@ -412,6 +426,7 @@ def triplet_tables(
     instructions: bool = False,
     pairs: Pairs | None = None,
     threshold: float | None = None,
+    refuse_idle: bool = True,
 ) -> dict[str, Dataset]:
     """Each source's table by its name, in order; foreign sets and large Parquet files stay memory-mapped.
 
@@ -419,6 +434,7 @@ def triplet_tables(
         names: triplet tables (files, or folders that hold `triplets.parquet`) and what `read_hub_triplets` reads. A
             file with the columns anchor and positive is a triplet table, any other one a foreign set.
         rows, instructions, pairs, threshold: as in `read_hub_triplets`, for the foreign sets alone.
+        refuse_idle: refuse `rows`, `instructions` or a `threshold` that none of the sets has a use for.
 
     Raises:
         MissingError, DataError, ParameterError: as `read_hub_triplets` and `read_triplets`; also if a name comes twice.
@@ -426,20 +442,38 @@ def triplet_tables(
     twice = [name for name, times in Counter(map(str, names)).items() if times > 1]
     if twice:
         raise ParameterError(f"Named more than once: {', '.join(twice)}. Name each triplet set once.")
-    found = {}
+    found, about = {}, []
     for name in names:
         path = Path(name).expanduser()
         file = path / FILE_NAME if (path / FILE_NAME).is_file() else path
         is_foreign = not _is_table(file, threshold) if file.is_file() else path.is_dir() or is_hub_name(name)
         if is_foreign:
-            found[str(name)] = read_hub_triplets(
-                name, rows=rows, instructions=instructions, pairs=pairs, threshold=threshold
+            found[str(name)], counts = _read_foreign(
+                name, None, rows=rows, instructions=instructions, pairs=pairs, threshold=threshold
             )
+            about.append(counts)
         elif file.is_file() and file.stat().st_size > _LARGE:
             found[str(name)] = _open_large(file)
         else:
             found[str(name)] = read_triplets(file)
+    if refuse_idle:
+        _refuse_idle(about, rows=rows, instructions=instructions, threshold=threshold)
     return found
+
+
+def _refuse_idle(
+    about: Sequence[Mapping[str, Any]], *, rows: int | None, instructions: bool, threshold: float | None
+) -> None:
+    """Refuse options that no set has a use for; `about`: the counts of the foreign sets."""
+    found = []
+    if rows is not None and not about:
+        found.append(f"rows is {rows}, which needs a set of the hub or a foreign file; limit takes fewer rows of any")
+    if instructions and not any(counts.get("instructed", True) for counts in about):
+        found.append("instructions is true, which needs a set whose texts have some")
+    if threshold is not None and not any(counts.get("scored", True) for counts in about):
+        found.append(f"threshold is {threshold}, which needs a set of scored pairs")
+    if found:
+        raise ParameterError(problems("options that would do nothing with these triplets:", found, "Leave them out."))
 
 
 def concatenate(tables: Mapping[str, Dataset]) -> Dataset:
@@ -475,8 +509,9 @@ def count_rows(table: Dataset, *columns: str) -> list[dict]:
 
 def _cached(
     source: HubSet, what: list, tables: Callable[[Counter], Iterator[pa.Table]], folder: Path | None
-) -> Dataset:
-    """The Arrow file for `what`, written from `tables(counts)` if it is not there yet: whole, or not at all."""
+) -> tuple[Dataset, Mapping[str, Any]]:
+    """The Arrow file for `what`, written from `tables(counts)` if it is not there yet: whole, or not at all; and what
+    was counted then."""
     if folder is None:
         folder = cache_folder() / "triplets"
     key = digest(json.dumps(what))
@@ -499,7 +534,7 @@ def _cached(
     under = f"; {counts['below']} are below the threshold" if counts["below"] else ""
     said = "%(path)s: %(triplets)d triplets of %(rows)d rows; %(dropped)d lack an anchor or a positive"
     log.info(said + under, counts)
-    return Dataset.from_file(str(target / "data.arrow"))
+    return Dataset.from_file(str(target / "data.arrow")), counts
 
 
 def _damage(target: Path) -> str:
@@ -557,7 +592,7 @@ def _open_large(path: Path) -> Dataset:
 
     state = path.stat()
     source = HubSet(path=str(path.resolve()), is_local=True)
-    return _cached(source, [_VERSION, source.path, state.st_size, state.st_mtime_ns], tables, None)
+    return _cached(source, [_VERSION, source.path, state.st_size, state.st_mtime_ns], tables, None)[0]
 
 
 _ORDERED_BY = ("task_name", "anchor_label")

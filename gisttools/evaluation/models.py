@@ -26,15 +26,17 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from sentence_transformers import SentenceTransformer
 
-from gisttools.common import MissingError, ModelError, did_you_mean, digest
+from gisttools.common import GistError, MissingError, ModelError, did_you_mean, digest
 from gisttools.models import (
     EMBEDDED,
     ENDPOINT,
     VectorFolder,
     open_model,
+    probe,
     reading_sha,
     revision_of,
     text_keys,
+    trusted,
     weights_sha,
 )
 
@@ -392,6 +394,7 @@ def open_scored(
     name: str,
     revision: str | None = None,
     *,
+    trust_remote_code: bool | Sequence[str] = False,
     base_url: str | None = None,
     key_variable: str = "OPENAI_API_KEY",
     prompt: str | None = None,
@@ -402,6 +405,7 @@ def open_scored(
     Args:
         name: see the module's docstring.
         revision: of a hub or registry model.
+        trust_remote_code: let code run that comes with a model, as in `gisttools.models.open_model`.
         base_url, key_variable, prompt: of an endpoint, as in `gisttools.models.EndpointGuide`.
         seed: of random vectors.
 
@@ -411,7 +415,7 @@ def open_scored(
         ParameterError: an endpoint's address is none.
     """
     if name.startswith(REGISTRY):
-        return _registered(name, revision)
+        return _registered(name, revision, trust_remote_code)
     if name.startswith(ENDPOINT):
         from gisttools.models import EndpointGuide, GuideOptions
 
@@ -430,7 +434,7 @@ def open_scored(
             name=name, kind=RANDOM, encoder=encoder, identity=f"{RANDOM}|{encoder.dimension}|{seed}",
             revision=f"seed {seed}", dimension=encoder.dimension, training_sets=frozenset(),
         )  # fmt: skip
-    return scored(open_model(name, revision), name)
+    return scored(open_model(name, revision, trust_remote_code=trust_remote_code), name)
 
 
 def training_sets(name: str) -> frozenset[str] | None:
@@ -444,7 +448,7 @@ def training_sets(name: str) -> frozenset[str] | None:
     return None if known is None else frozenset(known)
 
 
-def _registered(name: str, revision: str | None) -> ScoredModel:
+def _registered(name: str, revision: str | None, trust: bool | Sequence[str] = False) -> ScoredModel:
     from mteb.models.model_implementations import MODEL_REGISTRY
 
     model_name, _, told = name.removeprefix(REGISTRY).partition("@")
@@ -455,7 +459,10 @@ def _registered(name: str, revision: str | None) -> ScoredModel:
         )
     try:
         about = mteb.get_model_meta(model_name, told or revision)
+        _check_code(name, about, trust)
         encoder = about.load_model()
+    except GistError:
+        raise
     except Exception as error:  # each model has a loader of its own
         why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelError(
@@ -464,6 +471,8 @@ def _registered(name: str, revision: str | None) -> ScoredModel:
         ) from error
     inner = getattr(encoder, "model", None)
     transformer = inner if isinstance(inner, SentenceTransformer) else None
+    if transformer is not None:
+        probe(transformer, name)
     prompts = json.dumps(getattr(encoder, "model_prompts", None), sort_keys=True)
     parts = ["registry", model_name, str(about.revision), prompts]
     if transformer is not None:
@@ -480,6 +489,18 @@ def _registered(name: str, revision: str | None) -> ScoredModel:
         training_sets=None if known is None else frozenset(known),
         transformer=transformer,
     )
+
+
+def _check_code(name: str, about: ModelMeta, trust: bool | Sequence[str]) -> None:
+    """Refuse a registered model that mteb would run code of, where that was not asked for: mteb asks nobody."""
+    if not about.loader_kwargs.get("trust_remote_code"):
+        return
+    if not trust:
+        raise ModelError(
+            f"Model {name} brings code of its own, which mteb would run. Look at it ({about.name} on the hub), and if "
+            "you trust it, set trust_remote_code = true."
+        )
+    trusted(str(about.name), about.revision, trust)
 
 
 def _told(prompts: Mapping[str, str | None] | None) -> dict[str, str]:

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.data import TIERS, LabelledTexts, Tiers, count_unseen, fingerprint
+from gisttools.data import TIERS, LabelledTexts, Tiers, count_unseen, fingerprint, languages_of
 
 if TYPE_CHECKING:
     from gisttools.mining.noise import LabelNoise
+    from gisttools.models import Reading
 
 _QUANTILES = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
 _UNTOLD, _NOT_CHECKED, _NONE_FOUND = "not told", "Not checked.", "None found."
@@ -39,7 +40,7 @@ class DataCard:
             "Texts and classes": _classes(facts["sources"]),
             "Lengths in characters": _length_rows(facts),
             "Characters that do not show": _characters(facts["unseen"], facts["cleaned"]),
-            "Languages": _table(["language", "triplets"], facts["languages"].items()) or ["There are no triplets."],
+            "Languages": _languages(facts),
             "Made by": _table(["source", "triplets"], facts["made_by"].items()) or ["There are no triplets."],
             "Left out": _left_out(facts),
             "Duplicates": _duplicates(facts),
@@ -69,6 +70,7 @@ def data_card(
     noise: Mapping[str, LabelNoise] | None = None,
     tiers: Tiers | None = None,
     cleaned: int | None = None,
+    reading: Reading | None = None,
 ) -> DataCard:
     """What is known of a triplet table and of the labelled texts it was made from. The same input gives the same card.
 
@@ -82,6 +84,7 @@ def data_card(
         noise: what `gisttools.mining.label_noise` found, by source; None: it was not asked.
         tiers: with which duplicates and overlap were looked for; `Tiers()` if None.
         cleaned: rows that invisible characters were taken out of (`gisttools.data.cleaned`); None: it was not done.
+        reading: how much the guide reads of the texts; None: it is not known.
     """
     thresholds = (tiers or Tiers()).thresholds
     negatives = [text for texts in table["negatives"][:] for text in texts]
@@ -99,6 +102,8 @@ def data_card(
         "unseen": count_unseen(texts),
         "cleaned": cleaned,
         "languages": _counts(table["language"][:]),
+        "languages_seen": languages_of([*table["anchor"][:], *table["positive"][:]]),
+        "guide_reading": reading.facts if reading else None,
         "made_by": _counts(table["source"][:]),
         "dropped": dict(dropped or {}),
         "tiers": thresholds,
@@ -183,6 +188,21 @@ def _characters(unseen: Mapping[str, int], cleaned: int | None) -> list[str]:
     lines = _table(["kind", "different texts that hold some"], unseen.items()) or [_NONE_FOUND]
     told = [] if cleaned is None else ["", f"Taken out of {cleaned:,} row(s) before."]
     return [*lines, *told]
+
+
+def _languages(facts: Mapping[str, Any]) -> list[str]:
+    lines = _table(["told", "triplets"], facts["languages"].items()) or ["There are no triplets."]
+    seen = _table(["seen (py3langid)", "texts"], facts["languages_seen"].items())
+    lines += ["", *seen] if seen else []
+    reading = facts["guide_reading"]
+    share = "is not known: it tells nobody" if reading is None else f"{100 * reading['unknown_share']:.1f} %"
+    lines += ["", f"Share of tokens that the guide does not know: {share}."]
+    if reading and reading["hardly_read"]:
+        lines[-1] += (
+            f" It hardly reads {reading['hardly_read']:,} of {reading['texts']:,} texts that were looked at: such "
+            "texts are not compared by meaning (semantic), nor are their labels judged by its vectors."
+        )
+    return lines
 
 
 def _left_out(facts: Mapping[str, Any]) -> list[str]:

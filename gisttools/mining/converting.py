@@ -5,6 +5,7 @@ Labelled texts are mined, triplet sets are mapped, and what overlaps an evaluati
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import pandas as pd
 from datasets import Dataset, concatenate_datasets
 
-from gisttools.common import DataError, ParameterError
+from gisttools.common import DataError, ParameterError, problems
 from gisttools.data import (
     LabelledTexts,
     ReadOptions,
@@ -24,7 +25,10 @@ from gisttools.data import (
     drop_overlap,
     expand_sources,
     find_duplicates,
+    is_hub_name,
+    is_task,
     kind_of,
+    nested_subset,
     parse_task_name,
     read_sources,
     table_texts,
@@ -38,7 +42,9 @@ from gisttools.mining.noise import LabelNoise, label_noise
 from gisttools.mining.options import MiningOptions
 from gisttools.models import VectorCache
 
+log = logging.getLogger(__name__)
 _MANY = 50_000  # texts; beyond, duplicates within the training texts and near copies of other labels are not looked for
+_LOOKED_AT = 300  # rows of a triplet set whose texts tell whether the guide reads them
 _OVERLAPS = "overlaps an evaluation set"
 
 
@@ -126,9 +132,11 @@ def convert(
         MissingError, DataError, ParameterError: as those functions; also if no triplet is left.
     """
     names, tiers, known = expand_sources(sources), tiers or Tiers(), eval_sets or {}
+    mining = mining or MiningOptions()
     if not names:
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
-    data, foreign = _read(names, reading, threshold)
+    data, foreign = _read(names, reading, mining, threshold)
+    read = guide.reading(_all_texts(data, foreign), warn=True)
     tables: dict[str, Dataset] = {}
     counts, overlaps = [], []
     for name in [*data, *foreign]:
@@ -150,10 +158,10 @@ def convert(
     few = sum(map(len, sets.values())) <= _MANY
     noise = _noise(data, guide, tiers.near if few else None)
     live = triplets["live"][:]
-    summary = {
+    summary: dict[str, Any] = {
         "sources": counts,
         "guide_id": guide.guide_id,
-        "strategy": (mining or MiningOptions()).strategy,
+        "strategy": mining.strategy,
         "triplets": len(triplets),
         "live_share": sum(map(bool, live)) / len(live),
         "overlap": dict(Counter(overlap["tier"])),
@@ -168,7 +176,9 @@ def convert(
         overlap=overlap if known else None,
         noise=noise,
         tiers=tiers,
+        reading=read,
     )
+    summary["guide_reading"] = card.facts["guide_reading"]
     return Converted(
         triplets=triplets,
         tables=tables,
@@ -181,13 +191,72 @@ def convert(
 
 
 def _read(
-    names: Sequence[str], reading: ReadOptions | None, threshold: float | None
+    names: Sequence[str], reading: ReadOptions | None, mining: MiningOptions, threshold: float | None
 ) -> tuple[dict[str, LabelledTexts], dict[str, Dataset]]:
     """Labelled texts and triplet sets by name; all are read before any work, so that errors come first."""
     kinds = {name: kind_of(name, reading) for name in names}
+    _refuse_idle(kinds, reading or ReadOptions(), mining, threshold)
     labelled = [texts for name in names if kinds[name] == "labelled" for texts in read_sources([name], reading)]
     foreign = triplet_tables([name for name in names if kinds[name] == "triplets"], threshold=threshold)
-    return {texts.source: texts for texts in labelled}, foreign
+    limited = foreign
+    if mining.limit is not None:  # as many rows as there would be anchors; of each set, as of each labelled source
+        parts = {
+            name: nested_subset({name: t}, min(mining.limit, len(t)), seed=mining.seed) for name, t in foreign.items()
+        }
+        limited = {name: part[name] for name, part in parts.items()}
+    return {texts.source: texts for texts in labelled}, limited
+
+
+def _refuse_idle(
+    kinds: Mapping[str, str], reading: ReadOptions, mining: MiningOptions, threshold: float | None
+) -> None:
+    """Refuse options that would do nothing with sources of these kinds; tell which sources the others leave alone.
+
+    Raises:
+        ParameterError: there are some; all of them, with what they need.
+    """
+    triplets = [name for name, kind in kinds.items() if kind == "triplets"]
+    mined = {name: value for name, value in mining.changed().items() if name not in ("limit", "seed")}
+    told = reading.changed() | mined
+    found = []
+    for what, names, those in _needs(kinds, list(mined)):
+        found += [f"{name} is {told[name]!r}, which needs {what}" for name in names if name in told and not those]
+    if threshold is not None and not triplets:
+        found.append(f"threshold is {threshold}, which needs a set of scored pairs")
+    if found:
+        here = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+        raise ParameterError(problems(f"options that would do nothing with {here}:", found, "Leave them out."))
+    if mined and triplets:
+        log.warning(
+            "%s do nothing with %s, which hold pairs or triplets already.", ", ".join(mined), ", ".join(triplets)
+        )
+
+
+def _needs(kinds: Mapping[str, str], mined: Sequence[str]) -> list[tuple[str, Sequence[str], list[str]]]:
+    """What options need, the options, and the sources here that are so."""
+    labelled = [name for name, kind in kinds.items() if kind == "labelled"]
+    tasks = [name for name in labelled if is_task(name)]
+    others = [name for name in labelled if name not in tasks]
+    hub = [name for name in others if is_hub_name(name) and not Path(name).expanduser().exists()]
+    files = [name for name in others if name not in hub]
+    pairs = "labelled texts: of pairs and triplets no positives or negatives are mined yet"
+    return [
+        ("labelled texts of a file or of the hub", ("text_column", "label_column", "id_column"), others),
+        ("labelled texts", ("drop_empty", "drop_unlabelled", "split"), labelled),
+        ("labelled texts in a file or folder here", ("encoding",), files),
+        ("an MTEB task, or labelled texts of the hub", ("subset",), tasks + hub),
+        ("labelled texts of the hub, without @revision in the name", ("revision",), [n for n in hub if "@" not in n]),
+        (pairs, mined, labelled),
+    ]
+
+
+def _all_texts(data: Mapping[str, LabelledTexts], foreign: Mapping[str, Dataset]) -> list[str]:
+    """Texts of all sources, of large tables a part."""
+    parts = [table.select(range(0, len(table), max(1, len(table) // _LOOKED_AT))) for table in foreign.values()]
+    return [
+        *(text for texts in data.values() for text in texts.texts),
+        *(t for part in parts for t in table_texts(part)),
+    ]
 
 
 def _mined(

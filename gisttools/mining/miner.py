@@ -19,6 +19,7 @@ With several labels a text, a positive shares at least one with the anchor, a ne
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +29,7 @@ import pandas as pd
 import pyarrow as pa
 from datasets import Dataset
 
-from gisttools.common import DataError, problems, share_of
+from gisttools.common import DataError, ParameterError, problems, share_of
 from gisttools.data import COLUMNS, LabelledTexts, as_dataset, make_triplets_from_columns
 from gisttools.mining.classes import Classes, by_rank, by_softmax, top, uniform_among_best
 from gisttools.mining.neighbours import Pool, compare
@@ -312,8 +313,16 @@ def triplets_from_labelled(data: LabelledTexts, guide: VectorCache, options: Min
 
 
 def mine_labelled(data: LabelledTexts, guide: VectorCache, options: MiningOptions | None = None) -> Mined:
-    """`mine` for labelled texts, with a warning where an approximate search found too little."""
+    """`mine` for labelled texts, with a warning where there is less than one would think: few anchors where they are
+    balanced, few negatives, or too little found by an approximate search.
+
+    Raises:
+        ParameterError: `balanced` with a `limit` below the number of classes, which leaves none.
+    """
+    options = options or MiningOptions()
+    _check_balance(data, options)
     mined = mine(data.texts, data.label_sets or data.labels, guide.embed(data.texts), options)
+    _tell_few(data, options, mined)
     if mined.recall is not None and mined.recall < _LOW_RECALL:
         log.warning(
             "%s: the approximate search found %.0f %% of the nearest candidates. If that is too few, search = 'exact'.",
@@ -321,6 +330,36 @@ def mine_labelled(data: LabelledTexts, guide: VectorCache, options: MiningOption
             100 * mined.recall,
         )
     return mined
+
+
+def _class_sizes(data: LabelledTexts) -> Counter:
+    """Texts of each class of two texts or more; in multi-label data a class is a set of labels."""
+    counts = Counter(data.labels)
+    return Counter({name: n for name, n in counts.items() if n > 1})
+
+
+def _check_balance(data: LabelledTexts, options: MiningOptions) -> None:
+    classes = len(_class_sizes(data))
+    if options.balanced and options.limit is not None and options.limit < classes:
+        raise ParameterError(
+            f"limit is {options.limit} and balanced, but {data.source} has {classes} classes: not one anchor of each. "
+            f"Set limit to {classes} or more."
+        )
+
+
+def _tell_few(data: LabelledTexts, options: MiningOptions, mined: Mined) -> None:
+    sizes, anchors = _class_sizes(data), len(mined.anchors)
+    if options.balanced and sizes and anchors < (options.limit or len(data.texts)) // 2:
+        name, fewest = min(sizes.items(), key=lambda pair: pair[1])
+        log.warning(
+            "%s: balanced takes as many anchors of each class as the smallest has, %d of %r: %d rows of %d texts. For "
+            "more set per_class in place of balanced, or leave small classes out.",
+            data.source, fewest, name, anchors, len(data.texts),
+        )  # fmt: skip
+    short = int((mined.negatives < 0).any(1).sum())
+    if short:
+        log.warning("%s: %d of %d rows have fewer than the %d negatives asked for: no more lie under the margin.",
+                    data.source, short, anchors, options.negatives)  # fmt: skip
 
 
 def triplet_table(data: LabelledTexts, mined: Mined, guide: VectorCache) -> Dataset:

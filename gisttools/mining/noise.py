@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gisttools.common import DataError, ParameterError
-from gisttools.data import near_pairs, normalise
+from gisttools.data import near_pairs, normalise, texts_read
 
 if TYPE_CHECKING:
     from gisttools.models import VectorCache
@@ -35,7 +35,7 @@ class LabelNoise:
             of trigrams), the most alike first.
         classes: label, texts, astray (share of its texts, each left out of its own centroid, that are nearer to the
             centroid of another class; NaN where there is no guide or only one text), mostly (the class that most of
-            these are nearer to), the worst first.
+            these are nearer to), the worst first. Texts that the guide hardly reads count as not astray.
         confused: pairs of classes: label, other, texts (of both), there (texts of label nearer to other), back (the
             other way round), share (of both, there and back together), the worst first.
         small: classes with fewer texts than asked for: label, texts.
@@ -77,7 +77,7 @@ def label_noise(
     Args:
         texts: n texts.
         labels: n labels, or n tuples of them where a text may have several.
-        guide: its vectors make the centroids; None skips that part.
+        guide: its vectors make the centroids; None skips that part. Texts that it hardly reads are not judged by it.
         near: least Jaccard similarity of near-copies (see `gisttools.data.near_duplicates`); None skips that part.
         few: a class with fewer texts than that is small.
 
@@ -107,7 +107,10 @@ def label_noise(
         form = normalise(text)
         written.setdefault(form, text)
         by_form.setdefault(form, Counter())[own] += 1
-    classes, confused = _centroids(texts, sets, counts, None if "confused" in skipped else guide)
+    read = texts_read(None if "confused" in skipped else guide, texts)
+    if not read.any() and len(read):
+        skipped["confused"] = "the guide hardly reads any of these texts"
+    classes, confused = _centroids(texts, sets, counts, None if "confused" in skipped else guide, read)
     return LabelNoise(
         conflicts=_conflicts(by_form, written),
         near_conflicts=_near_conflicts(by_form, written, near),
@@ -145,15 +148,23 @@ def _near_conflicts(by_form: dict[str, Counter], written: dict[str, str], near: 
 
 
 def _centroids(
-    texts: Sequence[str], sets: list[tuple[str, ...]], counts: pd.DataFrame, guide: VectorCache | None
+    texts: Sequence[str],
+    sets: list[tuple[str, ...]],
+    counts: pd.DataFrame,
+    guide: VectorCache | None,
+    read: np.ndarray,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables `classes` and `confused`."""
+    """The tables `classes` and `confused`; only texts that the guide reads, bool (n,), are judged by its vectors."""
     names, sizes = counts["label"].tolist(), counts["texts"].to_numpy()
+    judged = np.zeros(len(names), dtype=np.int64)  # texts of each class
     moved = np.zeros((0, 3), dtype=np.int64)  # class, the class its texts are nearer to, how many
     if guide is not None and len(names) > 1:
         number = {name: i for i, name in enumerate(names)}
-        owner = np.array([number[own[0]] for own in sets])
-        where = np.concatenate(list(_nearest(texts, owner, sizes, guide)))
+        owner = np.array([number[own[0]] for own in sets])[read]
+        judged = np.bincount(owner, minlength=len(names))
+        where = np.concatenate(
+            list(_nearest([t for t, ok in zip(texts, read, strict=True) if ok], owner, judged, guide))
+        )
         strayed = np.flatnonzero(where != owner)
         found, many = np.unique(np.stack([owner, where])[:, strayed], axis=1, return_counts=True)
         moved = np.column_stack([found.T, many])
@@ -161,7 +172,7 @@ def _centroids(
     mostly = {}
     for own, other, _ in sorted(moved.tolist(), key=lambda line: (line[2], names[line[1]])):
         mostly[own] = names[other]
-    known = (sizes > 1) & (guide is not None) & (len(names) > 1)
+    known = (judged > 1) & (guide is not None) & (len(names) > 1)
     classes = counts.assign(
         astray=np.where(known, gone / np.maximum(sizes, 1), np.nan), mostly=[mostly.get(i) for i in range(len(names))]
     )

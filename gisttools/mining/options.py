@@ -52,8 +52,8 @@ class MiningOptions(Options):
     rank_from: int = Field(0, ge=0, description="hard: so many nearest are skipped")
     rank_to: int | None = Field(None, ge=1, description="hard: negatives are drawn from the ranks below")
     per_class: int | None = Field(None, ge=1, description="most anchors of a class")
-    limit: int | None = Field(None, ge=1, description="most anchors in all")
-    balanced: bool = Field(False, description="equally many anchors of each class")
+    limit: int | None = Field(None, ge=1, description="most anchors of each source; of pairs and triplets, rows")
+    balanced: bool = Field(False, description="of each class as many anchors as the smallest has")
     drop_singletons: bool = Field(False, description="leave out classes of one text instead of refusing them")
     search: Search = Field("auto", description="approximate: for very large classes")
 

@@ -1,3 +1,4 @@
+from .custom_code import keep_code as keep_code, trusted as trusted
 from .endpoint import EndpointGuide as EndpointGuide
 from .guides import (
     ENDINGS as ENDINGS,
@@ -24,4 +25,11 @@ from .numbered_texts import (
     text_columns_as_keys as text_columns_as_keys,
 )
 from .options import GuideOptions as GuideOptions
+from .reading import (
+    Reading as Reading,
+    check_length as check_length,
+    probe as probe,
+    reading_of as reading_of,
+    student_reading as student_reading,
+)
 from .vectors import KEY as KEY, VectorCache as VectorCache, VectorFolder as VectorFolder, text_keys as text_keys

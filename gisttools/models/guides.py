@@ -182,6 +182,7 @@ class ModelGuide:
         self._precision = "float32" if self._static else precision
         self.identity = f"model|{weights_sha(model)}|{reading_sha(model)}|{prompt}|{self._precision}"
         self.dimension = model.get_embedding_dimension()
+        self.tokenizer = model.tokenizer
         self._models = [copy.deepcopy(model).to(device) for device in devices] or [model]
         slow = not self._static and self._models[0].device.type == "cpu"
         self.portion, self._batch = (512, 32) if slow else (4096 * len(self._models), 128)
@@ -229,6 +230,10 @@ def open_guide(options: GuideOptions, *, device: str | None = None) -> Guide | G
         DataError: the file holds no vectors.
     """
     name, prompt = options.name, options.prompt
+    if options.revision and (name.startswith(ENDPOINT) or name.endswith(ENDINGS)):
+        raise ParameterError(
+            f"Guide {name!r} has no revision {options.revision!r}: that is for models of the hub. Drop it."
+        )
     if name.startswith(ENDPOINT):
         from gisttools.models.endpoint import EndpointGuide  # openai takes a second, and few guides need it
 
@@ -242,7 +247,7 @@ def open_guide(options: GuideOptions, *, device: str | None = None) -> Guide | G
         if prompt:
             raise ParameterError(f"{name} holds vectors made already; the prompt {prompt!r} comes too late. Drop it.")
         return GivenVectors(path)
-    model = open_model(name, options.revision, device=device)
+    model = open_model(name, options.revision, device=device, trust_remote_code=options.trust_remote_code)
     several = device is None and model.device.type == "cuda" and not is_static(model) and not _one_of_many()
     count = torch.cuda.device_count() if several else 1
     devices = [f"cuda:{i}" for i in range(count)] if count > 1 else []
@@ -267,6 +272,7 @@ class ShardedGuide:
 
     def __init__(self, guide: Guide, submit: Callable[[list[str]], Future]) -> None:
         self.name, self.identity, self.dimension = guide.name, guide.identity, guide.dimension
+        self.tokenizer = getattr(guide, "tokenizer", None)
         self.portion = 1 << 20  # a whole block at a time; it is cut here
         self._submit = submit
 
@@ -300,7 +306,7 @@ def embed_shard(guide: GuideOptions, texts: list[str], *, asked: str = "") -> tu
     `asked`: by what; it is opened anew for something else."""
     quiet_libraries()
     use_told_threads()
-    opened = _opened(guide, asked)
+    opened = _opened(guide.model_dump_json(), asked)
     vectors = np.empty((len(texts), opened.dimension or 0), dtype=np.float32)
     for numbers, part in opened.stream(texts):
         vectors[numbers] = part
@@ -315,8 +321,8 @@ def use_told_threads() -> None:
 
 
 @lru_cache(maxsize=1)
-def _opened(guide: GuideOptions, _asked: str) -> Guide:
-    opened = open_guide(guide)
+def _opened(options: str, _asked: str) -> Guide:
+    opened = open_guide(GuideOptions.model_validate_json(options))
     if isinstance(opened, GivenVectors):
-        raise ParameterError(f"{guide.name} is a file of vectors, which embeds no texts. Name a model.")
+        raise ParameterError(f"{opened.name} is a file of vectors, which embeds no texts. Name a model.")
     return opened

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gisttools.common import MissingError, ModelError, did_you_mean
+from gisttools.common import MissingError, ModelError, ParameterError, did_you_mean
+from gisttools.models.custom_code import sources_of, trusted
+from gisttools.models.reading import probe
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -22,38 +24,61 @@ _NO_MATTER = ("_name_or_path", "architectures", "dtype", "gradient_checkpointing
 INSTALL_OFFLINE = 'pip install "gisttools[offline]"'
 
 
-def open_model(name: str, revision: str | None = None, *, device: str | None = None) -> SentenceTransformer:
-    """Open a model as a `SentenceTransformer`.
+def open_model(
+    name: str,
+    revision: str | None = None,
+    *,
+    device: str | None = None,
+    trust_remote_code: bool | Sequence[str] = False,
+) -> SentenceTransformer:
+    """Open a model as a `SentenceTransformer`, and see that it tells fixed texts apart.
 
     Args:
         name: `embedded:wordllama-256` (static, 256 dimensions), `embedded:all-MiniLM-L6-v2` (384 dimensions), a model
             folder, or a name on the hub.
         revision: commit, tag or branch of a hub model. Pin a commit: upstream changes move every score.
         device: as in torch; the best one present if None.
+        trust_remote_code: let code run that comes with the model, as in `gisttools.models.custom_code.trusted`.
 
     Raises:
+        ParameterError: a revision of what has none.
         MissingError: an embedded model's package is not installed, or a folder does not exist.
-        ModelError: the name is unknown, or the model cannot be loaded.
+        ModelError: the name is unknown; the model cannot be loaded, brings code that may not run, or knows no text
+            (`gisttools.models.reading.probe`).
     """
     from sentence_transformers import SentenceTransformer
 
+    folder = Path(name).expanduser()
+    if revision and (name.startswith(EMBEDDED) or folder.is_dir()):
+        raise ParameterError(f"{name} has no revision {revision!r}: that is for models of the hub. Leave it out.")
     if name.startswith(EMBEDDED):
         return _embedded(name)(device)
-    folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "modules.json").exists() and not (folder / "config.json").exists():
             raise ModelError(f"{folder} is not a model folder: it holds neither modules.json nor config.json.")
     elif name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise MissingError(f"No model folder at {name}. Name a folder, a hub model (org/name) or {_embedded_names()}.")
+    code = trusted(name, revision, trust_remote_code)
     try:
-        return SentenceTransformer(name, revision=revision, device=device)
+        model = SentenceTransformer(name, revision=revision, device=device, **code)
     except Exception as error:  # torch, tokenizers, safetensors and the hub each have kinds of their own
         at = f" at revision {revision}" if revision else ""
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ModelError(
-            f"Model {name}{at} cannot be loaded: {first_line}. Check the spelling and the network, download it "
-            f"first, or use {_embedded_names()}."
-        ) from error
+        fix = f"Check the spelling and the network, download it first, or use {_embedded_names()}."
+        if "trust_remote_code" in str(
+            error
+        ):  # of a part that is found only while it is opened, such as an adapter's base
+            fix = "It brings code of its own; set trust_remote_code, and pin its commit."
+        raise ModelError(f"Model {name}{at} cannot be loaded: {first_line}. {fix}") from error
+    # what has no modules.json is a bare language model, with a mean over its tokens put behind it
+    probe(model, name, trained=is_static(model) or _has_modules(name, revision))
+    return model
+
+
+def _has_modules(name: str, revision: str | None) -> bool:
+    from sentence_transformers.util import load_file_path
+
+    return load_file_path(name, "modules.json", revision=revision) is not None
 
 
 def revision_of(model: SentenceTransformer, name: str, revision: str | None = None) -> str:
@@ -89,7 +114,8 @@ def reading_sha(model: SentenceTransformer) -> str:
         read = _as_json([type(tokenizer).__name__, tokenizer.get_vocab(), repr(tokenizer.init_kwargs)])
     config = getattr(getattr(model[0], "auto_model", None), "config", None)
     settings = {k: v for k, v in (config.to_diff_dict() if config else {}).items() if k not in _NO_MATTER}
-    told = f"[{read}, {_as_json(settings)}]"
+    code = sources_of(model)
+    told = f"[{read}, {_as_json(settings)}{f', {_as_json(code)}' if code else ''}]"
     return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 

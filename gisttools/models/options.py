@@ -25,6 +25,11 @@ class GuideOptions(Options):
 
     name: str = Field(description="guide model, endpoint:MODEL, or a file of vectors")
     revision: str | None = Field(None, description="commit of a hub guide")
+    trust_remote_code: bool | list[str] = Field(
+        False,
+        description="run code that comes with a model, of a hub model at its pinned commit; "
+        "a list of org/name@commit: also code of these repositories",
+    )
     prompt: str | None = Field(None, description="text put before every text")
     base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
     key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")

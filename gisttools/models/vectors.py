@@ -29,6 +29,7 @@ from filelock import FileLock
 from gisttools.common import ModelError, cache_folder, digest, tqdm
 from gisttools.models.guides import GivenVectors, Guide, open_guide
 from gisttools.models.options import GuideOptions
+from gisttools.models.reading import Reading, read_by, reading_of
 
 KEY = np.dtype("S16")  # NumPy pads with zero bytes when it compares, so all 16 bytes count
 
@@ -240,6 +241,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 _SECONDS_WITHOUT_BAR = 3.0
+_TOKENIZED = 10_000  # texts at a time
 
 
 class VectorCache:
@@ -271,6 +273,7 @@ class VectorCache:
             "identity": self.guide.identity,
         }
         self._files = VectorFolder(self.folder, options.dtype, about)
+        self._read = KeyIndex()  # of texts that were asked for: 1 where the guide reads it, else 0
         if isinstance(self.guide, GivenVectors):
             self._take_in(self.guide)
 
@@ -278,6 +281,30 @@ class VectorCache:
     def dimension(self) -> int | None:
         """Numbers a vector; None for an endpoint that has not been asked yet."""
         return self._files.dimension or self.guide.dimension
+
+    def reads(self, texts: Sequence[str]) -> np.ndarray:
+        """Of which texts the guide knows most tokens (`LEAST_READ`), bool (n,): of the others a vector says little.
+        True where that cannot be told, as of endpoints and of files of vectors."""
+        tokenizer = getattr(self.guide, "tokenizer", None)
+        if tokenizer is None or not len(texts):
+            return np.ones(len(texts), dtype=bool)
+        keys = text_keys(texts)
+        unknown = np.flatnonzero(self._read.find(keys) < 0)
+        if len(unknown):
+            unknown = unknown[np.unique(keys[unknown], return_index=True)[1]]
+            for begin in range(0, len(unknown), _TOKENIZED):
+                part = unknown[begin : begin + _TOKENIZED]
+                self._read.add(keys[part], read_by(tokenizer, [texts[i] for i in part.tolist()]).astype(np.int64))
+        return self._read.find(keys) > 0
+
+    def reading(self, texts: Sequence[str], *, warn: bool = False) -> Reading | None:
+        """How much the guide reads of texts, of a thousand of them where there are more; None where that cannot be
+        told. `warn`: say it where it is too little, before these texts are embedded."""
+        tokenizer = getattr(self.guide, "tokenizer", None)
+        found = None if tokenizer is None else reading_of(tokenizer, texts)
+        if warn and found and (trouble := found.trouble(f"Guide {self.name}")):
+            log.warning("%s", trouble)
+        return found
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors, float32 (n, dimension); texts not seen before are embedded and kept.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from gisttools.common import (
     NOT_RUN,
@@ -23,6 +23,7 @@ from gisttools.evaluation import Comparison
 from gisttools.report.data import ReportData
 from gisttools.report.verdict import judged, main_rows, n_seeds, task_name
 
+_UNKNOWN = 0.05  # share of tokens that a model does not know, from which on it is told
 Status = Literal["pass", "fail", "not run"]
 
 
@@ -278,7 +279,18 @@ def _of_the_training(data: ReportData, rows: Sequence[Comparison]) -> list[str]:
         found.append("The tuned model was not trained by a run found here: nothing is known about its training data.")
     elif set(data.finetune.summary.get("by_source") or {}) == {"llm"}:
         found.append("All training texts were written by a language model; real texts may be messier than these.")
-    return found
+    return [*found, *(line for run in data.finetunes[:1] for line in _unread(run))]
+
+
+def _unread(run: FinishedRun) -> Iterator[str]:
+    """Models that hardly read the training texts, by a tokenizer that does not know them."""
+    for who in ("guide", "student"):
+        told = run.summary.get(f"{who}_reading") or {}
+        if is_number(told.get("unknown_share")) and told["unknown_share"] >= _UNKNOWN:
+            yield (
+                f"The {who} does not know {100 * told['unknown_share']:.0f} % of the tokens of the training texts, and "
+                "cannot tell apart what differs in these words: take a model that knows their language."
+            )
 
 
 def _of_guards(every: Sequence[Comparison]) -> list[str]:
@@ -309,6 +321,15 @@ def _of_method(method: str) -> str:
     return f"Method “{method}”: {said}." if said else f"Method: {method}."
 
 
+def _code_pins(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Models and repositories whose code could run, with their commits."""
+    trust = parameters["trust_remote_code"]
+    yield from trust if isinstance(trust, list) else ()
+    for role in ("student", "guide", "model", "baseline"):
+        if parameters.get(f"{role}_revision"):
+            yield f"{parameters[role]}@{parameters[f'{role}_revision']}"
+
+
 def _of_the_runs(data: ReportData) -> list[str]:
     """What is missing, what failed, and what else the runs noted."""
     found = [f"A step could not be read: {m}." for m in data.missing]
@@ -319,4 +340,9 @@ def _of_the_runs(data: ReportData) -> list[str]:
         found.append(f"{len(data.failed)} task run(s) failed and are missing from every number here.")
     if any((run.manifest.get("git") or {}).get("dirty") for run in data.runs):
         found.append("The code had changes that were not committed when these runs were made.")
+    if trusting := [run for run in data.runs if run.parameters.get("trust_remote_code")]:
+        pins = sorted({pin for run in trusting for pin in _code_pins(run.parameters)})
+        pinned = f"; pinned: {plain(', '.join(pins))}" if pins else ""
+        where = ", ".join(run.id for run in trusting)
+        found.append(f"Code that comes with a model was allowed to run (trust_remote_code) in {where}{pinned}.")
     return found

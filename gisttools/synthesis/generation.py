@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.common import DataError, ParameterError, plural, tqdm
+from gisttools.common import DataError, ParameterError, plural, problems, tqdm
 from gisttools.synthesis.filters import was_cleaned
 from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
 from gisttools.synthesis.llm.asking import UNANSWERED
@@ -117,12 +117,14 @@ def _generate(
     check_start(template, task)
     if options.dry_run:
         llm = llm.live()
+    reading = getattr(guide, "reading", None)  # before anything is asked for
+    read = reading(task.seeds or list(task.groups.values()), warn=True) if reading else None
     wanted = quotas(task, options.rows, options.seed)
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):
         groups = PROBE if options.dry_run else None
         ideas = write_ideas(task, llm, wanted, options.seed, options.prompts, groups=groups)
-    judge = Judge(task, template, guide.embed, checks, known)
+    judge = Judge(task, template, guide.embed, checks, known, getattr(guide, "reads", None))
     synthesis = _Rounds(
         llm=llm,
         judge=judge,
@@ -145,6 +147,7 @@ def _generate(
         "llm_model": llm.options.model,
         "base_url": llm.options.url,
         "dry_run": options.dry_run,
+        "guide_reading": read.facts if read else None,
         "rounds": synthesis.rounds,
         "estimate": estimate,
         "spent_usd": llm.spent.usd - spent_before if priced else None,
@@ -349,8 +352,17 @@ def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: in
 
 
 def _check(task: Task, checks: Checks) -> None:
-    if checks.blind and not task.labels:
-        raise ParameterError(f"blind is for tasks with labels, and {task.name} has none. Leave it out.")
+    found = []  # what is switched off where there is none of it does no harm
+    told = {name: value for name, value in checks.changed().items() if value not in (None, "none", False, 0)}
+    if not task.labels:
+        labels = [name for name in ("blind", "label_by") if name in told]
+        found += [f"{name} is for tasks with labels, and {task.name} has none" for name in labels]
+    elif "skip_nearest" in told:
+        found.append(f"skip_nearest is for mined negatives; those of {task.name} are texts of other labels")
+    if not task.spec.round_trip and "top_k" in told:
+        found.append(f"top_k is for retrieval and reranking, and {task.name} is of kind {task.kind}")
+    if found:
+        raise ParameterError(problems("checks that would do nothing:", found, "Leave them out."))
 
 
 class Estimate(TypedDict):

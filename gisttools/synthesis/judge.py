@@ -30,6 +30,7 @@ from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.task import Task
 
 Embed = Callable[[list[str]], np.ndarray]
+Reads = Callable[[Sequence[str]], np.ndarray]
 NONE = "(no label)"  # what the blind look found where it named none of the labels
 _FARTHEST_SEEDS = 0.1  # share of the seeds that may be farther from their label than a text must be
 _K = 5  # nearest labelled texts
@@ -46,6 +47,7 @@ class Candidate:
         vectors: unit vectors (dim) of these texts, by text.
         negative_sources: of each: written, replaced, mined or label; see `partners`.
         second: the answer to the blind question, and the label in it.
+        read: the guide reads its texts. If not, what its vectors say of them is not heard.
     """
 
     item: PlannedCall
@@ -60,6 +62,7 @@ class Candidate:
     guide_an: list[float] = field(default_factory=list)
     second: Reply | None = None
     second_label: str | None = None
+    read: bool = True
     reason: str | None = None
 
     @property
@@ -87,10 +90,14 @@ class Judge:
         task, prompt: what was asked.
         embed: the guide; n texts to vectors (n, dim) of unit length.
         checks, known: what to look at, and against what.
+        reads: of which texts the guide's vectors say something; of all if None.
     """
 
-    def __init__(self, task: Task, prompt: Prompt, embed: Embed, checks: Checks, known: Known) -> None:
+    def __init__(
+        self, task: Task, prompt: Prompt, embed: Embed, checks: Checks, known: Known, reads: Reads | None = None
+    ) -> None:
         self._task, self._prompt, self._embed = task, prompt, embed
+        self._reads = reads or (lambda texts: np.ones(len(texts), dtype=bool))
         self._evaluation = {normalise(text) for text in known.eval_texts}
         self._near_evaluation = NearIndex(sorted(self._evaluation), checks.near) if self._evaluation else None
         self._words = filters.PromptWords([*prompt.own_texts(), *task.groups.values(), task.description])
@@ -108,13 +115,15 @@ class Judge:
         alive = [c for c in candidates if c.reason is None]
         texts = list(dict.fromkeys(text for c in alive for text in c.texts))
         vectors = dict(zip(texts, self._vectors_of(texts), strict=True))
+        read = dict(zip(texts, self._reads(texts), strict=True))
         for c in alive:
             c.vectors = {text: vectors[text] for text in c.texts}
+            c.read = all(read[text] for text in c.texts)
             key = c.texts[self._key]
             c.reason = self._seen.repeats(key)
             if c.reason is None and c.item.subject and _near(key, c.item.subject):
                 c.reason = "near-duplicate"
-            if c.reason is None and self._label is not None:
+            if c.reason is None and self._label is not None and c.read:
                 c.reason = self._label.judge(c.vectors[c.anchor_text], c.item.group)
             if c.reason is None:
                 self._seen.add(key)

@@ -73,7 +73,7 @@ class LabelPartners:
             c.positive, c.negatives, c.negative_sources = positive, [negative], ["label"]
             c.guide_ap = float(c.vectors[anchor] @ self._vectors[positive])
             c.guide_an = [float(c.vectors[anchor] @ self._vectors[negative])]
-            if c.guide_ap > c.guide_an[0] or not self._checks.guide_order:
+            if c.guide_ap > c.guide_an[0] or not (self._checks.guide_order and c.read):
                 return None
         return "guide-order"
 
@@ -123,11 +123,11 @@ class WrittenPartners:
         own = [self._texts[t] - first for t in (positive, c.anchor_text) if self._texts.get(t, -1) >= first]
         scores[own] = -np.inf
         better = int((scores > c.guide_ap).sum())
-        if self._task.spec.round_trip and checks.top_k is not None and better >= checks.top_k:
+        if self._task.spec.round_trip and c.read and checks.top_k is not None and better >= checks.top_k:
             return "round-trip"
         if c.negatives:
             c.guide_an = [float(anchor @ c.vectors[text]) for text in c.negatives]
-            if not checks.guide_order or min(c.guide_an) < c.guide_ap:
+            if not (checks.guide_order and c.read) or min(c.guide_an) < c.guide_ap:
                 return None
         found = self._mine(c, scores, len(texts) - len(own))
         if found is None:
@@ -142,7 +142,7 @@ class WrittenPartners:
         skip = min(self._checks.skip_nearest, n // 3)
         if skip:
             scores[np.argpartition(-scores, skip - 1)[:skip]] = -np.inf
-        if self._checks.guide_order:
+        if self._checks.guide_order and c.read:
             scores[scores >= c.guide_ap] = -np.inf
         nearest = int(np.argmax(scores))
         return nearest if np.isfinite(scores[nearest]) else None

@@ -17,7 +17,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +25,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, V
 from pydantic_core import ErrorDetails
 
 from gisttools.common import DataError, MissingError, YamlProblem, did_you_mean, problems, read_yaml
+from gisttools.data import language_identifier
 
 PATTERN = r"^[a-z]{3}-[A-Z][a-z]{3}$"
 REGISTERS = ("neutral", "polite", "annoyed", "casual")
@@ -371,7 +371,7 @@ def is_foreign(text: str, language: str) -> bool:
         own = sum(unicodedata.name(c, "").split(" ")[0].split("-")[0] in wanted for c in letters)
         if own < _LEAST_LETTERS * len(letters):
             return True
-    code, (identifier, known) = _short(language), _identifier()
+    code, (identifier, known) = _short(language), language_identifier()
     code = "no" if code == "nb" else code  # as the identifier calls it
     if len(text) < _LEAST_CHARACTERS or code not in known:
         return False
@@ -386,11 +386,3 @@ def _short(language: str) -> str:
 
     code = language.partition("-")[0]
     return {"tgl": "tl", "fil": "tl"}.get(code) or get_global("language_aliases").get(code) or code
-
-
-@cache  # 4 MB, a second to load
-def _identifier() -> tuple:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    return identifier, frozenset(map(str, identifier.nb_classes))

@@ -14,4 +14,10 @@ from .options import (
 )
 from .retention import Retention as Retention, read_texts as read_texts
 from .store import GuideStore as GuideStore
-from .train import Trained as Trained, choose_precision as choose_precision, finetune as finetune
+from .train import (
+    Trained as Trained,
+    check_fit as check_fit,
+    choose_precision as choose_precision,
+    finetune as finetune,
+    warn_unread as warn_unread,
+)

@@ -101,8 +101,8 @@ class TrainSettings(Mix):
 
     about = "training settings"
 
-    epochs: float = Field(1.0, gt=0, description="passes over the triplets")
-    max_steps: int | None = Field(None, ge=1, description="stop after so many steps")
+    epochs: float = Field(1.0, gt=0, description="passes over the triplets, where max_steps is null")
+    max_steps: int | None = Field(None, ge=1, description="train so many steps, whatever epochs says")
     batch_size: int = Field(64, ge=1, description="triplets a step, over all devices together")
     learning_rate: float = Field(
         5e-5,

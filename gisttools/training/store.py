@@ -11,11 +11,17 @@ import torch
 from datasets import Dataset
 
 from gisttools.common import DataError, cache_folder
-from gisttools.data import blocks, padded_columns
-from gisttools.models import KEY, NumberedTexts, VectorCache, numbered, text_columns_as_keys, text_keys
+from gisttools.data import blocks, padded_columns, table_texts
+from gisttools.models import KEY, NumberedTexts, Reading, VectorCache, numbered, text_columns_as_keys, text_keys
 from gisttools.training.embedding import BatchRows
 
 _TAG_SHIFT = 32
+_LOOKED_AT = 300  # rows whose texts tell whether the guide reads them
+
+
+def sampled_texts(table: Dataset) -> list[str]:
+    """Texts of some rows of a triplet table, spread over all of it."""
+    return table_texts(table.select(range(0, len(table), max(1, len(table) // _LOOKED_AT)))) if len(table) else []
 
 
 class GuideStore:
@@ -28,6 +34,7 @@ class GuideStore:
         text_ids, label_ids: int64 (N, 2 + K); columns anchor, positive, negatives. Equal texts (labels) have equal
             numbers; -1 stands for no text and for no label.
         fingerprint: 32 hex digits of the texts and labels in their order.
+        reading: how much the guide reads of the texts; None where that cannot be told.
         row_ids: int64 (N,), the row's number with a tag of this table in the upper 32 bits.
     """
 
@@ -40,6 +47,7 @@ class GuideStore:
         vectors: tuple[VectorCache, np.ndarray] | None,
     ) -> None:
         self.table, self.text_ids, self.label_ids, self.fingerprint = table, text_ids, label_ids, fingerprint
+        self.reading: Reading | None = None
         tag = int(fingerprint[:8], 16) >> 1 or 1  # 31 bits: ids stay positive; not 0: that would be no tag
         self.row_ids = (np.int64(tag) << _TAG_SHIFT) + np.arange(len(table), dtype=np.int64)
         self._cache, self._cache_rows = vectors or (None, None)  # the row in the cache of each text
@@ -58,6 +66,7 @@ class GuideStore:
         Raises:
             ModelError, EndpointError, DataError: as `VectorCache.embed`.
         """
+        read = None if guide is None else guide.reading(sampled_texts(table), warn=True)  # before anything is embedded
         texts = NumberedTexts.of(table)
         labels = text_columns_as_keys(
             table, ("anchor_label", "positive_label", "negative_labels"), texts.most_negatives
@@ -67,7 +76,9 @@ class GuideStore:
             digest.update(part.view(np.uint8).data)
         label_ids = _by_task(numbered(labels)[0], _task_keys(table))
         vectors = None if guide is None else (guide, texts.embedded(guide))
-        return cls(table, texts.ids, label_ids, digest.hexdigest(), vectors)
+        store = cls(table, texts.ids, label_ids, digest.hexdigest(), vectors)
+        store.reading = read
+        return store
 
     @property
     def guide_id(self) -> str | None:

@@ -26,13 +26,21 @@ from transformers.integrations import TensorBoardCallback, TrackioCallback
 
 from gisttools.common import DataError, MissingError, ModelError, ParameterError, problems
 from gisttools.data import count_rows
-from gisttools.models import is_static, native_bfloat16, weights_sha
+from gisttools.models import (
+    Reading,
+    check_length,
+    is_static,
+    keep_code,
+    native_bfloat16,
+    student_reading,
+    weights_sha,
+)
 from gisttools.training.batches import BatchPlan
 from gisttools.training.callbacks import SCORE, Checkpoints, DevelopmentScore, KeepBest, Recorder, TemperatureSchedule
 from gisttools.training.loss import BLOCKS, GISTLoss
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
 from gisttools.training.retention import Retention, RetentionLoss
-from gisttools.training.store import GuideStore
+from gisttools.training.store import GuideStore, sampled_texts
 
 log = logging.getLogger(__name__)
 INSTALL = 'pip install "gisttools[lora]"'
@@ -51,6 +59,7 @@ class Trained:
         student: the model itself.
         store: what it was trained on.
         loss, settings: and how.
+        reading: how much of the texts the student reads; None where that cannot be told.
     """
 
     folder: Path
@@ -64,6 +73,7 @@ class Trained:
     store: GuideStore
     loss: LossOptions
     settings: TrainSettings
+    reading: Reading | None = None
 
     def headline(self) -> str:
         """One line: steps, time, loss before and after, and the best development score."""
@@ -93,6 +103,8 @@ class Trained:
             "student": made_from.student,
             "student_revision": made_from.student_revision,
             "guide_id": store.guide_id,
+            "guide_reading": store.reading.facts if store.reading else None,
+            "student_reading": self.reading.facts if self.reading else None,
             "triplets": len(store.table),
             "by_source": {r["source"] or "not told": r["rows"] for r in count_rows(store.table, "source")},
             "steps": self.steps,
@@ -184,7 +196,9 @@ def finetune(
     data = store.training_columns()
     if len(data) < 2:
         raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
-    _check_fit(student, settings)
+    check_fit(student, settings)
+    _check_use(loss, settings, development)
+    read = warn_unread(student, store.table)
     if settings.max_length:
         student.max_seq_length = settings.max_length
     devices = int(os.environ.get("WORLD_SIZE", "1"))
@@ -243,6 +257,7 @@ def finetune(
         store=store,
         loss=options,
         settings=settings,
+        reading=read,
     )
 
 
@@ -262,6 +277,7 @@ def _leave(
         merge_lora(student)
     if writes:
         student.save(str(folder))
+        keep_code(student, folder)
         if keeper is not None:
             keeper.remove()
 
@@ -344,8 +360,26 @@ def _arguments(
     return arguments
 
 
-def _check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
-    found = []
+def warn_unread(student: SentenceTransformer, table: Dataset, name: str = "") -> Reading | None:
+    """How much a student reads of a triplet table's texts, with a warning where that is too little to learn from."""
+    return student_reading(student, sampled_texts(table), name)
+
+
+def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
+    """Refuse settings that do not fit the student.
+
+    Raises:
+        ModelError: adapters for a student without layers.
+        ParameterError: a length beyond its positions, layers or dimensions that it does not have, a package that is not
+            installed; all problems at once.
+    """
+    if settings.lora_rank and is_static(student):
+        raise ModelError(
+            f"lora_rank is {settings.lora_rank}, but this student has no transformer layers. Set lora_rank to null."
+        )
+    found = [trouble for trouble in [check_length(student, settings.max_length, "max_length")] if trouble]
+    if settings.max_length and is_static(student):
+        found.append(f"max_length is {settings.max_length}, but a static student reads whole texts, whatever it says")
     if settings.gradient_checkpointing and is_static(student):
         found.append("gradient_checkpointing is true, but this student has no transformer layers")
     dimension, dims = student.get_embedding_dimension(), settings.matryoshka_dims
@@ -355,6 +389,20 @@ def _check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
         found.append(f"tracking is {settings.tracking!r}, but it is not installed: pip install {settings.tracking}")
     if found:
         raise ParameterError(problems("training settings:", found))
+
+
+def _check_use(loss: GISTLoss, settings: TrainSettings, development: DevelopmentScore | None) -> None:
+    """Refuse options that would do nothing."""
+    found, options = [], loss.options
+    if isinstance(loss.guide, GuideStore) and loss.guide.guide_id is None and options.margin:
+        found.append(
+            f"margin is {options.margin}, but the store has no guide: nothing has a similarity to keep away from"
+        )
+    told = [name for name in ("dev_every", "patience") if getattr(settings, name) is not None]
+    if development is None and told:
+        found.append(f"{' and '.join(told)} set, but there is no development data to look at")
+    if found:
+        raise ParameterError(problems("training:", found, "Leave these out."))
 
 
 def _identity(

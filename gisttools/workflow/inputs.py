@@ -91,14 +91,16 @@ def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
     """The texts that a finetune run trained on."""
     from gisttools.data import concatenate, table_texts
 
-    return table_texts(concatenate(_training_tables(parameters)))
+    return table_texts(concatenate(_training_tables(parameters, refuse_idle=False)))  # it was done already
 
 
-def _training_tables(parameters: Mapping[str, Any]) -> dict[str, Dataset]:
+def _training_tables(parameters: Mapping[str, Any], *, refuse_idle: bool = True) -> dict[str, Dataset]:
     from gisttools.data import nested_subset, triplet_tables
 
     names = inputs(parameters["triplets"], "triplets.parquet")
-    tables = triplet_tables(names, rows=parameters["rows"], instructions=parameters["instructions"])
+    tables = triplet_tables(
+        names, rows=parameters["rows"], instructions=parameters["instructions"], refuse_idle=refuse_idle
+    )
     return nested_subset(tables, parameters["limit"], seed=parameters["limit_seed"])
 
 
@@ -107,7 +109,12 @@ def training_tables(params: FinetuneParams) -> dict[str, Dataset]:
 
     Raises:
         MissingError, DataError: a file, run or data set is missing or cannot be read.
+        ParameterError: an option would do nothing with these rows, or without development data.
     """
+    if params.patience is not None and not params.dev:
+        raise ParameterError(
+            f"patience is {params.patience}, which needs development data (dev). Name some, or leave it out."
+        )
     return _training_tables(params.model_dump())
 
 
@@ -135,7 +142,12 @@ def retention_of(params: FinetuneParams) -> Retention | None:
 
     if not params.retain:
         return None
-    student = GuideOptions(name=model_path(params.student), revision=params.student_revision, precision="float32")
+    student = GuideOptions(
+        name=model_path(params.student),
+        revision=params.student_revision,
+        trust_remote_code=params.trust_remote_code,
+        precision="float32",
+    )
     options = RetentionOptions(weight=params.retain_weight, texts_a_step=params.retain_a_step)
     return Retention(read_texts(paths(params.retain)), VectorCache(student), options)
 
@@ -292,6 +304,7 @@ def _open(params: EvaluateParams, name: str, revision: str | None = None) -> Sco
     return open_scored(
         _place_of(plain),
         revision or pinned or None,
+        trust_remote_code=params.trust_remote_code,
         base_url=params.base_url,
         key_variable=params.key_variable,
         seed=params.seed,
@@ -321,6 +334,7 @@ def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
     model = open_scored(
         path,
         told.get("guide_revision"),
+        trust_remote_code=params.trust_remote_code,
         base_url=told.get("guide_base_url"),
         key_variable=told.get("guide_key_variable") or params.key_variable,
         prompt=prompt,

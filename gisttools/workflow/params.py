@@ -19,6 +19,7 @@ from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
 from gisttools.synthesis import Checks, LLMOptions, SynthesisOptions
 from gisttools.training import Candidates, LossOptions, MadeFrom, MaskOptions, RetentionOptions, TrainSettings
+from gisttools.workflow.idle import idle
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
@@ -51,6 +52,10 @@ class Params(Options):
     def names(cls) -> str:
         return f"gisttools parameters {cls.about} lists all."
 
+    def conflicts(self) -> list[str]:
+        """As the rooms' options, and parameters that would do nothing next to the others."""
+        return [*super().conflicts(), *idle(self.about, self)]
+
     @field_validator("*", mode="before")
     @classmethod
     def _as_declared(cls, value: Any, info: ValidationInfo) -> Any:
@@ -62,6 +67,7 @@ class GuideParams(Params):
 
     guide: str | None = Field(MINILM, description="model whose similarities are asked")
     guide_revision: str | None = GuideOptions.field("revision")
+    trust_remote_code: bool | list[str] = GuideOptions.field("trust_remote_code")
     guide_prompt: str | None = GuideOptions.field("prompt")
     guide_base_url: str | None = GuideOptions.field("base_url")
     guide_key_variable: str = GuideOptions.field("key_variable")
@@ -72,6 +78,7 @@ class GuideParams(Params):
         return GuideOptions(
             name=name,
             revision=self.guide_revision,
+            trust_remote_code=self.trust_remote_code,
             prompt=self.guide_prompt,
             base_url=self.guide_base_url,
             key_variable=self.guide_key_variable,
@@ -226,6 +233,7 @@ class EvaluateParams(Params, EvaluateOptions):
         [], description="shown next to them: guide, bm25, random, models (org/name@revision), published:NAME"
     )
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
+    trust_remote_code: bool | list[str] = GuideOptions.field("trust_remote_code")
     base_url: str | None = GuideOptions.field("base_url")
     key_variable: str = GuideOptions.field("key_variable")
 

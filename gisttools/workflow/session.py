@@ -249,12 +249,19 @@ class FinetuneRun(Run):
 
         return guide_of(self.params)
 
-    def student(self) -> SentenceTransformer:
-        """The model to train, opened. Raises ModelError, MissingError."""
+    def student(self, table: Dataset | None = None) -> SentenceTransformer:
+        """The model to train, opened; of the texts of `table` it is told if it hardly reads them. Raises ModelError,
+        MissingError, ParameterError."""
         from gisttools.models import open_model
+        from gisttools.training import check_fit, warn_unread
         from gisttools.workflow.inputs import model_path
 
-        return open_model(model_path(self.params.student), self.params.student_revision)
+        p = self.params
+        student = open_model(model_path(p.student), p.student_revision, trust_remote_code=p.trust_remote_code)
+        check_fit(student, p)
+        if table is not None:
+            warn_unread(student, table, p.student)
+        return student
 
     def development(self) -> DevelopmentScore | None:
         """The development data, if any are told."""

@@ -38,3 +38,38 @@ def test_a_real_guide_finds_other_words_of_the_same_meaning(guide):
 def test_no_texts_no_pairs(guide):
     assert list(semantic_pairs([], OTHERS, 0.5, guide)) == []
     assert list(semantic_pairs(TEXTS, [], 0.5, guide)) == []
+
+
+class Flat:
+    """A guide that takes all texts in Chinese characters for the same one, as far as 0.999, and no two others."""
+
+    def add(self, texts):
+        self.texts = getattr(self, "texts", [])
+        self.texts += texts
+        return np.arange(len(self.texts) - len(texts), len(self.texts))
+
+    def vectors(self, rows):
+        found = []
+        for row in rows:
+            rng = np.random.default_rng(sum(map(ord, self.texts[row])))
+            vector = rng.normal(size=64)
+            vector = (
+                0.03 * vector / np.linalg.norm(vector) + np.eye(64)[0] if ord(self.texts[row][0]) > 0x3000 else vector
+            )
+            found.append(vector / np.linalg.norm(vector))
+        return np.array(found, dtype=np.float32)
+
+
+def test_where_a_guide_tells_nothing_apart_it_is_not_heard(caplog):
+    chinese, english = [chr(0x4E00 + i) * 2 for i in range(20)], [f"text {i}" for i in range(20)]
+    pairs = [np.stack(part[:2]).T for part in semantic_pairs([*chinese, *english], [*english, *chinese], 0.98, Flat())]
+    assert sorted(map(tuple, np.concatenate(pairs).tolist())) == [(20 + i, i) for i in range(20)]
+    assert "texts in CJK letters, whose vectors are nearly all the same" in caplog.text
+
+
+def test_texts_that_are_not_read_are_in_no_pair():
+    guide = Flat()
+    guide.reads = lambda texts: np.array(["3" not in text for text in texts])
+    texts = [f"text {i}" for i in range(12)]
+    pairs = [np.stack(part[:2]).T for part in semantic_pairs(texts, texts[::-1], 0.98, guide)]
+    assert sorted(map(tuple, np.concatenate(pairs).tolist())) == [(i, 11 - i) for i in range(12) if i != 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import metadata
 
 import mteb
@@ -11,7 +12,7 @@ from helpers import MINILM
 from helpers.evaluation_folders import search_folder, sts_folder
 from helpers.server import Server, embeddings
 
-from gisttools.common.errors import EndpointError, MissingError
+from gisttools.common.errors import EndpointError, MissingError, ModelError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.evaluation.evaluating import evaluate
 from gisttools.evaluation.models import open_scored, training_sets
@@ -79,3 +80,31 @@ def test_what_mteb_knows_of_training_sets_is_known():
     assert "MSMARCO" in training_sets(MINILM)
     assert training_sets(MINILM) == training_sets("sentence-transformers/all-MiniLM-L6-v2")
     assert training_sets("results/finetune-1") is None
+
+
+def test_a_registered_model_that_brings_code_is_not_run_unless_told():
+    with pytest.raises(ModelError, match=r"brings code of its own, which mteb would run.*trust_remote_code = true"):
+        open_scored("mteb:nomic-ai/nomic-embed-text-v1.5")
+
+
+def test_a_folder_with_code_is_scored_by_mteb_once_that_is_allowed(minilm, tmp_path):
+    folder, own = sts_folder(tmp_path / "alike"), tmp_path / "own"
+    minilm.save(str(own))
+    modules = json.loads((own / "modules.json").read_text())
+    modules[-1]["type"] = "own_code.OwnNormalize"
+    (own / "modules.json").write_text(json.dumps(modules))
+    code = "from sentence_transformers.models import Normalize\nclass OwnNormalize(Normalize):\n    pass\n"
+    (own / "own_code.py").write_text(code)
+    with pytest.raises(ModelError, match="set trust_remote_code = true"):
+        open_scored(str(own))
+    model = open_scored(str(own), trust_remote_code=True)
+    result = evaluate({"base": minilm, "tuned": model}, task_sources(files=[folder]), tmp_path / "out")
+    assert result.comparison["difference"].tolist() == [pytest.approx(0.0, abs=1e-9)]
+
+
+def test_a_folder_without_its_tokenizer_is_not_scored(minilm, tmp_path):
+    minilm.save(str(tmp_path / "lost"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "lost" / name).unlink()
+    with pytest.raises(ModelError, match="does not know 100 % of the tokens"):
+        open_scored(str(tmp_path / "lost"))

@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-from helpers import files_under
+from helpers import MINILM, files_under
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.data.labelled import ReadOptions, read_labelled
@@ -14,6 +14,7 @@ from gisttools.data.overlap import Tiers, table_texts
 from gisttools.data.triplets import read_triplets
 from gisttools.mining.converting import convert
 from gisttools.mining.options import MiningOptions
+from gisttools.models import VectorCache
 
 
 def test_every_text_becomes_an_anchor_once(caretaker, guide):
@@ -123,3 +124,117 @@ def test_a_class_of_one_text_is_named(guide, tmp_path):
     (tmp_path / "t.csv").write_text("text,label\nwarm,a\nhot,a\ncold,b\n")
     with pytest.raises(DataError, match=r"(?s)of one text.*- b.*drop_singletons"):
         convert([str(tmp_path / "t.csv")], guide)
+
+
+DELIVERY = [
+    "我的包裹在哪里",
+    "包裹还没有送到",
+    "快递什么时候到",
+    "物流信息没有更新",
+    "我的订单发货了吗",
+    "配送员没有联系我",
+]
+REFUND = ["我想退货", "怎么申请退款", "退款还没有到账", "商品坏了要换货", "退货地址是什么", "退款需要几天"]
+
+
+def chinese(folder):
+    rows = [{"text": t, "label": label} for label, texts in (("a", DELIVERY), ("b", REFUND)) for t in texts]
+    path = folder / "zh.jsonl"
+    path.write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_texts_that_the_guide_cannot_read_are_not_dropped_as_overlap(tmp_path, caplog):
+    guide = VectorCache(MINILM, folder=tmp_path / "cache")
+    exam = ["包裹丢了怎么办", "我想开户", "密码忘记怎么办", "怎么修改密码"]
+    vectors = guide.embed([*DELIVERY, *REFUND, *exam])
+    assert (vectors[:12] @ vectors[12:].T).max() > 0.98  # the guide takes different texts for one
+    source = chinese(tmp_path)
+    converted = convert([source], guide, eval_sets={"exam": exam}, tiers=Tiers(guide=guide))
+    assert (len(converted.triplets), len(converted.overlap)) == (12, 0)
+    assert "does not know 82 % of the tokens of these texts" in caplog.text
+    assert converted.summary["guide_reading"]["unknown_share"] == pytest.approx(0.817, abs=0.001)
+    assert converted.summary["label_noise"][source]["texts nearer to another class"] is None
+    facts, page = converted.card.facts, converted.card.markdown()
+    assert facts["languages_seen"] == {"Chinese": 24}
+    assert facts["duplicates"]["semantic"] == 0
+    assert "does not know: 81.7 %" in page
+
+
+def test_a_copy_is_dropped_whatever_the_guide_reads(guide, tmp_path):
+    converted = convert([chinese(tmp_path)], guide, eval_sets={"exam": [DELIVERY[0]]}, tiers=Tiers(guide=guide))
+    assert set(converted.overlap["tier"]) == {"exact"}
+
+
+def pairs_file(folder, rows=6):
+    path = folder / "pairs.csv"
+    path.write_text("anchor,positive\n" + "\n".join(f"a question {i},an answer {i}" for i in range(rows)) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"strategy": "hard", "negatives": 5}, {"per_class": 2}, {"balanced": True}, {"negatives": 2}, {"topk": 3},
+     {"drop_singletons": True}],
+)  # fmt: skip
+def test_mining_of_pairs_is_refused_until_there_is_some(guide, tmp_path, options):
+    with pytest.raises(ParameterError) as caught:
+        convert([pairs_file(tmp_path)], guide, mining=MiningOptions(**options))
+    assert all(
+        f"{name} is {value!r}, which needs labelled texts" in str(caught.value) for name, value in options.items()
+    )
+    assert "no positives or negatives are mined yet" in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [1, 4, 100])
+def test_a_limit_holds_for_pairs_as_well(caretaker, guide, tmp_path, limit):
+    converted = convert([pairs_file(tmp_path), str(caretaker)], guide, mining=MiningOptions(limit=limit))
+    assert [s["triplets"] for s in converted.summary["sources"]] == [min(limit, 48), min(limit, 6)]
+
+
+def test_options_that_some_sources_have_no_use_for_are_told(caretaker, guide, tmp_path, caplog):
+    name = pairs_file(tmp_path)
+    convert([name, str(caretaker)], guide, mining=MiningOptions(negatives=2))
+    assert f"negatives do nothing with {name}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reading", "threshold"),
+    [({"subset": "de"}, None), ({"revision": "abc"}, None), ({}, 0.5)],
+)
+def test_options_of_other_sources_are_refused(caretaker, guide, reading, threshold):
+    with pytest.raises(ParameterError, match=r"(?s)would do nothing with .*caretaker.*which needs"):
+        convert([str(caretaker)], guide, reading=ReadOptions(**reading), threshold=threshold)
+
+
+@pytest.mark.parametrize(
+    "reading", [{"encoding": "cp1252"}, {"text_column": "x"}, {"drop_empty": True}, {"split": "x"}]
+)
+def test_options_of_labelled_texts_are_refused_for_pairs(guide, tmp_path, reading):
+    (name,) = reading
+    with pytest.raises(ParameterError, match=f"{name} is .*which needs labelled texts"):
+        convert([pairs_file(tmp_path)], guide, reading=ReadOptions(**reading))
+
+
+def test_a_threshold_that_no_pair_has_a_score_for_is_refused(guide, tmp_path):
+    with pytest.raises(ParameterError, match=r"threshold is 0\.5, which needs a set of scored pairs"):
+        convert([pairs_file(tmp_path)], guide, threshold=0.5)
+    (tmp_path / "bge.jsonl").write_text(json.dumps({"query": "q", "pos": ["p", "r"], "neg": ["n"]}))
+    with pytest.raises(ParameterError, match=r"threshold is 0\.5, which needs a set of scored pairs"):
+        convert([str(tmp_path / "bge.jsonl")], guide, threshold=0.5)
+
+
+def test_few_rows_of_balanced_classes_are_told(guide, tmp_path, caplog):
+    rows = [f"text number {i} of many,{'big' if i > 1 else 'small'}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("text,label\n" + "\n".join(rows))
+    converted = convert([str(tmp_path / "t.csv")], guide, mining=MiningOptions(balanced=True, limit=30))
+    assert len(converted.triplets) == 4
+    assert "as the smallest has, 2 of 'small': 4 rows of 40 texts" in caplog.text
+    with pytest.raises(ParameterError, match=r"limit is 1 and balanced, but .* has 2 classes"):
+        convert([str(tmp_path / "t.csv")], guide, mining=MiningOptions(balanced=True, limit=1))
+
+
+def test_fewer_negatives_than_asked_for_are_told(guide, tmp_path, caplog):
+    (tmp_path / "t.csv").write_text("text,label\nwarm,a\nhot,a\ncold,b\nfrosty,b\n")
+    convert([str(tmp_path / "t.csv")], guide, mining=MiningOptions(strategy="hard", negatives=3, margin=2.0))
+    assert "4 of 4 rows have fewer than the 3 negatives asked for" in caplog.text

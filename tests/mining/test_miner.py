@@ -428,6 +428,19 @@ def test_no_hard_negative_is_nearer_than_a_positive_of_negative_similarity():
     assert mined.negatives[row].tolist() == [3]
 
 
+@pytest.mark.parametrize("theta", [-0.6, -0.2, 0.0, 0.4])
+def test_a_hard_negative_is_never_nearer_than_the_positive(theta):
+    """Below 0 a plain product, 0.95 * -0.2, lies above the positive's similarity."""
+    angles = [0.0, np.arccos(theta), *(np.arccos(theta + d) for d in (0.005, -0.005, -0.05, -0.2))]
+    vectors = np.array([[np.cos(x), np.sin(x)] for x in angles], dtype=np.float32)
+    texts, labels = [f"text {i}" for i in range(6)], ["a", "a", "b", "b", "b", "b"]
+    mined = mine(texts, labels, vectors, MiningOptions(strategy="hard", negatives=4, margin=0.95))
+    row = mined.negatives[mined.anchors.tolist().index(0)]
+    expected = [n for n in (2, 3, 4, 5) if vectors[0] @ vectors[n] <= theta - 0.05 * abs(theta)]
+    assert [n for n in row.tolist() if n >= 0] == expected
+    assert 2 not in row
+
+
 def test_one_class_only_is_refused_with_its_name():
     with pytest.raises(DataError, match="at least two classes; there is only 'a'"):
         mine(["x", "y"], ["a", "a"], unit(np.random.default_rng(0), 2))

@@ -141,3 +141,19 @@ def test_the_picture_names_the_worst_pairs_and_their_shares(sampled):
 def test_there_is_no_picture_of_no_confusion():
     with pytest.raises(DataError, match="nearer to another class"):
         figures.label_noise(label_noise(["one"], ["a"]).confused)
+
+
+def test_texts_that_the_guide_does_not_read_are_not_judged_by_it(sampled):
+    texts, labels, guide = sampled
+    guide.reads = lambda texts: np.array([int(t.rpartition(" ")[2]) % 3 > 0 for t in texts])
+    read = [i for i in range(61) if i % 3]
+    matrix = guide.matrix[read]
+    nearest = nearest_by_hand([labels[i] for i in read], matrix)
+    found = label_noise(texts, labels, guide=guide, near=None)
+    assert found.counts["texts nearer to another class"] == sum(
+        n != labels[i] for n, i in zip(nearest, read, strict=True)
+    )
+    guide.reads = lambda texts: np.zeros(len(texts), dtype=bool)
+    none = label_noise(texts, labels, guide=guide, near=None)
+    assert none.skipped["confused"] == "the guide hardly reads any of these texts"
+    assert none.counts["texts nearer to another class"] is None

@@ -239,6 +239,23 @@ def test_what_the_evaluation_noted_is_said(tmp_path):
     assert "No guard was run: no network." in limits(data)
 
 
+def test_what_guide_and_student_hardly_read_is_said(tmp_path):
+    reading = {"texts": 10, "unknown_share": 0.82, "hardly_read": 9}
+    finetune(tmp_path, (), guide_reading=reading, student_reading={**reading, "unknown_share": 0.0})
+    said = " ".join(limits(collect(evaluate(tmp_path, [comparison_row()], ["finetune-1"]), tmp_path)))
+    assert "The guide does not know 82 % of the tokens" in said
+    assert "The student does not know" not in said
+
+
+def test_code_that_was_allowed_to_run_is_said_with_its_pins(tmp_path):
+    folder = finetune(tmp_path, ())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    told = {"trust_remote_code": ["org/code@abc"], "student": "org/model", "student_revision": "def"}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"parameters": {**manifest["parameters"], **told}}))
+    said = " ".join(limits(collect(evaluate(tmp_path, [comparison_row()], ["finetune-1"]), tmp_path)))
+    assert "allowed to run (trust_remote_code) in finetune-1; pinned: org/code@abc, org/model@def." in said
+
+
 def test_an_evaluation_without_items_may_write_an_empty_table(tmp_path):
     data = collect(evaluate(tmp_path, [comparison_row()], items=[]), tmp_path)
     assert "Answers to single texts: not run" in seen(render_html(data))

@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers import TextGuide
@@ -351,3 +352,37 @@ def test_what_is_lacking_is_said_with_what_to_do():
     assert "-p budget_usd" in of({"a": 2}, **{"over-budget": 3}).missing()
     with pytest.raises(DataError, match=r"None of 12 texts .*\(call-failed 3\).*3: status 500: no"):
         of({"a": 2}, **{"call-failed": 3}).refuse_nothing()
+
+
+@pytest.mark.parametrize(
+    ("name", "checks"),
+    [("sts", {"top_k": 3}), ("classification", {"skip_nearest": 3}), ("sts", {"label_by": "nearest"}),
+     ("retrieval_from_topics", {"blind": True})],
+)  # fmt: skip
+def test_checks_that_would_do_nothing_are_refused_before_anything_is_asked(name, checks):
+    (option,) = checks
+    with Server(author) as server, pytest.raises(ParameterError, match=rf"{option} is for "):
+        run(Task(**TASKS[name]), server, checks=Checks(**checks))
+    assert not server.calls
+
+
+class Unreadable(TextGuide):
+    """A guide that reads no text, and finds all of them alike."""
+
+    def reads(self, texts):
+        return [False] * len(texts)
+
+
+@pytest.mark.parametrize("name", ["classification", "retrieval_from_topics", "retrieval_from_passages_hard"])
+def test_a_guide_that_reads_nothing_rejects_nothing(name):
+    def flat(texts):
+        return np.tile(np.eye(4, dtype=np.float32)[0], (len(texts), 1))
+
+    with Server(author) as server:
+        llm, task, options = server.llm(concurrency=8), Task(**TASKS[name]), SynthesisOptions(rows=6)
+        heard = generate(task, llm, TextGuide(flat, "flat"), options)
+        unheard = generate(task, llm, Unreadable(flat, "flat"), options)
+    reasons = {"label-mismatch", "off-topic", "guide-order", "round-trip"}
+    assert reasons & set(heard.summary["reasons"])
+    assert not reasons & set(unheard.summary["reasons"])
+    assert unheard.summary["accepted"] > heard.summary["accepted"]

@@ -37,15 +37,15 @@ def cache(tmp_path_factory):
 
 @pytest.mark.parametrize("guided", [True, False], ids=["guided", "unguided"])
 @pytest.mark.parametrize("labels", [True, False], ids=["labels", "no-labels"])
-@pytest.mark.parametrize("margin", [0.0, 0.2])
+@pytest.mark.parametrize("margin", [{"margin": 0.0}, {"margin": 0.2}, {"margin": 0.3, "margin_strategy": "relative"}])
 def test_as_many_masked_as_the_loss_masks(table, cache, guided, labels, margin):
     store = GuideStore.build(table, cache if guided else None)
     student = open_model(MINILM, device="cpu").eval()
     columns = store.training_columns()
     names = [c for c in columns.column_names if c != "label"]
-    loss = GISTLoss(student, store, LossOptions(margin=margin, mask_same_label=labels))
+    loss = GISTLoss(student, store, LossOptions(**margin, mask_same_label=labels))
     loss([student.preprocess(columns[c][:]) for c in names], columns.with_format("torch")["label"][:])
-    found = audit(store, mask=MaskOptions(margin=margin, mask_same_label=labels)).groupby("block").size().to_dict()
+    found = audit(store, mask=MaskOptions(**margin, mask_same_label=labels)).groupby("block").size().to_dict()
     b, given = len(ROWS), sum(len(n) for _, _, n, _ in ROWS)
     pairs = {"ap": b * (b - 1), "aa": b * (b - 1), "pp": b * (b - 1), "an": b * given}
     masked = {name: round(share * pairs[name]) for name, share in loss.masked_shares().items()}

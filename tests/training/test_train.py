@@ -19,11 +19,12 @@ from helpers.training_rows import MINILM, TEXTS, WORDLLAMA, table, train
 from sentence_transformers import SentenceTransformer
 
 from gisttools.common.errors import DataError, ModelError, ParameterError
+from gisttools.data.triplets import make_triplets
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
 from gisttools.training.callbacks import Recorder
 from gisttools.training.loss import GISTLoss
-from gisttools.training.options import LossOptions, TrainSettings
+from gisttools.training.options import LossOptions, MadeFrom, TrainSettings
 from gisttools.training.store import GuideStore
 from gisttools.training.train import choose_precision, finetune
 from gisttools.workflow.params import check_params
@@ -294,3 +295,36 @@ def test_a_notebooks_parameters_reach_loss_and_settings():
     )
     found = {**loss.model_dump(), **settings.model_dump(), "loss_temperature": loss.temperature}
     assert {name: found[name] for name in given} == given
+
+
+def test_a_margin_without_a_guide_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match=r"margin is 0\.1, but the store has no guide"):
+        train(table(), None, tmp_path / "model", loss_options={"margin": 0.1})
+
+
+@pytest.mark.parametrize("option", [{"patience": 3}, {"dev_every": 1}])
+def test_looks_at_no_development_data_are_refused(tmp_path, option):
+    with pytest.raises(ParameterError, match="there is no development data"):
+        train(table(), None, tmp_path / "model", **option)
+
+
+@pytest.mark.parametrize(
+    ("student", "option", "said"),
+    [
+        (MINILM, {"max_length": 513}, "max_length is 513, but the model has positions for 512 tokens"),
+        (WORDLLAMA, {"max_length": 128}, "max_length is 128, but a static student reads whole texts"),
+    ],
+)
+def test_settings_that_do_not_fit_the_student_are_refused_before_training(tmp_path, student, option, said):
+    with pytest.raises(ParameterError, match=said):
+        train(table(), None, tmp_path / "model", student=student, **option)
+
+
+def test_a_student_that_hardly_reads_its_texts_is_told_of(tmp_path, caplog):
+    texts = ["我的包裹在哪里", "包裹还没有送到", "怎么申请退款", "退款还没有到账"]
+    rows = make_triplets(
+        [{"anchor": a, "positive": b, "negatives": []} for a, b in zip(texts, texts[::-1], strict=True)]
+    )
+    trained = train(rows, None, tmp_path / "model", student=MINILM, max_steps=1, learning_rate=1e-6)
+    assert "Student does not know 8" in caplog.text
+    assert trained.summary(MadeFrom(student=MINILM))["student_reading"]["hardly_read"] == 4

@@ -1,0 +1,140 @@
+"""Finds parameters that would do nothing next to the others, so that they are refused and not passed over.
+
+What depends on the data or the task is asked where these are read: `gisttools.mining.convert`, `finetune`,
+`gisttools.synthesis.generate`, `gisttools.data.triplet_tables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+_VECTORS = (".parquet", ".npy")
+_NO_MODELS = ("bm25", "random")
+
+
+class Rule(NamedTuple):
+    """`names` do something only where `works` holds of the parameters; `needs` says what that is."""
+
+    names: tuple[str, ...]
+    works: Callable[[Any], bool]
+    needs: str
+
+
+def _may_be_of_hub(name: str | None) -> bool:
+    """Whether a revision may mean something; of embedded models and folders it is refused once they are opened."""
+    return bool(name) and not _is_endpoint(name) and not _is_vectors(name) and name not in _NO_MODELS
+
+
+def _is_vectors(name: str | None) -> bool:
+    return str(name).endswith(_VECTORS)
+
+
+def _is_endpoint(name: str | None) -> bool:
+    return str(name).startswith("endpoint:")
+
+
+def _pinned(name: str) -> bool:
+    return "@" in name and name.count("/") == 1
+
+
+def _models(p: Any) -> list[str]:
+    return [p.model] if isinstance(p.model, str) else list(p.model)
+
+
+def _asks_endpoint(p: Any) -> bool:
+    return any(_is_endpoint(n) or n == "guide" for n in [*_models(p), *p.references, p.baseline or ""])
+
+
+_GUIDE = (
+    Rule(("guide_dtype",), lambda p: p.guide is not None, "a guide"),
+    Rule(("guide_prompt",), lambda p: p.guide is not None and not _is_vectors(p.guide), "a guide that embeds texts"),
+    Rule(("guide_revision",), lambda p: _may_be_of_hub(p.guide), "a guide of the hub"),
+    Rule(
+        ("guide_base_url", "guide_key_variable"),
+        lambda p: _is_endpoint(p.guide),
+        "a guide behind an endpoint (endpoint:MODEL)",
+    ),
+)
+RULES: dict[str, tuple[Rule, ...]] = {
+    "synthesize": (
+        *_GUIDE,
+        Rule(("llm_context",), lambda p: p.llm_base_url == "embedded", "the embedded server (llm_base_url: embedded)"),
+        Rule(
+            ("llm_key_variable", "price_in", "price_out", "requests_per_minute", "tokens_per_minute"),
+            lambda p: p.llm_base_url != "embedded",
+            "an endpoint (llm_base_url); the embedded server is free, and nobody limits it",
+        ),
+    ),
+    "convert": (
+        *_GUIDE,
+        Rule(("margin",), lambda p: p.strategy == "hard", "strategy 'hard'"),
+        Rule(("topk",), lambda p: p.positives == "softmax", "positives 'softmax'"),
+        Rule(
+            ("temperature",),
+            lambda p: p.positives == "softmax" or (p.strategy == "gistembed" and p.negatives_from == "softmax"),
+            "positives or negatives_from 'softmax'",
+        ),
+        Rule(
+            ("least",),
+            lambda p: p.strategy == "gistembed" and p.negatives_from == "least_similar",
+            "negatives_from 'least_similar'",
+        ),
+    ),
+    "finetune": (
+        *_GUIDE,
+        Rule(
+            ("margin",),
+            lambda p: p.guide is not None,
+            "a guide: without one nothing has a similarity to keep away from",
+        ),
+        Rule(
+            ("margin_strategy",), lambda p: p.guide is not None and p.margin != 0, "a guide, and a margin other than 0"
+        ),
+        Rule(("retain_weight", "retain_a_step"), lambda p: bool(p.retain), "general texts (retain)"),
+        Rule(("dev_every", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
+        Rule(("limit_seed",), lambda p: p.limit is not None, "a limit"),
+        Rule(
+            ("group_by",),
+            lambda p: p.mix != "proportional" or p.batches == "one_set",
+            "sets to matter: mix 'round_robin' or 'weights', or batches 'one_set'",
+        ),
+    ),
+    "evaluate": (
+        Rule(
+            ("model_revision",),
+            lambda p: len(_models(p)) > 1 or (_may_be_of_hub(_models(p)[0]) and not _pinned(_models(p)[0])),
+            "a model of the hub without a revision in its name",
+        ),
+        Rule(
+            ("baseline_revision",),
+            lambda p: p.baseline is not None and _may_be_of_hub(p.baseline) and not _pinned(p.baseline),
+            "a baseline of the hub without a revision in its name",
+        ),
+        Rule(("base_url", "key_variable"), _asks_endpoint, "a model behind an endpoint (endpoint:MODEL), or the guide"),
+        Rule(("subsets",), lambda p: bool(p.tasks or p.guards), "mteb tasks (tasks, guards)"),
+        Rule(("allowed_loss",), lambda p: p.guards != [], "guards"),
+    ),
+    "report": (
+        Rule(
+            ("latex",),
+            lambda p: isinstance(p.evaluation, str) or len(p.evaluation) == 1,
+            "a single evaluation; of several leaderboard.csv holds the numbers",
+        ),
+    ),
+}
+
+
+def idle(verb: str, params: Any) -> Iterator[str]:
+    """A line for each parameter that was changed and does nothing.
+
+    Args:
+        verb: whose notebook.
+        params: its parameters.
+    """
+    changed = params.changed()
+    for rule in RULES.get(verb, ()):
+        told = [name for name in rule.names if name in changed]
+        if told and not rule.works(params):
+            values = " and ".join(f"{name} is {changed[name]!r}" for name in told)
+            yield f"{values}, which needs {rule.needs}"
