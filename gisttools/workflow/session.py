@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
 SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of
+_WARNS = " WARNING "  # in a line of the log
 _KERNEL_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Run:
         summary = {**summary, "seconds": round(time.monotonic() - self.clock, 1)}
         (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         scrub_files(artefact_texts(self.folder), self.key_variables)  # before checksums are taken
-        write_manifest(self.folder, self.record("ok", headline))
+        write_manifest(self.folder, self.record("ok", headline, resolved=_resolved(self.params, summary)))
         self.release()
         log.info("%s: %s", self.folder.name, headline)
 
@@ -109,8 +110,17 @@ class Run:
             self.lock.release()
             (self.folder / LOCK).unlink(missing_ok=True)
 
-    def record(self, status: str, headline: str = "", error: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What the manifest says of this run, but for what can be read off the machine and the folder."""
+    def record(
+        self,
+        status: str,
+        headline: str = "",
+        error: Mapping[str, Any] | None = None,
+        resolved: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What the manifest says of this run, but for what can be read off the machine and the folder.
+
+        `resolved`: parameters that were left to the step, as it chose them.
+        """
         parameters = self.params.model_dump()
         return {
             "verb": self.verb,
@@ -120,6 +130,8 @@ class Run:
             "seconds": round(time.monotonic() - self.clock, 1),
             "parameters": parameters,
             "changed": list(self.params.changed()),
+            "resolved": dict(resolved or {}),
+            "warnings": _warnings(self.folder / "log.txt"),
             "spec_hash": self.spec,
             "seeds": {k: v for k, v in parameters.items() if k.endswith("seed")},
             "parents": self.parents,
@@ -384,6 +396,23 @@ def start_lesson() -> Path:
     folder = tempfile.mkdtemp(prefix="gisttools-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def _resolved(params: Params, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that were null and that the step chose, as its summary tells them among its settings."""
+    settings = summary.get("settings") or {}
+    left = [name for name, value in params.model_dump().items() if value is None]
+    return {name: settings[name] for name in left if settings.get(name) is not None}
+
+
+def _warnings(log_file: Path, most: int = 20) -> list[str]:
+    """What was warned of, each once, as the run's log has it."""
+    try:
+        lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    told = [line.partition(_WARNS)[2].partition(": ")[2] for line in lines if _WARNS in line]
+    return list(dict.fromkeys(told))[:most]
 
 
 def _refuse_orphan() -> None:
