@@ -25,15 +25,16 @@ from gisttools.evaluation.comparison import (
     Compared,
     Comparison,
     ScoreRow,
+    Word,
     averages,
     compare_seeds,
     comparison_table,
     json_rows,
     judge,
-    overall_verdict,
     read_comparisons,
     to_table,
 )
+from gisttools.evaluation.judging import by_variant, failed_targets, headline, verdict_words
 from gisttools.evaluation.models import ScoredModel, scored
 from gisttools.evaluation.options import EvaluateOptions
 from gisttools.evaluation.published import paper_scores, published_scores
@@ -175,16 +176,9 @@ class Evaluation:
         return replace(self, references=references), notes
 
     def headline(self) -> str:
-        """One line for the first target task of the first variant: scores, difference, interval."""
-        own = self.comparison[self.comparison["variant"] == self.comparison["variant"].iloc[0]]
-        r = own.sort_values("is_target", ascending=False, kind="stable").iloc[0]
-        text = f"{r.task} {r.metric} {100 * r.base:.1f} → {100 * r.tuned:.1f} ({100 * r.difference:+.1f} points"
-        if not np.isnan(r.low):
-            text += f", 95 % interval {100 * r.low:+.1f} to {100 * r.high:+.1f}"
-        text += f", {r.n_seeds} seeds" if r.n_seeds > 1 else ""
-        text += f", {len(self.variants)} variants" if len(self.variants) > 1 else ""
-        text += f", {len(self.failed)} failed" if len(self.failed) else ""
-        return f"{text}): {r.verdict}"
+        """One line, as `gisttools.evaluation.headline`: scores, difference, interval, and the word of `verdicts`."""
+        rows = read_comparisons(self.comparison)
+        return headline(rows, failed_targets(self.failed), len(self.failed))
 
     def table(self) -> pd.DataFrame:
         """The comparison as people read it: points out of 100."""
@@ -198,11 +192,9 @@ class Evaluation:
         for name in TABLES:
             getattr(self, name).to_parquet(folder / f"{name}.parquet")
 
-    def verdicts(self) -> dict[str, str]:
+    def verdicts(self) -> dict[str, Word]:
         """The overall word for each variant: HELPED, HURT, MIXED or NOT SHOWN."""
-        lost = set(self.failed["task"][self.failed["is_target"]])
-        rows = by_variant(read_comparisons(self.comparison))
-        return {variant: overall_verdict(own, len(lost - {row.task for row in own})) for variant, own in rows.items()}
+        return verdict_words(read_comparisons(self.comparison), failed_targets(self.failed))
 
     def summary(
         self,
@@ -272,14 +264,6 @@ def average_table(rows: Iterable[Comparison]) -> pd.DataFrame:
                 found += [replace(average, variant=variant, tasks=name) for average in averages(part)]
     table = to_table(Average, found)
     return table.astype({name: _AVERAGES.get(name, "float64") for name in table})
-
-
-def by_variant(rows: Iterable[Comparison]) -> dict[str, list[Comparison]]:
-    """Rows by their variant, in order."""
-    found: dict[str, list[Comparison]] = {}
-    for row in rows:
-        found.setdefault(row.variant or "", []).append(row)
-    return found
 
 
 @dataclass

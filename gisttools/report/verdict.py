@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gisttools.common import count, is_number, is_true, model_name, plural, score, signed, unit
-from gisttools.evaluation import POINT, Average, Comparison, Verdict, average, overall_verdict, targets_and_guards
+from gisttools.evaluation import (
+    POINT,
+    Average,
+    Comparison,
+    Verdict,
+    average,
+    failed_targets,
+    targets_and_guards,
+    verdict_words,
+)
+from gisttools.evaluation import headline as headline_of
 from gisttools.report.data import ReportData
 
 Word = Literal["Ship", "Collect", "Change the data", "Stop", "Evaluate again"]
@@ -144,16 +154,25 @@ def guards(data: ReportData) -> list[Comparison]:
 
 
 def verdict_word(data: ReportData) -> str:
-    """HELPED, HURT, MIXED or NOT SHOWN, targets and guards together, as `gisttools.evaluation.overall_verdict` says."""
-    return overall_verdict(main_rows(data), len(failed_targets(data)))
+    """HELPED, HURT, MIXED or NOT SHOWN, targets and guards together, as `gisttools.evaluation.verdict_words` says."""
+    return next(iter(verdict_words(main_rows(data), failed_targets(data.failed)).values()), "NOT SHOWN")
 
 
-def failed_targets(data: ReportData) -> list[str]:
+def words(data: ReportData) -> dict[str, str]:
+    """The word of each other variant."""
+    return dict(verdict_words(data.others, failed_targets(data.failed)))
+
+
+def headline(data: ReportData) -> str:
+    """One line with the word or words of this page, as the evaluation's own headline says them."""
+    failures = 0 if data.failed is None else len(data.failed)
+    return headline_of([*main_rows(data), *data.others], failed_targets(data.failed), failures)
+
+
+def not_compared(data: ReportData) -> list[str]:
     """Target tasks that could not be compared."""
-    if data.failed is None or "is_target" not in data.failed:
-        return []
-    lost, compared = data.failed["task"][data.failed["is_target"].map(is_true)], {row.task for row in data.comparison}
-    return [str(task) for task in dict.fromkeys(lost) if task not in compared]
+    compared = {row.task for row in data.comparison}
+    return [task for task in failed_targets(data.failed) if task not in compared]
 
 
 def verdict_sentence(data: ReportData) -> str:
@@ -162,7 +181,7 @@ def verdict_sentence(data: ReportData) -> str:
     if not any(row.scored for row in rows):
         return "No task has a score of both models."
     text = _of_one(rows[0]) if len(rows) == 1 else _of_several(rows)
-    failed = failed_targets(data)
+    failed = not_compared(data)
     text += f" {plural(len(failed), 'target')} could not be scored." if failed else ""
     lost = _lost(guards(data))
     told = [f"{task_name(r)} {signed(r.difference)} ({signed(r.low)} to {signed(r.high)})" for r in lost]
@@ -224,7 +243,7 @@ def action(data: ReportData) -> Action:
     rows = judged(data)
     known = [row.overlap for row in rows if row.overlap is not None]
     leaked = None if len(known) < len(rows) else sum(known) > 0
-    failed = [Comparison(task=task, is_target=True) for task in failed_targets(data)]
+    failed = [Comparison(task=task, is_target=True) for task in not_compared(data)]
     return next_action(verdict_word(data), [*main_rows(data), *failed], leaked=leaked)
 
 
