@@ -24,5 +24,5 @@ from .numbered_texts import (
     text_columns_as_keys as text_columns_as_keys,
 )
 from .options import GuideOptions as GuideOptions
-from .spread import Spread as Spread, spread_of as spread_of
+from .spread import ALIKE as ALIKE, Spread as Spread, spread_of as spread_of
 from .vectors import KEY as KEY, VectorCache as VectorCache, VectorFolder as VectorFolder, text_keys as text_keys

@@ -6,6 +6,7 @@ Where two ask for the same work at once, one does it, and the other waits and fi
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from filelock import FileLock, Timeout
 
 from gisttools.common import (
+    NOTICES,
     STATUS_FILE,
     FinishedRun,
     GistError,
@@ -50,34 +53,73 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+LATER: ContextVar[str] = ContextVar("later", default="")  # what comes after the run under way, told next to its progress
+_SPARSE = 30.0  # seconds between two lines of progress where there is no terminal
+
+
 @contextmanager
-def line(title: str, status: Path, out: TextIO | None = None) -> Iterator[list[str]]:
-    """One terminal line: title, then progress and time while it works, at last how long it took and what came out."""
+def line(title: str, status: Path, out: TextIO | None = None, *, later: str = "") -> Iterator[list[str]]:
+    """One terminal line: title, then progress and time while it works, at last how long it took and what came out.
+
+    Where there is no terminal a line of progress follows each half minute; what the run says once (`notice`) is a line
+    of its own in either case. `later`: what comes after this step.
+    """
     out = out or sys.stdout
     live, done, started, said = out.isatty(), threading.Event(), time.monotonic(), []
+    shown = live or not isinstance(out, io.StringIO)  # what is gathered and told at the end needs no progress
+    notices, told, alone = status.with_name(NOTICES), 0, False
+
+    def news() -> list[str]:
+        nonlocal told
+        lines = _read(notices).splitlines()
+        told, new = len(lines), lines[told:]
+        return new
+
+    def say_on(text: str) -> None:
+        nonlocal alone
+        out.write(f"\r\x1b[2K    {text}\n" if live else f"{'' if alone else chr(10)}    {text}\n")
+        alone = True
 
     def redraw() -> None:
+        last = started
         while not done.wait(0.5):
-            try:
-                progress = status.read_text(encoding="utf-8")
-            except OSError:
-                progress = ""
-            out.write(f"\r\x1b[2K{title} ... {time.monotonic() - started:.0f} s  {progress}"[: _width()])
+            for text in news():
+                say_on(text)
+            now, progress = time.monotonic(), _read(status)
+            rest = f"; {later}" if later else ""
+            if live:
+                out.write(f"\r\x1b[2K{title} ... {now - started:.0f} s  {progress}{rest}"[: _width()])
+            elif now - last >= _SPARSE:
+                last = now
+                say_on(f"{now - started:.0f} s  {progress}{rest}")
             out.flush()
 
-    if live:
-        threading.Thread(target=redraw, daemon=True).start()
-    else:
+    worker = threading.Thread(target=redraw, daemon=True)
+    if not live:
         out.write(f"{title} ... ")
         out.flush()
+    if shown:
+        worker.start()
     try:
         yield said
     finally:
         done.set()
+        if shown:
+            worker.join()
+        for text in news():
+            say_on(text)
+        notices.unlink(missing_ok=True)
         took = f"{time.monotonic() - started:.0f} s"
         end = ", ".join([took, *said])
-        out.write(f"\r\x1b[2K{title} ... {end}\n" if live else f"{end}\n")
+        out.write(f"\r\x1b[2K{title} ... {end}\n" if live else f"{f'{title} ... ' if alone else ''}{end}\n")
         out.flush()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _width() -> int:
@@ -185,7 +227,7 @@ def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -
     folder = new_folder(verb, spec)
     run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder))
     try:
-        with line(title, folder / "status.txt") as said:
+        with line(title, folder / "status.txt", later=LATER.get()) as said:
             try:
                 failure = _execute(run)
             except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from typing import Any
 
 from gisttools.common import (
     MANIFEST,
+    NOTICES,
     known_secrets,
     project_root,
     redact,
@@ -28,7 +29,7 @@ from gisttools.common import (
 
 LOCK = ".lock"  # held as long as the run is under way
 _PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
-_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", "notebook.ipynb", "notebook.html"}
+_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", NOTICES, "notebook.ipynb", "notebook.html"}
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml"}
 _MODEL = "model"  # vocabularies and weights: nothing that a key could get into but the card
 
