@@ -88,7 +88,8 @@ class tqdm(_tqdm):
 
     def __init__(self, *args: Any, of: str = "", **kwargs: Any) -> None:
         self.of, self._pace = of, Pace()
-        self._first = self._last_said = None
+        self._first: float | None = None
+        self._last_said: tuple[float, int] | None = None
         kwargs.setdefault("mininterval", 0.5)
         self._sparse = False
         if os.environ.get(STATUS_FILE):

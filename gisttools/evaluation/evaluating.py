@@ -243,7 +243,10 @@ class Evaluation:
             "notes": list(notes),
             "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
             "encoded": self.encoded,
-            "spread": {role: {k: v if v == v else None for k, v in vars(spread).items()} for role, spread in self.spread.items()},
+            "spread": {
+                role: {k: v if v == v else None for k, v in vars(spread).items()}
+                for role, spread in self.spread.items()
+            },
             "collapsed": self.collapsed(),
             "dimension": {role: model.dimension for role, model in opened.items()},
             "prompts": {role: dict(model.prompts) for role, model in opened.items()},

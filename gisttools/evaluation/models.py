@@ -249,7 +249,8 @@ class EndpointEncoder(AbsEncoder):
     def __init__(self, guide: EndpointGuide) -> None:
         self.guide, self.mteb_model_meta = guide, _meta(guide.name, guide.url)
         self._kept: KeptVectors | None = None
-        self._meter, self._of, self._forward = Meter(), "", _ignore
+        self._meter, self._of = Meter(), ""
+        self._forward: Forward = _ignore
 
     @contextmanager
     def keeping(

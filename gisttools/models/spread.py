@@ -30,6 +30,10 @@ class Spread:
     texts: int
     groups: int
 
+    def told(self) -> dict[str, float | int | None]:
+        """As JSON values; what is not known is null."""
+        return {name: None if value != value else value for name, value in vars(self).items()}
+
     def collapse(self, start: Spread, *, few_will_do: bool = False) -> str:
         """Why vectors that were spread like `start` count as collapsed; empty where they do not.
 

@@ -18,10 +18,10 @@ from gisttools.evaluation import (
     Verdict,
     average,
     failed_targets,
+    headline as headline_of,
     targets_and_guards,
     verdict_words,
 )
-from gisttools.evaluation import headline as headline_of
 from gisttools.models import ALIKE
 from gisttools.report.data import ReportData
 

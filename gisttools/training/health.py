@@ -81,7 +81,7 @@ def trend_of(losses: Sequence[float], sizes: Sequence[int], sets: Sequence[int] 
 
     Args:
         losses: one a step; not all that are planned need be there.
-        sizes: rows of each step's batch. A loss grows with the batch, so only whole ones count: of each set the largest.
+        sizes: rows of each step's batch. A loss grows with the batch, so only whole ones count: each set's largest.
         sets: the set of each step's rows; None where batches are mixed.
     """
     n = len(losses)
@@ -213,7 +213,9 @@ class Watch(TrainerCallback):
         trend = self.trend()
         if not (self.fixed and self._agreed(trend.rose)):
             return
-        said = f"the loss ended above its start: {trend.start:.2f} to {trend.end:.2f}, means of {trend.steps} steps each"
+        said = (
+            f"the loss ended above its start: {trend.start:.2f} to {trend.end:.2f}, means of {trend.steps} steps each"
+        )
         if best_kept:
             log.warning("%s; the weights of the best development score were kept. %s", said, self.rate.advice)
             return

@@ -51,7 +51,7 @@ from gisttools.evaluation import (
     read_rows,
     verdict_words,
 )
-from gisttools.report import TEXT, collect, forest, variants_forest, verdict, write_report, write_sweep
+from gisttools.report import TEXT, collect, forest, headline, variants_forest, write_report, write_sweep
 from gisttools.workflow.folders import as_run, finished_runs, latest, open_run, run_folder, told_parameters
 
 log = logging.getLogger(__name__)
@@ -414,7 +414,7 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
         page=page,
         picture=forest(comparison_table(data.comparison)) if compared else "There is no difference to draw.",
         text=folder / "report.md",
-        headline=verdict.headline(data),
+        headline=headline(data),
         summary=told,
     )
 

@@ -6,25 +6,19 @@ Where two ask for the same work at once, one does it, and the other waits and fi
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import re
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
 from gisttools.common import (
-    NOTICES,
     STATUS_FILE,
     FinishedRun,
     GistError,
@@ -42,6 +36,7 @@ from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, no
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import parents_of, spec_hash
+from gisttools.workflow.terminal import LATER, line
 
 if TYPE_CHECKING:
     from traitlets.config import Config
@@ -51,82 +46,6 @@ def say(text: str) -> None:
     """One line, at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-LATER: ContextVar[str] = ContextVar("later", default="")  # what comes after the run under way, told next to its progress
-_SPARSE = 30.0  # seconds between two lines of progress where there is no terminal
-
-
-@contextmanager
-def line(title: str, status: Path, out: TextIO | None = None, *, later: str = "") -> Iterator[list[str]]:
-    """One terminal line: title, then progress and time while it works, at last how long it took and what came out.
-
-    Where there is no terminal a line of progress follows each half minute; what the run says once (`notice`) is a line
-    of its own in either case. `later`: what comes after this step.
-    """
-    out = out or sys.stdout
-    live, done, started, said = out.isatty(), threading.Event(), time.monotonic(), []
-    shown = live or not isinstance(out, io.StringIO)  # what is gathered and told at the end needs no progress
-    notices, told, alone = status.with_name(NOTICES), 0, False
-
-    def news() -> list[str]:
-        nonlocal told
-        lines = _read(notices).splitlines()
-        told, new = len(lines), lines[told:]
-        return new
-
-    def say_on(text: str) -> None:
-        nonlocal alone
-        out.write(f"\r\x1b[2K    {text}\n" if live else f"{'' if alone else chr(10)}    {text}\n")
-        alone = True
-
-    def redraw() -> None:
-        last = started
-        while not done.wait(0.5):
-            for text in news():
-                say_on(text)
-            now, progress = time.monotonic(), _read(status)
-            rest = f"; {later}" if later else ""
-            if live:
-                out.write(f"\r\x1b[2K{title} ... {now - started:.0f} s  {progress}{rest}"[: _width()])
-            elif now - last >= _SPARSE:
-                last = now
-                say_on(f"{now - started:.0f} s  {progress}{rest}")
-            out.flush()
-
-    worker = threading.Thread(target=redraw, daemon=True)
-    if not live:
-        out.write(f"{title} ... ")
-        out.flush()
-    if shown:
-        worker.start()
-    try:
-        yield said
-    finally:
-        done.set()
-        if shown:
-            worker.join()
-        for text in news():
-            say_on(text)
-        notices.unlink(missing_ok=True)
-        took = f"{time.monotonic() - started:.0f} s"
-        end = ", ".join([took, *said])
-        out.write(f"\r\x1b[2K{title} ... {end}\n" if live else f"{f'{title} ... ' if alone else ''}{end}\n")
-        out.flush()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""
-
-
-def _width() -> int:
-    try:
-        return os.get_terminal_size().columns + len("\r\x1b[2K") - 1
-    except OSError:
-        return 120
 
 
 @contextlib.contextmanager

@@ -323,9 +323,9 @@ def _literally(name: str) -> str:
 def run_facts(folder: Path) -> dict[str, Any]:
     """What `gisttools show` says of a run, as JSON values.
 
-    Besides what the manifest holds: `changed` (parameter -> value and default, where they differ), `resolved` (parameter
-    that was left to the step -> what it chose), `warnings`, `parents` and
-    `children` (id, verb, status, headline; status None of one that is no longer there), `files` (name -> bytes; of a
+    Besides what the manifest holds: `changed` (parameter -> value and default, where they differ), `resolved`
+    (parameter that was left to the step -> what it chose), `warnings`, `parents` and `children`
+    (id, verb, status, headline; status None of one that is no longer there), `files` (name -> bytes; of a
     run that left no manifest all that it wrote), `cells` (seconds by cell, of an executed notebook), `page` (what to
     open first).
 

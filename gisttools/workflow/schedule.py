@@ -24,13 +24,14 @@ from typing import Any, Literal, TextIO
 
 from gisttools.common import FinishedRun, GistError, MissingError, duration, problems
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
-from gisttools.workflow.execute import LATER, Rerun, RunFailed, run_notebook
+from gisttools.workflow.execute import Rerun, RunFailed, run_notebook
 from gisttools.workflow.folders import find_finished
 from gisttools.workflow.machine import Surroundings, environment, surroundings
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
 from gisttools.workflow.spec import parents_of, spec_hash
+from gisttools.workflow.terminal import LATER
 from gisttools.workflow.workers import LocalWorkers
 
 _CLEAR = "\r\x1b[2K"

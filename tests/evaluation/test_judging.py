@@ -14,8 +14,7 @@ from gisttools.evaluation.judging import headline, verdict_words
 from gisttools.report.data import collect
 from gisttools.report.render import render_html, render_markdown
 from gisttools.report.tables import variants
-from gisttools.report.verdict import verdict_word, words
-from gisttools.report.verdict import headline as headline_of_report
+from gisttools.report.verdict import headline as headline_of_report, verdict_word, words
 from gisttools.workflow.evaluations import write_pages
 
 DIFFERENCE = {"helped": (0.08, 0.06, 0.1), "hurt": (-0.08, -0.1, -0.06), "not shown": (0.0, -0.01, 0.01)}

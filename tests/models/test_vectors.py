@@ -295,6 +295,7 @@ def test_a_missing_guide_leaves_no_folder(tmp_path):
 def test_a_long_build_shows_what_it_is_at_and_the_time_left(cache, monkeypatch, capsys):
     monkeypatch.setattr("gisttools.models.vectors._SECONDS_WITHOUT_BAR", 1e-9)
     monkeypatch.setattr("gisttools.common.progress._SURE", 0.0)  # or it is too short to be news
+    monkeypatch.setattr("gisttools.common.progress._SPARSE", 0.0)
     cache.fill([TEXTS[:3], TEXTS[3:]], len(TEXTS))
     shown = capsys.readouterr().err
     assert shown.startswith("embedding with ")

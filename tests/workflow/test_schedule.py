@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -215,12 +216,12 @@ def test_errors_come_back_and_a_call_that_kills_its_process_is_given_up(roomy):
 
 def test_what_is_still_to_come_is_told_with_its_time_once_a_step_of_its_kind_was_run(project, monkeypatch):
     from gisttools.workflow import schedule
-    from gisttools.workflow.execute import LATER
+    from gisttools.workflow.terminal import LATER
 
     def run(verb, parameters, *, rerun, title):
         told.append(LATER.get())
         time.sleep(0.2)
-        return {"run_id": f"{verb}-{parameters['seed']}"}
+        return SimpleNamespace(id=f"{verb}-{parameters['seed']}")
 
     told = []
     monkeypatch.setattr(schedule, "run_notebook", run)
