@@ -216,7 +216,9 @@ def _parts(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
     return [
         ("error", _error(error) if error else []),
         ("run", _run(facts)),
+        ("warnings", [f"  {line}" for line in facts["warnings"]]),
         ("parameters that differ from the defaults", _parameters(facts["changed"])),
+        ("chosen by the step", aligned((name, _json(value)) for name, value in facts["resolved"].items())),
         ("parents", _relatives(facts["parents"])),
         ("children", _relatives(facts["children"])),
         (f"files ({len(files)}, {byte_size(total)})", _files(files)),

@@ -28,7 +28,15 @@ from .files import (
     write_whole as write_whole,
 )
 from .options import Options as Options
-from .progress import STATUS_FILE as STATUS_FILE, quiet_libraries as quiet_libraries, tqdm as tqdm
+from .progress import (
+    NOTICES as NOTICES,
+    STATUS_FILE as STATUS_FILE,
+    doing as doing,
+    notice as notice,
+    quiet_libraries as quiet_libraries,
+    time_left as time_left,
+    tqdm as tqdm,
+)
 from .project import (
     PACKAGE as PACKAGE,
     notebooks_folder as notebooks_folder,

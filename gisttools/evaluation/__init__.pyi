@@ -3,9 +3,11 @@ from .comparison import (
     Average as Average,
     Comparison as Comparison,
     ScoreRow as ScoreRow,
+    Word as Word,
     average as average,
     averages as averages,
     comparison_table as comparison_table,
+    judge as judge,
     overall_verdict as overall_verdict,
     read_comparisons as read_comparisons,
     read_rows as read_rows,
@@ -29,6 +31,12 @@ from .intervals import (
     draws_interval as draws_interval,
     metric_bootstrap as metric_bootstrap,
     spearman as spearman,
+    verdict as verdict,
+)
+from .judging import (
+    failed_targets as failed_targets,
+    headline as headline,
+    verdict_words as verdict_words,
 )
 from .maps import save_map as save_map
 from .models import (

@@ -536,9 +536,10 @@ def judge(rows: Sequence[Comparison], *, allowed_loss: float = ALLOWED_LOSS) -> 
     return found
 
 
-def overall_verdict(
-    rows: Iterable[Comparison], failed_targets: int = 0
-) -> Literal["HELPED", "HURT", "MIXED", "NOT SHOWN"]:
+Word = Literal["HELPED", "HURT", "MIXED", "NOT SHOWN"]
+
+
+def overall_verdict(rows: Iterable[Comparison], failed_targets: int = 0) -> Word:
     """One word for targets and guards together.
 
     HELPED: every target was helped and no guard was hurt. MIXED: some target was helped, but not all, or a guard was

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gisttools.common import DataError, ParameterError, did_you_mean, problems
+from gisttools.evaluation.comparison import Word
 from gisttools.evaluation.intervals import Interval, satterthwaite, seed_spread, student_interval
 
 Part = tuple[str, str]  # a task and one of its subsets
@@ -76,6 +77,7 @@ class Contender:
         about: by part, what it was scored on.
         targets: the parts it is meant to help on.
         seconds, cost: of its training, and US dollars for its rows; None where not known.
+        word: HELPED, HURT, MIXED or NOT SHOWN, as its evaluation says of its variant; None where that is not known.
         rows, priced: rows that it was trained on, and those of them that name a price; None and 0 where not known.
     """
 
@@ -92,6 +94,7 @@ class Contender:
     rows: int | None = None
     priced: int = 0
     evaluation: str = ""
+    word: Word | None = None
 
     @property
     def training_seeds(self) -> tuple[int, int]:

@@ -18,31 +18,34 @@ import numpy as np
 import pandas as pd
 from sentence_transformers import SentenceTransformer
 
-from gisttools.common import DataError, GistError, MissingError, problems, tqdm
+from gisttools.common import DataError, GistError, MissingError, doing, notice, problems, tqdm
 from gisttools.data import SHARED_COLUMNS, cleaned_task, load_task, refuse_shared, shared_texts, train_texts_in_test
 from gisttools.evaluation.comparison import (
     Average,
     Compared,
     Comparison,
     ScoreRow,
+    Word,
     averages,
     compare_seeds,
     comparison_table,
     json_rows,
     judge,
-    overall_verdict,
     read_comparisons,
     to_table,
 )
+from gisttools.evaluation.judging import by_variant, failed_targets, headline, verdict_words
 from gisttools.evaluation.models import ScoredModel, scored
 from gisttools.evaluation.options import EvaluateOptions
 from gisttools.evaluation.published import paper_scores, published_scores
 from gisttools.evaluation.scores import KeptScores, ScoreCache, fits, kept_scores, one_line, score
 from gisttools.evaluation.tasks import TaskSource, was_trained_on
+from gisttools.models import Spread, spread_of
 
 log = logging.getLogger(__name__)
 BASE = "base"
 _REFERENCES = {"name": "str", "kind": "str", "task": "str", "subset": "str", "metric": "str", "score": "float64"}
+_SAMPLE = 64  # test texts whose vectors' spread is measured
 _TEXTS = 1000  # of a task that does not tell its size, for the time left
 TABLES = ("scores", "comparison", "items", "overlap", "references", "averages", "failed")
 _POINTS = ("base", "tuned", "difference", "low", "high")
@@ -114,14 +117,16 @@ def evaluate(
     lost = {failure["task"] for failure in found.failed}
     usable = [source for source in sources if source.name not in lost]
     jobs = {**opened, **(references or {})}
-    with tqdm(total=sum(map(size_of, usable)) * len(jobs), desc="evaluating", unit="text", unit_scale=True) as bar:
+    _announce(usable, jobs, cache)
+    with tqdm(total=sum(map(size_of, usable)) * len(jobs), desc="evaluating", unit="text") as bar:
         for source in usable:
             for name, model in jobs.items():
                 bar.set_postfix_str(f"{source.name} ({name})")
                 if name == BASE or (source.name, BASE) in found.kept:  # without the baseline nothing can be compared
                     found.score(source, name, model, cache, options.batch_size, bar)
-            for variant in variants:
-                found.compare(source, variant, opened, shared, cache, options.seed)
+            with doing(f"comparing on {source.name}"):
+                for variant in variants:
+                    found.compare(source, variant, opened, shared, cache, options.seed)
             found.copy_predictions(source, opened, folder)
     found.refuse_nothing(sources)
     judged = judge(found.comparison, allowed_loss=options.allowed_loss)
@@ -136,6 +141,7 @@ def evaluate(
         speed={role: found.speed(role) for role in opened},
         encoded={role: found.encoded[role] for role in jobs},
         variants=variants,
+        spread=found.spread(opened),
     )
 
 
@@ -155,6 +161,7 @@ class Evaluation:
         speed: texts a second, by role.
         encoded: texts that this run embedded, by role; what was kept from earlier runs is not embedded again.
         variants: those that were judged.
+        spread: how far the vectors of some test texts lie apart, by role, of models that are here.
     """
 
     scores: pd.DataFrame
@@ -167,6 +174,7 @@ class Evaluation:
     speed: dict[str, float | None]
     encoded: dict[str, int]
     variants: tuple[Variant, ...] = (Variant(),)
+    spread: dict[str, Spread] = field(default_factory=dict)
 
     def with_published(self, names: Sequence[str]) -> tuple[Evaluation, list[str]]:
         """The same with public scores of these models among the references, and notes on what is not there."""
@@ -184,16 +192,9 @@ class Evaluation:
         )
 
     def headline(self) -> str:
-        """One line for the first target task of the first variant: scores, difference, interval."""
-        own = self.comparison[self.comparison["variant"] == self.comparison["variant"].iloc[0]]
-        r = own.sort_values("is_target", ascending=False, kind="stable").iloc[0]
-        text = f"{r.task} {r.metric} {100 * r.base:.1f} → {100 * r.tuned:.1f} ({100 * r.difference:+.1f} points"
-        if not np.isnan(r.low):
-            text += f", 95 % interval {100 * r.low:+.1f} to {100 * r.high:+.1f}"
-        text += f", {r.n_seeds} seeds" if r.n_seeds > 1 else ""
-        text += f", {len(self.variants)} variants" if len(self.variants) > 1 else ""
-        text += f", {len(self.failed)} failed" if len(self.failed) else ""
-        return f"{text}): {r.verdict}"
+        """One line, as `gisttools.evaluation.headline`: scores, difference, interval, and the word of `verdicts`."""
+        rows = read_comparisons(self.comparison)
+        return headline(rows, failed_targets(self.failed), len(self.failed))
 
     def table(self) -> pd.DataFrame:
         """The comparison as people read it: points out of 100."""
@@ -207,11 +208,16 @@ class Evaluation:
         for name in TABLES:
             getattr(self, name).to_parquet(folder / f"{name}.parquet")
 
-    def verdicts(self) -> dict[str, str]:
+    def verdicts(self) -> dict[str, Word]:
         """The overall word for each variant: HELPED, HURT, MIXED or NOT SHOWN."""
-        lost = set(self.failed["task"][self.failed["is_target"]])
-        rows = by_variant(read_comparisons(self.comparison))
-        return {variant: overall_verdict(own, len(lost - {row.task for row in own})) for variant, own in rows.items()}
+        return verdict_words(read_comparisons(self.comparison), failed_targets(self.failed))
+
+    def collapsed(self) -> dict[str, str]:
+        """Why the vectors of a tuned model count as collapsed, against those of the baseline, by role."""
+        if BASE not in self.spread:
+            return {}
+        why = {role: spread.collapse(self.spread[BASE]) for role, spread in self.spread.items() if role != BASE}
+        return {role: text.replace("at the start", "of the baseline") for role, text in why.items() if text}
 
     def summary(
         self,
@@ -246,6 +252,11 @@ class Evaluation:
             "notes": list(notes),
             "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
             "encoded": self.encoded,
+            "spread": {
+                role: {k: v if v == v else None for k, v in vars(spread).items()}
+                for role, spread in self.spread.items()
+            },
+            "collapsed": self.collapsed(),
             "dimension": {role: model.dimension for role, model in opened.items()},
             "prompts": {role: dict(model.prompts) for role, model in opened.items()},
             "size": {role: {"mb": model.megabytes} for role, model in opened.items()},
@@ -283,14 +294,6 @@ def average_table(rows: Iterable[Comparison]) -> pd.DataFrame:
     return table.astype({name: _AVERAGES.get(name, "float64") for name in table})
 
 
-def by_variant(rows: Iterable[Comparison]) -> dict[str, list[Comparison]]:
-    """Rows by their variant, in order."""
-    found: dict[str, list[Comparison]] = {}
-    for row in rows:
-        found.setdefault(row.variant or "", []).append(row)
-    return found
-
-
 @dataclass
 class Findings:
     """What has been found so far, task by task; what fails for one model is recorded, the others go on.
@@ -304,6 +307,22 @@ class Findings:
     errors: list[BaseException] = field(default_factory=list)
     kept: dict[tuple[str, str], KeptScores] = field(default_factory=dict)  # (task, role or reference)
     encoded: Counter[str] = field(default_factory=Counter)
+    sample: dict[str, str | None] = field(default_factory=dict)  # test texts with their class
+
+    def spread(self, models: Mapping[str, ScoredModel]) -> dict[str, Spread]:
+        """How far the vectors of some of the test texts lie apart, by role."""
+        texts = list(self.sample)[:: max(len(self.sample) // _SAMPLE, 1)][:_SAMPLE]
+        if len(texts) < 2:
+            return {}
+        numbers = {label: i for i, label in enumerate(dict.fromkeys(self.sample[t] for t in texts if self.sample[t]))}
+        groups = [numbers.get(self.sample[text] or "", -1) for text in texts]
+        found = {}
+        for role, model in models.items():
+            if model.transformer is not None:
+                vectors = model.transformer.encode(texts, show_progress_bar=False)
+                if np.isfinite(vectors).all():
+                    found[role] = spread_of(vectors, groups)
+        return found
 
     def fail(self, source: TaskSource, model: str, error: Exception) -> None:
         log.warning("%s, %s failed: %s", source.name, model, one_line(error), exc_info=not isinstance(error, GistError))
@@ -314,20 +333,24 @@ class Findings:
     def score(
         self, source: TaskSource, name: str, model: ScoredModel, cache: ScoreCache, batch_size: int, bar: tqdm
     ) -> None:
-        size = size_of(source)
+        size, before = size_of(source), bar.n
+
+        def forward(n: int) -> None:
+            bar.update(min(n, before + size - bar.n))  # a task's size is what mteb tells, about
+
         try:
             kept = kept_scores(model, source, cache)
             if kept is None and fits(model, source):
-                kept = score(model, source, cache, batch_size=batch_size)
+                kept = score(model, source, cache, batch_size=batch_size, name=name, forward=forward)
                 self.encoded[name] += kept.embedded
-                bar.update(size)
+                bar.update(before + size - bar.n)
             else:
                 bar.total -= size  # it took no time, so it must not count in the time left
             if kept is not None:
                 self.kept[source.name, name] = kept
                 log.info("%s, %s: %s", source.name, name, {k: v["main_score"] for k, v in kept.raw.items()})
         except Exception as error:  # noqa: BLE001 (whatever a model, a data set or a task's own code raises)
-            bar.total -= size
+            bar.total -= before + size - bar.n
             self.fail(source, name, error)
 
     def compare(
@@ -360,6 +383,8 @@ class Findings:
         zero_shot = _zero_shot(source, training_sets, trained)
         for one in compared:
             self.items += [{**item, "variant": variant.name} for item in one.items]
+            golds = {item["text"]: str(item["gold"]) for item in one.items}
+            self.sample |= {text: golds.get(text) for text in sorted(one.texts)}
             self.comparison.append(
                 replace(
                     one.row,
@@ -436,6 +461,24 @@ def size_of(source: TaskSource) -> int:
     """About how many texts a model is asked for, to tell the time left."""
     told = (source.make().metadata.descriptive_stats or {}) if source.is_mteb else {}
     return sum(int(part.get("num_samples") or 0) for part in told.values() if isinstance(part, dict)) or _TEXTS
+
+
+_MANY = 5000  # texts of a task, from which on it is told before it is begun
+
+
+def _announce(sources: Sequence[TaskSource], models: Mapping[str, ScoredModel], cache: ScoreCache) -> None:
+    """Say of tasks of many texts how many they are and which models are to embed them, before any work.
+
+    How long that takes is said as soon as it can be known: by `EmbedOnce`, of a few of the texts.
+    """
+    for source in sources:
+        size = size_of(source)
+        if size < _MANY:
+            continue
+        todo = [name for name, model in models.items() if fits(model, source) and not kept_scores(model, source, cache)]
+        if todo:
+            kind = "target" if source.is_target else "guard"
+            notice(f"{source.name}, a {kind}, has about {size:,} texts for {', '.join(todo)} to embed")
 
 
 def _zero_shot(source: TaskSource, training_sets: frozenset[str] | None, trained: bool | None) -> bool | None:

@@ -26,7 +26,7 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from sentence_transformers import SentenceTransformer
 
-from gisttools.common import GistError, MissingError, ModelError, did_you_mean, digest
+from gisttools.common import GistError, MissingError, ModelError, did_you_mean, digest, duration, notice, tqdm
 from gisttools.models import (
     EMBEDDED,
     ENDPOINT,
@@ -113,15 +113,37 @@ class KeptVectors:
                 self._files.append(keys[new], vectors[new])
 
 
+_MANY = 5000  # texts, before whose embedding it is said how long it will take
+_PROBE = 64  # of them, embedded to know
+_SECONDS_WITHOUT_BAR = 3.0
+Forward: TypeAlias = Callable[[int], object]  # told how many texts were embedded since
+
+
+@contextmanager
+def embedding(total: int, of: str, forward: Forward = lambda _: None) -> Iterator[Forward]:
+    """A bar of texts that are embedded; what is yielded takes how many more are done, and tells `forward` as well."""
+    with tqdm(total=total, desc="embedding", unit="text", of=of, mininterval=1, delay=_SECONDS_WITHOUT_BAR) as bar:
+
+        def step(n: int) -> None:
+            bar.update(min(n, total - bar.n))  # a text may be embedded twice: the first pays for what is set up once
+            forward(n)
+
+        yield step
+
+
 class EmbedOnce:
     """While it is entered, `model.encode` answers for texts seen before from what is kept, and counts.
+
+    `of` says what the texts are of, for the progress; `forward` is told how many were embedded since.
 
     `asked`: texts that were asked for; `embedded`: those that the model ran on, in `seconds`. A call that asks for more
     than plain vectors of plain texts goes to the model as it is.
     """
 
-    def __init__(self, model: SentenceTransformer, kept: KeptVectors) -> None:
-        self.model, self.kept = model, kept
+    def __init__(
+        self, model: SentenceTransformer, kept: KeptVectors, *, of: str = "", forward: Forward = lambda _: None
+    ) -> None:
+        self.model, self.kept, self.of, self.forward = model, kept, of, forward
         self.asked, self.embedded, self.seconds = 0, 0, 0.0
         self._routed = any(type(module).__name__ == "Router" for module in model)
         self._warm = False
@@ -133,8 +155,14 @@ class EmbedOnce:
             if not self._warm:
                 plain_encode(["A first text pays for what is set up once."], show_progress_bar=False)
                 self._warm = True
+            self._announce(plain_encode, inputs)
             started = time.monotonic()
-            answer = plain_encode(inputs, *args, **options)
+            with embedding(len(inputs), self.of, self.forward) as step:
+                hook = self.model.register_forward_hook(lambda *told: step(_rows(told[-1])))
+                try:
+                    answer = plain_encode(inputs, *args, **options)
+                finally:
+                    hook.remove()
             self.seconds += time.monotonic() - started
             self.embedded += len(inputs)
             return answer
@@ -154,6 +182,15 @@ class EmbedOnce:
     def __exit__(self, *_: object) -> None:
         del self.model.encode
 
+    def _announce(self, encode: Callable[..., Any], inputs: Any) -> None:
+        """Of many texts say how many they are and about how long they take, before they are begun."""
+        if not isinstance(inputs, list) or len(inputs) < _MANY:
+            return
+        probe, started = inputs[:: max(len(inputs) // _PROBE, 1)][:_PROBE], time.monotonic()
+        encode(probe, show_progress_bar=False)
+        seconds = (time.monotonic() - started) * len(inputs) / len(probe)
+        notice(f"embedding {len(inputs):,} texts{f' of {self.of}' if self.of else ''}: about {duration(seconds)}")
+
     def _reading(self, inputs: Any, options: dict[str, Any]) -> str | None:
         """What decides a vector next to the text; None where the call cannot be answered from plain vectors."""
         if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
@@ -171,6 +208,12 @@ class EmbedOnce:
         return repr((prompt or "", others.get("task"), bool(others.get("normalize_embeddings"))))
 
 
+def _rows(output: Any) -> int:
+    """How many texts a forward pass was of."""
+    vectors = output.get("sentence_embedding") if isinstance(output, dict) else None
+    return 0 if vectors is None else len(vectors)
+
+
 def _as_asked(vectors: np.ndarray, options: dict[str, Any], model: SentenceTransformer) -> Any:
     if options.get("convert_to_tensor"):
         import torch
@@ -184,6 +227,12 @@ def _as_asked(vectors: np.ndarray, options: dict[str, Any], model: SentenceTrans
 
 
 _RANDOM_DIMENSION = 256
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
 Inputs: TypeAlias = Iterable[Mapping[str, list[str]]]  # of mteb: batches of columns, one of them `text`
 
 
@@ -202,16 +251,19 @@ class EndpointEncoder(AbsEncoder):
     def __init__(self, guide: EndpointGuide) -> None:
         self.guide, self.mteb_model_meta = guide, _meta(guide.name, guide.url)
         self._kept: KeptVectors | None = None
-        self._meter = Meter()
+        self._meter, self._of = Meter(), ""
+        self._forward: Forward = _ignore
 
     @contextmanager
-    def keeping(self, kept: KeptVectors, meter: Meter) -> Iterator[None]:
-        """Inside, vectors are kept there and counted."""
-        self._kept, self._meter = kept, meter
+    def keeping(
+        self, kept: KeptVectors, meter: Meter, *, of: str = "", forward: Forward = lambda _: None
+    ) -> Iterator[None]:
+        """Inside, vectors are kept there and counted; `of` and `forward` as of `EmbedOnce`."""
+        self._kept, self._meter, self._of, self._forward = kept, meter, of, forward
         try:
             yield
         finally:
-            self._kept, self._meter = None, Meter()
+            self._kept, self._meter, self._of, self._forward = None, Meter(), "", _ignore
 
     def encode(
         self,
@@ -234,10 +286,14 @@ class EndpointEncoder(AbsEncoder):
         if not texts:
             return np.zeros((0, self.guide.dimension or 0), dtype=np.float32)
         started, vectors = time.monotonic(), np.zeros((0, 0), dtype=np.float32)
-        for numbers, part in self.guide.stream(texts):
-            if not len(vectors):
-                vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
-            vectors[numbers] = part
+        if len(texts) >= _MANY:
+            notice(f"embedding {len(texts):,} texts{f' of {self._of}' if self._of else ''} at {self.guide.url}")
+        with embedding(len(texts), self._of, self._forward) as step:
+            for numbers, part in self.guide.stream(texts):
+                if not len(vectors):
+                    vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
+                vectors[numbers] = part
+                step(len(part))
         self._meter.seconds += time.monotonic() - started
         self._meter.embedded += len(texts)
         return vectors
@@ -350,18 +406,24 @@ class ScoredModel:
         return sum(p.numel() * p.element_size() for p in self.transformer.parameters()) / 1e6
 
     @contextmanager
-    def counting(self, folder: Path) -> Iterator[Meter]:
-        """Inside, texts and seconds are counted, and one text is embedded once: vectors are kept in `folder`."""
+    def counting(self, folder: Path, *, of: str = "", forward: Forward = lambda _: None) -> Iterator[Meter]:
+        """Inside, texts and seconds are counted, and one text is embedded once: vectors are kept in `folder`.
+
+        Args:
+            folder: of this model's vectors.
+            of: what the texts are of, for the progress.
+            forward: told how many texts were embedded since it was last told.
+        """
         meter = Meter()
         about = {"name": self.name, "revision": self.revision, "identity": self.identity}
         if self.transformer is not None:
-            with EmbedOnce(self.transformer, KeptVectors(folder, about)) as counted:
+            with EmbedOnce(self.transformer, KeptVectors(folder, about), of=of, forward=forward) as counted:
                 try:
                     yield meter
                 finally:
                     meter.asked, meter.embedded, meter.seconds = counted.asked, counted.embedded, counted.seconds
         elif isinstance(self.encoder, EndpointEncoder):
-            with self.encoder.keeping(KeptVectors(folder, about), meter):
+            with self.encoder.keeping(KeptVectors(folder, about), meter, of=of, forward=forward):
                 yield meter
         else:
             with metered(self.encoder, meter):

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from gisttools.common import plural, signed
-from gisttools.evaluation.comparison import json_rows, to_table
+from gisttools.evaluation.comparison import Comparison, Word, json_rows, judge, overall_verdict, to_table
 from gisttools.evaluation.contenders import (
     Contender,
     Part,
@@ -219,6 +219,8 @@ class Ranked:
         with_best: is it not distinguishable from the best?
         seconds, cost_usd: of a training; NaN where not known.
         settings, runs: the parts of its name, and its evaluate runs.
+        word: HELPED, HURT, MIXED or NOT SHOWN, of targets and guards together: what its evaluations say of it; where
+            they differ, or say nothing, what the tasks say over all of its seeds.
     """
 
     rank: int
@@ -238,6 +240,7 @@ class Ranked:
     cost_usd: float
     settings: list[str]
     runs: list[str]
+    word: Word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +295,7 @@ class Leaderboard:
         if self.findings:
             return self.findings[0].verdict
         if len(self.ranked) < 2:
-            return self.ranked[0].verdict if self.ranked else "not shown"
+            return self.ranked[0].word.lower() if self.ranked else "not shown"
         return "no clear best" if self.tied else "one ahead"
 
     def question(self) -> str:
@@ -382,7 +385,7 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
     variants, factors = group(contenders)
     variants.sort(key=lambda variant: -float(np.mean(variant.scores(weights))))
     return Leaderboard(
-        ranked=tuple(_ranked(i, variant, variants[0], weights) for i, variant in enumerate(variants)),
+        ranked=tuple(_ranked(i, variant, variants[0], weights, first) for i, variant in enumerate(variants)),
         tasks=pd.DataFrame([row for variant in variants for row in _by_task(variant, first)]),
         effects=effects(variants, factors, weights),
         findings=guided_findings(variants, factors, weights),
@@ -395,7 +398,9 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
     )
 
 
-def _ranked(place: int, variant: ScoredVariant, best: ScoredVariant, weights: Mapping[Part, float]) -> Ranked:
+def _ranked(
+    place: int, variant: ScoredVariant, best: ScoredVariant, weights: Mapping[Part, float], first: Contender
+) -> Ranked:
     scores, gain = variant.scores(weights), over_baseline(variant, weights)
     behind = difference([best], [variant], weights)[0] if variant is not best else None
     ends = _ends(behind)
@@ -415,7 +420,20 @@ def _ranked(place: int, variant: ScoredVariant, best: ScoredVariant, weights: Ma
         cost_usd=variant.cost,
         settings=list(variant.named_by),
         runs=[run.name for run in variant.runs.values()],
+        word=_word(variant, first),
     )
+
+
+def _word(variant: ScoredVariant, first: Contender) -> Word:
+    """The word for a variant as a whole."""
+    told = {run.word for run in variant.runs.values()}
+    if len(told) == 1 and (word := told.pop()) is not None:
+        return word
+    rows = [
+        Comparison(**{name: row[name] for name in ("task", "subset", "is_target", "low", "high", "verdict")})
+        for row in _by_task(variant, first)
+    ]
+    return overall_verdict(judge(rows))
 
 
 def _by_task(variant: ScoredVariant, first: Contender) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from gisttools.common import (
     MissingError,
     cache_folder,
     digest,
+    doing,
     first_line,
     known_secrets,
     redact,
@@ -37,7 +38,7 @@ from gisttools.common import (
 )
 from gisttools.data import load_task, split_of
 from gisttools.evaluation.comparison import Compared, Comparison, ScoreRow, TaskResult
-from gisttools.evaluation.models import ScoredModel
+from gisttools.evaluation.models import Forward, ScoredModel
 from gisttools.evaluation.tasks import TaskSource
 
 if TYPE_CHECKING:
@@ -215,8 +216,22 @@ def fits(model: ScoredModel, source: TaskSource) -> bool:
     return not model.searches_only or source.make().metadata.type in _SEARCHES
 
 
-def score(model: ScoredModel, source: TaskSource, cache: ScoreCache, *, batch_size: int) -> KeptScores:
+def score(
+    model: ScoredModel,
+    source: TaskSource,
+    cache: ScoreCache,
+    *,
+    batch_size: int,
+    name: str = "",
+    forward: Forward = lambda _: None,
+) -> KeptScores:
     """Run the task, keep the scores and give them back.
+
+    Args:
+        model, source, cache: what is scored, on what, and where scores are kept.
+        batch_size: texts embedded at a time.
+        name: what the model is called in the progress.
+        forward: told how many texts were embedded since it was last told.
 
     Raises:
         MissingError: the task's data cannot be loaded.
@@ -225,9 +240,15 @@ def score(model: ScoredModel, source: TaskSource, cache: ScoreCache, *, batch_si
     """
     task = source.make()
     about = task_about(task)
-    load_task(task)
+    of = f"{source.name} ({name or model.name})"
+    with doing(f"loading {source.name}"):
+        load_task(task)
     # a scratch folder, no cache of mteb's: it gives all models loaded from a path one cache key and one prediction file
-    with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch, model.counting(cache.vectors(model)) as meter:
+    with (
+        tempfile.TemporaryDirectory(prefix="gisttools-") as scratch,
+        doing(f"scoring {of}"),
+        model.counting(cache.vectors(model), of=of, forward=forward) as meter,
+    ):
         done = mteb.evaluate(
             model.encoder,
             task,

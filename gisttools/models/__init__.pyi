@@ -32,4 +32,5 @@ from .reading import (
     reading_of as reading_of,
     student_reading as student_reading,
 )
+from .spread import ALIKE as ALIKE, Spread as Spread, spread_of as spread_of
 from .vectors import KEY as KEY, VectorCache as VectorCache, VectorFolder as VectorFolder, text_keys as text_keys

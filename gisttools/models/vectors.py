@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
-from gisttools.common import ModelError, cache_folder, digest, tqdm
+from gisttools.common import ModelError, cache_folder, digest, model_name, tqdm
 from gisttools.models.guides import GivenVectors, Guide, open_guide
 from gisttools.models.options import GuideOptions
 from gisttools.models.reading import Reading, read_by, reading_of
@@ -335,7 +335,8 @@ class VectorCache:
             blocks: texts, none twice.
             total: how many they are in all, for the progress bar.
         """
-        with tqdm(total=total, desc="guide", unit="text", mininterval=1, delay=_SECONDS_WITHOUT_BAR) as bar:
+        desc = f"embedding with {model_name(self.name)}"
+        with tqdm(total=total, desc=desc, unit="text", mininterval=1, delay=_SECONDS_WITHOUT_BAR) as bar:
             for texts in blocks:
                 if isinstance(self.guide, GivenVectors):
                     raise self.guide.missing(total, texts)

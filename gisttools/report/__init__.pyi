@@ -17,3 +17,4 @@ from .sweep import (
     variants_forest as variants_forest,
     write_sweep as write_sweep,
 )
+from .verdict import headline as headline

@@ -21,7 +21,7 @@ from gisttools.common import (
 )
 from gisttools.evaluation import Comparison
 from gisttools.report.data import ReportData
-from gisttools.report.verdict import judged, main_rows, n_seeds, task_name
+from gisttools.report.verdict import judged, main_rows, n_seeds, spoilt, task_name
 
 _UNKNOWN = 0.05  # share of tokens that a model does not know, from which on it is told
 Status = Literal["pass", "fail", "not run"]
@@ -205,7 +205,10 @@ _SAID = {  # by how the method's name begins
 def limits(data: ReportData) -> list[str]:
     """What this result does not show."""
     rows, every = judged(data), main_rows(data)
+    warnings = (data.finetune.summary.get("warnings") if data.finetune else None) or []
     return [
+        *filter(None, [spoilt(data)]),
+        *(str(warning) for warning in warnings[:_NAMED]),
         *(_not_shown(row) for row in [row for row in rows if row.verdict == "not shown"][:_NAMED]),
         *_of_seeds(data, rows),
         *(_small(row) for row in rows if _is_small(row)),

@@ -168,7 +168,7 @@ def training(run: FinishedRun | None) -> list[tuple[str, str]]:
         ("steps", count(s.get("steps"))),
         ("time", duration(s.get("training_seconds", s.get("seconds")))),
         ("parameters trained", count(s.get("parameters_trained"))),
-        ("loss, first to last", f"{plain(s.get('first_loss'))} → {plain(s.get('final_loss'))}"),
+        ("loss, start to end", f"{plain(s.get('first_loss'))} → {plain(s.get('final_loss'))}"),
     ]
     return rows + [
         (k.replace("_", " "), "none" if v is None else plain(v)) for k, v in (s.get("settings") or {}).items()

@@ -135,7 +135,7 @@ def leaderboard_text(board: Leaderboard, *, width: int = 100) -> str:
     lines = [f"{board.task}, {board.metric}: {counts}; baseline {board.baseline} {score(board.base)}", ""]
     lines += [*board.sentences(), "", _HEAD]
     for row in board.ranked:
-        lines += [f"{row.rank:>3} {row.recipe}", _numbers(row)]
+        lines += [f"{row.rank:>3} {row.recipe}: {row.word}", _numbers(row)]
     if board.effects:
         lines += ["", "Effects of parameters, paired over the others (interactions are not modelled)"]
         for e in board.effects:
@@ -206,9 +206,9 @@ def sweep_markdown(board: Leaderboard) -> str:
     """The same in Markdown: what is said, the variants, the effects."""
     view = sweep_view(board)
     lines = [f"# {as_markdown(view['title'])}", "", *(as_markdown(s) + "\n" for s in view["sentences"])]
-    head = ["", "variant", "score", "sd", "over the baseline", "to the best", "seeds", "minutes", "dollars"]
+    head = ["", "variant", "score", "sd", "over the baseline", "verdict", "to the best", "seeds", "minutes", "dollars"]
     rows = [
-        [r["rank"], r["variant"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})",
+        [r["rank"], r["variant"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})", r["word"],
          f"{r['behind']} ({r['behind_interval']})" if r["behind_interval"] else r["behind"],
          r["seeds"], r["minutes"], r["cost"]]
         for r in view["variants"]
@@ -296,6 +296,7 @@ def _variant(row: Ranked) -> dict[str, Any]:
         "difference": signed(row.difference),
         "interval": _to(row.low, row.high),
         "verdict": row.verdict,
+        "word": row.word,
         "behind": "best" if best else signed(row.behind),
         "behind_interval": "" if best else _to(row.behind_low, row.behind_high),
         "with_best": row.with_best and not best,

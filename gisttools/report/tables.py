@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gisttools.common import count, is_number, is_true, model_name, p_value, score, signed
-from gisttools.evaluation import Average, Comparison, averages, crossed_interval, targets_and_guards
+from gisttools.evaluation import Average, Comparison, averages, crossed_interval, targets_and_guards, verdict
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
-from gisttools.report.verdict import interval, main_rows, metric_name, size, task_name
+from gisttools.report.verdict import interval, main_rows, metric_name, size, task_name, words
 
 NOISE_NAMES = {
     "draws": "few-shot draws",
@@ -195,9 +195,9 @@ def all_metrics(data: ReportData) -> list[dict[str, Any]]:
 
 def variants(data: ReportData) -> list[dict[str, str]]:
     """The other variants of this evaluation on the target tasks, with the overall word of each."""
-    words: Mapping[str, Any] = data.evaluate.summary.get("verdicts") or {}
+    told = words(data)
     return [
-        {**_score_row(row), "variant": clip(row.variant, 80), "word": str(words.get(row.variant or "", ""))}
+        {**_score_row(row), "variant": clip(row.variant, 80), "word": told[row.variant or ""]}
         for row in targets_and_guards(data.others)[0][:ROWS]
     ]
 
@@ -381,8 +381,7 @@ def _slice(part: pd.DataFrame) -> dict[str, Any]:
     interval = crossed_interval(np.zeros_like(gain), gain)
     if interval.standard_error == 0:
         return nothing
-    shown = "helped" if interval.low > 0 else "hurt" if interval.high < 0 else "not shown"
-    return row | {"low": interval.low, "high": interval.high, "verdict": shown}
+    return row | {"low": interval.low, "high": interval.high, "verdict": verdict(interval)}
 
 
 def _texts(items: pd.DataFrame) -> list[dict[str, str]]:

@@ -6,15 +6,27 @@ The next step is a pure rule from the verdict and the rows it stands on to one w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gisttools.common import count, is_number, is_true, model_name, plural, score, signed, unit
-from gisttools.evaluation import POINT, Average, Comparison, Verdict, average, overall_verdict, targets_and_guards
+from gisttools.evaluation import (
+    POINT,
+    Average,
+    Comparison,
+    Verdict,
+    average,
+    failed_targets,
+    headline as headline_of,
+    targets_and_guards,
+    verdict_words,
+)
+from gisttools.models import ALIKE
 from gisttools.report.data import ReportData
 
-Word = Literal["Ship", "Collect", "Change the data", "Stop", "Evaluate again"]
+Word = Literal["Ship", "Collect", "Change the data", "Train again", "Stop", "Evaluate again"]
+_ROSE = 1.05  # times its start that a loss must end at, to be taken for more than noise
 MOST_TIMES = 10  # a test set that would have to grow more than that is not worth collecting
 _NAMED = 2
 
@@ -28,11 +40,12 @@ class Action:
     why: str
 
 
-def next_action(word: str, rows: Sequence[Comparison], *, leaked: bool | None) -> Action:
+def next_action(word: str, rows: Sequence[Comparison], *, leaked: bool | None, spoilt: str = "") -> Action:
     """The next step after a verdict.
 
     1. Test texts in the training data: change the data, for no score counts.
     2. HELPED: ship. Guards that are not shown to be safe are named.
+       Otherwise, where the training spoilt the student: train again at a lower rate, for no data would help.
     3. Something was hurt, a target or a guard: change the data.
     4. Nothing was hurt, but not every target was helped. Where every such target rules out a gain of a point: stop.
        Where more items would show a point and they can be collected (at most ten times as many as now): collect them.
@@ -42,6 +55,7 @@ def next_action(word: str, rows: Sequence[Comparison], *, leaked: bool | None) -
         word: of `gisttools.evaluation.overall_verdict`.
         rows: one a task; where none is a target, all count as targets.
         leaked: whether test texts stand in the training table; None if that is not known.
+        spoilt: why the training counts as spoilt, in a sentence; empty where it does not.
     """
     targets, guards = targets_and_guards(rows)
     if leaked:
@@ -52,6 +66,9 @@ def next_action(word: str, rows: Sequence[Comparison], *, leaked: bool | None) -
         )
     if word == "HELPED":
         return _ship(guards)
+    if spoilt:
+        head = "Lower the learning rate and train again"
+        return Action(word="Train again", head=head, why=f"{spoilt} Other data would not help; keep the base model.")
     if hurt := [row for row in targets if row.verdict == "hurt"]:
         why = f"{_names(hurt)} got worse. The texts that broke, below, show where; keep the base model until then."
         return Action(word="Change the data", head="Change the training data and train again", why=why)
@@ -144,16 +161,25 @@ def guards(data: ReportData) -> list[Comparison]:
 
 
 def verdict_word(data: ReportData) -> str:
-    """HELPED, HURT, MIXED or NOT SHOWN, targets and guards together, as `gisttools.evaluation.overall_verdict` says."""
-    return overall_verdict(main_rows(data), len(failed_targets(data)))
+    """HELPED, HURT, MIXED or NOT SHOWN, targets and guards together, as `gisttools.evaluation.verdict_words` says."""
+    return next(iter(verdict_words(main_rows(data), failed_targets(data.failed)).values()), "NOT SHOWN")
 
 
-def failed_targets(data: ReportData) -> list[str]:
+def words(data: ReportData) -> dict[str, str]:
+    """The word of each other variant."""
+    return dict(verdict_words(data.others, failed_targets(data.failed)))
+
+
+def headline(data: ReportData) -> str:
+    """One line with the word or words of this page, as the evaluation's own headline says them."""
+    failures = 0 if data.failed is None else len(data.failed)
+    return headline_of([*main_rows(data), *data.others], failed_targets(data.failed), failures)
+
+
+def not_compared(data: ReportData) -> list[str]:
     """Target tasks that could not be compared."""
-    if data.failed is None or "is_target" not in data.failed:
-        return []
-    lost, compared = data.failed["task"][data.failed["is_target"].map(is_true)], {row.task for row in data.comparison}
-    return [str(task) for task in dict.fromkeys(lost) if task not in compared]
+    compared = {row.task for row in data.comparison}
+    return [task for task in failed_targets(data.failed) if task not in compared]
 
 
 def verdict_sentence(data: ReportData) -> str:
@@ -162,7 +188,7 @@ def verdict_sentence(data: ReportData) -> str:
     if not any(row.scored for row in rows):
         return "No task has a score of both models."
     text = _of_one(rows[0]) if len(rows) == 1 else _of_several(rows)
-    failed = failed_targets(data)
+    failed = not_compared(data)
     text += f" {plural(len(failed), 'target')} could not be scored." if failed else ""
     lost = _lost(guards(data))
     told = [f"{task_name(r)} {signed(r.difference)} ({signed(r.low)} to {signed(r.high)})" for r in lost]
@@ -224,8 +250,39 @@ def action(data: ReportData) -> Action:
     rows = judged(data)
     known = [row.overlap for row in rows if row.overlap is not None]
     leaked = None if len(known) < len(rows) else sum(known) > 0
-    failed = [Comparison(task=task, is_target=True) for task in failed_targets(data)]
-    return next_action(verdict_word(data), [*main_rows(data), *failed], leaked=leaked)
+    failed = [Comparison(task=task, is_target=True) for task in not_compared(data)]
+    return next_action(verdict_word(data), [*main_rows(data), *failed], leaked=leaked, spoilt=spoilt(data))
+
+
+def spoilt(data: ReportData) -> str:
+    """Why the training counts as spoilt rather than its data as wrong, in a sentence; empty where it does not.
+
+    The vectors of the tuned model have collapsed, or its loss ended above its start.
+    """
+    found = data.evaluate.summary.get("collapsed")
+    why = (found.get("tuned") if isinstance(found, Mapping) else None) or _alike(data)
+    if why:
+        return f"The tuned model's vectors have collapsed: {why}."
+    told = data.finetune.summary if data.finetune else {}
+    first, last = told.get("first_loss"), told.get("final_loss")
+    if is_number(first) and is_number(last) and last > _ROSE * abs(first):
+        return f"The training's loss ended above its start: {first:.2f} to {last:.2f}."
+    return ""
+
+
+def _alike(data: ReportData) -> str:
+    """The same of evaluations of earlier versions, by how alike texts of different classes are on the map."""
+    if data.embedding is None or not {"role", "kind", "low", "high", "value"} <= set(data.embedding):
+        return ""
+    table = data.embedding[data.embedding["kind"] == "different"]
+    means = {}
+    for role, part in table.groupby("role"):
+        total = part["value"].sum()
+        means[role] = float(((part["low"] + part["high"]) / 2 * part["value"]).sum() / total) if total else 0.0
+    base, tuned = means.get("base", 1.0), means.get("tuned", 0.0)
+    if tuned <= ALIKE or 1 - tuned > (1 - base) / 4:
+        return ""
+    return f"the mean cosine of texts of different classes is {tuned:.2f}, {base:.2f} of the baseline"
 
 
 def task_name(row: Comparison) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import random
 import shutil
@@ -32,6 +33,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from gisttools.common import DataError, MissingError, ParameterError, problems, sha256, tqdm, whole_file, write_whole
 from gisttools.data import FILE_ENDINGS, has_split, load_task, local_tasks, mteb_task, parse_eval_name
+from gisttools.training.health import Watch
 from gisttools.training.loss import BLOCKS, GISTLoss
 from gisttools.training.retention import RetentionLoss
 
@@ -174,6 +176,11 @@ class KeepBest(TrainerCallback):
         """The row of the best score, the earliest of equals."""
         return max(self.rows, key=lambda r: r[SCORE], default=None)
 
+    @property
+    def before_last(self) -> bool:
+        """Are the weights that are kept those of an earlier look than the last?"""
+        return self.best is not None and self.best is not self.rows[-1]
+
     def on_evaluate(
         self,
         args: TrainingArguments,
@@ -205,7 +212,7 @@ class KeepBest(TrainerCallback):
 
     def restore(self) -> None:
         """Put the best weights into the model."""
-        if self.best is not None and self.best is not self.rows[-1]:
+        if self.before_last:
             load_model(self.model, str(self.file))
 
 
@@ -262,16 +269,22 @@ class Checkpoints(TrainerCallback):
         folder: where checkpoints go; the same folder again means the same training again.
         identity: what the training is, in words; a folder of another training is refused.
         minutes: time between two checkpoints; 0 saves at every logged step.
-        recorder, best: whose rows are kept in the note.
+        recorder, best, watch: whose rows and losses are kept in the note.
 
     Raises:
         DataError: the folder holds checkpoints of another training, or another process is at it.
     """
 
     def __init__(
-        self, folder: Path, identity: dict[str, object], minutes: float, recorder: Recorder, best: KeepBest | None
+        self,
+        folder: Path,
+        identity: dict[str, object],
+        minutes: float,
+        recorder: Recorder,
+        best: KeepBest | None,
+        watch: Watch,
     ) -> None:
-        self.folder, self.minutes, self.recorder, self.best = folder, minutes, recorder, best
+        self.folder, self.minutes, self.recorder, self.best, self.watch = folder, minutes, recorder, best, watch
         self.saved = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder.with_suffix(".lock"))
@@ -310,6 +323,8 @@ class Checkpoints(TrainerCallback):
                 self._set_aside([folder.name], f"damaged: {', '.join(changed) or NOTE}")
                 continue
             self.recorder.rows, self.recorder.seconds_before = note["rows"], note["seconds"]
+            steps = int(folder.name.rpartition("-")[2])
+            self.watch.losses = note.get("losses", [math.nan] * steps)  # notes of earlier versions have none
             if self.best is not None:
                 self.best.rows = note["development"]
             log.info("going on from %s", folder.name)
@@ -339,7 +354,7 @@ class Checkpoints(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if control.should_log and state.global_step < state.max_steps:
-            control.should_save = _agreed(time.monotonic() - self.saved >= 60 * self.minutes)
+            control.should_save = agreed(time.monotonic() - self.saved >= 60 * self.minutes)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.saved = time.monotonic()
@@ -353,6 +368,7 @@ class Checkpoints(TrainerCallback):
             "development": self.best.rows if self.best else [],
             "seconds": self.recorder.seconds(),
             "files": {p.relative_to(folder).as_posix(): sha256(p) for p in folder.rglob("*") if p.is_file()},
+            "losses": self.watch.losses,
         }
         write_whole(folder / NOTE, json.dumps(note))
 
@@ -376,7 +392,7 @@ def _changed(folder: Path, files: object) -> list[str]:
     return [name for name, told in files.items() if not (folder / name).is_file() or sha256(folder / name) != told]
 
 
-def _agreed(due: bool) -> bool:
+def agreed(due: bool) -> bool:
     """Clocks differ between processes; the first one's counts."""
     if not dist.is_initialized():
         return due

@@ -52,8 +52,7 @@ def write_card(trained: Trained, made_from: MadeFrom) -> Path:
         steps=trained.steps,
         seconds=round(trained.seconds),
         precision=trained.precision,
-        first_loss=f"{history['loss'].iloc[0]:.3f}",
-        final_loss=f"{history['loss'].iloc[-1]:.3f}",
+        loss=trained.trend.words(),
         masked=", ".join(f"{block} {100 * share:.0f} %" for block, share in masked.items()),
         development=trained.development.to_dict("records"),
         best_step=trained.best_step,
@@ -67,7 +66,7 @@ def write_card(trained: Trained, made_from: MadeFrom) -> Path:
 def _shown(trained: Trained, made_from: MadeFrom) -> dict[str, object]:
     """The options that are not what their defaults are, and those that everybody asks for."""
     usual = {**LossOptions.defaults(), **TrainSettings.defaults(), **made_from.defaults()}
-    told = {**trained.options(), **made_from.model_dump()}
+    told = {**trained.options(), **made_from.model_dump(), "learning_rate": trained.rate.value}
     return {
         name: value
         for name, value in told.items()

@@ -104,10 +104,8 @@ class TrainSettings(Mix):
     epochs: float = Field(1.0, gt=0, description="passes over the triplets, where max_steps is null")
     max_steps: int | None = Field(None, ge=1, description="train so many steps, whatever epochs says")
     batch_size: int = Field(64, ge=1, description="triplets a step, over all devices together")
-    learning_rate: float = Field(
-        5e-5,
-        gt=0,
-        description="peak; 1e-2 suits the static student, 5e-5 a transformer, 1e-4 one that is held (retain)",
+    learning_rate: float | None = Field(
+        None, gt=0, description="peak; null: 1e-2 for a static student, 5e-5 for a transformer, 5e-4 for LoRA"
     )
     seed: int = Field(42, description="seed of the order of rows and of dropout")
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")

@@ -67,11 +67,14 @@ class RetentionLoss(nn.Module):
         super().__init__()
         self.model, self.loss, self.retention = model, loss, retention
         self._seen: list[Tensor] = []
+        self.trained_loss: Tensor | None = None  # the last step's loss without this term
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
         distance = self._distance()
         self._seen.append(distance.detach())  # read when asked: reading waits for the device
-        return self.loss(sentence_features, labels) + self.retention.weight * distance
+        trained = self.loss(sentence_features, labels)
+        self.trained_loss = trained.detach()
+        return trained + self.retention.weight * distance
 
     def _distance(self) -> Tensor:
         r = self.retention

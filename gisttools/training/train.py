@@ -36,9 +36,19 @@ from gisttools.models import (
     weights_sha,
 )
 from gisttools.training.batches import BatchPlan
-from gisttools.training.callbacks import SCORE, Checkpoints, DevelopmentScore, KeepBest, Recorder, TemperatureSchedule
+from gisttools.training.callbacks import (
+    SCORE,
+    Checkpoints,
+    DevelopmentScore,
+    KeepBest,
+    Recorder,
+    TemperatureSchedule,
+    agreed,
+)
+from gisttools.training.health import TrainingError, Trend, Watch, own_loss
 from gisttools.training.loss import BLOCKS, GISTLoss
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
+from gisttools.training.rates import Rate, rate_of
 from gisttools.training.retention import Retention, RetentionLoss
 from gisttools.training.store import GuideStore, sampled_texts
 
@@ -58,7 +68,9 @@ class Trained:
         best_step: the step whose weights were kept; the last one without development data.
         student: the model itself.
         store: what it was trained on.
-        loss, settings: and how.
+        loss, settings: and how; the learning rate is the one that was taken.
+        rate: that rate, and what is usual.
+        trend: where the loss came from and where it went, like compared with like.
         reading: how much of the texts the student reads; None where that cannot be told.
     """
 
@@ -73,15 +85,16 @@ class Trained:
     store: GuideStore
     loss: LossOptions
     settings: TrainSettings
+    rate: Rate
+    trend: Trend
     reading: Reading | None = None
 
     def headline(self) -> str:
-        """One line: steps, time, loss before and after, and the best development score."""
-        first, last = self.history["loss"].iloc[0], self.history["loss"].iloc[-1]
-        text = f"{self.steps} steps in {self.seconds:.0f} s, loss {first:.2f} to {last:.2f}"
+        """One line: steps, time, loss before and after, the best development score, and an unusual learning rate."""
+        text = f"{self.steps} steps in {self.seconds:.0f} s, {self.trend.words()}"
         if len(self.development):
             text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
-        return text
+        return text + (f"; unusual learning rate {self.rate.value:g}" if self.rate.warning else "")
 
     def options(self) -> dict[str, object]:
         """The options of loss and training by the names that they have in `3_finetune`."""
@@ -94,10 +107,10 @@ class Trained:
         Args:
             made_from: also with further options, as the parameters of `3_finetune` have them.
         """
-        store, losses, masked = self.store, self.history["loss"], masked_means(self.history)
+        store, masked = self.store, masked_means(self.history)
         weights = list(self.student.parameters())
         hidden = {"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
-        told = {**self.options(), **made_from.model_dump()}
+        told = {**self.options(), **made_from.model_dump(), "learning_rate": self.rate.value}
         settings = {name: value for name, value in told.items() if name not in hidden}
         return {
             "student": made_from.student,
@@ -114,8 +127,11 @@ class Trained:
             "parameters_trained": sum(w.numel() for w in weights),
             "dimension": self.student.get_embedding_dimension(),
             "settings": {**settings, "temperature": self.loss.temperature, "precision": self.precision},
-            "first_loss": float(losses.iloc[0]),
-            "final_loss": float(losses.iloc[-1]),
+            "learning_rate": self.rate.told_in(),
+            "warnings": [self.rate.warning] if self.rate.warning else [],
+            "first_loss": self.trend.start,
+            "final_loss": self.trend.end,
+            "loss_steps": self.trend.steps,
             "masked": masked,
             "labels_masked": bool(self.loss.mask_same_label and (store.label_ids >= 0).any()),
             "model_mb": round(sum(w.numel() * w.element_size() for w in weights) / 1e6, 1),
@@ -190,9 +206,13 @@ def finetune(
             of another training.
         ParameterError: the loss has no guide store, or the settings do not fit the student, the sets, the number of
             devices or what is installed.
+        TrainingError: the student's vectors collapsed, or the loss ended above its start. No model is written;
+            checkpoints stay, and `history.parquet` is written next to where the model would be.
     """
     settings, options = settings or TrainSettings(), loss.options
     student, store = _student_and_store(loss)
+    rate = rate_of(settings, student)
+    settings = settings.model_copy(update={"learning_rate": rate.value})
     data = store.training_columns()
     if len(data) < 2:
         raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
@@ -213,21 +233,25 @@ def finetune(
     )
     precision = choose_precision(settings.precision, student)
     log.info("training on %d triplets for %d steps in %s: %s", len(data), plan.steps, precision, settings)
+    if rate.warning:
+        log.warning(rate.warning)
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
     recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data))
     _card_examples(student, data)
+    watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         work = checkpoints or Path(scratch)
         best = None if development is None else KeepBest(student, work / "best.safetensors", settings.patience)
         keeper = None
         if checkpoints is not None:
             identity = _identity(loss, settings, plan, precision, retention)
-            keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best)
+            keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best, watch)
         if settings.lora_rank:
             add_lora(student, settings.lora_rank)
-        callbacks = [recorder, best, keeper, _temperature(loss, settings), _tracking(settings, folder.parent)]
+        callbacks = [recorder, best, keeper, watch, _temperature(loss, settings), _tracking(settings, folder.parent)]
         trainer = _Trainer(
             plan,
+            watch,
             model=student,
             args=_arguments(settings, plan, precision, work, folder.parent.name, student.device, development),
             train_dataset=data,
@@ -243,7 +267,9 @@ def finetune(
                 keeper.release()
             if settings.deterministic:
                 torch.use_deterministic_algorithms(False)
-        _leave(student, folder, settings, best, keeper, writes=trainer.is_world_process_zero())
+        writes = trainer.is_world_process_zero()
+        _refuse(watch, recorder, best, folder, writes=writes)
+        _leave(student, folder, settings, best, keeper, writes=writes)
     steps, kept = trainer.state.global_step, best and best.best
     return Trained(
         folder=folder,
@@ -258,7 +284,21 @@ def finetune(
         loss=options,
         settings=settings,
         reading=read,
+        rate=rate,
+        trend=watch.trend(),
     )
+
+
+def _refuse(watch: Watch, recorder: Recorder, best: KeepBest | None, folder: Path, *, writes: bool) -> None:
+    """Raise a `TrainingError` where the training spoilt the student; its history is kept."""
+    try:
+        watch.refuse(best_kept=best is not None and best.before_last)
+    except TrainingError as error:
+        error.history = recorder.history()
+        if writes:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            error.history.to_parquet(folder.parent / "history.parquet")
+        raise
 
 
 def _leave(
@@ -283,11 +323,16 @@ def _leave(
 
 
 class _Trainer(SentenceTransformerTrainer):
-    """The trainer, with the batches of a plan."""
+    """The trainer, with the batches of a plan; tells each step's loss to the watch."""
 
-    def __init__(self, plan: BatchPlan, **options: Any) -> None:
-        self.plan = plan
+    def __init__(self, plan: BatchPlan, watch: Watch, **options: Any) -> None:
+        self.plan, self.watch = plan, watch
         super().__init__(**options)
+
+    def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
+        whole = super().training_step(*arguments, **options)
+        self.watch.add(own_loss(self.loss, whole).detach())
+        return whole
 
     def get_batch_sampler(self, *_: Any, **__: Any) -> BatchPlan:
         return self.plan

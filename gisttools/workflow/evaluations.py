@@ -45,11 +45,13 @@ from gisttools.evaluation import (
     Seeds,
     comparison_table,
     differences,
+    failed_targets,
     leaderboard,
     read_comparisons,
     read_rows,
+    verdict_words,
 )
-from gisttools.report import TEXT, collect, forest, variants_forest, write_report, write_sweep
+from gisttools.report import TEXT, collect, forest, headline, variants_forest, write_report, write_sweep
 from gisttools.workflow.folders import as_run, finished_runs, latest, open_run, run_folder, told_parameters
 
 log = logging.getLogger(__name__)
@@ -180,7 +182,7 @@ def _contenders(run: FinishedRun) -> list[Contender]:
     models = models_of(run.parameters)
     roles = {model: "tuned" if i == 0 else f"tuned_{i + 1}" for i, model in enumerate(models)}
     items, scores = pq.read_table(run.artefact("items.parquet")), _main_scores(run)
-    baseline = _baseline(summary)
+    baseline, words = _baseline(summary), verdict_words(comparison, failed_targets(_failed(run)))
     found = []
     for model in models:
         contender = Contender(
@@ -194,9 +196,18 @@ def _contenders(run: FinishedRun) -> list[Contender]:
         contender = _with_training(contender, as_run(model))
         variant, seeds = _variant_of(model, summary)
         own = [row for row in comparison if variant in (None, row.variant)]
+        contender = replace(contender, word=words.get(own[0].variant or "") if own else None)
         mine = items if variant is None else items.filter(pc.equal(items["variant"], variant))
         found.append(_with_scores(contender, roles[model], [roles[m] for m in seeds], own, _items(mine), scores))
     return found
+
+
+def _failed(run: FinishedRun) -> pd.DataFrame | None:
+    """What could not be scored; None of an earlier version."""
+    try:
+        return pd.read_parquet(run.artefact("failed.parquet"))
+    except MissingError:
+        return None
 
 
 def _baseline(summary: Mapping[str, Any]) -> str:
@@ -403,7 +414,7 @@ def write_pages(evaluation: str | Sequence[str], folder: Path, *, latex: bool = 
         page=page,
         picture=forest(comparison_table(data.comparison)) if compared else "There is no difference to draw.",
         text=folder / "report.md",
-        headline=data.evaluate.headline,
+        headline=headline(data),
         summary=told,
     )
 

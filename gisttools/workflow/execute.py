@@ -11,13 +11,10 @@ import os
 import re
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -34,111 +31,22 @@ from gisttools.common import (
 from gisttools.workflow.early import check_early
 from gisttools.workflow.folders import find_finished, remove_unfinished
 from gisttools.workflow.machine import environment, without_grammar
-from gisttools.workflow.manifest import WARNINGS, artefact_texts, scrub, scrub_files, write_manifest
+from gisttools.workflow.manifest import artefact_texts, scrub, scrub_files, write_manifest
 from gisttools.workflow.params import Params, SynthesizeParams, check_params
 from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import parents_of, spec_hash
+from gisttools.workflow.terminal import LATER, line
 
 if TYPE_CHECKING:
     from traitlets.config import Config
-
-
-SPARSE = 30.0  # seconds between two lines of progress, where there is no terminal
 
 
 def say(text: str) -> None:
     """One line, at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def line(title: str, status: Path, out: TextIO | None = None) -> Iterator[list[str]]:
-    """One terminal line: title, then progress and time while it works, at last how long it took and what came out.
-
-    Where there is no terminal, progress is a line of its own every half a minute. Warnings are lines of their own.
-    """
-    out = out or sys.stdout
-    shown = _Line(title, status, out)
-    shown.begin()
-    said: list[str] = []
-    try:
-        yield said
-    finally:
-        shown.end(said)
-
-
-class _Line:
-    def __init__(self, title: str, status: Path, out: TextIO) -> None:
-        self._title, self._status, self._out = title, status, out
-        self._live, self._started = out.isatty(), time.monotonic()
-        self._warnings, self._read, self._broken = status.with_name(WARNINGS), 0, False
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def begin(self) -> None:
-        if not self._live:
-            self._write(f"{self._title} ... ")
-        self._thread.start()
-
-    def end(self, said: Sequence[str]) -> None:
-        self._done.set()
-        self._thread.join(5)
-        self._warn()
-        end = ", ".join([self._took(), *said])
-        if self._live:
-            self._write(f"\r\x1b[2K{self._title} ... {end}\n")
-        else:
-            self._write(f"{'    done: ' if self._broken else ''}{end}\n")
-
-    def _watch(self) -> None:
-        beat, said = time.monotonic(), ""
-        while not self._done.wait(0.5):
-            self._warn()
-            progress = _text_of(self._status)
-            if self._live:
-                self._write(f"\r\x1b[2K{self._title} ... {self._took()}  {progress}"[: _width()])
-            elif time.monotonic() - beat >= SPARSE and progress != said:
-                beat, said = time.monotonic(), progress
-                self._own_line(f"{self._took()}  {progress}")
-
-    def _warn(self) -> None:
-        """What was warned of since the last look."""
-        text = _text_of(self._warnings)
-        whole = text[: text.rfind("\n") + 1]
-        for told in whole[self._read :].splitlines():
-            self._own_line(f"! {told}")
-        self._read = max(self._read, len(whole))
-
-    def _own_line(self, text: str) -> None:
-        if self._live:
-            self._write(f"\r\x1b[2K    {text}\n")
-        else:
-            self._write(f"{'' if self._broken else chr(10)}    {text}\n")
-            self._broken = True
-
-    def _took(self) -> str:
-        return f"{time.monotonic() - self._started:.0f} s"
-
-    def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _width() -> int:
-    try:
-        return os.get_terminal_size().columns + len("\r\x1b[2K") - 1
-    except OSError:
-        return 120
 
 
 @contextlib.contextmanager
@@ -248,7 +156,7 @@ def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -
     folder = new_folder(verb, spec)
     run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder))
     try:
-        with line(title, folder / "status.txt") as said:
+        with line(title, folder / "status.txt", later=LATER.get()) as said:
             try:
                 failure = _execute(run)
             except KeyboardInterrupt:
@@ -339,8 +247,7 @@ def _execute(run: Run) -> dict[str, Any] | None:
             "cell": _last_cell(output),
         }
     finally:
-        for name in ("status.txt", WARNINGS):
-            (run.folder / name).unlink(missing_ok=True)
+        (run.folder / "status.txt").unlink(missing_ok=True)
     return None
 
 

@@ -133,8 +133,10 @@ def open_run(name: str | Path) -> FinishedRun:
 
 
 def told_parameters(run: FinishedRun) -> dict[str, Any]:
-    """A run's parameters; those that came after its time are what their defaults are."""
-    return {**(VERBS[run.verb].defaults() if run.verb in VERBS else {}), **run.parameters}
+    """A run's parameters; those that came after its time are what their defaults are, and those that were left to the
+    step what it chose."""
+    defaults = VERBS[run.verb].defaults() if run.verb in VERBS else {}
+    return {**defaults, **run.parameters, **(run.manifest.get("resolved") or {})}
 
 
 def artefact(name: str, file: str) -> Path:
@@ -338,8 +340,9 @@ def _literally(name: str) -> str:
 def run_facts(folder: Path) -> dict[str, Any]:
     """What `gisttools show` says of a run, as JSON values.
 
-    Besides what the manifest holds: `changed` (parameter -> value and default, where they differ), `parents` and
-    `children` (id, verb, status, headline; status None of one that is no longer there), `files` (name -> bytes; of a
+    Besides what the manifest holds: `changed` (parameter -> value and default, where they differ), `resolved`
+    (parameter that was left to the step -> what it chose), `warnings`, `parents` and `children`
+    (id, verb, status, headline; status None of one that is no longer there), `files` (name -> bytes; of a
     run that left no manifest all that it wrote), `cells` (seconds by cell, of an executed notebook), `page` (what to
     open first).
 
@@ -349,11 +352,14 @@ def run_facts(folder: Path) -> dict[str, Any]:
     run = listed(folder)
     if run is None:
         raise MissingError(f"Run {folder.name} is no longer there. See `gisttools runs`.")
+    told = run.run.manifest if run.run else {}
     runs = {other.run_id: other for other in all_runs()}
     children = [r for r in runs.values() if run.run_id in r.parents]
     return {
         **run.as_dict(),
         "changed": changed_parameters(run),
+        "resolved": told.get("resolved") or {},
+        "warnings": told.get("warnings") or [],
         "parents": [_brief(name, runs) for name in run.parents],
         "children": [_brief(r.run_id, runs) for r in children],
         "files": _files(run),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gisttools.common import (
     MANIFEST,
+    NOTICES,
     known_secrets,
     may_hold,
     project_root,
@@ -31,10 +32,9 @@ from gisttools.common import (
 if TYPE_CHECKING:
     from pyarrow import DataType, RecordBatch
 
-WARNINGS = "warnings.txt"  # what a run under way has warned of, for the terminal; log.txt has it too
 LOCK = ".lock"  # held as long as the run is under way
 _PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
-_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", WARNINGS, "notebook.ipynb", "notebook.html"}
+_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", NOTICES, "notebook.ipynb", "notebook.html"}
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml", ".yml", ".tsv"}
 _TABLE = ".parquet"
 _MODEL = "model"  # vocabularies and weights: nothing that a key could get into but the card

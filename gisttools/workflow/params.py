@@ -104,7 +104,6 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings):
     )
     epochs: float = TrainSettings.field("epochs", 10.0)
     batch_size: int = Field(64, ge=2, description=TrainSettings.model_fields["batch_size"].description)
-    learning_rate: float = TrainSettings.field("learning_rate", 1e-2)
     # more of the loss
     loss_temperature: float = LossOptions.field("temperature", 0.05)
     candidates: Candidates = LossOptions.field("candidates")

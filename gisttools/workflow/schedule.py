@@ -13,14 +13,16 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, problems
+from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, duration, problems
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
 from gisttools.workflow.execute import Rerun, RunFailed, check_before, run_notebook
 from gisttools.workflow.folders import find_finished
@@ -29,10 +31,13 @@ from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
 from gisttools.workflow.spec import parents_of, spec_hash
+from gisttools.workflow.terminal import LATER
 from gisttools.workflow.workers import LocalWorkers
 
 _CLEAR = "\r\x1b[2K"
-Start = Callable[[Step, dict[str, Any], str], "Future[JobResult]"]
+_NAMED = 3  # steps to come
+_RAN = 1.0  # seconds; a step that took less was done before, and tells no pace
+Start = Callable[[Step, dict[str, Any], str, str], "Future[JobResult]"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +129,13 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
         RunFailed: at the end, with all that failed; what was done is kept and will not be done again.
     """
     if executor is None:
-        return _Walk(steps, lambda step, parameters, title: _here(step, parameters, title, rerun), _Lines(None)).go()
+        return _Walk(steps, partial(_here, rerun=rerun), _Lines(None)).go()
     if isinstance(executor, ClusterWorkers):
         for step in steps:
             executor.check(step.resources)
     with surroundings(shared=not isinstance(executor, LocalWorkers)) as place:
 
-        def start(step: Step, parameters: dict[str, Any], title: str) -> Future[JobResult]:
+        def start(step: Step, parameters: dict[str, Any], title: str, _later: str) -> Future[JobResult]:
             job = Job(verb=step.verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
             return _elsewhere(executor, step, job)
 
@@ -268,6 +273,8 @@ class _Walk:
         self._waiting = list(steps)
         self._running: dict[Future[JobResult], Step] = {}
         self._done: dict[str, FinishedRun] = {}
+        self._began: dict[str, float] = {}
+        self._took: dict[str, list[float]] = {}  # seconds of the steps that were run, by verb
         self._failed: dict[str, BaseException] = {}
         self._stopped: dict[str, list[str]] = {}  # step -> what it needs and will not get
         self._titles = {
@@ -280,7 +287,7 @@ class _Walk:
         while self._waiting or self._running:
             for step in list(self._waiting):
                 self._start_or_stop(step)
-            self._lines.working([step.name for step in self._running.values()])
+            self._lines.working([step.name for step in self._running.values()], self._later())
             for future in wait(self._running, return_when=FIRST_COMPLETED).done if self._running else ():
                 self._take(self._running.pop(future), _result(future))
         if self._failed:
@@ -295,7 +302,19 @@ class _Walk:
         elif all(name in self._done for name in needs) and (self._together or not self._running):
             self._waiting.remove(step)
             parameters = fill(step, {name: run.id for name, run in self._done.items()})
-            self._running[self._start(step, parameters, self._titles[step.name])] = step
+            self._began[step.name] = time.monotonic()
+            self._running[self._start(step, parameters, self._titles[step.name], self._later())] = step
+
+    def _later(self) -> str:
+        """What comes after the steps under way, and how long it takes: by the steps of the same verb that are done."""
+        if not self._waiting:
+            return ""
+        took, verbs = self._took, [step.verb for step in self._waiting]
+        known = all(verb in took for verb in verbs)
+        seconds = sum(sum(took[verb]) / len(took[verb]) for verb in verbs) if known else None
+        names = [step.name for step in self._waiting]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"then {', '.join(names[:_NAMED])}{more} ({_time(seconds)})"
 
     def _take(self, step: Step, result: JobResult) -> None:
         fallen = f"{self._titles[step.name]}: FAILED\n" if result.error and self._together else ""
@@ -304,13 +323,23 @@ class _Walk:
             self._failed[step.name] = result.error
         elif result.run is not None:
             self._done[step.name] = result.run
+            seconds = time.monotonic() - self._began[step.name]
+            if seconds >= _RAN:
+                self._took.setdefault(step.verb, []).append(seconds)
 
 
-def _here(step: Step, parameters: dict[str, Any], title: str, rerun: Rerun) -> Future[JobResult]:
+def _time(seconds: float | None) -> str:
+    return "time not known yet" if seconds is None else f"about {duration(seconds)}"
+
+
+def _here(step: Step, parameters: dict[str, Any], title: str, later: str, *, rerun: Rerun) -> Future[JobResult]:
+    LATER.set(later)
     try:
         return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title)))
     except GistError as error:
         return _ended(JobResult(error=error))
+    finally:
+        LATER.set("")
 
 
 def _elsewhere(executor: Executor, step: Step, job: Job) -> Future[JobResult]:
@@ -340,9 +369,10 @@ class _Lines:
         self._out, self._total, self._done = out or sys.stdout, total, 0
         self._live = total is not None and self._out.isatty()
 
-    def working(self, names: Sequence[str]) -> None:
+    def working(self, names: Sequence[str], later: str = "") -> None:
         if self._live:
-            text = f"{self._done} of {self._total} done; under way: {', '.join(names)}" if names else ""
+            rest = f"; {later}" if later else ""
+            text = f"{self._done} of {self._total} done; under way: {', '.join(names)}{rest}" if names else ""
             self._out.write(_CLEAR + text[: shutil.get_terminal_size().columns - 1])
             self._out.flush()
 

@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from gisttools.common import SUMMARY, GistError, ParameterError, digest, quiet_libraries, results_folder
+from gisttools.common import NOTICES, SUMMARY, GistError, ParameterError, digest, quiet_libraries, results_folder
 from gisttools.workflow.manifest import (
     LOCK,
-    WARNINGS,
     artefact_texts,
     key_variables,
     scrub,
@@ -61,6 +60,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
 SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of
+_WARNS = " WARNING "  # in a line of the log
 _KERNEL_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,8 @@ class Run:
         summary = {**summary, "seconds": round(time.monotonic() - self.clock, 1)}
         (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         scrub_files(artefact_texts(self.folder), self.key_variables)  # before checksums are taken
-        write_manifest(self.folder, self.record("ok", headline, missing=missing))
+        told = self.record("ok", headline, missing=missing, resolved=_resolved(self.params, summary))
+        write_manifest(self.folder, told)
         self.release()
         log.info("%s: %s", self.folder.name, headline)
         if missing:
@@ -121,9 +122,17 @@ class Run:
             (self.folder / LOCK).unlink(missing_ok=True)
 
     def record(
-        self, status: str, headline: str = "", error: Mapping[str, Any] | None = None, missing: str = ""
+        self,
+        status: str,
+        headline: str = "",
+        error: Mapping[str, Any] | None = None,
+        resolved: Mapping[str, Any] | None = None,
+        missing: str = "",
     ) -> dict[str, Any]:
-        """What the manifest says of this run, but for what can be read off the machine and the folder."""
+        """What the manifest says of this run, but for what can be read off the machine and the folder.
+
+        `resolved`: parameters that were left to the step, as it chose them; `missing`: what is lacking yet.
+        """
         parameters = self.params.model_dump()
         return {
             "verb": self.verb,
@@ -134,6 +143,8 @@ class Run:
             "seconds": round(time.monotonic() - self.clock, 1),
             "parameters": parameters,
             "changed": list(self.params.changed()),
+            "resolved": dict(resolved or {}),
+            "warnings": _warnings(self.folder / "log.txt"),
             "spec_hash": self.spec,
             "seeds": {k: v for k, v in parameters.items() if k.endswith("seed")},
             "parents": self.parents,
@@ -410,6 +421,23 @@ def start_lesson() -> Path:
     return Path(folder)
 
 
+def _resolved(params: Params, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that were null and that the step chose, as its summary tells them among its settings."""
+    settings = summary.get("settings") or {}
+    left = [name for name, value in params.model_dump().items() if value is None]
+    return {name: settings[name] for name in left if settings.get(name) is not None}
+
+
+def _warnings(log_file: Path, most: int = 20) -> list[str]:
+    """What was warned of, each once, as the run's log has it."""
+    try:
+        lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    told = [line.partition(_WARNS)[2].partition(": ")[2] for line in lines if _WARNS in line]
+    return list(dict.fromkeys(told))[:most]
+
+
 def _refuse_orphan() -> None:
     # a kernel sees only once a second whether its parent still lives, and then ends
     parent = os.environ.get("JPY_PARENT_PID") if os.environ.get(RUN_FOLDER) and os.name != "nt" else None
@@ -442,7 +470,7 @@ def _log_to(path: Path, variables: list[str]) -> None:
         handler.close()
     wanted = [(path, logging.INFO, "%(asctime)s %(levelname)s %(name)s: %(message)s")]
     if os.environ.get(RUN_FOLDER):
-        wanted.append((path.with_name(WARNINGS), logging.WARNING, "%(message)s"))
+        wanted.append((path.with_name(NOTICES), logging.WARNING, "! %(message)s"))
     for file, level, form in wanted:
         handler = logging.FileHandler(file, encoding="utf-8", errors="replace", delay=True)
         handler.setLevel(level)

@@ -16,6 +16,7 @@ import pytest
 from helpers import ROOT
 from helpers.evaluation_folders import compare, label_folder, search_folder, shaken, sts_folder
 
+from gisttools.common import progress
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.folder_tasks import local_tasks
 from gisttools.evaluation.contenders import differences
@@ -402,3 +403,37 @@ def test_the_report_of_several_evaluations_is_their_leaderboard(
     with pytest.raises(ParameterError, match="latex = True is for one evaluation"):
         write_pages([swept, other], tmp_path / "none", latex=True)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_model_whose_vectors_have_collapsed_is_told(wordllama, folders, tmp_path):
+    """Made elsewhere, so that no training has refused it."""
+    collapsed = shaken(wordllama, 0)
+    weight = collapsed[0].embedding.weight.data
+    weight[:] = weight.mean(dim=0) + 1e-4 * weight
+    models = {"base": wordllama, "tuned": collapsed}
+    result = evaluate(models, task_sources(files=folders[:1]), tmp_path, cache=ScoreCache(tmp_path / "cache"))
+    assert "mean cosine" in result.collapsed()["tuned"]
+    assert "of the baseline" in result.collapsed()["tuned"]
+    told = result.summary(models, {"base": "base", "tuned": "tuned"})
+    assert told["spread"]["tuned"]["mean_cosine"] > 0.95
+    assert told["collapsed"].keys() == {"tuned"}
+
+
+def test_while_it_evaluates_the_status_tells_texts_task_and_model(wordllama, folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("GISTTOOLS_STATUS_FILE", str(tmp_path / "status.txt"))
+    monkeypatch.setattr("gisttools.evaluation.models._SECONDS_WITHOUT_BAR", 0)
+    monkeypatch.setattr("gisttools.evaluation.models._MANY", 10)
+    monkeypatch.setattr("gisttools.evaluation.evaluating._MANY", 10)
+    seen = []
+    write = progress._Status.write
+    monkeypatch.setattr(progress._Status, "write", lambda self: (write(self), seen.append(_status(tmp_path))))
+    models = {"base": wordllama, "tuned": shaken(wordllama, 0)}
+    evaluate(models, task_sources(files=folders[:1]), tmp_path, cache=ScoreCache(tmp_path / "cache"))
+    assert any("evaluating: " in text and "; embedding: " in text and " texts of house (base)" in text for text in seen)
+    notices = (tmp_path / "notices.txt").read_text()
+    assert "house, a target, has about 1,000 texts for base, tuned to embed" in notices
+    assert "texts of house (tuned): about " in notices
+
+
+def _status(folder):
+    return (folder / "status.txt").read_text() if (folder / "status.txt").exists() else ""

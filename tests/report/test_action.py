@@ -42,6 +42,16 @@ def test_what_helped_is_shipped_and_says_what_of_guards_is_known():
     assert act("HELPED", helped, leaked=None).word == "Ship"
 
 
+def test_a_student_that_was_spoilt_asks_for_a_lower_rate_and_never_for_other_data():
+    why = "The tuned model's vectors have collapsed."
+    for verdict, word in (("hurt", "HURT"), ("not shown", "NOT SHOWN")):
+        action = next_action(word, [target(verdict=verdict, low=-0.5, high=-0.4)], leaked=False, spoilt=why)
+        assert (action.word, action.head) == ("Train again", "Lower the learning rate and train again")
+        assert action.why.startswith(why)
+    helped = [target(verdict="helped", low=0.02)]
+    assert next_action("HELPED", helped, leaked=False, spoilt=why).word == "Ship"
+
+
 def test_a_target_that_was_hurt_asks_for_other_data():
     action = act("HURT", target(verdict="hurt", low=-0.05, high=-0.01))
     assert action.word == "Change the data"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from gisttools.evaluation.comparison import Comparison
 from gisttools.report.checks import cost, limits, trust
 from gisttools.report.data import collect
 from gisttools.report.render import render_html
-from gisttools.report.verdict import compared_name, guard_note, size, targets, verdict_sentence, verdict_word
+from gisttools.report.verdict import action, compared_name, guard_note, size, targets, verdict_sentence, verdict_word
 
 
 def data_of(tmp_path, *rows, **options):
@@ -317,3 +318,39 @@ def test_each_weakness_of_the_data_is_said_and_only_where_it_is_so(tmp_path, cha
 )
 def test_numbers_and_names_as_written(text, wanted):
     assert text == wanted
+
+
+HURT = {"verdict": "hurt", "tuned": 0.07, "difference": -0.42, "low": -0.45, "high": -0.4}
+SPOILT = "the mean cosine of 64 different texts is 0.999, 0.140 of the baseline"
+
+
+def test_the_report_of_a_collapsed_model_says_so(tmp_path):
+    data = data_of(tmp_path, comparison_row(**HURT), summary={"collapsed": {"tuned": SPOILT}})
+    assert action(data).word == "Train again"
+    assert SPOILT in limits(data)[0]
+    text = seen(render_html(data))
+    assert "Lower the learning rate and train again" in text
+    assert "Change the training data" not in text
+
+
+def test_a_loss_that_ended_above_its_start_is_told_of_trainings_of_earlier_versions(tmp_path):
+    finetune(tmp_path, parents=(), first_loss=1.83, final_loss=4.71)
+    data = data_of(tmp_path, comparison_row(**HURT), parents=("finetune-1",))
+    assert action(data).why.startswith("The training's loss ended above its start: 1.83 to 4.71.")
+
+
+@pytest.mark.parametrize(("alike", "word"), [(0.99, "Train again"), (0.5, "Change the data")])
+def test_of_evaluations_of_earlier_versions_the_map_tells_it(tmp_path, alike, word):
+    rows = [
+        {"role": role, "kind": "different", "low": value - 0.01, "high": value + 0.01, "value": 1.0}
+        for role, value in (("base", 0.1), ("tuned", alike))
+    ]
+    table = pd.DataFrame(rows).assign(x=np.nan, y=np.nan, label="", neighbour="")
+    data = replace(data_of(tmp_path, comparison_row(**HURT)), embedding=table)
+    assert action(data).word == word
+
+
+def test_an_unusual_learning_rate_is_told(tmp_path):
+    finetune(tmp_path, parents=(), warnings=["learning_rate is 0.01, 100 times above"])
+    data = data_of(tmp_path, comparison_row(), parents=("finetune-1",))
+    assert "learning_rate is 0.01, 100 times above" in limits(data)

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -210,3 +212,21 @@ def test_errors_come_back_and_a_call_that_kills_its_process_is_given_up(roomy):
         pool.submit(os.getpid)
     with pytest.raises(ParameterError, match="workers is 0"):
         LocalWorkers(0)
+
+
+def test_what_is_still_to_come_is_told_with_its_time_once_a_step_of_its_kind_was_run(project, monkeypatch):
+    from gisttools.workflow import schedule
+    from gisttools.workflow.terminal import LATER
+
+    def run(verb, parameters, *, rerun, title):
+        told.append(LATER.get())
+        time.sleep(0.2)
+        return SimpleNamespace(id=f"{verb}-{parameters['seed']}")
+
+    told = []
+    monkeypatch.setattr(schedule, "run_notebook", run)
+    monkeypatch.setattr(schedule, "_RAN", 0.1)
+    schedule.run_recipe(make_recipe(project(""), {name: (i, ["x"]) for i, name in enumerate("abcde")}))
+    assert told[0] == "then b, c, d and 1 more (time not known yet)"
+    assert re.fullmatch(r"then c, d, e \(about 0\.[6-9] s\)", told[1])
+    assert told[-1] == ""

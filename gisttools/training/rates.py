@@ -1,0 +1,86 @@
+"""Knows which learning rates are usual for which kind of student, and says when one is far from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sentence_transformers import SentenceTransformer
+
+from gisttools.models import is_static
+from gisttools.training.options import TrainSettings
+
+Kind = Literal["static", "transformer", "lora"]
+FAR = 10.0  # times outside of the usual range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usual:
+    """The rate that a kind of student is trained at unless told, and the range that is usual for it."""
+
+    what: str
+    rate: float
+    low: float
+    high: float
+
+
+# the rates are those of `benchmarks/rates.py`; the ranges also hold what others train such models at
+USUAL: dict[Kind, Usual] = {
+    "static": Usual(what="a static student", rate=1e-2, low=1e-3, high=2e-1),
+    "transformer": Usual(what="a transformer", rate=5e-5, low=1e-6, high=1e-4),
+    "lora": Usual(what="adapters in a transformer (LoRA)", rate=5e-4, low=5e-5, high=1e-3),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """The learning rate of a training.
+
+    Attributes:
+        value: the peak.
+        kind: of the student.
+        told: was it set, or left to the kind?
+    """
+
+    value: float
+    kind: Kind
+    told: bool
+
+    @property
+    def usual(self) -> Usual:
+        """What is usual for this kind of student."""
+        return USUAL[self.kind]
+
+    @property
+    def warning(self) -> str:
+        """What is unusual about it, where it lies more than ten times outside the range; else empty."""
+        usual, value = self.usual, self.value
+        if usual.low / FAR <= value <= usual.high * FAR:
+            return ""
+        times, end = (value / usual.high, "above") if value > usual.high else (usual.low / value, "below")
+        return (
+            f"learning_rate is {value:g}, {times:,.0f} times {end} the range that is usual for {usual.what} "
+            f"({usual.low:g} to {usual.high:g}). Left at null it is {usual.rate:g}."
+        )
+
+    @property
+    def advice(self) -> str:
+        """What to set in its place, after a training that it spoilt."""
+        usual = self.usual
+        if self.value > usual.rate:
+            return f"Lower learning_rate, which is {self.value:g}: null takes {usual.rate:g}, usual for {usual.what}."
+        return f"Lower learning_rate, which is {self.value:g}: try {self.value / 10:.2g}."
+
+    def told_in(self) -> dict[str, object]:
+        """For the summary of a run; JSON values."""
+        usual = [self.usual.low, self.usual.high]
+        return {"value": self.value, "kind": self.kind, "usual": usual, "told": self.told}
+
+
+def rate_of(settings: TrainSettings, student: SentenceTransformer) -> Rate:
+    """The rate that is told, or the one that suits the kind of student: static, a transformer, or adapters in one."""
+    transformer = None if is_static(student) else getattr(student, "transformers_model", None)
+    adapted = bool(settings.lora_rank) or getattr(transformer, "_hf_peft_config_loaded", False)
+    kind: Kind = "static" if is_static(student) else "lora" if adapted else "transformer"
+    told = settings.learning_rate
+    return Rate(value=USUAL[kind].rate if told is None else told, kind=kind, told=told is not None)
