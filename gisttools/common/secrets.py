@@ -188,7 +188,8 @@ class _Spelling:
 
     @cached_property
     def _parts(self) -> list[str]:
-        return [_escaped(c) for c in self._text]
+        last = len(self._text) - 1
+        return [_escaped(c, last=i == last) for i, c in enumerate(self._text)]
 
     @cached_property
     def _begin(self) -> re.Pattern[str]:
@@ -255,8 +256,9 @@ def _base64(raw: bytes, shift: int) -> Iterator[str]:
     yield text.translate(str.maketrans("+/", "-_"))
 
 
-def _escaped(c: str) -> str:
-    """A pattern of all that a character may become, however often it is escaped."""
+def _escaped(c: str, *, last: bool) -> str:
+    """A pattern of all that a character may become, however often it is escaped; `last`: what follows it is not part of
+    the secret."""
     if c.isascii() and c.isalnum():
         return c
     code, plain = ord(c), re.escape(c)
@@ -281,8 +283,8 @@ def _escaped(c: str) -> str:
         ways += [r"\s+", r"\+", "&nbsp;"]
     else:
         ways += [r"'\\*\"'\\*\"'|'\\+''"] if c == "'" else []
-        if c in "'\"":  # twice; but what is escaped once only ends before the second
-            ways += [rf"(?<!\\){c}{c}|\\+{c}\\+{c}"]
+        if c in "'\"":  # twice, as in CSV; behind the last one the quotes of the text around may stand
+            ways += [rf"(?<!\\){c}{c}|\\+{c}\\+{c}" if last else rf"(?:\\*{c}){{2,8}}"]
         ways.append(rf"\\*{plain}")
     return f"(?:{'|'.join(ways)})"
 

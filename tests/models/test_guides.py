@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -300,3 +301,15 @@ def test_any_json_in_any_field_gives_finite_vectors_or_our_own_error(tmp_path, m
             (vectors,) = [vectors for _, vectors in guide.stream(["a", "b"])]
             assert np.isfinite(vectors).all()
             assert vectors.shape[0] == 2
+
+
+def test_two_that_embed_the_same_at_once_pay_once(tmp_path):
+    texts = many(600)
+    with Server(lambda _, body: good(body["input"]), latency=0.1) as server:
+        options = GuideOptions(name="endpoint:m", base_url=server.url)
+        caches = [VectorCache(options, folder=tmp_path) for _ in range(2)]
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(lambda cache: cache.embed(texts), caches))
+        assert sorted(sent(server.calls)) == sorted(texts)
+    assert np.allclose(found[0], unit(texts))
+    assert np.array_equal(*found)

@@ -76,7 +76,7 @@ def start(folder: Path, url: str) -> subprocess.Popen:
 
 def stored_answers(path) -> set[str]:
     with sqlite3.connect(path) as cache:
-        rows = cache.execute("SELECT value FROM responses").fetchall()
+        rows = cache.execute("SELECT value FROM responses WHERE key NOT LIKE 'learnt|%'").fetchall()
     cache.close()
     return {json.loads(value)["response"]["id"] for (value,) in rows}
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT
 from helpers.small_project import CALLS, Switchboard, make_project
@@ -34,6 +39,27 @@ except ValueError:
     __import__('traceback').print_exc()
 finish = run.finish
 run.finish = lambda *_, **__: finish({{'told': told}}, headline=told)
+"""
+AWKWARD = """Zq7&w'K<x"e\\n/+=%é-q7canary"""
+WRITES = """
+import base64, html, json, logging, os
+import pandas as pd
+from datasets import Dataset
+from IPython.display import HTML, display
+from gisttools.report import write_browser
+key = os.environ['AWKWARD_KEY']
+basic = base64.b64encode(f'someone:{key}'.encode()).decode()
+told = ' '.join([f'[{key}]', json.dumps(key), html.escape(key), basic, repr(key), f'http://{os.environ["NAME_ONLY"]}@host/v1'])
+rows = Dataset.from_dict({'anchor': [told], 'positive': [key], 'negatives': [[key]], 'reject_reason': [None]})
+write_browser(rows, rows, run.folder, title=key)
+rows.to_parquet(run.path('rows.parquet'))
+pd.DataFrame({'a': [told]}).to_csv(run.path('rows.csv'))
+run.path('card.md').write_text(told)
+print(told)
+display(HTML(f'<p title="{html.escape(told)}">{html.escape(told)}</p>'), pd.DataFrame({'a': [key, told]}), {'a': told})
+logging.getLogger('gisttools').warning(told)
+finish = run.finish
+run.finish = lambda *_, **__: finish({'told': told}, headline=told)
 """
 SERVES = (
     """
@@ -162,4 +188,41 @@ def test_secrets_stay_out_of_all_that_a_run_leaves(tmp_path, results, monkeypatc
     assert leaks == []
     assert CANARY not in capsys.readouterr().out
     assert {"report.html", "card.md", "browse.html", "summary.json"} <= set(finished_runs()[0].artefacts)
+    assert verify_run(folder).ok
+
+
+def plain_texts(path: Path) -> list[str]:
+    """What a file holds, as a reader might take it apart."""
+    if path.suffix == ".parquet":
+        return [json.dumps(pq.read_table(path).to_pylist(), ensure_ascii=False), str(pq.read_table(path).to_pylist())]
+    found = [path.read_text(encoding="utf-8")]
+    for _ in range(3):
+        found.append(html.unescape(re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), found[-1])))
+        found.append(re.sub(r"\\(.)", r"\1", found[-1]))
+    for run in re.findall(r"[A-Za-z0-9+/_-]{16,}", found[0]):
+        raw = (
+            base64.urlsafe_b64decode(run.replace("+", "-").replace("/", "_") + "=" * (-len(run) % 4))
+            if len(run) % 4 != 1
+            else b""
+        )
+        found.append(raw.decode("utf-8", "replace"))
+    return found
+
+
+@pytest.mark.slow
+def test_an_awkward_key_stays_out_of_all_that_a_run_leaves_in_every_spelling(tmp_path, results, monkeypatch, capsys):
+    project = make_project(tmp_path, WRITES)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("AWKWARD_KEY", AWKWARD)
+    monkeypatch.setenv("NAME_ONLY", "plain-user-name")
+    run_notebook("convert", {})
+    (folder,) = results.iterdir()
+    # the end of the key, which no spelling changes; texts of tables are left alone but for values of variables
+    parts = {p: ["q7canary"] + (["plain-user-name"] if p.suffix != ".parquet" else []) for p in folder.rglob("*")}
+    files = [p for p in parts if p.is_file()]
+    leaks = [(p.name, part) for p in files for text in plain_texts(p) for part in parts[p] if part in text]
+    assert leaks == []
+    assert "q7canary" not in capsys.readouterr().out
+    assert {"browse.html", "rows.parquet", "rows.csv", "card.md", "summary.json"} <= set(finished_runs()[0].artefacts)
     assert verify_run(folder).ok

@@ -29,9 +29,10 @@ class LLMOptions(Options):
         batches under way are found again after a restart.
     leave_out: what an endpoint refuses is found out and left out by itself, and remembered; this is for one that takes
         something amiss without saying so. Without max_tokens no budget can be kept.
-    budget_usd, budget_tokens: never exceeded by the calls of one `LLM`, for the most that a call can cost is reserved
-        before it is sent; what is not asked for that reason says so. A call without an answer counts as paid in full.
-        Cached answers cost nothing; answers of a batch that an earlier run left under way count.
+    budget_usd, budget_tokens: never exceeded by the calls of one `LLM`, nor by all starts of one job together, for the
+        most that a call can cost is reserved before it is sent; what is not asked for that reason says so. A call
+        without an answer counts as paid in full. Cached answers cost nothing; answers of a batch that an earlier run
+        left under way count.
     price_in, price_out: both or none; None: the list price by the package genai-prices where it is installed and knows
         the model, else not known. Batches count at the same price, an upper bound where they are billed at a discount;
         give the prices as billed.
