@@ -81,14 +81,18 @@ class _Files:
 
     def _of_hub(self, file: str) -> Path | None:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
             path = Path(hf_hub_download(self.name, file, revision=self.revision, local_files_only=self._cached_only))
         except LocalEntryNotFoundError:  # out of reach
             self._cached_only = True
             return None
-        except (OSError, ValueError):  # not in the repository, gated, no such revision, no name of the hub
+        except (
+            EntryNotFoundError,
+            OSError,
+            ValueError,
+        ):  # not in the repository, gated, no such revision, no name of the hub
             return None
         self.commit = self.commit or _commit_in(path)
         return path
