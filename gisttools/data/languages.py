@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 NOT_SURE = "not sure"
-_SURE = 0.95  # probability from which a language is believed
+_SURE = 0.8  # probability from which a language is believed
 _LEAST_CHARACTERS = 20  # below it a language is anyone's guess,
 _LEAST_FOREIGN = 4  # except where letters are not Latin, which few languages share
 _SAMPLE = 1000  # texts

@@ -562,7 +562,11 @@ def _check_code(name: str, about: ModelMeta, trust: bool | Sequence[str]) -> Non
             f"Model {name} brings code of its own, which mteb would run. Look at it ({about.name} on the hub), and if "
             "you trust it, set trust_remote_code = true."
         )
-    trusted(str(about.name), about.revision, trust)
+    if "model_kwargs" in trusted(str(about.name), about.revision, trust):
+        raise ModelError(
+            f"Model {name} brings code that lies in another repository, whose newest commit mteb would run. Name it "
+            f"{about.name}@{about.revision}, without {REGISTRY!r}: then the commit that you pinned is run."
+        )
 
 
 def _told(prompts: Mapping[str, str | None] | None) -> dict[str, str]:

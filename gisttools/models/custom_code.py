@@ -40,41 +40,67 @@ def code_of(name: str, revision: str | None = None) -> Code | None:
     """What code a model folder or hub model brings; None where there is none, or the hub cannot be reached."""
     from transformers import CONFIG_MAPPING
 
+    files = _Files(name, revision)
     found: list[str] = []
-    commit, needed = None, False
-    modules, _ = _json(name, "modules.json", revision)
-    folders = [""] if not isinstance(modules, list) else ["", *(str(m.get("path", "")) for m in modules)]
+    needed = False
+    modules = files.json("modules.json")
     for module in modules if isinstance(modules, list) else ():
         kind = str(module.get("type", ""))
         if not kind.startswith("sentence_transformers."):
             found, needed = [*found, kind], True
+    folders = [""] if not isinstance(modules, list) else ["", *(str(m.get("path", "")) for m in modules)]
     for folder in dict.fromkeys(folders):
         for file in ("config.json", "tokenizer_config.json"):
-            settings, path = _json(name, f"{folder}/{file}".lstrip("/"), revision)
-            commit = commit or _commit_in(path)
+            settings = files.json(f"{folder}/{file}".lstrip("/"))
             own = list(_classes(settings.get("auto_map"))) if isinstance(settings, dict) else []
             found += own
             needed |= bool(own) and file == "config.json" and settings.get("model_type") not in CONFIG_MAPPING
     if not found:
         return None
     homes = frozenset(c.partition("--")[0] if "--" in c else "" for c in found)
-    return Code(classes=tuple(dict.fromkeys(found)), needed=needed, homes=homes, commit=commit)
+    return Code(classes=tuple(dict.fromkeys(found)), needed=needed, homes=homes, commit=files.commit)
 
 
-def _json(name: str, file: str, revision: str | None) -> tuple[Any, Path | None]:
-    """The content of a file of a model, and where it lies; None where there is none, or it is no JSON."""
-    from sentence_transformers.util import load_file_path
+class _Files:
+    """Files of a model folder or hub model. The hub is given up after one failed try: each waits half a minute."""
 
-    try:
-        path = load_file_path(name, file, revision=revision)
-        return (json.loads(Path(path).read_text(encoding="utf-8")), Path(path)) if path else (None, None)
-    except (OSError, ValueError):  # whoever opens the model meets it again, and says it
-        return None, None
+    def __init__(self, name: str, revision: str | None) -> None:
+        self.name, self.revision = name, revision
+        self.commit: str | None = None  # that the files are of
+        self._here = Path(name).expanduser()
+        self._cached_only = False
+
+    def json(self, file: str) -> Any:
+        """The content of a file; None where there is none or it is no JSON, which whoever opens the model meets again
+        and says."""
+        path = self._here / file if self._here.is_dir() else self._of_hub(file)
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else None
+        except (OSError, ValueError):
+            return None
+
+    def _of_hub(self, file: str) -> Path | None:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        try:
+            path = Path(hf_hub_download(self.name, file, revision=self.revision, local_files_only=self._cached_only))
+        except LocalEntryNotFoundError:  # out of reach
+            self._cached_only = True
+            return None
+        except (
+            EntryNotFoundError,
+            OSError,
+            ValueError,
+        ):  # not in the repository, gated, no such revision, no name of the hub
+            return None
+        self.commit = self.commit or _commit_in(path)
+        return path
 
 
-def _commit_in(path: Path | None) -> str | None:
+def _commit_in(path: Path) -> str | None:
     """The commit of a file in the hub's cache, whose folder is named by it."""
-    return next((part for part in path.parts if _COMMIT.fullmatch(part)), None) if path else None
+    return next((part for part in path.parts if _COMMIT.fullmatch(part)), None)
 
 
 def _classes(auto_map: Any) -> Iterator[str]:

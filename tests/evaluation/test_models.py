@@ -87,6 +87,13 @@ def test_a_registered_model_that_brings_code_is_not_run_unless_told():
         open_scored("mteb:nomic-ai/nomic-embed-text-v1.5")
 
 
+def test_mteb_runs_no_code_of_another_repository(monkeypatch):
+    told = {"trust_remote_code": True, "model_kwargs": {"code_revision": "a" * 40}}
+    monkeypatch.setattr("gisttools.evaluation.models.trusted", lambda *_: told)
+    with pytest.raises(ModelError, match=r"nomic-embed-text-v1\.5@\w{40}, without 'mteb:'"):
+        open_scored("mteb:nomic-ai/nomic-embed-text-v1.5", trust_remote_code=["nomic-ai/code@" + "a" * 40])
+
+
 def test_a_folder_with_code_is_scored_by_mteb_once_that_is_allowed(minilm, tmp_path):
     folder, own = sts_folder(tmp_path / "alike"), tmp_path / "own"
     minilm.save(str(own))
