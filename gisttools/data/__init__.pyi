@@ -50,6 +50,7 @@ from .overlap import (
     table_texts as table_texts,
     texts_of as texts_of,
 )
+from .saved import is_saved as is_saved
 from .sources import (
     expand_sources as expand_sources,
     is_task as is_task,

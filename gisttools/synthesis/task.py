@@ -236,13 +236,16 @@ def read_texts(path: Path) -> list[str]:
         MissingError: there is no such file.
         DataError: it is of another kind, or has no such column.
     """
-    from gisttools.data import RowFile, file_kind, find_column, is_lines, plain_name, read_lines
+    from gisttools.data import RowFile, file_kind, find_column, is_lines, is_saved, plain_name, read_lines
 
-    if not os.path.exists(path):  # Path.exists refuses names as long as a text that should stand in a list
+    folder = os.path.isdir(path) and (is_saved(path) or (path / "dataset_dict.json").is_file())
+    if not folder and not os.path.isfile(
+        path
+    ):  # Path.is_file refuses names as long as a text that should stand in a list
         raise MissingError(f"There is no file {str(path)[:300]}, which the task description names. Correct its path.")
     if is_lines(path):
         return list(dict.fromkeys(text for line in read_lines(path) if (text := line.strip())))
-    if file_kind(path) is None and not path.is_dir():
+    if file_kind(path) is None and not folder:
         raise DataError(f"{path}: texts are read from .txt, .csv, .tsv, .jsonl, .json or .parquet. Convert it.")
     with RowFile(path) as file:
         column = find_column(file.columns, ("text", "passage", "document"))
