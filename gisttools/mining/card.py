@@ -32,6 +32,10 @@ class DataCard:
 
     facts: dict[str, Any]
 
+    def with_cleaned(self, rows: int) -> DataCard:
+        """The same, saying that invisible characters were taken out of so many rows (`gisttools.data.cleaned`)."""
+        return DataCard({**self.facts, "cleaned": rows})
+
     def markdown(self) -> str:
         """The same as a page. Texts that come from the data are escaped, so that none can break it."""
         facts = self.facts
@@ -69,7 +73,6 @@ def data_card(
     overlap: pd.DataFrame | None = None,
     noise: Mapping[str, LabelNoise] | None = None,
     tiers: Tiers | None = None,
-    cleaned: int | None = None,
     reading: Reading | None = None,
 ) -> DataCard:
     """What is known of a triplet table and of the labelled texts it was made from. The same input gives the same card.
@@ -83,7 +86,6 @@ def data_card(
             not asked.
         noise: what `gisttools.mining.label_noise` found, by source; None: it was not asked.
         tiers: with which duplicates and overlap were looked for; `Tiers()` if None.
-        cleaned: rows that invisible characters were taken out of (`gisttools.data.cleaned`); None: it was not done.
         reading: how much the guide reads of the texts; None: it is not known.
     """
     thresholds = (tiers or Tiers()).thresholds
@@ -100,7 +102,7 @@ def data_card(
             "negatives": _lengths(negatives),
         },
         "unseen": count_unseen(texts),
-        "cleaned": cleaned,
+        "cleaned": None,
         "languages": _counts(table["language"][:]),
         "languages_seen": languages_of([*table["anchor"][:], *table["positive"][:]]),
         "guide_reading": reading.facts if reading else None,

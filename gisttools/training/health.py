@@ -84,15 +84,7 @@ def trend_of(losses: Sequence[float], sizes: Sequence[int], sets: Sequence[int] 
         sizes: rows of each step's batch. A loss grows with the batch, so only whole ones count: each set's largest.
         sets: the set of each step's rows; None where batches are mixed.
     """
-    n = len(losses)
-    values, rows = np.asarray(losses, dtype=float), np.asarray(sizes[:n])
-    group = np.zeros(n, dtype=int) if sets is None else np.asarray(sets[:n])
-    parts = []
-    for one in np.unique(group):
-        chosen = group == one
-        chosen &= (rows == rows[chosen].max()) & np.isfinite(values)
-        if chosen.any():
-            parts.append(values[chosen])
+    parts = _whole_batches(losses, sizes, sets)
     judged = [part for part in parts if len(part) >= 2 * _FEWEST]
     parts = judged or [part for part in parts if len(part) > 1] or parts[:1]
     if not parts:
@@ -106,9 +98,28 @@ def trend_of(losses: Sequence[float], sizes: Sequence[int], sets: Sequence[int] 
     trend = Trend(start=means[0], end=means[1], steps=sum(widths))
     if not judged:
         return trend
-    variances = [(a.var(ddof=1) + b.var(ddof=1)) / len(a) for a, b in zip(starts, ends, strict=True)]
     # as many as one end of the smallest set has: cautious, for the ends differ in how noisy they are
-    return replace(trend, error=float(np.sqrt((weights**2) @ variances)), freedom=min(widths) - 1)
+    return replace(trend, error=_error(weights, starts, ends), freedom=min(widths) - 1)
+
+
+def _error(weights: np.ndarray, starts: Sequence[np.ndarray], ends: Sequence[np.ndarray]) -> float:
+    """The standard error of the difference of both means."""
+    variances = [(a.var(ddof=1) + b.var(ddof=1)) / len(a) for a, b in zip(starts, ends, strict=True)]
+    return float(np.sqrt((weights**2) @ variances))
+
+
+def _whole_batches(losses: Sequence[float], sizes: Sequence[int], sets: Sequence[int] | None) -> list[np.ndarray]:
+    """The losses of each set's largest batches, those that are numbers."""
+    n = len(losses)
+    values, rows = np.asarray(losses, dtype=float), np.asarray(sizes[:n])
+    group = np.zeros(n, dtype=int) if sets is None else np.asarray(sets[:n])
+    parts = []
+    for one in np.unique(group):
+        chosen = group == one
+        chosen &= (rows == rows[chosen].max()) & np.isfinite(values)
+        if chosen.any():
+            parts.append(values[chosen])
+    return parts
 
 
 def _width(steps: int) -> int:

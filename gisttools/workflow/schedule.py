@@ -107,12 +107,13 @@ def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, pr
     for step in recipe.steps:  # all parameters first: nothing runs if a later step cannot
         try:
             check_before(step.verb, check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps})))
-        except GistError as error:
-            failed.setdefault(str(error), error)
+        except GistError as problem:
+            failed.setdefault(str(problem), problem)
     if len(failed) > 1:
         raise ParameterError("\n".join(failed))
     if failed:
-        raise next(iter(failed.values()))
+        (error,) = failed.values()
+        raise error
     return recipe
 
 
@@ -223,22 +224,30 @@ def preview(steps: Sequence[Step], *, rerun: Rerun = "only-missing") -> list[Ste
     return list(previews.values())
 
 
+def _answer_of(step: Step, params: Params, pending: bool) -> tuple[FinishedRun | None, str]:
+    """The finished run that answers a step; or what it lacks, where that may come: it is not fetched yet, or an earlier
+    step will leave it."""
+    try:
+        parents_of(params)  # they must be there and whole, as when it is run
+        return find_finished(spec_hash(step.verb, params), step.verb), ""
+    except MissingError as error:
+        if not pending:
+            raise
+        return None, str(error).splitlines()[0]
+
+
 def _preview(step: Step, before: dict[str, StepPreview], rerun: Rerun) -> StepPreview:
     runs = {name: p.run.id if p.run and p.state == "done" else f"${name}" for name, p in before.items()}
     params = check_params(step.verb, fill(step, runs))
     after = tuple(name for name in dict.fromkeys(references(step)) if runs[name].startswith("$"))
-    done, note = None, ""
-    if not after:
-        try:
-            parents_of(params)  # they must be there and whole, as when it is run
-            done = find_finished(spec_hash(step.verb, params), step.verb)
-        except MissingError as error:  # not fetched yet, or left by an earlier step that is to run
-            if not os.environ.get(PUBLISH_TO) and not any(p.state == "to run" for p in before.values()):
-                raise
-            note = str(error).splitlines()[0]
+    pending = bool(os.environ.get(PUBLISH_TO)) or any(p.state == "to run" for p in before.values())
+    done, note = (None, "") if after else _answer_of(step, params, pending)
     if done is None or rerun == "always":
         check_before(step.verb, params)
-    told = {"step": step, "params": params, "after": after, "note": note}
+    return _by_policy(done, rerun, {"step": step, "params": params, "after": after, "note": note})
+
+
+def _by_policy(done: FinishedRun | None, rerun: Rerun, told: dict[str, Any]) -> StepPreview:
     if rerun == "only-cache" and done is None:
         return StepPreview(state="refused", **told | {"note": "no finished run, and rerun is 'only-cache'"})
     if rerun == "never" and done:

@@ -196,7 +196,8 @@ class SynthesizeRun(Run):
 
         write_triplets(outcome.accepted, self.folder)
         write_triplets(outcome.rejected, self.path("rejected.parquet"))
-        card = data_card(outcome.accepted, dropped=outcome.summary["reasons"], cleaned=outcome.summary["cleaned"])
+        card = data_card(outcome.accepted, dropped=outcome.summary["reasons"])
+        card = card.with_cleaned(outcome.summary["cleaned"])
         card.save(self.folder)
         write_browser(outcome.accepted, outcome.rejected, self.folder, title=outcome.summary["task"])
 

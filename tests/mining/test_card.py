@@ -103,7 +103,7 @@ def test_characters_that_do_not_show_are_counted_by_kind_in_all_texts():
         {"anchor": "a\x00", "positive": "b\u202e", "negatives": ["a\x1b[0m", "plain"]},
         {"anchor": "a\x00", "positive": "\u0645\u06cc\u200c\u062e", "negatives": []},
     ]
-    card = data_card(make_triplets(rows), cleaned=3)
+    card = data_card(make_triplets(rows)).with_cleaned(3)
     assert card.facts["unseen"] == {"control characters": 1, "marks of direction": 1, "terminal sequences": 1}
     assert card.facts["cleaned"] == 3
     assert "| terminal sequences | 1 |" in card.markdown()
