@@ -23,6 +23,7 @@ from tqdm import tqdm as _tqdm
 
 from gisttools.common.wording import duration
 
+log = logging.getLogger(__name__)
 STATUS_FILE = "GISTTOOLS_STATUS_FILE"  # environment variable set by the runner
 NOTICES = "notices.txt"  # next to the status file: what is said once, a line each
 _EVERY = 2.0  # seconds between two writes of the status file, also where nothing comes forward
@@ -225,12 +226,13 @@ def doing(text: str) -> Iterator[None]:
         _STATUS.leave(one)
 
 
-def notice(text: str) -> None:
+def notice(text: str, *, level: int = logging.INFO) -> None:
     """Say something once, before it begins: a line in the terminal, whatever runs there; and in the log."""
-    logging.getLogger(__name__).info(text)
+    log.log(level, text)
     status = os.environ.get(STATUS_FILE)
     if not status:
-        _tqdm.write(text, file=sys.stderr)
+        if level < logging.WARNING:  # warnings are seen as they are
+            _tqdm.write(text, file=sys.stderr)
         return
     with contextlib.suppress(OSError), Path(status).with_name(NOTICES).open("a", encoding="utf-8") as file:
         file.write(" ".join(text.split()) + "\n")

@@ -374,8 +374,7 @@ class Findings:
         zero_shot = _zero_shot(source, training_sets, trained)
         for one in compared:
             self.items += [{**item, "variant": variant.name} for item in one.items]
-            golds = {item["text"]: str(item["gold"]) for item in one.items}
-            self.sample |= {text: golds.get(text) for text in sorted(one.texts)}
+            self._take_texts(one)
             self.comparison.append(
                 replace(
                     one.row,
@@ -391,6 +390,11 @@ class Findings:
                     zero_shot=None if base_zero_shot is None or zero_shot is None else base_zero_shot and zero_shot,
                 )
             )
+
+    def _take_texts(self, one: Compared) -> None:
+        """Test texts with their class, of classification."""
+        golds = {item["text"]: str(item["gold"]) for item in one.items}
+        self.sample |= {text: golds.get(text) for text in sorted(one.texts)}
 
     def copy_predictions(self, source: TaskSource, roles: Iterable[str], folder: Path) -> None:
         for role in roles:
