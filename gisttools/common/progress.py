@@ -123,7 +123,7 @@ class tqdm(_tqdm):
         more = f" ({self.postfix})" if self.postfix else ""
         desc = (self.desc or "").rstrip(": ")
         text = f"{desc + ': ' if desc else ''}{n}{unit}{about}{more}"
-        return text if self.total is None else f"{text}, {time_left(self.left())}"
+        return text if self.total is None or self.n >= self.total else f"{text}, {time_left(self.left())}"
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         if os.environ.get(STATUS_FILE):
