@@ -151,7 +151,8 @@ class tqdm(_tqdm):
     def close(self) -> None:
         """As tqdm's; what it was part of is shown again."""
         _STATUS.leave(self)
-        if self._sparse:
+        if self._sparse and not self.disable:
+            self._line()
             self.leave, self.fp = False, io.StringIO()  # a line break of its own
         super().close()
 
