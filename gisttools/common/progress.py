@@ -23,6 +23,7 @@ from tqdm import tqdm as _tqdm
 
 from gisttools.common.wording import duration
 
+log = logging.getLogger(__name__)
 STATUS_FILE = "GISTTOOLS_STATUS_FILE"  # environment variable set by the runner
 NOTICES = "notices.txt"  # next to the status file: what is said once, a line each
 _EVERY = 2.0  # seconds between two writes of the status file, also where nothing comes forward
@@ -122,7 +123,7 @@ class tqdm(_tqdm):
         more = f" ({self.postfix})" if self.postfix else ""
         desc = (self.desc or "").rstrip(": ")
         text = f"{desc + ': ' if desc else ''}{n}{unit}{about}{more}"
-        return text if self.total is None else f"{text}, {time_left(self.left())}"
+        return text if self.total is None or self.n >= self.total else f"{text}, {time_left(self.left())}"
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         if os.environ.get(STATUS_FILE):
@@ -150,7 +151,8 @@ class tqdm(_tqdm):
     def close(self) -> None:
         """As tqdm's; what it was part of is shown again."""
         _STATUS.leave(self)
-        if self._sparse:
+        if self._sparse and not self.disable:
+            self._line()
             self.leave, self.fp = False, io.StringIO()  # a line break of its own
         super().close()
 
@@ -225,12 +227,13 @@ def doing(text: str) -> Iterator[None]:
         _STATUS.leave(one)
 
 
-def notice(text: str) -> None:
+def notice(text: str, *, level: int = logging.INFO) -> None:
     """Say something once, before it begins: a line in the terminal, whatever runs there; and in the log."""
-    logging.getLogger(__name__).info(text)
+    log.log(level, text)
     status = os.environ.get(STATUS_FILE)
     if not status:
-        _tqdm.write(text, file=sys.stderr)
+        if level < logging.WARNING:  # warnings are seen as they are
+            _tqdm.write(text, file=sys.stderr)
         return
     with contextlib.suppress(OSError), Path(status).with_name(NOTICES).open("a", encoding="utf-8") as file:
         file.write(" ".join(text.split()) + "\n")

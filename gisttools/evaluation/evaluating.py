@@ -382,7 +382,8 @@ class Findings:
         base_zero_shot = _zero_shot(source, opened[BASE].training_sets, None)
         zero_shot = _zero_shot(source, training_sets, trained)
         for one in compared:
-            self._note(one, variant)
+            self.items += [{**item, "variant": variant.name} for item in one.items]
+            self._take_texts(one)
             self.comparison.append(
                 replace(
                     one.row,
@@ -399,8 +400,8 @@ class Findings:
                 )
             )
 
-    def _note(self, one: Compared, variant: Variant) -> None:
-        self.items += [{**item, "variant": variant.name} for item in one.items]
+    def _take_texts(self, one: Compared) -> None:
+        """Test texts with their class, of classification."""
         golds = {item["text"]: str(item["gold"]) for item in one.items}
         self.sample |= {text: golds.get(text) for text in sorted(one.texts)}
 

@@ -1,6 +1,6 @@
 from .batches import BatchPlan as BatchPlan
 from .callbacks import DevelopmentScore as DevelopmentScore
-from .health import TrainingError as TrainingError, Trend as Trend
+from .health import Trend as Trend
 from .loss import GISTLoss as GISTLoss, gist_loss as gist_loss
 from .masked import audit as audit, masked_examples as masked_examples
 from .model_card import write_card as write_card

@@ -31,7 +31,17 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from gisttools.common import DataError, MissingError, ParameterError, problems, sha256, tqdm, whole_file, write_whole
+from gisttools.common import (
+    DataError,
+    MissingError,
+    ParameterError,
+    doing,
+    problems,
+    sha256,
+    tqdm,
+    whole_file,
+    write_whole,
+)
 from gisttools.data import FILE_ENDINGS, has_split, load_task, local_tasks, mteb_task, parse_eval_name
 from gisttools.training.health import Watch
 from gisttools.training.loss import BLOCKS, GISTLoss
@@ -138,7 +148,10 @@ class DevelopmentScore(SentenceEvaluator):
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         scores = {}
-        with _own_randomness():  # mteb seeds all generators, and the training's dropout would start over
+        with (
+            doing("scoring the development data"),
+            _own_randomness(),
+        ):  # mteb seeds all generators, and the training's dropout would start over
             for name in self.names:
                 result = mteb.evaluate(
                     model,

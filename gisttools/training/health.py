@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy import stats
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from gisttools.common import GistError
+from gisttools.common import ModelError
 from gisttools.models import Spread, spread_of
 from gisttools.training.batches import BatchPlan
 from gisttools.training.rates import Rate
@@ -34,12 +33,6 @@ _FIRST = 10  # the first of those steps, each next one twice as late
 _SHARE, _FEWEST, _MOST = 0.2, 3, 50  # of a set's whole batches, the steps that a mean is taken of at either end
 _CHANCE = 1e-3  # of taking noise for a loss that rises
 _LEAST_RISE = 0.02  # of the start
-
-
-class TrainingError(GistError):
-    """A training spoilt its student. `history` is what was logged until then, as `Trained.history`."""
-
-    history: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,32 +77,25 @@ def trend_of(losses: Sequence[float], sizes: Sequence[int], sets: Sequence[int] 
         sizes: rows of each step's batch. A loss grows with the batch, so only whole ones count: each set's largest.
         sets: the set of each step's rows; None where batches are mixed.
     """
-    parts = _whole_batches(losses, sizes, sets)
+    parts = _alike(losses, sizes, sets)
     judged = [part for part in parts if len(part) >= 2 * _FEWEST]
     parts = judged or [part for part in parts if len(part) > 1] or parts[:1]
     if not parts:
         return Trend(start=math.nan, end=math.nan)
-    weights = np.array([len(part) for part in parts]) / sum(map(len, parts))
-    widths = [_width(len(part)) for part in parts]
-    starts, ends = ([part[cut] for part, cut in zip(parts, cuts, strict=True)] for cuts in (
-        [slice(None, w or 1) for w in widths], [slice(-(w or 1), None) for w in widths]
-    ))  # fmt: skip
-    means = [float(weights @ [part.mean() for part in side]) for side in (starts, ends)]
-    trend = Trend(start=means[0], end=means[1], steps=sum(widths))
+    counts = np.array([len(part) for part in parts])
+    weights, widths = counts / counts.sum(), [_width(n) for n in counts.tolist()]
+    ends = [(part[: w or 1], part[-(w or 1) :]) for part, w in zip(parts, widths, strict=True)]
+    start, end = weights @ [[side.mean() for side in pair] for pair in ends]
+    trend = Trend(start=float(start), end=float(end), steps=sum(widths))
     if not judged:
         return trend
+    variances = [sum(side.var(ddof=1) for side in pair) / w for pair, w in zip(ends, widths, strict=True)]
     # as many as one end of the smallest set has: cautious, for the ends differ in how noisy they are
-    return replace(trend, error=_error(weights, starts, ends), freedom=min(widths) - 1)
+    return replace(trend, error=float(np.sqrt((weights**2) @ variances)), freedom=min(widths) - 1)
 
 
-def _error(weights: np.ndarray, starts: Sequence[np.ndarray], ends: Sequence[np.ndarray]) -> float:
-    """The standard error of the difference of both means."""
-    variances = [(a.var(ddof=1) + b.var(ddof=1)) / len(a) for a, b in zip(starts, ends, strict=True)]
-    return float(np.sqrt((weights**2) @ variances))
-
-
-def _whole_batches(losses: Sequence[float], sizes: Sequence[int], sets: Sequence[int] | None) -> list[np.ndarray]:
-    """The losses of each set's largest batches, those that are numbers."""
+def _alike(losses: Sequence[float], sizes: Sequence[int], sets: Sequence[int] | None) -> list[np.ndarray]:
+    """The losses that are known of whole batches, set by set."""
     n = len(losses)
     values, rows = np.asarray(losses, dtype=float), np.asarray(sizes[:n])
     group = np.zeros(n, dtype=int) if sets is None else np.asarray(sets[:n])
@@ -213,14 +199,14 @@ class Watch(TrainerCallback):
         return spread_of(vectors, self.groups) if np.isfinite(vectors).all() else None
 
     def refuse(self, *, best_kept: bool) -> None:
-        """Raise a `TrainingError` where the vectors collapsed or the loss rose.
+        """Raise a `ModelError` where the vectors collapsed or the loss rose.
 
         Args:
             best_kept: were the weights of an earlier step kept, by a development score? Then the last ones' loss is
                 only logged.
         """
         if self.collapse:
-            raise TrainingError(f"The training was ended: the student's vectors collapsed {self.collapse}. {self._fix}")
+            raise ModelError(f"The training was ended: the student's vectors collapsed {self.collapse}. {self._fix}")
         trend = self.trend()
         if not (self.fixed and self._agreed(trend.rose)):
             return
@@ -230,7 +216,7 @@ class Watch(TrainerCallback):
         if best_kept:
             log.warning("%s; the weights of the best development score were kept. %s", said, self.rate.advice)
             return
-        raise TrainingError(f"The training spoilt the student: {said}. {self._fix}")
+        raise ModelError(f"The training spoilt the student: {said}. {self._fix}")
 
     @property
     def _fix(self) -> str:

@@ -60,7 +60,7 @@ class Rate:
         times, end = (value / usual.high, "above") if value > usual.high else (usual.low / value, "below")
         return (
             f"learning_rate is {value:g}, {times:,.0f} times {end} the range that is usual for {usual.what} "
-            f"({usual.low:g} to {usual.high:g}). Left at null it is {usual.rate:g}."
+            f"({usual.low:g} to {usual.high:g}); null takes {usual.rate:g}."
         )
 
     @property
@@ -68,7 +68,7 @@ class Rate:
         """What to set in its place, after a training that it spoilt."""
         usual = self.usual
         if self.value > usual.rate:
-            return f"Lower learning_rate, which is {self.value:g}: null takes {usual.rate:g}, usual for {usual.what}."
+            return f"Lower learning_rate, or leave it null: that is {usual.rate:g} for {usual.what}."
         return f"Lower learning_rate, which is {self.value:g}: try {self.value / 10:.2g}."
 
     def told_in(self) -> dict[str, object]:

@@ -24,7 +24,7 @@ from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback, TrackioCallback
 
-from gisttools.common import DataError, MissingError, ModelError, ParameterError, problems
+from gisttools.common import DataError, MissingError, ModelError, ParameterError, notice, problems
 from gisttools.data import count_rows
 from gisttools.models import (
     Reading,
@@ -45,7 +45,7 @@ from gisttools.training.callbacks import (
     TemperatureSchedule,
     agreed,
 )
-from gisttools.training.health import TrainingError, Trend, Watch, own_loss
+from gisttools.training.health import Trend, Watch, own_loss
 from gisttools.training.loss import BLOCKS, GISTLoss
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
 from gisttools.training.rates import Rate, rate_of
@@ -206,7 +206,7 @@ def finetune(
             of another training.
         ParameterError: the loss has no guide store, or the settings do not fit the student, the sets, the number of
             devices or what is installed.
-        TrainingError: the student's vectors collapsed, or the loss ended above its start. No model is written;
+        ModelError: the student's vectors collapsed, or the loss ended above its start. No model is written;
             checkpoints stay, and `history.parquet` is written next to where the model would be.
     """
     settings, options = settings or TrainSettings(), loss.options
@@ -234,7 +234,7 @@ def finetune(
     precision = choose_precision(settings.precision, student)
     log.info("training on %d triplets for %d steps in %s: %s", len(data), plan.steps, precision, settings)
     if rate.warning:
-        log.warning(rate.warning)
+        notice(rate.warning, level=logging.WARNING)
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
     recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data))
     _card_examples(student, data)
@@ -290,14 +290,13 @@ def finetune(
 
 
 def _refuse(watch: Watch, recorder: Recorder, best: KeepBest | None, folder: Path, *, writes: bool) -> None:
-    """Raise a `TrainingError` where the training spoilt the student; its history is kept."""
+    """Raise a `ModelError` where the training spoilt the student; its history is kept."""
     try:
         watch.refuse(best_kept=best is not None and best.before_last)
-    except TrainingError as error:
-        error.history = recorder.history()
+    except ModelError:
         if writes:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            error.history.to_parquet(folder.parent / "history.parquet")
+            recorder.history().to_parquet(folder.parent / "history.parquet")
         raise
 
 
