@@ -140,8 +140,8 @@ def trusted(name: str, revision: str | None, trust: Trust) -> dict[str, Any]:
             `org/name@commit` lets code run that lies in these repositories as well.
 
     Raises:
-        ModelError: the model cannot be looked at, or it brings code, and `trust` does not say that it may run; or not which
-            commit of it.
+        ModelError: the model cannot be looked at, or it brings code, and `trust` does not say that it may run, or
+            not which commit of it.
     """
     code = code_of(name, revision)
     if code is None:
