@@ -37,7 +37,11 @@ class Code:
 
 
 def code_of(name: str, revision: str | None = None) -> Code | None:
-    """What code a model folder or hub model brings; None where there is none, or the hub cannot be reached."""
+    """What code a model folder or hub model brings; None where there is none.
+
+    Raises:
+        ModelError: the hub cannot be reached, and has left nothing of the model in its cache.
+    """
     from transformers import CONFIG_MAPPING
 
     files = _Files(name, revision)
@@ -55,6 +59,12 @@ def code_of(name: str, revision: str | None = None) -> Code | None:
             own = list(_classes(settings.get("auto_map"))) if isinstance(settings, dict) else []
             found += own
             needed |= bool(own) and file == "config.json" and settings.get("model_type") not in CONFIG_MAPPING
+    if files.unknown:
+        at = f" at revision {revision}" if revision else ""
+        raise ModelError(
+            f"Model {name}{at} cannot be loaded: the hub cannot be reached, and nothing of it is in its cache. Check "
+            "the spelling and the network, download it first, or use an embedded model or a folder."
+        )
     if not found:
         return None
     homes = frozenset(c.partition("--")[0] if "--" in c else "" for c in found)
@@ -69,6 +79,11 @@ class _Files:
         self.commit: str | None = None  # that the files are of
         self._here = Path(name).expanduser()
         self._cached_only = False
+
+    @property
+    def unknown(self) -> bool:
+        """Is nothing known of the model, for the hub is out of reach?"""
+        return self._cached_only and self.commit is None
 
     def json(self, file: str) -> Any:
         """The content of a file; None where there is none or it is no JSON, which whoever opens the model meets again
@@ -125,7 +140,8 @@ def trusted(name: str, revision: str | None, trust: Trust) -> dict[str, Any]:
             `org/name@commit` lets code run that lies in these repositories as well.
 
     Raises:
-        ModelError: the model brings code, and `trust` does not say that it may run; or not which commit of it.
+        ModelError: the model cannot be looked at, or it brings code, and `trust` does not say that it may run, or
+            not which commit of it.
     """
     code = code_of(name, revision)
     if code is None:

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gisttools.common import MissingError, ModelError, ParameterError, did_you_mean
+from gisttools.common import GistError, MissingError, ModelError, ParameterError, did_you_mean
 from gisttools.models.custom_code import sources_of, trusted
 from gisttools.models.reading import probe
 
@@ -58,9 +58,11 @@ def open_model(
             raise ModelError(f"{folder} is not a model folder: it holds neither modules.json nor config.json.")
     elif name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise MissingError(f"No model folder at {name}. Name a folder, a hub model (org/name) or {_embedded_names()}.")
-    code = trusted(name, revision, trust_remote_code)
     try:
+        code = trusted(name, revision, trust_remote_code)
         model = SentenceTransformer(name, revision=revision, device=device, **code)
+    except GistError:
+        raise
     except Exception as error:  # torch, tokenizers, safetensors and the hub each have kinds of their own
         at = f" at revision {revision}" if revision else ""
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
