@@ -36,6 +36,14 @@ _AFTER = re.compile(r"<\|(?:end|return|eot_id|im_end|end_of_solution|END_RESPONS
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thinking_blocks")  # fields of a message
 _TEXT_PARTS = ("text", "output_text", "input_text")
 _DECODER = json.JSONDecoder(strict=False)
+_LONGEST = 1_000_000  # characters of an answer that are looked at
+# why an answer ended, as servers call it, in OpenAI's words; what is a word of our own is none of theirs
+_FINISH = {
+    "max_tokens": "length", "max_output_tokens": "length", "model_length": "length", "length_limit": "length",
+    "end_turn": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "complete": "stop", "stop": "stop",
+    "length": "length", "safety": "content_filter", "content_filter": "content_filter", "recitation": "content_filter",
+    "prohibited_content": "content_filter", "blocklist": "content_filter", "error": "error", "budget": "stop",
+}  # fmt: skip
 _ABSURD = 100  # times the longest answer that was asked for: no count of tokens
 _REASON = 300  # characters of a reason
 
@@ -74,11 +82,15 @@ def said(response: object) -> Said:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise BadAnswer(f"no chat completion came: {shown(response)}")
+    finish = _word(choice.get("finish_reason"))
+    finish = _FINISH.get(finish.lower(), finish) if finish else None
+    if finish == "error":
+        raise BadAnswer(f"the answer ended in an error: {shown(response)}")
     return Said(
-        text=_text(message.get("content")),
+        text=_text(message.get("content"))[:_LONGEST],
         refusal=_text(message.get("refusal")) or None,
         thoughts=any(message.get(name) for name in _THOUGHTS),
-        finish=_word(choice.get("finish_reason")),
+        finish=finish,
         model=_word(found.get("model")),
     )
 

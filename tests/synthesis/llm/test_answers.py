@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import pytest
 from helpers.server import Server, completion, refusal
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gisttools.common import EndpointError
-from gisttools.synthesis.llm.answers import answer_text, content_of, extract_json, only_thoughts, usage_of, whole
+from gisttools.synthesis.llm.answers import answer_text, content_of, extract_json, only_thoughts, said, usage_of, whole
 from gisttools.synthesis.llm.asking import Reply, Request
 from gisttools.synthesis.llm.batch import read_batch_answers
 from gisttools.synthesis.llm.cache import CallCache
@@ -70,6 +71,31 @@ def test_thoughts_in_a_field_of_their_own_are_told_apart(field) -> None:
     assert only_thoughts({"response": completion("", **{field: [{"text": DRAFT}]})[2]})
     assert not only_thoughts({"response": completion(FINAL, **{field: DRAFT})[2]})
     assert not only_thoughts({"response": completion("")[2]})
+
+
+@pytest.mark.parametrize(
+    ("told", "finish"),
+    [("MAX_TOKENS", "length"), ("end_turn", "stop"), ("SAFETY", "content_filter"), ("budget", "stop"), (None, None),
+     ("tool_calls", "tool_calls"), (7, None)],
+)  # fmt: skip
+def test_why_an_answer_ended_is_told_in_one_language(told, finish) -> None:
+    assert said(completion(FINAL, finish=told)[2]).finish == finish
+
+
+def test_an_answer_that_ended_in_an_error_is_none(at_once) -> None:
+    answers = [completion(FINAL[:9], finish="error"), completion(FINAL)]
+    with Server(lambda number, _: answers[min(number, 1)]) as server:
+        assert _ask(server, None).answer == {"text": "final"}
+    assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": "' * 60_000, "{" * 200_000, '{"a":' * 60_000, "<think>" * 60_000, '{"a": "x"} <think>' * 9000]
+)
+def test_no_text_keeps_the_reader_long(text) -> None:
+    began = time.process_time()
+    extract_json(text)
+    assert time.process_time() - began < 2
 
 
 def test_the_parts_of_a_content_are_its_text_without_the_thoughts() -> None:
