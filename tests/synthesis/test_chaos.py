@@ -24,7 +24,7 @@ from gisttools.data.triplets import read_triplets
 
 ROWS, KILLS, SEED = 400, 3, 11
 ANSWERS = 80  # before a kill
-PATIENCE = 3.0  # seconds for an answer: more than a busy machine takes
+PATIENCE = 8.0  # seconds for an answer: more than a busy machine takes
 CHILD = "import json, sys; from helpers.scripted_author import synthesize; synthesize(json.loads(sys.argv[1]))"
 
 

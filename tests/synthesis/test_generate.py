@@ -321,7 +321,7 @@ def test_a_real_run_is_written_read_back_and_repeated_without_a_call(tmp_path):
     for _ in range(2):
         with serve_local() as server:
             options = LLMOptions(base_url=server.base_url, model=server.model, max_tokens=80)
-            llm = LLM(options, cache=tmp_path / "c.sqlite")
+            llm = LLM(options, cache=tmp_path / "c.sqlite", endpoint="embedded")  # its port is another one each time
             task = Task(**labelled_task())
             outcomes.append(generate(task, llm, TextGuide(embed, "bag"), SynthesisOptions(rows=3, attempts=3.0)))
     first, second = outcomes

@@ -197,9 +197,9 @@ def test_leaving_the_stream_early_ends_its_thread():
 
 
 def test_a_file_that_is_no_cache_is_named(tmp_path):
-    path = tmp_path / "c.sqlite"
+    path = tmp_path / "notes.txt"
     path.write_bytes(b"this is no database at all" * 100)
-    with pytest.raises(DataError, match=r"c\.sqlite"):
+    with pytest.raises(DataError, match=r"notes\.txt"):
         LLM(LLMOptions(base_url="http://127.0.0.1:9/v1", model="m"), cache=path).ask([_ask()])
 
 
