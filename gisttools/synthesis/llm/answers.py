@@ -4,38 +4,22 @@ thoughts.
 Nothing that a server sends may end a run. A response becomes a plain form before it is kept (`checked`), and again when
 it comes from a cache that an earlier version wrote; what is none is a `BadAnswer` with its reason.
 
-Thoughts are marked in many ways: tags of several names, with or without the opening one, the channels of gpt-oss, the
-headings of Granite, fields and parts of their own. The answer is what follows the last of them.
+Thoughts come in fields and parts of their own, or marked in the text (`thoughts`).
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from gisttools.common import EndpointError
+from gisttools.common import DataError, EndpointError
+from gisttools.synthesis.llm.thoughts import BRACE, MOST_BROKEN, without_thoughts
 
-_NAMES = (
-    "think|thinking|thought|thoughts|reasoning|reason|reflection|scratchpad|analysis|seed:think|longcat_think|mm:think"
-)
-_OPEN = (
-    rf"<(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>|<\|think\|>|<unused94>"
-    r"|<details type=\"reasoning\"[^>]*>|<\|channel\|?>\s*(?:analysis|commentary|thought)\b[^<]*(?:<\|message\|>)?"
-    r"|Here(?: is|'s) my thought process:"
-)
-_CLOSE = (
-    rf"</(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|/think\|>|<unused95>|</details>"
-    r"|<channel\|>|<\|channel\|>\s*final\b[^<]*<\|message\|>|Here(?: is|'s) my response:|<\|begin_of_solution\|>"
-    r"|<\|START_RESPONSE\|>"
-)
-_MARK = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})|(?P<object>\{{)", re.IGNORECASE)
-_AFTER = re.compile(r"<\|(?:end|return|eot_id|im_end|end_of_solution|END_RESPONSE)\|>\s*\Z")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thinking_blocks")  # fields of a message
 _TEXT_PARTS = ("text", "output_text", "input_text")
-_DECODER = json.JSONDecoder(strict=False)
 _LONGEST = 1_000_000  # characters of an answer that are looked at
 # why an answer ended, as servers call it, in OpenAI's words; what is a word of our own is none of theirs
 _FINISH = {
@@ -147,33 +131,49 @@ def only_thoughts(turn: Mapping[str, Any]) -> bool:
 
 
 def answer_text(content: str) -> str:
-    """What follows a model's thoughts; all of it where it marks none, nothing where it only thinks."""
-    start, stop = 0, None
-    for kind, begin, end in _marks(content):
-        if kind == "close":
-            start, stop = end, None
-        elif stop is None:
-            stop = begin
-    return _AFTER.sub("", content[start:stop])
+    """What a model says besides its thoughts; nothing where it only thinks."""
+    return without_thoughts(content)[0]
 
 
 def extract_json(content: str) -> dict | None:
     """The first JSON object in an answer, behind a model's thoughts, also inside a fenced block; None without one.
 
-    An object that is cut or broken is never repaired, and no part of it counts as the answer. Halves of characters in
-    it become U+FFFD.
+    An object that is cut or broken is never repaired, and no part of it counts as the answer. Neither does one that
+    holds what JSON has not (NaN, Infinity), says a name twice, or is nested too deeply. Halves of characters in it
+    become U+FFFD.
     """
     content, begin = answer_text(content), 0
-    while (begin := content.find("{", begin)) >= 0:
+    for _ in range(MOST_BROKEN):
+        found = BRACE.search(content, begin)
+        if found is None:
+            return None
+        begin = found.start()
         try:
-            return _whole_object(_DECODER.raw_decode(content, begin)[0])
+            return _whole_object(_STRICT.raw_decode(content, begin)[0])
         except json.JSONDecodeError as error:
             if error.msg.startswith("Unterminated"):
                 return None
             begin = max(begin + 1, error.pos)  # what stands before was read as a part of the broken object
-        except (RecursionError, ValueError):  # too deep, or a number of thousands of digits
+        except (RecursionError, ValueError, DataError):  # too deep, or a number of thousands of digits
             return None
     return None
+
+
+def _no_json(word: str) -> NoReturn:
+    raise DataError(f"{word} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_json(text)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _no_json("a name that is said twice")
+
+
+_STRICT = json.JSONDecoder(strict=False, object_pairs_hook=_once, parse_constant=_no_json, parse_float=_finite)
 
 
 def whole(text: str) -> str:
@@ -193,22 +193,6 @@ def shown(response: object) -> str:
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(response).__name__}"
     return whole(" ".join(text[: 2 * _REASON].split()))[:_REASON]
-
-
-def _marks(content: str) -> Iterator[tuple[str, int, int]]:
-    """Kind ("open", "close"), begin and end of each mark of thoughts; those inside a JSON object are its text."""
-    place = 0
-    while found := _MARK.search(content, place):
-        place = found.end()
-        if found["object"] is None:
-            yield "open" if found["open"] else "close", found.start(), place
-            continue
-        try:
-            place = _DECODER.raw_decode(content, found.start())[1]
-        except json.JSONDecodeError:
-            continue
-        except (RecursionError, ValueError):
-            return
 
 
 def _whole_object(value: Any) -> Any:
