@@ -48,7 +48,7 @@ SUMMARIES = {
 }
 MANIFEST = (
     "run_id verb status started seconds parameters changed spec_hash git versions hardware seeds artefacts parents "
-    "error headline"
+    "error headline missing resolved warnings"
 )
 COMPARISON = (
     "task task_type subset metric base tuned difference low high n_items n_draws method verdict trained_on is_target "

@@ -191,6 +191,7 @@ TABLES: dict[str, dict[str, str]] = {
         "difference": "over the baseline",
         **_INTERVAL,
         "verdict": "`helped`, `hurt` or `not shown`",
+        "word": "of targets and guards together: `HELPED`, `HURT`, `MIXED` or `NOT SHOWN`",
         "behind": "difference to the best; empty of the best itself",
         "behind_low": "lower end of its 95 % interval",
         "behind_high": "upper end",

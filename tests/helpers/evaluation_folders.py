@@ -91,11 +91,11 @@ def main() -> None:
 
     out, score = Path(sys.argv[1]), evaluating.score
 
-    def slow(model, source, cache, *, batch_size):
+    def slow(model, source, cache, **told):
         if source.name.startswith("slow") and model.name == "tuned":
             (out / "waiting").touch()
             time.sleep(600)
-        return score(model, source, cache, batch_size=batch_size)
+        return score(model, source, cache, **told)
 
     evaluating.score = slow
     compare(out, sys.argv[2:])

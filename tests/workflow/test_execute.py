@@ -52,6 +52,8 @@ def project(tmp_path, monkeypatch):
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         (tmp_path / "notebooks").mkdir()
         (tmp_path / "prompts").mkdir()
+        (tmp_path / "data" / "support_intents").mkdir(parents=True)  # the default sources and test texts
+        (tmp_path / "data" / "support_intents" / "test.csv").write_text("text,label\na,b\n")
         (tmp_path / "gisttools.toml").touch()
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks/2_convert.ipynb")
         monkeypatch.chdir(tmp_path)
