@@ -97,7 +97,7 @@ class tqdm(_tqdm):
             kwargs["file"] = io.StringIO()  # tqdm ends a bar with a line break of its own
         else:
             out = kwargs.get("file") or sys.stderr
-            self._sparse = not (hasattr(out, "isatty") and out.isatty()) and "ipykernel" not in sys.modules
+            self._sparse = not (hasattr(out, "isatty") and out.isatty()) and not _in_notebook()
         super().__init__(*args, **kwargs)
         self._first = self.n
         if not self.disable and os.environ.get(STATUS_FILE):
@@ -155,6 +155,12 @@ class tqdm(_tqdm):
             self._line()
             self.leave, self.fp = False, io.StringIO()  # a line break of its own
         super().close()
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    ipython = sys.modules.get("IPython")
+    return "ipykernel" in sys.modules and ipython is not None and ipython.get_ipython() is not None
 
 
 class _Doing:

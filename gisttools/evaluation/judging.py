@@ -55,6 +55,8 @@ def headline(rows: Sequence[Comparison], failed: Collection[str] = (), failures:
     """
     words = verdict_words(rows, failed)
     lost = f", {failures} failed" if failures else ""
+    if not words:
+        return f"nothing compared{lost}"
     if len(words) == 1:
         ((_, word),) = words.items()
         return f"{_told(rows, lost)}: {word}"

@@ -139,8 +139,7 @@ def test_the_picture_names_the_worst_pairs_and_their_shares(sampled):
 
 
 def test_there_is_no_picture_of_no_confusion():
-    with pytest.raises(DataError, match="nearer to another class"):
-        figures.label_noise(label_noise(["one"], ["a"]).confused)
+    assert "nearer to another class" in figures.label_noise(label_noise(["one"], ["a"]).confused).alt
 
 
 def test_texts_that_the_guide_does_not_read_are_not_judged_by_it(sampled):

@@ -51,7 +51,7 @@ def test_it_says_data_guide_parameters_and_that_there_are_no_scores(trained):
 
 
 def test_no_key_is_named_and_no_tag_of_the_template_is_left(trained):
-    text = card(trained, guide_key_variable="MY_KEY").content
+    text = card(trained, guide="endpoint:m", guide_key_variable="MY_KEY").content
     assert "MY_KEY" not in text
     assert "{{" not in text
     assert "{%" not in text

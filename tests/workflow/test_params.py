@@ -90,7 +90,10 @@ def test_words_are_truth_values_where_these_are_wanted(word, value):
 
 def test_a_language_that_is_called_no_is_a_text():
     assert check_params("convert", {"subset": "no"}).subset == "no"
-    assert check_params("evaluate", {"subsets": ["no", "on"]}).subsets == ["no", "on"]
+    assert check_params("evaluate", {"subsets": ["no", "on"], "tasks": ["MassiveIntentClassification"]}).subsets == [
+        "no",
+        "on",
+    ]
 
 
 def test_whole_numbers_do_for_floats():
