@@ -164,7 +164,7 @@ def test_a_notebook_that_has_a_recipe_of_its_name_points_to_it(command, results)
 def test_a_missing_file_fails_with_its_name_and_leaves_no_artefact(command, results):
     status, said = command("run", "finetune", "-p", "triplets", "[nowhere.csv]")
     assert status == 1
-    assert "No triplet table at" in said
+    assert "there is no file or folder nowhere.csv" in said
     assert "nowhere.csv" in said
     assert "In cell 'data' of" in said
     (run,) = finished_runs()

@@ -98,7 +98,7 @@ def synthesize(told: dict) -> None:
     from gisttools.synthesis.task import Task
 
     task, folder = Task(**told["task"]), Path(told["folder"])
-    llm = LLM(LLMOptions(**told["llm"]), cache=folder / "c.sqlite")
+    llm = LLM(LLMOptions(**told["llm"]), cache=folder / "c.sqlite", endpoint="scripted")
     options = SynthesisOptions(rows=told["rows"], attempts=1, seed=told["seed"])
     outcome = generate(task, llm, TextGuide(embed, "animals"), options)
     write_triplets(outcome.accepted, folder / "accepted.parquet")
