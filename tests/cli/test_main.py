@@ -161,15 +161,12 @@ def test_a_notebook_that_has_a_recipe_of_its_name_points_to_it(command, results)
 
 
 @pytest.mark.slow
-def test_a_missing_file_fails_with_its_name_and_leaves_no_artefact(command, results):
+def test_a_missing_file_fails_with_its_name_and_leaves_no_run(command, results):
     status, said = command("run", "finetune", "-p", "triplets", "[nowhere.csv]")
     assert status == 1
     assert "there is no file or folder nowhere.csv" in said
-    assert "nowhere.csv" in said
-    assert "In cell 'data' of" in said
-    (run,) = finished_runs()
-    assert (run.status, run.artefacts) == ("failed", {})
-    assert [p for p in files_under(results) if "partial" in p or p.endswith("model")] == []
+    assert finished_runs() == []
+    assert files_under(results) == []
 
 
 @pytest.mark.slow
