@@ -17,7 +17,6 @@ from pathlib import Path
 from types import ModuleType
 
 import psutil
-from joblib import cpu_count
 
 from gisttools.common import PACKAGE, ParameterError, results_folder
 
@@ -149,6 +148,8 @@ _THREADS = (
 
 def cores() -> int:
     """Cores that this process may use: affinity and the limits of a container or a batch job count."""
+    from joblib import cpu_count  # it loads NumPy, a fifth of a second that a mistake need not wait
+
     return cpu_count()
 
 

@@ -95,7 +95,7 @@ def test_the_defaults_are_right(verb) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_a_missing_file_is_told_without_a_kernel_in_about_a_second(here, results, dry) -> None:
+def test_a_missing_file_takes_less_than_a_second_of_the_processor(here, results, dry) -> None:
     command = [sys.executable, "-m", "gisttools.cli.main", "run", "convert", "-p", "sources", "[no.csv]", *dry]
     import resource
 
@@ -104,4 +104,4 @@ def test_a_missing_file_is_told_without_a_kernel_in_about_a_second(here, results
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert time.monotonic() - began < 30
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.5  # 0.9 on a quiet machine
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0

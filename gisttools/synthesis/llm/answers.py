@@ -99,7 +99,7 @@ def usage_of(response: Mapping[str, Any], most: tuple[int, int] | None = None) -
     request has bytes or a hundred times more out than it allowed.
 
     Args:
-        response: as `checked` gives it, or as it came.
+        response: as it came.
         most: the most tokens in and out that the call was meant to take.
     """
     usage = _dict(response.get("usage"))

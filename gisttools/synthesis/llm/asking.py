@@ -105,8 +105,8 @@ class Learnt:
 
     def take(self, form: dict) -> None:
         """Take over the form of calls that an earlier run sent; it had found out that the endpoint takes it."""
-        self.rung, self.limit, self.settled = max(self.rung, form["rung"]), form["limit"], True
-        self.drop |= set(form["drop"])
+        self.begin_with(form)
+        self.settled = True
 
     def begin_with(self, form: dict) -> None:
         """Ask as an earlier run did, until something is refused."""

@@ -8,6 +8,7 @@ in scripts and in notebooks, which have a loop of their own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -163,7 +164,8 @@ class LLM:
 async def _renew(cache: CallCache) -> None:
     while True:
         await asyncio.sleep(RENEWED)
-        cache.renew()
+        with contextlib.suppress(sqlite3.OperationalError):  # the file is busy: the next time will do
+            cache.renew()
 
 
 @contextmanager
