@@ -139,3 +139,32 @@ def test_a_manifest_that_may_not_be_read_is_damaged(results, make_run) -> None:
     (folder / "manifest.json").chmod(0)
     assert [run.status for run in all_runs()] == ["damaged"]
     shutil.rmtree(folder)
+
+
+def test_of_several_that_find_the_damage_one_mends_it(tmp_path, monkeypatch) -> None:
+    """A file that was made anew meanwhile is not set aside as well."""
+    import threading
+
+    from gisttools.synthesis.llm.cache import CallCache
+
+    monkeypatch.setattr("gisttools.synthesis.llm.cache._sound", set())
+    path = tmp_path / "llm.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    errors: list[BaseException] = []
+
+    def use(number: int) -> None:
+        try:
+            with CallCache(path) as cache:
+                cache.put(str(number), {"n": number})
+        except BaseException as error:  # told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=use, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(list(tmp_path.glob("llm.sqlite.damaged-*[0-9]"))) == 1
+    with CallCache(path) as cache:
+        assert all(cache.get(str(n)) for n in range(8))

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tenacity
+from filelock import FileLock
 
 from gisttools.common import DataError, known_secrets, redact
 
@@ -68,19 +69,22 @@ class CallCache:
         if self.path is not None:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            try:
-                self._connect()
-                why = "" if self.path is None else self._damage()
-            except sqlite3.DatabaseError as error:
-                # what has another ending may be anybody's file, named by mistake
-                if not _is_damage(error) or Path(str(self.path)).suffix not in _ENDINGS:
-                    raise
-                why = str(error)
-            if why:
-                self._set_aside(why)
+            if self._open():
+                self._mend()
         except (sqlite3.Error, OSError) as error:
             raise DataError(f"The cache {self.path} cannot be used: {error}. Name another file.") from error
         return self
+
+    def _open(self) -> str:
+        """Open the file, and say what is wrong with it; empty where nothing is."""
+        try:
+            self._connect()
+            return "" if self.path is None else self._damage()
+        except sqlite3.DatabaseError as error:
+            # what has another ending may be anybody's file, named by mistake
+            if not _is_damage(error) or Path(str(self.path)).suffix not in _ENDINGS:
+                raise
+            return str(error)
 
     def _connect(self) -> None:
         self.connection = sqlite3.connect(
@@ -110,12 +114,17 @@ class CallCache:
             _sound.add(known)
         return "" if told == "ok" else str(told)
 
-    def _set_aside(self, why: str) -> None:
-        """Rename a damaged file, and take over the answers that can still be read."""
+    def _mend(self) -> None:
+        """Set a damaged file aside, and take over the answers that can still be read; one process at a time."""
         path = Path(str(self.path))
-        found = dict(_readable_rows(self.connection)) if hasattr(self, "connection") else {}
-        with contextlib.suppress(sqlite3.Error, AttributeError):
+        with FileLock(path.with_name(f"{path.name}.mend")):
             self.connection.close()
+            if why := self._open():  # else another process has mended it meanwhile
+                self._set_aside(path, why)
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        found = dict(_readable_rows(self.connection))
+        self.connection.close()
         aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
         path.rename(aside)
         for ending in ("-wal", "-shm"):
