@@ -274,7 +274,12 @@ def _joined(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _noise(data: Mapping[str, LabelledTexts], guide: VectorCache, near: float | None) -> dict[str, LabelNoise]:
     return {
-        name: label_noise(texts.texts, texts.label_sets or texts.labels, guide=guide, near=near)
+        name: label_noise(
+            texts.texts,
+            texts.label_sets or texts.labels,
+            guide=guide.alike(texts.task_name, texts.task_type),
+            near=near,
+        )
         for name, texts in data.items()
     }
 

@@ -34,7 +34,7 @@ from gisttools.data import COLUMNS, LabelledTexts, as_dataset, make_triplets_fro
 from gisttools.mining.classes import Classes, by_rank, by_softmax, top, uniform_among_best
 from gisttools.mining.neighbours import Pool, compare
 from gisttools.mining.options import MiningOptions
-from gisttools.models import NumberedTexts, VectorCache
+from gisttools.models import NumberedTexts, TableVectors, VectorCache
 
 Allowed = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # rows, columns, scores: scores, -inf bars
 Pick = Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows, scores: places among the columns, -1 for none
@@ -321,7 +321,8 @@ def mine_labelled(data: LabelledTexts, guide: VectorCache, options: MiningOption
     """
     options = options or MiningOptions()
     _check_balance(data, options)
-    mined = mine(data.texts, data.label_sets or data.labels, guide.embed(data.texts), options)
+    vectors = guide.alike(data.task_name, data.task_type).embed(data.texts)
+    mined = mine(data.texts, data.label_sets or data.labels, vectors, options)
     _tell_few(data, options, mined)
     if mined.recall is not None and mined.recall < _LOW_RECALL:
         log.warning(
@@ -374,11 +375,13 @@ def score_triplets(table: Dataset, guide: VectorCache) -> Dataset:
     there is no negative. Raises as `VectorCache.embed`.
     """
     filled = {"guide_id": [], "guide_ap": [], "guide_an": [], "live": []}
-    for ap, an, given in _cosines(table, guide):
+    texts = NumberedTexts.of(table)
+    vectors = texts.embedded(guide)
+    for ap, an, given in _cosines(texts, vectors):
         counts = given.sum(1)
         lists = pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), an[given])
         live = np.where(given, an, np.inf).min(1, initial=np.inf) <= ap
-        filled["guide_id"].append(pa.array([guide.guide_id] * len(ap), pa.string()))
+        filled["guide_id"].append(pa.array([vectors.guide_id] * len(ap), pa.string()))
         filled["guide_ap"].append(pa.array(ap))
         filled["guide_an"].append(lists)
         filled["live"].append(pa.array(live, mask=counts == 0))
@@ -390,18 +393,14 @@ def score_triplets(table: Dataset, guide: VectorCache) -> Dataset:
     return as_dataset(columns)
 
 
-def _cosines(table: Dataset, guide: VectorCache) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _cosines(texts: NumberedTexts, vectors: TableVectors) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The guide's cosines, block by block: anchor-positive float32 (b,), anchor-negative float32 (b, K), and which of
     the negatives there are, bool (b, K)."""
-    texts = NumberedTexts.of(table)
-    rows = texts.embedded(guide)
     for begin in range(0, len(texts.ids), _SCORED):
-        ids = texts.ids[begin : begin + _SCORED]
-        vectors = guide.vectors(
-            rows[ids]
-        )  # padding (-1) answers with the last text's vector, and is left out by `given`
-        cosines = (vectors[:, :1] * vectors[:, 1:]).sum(2)
-        yield cosines[:, 0], cosines[:, 1:], ids[:, 2:] >= 0
+        rows = np.arange(begin, min(begin + _SCORED, len(texts.ids)))
+        part = vectors.of(rows)  # of padding (-1) any vector, left out by `given`
+        cosines = (part[:, :1] * part[:, 1:]).sum(2)
+        yield cosines[:, 0], cosines[:, 1:], texts.ids[rows, 2:] >= 0
 
 
 def _check_shapes(texts: Sequence[str], labels: Sequence[str] | Sequence[tuple[str, ...]], vectors: np.ndarray) -> None:

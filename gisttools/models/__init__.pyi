@@ -21,10 +21,19 @@ from .loading import (
 )
 from .numbered_texts import (
     NumberedTexts as NumberedTexts,
+    TableVectors as TableVectors,
     numbered as numbered,
     text_columns_as_keys as text_columns_as_keys,
 )
 from .options import GuideOptions as GuideOptions
+from .prompts import (
+    Prompts as Prompts,
+    RowPrompts as RowPrompts,
+    is_search as is_search,
+    prompts_in_words as prompts_in_words,
+    prompts_of as prompts_of,
+    settle_prompts as settle_prompts,
+)
 from .reading import (
     Reading as Reading,
     check_length as check_length,

@@ -28,6 +28,7 @@ from gisttools.common import (
 )
 from gisttools.models.loading import ENDPOINT
 from gisttools.models.options import GuideOptions
+from gisttools.models.prompts import Prompts
 
 _DEFAULT_URL = "https://api.openai.com/v1"
 _TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens
@@ -38,7 +39,7 @@ Put = Callable[[tuple[np.ndarray, np.ndarray]], None]  # takes numbers of texts 
 
 
 class EndpointGuide:
-    """Embeddings by an endpoint. Texts are sent with `prompt` in front; nothing is sent twice that was answered once,
+    """Embeddings by an endpoint. Texts are sent with a prompt in front; nothing is sent twice that was answered once,
     for the caller keeps every batch as it arrives.
 
     Args:
@@ -54,15 +55,32 @@ class EndpointGuide:
     portion = 8 * _TEXTS
 
     def __init__(self, options: GuideOptions) -> None:
-        model, base_url, prompt = options.name.removeprefix(ENDPOINT), options.base_url, options.prompt
+        model, base_url = options.name.removeprefix(ENDPOINT), options.base_url
         self._base_url = base_url or _DEFAULT_URL
         if urlsplit(self._base_url).scheme not in ("http", "https") or not urlsplit(self._base_url).hostname:
             raise ParameterError(f"base_url is {base_url!r}, not an address such as http://127.0.0.1:8080/v1.")
         if not model:
             raise ParameterError(f"No model is named after {ENDPOINT!r}. Write {ENDPOINT}text-embedding-3-small, say.")
-        self.name, self._model, self._key_variable, self._prompt = options.name, model, options.key_variable, prompt
+        self.name, self._model, self._key_variable = options.name, model, options.key_variable
+        self.prompts = Prompts().with_user(options.query_said, options.document_said)
+        self._prompt = self.prompts.alike
         self.url = safe_url(self._base_url)
-        self.identity = f"endpoint|{same_address(self._base_url)}|{model}|{prompt}"
+
+    @property
+    def prompt(self) -> str:
+        """What stands before every text."""
+        return self._prompt
+
+    @property
+    def identity(self) -> str:
+        """Everything that decides a vector, as far as it is known."""
+        return f"endpoint|{same_address(self._base_url)}|{self._model}|{self._prompt or None}"
+
+    def with_prompt(self, prompt: str) -> EndpointGuide:
+        """The same model with another prompt."""
+        other = copy.copy(self)
+        other._prompt = prompt
+        return other
 
     def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
         """Numbers of texts and their vectors, float32 (n, dimension), batch by batch as they arrive.
@@ -105,7 +123,7 @@ class EndpointGuide:
             raise failed[0]
 
     async def _ask(self, client: openai.AsyncOpenAI, texts: list[str], health: Health) -> np.ndarray:
-        sent = [f"{self._prompt or ''}{text}" for text in texts]
+        sent = [f"{self._prompt}{text}" for text in texts]
 
         async def call() -> object:
             # Not embeddings.create, which takes an answer apart without looking what it is.

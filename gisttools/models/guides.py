@@ -32,6 +32,7 @@ from gisttools.common import (
 from gisttools.data import FILE_ENDINGS, LINE_ENDINGS, RowFile, is_lines, read_lines
 from gisttools.models.loading import ENDPOINT, is_static, native_bfloat16, open_model, reading_sha, weights_sha
 from gisttools.models.options import GuideOptions, Precision
+from gisttools.models.prompts import Prompts, prompts_of, settle_prompts
 
 ENDINGS = (".parquet", ".npy")
 _BLOCK = 8192
@@ -52,6 +53,7 @@ class GivenVectors:
 
     def __init__(self, path: Path) -> None:
         self.name, self._path = str(path), path
+        self.prompts = Prompts()
         files = [path]
         if not path.is_file():
             raise MissingError(f"No file of vectors at {path}. Correct the guide's name.")
@@ -69,6 +71,10 @@ class GivenVectors:
             with open(file, "rb") as content:
                 digest.update(hashlib.file_digest(content, "blake2b").digest())
         self._texts, self.identity = files[-1], f"given|{digest.hexdigest()}"
+
+    def with_prompt(self, prompt: str) -> GivenVectors:
+        """Itself: its vectors were made already."""
+        return self
 
     def items(self) -> Iterator[tuple[list[str], np.ndarray]]:
         """Blocks of texts and their vectors, float (n, dimension), as they stand in the file."""
@@ -146,9 +152,17 @@ class Guide(Protocol):
     """What makes vectors of texts. `gisttools.models.VectorCache` keeps them."""
 
     name: str
-    identity: str  # everything that decides a vector; a guide of another identity never answers for this one
     dimension: int | None  # None until the first answer of an endpoint
     portion: int  # texts that one call of `stream` should get
+
+    @property
+    def identity(self) -> str:
+        """Everything that decides a vector; a guide of another identity never answers for this one."""
+
+    prompts: Prompts  # what it puts before which texts; `stream` puts one of them before all
+
+    def with_prompt(self, prompt: str) -> Guide:
+        """The same model with another prompt before every text; "" for none."""
 
     def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
         """Parts of the work as they are done: numbers of texts, int (n,), and their vectors, float (n, dimension).
@@ -160,7 +174,7 @@ class ModelGuide:
 
     Args:
         model: in evaluation it is not changed.
-        prompt: text put before every text; None takes the model's default prompt, if it has one.
+        prompt: text put before every text; None takes the one that the model has for texts that are alike, if any.
         precision: of the matrix products. "auto": bfloat16 where the hardware multiplies it natively, else float32;
             cosines differ by about 0.0005 between the two. Static models always use float32.
         devices: where copies of the model run at the same time; the model's own device if empty.
@@ -175,17 +189,34 @@ class ModelGuide:
         precision: Precision = "auto",
         devices: Sequence[str] = (),
     ) -> None:
-        self.name, self._prompt = name, prompt
+        self.name, self.prompts = name, prompts_of(model)
         self._static = is_static(model)
         if precision == "auto":
             precision = "bfloat16" if native_bfloat16(model) else "float32"
         self._precision = "float32" if self._static else precision
-        self.identity = f"model|{weights_sha(model)}|{reading_sha(model)}|{prompt}|{self._precision}"
+        self._reading = f"model|{weights_sha(model)}|{reading_sha(model)}"
+        self._prompt = self.prompts.alike if prompt is None else prompt
         self.dimension = model.get_embedding_dimension()
         self.tokenizer = model.tokenizer
         self._models = [copy.deepcopy(model).to(device) for device in devices] or [model]
         slow = not self._static and self._models[0].device.type == "cpu"
         self.portion, self._batch = (512, 32) if slow else (4096 * len(self._models), 128)
+
+    @property
+    def prompt(self) -> str:
+        """What stands before every text."""
+        return self._prompt
+
+    @property
+    def identity(self) -> str:
+        """Everything that decides a vector."""
+        return f"{self._reading}|{self._prompt or None}|{self._precision}"
+
+    def with_prompt(self, prompt: str) -> ModelGuide:
+        """The same model with another prompt."""
+        other = copy.copy(self)
+        other._prompt = prompt
+        return other
 
     def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
         """As `Guide.stream`, in one part; quickest with texts of like length.
@@ -229,7 +260,7 @@ def open_guide(options: GuideOptions, *, device: str | None = None) -> Guide | G
         ParameterError: an option does not fit this kind of guide.
         DataError: the file holds no vectors.
     """
-    name, prompt = options.name, options.prompt
+    name, said = options.name, (options.query_said, options.document_said)
     if options.revision and (name.startswith(ENDPOINT) or name.endswith(ENDINGS)):
         raise ParameterError(
             f"Guide {name!r} has no revision {options.revision!r}: that is for models of the hub. Drop it."
@@ -244,14 +275,16 @@ def open_guide(options: GuideOptions, *, device: str | None = None) -> Guide | G
         )
     path = Path(name).expanduser()
     if path.suffix in ENDINGS and not path.is_dir():
-        if prompt:
-            raise ParameterError(f"{name} holds vectors made already; the prompt {prompt!r} comes too late. Drop it.")
+        told = next((text for text in said if text), None)
+        if told:
+            raise ParameterError(f"{name} holds vectors made already; the prompt {told!r} comes too late. Drop it.")
         return GivenVectors(path)
     model = open_model(name, options.revision, device=device, trust_remote_code=options.trust_remote_code)
+    settle_prompts(model, *said)
     several = device is None and model.device.type == "cuda" and not is_static(model) and not _one_of_many()
     count = torch.cuda.device_count() if several else 1
     devices = [f"cuda:{i}" for i in range(count)] if count > 1 else []
-    return ModelGuide(model, name, prompt=prompt, precision=options.precision, devices=devices)
+    return ModelGuide(model, name, precision=options.precision, devices=devices)
 
 
 def _one_of_many() -> bool:
@@ -267,14 +300,19 @@ class ShardedGuide:
 
     Args:
         guide: says what decides a vector; it embeds nothing.
-        submit: of a shard's texts, a future of what `embed_shard` answers.
+        submit: of a shard's texts and the prompt before them, a future of what `embed_shard` answers.
     """
 
-    def __init__(self, guide: Guide, submit: Callable[[list[str]], Future]) -> None:
+    def __init__(self, guide: Guide, submit: Callable[[list[str], str | None], Future], prompt: str | None = None) -> None:
         self.name, self.identity, self.dimension = guide.name, guide.identity, guide.dimension
+        self.prompts, self._guide, self._prompt = guide.prompts, guide, prompt
         self.tokenizer = getattr(guide, "tokenizer", None)
         self.portion = 1 << 20  # a whole block at a time; it is cut here
         self._submit = submit
+
+    def with_prompt(self, prompt: str) -> ShardedGuide:
+        """The same with another prompt."""
+        return ShardedGuide(self._guide.with_prompt(prompt), self._submit, prompt)
 
     def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
         """As `Guide.stream`, a part for each shard that is done.
@@ -285,7 +323,7 @@ class ShardedGuide:
         shards = {}
         for begin in range(0, len(texts), SHARD):
             numbers = np.arange(begin, min(begin + SHARD, len(texts)))
-            shards[self._submit([texts[i] for i in numbers.tolist()])] = numbers
+            shards[self._submit([texts[i] for i in numbers.tolist()], self._prompt)] = numbers
         try:
             for done in as_completed(shards):
                 identity, vectors = done.result()
@@ -301,12 +339,15 @@ class ShardedGuide:
                 future.cancel()
 
 
-def embed_shard(guide: GuideOptions, texts: list[str], *, asked: str = "") -> tuple[str, np.ndarray]:
+def embed_shard(
+    guide: GuideOptions, texts: list[str], prompt: str | None = None, *, asked: str = ""
+) -> tuple[str, np.ndarray]:
     """In any process: the identity of the guide there, and vectors, float32 (n, dimension). It stays open for more;
-    `asked`: by what; it is opened anew for something else."""
+    `prompt`: before the texts; None for the guide's own; `asked`: by what; it is opened anew for something else."""
     quiet_libraries()
     use_told_threads()
     opened = _opened(guide.model_dump_json(), asked)
+    opened = opened if prompt is None else opened.with_prompt(prompt)
     vectors = np.empty((len(texts), opened.dimension or 0), dtype=np.float32)
     for numbers, part in opened.stream(texts):
         vectors[numbers] = part

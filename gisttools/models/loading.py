@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gisttools.common import GistError, MissingError, ModelError, ParameterError, did_you_mean
 from gisttools.models.custom_code import sources_of, trusted
+from gisttools.models.prompts import prompts_of, registered_prompts, settle_prompts
 from gisttools.models.reading import probe
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def open_model(
     trust_remote_code: bool | Sequence[str] = False,
 ) -> SentenceTransformer:
     """Open a model as a `SentenceTransformer`, and see that it tells fixed texts apart.
+
+    Its prompts are written under names that sentence-transformers and mteb know (`settle_prompts`). A hub model that was
+    saved without any has those that mteb's registry gives it.
 
     Args:
         name: `embedded:wordllama-256` (static, 256 dimensions), `embedded:all-MiniLM-L6-v2` (384 dimensions), a model
@@ -72,6 +76,9 @@ def open_model(
         ):  # of a part that is found only while it is opened, such as an adapter's base
             fix = "It brings code of its own; set trust_remote_code, and pin its commit."
         raise ModelError(f"Model {name}{at} cannot be loaded: {first_line}. {fix}") from error
+    if not folder.is_dir() and not prompts_of(model).told():
+        model.prompts = {**(model.prompts or {}), **registered_prompts(name)}
+    settle_prompts(model, name=name)
     # what has no modules.json is a bare language model, with a mean over its tokens put behind it
     probe(model, name, trained=is_static(model) or _has_modules(name, revision))
     return model
@@ -93,14 +100,14 @@ def revision_of(model: SentenceTransformer, name: str, revision: str | None = No
 
 
 def weights_sha(model: SentenceTransformer) -> str:
-    """12 hex digits of every weight and of how vectors are made from them (modules, pooling, length, prompt)."""
+    """12 hex digits of every weight and of how vectors are made from them (modules, pooling, length), but for prompts."""
     import torch
 
     digest = hashlib.blake2b(digest_size=6)
     for module in model:
         keys = getattr(module, "config_keys", [])
         digest.update(repr([type(module).__name__, [(k, getattr(module, k, None)) for k in keys]]).encode())
-    digest.update(repr([model.max_seq_length, model.prompts.get(model.default_prompt_name)]).encode())
+    digest.update(repr([model.max_seq_length, None]).encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -13,7 +13,9 @@ import pandas as pd
 import pyarrow.compute as pc
 from datasets import Dataset
 
+from gisttools.common import digest
 from gisttools.data import blocks, most_negatives, slots
+from gisttools.models.prompts import RowPrompts
 from gisttools.models.vectors import KEY, VectorCache, text_keys
 
 _TEXTS = ("anchor", "positive", "negatives")
@@ -49,16 +51,84 @@ class NumberedTexts:
         """K, the largest number of negatives of a row."""
         return self.ids.shape[1] - 2
 
-    def embedded(self, guide: VectorCache) -> np.ndarray:
-        """Embed what `guide` has not seen yet; the row of each number's vector in it, int64 (texts,).
+    def embedded(self, guide: VectorCache) -> TableVectors:
+        """Embed what `guide` has not seen yet, each text under the prompt of its column and of its row's task.
 
         Raises:
             ModelError, EndpointError, DataError: as `VectorCache.embed`.
         """
-        unknown = np.sort(self.first[guide.find(self.unique) < 0])
-        if len(unknown):
-            guide.fill(_texts_at(self.table, unknown, self.most_negatives), len(unknown))
-        return guide.find(self.unique)
+        prompts = RowPrompts.of(self.table, guide.prompts)
+        alone = len({prompt for pair in prompts.pairs for prompt in pair}) < 2
+        found: dict[str, tuple[VectorCache, np.ndarray]] = {}
+        for prompt in dict.fromkeys(prompt for pair in prompts.pairs for prompt in pair):
+            cache = guide.with_prompt(prompt)
+            wanted = None if alone else np.unique(self.ids[_cells(prompts, prompt, self.ids.shape[1])])
+            found[prompt] = cache, self._rows_of(cache, wanted)
+        return TableVectors(ids=self.ids, prompts=prompts, caches=found, guide=guide)
+
+    def _rows_of(self, cache: VectorCache, wanted: np.ndarray | None) -> np.ndarray:
+        """The row of each number's vector, int64 (texts,); only those wanted (None for all) are embedded."""
+        unknown = cache.find(self.unique) < 0
+        if wanted is not None:
+            asked = np.zeros(len(unknown), dtype=bool)
+            asked[wanted[wanted >= 0]] = True
+            unknown &= asked
+        places = np.sort(self.first[unknown])
+        if len(places):
+            cache.fill(_texts_at(self.table, places, self.most_negatives), len(places))
+        return cache.find(self.unique)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableVectors:
+    """The guide's vectors of a table's texts: a text may have one as a query and another as a document.
+
+    Attributes:
+        ids: as in `NumberedTexts`.
+        prompts: of each row.
+        caches: for each prompt, where the vectors are, and the row there of each text's number, int64 (texts,).
+        guide: whose they are.
+    """
+
+    ids: np.ndarray
+    prompts: RowPrompts
+    caches: dict[str, tuple[VectorCache, np.ndarray]]
+    guide: VectorCache
+
+    @property
+    def guide_id(self) -> str:
+        """The guide's; where texts stand under several prompts, of all of them."""
+        used = [cache.guide_id for cache, _ in self.caches.values()]
+        if len(set(used)) < 2:
+            return used[0] if used else self.guide.guide_id
+        return f"{self.guide.name}#{digest(repr([used, self.prompts.pairs]))}"
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors of the texts of table rows, float32 (n, 2 + K, dimension); padding (-1) answers with any vector."""
+        ids = self.ids[rows]
+        if len(self.caches) == 1:
+            ((cache, places),) = self.caches.values()
+            return cache.vectors(places[ids])
+        vectors: np.ndarray | None = None
+        for number, (query, document) in enumerate(self.prompts.pairs):
+            own = np.flatnonzero(self.prompts.which[rows] == number)
+            for columns, prompt in ((slice(1), query), (slice(1, None), document)) if len(own) else ():
+                cache, places = self.caches[prompt]
+                part = cache.vectors(np.maximum(places[ids[own, columns]], 0))
+                if vectors is None:
+                    vectors = np.zeros((*ids.shape, part.shape[-1]), dtype=np.float32)
+                vectors[own, columns] = part
+        return np.zeros((*ids.shape, self.guide.dimension or 0), dtype=np.float32) if vectors is None else vectors
+
+
+def _cells(prompts: RowPrompts, prompt: str, width: int) -> np.ndarray:
+    """Which texts of a table stand under a prompt, bool (N, width)."""
+    cells = np.zeros((len(prompts.which), width), dtype=bool)
+    for number, (query, document) in enumerate(prompts.pairs):
+        own = prompts.which == number
+        cells[own, :1] = query == prompt
+        cells[own, 1:] = document == prompt
+    return cells
 
 
 def text_columns_as_keys(table: Dataset, columns: tuple[str, str, str], k: int) -> np.ndarray:

@@ -30,8 +30,30 @@ class GuideOptions(Options):
         description="run code that comes with a model, of a hub model at its pinned commit; "
         "a list of org/name@commit: also code of these repositories",
     )
-    prompt: str | None = Field(None, description="text put before every text")
+    prompt: str | None = Field(None, description='text put before every text; "" for none; null: the model\'s prompts')
+    query_prompt: str | None = Field(
+        None, description='text put before queries, and texts that are alike; "" for none; null: the model\'s'
+    )
+    document_prompt: str | None = Field(
+        None, description='text put before documents: positives and negatives of a search; "" for none; null: the model\'s'
+    )
     base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
     key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
     precision: Precision = Field("auto", description="of a model; auto: bfloat16 where the hardware multiplies it")
     dtype: Literal["float32", "float16"] = Field("float32", description="of its vectors on disk")
+
+    def conflicts(self) -> list[str]:
+        """A prompt for all texts next to one for some of them."""
+        sides = self.query_prompt is not None or self.document_prompt is not None
+        both = self.prompt is not None and sides
+        return super().conflicts() + (["prompt goes before every text; leave it out, or the prompts by side"] if both else [])
+
+    @property
+    def query_said(self) -> str | None:
+        """What the user says of queries and of texts that are alike."""
+        return self.query_prompt if self.prompt is None else self.prompt
+
+    @property
+    def document_said(self) -> str | None:
+        """What the user says of documents."""
+        return self.document_prompt if self.prompt is None else self.prompt

@@ -13,6 +13,7 @@ A row keeps its number forever, because others may hold it: a damaged chunk is n
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -29,6 +30,7 @@ from filelock import FileLock
 from gisttools.common import ModelError, cache_folder, digest, model_name, tqdm
 from gisttools.models.guides import GivenVectors, Guide, open_guide
 from gisttools.models.options import GuideOptions
+from gisttools.models.prompts import Prompts
 from gisttools.models.reading import Reading, read_by, reading_of
 
 KEY = np.dtype("S16")  # NumPy pads with zero bytes when it compares, so all 16 bytes count
@@ -251,6 +253,9 @@ class VectorCache:
     address and model): a changed guide never answers with an old vector. Each chunk of vectors is on disk as soon as
     it is done, with a checksum. Any number of processes may use it at once.
 
+    Texts are embedded with the prompt that the guide has for texts that are alike, if any; `with_prompt` and `alike`
+    give the vectors under another one.
+
     Args:
         guide: a name, or all of `GuideOptions`.
         folder: where caches live; `cache_folder()/guides` if None.
@@ -260,22 +265,49 @@ class VectorCache:
     """
 
     def __init__(self, guide: str | GuideOptions, *, folder: Path | None = None) -> None:
-        options = GuideOptions(name=guide) if isinstance(guide, str) else guide
-        self.name, self.prompt = options.name, options.prompt
-        self.guide: Guide | GivenVectors = open_guide(options)
-        key = digest(f"{self.guide.identity}|{options.dtype}")
+        self._options = GuideOptions(name=guide) if isinstance(guide, str) else guide
+        self.name, self._home = self._options.name, folder or cache_folder() / "guides"
+        self.guide: Guide | GivenVectors = open_guide(self._options)
+        self._read = KeyIndex()  # of texts that were asked for: 1 where the guide reads it, else 0
+        self._by_prompt: dict[str, VectorCache] = {}
+        self._open_files()
+
+    def _open_files(self) -> None:
+        key = digest(f"{self.guide.identity}|{self._options.dtype}")
         self.guide_id = f"{self.name}#{key}"
-        self.folder = (folder or cache_folder() / "guides") / key
+        self.folder = self._home / key
         about = {
             "guide_id": self.guide_id,
-            "revision": options.revision,
-            "prompt": options.prompt,
+            "revision": self._options.revision,
+            "prompt": getattr(self.guide, "prompt", None),
             "identity": self.guide.identity,
         }
-        self._files = VectorFolder(self.folder, options.dtype, about)
-        self._read = KeyIndex()  # of texts that were asked for: 1 where the guide reads it, else 0
+        self._files = VectorFolder(self.folder, self._options.dtype, about)
         if isinstance(self.guide, GivenVectors):
             self._take_in(self.guide)
+
+    @property
+    def prompts(self) -> Prompts:
+        """What the guide puts before queries, documents and texts that are alike."""
+        return self.guide.prompts
+
+    def with_prompt(self, prompt: str) -> VectorCache:
+        """The vectors of the same guide with this prompt before every text, "" for none; each prompt has its own."""
+        if isinstance(self.guide, GivenVectors):
+            return self
+        if prompt not in self._by_prompt:
+            other = copy.copy(self)
+            other.guide = self.guide.with_prompt(prompt)
+            if other.guide.identity == self.guide.identity:
+                other = self
+            else:
+                other._open_files()
+            self._by_prompt[prompt] = other
+        return self._by_prompt[prompt]
+
+    def alike(self, task: str | None, kind: str | None) -> VectorCache:
+        """The vectors of texts that are compared with their like, for a task and type of task as mteb names them."""
+        return self.with_prompt(self.prompts.of(task, kind, searches=False)[0])
 
     @property
     def dimension(self) -> int | None:

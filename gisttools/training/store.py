@@ -12,7 +12,16 @@ from datasets import Dataset
 
 from gisttools.common import DataError, cache_folder
 from gisttools.data import blocks, padded_columns, table_texts
-from gisttools.models import KEY, NumberedTexts, Reading, VectorCache, numbered, text_columns_as_keys, text_keys
+from gisttools.models import (
+    KEY,
+    NumberedTexts,
+    Reading,
+    TableVectors,
+    VectorCache,
+    numbered,
+    text_columns_as_keys,
+    text_keys,
+)
 from gisttools.training.embedding import BatchRows
 
 _TAG_SHIFT = 32
@@ -44,13 +53,13 @@ class GuideStore:
         text_ids: np.ndarray,
         label_ids: np.ndarray,
         fingerprint: str,
-        vectors: tuple[VectorCache, np.ndarray] | None,
+        vectors: TableVectors | None,
     ) -> None:
         self.table, self.text_ids, self.label_ids, self.fingerprint = table, text_ids, label_ids, fingerprint
         self.reading: Reading | None = None
         tag = int(fingerprint[:8], 16) >> 1 or 1  # 31 bits: ids stay positive; not 0: that would be no tag
         self.row_ids = (np.int64(tag) << _TAG_SHIFT) + np.arange(len(table), dtype=np.int64)
-        self._cache, self._cache_rows = vectors or (None, None)  # the row in the cache of each text
+        self._vectors = vectors
 
     @classmethod
     def build(cls, table: Dataset, guide: VectorCache | None) -> GuideStore:
@@ -75,14 +84,19 @@ class GuideStore:
         for part in (texts.keys, labels):
             digest.update(part.view(np.uint8).data)
         label_ids = _by_task(numbered(labels)[0], _task_keys(table))
-        vectors = None if guide is None else (guide, texts.embedded(guide))
+        vectors = None if guide is None else texts.embedded(guide)
         store = cls(table, texts.ids, label_ids, digest.hexdigest(), vectors)
         store.reading = read
         return store
 
     @property
     def guide_id(self) -> str | None:
-        return self._cache.guide_id if self._cache else None
+        return self._vectors.guide_id if self._vectors else None
+
+    @property
+    def guide_prompts(self) -> list[dict[str, object]]:
+        """The guide's prompts, as `RowPrompts.told`; empty without a guide."""
+        return self._vectors.prompts.told() if self._vectors else []
 
     @property
     def negatives_per_row(self) -> int:
@@ -95,12 +109,11 @@ class GuideStore:
             DataError: a row id is of another data set, or not in the table.
         """
         ids = row_ids.detach().cpu().numpy().reshape(-1)
-        rows = self._row_numbers(ids)
+        rows = self.row_numbers(ids)
         text_ids, label_ids = (torch.from_numpy(x[rows]) for x in (self.text_ids, self.label_ids))
-        if self._cache is None or self._cache_rows is None:
+        if self._vectors is None:
             return BatchRows(None, None, None, text_ids, label_ids)
-        # padding (-1) answers with the last text's vector; the loss masks it by its id
-        vectors = torch.from_numpy(self._cache.vectors(self._cache_rows[text_ids.numpy()]))
+        vectors = torch.from_numpy(self._vectors.of(rows))  # of padding any; the loss masks it by its id
         return BatchRows(vectors[:, 0], vectors[:, 1], vectors[:, 2:], text_ids, label_ids)
 
     def training_columns(self) -> Dataset:
@@ -112,7 +125,8 @@ class GuideStore:
         spool = cache_folder() / "columns" / f"{self.fingerprint}.arrow" if self.table.cache_files else None
         return padded_columns(self.table, self.negatives_per_row, self.row_ids, spool)
 
-    def _row_numbers(self, ids: np.ndarray) -> np.ndarray:
+    def row_numbers(self, ids: np.ndarray) -> np.ndarray:
+        """The table's rows of row ids. Raises as `rows`."""
         if not len(ids):
             return ids
         fix = "Train on the columns that this store's training_columns() gives."

@@ -132,21 +132,21 @@ def share_guide_vectors(params: FinetuneParams | ConvertParams, executor: Execut
     if params.guide is None or cache is None or not isinstance(cache.guide, ModelGuide):
         return  # nothing to embed, or an endpoint, which is asked by many calls at once anyway
     guide = params.guide_options(model_path(params.guide))
-    cache.guide = ShardedGuide(cache.guide, lambda texts: executor.submit(partial(_embed, guide, place), texts))
+    cache.guide = ShardedGuide(cache.guide, partial(executor.submit, partial(_embed, guide, place)))
     for table in _tables(params):
-        if isinstance(table, list):
-            cache.add(table)
+        if isinstance(table, LabelledTexts):
+            cache.alike(table.task_name, table.task_type).add(table.texts)
         else:
             GuideStore.build(table, cache)
 
 
-def _embed(guide: GuideOptions, place: Surroundings, texts: list[str]) -> tuple[str, np.ndarray]:
+def _embed(guide: GuideOptions, place: Surroundings, texts: list[str], prompt: str | None) -> tuple[str, np.ndarray]:
     with place.entered():
-        return embed_shard(guide, texts, asked=place.witness)
+        return embed_shard(guide, texts, prompt, asked=place.witness)
 
 
-def _tables(params: FinetuneParams | ConvertParams) -> list[Dataset | list[str]]:
-    """The texts that a notebook's guide will be asked for: triplet tables, or lists of texts."""
+def _tables(params: FinetuneParams | ConvertParams) -> list[Dataset | LabelledTexts]:
+    """The texts that a notebook's guide will be asked for: triplet tables, or labelled texts."""
     if isinstance(params, FinetuneParams):
         return [concatenate(training_tables(params))]
     reading = params.part(ReadOptions)
@@ -154,7 +154,7 @@ def _tables(params: FinetuneParams | ConvertParams) -> list[Dataset | list[str]]
     kinds = {name: kind_of(name, reading) for name in names}
     foreign = triplet_tables([n for n in names if kinds[n] == "triplets"], threshold=params.threshold)
     labelled = read_sources([n for n in names if kinds[n] == "labelled"], reading)
-    return [*(list(texts.texts) for texts in labelled), *foreign.values()]
+    return [*labelled, *foreign.values()]
 
 
 SHARED = ("evaluate", "finetune", "convert")
