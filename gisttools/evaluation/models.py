@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,9 +25,20 @@ import mteb
 import numpy as np
 from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
+from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
 from sentence_transformers import SentenceTransformer
 
-from gisttools.common import GistError, MissingError, ModelError, did_you_mean, digest, duration, notice, tqdm
+from gisttools.common import (
+    GistError,
+    MissingError,
+    ModelError,
+    ParameterError,
+    did_you_mean,
+    digest,
+    duration,
+    notice,
+    tqdm,
+)
 from gisttools.models import (
     EMBEDDED,
     ENDPOINT,
@@ -35,6 +47,7 @@ from gisttools.models import (
     probe,
     reading_sha,
     revision_of,
+    settle_prompts,
     text_keys,
     trusted,
     weights_sha,
@@ -277,19 +290,25 @@ class EndpointEncoder(AbsEncoder):
     ) -> np.ndarray:
         """Vectors of all texts, float32 (n, dimension). Raises as `EndpointGuide.stream`."""
         texts = texts_in(inputs)
+        guide = self.guide.with_prompt(self._prompt(prompt_type))
         self._meter.asked += len(texts)
         if self._kept is None:
-            return self._ask(texts)
-        return self._kept.vectors(texts, "", self._ask)[0]
+            return self._ask(guide, texts)
+        reading = "" if guide.prompt == self.guide.prompt else repr(guide.prompt)
+        return self._kept.vectors(texts, reading, partial(self._ask, guide))[0]
 
-    def _ask(self, texts: list[str]) -> np.ndarray:
+    def _prompt(self, prompt_type: object) -> str:
+        side = str(getattr(prompt_type, "value", prompt_type))
+        return {"query": self.guide.prompts.query, "document": self.guide.prompts.document}.get(side, self.guide.prompt)
+
+    def _ask(self, guide: EndpointGuide, texts: list[str]) -> np.ndarray:
         if not texts:
             return np.zeros((0, self.guide.dimension or 0), dtype=np.float32)
         started, vectors = time.monotonic(), np.zeros((0, 0), dtype=np.float32)
         if len(texts) >= _MANY:
             notice(f"embedding {len(texts):,} texts{f' of {self._of}' if self._of else ''} at {self.guide.url}")
         with embedding(len(texts), self._of, self._forward) as step:
-            for numbers, part in self.guide.stream(texts):
+            for numbers, part in guide.stream(texts):
                 if not len(vectors):
                     vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
                 vectors[numbers] = part
@@ -431,12 +450,15 @@ class ScoredModel:
 
 
 def scored(model: SentenceTransformer | ScoredModel, name: str = "") -> ScoredModel:
-    """An opened model as one that is scored; what is one already stays as it is."""
+    """An opened model as one that is scored; what is one already stays as it is. Its prompts are written under names
+    that mteb knows (`gisttools.models.settle_prompts`)."""
     if isinstance(model, ScoredModel):
         return model
     similarity = str(getattr(model, "similarity_fn_name", None))
+    prompts = settle_prompts(model, name=name)
+    named = {"query": prompts.query, "document": prompts.document, **prompts.tasks}
     reading = [
-        sorted((model.prompts or {}).items()), model.default_prompt_name, similarity, model.truncate_dim,
+        sorted(named.items()), prompts.alike or None, similarity, model.truncate_dim,
         str(getattr(model, "dtype", None)),
     ]  # fmt: skip
     return ScoredModel(
@@ -446,7 +468,7 @@ def scored(model: SentenceTransformer | ScoredModel, name: str = "") -> ScoredMo
         identity=f"model|{weights_sha(model)}|{reading_sha(model)}|{reading!r}",
         revision=revision_of(model, name),
         dimension=model.get_embedding_dimension(),
-        prompts=_told(model.prompts),
+        prompts=prompts.told(),
         training_sets=training_sets(name),
         transformer=model,
     )
@@ -459,7 +481,8 @@ def open_scored(
     trust_remote_code: bool | Sequence[str] = False,
     base_url: str | None = None,
     key_variable: str = "OPENAI_API_KEY",
-    prompt: str | None = None,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
     seed: int = 0,
 ) -> ScoredModel:
     """Open what a name stands for.
@@ -468,26 +491,34 @@ def open_scored(
         name: see the module's docstring.
         revision: of a hub or registry model.
         trust_remote_code: let code run that comes with a model, as in `gisttools.models.open_model`.
-        base_url, key_variable, prompt: of an endpoint, as in `gisttools.models.EndpointGuide`.
+        base_url, key_variable: of an endpoint, as in `gisttools.models.EndpointGuide`.
+        query_prompt, document_prompt: before queries (and texts that are alike) and documents of a search, in place of
+            the model's own; "" for none.
         seed: of random vectors.
 
     Raises:
         MissingError: a folder, a package or a registered model is not there.
         ModelError: a model cannot be opened.
-        ParameterError: an endpoint's address is none.
+        ParameterError: an endpoint's address is none, or prompts are told of what has none, or makes its own.
     """
+    said = query_prompt, document_prompt
     if name.startswith(REGISTRY):
-        return _registered(name, revision, trust_remote_code)
+        return _registered(name, revision, trust_remote_code, *said)
     if name.startswith(ENDPOINT):
         from gisttools.models import EndpointGuide, GuideOptions
 
-        told = GuideOptions(name=name, base_url=base_url, key_variable=key_variable, prompt=prompt)
+        told = GuideOptions(
+            name=name, base_url=base_url, key_variable=key_variable, query_prompt=said[0], document_prompt=said[1]
+        )
         guide = EndpointGuide(told)
         encoder = EndpointEncoder(guide)
+        sides = "" if guide.prompts.document == guide.prompts.alike else f"|{guide.prompts.document}"
         return ScoredModel(
-            name=name, kind="endpoint", encoder=encoder, identity=guide.identity, revision=guide.url,
-            prompts=_told({"all": prompt}),
+            name=name, kind="endpoint", encoder=encoder, identity=f"{guide.identity}{sides}", revision=guide.url,
+            prompts=guide.prompts.told(),
         )  # fmt: skip
+    if name in (BM25, RANDOM) and any(text is not None for text in said):
+        raise ParameterError(f"{name} reads no prompts. Leave query_prompt and document_prompt out.")
     if name == BM25:
         return _bm25()
     if name == RANDOM:
@@ -496,7 +527,9 @@ def open_scored(
             name=name, kind=RANDOM, encoder=encoder, identity=f"{RANDOM}|{encoder.dimension}|{seed}",
             revision=f"seed {seed}", dimension=encoder.dimension, training_sets=frozenset(),
         )  # fmt: skip
-    return scored(open_model(name, revision, trust_remote_code=trust_remote_code), name)
+    model = open_model(name, revision, trust_remote_code=trust_remote_code)
+    settle_prompts(model, *said)
+    return scored(model, name)
 
 
 def training_sets(name: str) -> frozenset[str] | None:
@@ -510,7 +543,13 @@ def training_sets(name: str) -> frozenset[str] | None:
     return None if known is None else frozenset(known)
 
 
-def _registered(name: str, revision: str | None, trust: bool | Sequence[str] = False) -> ScoredModel:
+def _registered(
+    name: str,
+    revision: str | None,
+    trust: bool | Sequence[str] = False,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+) -> ScoredModel:
     from mteb.models.model_implementations import MODEL_REGISTRY
 
     model_name, _, told = name.removeprefix(REGISTRY).partition("@")
@@ -535,6 +574,8 @@ def _registered(name: str, revision: str | None, trust: bool | Sequence[str] = F
     transformer = inner if isinstance(inner, SentenceTransformer) else None
     if transformer is not None:
         probe(transformer, name)
+    if query_prompt is not None or document_prompt is not None:
+        _say_prompts(name, encoder, transformer, query_prompt, document_prompt)
     prompts = json.dumps(getattr(encoder, "model_prompts", None), sort_keys=True)
     parts = ["registry", model_name, str(about.revision), prompts]
     if transformer is not None:
@@ -551,6 +592,17 @@ def _registered(name: str, revision: str | None, trust: bool | Sequence[str] = F
         training_sets=None if known is None else frozenset(known),
         transformer=transformer,
     )
+
+
+def _say_prompts(
+    name: str, encoder: Any, transformer: SentenceTransformer | None, query: str | None, document: str | None
+) -> None:
+    """Put a user's prompts into a registered model that has prompts by name."""
+    if transformer is None or not isinstance(encoder, SentenceTransformerEncoderWrapper):
+        raise ParameterError(f"{name} makes its prompts in code of mteb's. Leave query_prompt and document_prompt out.")
+    transformer.prompts = dict(encoder.model_prompts or {})
+    settle_prompts(transformer, query, document)
+    encoder.model_prompts = dict(transformer.prompts)
 
 
 def _check_code(name: str, about: ModelMeta, trust: bool | Sequence[str]) -> None:

@@ -303,7 +303,9 @@ class ShardedGuide:
         submit: of a shard's texts and the prompt before them, a future of what `embed_shard` answers.
     """
 
-    def __init__(self, guide: Guide, submit: Callable[[list[str], str | None], Future], prompt: str | None = None) -> None:
+    def __init__(
+        self, guide: Guide, submit: Callable[[list[str], str | None], Future], prompt: str | None = None
+    ) -> None:
         self.name, self.identity, self.dimension = guide.name, guide.identity, guide.dimension
         self.prompts, self._guide, self._prompt = guide.prompts, guide, prompt
         self.tokenizer = getattr(guide, "tokenizer", None)

@@ -34,8 +34,8 @@ def open_model(
 ) -> SentenceTransformer:
     """Open a model as a `SentenceTransformer`, and see that it tells fixed texts apart.
 
-    Its prompts are written under names that sentence-transformers and mteb know (`settle_prompts`). A hub model that was
-    saved without any has those that mteb's registry gives it.
+    Its prompts are written under names that sentence-transformers and mteb know (`settle_prompts`). A hub model that
+    was saved without any has those that mteb's registry gives it.
 
     Args:
         name: `embedded:wordllama-256` (static, 256 dimensions), `embedded:all-MiniLM-L6-v2` (384 dimensions), a model
@@ -100,7 +100,7 @@ def revision_of(model: SentenceTransformer, name: str, revision: str | None = No
 
 
 def weights_sha(model: SentenceTransformer) -> str:
-    """12 hex digits of every weight and of how vectors are made from them (modules, pooling, length), but for prompts."""
+    """12 hex digits of every weight and of how vectors are made from them: modules, pooling, length; not prompts."""
     import torch
 
     digest = hashlib.blake2b(digest_size=6)

@@ -35,7 +35,8 @@ class GuideOptions(Options):
         None, description='text put before queries, and texts that are alike; "" for none; null: the model\'s'
     )
     document_prompt: str | None = Field(
-        None, description='text put before documents: positives and negatives of a search; "" for none; null: the model\'s'
+        None,
+        description='text put before documents: positives and negatives of a search; "" for none; null: the model\'s',
     )
     base_url: str | None = Field(None, description="of an endpoint; null for OpenAI's")
     key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds its key")
@@ -46,7 +47,9 @@ class GuideOptions(Options):
         """A prompt for all texts next to one for some of them."""
         sides = self.query_prompt is not None or self.document_prompt is not None
         both = self.prompt is not None and sides
-        return super().conflicts() + (["prompt goes before every text; leave it out, or the prompts by side"] if both else [])
+        return super().conflicts() + (
+            ["prompt goes before every text; leave it out, or the prompts by side"] if both else []
+        )
 
     @property
     def query_said(self) -> str | None:

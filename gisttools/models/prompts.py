@@ -1,10 +1,10 @@
-"""Knows which prompt stands before which text: query or document of a search, or one prompt before texts that are alike.
+"""Knows which prompt stands before which text: before queries, before documents, before texts that are alike.
 
 Models name their prompts as they like (`query`, `passage`, `search_document`, `Classification`, ...), and what reads
-them knows few of these names: `encode_document` of sentence-transformers finds the `passage` of an E5 model no more, for
-an empty `document` stands before it, and mteb asks for `query`, `document` and names of tasks alone. So the prompts of a
-model are read here, once, and written back under names that both know: what trains a model, guides, scores it or uses
-it later embeds alike.
+them knows few of these names. `encode_document` of sentence-transformers no longer finds the `passage` of an E5 model,
+for an empty `document` stands before it; mteb asks for `query`, `document` and names of tasks alone. So the prompts of
+a model are read here, once, and written back under names that both know: what trains a model, guides, scores it or
+uses it later embeds alike.
 
 A prompt is the user's, else the task's (of a model that has prompts by task), else the model's, else none.
 """

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from gisttools.common import FinishedRun, count, duration, is_number, model_name, plain, plural, share
+from gisttools.models import prompts_in_words
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.figures import number
@@ -164,6 +165,7 @@ def training(run: FinishedRun | None) -> list[tuple[str, str]]:
     rows = [
         ("student", model_name(s.get("student"))),
         ("guide", plain(s.get("guide_id")) if s.get("guide_id") else "none (unguided)"),
+        *_prompts(s.get("prompts")),
         ("triplets", f"{count(s.get('triplets'))}{f' ({by_source})' if by_source else ''}"),
         ("steps", count(s.get("steps"))),
         ("time", duration(s.get("training_seconds", s.get("seconds")))),
@@ -171,8 +173,19 @@ def training(run: FinishedRun | None) -> list[tuple[str, str]]:
         ("loss, start to end", f"{plain(s.get('first_loss'))} → {plain(s.get('final_loss'))}"),
     ]
     return rows + [
-        (k.replace("_", " "), "none" if v is None else plain(v)) for k, v in (s.get("settings") or {}).items()
+        (k.replace("_", " "), "none" if v is None else plain(v))
+        for k, v in (s.get("settings") or {}).items()
+        if not k.endswith("_prompt")
     ]
+
+
+def _prompts(told: object) -> list[tuple[str, str]]:
+    """Which prompts student and guide had before their texts, where one had any."""
+    known = told if isinstance(told, Mapping) else {}
+    found = {who: known.get(who) or [] for who in ("student", "guide")}
+    if not any(part.get("query") or part.get("document") for parts in found.values() for part in parts):
+        return []
+    return [(f"prompts of the {who}", clip(prompts_in_words(parts), _LONGEST)) for who, parts in found.items() if parts]
 
 
 def masked(run: FinishedRun | None) -> list[tuple[str, str]]:

@@ -36,33 +36,79 @@ def embed_columns(
     With `equal_texts_once` texts of equal tokens are embedded once: the same vectors, and gradients that add up. By
     default (None) so where `model` has no active dropout; with dropout, copies of a text would share its random draw.
 
+    Where the pooling leaves prompts out, `prompt_length` of a column (the same for all its texts, or one a text) says
+    how many tokens they are; a micro-batch then holds texts of one such length.
+
     Columns that are not plain padded token batches (static embeddings, flattened or multi-modal input) are embedded
     one by one.
+
+    Raises:
+        ValueError: such a column holds prompts of several lengths, and the pooling leaves them out.
     """
+    features, prompts = _take_prompts(model, features)
     if not _plain_text(features):
+        features = [_with_length(f, lengths) for f, lengths in zip(features, prompts, strict=True)]
         return [model(f)["sentence_embedding"] for f in features]
     # does the tokenizer pad on the left? asked of all columns at once, for each answer waits for the device
     left = bool((torch.cat([f["attention_mask"][:, 0] for f in features]) == 0).any())
     mask = _stack([f["attention_mask"] for f in features], left)
     tensors = {key: _stack([f[key] for f in features], left) for key in _token_keys(features[0])}
     rest = {key: value for key, value in features[0].items() if key not in tensors}
+    skipped = _skipped(prompts, mask)
     number = None
     if not has_dropout(model) if equal_texts_once is None else equal_texts_once:
-        number, first = _equal_rows(torch.cat(list(tensors.values()), dim=1))
+        number, first = _equal_rows(torch.cat([*tensors.values(), skipped[:, None]], dim=1))
         if number is not None:
-            mask, tensors = mask[first], {key: value[first] for key, value in tensors.items()}
+            mask, skipped = mask[first], skipped[first]
+            tensors = {key: value[first] for key, value in tensors.items()}
     lengths = mask.sum(1)
     order = torch.argsort(lengths, stable=True)
+    order = order[torch.argsort(skipped[order], stable=True)]
     outputs = []
     budget = tokens_per_forward or _budget(mask.device)
-    for begin, end, width in _micro_batches(lengths[order].tolist(), budget, mini_batch_size or len(order)):
-        rows, columns = order[begin:end], slice(-width, None) if left else slice(width)
-        part = {key: value[rows][:, columns] for key, value in tensors.items()}
-        outputs.append(_embed(model, {**rest, **part}, forget=mini_batch_size is not None))
+    groups = torch.unique_consecutive(skipped[order], return_counts=True)
+    start = 0
+    for skip, count in zip(*(group.tolist() for group in groups), strict=True):
+        group = order[start : start + count]
+        start += count
+        told = {**rest, "prompt_length": skip} if skip else rest
+        for begin, end, width in _micro_batches(lengths[group].tolist(), budget, mini_batch_size or count):
+            rows, columns = group[begin:end], slice(-width, None) if left else slice(width)
+            part = {key: value[rows][:, columns] for key, value in tensors.items()}
+            outputs.append(_embed(model, {**told, **part}, forget=mini_batch_size is not None))
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
     vectors = torch.cat(outputs)[back if number is None else back[number]]
     return list(vectors.view(len(features), -1, vectors.shape[-1]).unbind(0))
+
+
+Lengths = int | Tensor | None  # of prompts in tokens: of all texts of a column, or (B,) of each
+
+
+def _take_prompts(model: nn.Module, features: list[dict]) -> tuple[list[dict], list[Lengths]]:
+    """The columns without the lengths of their prompts, and these where the pooling leaves prompts out."""
+    leaves_out = any(getattr(module, "include_prompt", True) is False for module in model.modules())
+    lengths = [f.get("prompt_length") if leaves_out else None for f in features]
+    return [{key: value for key, value in f.items() if key != "prompt_length"} for f in features], lengths
+
+
+def _with_length(features: dict, lengths: Lengths) -> dict:
+    if lengths is None:
+        return features
+    different = torch.as_tensor(lengths).unique()
+    if len(different) > 1:
+        raise ValueError(
+            f"A column of a batch has prompts of {different.tolist()} tokens, which the pooling is to leave out, and "
+            "is embedded as it is. Put rows of one kind into a batch (batches: one_set)."
+        )
+    return {**features, "prompt_length": int(different[0])}
+
+
+def _skipped(lengths: list[Lengths], mask: Tensor) -> Tensor:
+    """How many tokens of each text the pooling leaves out, (texts,)."""
+    each = len(mask) // len(lengths)
+    parts = [torch.as_tensor(0 if n is None else n, device=mask.device).reshape(-1) for n in lengths]
+    return torch.cat([part.expand(each) if len(part) == 1 else part for part in parts])
 
 
 def _plain_text(features: list[dict]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 
 from gisttools.data import count_rows
+from gisttools.models import prompts_in_words, prompts_of
 from gisttools.training.loss import CITATION
 from gisttools.training.options import LossOptions, MadeFrom, TrainSettings
 from gisttools.training.train import Trained, masked_means
@@ -43,6 +44,9 @@ def write_card(trained: Trained, made_from: MadeFrom) -> Path:
         matryoshka_dims=trained.settings.matryoshka_dims,
         guide=store.guide_id,
         date=datetime.now(UTC).date().isoformat(),
+        prompts=prompts_of(trained.student),
+        student_prompts=prompts_in_words(trained.prompts),
+        guide_prompts=prompts_in_words(store.guide_prompts),
         dimension=trained.student.get_embedding_dimension(),
         rows=len(store.table),
         negatives=store.negatives_per_row,

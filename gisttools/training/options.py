@@ -114,6 +114,12 @@ class TrainSettings(Mix):
     final_temperature: float | None = Field(None, gt=0, description="the temperature moves to this in a straight line")
     matryoshka_dims: list[int] = Field([], description="train the first so many dimensions as well, e.g. [128, 64]")
     max_length: int | None = Field(None, ge=4, description="tokens kept of a text")
+    query_prompt: str | None = Field(
+        None, description='text put before anchors, and all texts of labelled rows; "" for none; null: the model\'s own'
+    )
+    document_prompt: str | None = Field(
+        None, description='text put before positives and negatives of a search; "" for none; null: the model\'s own'
+    )
     precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
     lora_rank: int | None = Field(None, ge=1, description="train adapters of this rank in place of the weights")
     gradient_checkpointing: bool = Field(False, description="less memory, more time")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gisttools.common import DataError, digest
 from gisttools.data import TEXT_COLUMNS, find_set, is_lines, open_stream, read_lines
-from gisttools.models import VectorCache
+from gisttools.models import VectorCache, prompts_of
 from gisttools.training.embedding import embed_columns
 from gisttools.training.options import RetentionOptions
 
@@ -31,7 +31,7 @@ class Retention:
 
     Args:
         texts: some thousand sentences, best of many subjects, none from an evaluation set.
-        start: the untouched student's vectors.
+        start: the untouched student's vectors, under the prompt that it is trained with for texts that are alike.
         options: the larger the weight, the nearer the student stays; the defaults if None.
 
     Raises:
@@ -79,7 +79,8 @@ class RetentionLoss(nn.Module):
     def _distance(self) -> Tensor:
         r = self.retention
         drawn = torch.randint(len(r.texts), (r.texts_a_step,))  # torch's generator: checkpoints keep its state
-        features = self.model.preprocess([r.texts[i] for i in drawn.tolist()])
+        texts = [r.texts[i] for i in drawn.tolist()]
+        features = self.model.preprocess(texts, prompt=prompts_of(self.model).alike or None)
         device = next(self.model.parameters()).device
         features = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in features.items()}
         (vectors,) = embed_columns(self.model, [features])

@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,14 @@ from gisttools.common import DataError, MissingError, ModelError, ParameterError
 from gisttools.data import count_rows
 from gisttools.models import (
     Reading,
+    RowPrompts,
     check_length,
     is_static,
     keep_code,
     native_bfloat16,
+    prompts_in_words,
+    prompts_of,
+    settle_prompts,
     student_reading,
     weights_sha,
 )
@@ -48,6 +52,7 @@ from gisttools.training.callbacks import (
 from gisttools.training.health import Trend, Watch, own_loss
 from gisttools.training.loss import BLOCKS, GISTLoss
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
+from gisttools.training.prompting import prompting
 from gisttools.training.rates import Rate, rate_of
 from gisttools.training.retention import Retention, RetentionLoss
 from gisttools.training.store import GuideStore, sampled_texts
@@ -72,6 +77,7 @@ class Trained:
         rate: that rate, and what is usual.
         trend: where the loss came from and where it went, like compared with like.
         reading: how much of the texts the student reads; None where that cannot be told.
+        prompts: the student's, as `gisttools.models.RowPrompts.told` has them.
     """
 
     folder: Path
@@ -88,6 +94,7 @@ class Trained:
     rate: Rate
     trend: Trend
     reading: Reading | None = None
+    prompts: list[dict[str, Any]] = field(default_factory=list)
 
     def headline(self) -> str:
         """One line: steps, time, loss before and after, the best development score, and an unusual learning rate."""
@@ -126,7 +133,13 @@ class Trained:
             "training_seconds": round(self.seconds, 1),
             "parameters_trained": sum(w.numel() for w in weights),
             "dimension": self.student.get_embedding_dimension(),
-            "settings": {**settings, "temperature": self.loss.temperature, "precision": self.precision},
+            "settings": {
+                **settings,
+                **self._prompts(),
+                "temperature": self.loss.temperature,
+                "precision": self.precision,
+            },
+            "prompts": {"student": self.prompts, "guide": store.guide_prompts},
             "learning_rate": self.rate.told_in(),
             "warnings": [self.rate.warning] if self.rate.warning else [],
             "first_loss": self.trend.start,
@@ -136,6 +149,14 @@ class Trained:
             "labels_masked": bool(self.loss.mask_same_label and (store.label_ids >= 0).any()),
             "model_mb": round(sum(w.numel() * w.element_size() for w in weights) / 1e6, 1),
         }
+
+    def _prompts(self) -> dict[str, str]:
+        """The prompts by the names of the parameters, as far as they are the same for all rows."""
+        found = {}
+        for prefix, told in (("", self.prompts), ("guide_", self.store.guide_prompts)):
+            if len(told) == 1:
+                found |= {f"{prefix}{side}_prompt": told[0][side] for side in ("query", "document")}
+        return found
 
 
 def masked_means(history: pd.DataFrame) -> dict[str, float | None]:
@@ -188,6 +209,9 @@ def finetune(
 ) -> Trained:
     """Train the loss's student in place on the rows of its store, and save it for `SentenceTransformer(folder)`.
 
+    Texts stand behind the student's prompts, as `encode_query` and `encode_document` put them, or those of the
+    settings; these are saved with it.
+
     Started by `torchrun` or `accelerate launch`, all processes train together: each takes its part of every batch, and
     candidates come from all of them, so that the result is that of one process.
 
@@ -221,6 +245,8 @@ def finetune(
     read = warn_unread(student, store.table)
     if settings.max_length:
         student.max_seq_length = settings.max_length
+    settle_prompts(student, settings.query_prompt, settings.document_prompt)
+    prompts = RowPrompts.of(store.table, prompts_of(student))
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     plan = BatchPlan(
         np.zeros(len(data), dtype=int) if set_of_row is None else set_of_row,
@@ -233,6 +259,9 @@ def finetune(
     )
     precision = choose_precision(settings.precision, student)
     log.info("training on %d triplets for %d steps in %s: %s", len(data), plan.steps, precision, settings)
+    log.info("prompts of the student: %s", prompts_in_words(prompts.told()))
+    if store.guide_id is not None:
+        log.info("prompts of the guide: %s", prompts_in_words(store.guide_prompts))
     if rate.warning:
         notice(rate.warning, level=logging.WARNING)
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
@@ -244,7 +273,7 @@ def finetune(
         best = None if development is None else KeepBest(student, work / "best.safetensors", settings.patience)
         keeper = None
         if checkpoints is not None:
-            identity = _identity(loss, settings, plan, precision, retention)
+            identity = _identity(loss, settings, plan, precision, retention) | {"prompts": _identifying(prompts)}
             keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best, watch)
         if settings.lora_rank:
             add_lora(student, settings.lora_rank)
@@ -257,6 +286,7 @@ def finetune(
             train_dataset=data,
             loss=_wrapped(loss, settings, retention, recorder),
             evaluator=development,
+            data_collator=prompting(student, store, prompts),
             callbacks=[c for c in callbacks if c is not None],
         )
         trainer.remove_callback(PrinterCallback)
@@ -284,6 +314,7 @@ def finetune(
         loss=options,
         settings=settings,
         reading=read,
+        prompts=prompts.told(),
         rate=rate,
         trend=watch.trend(),
     )
@@ -465,6 +496,11 @@ def _identity(
         "retention": None if retention is None else retention.identity,
         **settings.model_dump(exclude={"checkpoint_minutes", "tracking"}),
     }
+
+
+def _identifying(prompts: RowPrompts) -> list[dict[str, object]] | None:
+    """The prompts of a training's rows; None for none, as checkpoints of earlier versions have it."""
+    return prompts.told() if prompts.pairs != [("", "")] else None
 
 
 def _temperature(loss: GISTLoss, settings: TrainSettings) -> TemperatureSchedule | None:

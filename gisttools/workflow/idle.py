@@ -48,7 +48,11 @@ def _asks_endpoint(p: Any) -> bool:
 
 _GUIDE = (
     Rule(("guide_dtype",), lambda p: p.guide is not None, "a guide"),
-    Rule(("guide_prompt",), lambda p: p.guide is not None and not _is_vectors(p.guide), "a guide that embeds texts"),
+    Rule(
+        ("guide_prompt", "guide_query_prompt", "guide_document_prompt"),
+        lambda p: p.guide is not None and not _is_vectors(p.guide),
+        "a guide that embeds texts",
+    ),
     Rule(("guide_revision",), lambda p: _may_be_of_hub(p.guide), "a guide of the hub"),
     Rule(
         ("guide_base_url", "guide_key_variable"),
@@ -112,6 +116,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "a baseline of the hub without a revision in its name",
         ),
         Rule(("base_url", "key_variable"), _asks_endpoint, "a model behind an endpoint (endpoint:MODEL), or the guide"),
+        Rule(
+            ("query_prompt", "document_prompt"),
+            lambda p: not all(n in _NO_MODELS for n in [*_models(p), p.baseline]),
+            "a model that embeds texts",
+        ),
         Rule(("subsets",), lambda p: bool(p.tasks or p.guards), "mteb tasks (tasks, guards)"),
         Rule(("allowed_loss",), lambda p: p.guards != [], "guards"),
     ),

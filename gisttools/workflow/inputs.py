@@ -146,6 +146,8 @@ def retention_of(params: FinetuneParams) -> Retention | None:
         name=model_path(params.student),
         revision=params.student_revision,
         trust_remote_code=params.trust_remote_code,
+        query_prompt=params.query_prompt,
+        document_prompt=params.document_prompt,
         precision="float32",
     )
     options = RetentionOptions(weight=params.retain_weight, texts_a_step=params.retain_a_step)
@@ -213,7 +215,10 @@ def open_entries(params: EvaluateParams, *, only: str | None = None) -> Entries:
     variants = tuple(_variants(origins, roles))
     references = [name for name in dict.fromkeys(params.references) if not name.startswith(PUBLISHED)]
     told = {BASE: (baseline, revision)} | {roles[name]: (name, params.model_revision) for name in named}
-    models = {role: _open(params, *model) for role, model in told.items() if only in (None, role)}
+    prompts = dict.fromkeys(told, (params.query_prompt, params.document_prompt))
+    if params.baseline is None:
+        prompts[BASE] = _prompts_of_baseline(params, origins)
+    models = {role: _open(params, *told[role], *prompts[role]) for role in told if only in (None, role)}
     return Entries(
         models=models,
         names={BASE: baseline} | {role: name for name, role in roles.items()},
@@ -245,6 +250,20 @@ def _baseline(params: EvaluateParams, origins: Mapping[str, Origin]) -> tuple[st
         told = [f"{name} started from {student} ({revision})" for name, (student, revision) in students.items()]
         raise ParameterError(problems("baseline is not set, and the students differ:", told, "Set baseline."))
     return next(iter(students.values()))
+
+
+def _prompts_of_baseline(params: EvaluateParams, origins: Mapping[str, Origin]) -> tuple[str | None, str | None]:
+    """What is said of the prompts of the student that finetune runs started from: there, where it is not said here."""
+    found = []
+    for side in ("query_prompt", "document_prompt"):
+        told = {(origin.parameters or {}).get(side) for origin in origins.values()}
+        if getattr(params, side) is None and len(told) > 1:
+            raise ParameterError(
+                f"baseline is not set, and the models were tuned with different prompts ({side}: "
+                f"{', '.join(sorted(map(repr, told)))}). Set {side}, or baseline."
+            )
+        found.append(getattr(params, side) if getattr(params, side) is not None else next(iter(told)))
+    return found[0], found[1]
 
 
 def _variants(origins: Mapping[str, Origin], roles: Mapping[str, str]) -> list[Variant]:
@@ -293,7 +312,13 @@ def _json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _open(params: EvaluateParams, name: str, revision: str | None = None) -> ScoredModel:
+def _open(
+    params: EvaluateParams,
+    name: str,
+    revision: str | None = None,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+) -> ScoredModel:
     from gisttools.evaluation import open_scored
 
     if name == GUIDE:
@@ -307,6 +332,8 @@ def _open(params: EvaluateParams, name: str, revision: str | None = None) -> Sco
         trust_remote_code=params.trust_remote_code,
         base_url=params.base_url,
         key_variable=params.key_variable,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
         seed=params.seed,
     )
 
@@ -316,7 +343,7 @@ def _unpinned(name: str) -> str:
 
 
 def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
-    from gisttools.evaluation import open_scored, scored
+    from gisttools.evaluation import open_scored
     from gisttools.models import ENDINGS
 
     if name != GUIDE:
@@ -331,18 +358,16 @@ def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
         )
     path = _place_of(told["guide"])
     prompt = told.get("guide_prompt")
-    model = open_scored(
+    sides = [told.get(f"guide_{side}_prompt") if prompt is None else prompt for side in ("query", "document")]
+    return open_scored(  # as it was while it guided
         path,
         told.get("guide_revision"),
         trust_remote_code=params.trust_remote_code,
         base_url=told.get("guide_base_url"),
         key_variable=told.get("guide_key_variable") or params.key_variable,
-        prompt=prompt,
+        query_prompt=sides[0],
+        document_prompt=sides[1],
     )
-    if prompt and model.transformer is not None:  # as it was while it guided: the same prompt before every text
-        model.transformer.prompts[GUIDE], model.transformer.default_prompt_name = prompt, GUIDE
-        model = scored(model.transformer, model.name)
-    return model
 
 
 def tiers_of(params: ConvertParams, guide: VectorCache) -> Tiers:

@@ -69,9 +69,18 @@ class GuideParams(Params):
     guide_revision: str | None = GuideOptions.field("revision")
     trust_remote_code: bool | list[str] = GuideOptions.field("trust_remote_code")
     guide_prompt: str | None = GuideOptions.field("prompt")
+    guide_query_prompt: str | None = GuideOptions.field("query_prompt")
+    guide_document_prompt: str | None = GuideOptions.field("document_prompt")
     guide_base_url: str | None = GuideOptions.field("base_url")
     guide_key_variable: str = GuideOptions.field("key_variable")
     guide_dtype: Literal["float32", "float16"] = GuideOptions.field("dtype")
+
+    def conflicts(self) -> list[str]:
+        """A prompt of the guide for all texts next to one for some of them."""
+        sides = self.guide_query_prompt is not None or self.guide_document_prompt is not None
+        both = self.guide_prompt is not None and sides
+        what = "guide_prompt goes before every text; leave it out, or guide_query_prompt and guide_document_prompt"
+        return [*super().conflicts(), *([what] if both else [])]
 
     def guide_options(self, name: str) -> GuideOptions:
         """The guide, opened as `name`."""
@@ -80,6 +89,8 @@ class GuideParams(Params):
             revision=self.guide_revision,
             trust_remote_code=self.trust_remote_code,
             prompt=self.guide_prompt,
+            query_prompt=self.guide_query_prompt,
+            document_prompt=self.guide_document_prompt,
             base_url=self.guide_base_url,
             key_variable=self.guide_key_variable,
             dtype=self.guide_dtype,
@@ -233,6 +244,12 @@ class EvaluateParams(Params, EvaluateOptions):
     )
     subsets: list[str] | None = Field(None, description='language subsets of multilingual tasks, e.g. ["en"]')
     trust_remote_code: bool | list[str] = GuideOptions.field("trust_remote_code")
+    query_prompt: str | None = Field(
+        None,
+        description='text that baseline and models put before queries, and texts that are alike; "" for none; null: '
+        "their own (with baseline null those told in the finetune run)",
+    )
+    document_prompt: str | None = Field(None, description="the same, before documents of a search")
     base_url: str | None = GuideOptions.field("base_url")
     key_variable: str = GuideOptions.field("key_variable")
 

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gisttools.common import FinishedRun, MissingError, ParameterError, quiet_libraries, tqdm
-from gisttools.data import ReadOptions, concatenate, expand_sources, kind_of, read_sources, triplet_tables
+from gisttools.data import (
+    LabelledTexts,
+    ReadOptions,
+    concatenate,
+    expand_sources,
+    kind_of,
+    read_sources,
+    triplet_tables,
+)
 from gisttools.evaluation import (
     Findings,
     ScoreCache,
