@@ -97,7 +97,7 @@ class Prompts:
 
     def _by_task(self, task: str | None, kind: str | None, side: str | None) -> str | None:
         for name in (task, _TYPE_OF.get(_plain(kind or ""), kind)):
-            for key in ([f"{name}-{side}"] if side else []) + [name]:
+            for key in [f"{name}-{side}", str(name)] if side else [str(name)]:
                 if key in self.tasks:
                     return self.tasks[key]
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +83,7 @@ def embed_columns(
     return list(vectors.view(len(features), -1, vectors.shape[-1]).unbind(0))
 
 
-Lengths = int | Tensor | None  # of prompts in tokens: of all texts of a column, or (B,) of each
+Lengths: TypeAlias = int | Tensor | None  # of prompts in tokens: of all texts of a column, or (B,) of each
 
 
 def _take_prompts(model: nn.Module, features: list[dict]) -> tuple[list[dict], list[Lengths]]:
