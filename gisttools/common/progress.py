@@ -257,4 +257,6 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*superseded.*")
+    # mteb, of prompts under names of their own, such as `passage`: it takes them by the names of `models.prompts`
+    warnings.filterwarnings("ignore", message=r"(Task name|Some prompts) .* not (valid|in the expected format)")
     warnings.filterwarnings("ignore", message=".*is ill-defined.*")  # scikit-learn, of labels that nothing was given

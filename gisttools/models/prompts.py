@@ -90,6 +90,11 @@ class Prompts:
             found = Prompts(query=found.query, document=document, alike=found.alike)
         return Prompts(query=found.query, document=found.document, alike=found.alike, tasks=tasks)
 
+    def by_name(self, name: str) -> str:
+        """That of a name in use for one side, such as `passage`."""
+        plain = _plain(name)
+        return self.query if plain in _QUERY else self.document if plain in _DOCUMENT else self.alike
+
     def told(self) -> dict[str, str]:
         """Those that say something, by name."""
         named = {QUERY: self.query, DOCUMENT: self.document, ALIKE_TEXTS: self.alike, **self.tasks}
@@ -134,29 +139,31 @@ def settle_prompts(
     """
     own = prompts_of(model)
     found = own.with_user(query, document)
-    if name and not own.query and not own.document and not own.alike and query is None and document is None:
-        unknown = [key for key, text in own.tasks.items() if text and not _is_task_key(key)]
-        if unknown:
-            log.warning(
-                "%s has prompts under names that say neither query nor document (%s): they are used for a task of that "
-                "name only. Set query_prompt and document_prompt.", name, ", ".join(unknown),
-            )  # fmt: skip
+    if name and query is None and document is None:
+        _tell_unknown(own, name)
     aliases = {
-        key: text
-        for names, text in ((_QUERY, found.query), (_DOCUMENT, found.document), (_ALIKE, found.alike))
-        for key in model.prompts or {}
-        if _plain(key) in names and not _is_task_key(key)
+        key: found.by_name(key) for key in model.prompts or {} if _plain(key) in _NAMES and not _is_task_key(key)
     }
     prompts = {**aliases, QUERY: found.query, DOCUMENT: found.document, **found.tasks}
     default = None
     if found.alike:
-        kept = [model.default_prompt_name, QUERY, DOCUMENT, ALIKE_TEXTS]
-        default = next((k for k in kept[:3] if k is not None and prompts.get(k) == found.alike), ALIKE_TEXTS)
+        kept = [model.default_prompt_name, QUERY, DOCUMENT]
+        default = next((k for k in kept if k is not None and prompts.get(k) == found.alike), ALIKE_TEXTS)
         prompts[default] = found.alike
     elif found.query and found.document:  # or the query's would stand before texts that are alike
         prompts[ALIKE_TEXTS], default = "", ALIKE_TEXTS
     model.prompts, model.default_prompt_name = prompts, default
     return found
+
+
+def _tell_unknown(own: Prompts, name: str) -> None:
+    """Warn of a model all of whose prompts stand under names that nobody knows."""
+    unknown = [key for key, text in own.tasks.items() if text and not _is_task_key(key)]
+    if unknown and not (own.query or own.document or own.alike):
+        log.warning(
+            "%s has prompts under names that say neither query nor document (%s): they are used for a task of that "
+            "name only. Set query_prompt and document_prompt.", name, ", ".join(unknown),
+        )  # fmt: skip
 
 
 def registered_prompts(name: str) -> dict[str, str]:

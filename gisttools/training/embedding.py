@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint
 
+from gisttools.common import DataError
+
 _CPU_TOKENS, _GPU_TOKENS = 1024, 65536  # one micro-batch: fits the caches of a core, or fills a GPU
 
 
@@ -44,7 +46,7 @@ def embed_columns(
     one by one.
 
     Raises:
-        ValueError: such a column holds prompts of several lengths, and the pooling leaves them out.
+        DataError: such a column holds prompts of several lengths, and the pooling leaves them out.
     """
     features, prompts = _take_prompts(model, features)
     if not _plain_text(features):
@@ -65,22 +67,27 @@ def embed_columns(
     lengths = mask.sum(1)
     order = torch.argsort(lengths, stable=True)
     order = order[torch.argsort(skipped[order], stable=True)]
-    outputs = []
     budget = tokens_per_forward or _budget(mask.device)
-    groups = torch.unique_consecutive(skipped[order], return_counts=True)
-    start = 0
-    for skip, count in zip(*(group.tolist() for group in groups), strict=True):
-        group = order[start : start + count]
-        start += count
-        told = {**rest, "prompt_length": skip} if skip else rest
-        for begin, end, width in _micro_batches(lengths[group].tolist(), budget, mini_batch_size or count):
-            rows, columns = group[begin:end], slice(-width, None) if left else slice(width)
-            part = {key: value[rows][:, columns] for key, value in tensors.items()}
-            outputs.append(_embed(model, {**told, **part}, forget=mini_batch_size is not None))
+    outputs = []
+    for rows, width, skip in _parts(order, lengths, skipped, budget, mini_batch_size or len(order)):
+        columns = slice(-width, None) if left else slice(width)
+        part = {key: value[rows][:, columns] for key, value in tensors.items()}
+        told = {"prompt_length": skip} if skip else {}
+        outputs.append(_embed(model, {**rest, **told, **part}, forget=mini_batch_size is not None))
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
     vectors = torch.cat(outputs)[back if number is None else back[number]]
     return list(vectors.view(len(features), -1, vectors.shape[-1]).unbind(0))
+
+
+def _parts(
+    order: Tensor, lengths: Tensor, skipped: Tensor, budget: int, most: int
+) -> Iterator[tuple[Tensor, int, int]]:
+    """The rows of each micro-batch, its width, and how many tokens of its texts the pooling leaves out: the same."""
+    values, counts = torch.unique_consecutive(skipped[order], return_counts=True)
+    for skip, rows in zip(values.tolist(), order.split(counts.tolist()), strict=True):
+        for begin, end, width in _micro_batches(lengths[rows].tolist(), budget, most):
+            yield rows[begin:end], width, skip
 
 
 Lengths: TypeAlias = int | Tensor | None  # of prompts in tokens: of all texts of a column, or (B,) of each
@@ -98,7 +105,7 @@ def _with_length(features: dict, lengths: Lengths) -> dict:
         return features
     different = torch.as_tensor(lengths).unique()
     if len(different) > 1:
-        raise ValueError(
+        raise DataError(
             f"A column of a batch has prompts of {different.tolist()} tokens, which the pooling is to leave out, and "
             "is embedded as it is. Put rows of one kind into a batch (batches: one_set)."
         )

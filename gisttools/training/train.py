@@ -245,8 +245,7 @@ def finetune(
     read = warn_unread(student, store.table)
     if settings.max_length:
         student.max_seq_length = settings.max_length
-    settle_prompts(student, settings.query_prompt, settings.document_prompt)
-    prompts = RowPrompts.of(store.table, prompts_of(student))
+    prompts = _prompts(student, store, settings)
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     plan = BatchPlan(
         np.zeros(len(data), dtype=int) if set_of_row is None else set_of_row,
@@ -259,9 +258,6 @@ def finetune(
     )
     precision = choose_precision(settings.precision, student)
     log.info("training on %d triplets for %d steps in %s: %s", len(data), plan.steps, precision, settings)
-    log.info("prompts of the student: %s", prompts_in_words(prompts.told()))
-    if store.guide_id is not None:
-        log.info("prompts of the guide: %s", prompts_in_words(store.guide_prompts))
     if rate.warning:
         notice(rate.warning, level=logging.WARNING)
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
@@ -318,6 +314,16 @@ def finetune(
         rate=rate,
         trend=watch.trend(),
     )
+
+
+def _prompts(student: SentenceTransformer, store: GuideStore, settings: TrainSettings) -> RowPrompts:
+    """Write the settings' prompts into the student; those of the store's rows."""
+    settle_prompts(student, settings.query_prompt, settings.document_prompt)
+    prompts = RowPrompts.of(store.table, prompts_of(student))
+    log.info("prompts of the student: %s", prompts_in_words(prompts.told()))
+    if store.guide_id is not None:
+        log.info("prompts of the guide: %s", prompts_in_words(store.guide_prompts))
+    return prompts
 
 
 def _refuse(watch: Watch, recorder: Recorder, best: KeepBest | None, folder: Path, *, writes: bool) -> None:

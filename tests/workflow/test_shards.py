@@ -63,8 +63,8 @@ def test_guide_vectors_of_two_processes_are_those_of_one_to_the_last_bit(pool, t
     shared = VectorCache(MINILM, folder=tmp_path / "shared")
     used = set()
 
-    def submit(part):
-        future = pool.submit(embed_shard, GuideOptions(name=MINILM), part)
+    def submit(part, prompt):
+        future = pool.submit(embed_shard, GuideOptions(name=MINILM), part, prompt)
         used.add(future)
         return future
 
@@ -79,7 +79,7 @@ def test_guide_vectors_of_two_processes_are_those_of_one_to_the_last_bit(pool, t
 def test_a_worker_with_another_guide_is_refused_and_nothing_is_kept(tmp_path):
     cache = VectorCache(WORDLLAMA, folder=tmp_path)
 
-    def other(texts):
+    def other(texts, prompt):
         future = Future()
         future.set_result(("another one", np.ones((len(texts), cache.dimension), dtype=np.float32)))
         return future
