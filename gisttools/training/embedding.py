@@ -52,11 +52,7 @@ def embed_columns(
     if not _plain_text(features):
         features = [_with_length(f, lengths) for f, lengths in zip(features, prompts, strict=True)]
         return [model(f)["sentence_embedding"] for f in features]
-    # does the tokenizer pad on the left? asked of all columns at once, for each answer waits for the device
-    left = bool((torch.cat([f["attention_mask"][:, 0] for f in features]) == 0).any())
-    mask = _stack([f["attention_mask"] for f in features], left)
-    tensors = {key: _stack([f[key] for f in features], left) for key in _token_keys(features[0])}
-    rest = {key: value for key, value in features[0].items() if key not in tensors}
+    mask, tensors, rest, left = _stacked(features)
     skipped = _skipped(prompts, mask)
     number = None
     if not has_dropout(model) if equal_texts_once is None else equal_texts_once:
@@ -78,6 +74,16 @@ def embed_columns(
     back[order] = torch.arange(len(order), device=order.device)
     vectors = torch.cat(outputs)[back if number is None else back[number]]
     return list(vectors.view(len(features), -1, vectors.shape[-1]).unbind(0))
+
+
+def _stacked(features: list[dict]) -> tuple[Tensor, dict[str, Tensor], dict, bool]:
+    """Of all columns below each other: the attention mask, all tensors of tokens (it too), what else a model gets, and
+    whether they are padded on the left."""
+    # asked of all columns at once, for each answer waits for the device
+    left = bool((torch.cat([f["attention_mask"][:, 0] for f in features]) == 0).any())
+    mask = _stack([f["attention_mask"] for f in features], left)
+    tensors = {key: _stack([f[key] for f in features], left) for key in _token_keys(features[0])}
+    return mask, tensors, {key: value for key, value in features[0].items() if key not in tensors}, left
 
 
 def _parts(
