@@ -160,6 +160,8 @@ def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -
             try:
                 failure = _execute(run)
             except KeyboardInterrupt:
+                # nbclient leaves the interrupted cell's error in a task that nobody asks, which asyncio tells at the end
+                logging.getLogger("asyncio").setLevel(logging.CRITICAL)
                 said.append("stopped")
                 raise
             finally:
