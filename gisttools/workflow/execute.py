@@ -160,7 +160,7 @@ def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -
             try:
                 failure = _execute(run)
             except KeyboardInterrupt:
-                # nbclient leaves the interrupted cell's error in a task that nobody asks, which asyncio tells at the end
+                # nbclient leaves the interrupted cell's error in a task that nobody asks; asyncio tells it at the end
                 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
                 said.append("stopped")
                 raise
