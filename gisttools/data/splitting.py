@@ -1,0 +1,113 @@
+"""Splits texts, or documents, into a part to train on and a part to test on, with near copies on one side.
+
+What stands on which side is decided by content, not by place: another order of the same rows gives the same split. Each
+label keeps its share, as far as its near copies allow; a label that cannot be split stays in the part to train on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gisttools.common import DataError, ParameterError
+from gisttools.data.near_duplicates import near_pairs
+from gisttools.data.options import NEAR
+from gisttools.data.overlap import normalise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Who stands where.
+
+    Attributes:
+        test: (n,) truth values; the others are to train on.
+        groups: (n,) numbers; near copies share one.
+        unsplit: labels of which nothing could be tested, with the number of their different texts.
+    """
+
+    test: np.ndarray
+    groups: np.ndarray
+    unsplit: dict[str, int]
+
+
+def split_texts(
+    texts: Sequence[str], labels: Sequence[str] | None = None, *, share: float = 0.2, seed: int = 0, near: float = NEAR
+) -> Split:
+    """Choose about `share` of the texts to test on, of each label alike.
+
+    Args:
+        texts: (n,); near copies (trigrams, see `near_pairs`) and texts that are near the same third stay together.
+        labels: (n,); None where there are none.
+        share: of the texts, between 0 and 1.
+        seed: of the choice.
+        near: similarity from which two texts are near copies.
+
+    Raises:
+        ParameterError: `share` is not between 0 and 1.
+        DataError: there are labels for another number of texts, or nothing can be split: all texts are near copies.
+    """
+    if not 0 < share < 1:
+        raise ParameterError(f"test_share is {share}; it must lie between 0 and 1, such as 0.2.")
+    labels = [""] * len(texts) if labels is None else list(labels)
+    if len(labels) != len(texts):
+        raise DataError(f"There are {len(labels)} labels for {len(texts)} texts.")
+    plain = [normalise(text) for text in texts]
+    groups = near_groups(plain, near)
+    members: dict[int, list[int]] = defaultdict(list)
+    for row, group in enumerate(groups.tolist()):
+        members[group].append(row)
+    counts = [Counter(labels[row] for row in rows) for rows in members.values()]
+    order = sorted(range(len(counts)), key=lambda g: _place(min(plain[row] for row in members[g]), seed))
+    chosen = _choose(counts, order, share)
+    test = np.isin(groups, chosen)
+    if not test.any():
+        raise DataError(
+            f"None of the {len(texts):,} texts can be tested on: they are too few, or near copies of one another. "
+            "Name a test file of your own."
+        )
+    parts = Counter(label for own in counts for label in own)
+    tested = {label for label, of_test in zip(labels, test.tolist(), strict=True) if of_test}
+    return Split(test=test, groups=groups, unsplit={k: n for k, n in sorted(parts.items()) if k not in tested})
+
+
+def near_groups(texts: Sequence[str], near: float = NEAR) -> np.ndarray:
+    """(n,) int64: texts that are near copies, or are linked by others that are, share a number; 0 comes first."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    different = list(dict.fromkeys(texts))
+    places = {text: place for place, text in enumerate(different)}
+    pairs = [np.stack([i, j]) for i, j, _ in near_pairs(different, different, near)]
+    i, j = np.concatenate([np.empty((2, 0), dtype=np.int64), *pairs], axis=1)
+    graph = coo_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(len(different),) * 2)
+    of_different = connected_components(graph, directed=False)[1].astype(np.int64)
+    return of_different[[places[text] for text in texts]]
+
+
+def _place(text: str, seed: int) -> bytes:
+    """Where a text stands in the order of choice."""
+    return hashlib.blake2b(f"{seed}\n{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _choose(counts: Sequence[Counter[str]], order: Sequence[int], share: float) -> list[int]:
+    """Groups to test on: in `order`, as long as no label gets more than its share, and at least one stays to train on.
+
+    Each label gets at least one text where it has two groups, so that rare labels are tested too.
+    """
+    whole = sum(counts, Counter())
+    groups_left = Counter(label for own in counts for label in own)
+    wanted = {label: max(round(share * n), 1) for label, n in whole.items()}
+    taken: Counter[str] = Counter()
+    chosen = []
+    for group in order:
+        own = counts[group]
+        fits = all(taken[label] + n <= wanted[label] for label, n in own.items())
+        if fits and all(groups_left[label] > 1 for label in own):
+            chosen.append(group)
+            taken.update(own)
+            groups_left.subtract(dict.fromkeys(own, 1))
+    return chosen
