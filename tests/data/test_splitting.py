@@ -13,7 +13,7 @@ from gisttools.common import DataError, ParameterError
 from gisttools.data import NEAR, jaccard, normalise
 from gisttools.data.splitting import near_groups, split_texts
 
-WORDS = [
+WORDS = (
     "card",
     "payment",
     "refund",
@@ -25,11 +25,8 @@ WORDS = [
     "screen",
     "battery",
     "order",
-    "gift",
-    "voucher",
     "pin",
-    "bank",
-]
+)
 
 
 def texts_of(n: int, seed: int = 0) -> list[str]:
