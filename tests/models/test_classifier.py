@@ -1,0 +1,127 @@
+"""The classifier of an encoder: scikit-learn's regression to the last digit, honest probabilities, whole files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from gisttools.common import DataError, MissingError, ModelError, ParameterError
+from gisttools.models.classifier import Classifier, calibration_error, fit_linear, threshold_for
+
+
+def rows(classes: int, n: int = 120, dimension: int = 8, seed: int = 0, noise: float = 1.0):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(classes, dimension))
+    truth = np.arange(n) % classes
+    return centres[truth] + noise * rng.normal(size=(n, dimension)), [f"label {i}" for i in truth]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_it_is_the_regression_of_scikit_learn(classes) -> None:
+    vectors, labels = rows(classes)
+    by_hand = LogisticRegression(C=30, max_iter=2000)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    by_hand.fit(units, labels)
+    found = fit_linear(vectors, labels)
+    assert found.labels == tuple(by_hand.classes_)
+    np.testing.assert_allclose(found.probabilities(vectors), by_hand.predict_proba(units), rtol=1e-12, atol=1e-14)
+    assert found.answers(vectors) == by_hand.predict(units).tolist()
+
+
+def test_calibration_makes_an_overconfident_classifier_honest() -> None:
+    vectors, labels = rows(3, n=3040, dimension=30, noise=2.0)
+    new, truth = vectors[40:], labels[40:]
+    linear = fit_linear(vectors[:40], labels[:40])
+    half = len(new) // 2
+    calibrated = linear.calibrated(new[:half], truth[:half])
+
+    def error(of) -> float:
+        told = of.probabilities(new[half:])
+        right = [of.labels[i] == label for i, label in zip(told.argmax(axis=1), truth[half:], strict=True)]
+        return calibration_error(told.max(axis=1), right)
+
+    assert calibrated.answers(new) == linear.answers(new)
+    assert error(calibrated) < 0.04 < 0.1 < error(linear)
+
+
+def test_labels_that_it_does_not_know_do_not_calibrate() -> None:
+    vectors, labels = rows(3)
+    linear = fit_linear(vectors, labels)
+    assert linear.calibrated(vectors, ["another"] * len(vectors)) is linear
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50), st.floats(0, 0.99))
+def test_a_threshold_takes_no_more_right_answers_than_it_may(answers, lost) -> None:
+    said, right = map(np.array, zip(*answers, strict=True))
+    least = threshold_for(said, right, lost)
+    assert (said[right] < least).sum() <= lost * right.sum()
+
+
+def test_calibration_error_by_hand() -> None:
+    # two bins of equally many: said 0.6 on average and right half the time, said 0.9 and right always
+    said, right = [0.5, 0.7, 0.9, 0.9], [1, 0, 1, 1]
+    assert calibration_error(said, right, bins=2) == pytest.approx((0.1 + 0.1) / 2)
+
+
+def encode(texts):
+    return np.array([[len(t), t.count("a") + 1, t.count("b")] for t in texts], dtype=float)
+
+
+TEXTS, LABELS = ["aaa", "aaaa", "bbb", "bbbb", "aab", "bba"], ["a", "a", "b", "b", "a", "b"]
+
+
+def test_predictions_and_none_of_these() -> None:
+    classifier = Classifier.fit(encode, TEXTS, LABELS)
+    assert classifier.predict(["aaaaa", "bbbbb"]) == ["a", "b"]
+    told = classifier.predict_proba(["ab"])
+    assert told.sum() == pytest.approx(1)
+    assert classifier.predict(["ab"], threshold=told.max() + 1e-6) == [None]
+    assert classifier.predict([]) == []
+
+
+@pytest.mark.parametrize("texts", ["one text"])
+def test_a_single_string_is_refused(texts) -> None:
+    with pytest.raises(ParameterError, match="list"):
+        Classifier.fit(encode, TEXTS, LABELS).predict(texts)
+
+
+def test_a_saved_classifier_answers_the_same(tmp_path) -> None:
+    from gisttools.models import open_model
+
+    model = open_model("embedded:wordllama-256")
+    texts = ["my parcel is late", "where is my parcel", "refund me", "I want my money back"]
+    classifier = Classifier.fit(model, texts, ["parcel", "parcel", "refund", "refund"])
+    model.save(str(tmp_path / "model"))
+    classifier.save(tmp_path / "model")
+    opened = Classifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(opened.predict_proba(texts), classifier.predict_proba(texts))
+    assert opened.labels == ("parcel", "refund")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "labels", "told"),
+    [
+        (np.ones((3, 2)), ["a", "a", "a"], "two labels"),
+        (np.ones((3, 2)), ["a", "b"], "2 labels for 3 vectors"),
+        (np.zeros((2, 2)), ["a", "b"], "zero"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(vectors, labels, told) -> None:
+    with pytest.raises(DataError, match=told):
+        fit_linear(vectors, labels)
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path) -> None:
+    with pytest.raises(MissingError, match=r"classifier\.json"):
+        Classifier.load(tmp_path)
+    Classifier.fit(encode, TEXTS, LABELS).save(tmp_path)
+    told = json.loads((tmp_path / "classifier.json").read_text())
+    for damage in ("", "[]", "{}", json.dumps(told | {"labels": ["a", "b", "c"]}), json.dumps(told | {"format": 9})):
+        (tmp_path / "classifier.json").write_text(damage)
+        with pytest.raises(ModelError, match="classifier"):
+            Classifier.load(tmp_path)
