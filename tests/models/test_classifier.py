@@ -34,7 +34,7 @@ def test_it_is_the_regression_of_scikit_learn(classes) -> None:
 
 
 def test_calibration_makes_an_overconfident_classifier_honest() -> None:
-    vectors, labels = rows(3, n=3040, dimension=30, noise=2.0)
+    vectors, labels = rows(3, n=3040, dimension=30, noise=4.0)
     new, truth = vectors[40:], labels[40:]
     linear = replace(fit_linear(vectors[:40], labels[:40]), temperature=0.3)  # too sure of itself
     half = len(new) // 2
@@ -46,7 +46,7 @@ def test_calibration_makes_an_overconfident_classifier_honest() -> None:
         return calibration_error(told.max(axis=1), right)
 
     assert calibrated.answers(new) == linear.answers(new)
-    assert error(calibrated) < 0.04 < 0.2 < error(linear)
+    assert error(calibrated) < 0.05 < 0.2 < error(linear)
 
 
 def test_labels_that_it_does_not_know_do_not_calibrate() -> None:
