@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from gisttools.evaluation.intervals import Interval, student_interval
 Kind = Literal["floor", "classic", "head", "base", "tuned", "guide", "reference"]
 SPEED_NOISE = 0.8  # a candidate counts as being as fast as another from this share of its texts a second on
 _ALPHA = 0.05
+_FEWEST = 2  # models, to compare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,24 +115,31 @@ def advise(candidates: Sequence[Candidate], gap: Gap, *, smoke: bool = False) ->
     """
     if smoke:
         return _nothing("No claim: this was a smoke run", "It shows that everything works, not how good a model is.")
-    models = [c for c in candidates if c.kind != "floor"]
-    if len(models) < 2:
+    best, gaps = against_best(candidates, gap)
+    if best is None or sum(c.kind != "floor" for c in candidates) < _FEWEST:
         return _nothing("No claim: there is nothing to compare with", "Only one model was scored.")
-    best = max(models, key=lambda c: (c.score, c.texts_per_s or 0.0))
-    others = [c for c in candidates if c is not best]
-    gaps = dict(zip((c.name for c in others), simultaneous([gap(best, c) for c in others]), strict=True))
-    if guess := [c for c in others if c.kind == "floor" and not gaps[c.name].low > 0]:
+    if guess := [c for c in candidates if c.kind == "floor" and not gaps[c.name].low > 0]:
         why = f"{best.name} scores {points(best.score)}, {guess[0].name} {points(guess[0].score)}."
         return _nothing("No model: none is shown to beat a guess", why, best=best.name)
-    rivals = [c for c in others if c.kind != "floor" and as_fast(c, best)]
-    equals = [c for c in rivals if not gaps[c.name].low > 0]
-    if equals:
+    rivals = [c for c in candidates if c is not best and c.kind != "floor" and as_fast(c, best)]
+    if equals := [c for c in rivals if not gaps[c.name].low > 0]:
         return _choice(best, equals, gaps)
     faster = [c for c in rivals if not as_fast(best, c) and _earns(c, candidates, gap)]
     trades = tuple(_trade(best, c, gaps[c.name]) for c in sorted(faster, key=_speed, reverse=True))
     return Advice(
         word="use", best=best.name, other="", head=f"Use {best.name}", why=_reason(best, rivals, gaps), trades=trades
     )
+
+
+def against_best(candidates: Sequence[Candidate], gap: Gap) -> tuple[Candidate | None, dict[str, Interval]]:
+    """The candidate of the highest score that is no guess, and its difference to each other one by name, by intervals
+    that hold together; None where all are guesses. Of equal scores the faster one is the best."""
+    models = [c for c in candidates if c.kind != "floor"]
+    if not models:
+        return None, {}
+    best = max(models, key=lambda c: (c.score, _speed(c)))
+    others = [c for c in candidates if c is not best]
+    return best, dict(zip((c.name for c in others), simultaneous([gap(best, c) for c in others]), strict=True))
 
 
 def simultaneous(gaps: Sequence[Interval], *, alpha: float = _ALPHA) -> list[Interval]:
@@ -173,10 +181,12 @@ def times(ratio: float) -> str:
 
 def _level(gap: Interval, alpha: float) -> Interval:
     """The same difference at another confidence, 1 − alpha; without ends where alpha is NaN."""
-    told = {"n_items": gap.n_items, "n_draws": gap.n_draws, "method": gap.method, "item_share": gap.item_share}
     if math.isnan(alpha):
-        return Interval(difference=gap.difference, low=math.nan, high=math.nan, **told)
-    return student_interval(gap.difference, gap.standard_error**2, gap.freedom, confidence=1 - alpha, **told)
+        return replace(gap, low=math.nan, high=math.nan)
+    return student_interval(
+        gap.difference, gap.standard_error**2, gap.freedom, n_items=gap.n_items, n_draws=gap.n_draws, method=gap.method,
+        item_share=gap.item_share, confidence=1 - alpha,
+    )  # fmt: skip
 
 
 def _earns(candidate: Candidate, candidates: Sequence[Candidate], gap: Gap) -> bool:
@@ -211,16 +221,12 @@ def _reason(best: Candidate, rivals: Sequence[Candidate], gaps: dict[str, Interv
 
 
 def _trade(best: Candidate, other: Candidate, gap: Interval) -> Trade:
-    back = _level(gap, math.nan)
-    turned = Interval(
-        difference=-gap.difference, low=-gap.high, high=-gap.low, n_items=back.n_items, n_draws=back.n_draws,
-        method=back.method, p=gap.p, standard_error=gap.standard_error, freedom=gap.freedom,
-    )  # fmt: skip
-    known = best.texts_per_s and other.texts_per_s
     return Trade(
-        name=other.name, difference=turned, times_as_fast=other.texts_per_s / best.texts_per_s if known else None,
+        name=other.name,
+        difference=replace(gap, difference=-gap.difference, low=-gap.high, high=-gap.low),
+        times_as_fast=other.texts_per_s / best.texts_per_s if best.texts_per_s and other.texts_per_s else None,
         shown_worse=gap.low > 0,
-    )  # fmt: skip
+    )
 
 
 def _speed(candidate: Candidate) -> float:

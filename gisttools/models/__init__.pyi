@@ -1,3 +1,11 @@
+from .classifier import (
+    C as C,
+    Classifier as Classifier,
+    Linear as Linear,
+    calibration_error as calibration_error,
+    fit_linear as fit_linear,
+    threshold_for as threshold_for,
+)
 from .custom_code import keep_code as keep_code, trusted as trusted
 from .endpoint import EndpointGuide as EndpointGuide
 from .guides import (

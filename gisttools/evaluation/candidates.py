@@ -1,0 +1,601 @@
+"""Scores every way to do a task that an engineer would think of, beside the tuned model, and says which one to use.
+
+Of labelled texts: the most frequent class, TF-IDF with logistic regression, each encoder with a classifier fitted on
+all train labels, and an encoder trained with a linear head by cross-entropy. Of searches: BM25 and each encoder. Each
+with its size, its speed on this machine, what was spent on it, and its difference to the best by intervals that hold
+together.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from gisttools.common import DataError, GistError, digest, doing, plural
+from gisttools.data import load_task, split_of
+from gisttools.evaluation.advice import Advice, Candidate, Kind, advise, against_best
+from gisttools.evaluation.comparison import to_table
+from gisttools.evaluation.fitting import (
+    Fitted,
+    Labelled,
+    Said,
+    class_scores,
+    labelled_of,
+    most_frequent,
+    on_vectors,
+    texts_per_second,
+    vectors_of,
+    words,
+)
+from gisttools.evaluation.intervals import (
+    Interval,
+    clustered_interval,
+    crossed_interval,
+    satterthwaite,
+    seed_spread,
+    student_interval,
+)
+from gisttools.evaluation.items import query_scores, source_documents
+from gisttools.evaluation.models import BM25, ScoredModel, open_scored, scored
+from gisttools.evaluation.scores import KeptScores, ScoreCache, kept_scores, one_line, score
+from gisttools.evaluation.tasks import TaskSource
+from gisttools.models import Linear, fit_linear
+
+if TYPE_CHECKING:
+    from mteb import AbsTask
+
+log = logging.getLogger(__name__)
+_SEARCHES = ("Retrieval", "Reranking")
+_TOP = 10  # documents that a search answers with, while its speed is measured
+TF_IDF = "TF-IDF + logistic regression"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """A model among the candidates.
+
+    Attributes:
+        name: what it is called on the page; no other has it.
+        kind: of `Candidate`; `tuned` only where its training is known.
+        what: what it is, in a few words.
+        models: one for each seed of its training.
+        dollars: spent on its training rows; None where not known.
+        labels: labelled texts that it was trained on; None where not known.
+    """
+
+    name: str
+    kind: Kind
+    what: str
+    models: tuple[ScoredModel, ...]
+    dollars: float | None = 0.0
+    labels: int | None = 0
+
+
+class Heads(Protocol):
+    """Trains an encoder with a linear head by cross-entropy on labelled texts, once for each seed."""
+
+    name: str
+    what: str
+
+    def __call__(self, texts: Sequence[str], labels: Sequence[str]) -> Sequence[tuple[SentenceTransformer, Linear]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateScore:
+    """A candidate on one subset of a task: a row of candidates.parquet.
+
+    Attributes:
+        task, subset, metric: what was scored; of labelled texts the metric is accuracy.
+        name, kind, what: the candidate; see `Encoder`.
+        score: of labelled texts of the classifier fitted on all labels; over several seeds the mean. 0 to 1.
+        difference, low, high: to the best candidate (negative: less), and the ends of its interval; those of one task
+            hold together (Holm). The best itself has none.
+        best: is it the one of the highest score?
+        few_shot, samples_per_label: mteb's accuracy of a classifier fitted on so many texts a class.
+        macro_f1: of the classifier fitted on all labels.
+        n_train: texts that the classifier was fitted on.
+        encoder_labels: labelled texts that the encoder was trained on; None where not known.
+        n_test, n_classes: test texts or queries, and classes.
+        megabytes, texts_per_s, dollars: see `Candidate`.
+        seeds: trainings behind it.
+    """
+
+    task: str
+    subset: str = "default"
+    metric: str = "accuracy"
+    name: str
+    kind: Kind
+    what: str = ""
+    score: float = math.nan
+    difference: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    best: bool = False
+    few_shot: float = math.nan
+    samples_per_label: int | None = None
+    macro_f1: float = math.nan
+    n_train: int | None = None
+    encoder_labels: int | None = None
+    n_test: int | None = None
+    n_classes: int | None = None
+    megabytes: float | None = None
+    texts_per_s: float | None = None
+    dollars: float | None = None
+    seeds: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetAdvice:
+    """The advice on one task, or on the mean of several; then `task` says of how many, and `subset` is empty."""
+
+    task: str
+    subset: str
+    metric: str
+    advice: Advice
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A candidate on one task, before it is held against the others.
+
+    Attributes:
+        row: without its difference to the best.
+        values: (seeds, items), what each item adds to the score.
+        clusters: (items,) which items belong together; None where each stands for itself.
+        part, said: of labelled texts, and what each seed's classifier says of them.
+        shape: the architecture of its model; models of one shape are equally fast.
+    """
+
+    row: CandidateScore
+    values: NDArray[np.float64]
+    clusters: Sequence[Any] | None = None
+    part: Labelled | None = None
+    said: tuple[Said, ...] = ()
+    shape: str = ""
+
+    def candidate(self) -> Candidate:
+        row = self.row
+        return Candidate(
+            name=row.name, kind=row.kind, score=row.score, texts_per_s=row.texts_per_s, megabytes=row.megabytes,
+            dollars=row.dollars, seeds=row.seeds,
+        )  # fmt: skip
+
+
+_CLASSES = ("task", "subset", "candidate", "seed", "label", "precision", "recall", "f1", "support")
+_ANSWERS = ("task", "subset", "item", "text", "gold", "candidate", "seed", "answer", "probability")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """What was found: `rows`, the tables `classes` and `answers`, the advice for each target and, where there are
+    several of one metric, for their mean; `notes`: what could not be scored, and why."""
+
+    rows: tuple[CandidateScore, ...] = ()
+    classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_CLASSES)))
+    answers: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_ANSWERS)))
+    targets: tuple[TargetAdvice, ...] = ()
+    overall: TargetAdvice | None = None
+    notes: tuple[str, ...] = ()
+    smoke: bool = False
+
+    def table(self) -> pd.DataFrame:
+        """The table that candidates.parquet holds."""
+        whole = ("samples_per_label", "n_train", "encoder_labels", "n_test", "n_classes")
+        numbers = ("megabytes", "texts_per_s", "dollars")
+        kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(numbers, "float64")
+        return to_table(CandidateScore, self.rows).astype(kinds)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """By the name of their file."""
+        return {"candidates": self.table(), "classes": self.classes, "answers": self.answers}
+
+    def summary(self) -> dict[str, Any]:
+        """JSON values: `line`, what is advised in one line; `targets`, `overall`, `notes`, `smoke`."""
+        told = [_json(target) for target in self.targets]
+        overall = None if self.overall is None else _json(self.overall)
+        line = advice_line(self.targets, self.overall, self.rows)
+        return {"line": line, "targets": told, "overall": overall, "notes": list(self.notes), "smoke": self.smoke}
+
+
+def advice_line(
+    targets: Sequence[TargetAdvice], overall: TargetAdvice | None, rows: Sequence[CandidateScore] = ()
+) -> str:
+    """What is advised, in one line: of one target, of the mean of several, or of each where they cannot be averaged."""
+    if not targets:
+        return ""
+    if overall is not None:
+        return f"{overall.advice.head} ({overall.task})"
+    heads = dict.fromkeys(target.advice.head for target in targets)
+    if len(heads) > 1:
+        return "; ".join(f"{target.task}: {target.advice.head}" for target in targets)
+    first = targets[0]
+    known = [r for r in rows if r.best and (r.task, r.subset) == (first.task, first.subset)]
+    if len(targets) > 1 or not known or first.advice.word == "none":
+        return first.advice.head
+    what = f"{first.metric.replace('_', ' ')} {100 * known[0].score:.1f}"
+    fitted = " with a classifier fitted on all labels" if known[0].n_train else ""
+    return f"{first.advice.head} ({first.task} {what}{fitted})"
+
+
+def _json(target: TargetAdvice) -> dict[str, Any]:
+    told = asdict(target.advice)
+    trades = [
+        {
+            "name": trade.name,
+            "difference": trade.difference.difference,
+            "low": _plain(trade.difference.low),
+            "high": _plain(trade.difference.high),
+            "times_as_fast": trade.times_as_fast,
+            "shown_worse": trade.shown_worse,
+            "told": trade.told(),
+        }
+        for trade in target.advice.trades
+    ]
+    return {"task": target.task, "subset": target.subset, "metric": target.metric, **told, "trades": trades}
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def find_candidates(
+    encoders: Sequence[Encoder],
+    sources: Sequence[TaskSource],
+    *,
+    heads: Heads | None = None,
+    cache: ScoreCache | None = None,
+    batch_size: int = 64,
+    smoke: bool = False,
+) -> Candidates:
+    """Score all candidates on the targets among `sources` and say which one to use.
+
+    Guards and second looks at the same texts have no say. What fails for one candidate is noted, the others go on.
+    Vectors and scores that are kept are used again.
+
+    Args:
+        encoders: the models; of those that are one and the same the first counts.
+        sources: from `task_sources`.
+        heads: trains encoders with a linear head; left out where None.
+        cache: where scores and vectors are kept; the usual folder if None.
+        batch_size: texts embedded at a time.
+        smoke: was the training only to see that everything works? Then nothing is advised.
+    """
+    work = _Work(_once(encoders), heads, cache or ScoreCache(), batch_size)
+    for source in (source for source in sources if source.is_target):
+        with doing(f"candidates on {source.name}"):
+            try:
+                work.do(source)
+            except GistError as error:
+                work.note(f"{source.name}: {one_line(error)}")
+    return work.result(smoke=smoke)
+
+
+def _once(encoders: Sequence[Encoder]) -> list[Encoder]:
+    """Each model once: a guide that is the student too is one candidate."""
+    found: dict[tuple[str, ...], Encoder] = {}
+    for encoder in encoders:
+        key = tuple(model.key for model in encoder.models)
+        other = found.get(key)
+        if other is None:
+            found[key] = encoder
+        elif encoder.what not in other.what:
+            found[key] = replace(other, what=f"{other.what}; {encoder.what}")
+    return list(found.values())
+
+
+class _Work:
+    """Candidates on one task after the other."""
+
+    def __init__(self, encoders: Sequence[Encoder], heads: Heads | None, cache: ScoreCache, batch_size: int) -> None:
+        self.encoders, self.heads, self.cache, self.batch_size = encoders, heads, cache, batch_size
+        self.parts: dict[tuple[str, str, str], list[_Found]] = {}
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        log.warning("candidates: %s", text)
+        self.notes.append(text)
+
+    def do(self, source: TaskSource) -> None:
+        """All candidates on all subsets of a task."""
+        task = source.make()
+        kind, name = task.metadata.type, source.name
+        ways = {"Classification": self._labelled} | dict.fromkeys(_SEARCHES, self._searched)
+        if kind == "MultilabelClassification":
+            self.note(f"{name}: its texts have several labels each; candidates are compared where they have one.")
+        elif kind not in ways:
+            self.note(f"{name} is a task of {kind}; candidates are compared on labelled texts and on searches.")
+        else:
+            load_task(task)
+            for subset in task.hf_subsets:
+                found = list(ways[kind](source, task, subset))
+                if found:
+                    self.parts[name, subset, found[0].row.metric] = found
+
+    def _tried(self, source: TaskSource, name: str, make: Callable[[], _Found]) -> Iterator[_Found]:
+        try:
+            yield make()
+        except Exception as error:  # noqa: BLE001 (whatever a model, a library or a task's own code raises)
+            self.note(f"{source.name}, {name}: {one_line(error)}")
+
+    def _labelled(self, source: TaskSource, task: AbsTask, subset: str) -> Iterator[_Found]:
+        part = labelled_of(task, subset, task.eval_splits[0])
+        if part is None:
+            self.note(f"{source.name}: it has no train labels that a classifier could be fitted on.")
+            return
+        if len(part.train_texts) < part.of_train:
+            told = f"{len(part.train_texts):,} of {part.of_train:,} train texts, drawn at random"
+            self.note(f"{source.name}: classifiers are fitted on {told}.")
+        guess = Encoder(name="most frequent class", kind="floor", what="a guess that reads nothing", models=())
+        tf_idf = Encoder(name=TF_IDF, kind="classic", what="words and pairs of words, no encoder", models=())
+        yield from self._tried(source, guess.name, lambda: _without_encoder(part, guess, most_frequent))
+        yield from self._tried(source, tf_idf.name, lambda: _without_encoder(part, tf_idf, words))
+        found: list[_Found] = []
+        for encoder in self.encoders:
+            if not any(model.searches_only for model in encoder.models):
+                found += self._tried(source, encoder.name, partial(self._encoded, source, part, encoder))
+        if self.heads is not None:
+            found += self._tried(source, self.heads.name, partial(self._headed, part, self.heads))
+        fastest: dict[str, float] = {}
+        for one in found:
+            fastest[one.shape] = max(fastest.get(one.shape, 0.0), one.row.texts_per_s or 0.0)
+        for one in found:
+            yield replace(one, row=replace(one.row, texts_per_s=fastest[one.shape] or None))
+
+    def _encoded(self, source: TaskSource, part: Labelled, encoder: Encoder) -> _Found:
+        """An encoder with the same classifier for all, fitted on all train labels."""
+        fitted, few = [], []
+        for model in encoder.models:
+            train, test = vectors_of(model, part, self.cache, batch_size=self.batch_size)
+            linear = fit_linear(train, part.train_labels)
+            fitted.append((model, linear, on_vectors(linear, test)))
+            told = self._scored(source, model, encoder).raw.get(part.subset, {})
+            few.append(float(told.get("accuracy", math.nan)))
+        samples = getattr(part.task, "samples_per_label", None)
+        found = self._with_model(part, encoder, fitted)
+        return replace(found, row=replace(found.row, few_shot=float(np.mean(few)), samples_per_label=samples))
+
+    def _headed(self, part: Labelled, heads: Heads) -> _Found:
+        """An encoder trained together with a linear head."""
+        fitted = []
+        for trained, linear in heads(part.train_texts, part.train_labels):
+            model = scored(trained, heads.name)
+            _, test = vectors_of(model, part, self.cache, batch_size=self.batch_size, test_only=True)
+            fitted.append((model, linear, on_vectors(linear, test)))
+        encoder = Encoder(
+            name=heads.name, kind="head", what=heads.what, models=tuple(model for model, _, _ in fitted),
+            labels=len(part.train_texts),
+        )  # fmt: skip
+        return self._with_model(part, encoder, fitted)
+
+    def _with_model(
+        self, part: Labelled, encoder: Encoder, fitted: Sequence[tuple[ScoredModel, Linear, Said]]
+    ) -> _Found:
+        model, linear, _ = fitted[0]
+        found = _found(part, encoder, [said for _, _, said in fitted])
+        weights = (linear.weights.nbytes + linear.bias.nbytes) / 1e6
+        row = replace(
+            found.row,
+            encoder_labels=encoder.labels,
+            megabytes=None if model.megabytes is None else model.megabytes + weights,
+            texts_per_s=_speed(model, part, linear),
+        )
+        return replace(found, row=row, shape=_shape(model))
+
+    def _scored(self, source: TaskSource, model: ScoredModel, encoder: Encoder) -> KeptScores:
+        kept = kept_scores(model, source, self.cache)
+        return kept or score(model, source, self.cache, batch_size=self.batch_size, name=encoder.name)
+
+    def _searched(self, source: TaskSource, task: AbsTask, subset: str) -> Iterator[_Found]:
+        data = split_of(task, subset, task.eval_splits[0])
+        if not isinstance(data, Mapping) or "relevant_docs" not in data:
+            self.note(f"{source.name}: its queries and documents cannot be read apart.")
+            return
+        if not any(model.kind == BM25 for encoder in self.encoders for model in encoder.models):
+            yield from self._tried(source, "BM25", lambda: self._search(source, task, subset, data, _bm25()))
+        for encoder in self.encoders:
+            yield from self._tried(source, encoder.name, partial(self._search, source, task, subset, data, encoder))
+
+    def _search(
+        self, source: TaskSource, task: AbsTask, subset: str, data: Mapping[str, Any], encoder: Encoder
+    ) -> _Found:
+        metric, relevant = task.metadata.main_score, data["relevant_docs"]
+        options = {k: getattr(task, k, False) for k in ("ignore_identical_ids", "skip_first_result")}
+        each = []
+        for model in encoder.models:
+            ranked = self._scored(source, model, encoder).result().predictions.get(subset)
+            values = None if ranked is None else query_scores(ranked, relevant, metric, **options)
+            if values is None:
+                raise DataError(f"{metric} is no mean over queries, or the ranking was not kept.")
+            each.append(values)
+        queries = sorted(each[0])
+        values_of = np.array([[values[query] for query in queries] for values in each])
+        model = encoder.models[0]
+        row = CandidateScore(
+            task=source.name, subset=subset, metric=metric, name=encoder.name, kind=encoder.kind, what=encoder.what,
+            score=float(values_of.mean()), n_test=len(queries), encoder_labels=encoder.labels,
+            megabytes=model.megabytes, texts_per_s=_search_speed(model, task, subset, data), dollars=encoder.dollars,
+            seeds=len(each),
+        )  # fmt: skip
+        return _Found(row=row, values=values_of, clusters=source_documents(relevant, queries), shape=_shape(model))
+
+    def result(self, *, smoke: bool) -> Candidates:
+        """Each candidate held against the best of its task, and the advice."""
+        rows, targets = [], []
+        for (task, subset, metric), found in self.parts.items():
+            members, gap = [one.candidate() for one in found], _gap({(task, subset): found})
+            best, gaps = against_best(members, gap)
+            rows += [_against(one.row, best, gaps) for one in found]
+            advice = advise(members, gap, smoke=smoke)
+            targets.append(TargetAdvice(task=task, subset=subset, metric=metric, advice=advice))
+        every = [one for found in self.parts.values() for one in found]
+        return Candidates(
+            rows=tuple(rows), classes=_classes(every), answers=_answers(every), targets=tuple(targets),
+            overall=_overall(self.parts, smoke=smoke), notes=tuple(dict.fromkeys(self.notes)), smoke=smoke,
+        )  # fmt: skip
+
+
+Fit: TypeAlias = Callable[[Sequence[str], Sequence[str]], Fitted]
+
+
+def _bm25() -> Encoder:
+    return Encoder(name="BM25", kind="classic", what="a search by words, no encoder", models=(open_scored(BM25),))
+
+
+def _without_encoder(part: Labelled, encoder: Encoder, fit: Fit) -> _Found:
+    fitted = fit(part.train_texts, part.train_labels)
+    found = _found(part, encoder, [fitted.say(part.test_texts)])
+    speed = None if encoder.kind == "floor" else texts_per_second(fitted.say, part.test_texts)
+    return replace(found, row=replace(found.row, megabytes=fitted.megabytes, texts_per_s=speed))
+
+
+def _found(part: Labelled, encoder: Encoder, said: Sequence[Said]) -> _Found:
+    """With its scores on the test labels; of several seeds their means."""
+    values = np.array([one.right(part.test_labels) for one in said])
+    f1 = [np.mean([c.f1 for c in class_scores(one.answers, part.test_labels)]) for one in said]
+    row = CandidateScore(
+        task=part.task.metadata.name, subset=part.subset, name=encoder.name, kind=encoder.kind, what=encoder.what,
+        score=float(values.mean()), macro_f1=float(np.mean(f1)), n_train=len(part.train_texts),
+        encoder_labels=None if not encoder.models else encoder.labels, n_test=len(part.test_texts),
+        n_classes=part.classes, dollars=encoder.dollars, seeds=len(said),
+    )  # fmt: skip
+    return _Found(row=row, values=values, part=part, said=tuple(said))
+
+
+def _shape(model: ScoredModel) -> str:
+    """What decides how fast a model is: its modules and the shapes of its weights; of others their identity."""
+    if model.transformer is None:
+        return model.key
+    modules = [type(module).__name__ for module in model.transformer.modules()]
+    weights = [tuple(weight.shape) for weight in model.transformer.parameters()]
+    return digest(repr((modules, weights, model.transformer.max_seq_length)))
+
+
+def _speed(model: ScoredModel, part: Labelled, linear: Linear) -> float | None:
+    """Texts a second, the classifier counted in; None of a model that is not here."""
+    if model.transformer is None:
+        return None
+
+    ask = model.transformer.encode
+
+    def answer(texts: Sequence[str]) -> object:
+        vectors = ask(list(texts), batch_size=len(texts), show_progress_bar=False)
+        return linear.answers(np.where(vectors.any(axis=1, keepdims=True), vectors, 1.0))
+
+    return texts_per_second(answer, part.test_texts)
+
+
+def _search_speed(model: ScoredModel, task: AbsTask, subset: str, data: Mapping[str, Any]) -> float | None:
+    """Queries a second: of an encoder that are embedded, of a search by words that are answered from its index."""
+    split, texts = task.eval_splits[0], [text for text in data["queries"]["text"] if isinstance(text, str)]
+    if model.searches_only:
+        about = {"task_metadata": task.metadata, "hf_split": split, "hf_subset": subset, "encode_kwargs": {}}
+        model.encoder.index(data["corpus"], **about)
+
+        def search(queries: Sequence[str]) -> object:
+            asked = Dataset.from_dict({"id": [str(i) for i in range(len(queries))], "text": list(queries)})
+            return model.encoder.search(asked, top_k=_TOP, **about)
+
+        return texts_per_second(search, texts)
+    if model.transformer is None:
+        return None
+    ask = model.transformer.encode_query
+    return texts_per_second(lambda some: ask(list(some), batch_size=len(some), show_progress_bar=False), texts)
+
+
+def _gap(tasks: Mapping[tuple[str, str], Sequence[_Found]]) -> Callable[[Candidate, Candidate], Interval]:
+    """The difference of two candidates; of several tasks that of their means, their texts taken as independent."""
+    by_name = [{one.row.name: one for one in found} for found in tasks.values()]
+
+    def gap(one: Candidate, other: Candidate) -> Interval:
+        parts = [difference(found[other.name], found[one.name]) for found in by_name]
+        if len(parts) == 1:
+            return parts[0]
+        variances = [((p.standard_error / len(parts)) ** 2, p.freedom) for p in parts]
+        whole = sum(variance for variance, _ in variances)
+        return student_interval(
+            float(np.mean([p.difference for p in parts])), whole, satterthwaite(whole, variances),
+            n_items=sum(p.n_items for p in parts), n_draws=1, method=f"mean of {len(parts)} tasks",
+        )  # fmt: skip
+
+    return gap
+
+
+def difference(base: _Found, other: _Found) -> Interval:
+    """The paired difference over test items, in clusters where they come in such. Seeds of either side add their own
+    variance, each side as a sample of trainings that has nothing to do with the other's."""
+    one, two = base.values.mean(axis=0), other.values.mean(axis=0)
+    found = crossed_interval(one, two)
+    if other.clusters is not None and len(set(other.clusters)) > 1:
+        found = clustered_interval(one, two, other.clusters)
+    if max(len(base.values), len(other.values)) == 1:
+        return found
+    parts = [(found.standard_error**2, found.freedom)]
+    for side, against in ((base.values, two), (other.values, one)):
+        if len(side) > 1:
+            parts.append((seed_spread(against, side).seed_error ** 2, len(side) - 1))
+    whole = sum(variance for variance, _ in parts)
+    return student_interval(
+        found.difference, whole, satterthwaite(whole, parts), n_items=found.n_items, n_draws=1,
+        method=f"{found.method}, and over training seeds",
+    )  # fmt: skip
+
+
+def _against(row: CandidateScore, best: Candidate | None, gaps: Mapping[str, Interval]) -> CandidateScore:
+    """With its difference to the best, negative where it is less."""
+    if best is None or row.name == best.name:
+        return replace(row, best=best is not None)
+    gap = gaps[row.name]
+    return replace(row, difference=-gap.difference, low=-gap.high, high=-gap.low)
+
+
+def _overall(parts: Mapping[tuple[str, str, str], Sequence[_Found]], *, smoke: bool) -> TargetAdvice | None:
+    """The advice for the mean of several tasks that have one metric, over the candidates that all of them have."""
+    metrics = {metric for _, _, metric in parts}
+    if len(parts) < 2 or len(metrics) > 1:
+        return None
+    names = [{one.row.name for one in found} for found in parts.values()]
+    shared = set.intersection(*names)
+    tasks = {(task, subset): [f for f in found if f.row.name in shared] for (task, subset, _), found in parts.items()}
+    first = next(iter(tasks.values()))
+    members = []
+    for one in first:
+        rows = [f.row for found in tasks.values() for f in found if f.row.name == one.row.name]
+        speeds = [row.texts_per_s for row in rows if row.texts_per_s is not None]
+        speed = float(np.mean(speeds)) if len(speeds) == len(rows) else None
+        mean = float(np.mean([row.score for row in rows]))
+        members.append(replace(one.candidate(), score=mean, texts_per_s=speed))
+    advice = advise(members, _gap(tasks), smoke=smoke)
+    return TargetAdvice(task=f"mean of {plural(len(tasks), 'target')}", subset="", metric=metrics.pop(), advice=advice)
+
+
+def _classes(found: Sequence[_Found]) -> pd.DataFrame:
+    rows = [
+        (one.row.task, one.row.subset, one.row.name, seed, c.label, c.precision, c.recall, c.f1, c.support)
+        for one in found
+        if one.part is not None
+        for seed, said in enumerate(one.said)
+        for c in class_scores(said.answers, one.part.test_labels)
+    ]
+    return pd.DataFrame(rows, columns=list(_CLASSES))
+
+
+def _answers(found: Sequence[_Found]) -> pd.DataFrame:
+    columns: dict[str, list[Any]] = {name: [] for name in _ANSWERS}
+    for row, part, seed, said in ((f.row, f.part, i, said) for f in found for i, said in enumerate(f.said)):
+        if part is not None:
+            n = len(said.answers)
+            told: list[Any] = [[row.task] * n, [row.subset] * n, range(n), part.test_texts, part.test_labels]
+            told += [[row.name] * n, [seed] * n, said.answers, said.probabilities.tolist()]
+            for name, values in zip(_ANSWERS, told, strict=True):
+                columns[name] += values
+    return pd.DataFrame(columns)
