@@ -4,6 +4,7 @@ from .classifier import (
     Linear as Linear,
     calibration_error as calibration_error,
     fit_linear as fit_linear,
+    read_linear as read_linear,
     threshold_for as threshold_for,
 )
 from .custom_code import keep_code as keep_code, trusted as trusted

@@ -1,5 +1,6 @@
 from .batches import BatchPlan as BatchPlan
 from .callbacks import DevelopmentScore as DevelopmentScore
+from .cross_entropy import HeadOptions as HeadOptions, train_head as train_head
 from .health import Trend as Trend
 from .loss import GISTLoss as GISTLoss, gist_loss as gist_loss
 from .masked import audit as audit, masked_examples as masked_examples
