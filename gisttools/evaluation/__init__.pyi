@@ -1,3 +1,11 @@
+from .advice import Advice as Advice, Candidate as Candidate, Kind as Kind, Trade as Trade, advise as advise
+from .candidates import (
+    Candidates as Candidates,
+    CandidateScore as CandidateScore,
+    Encoder as Encoder,
+    Heads as Heads,
+    find_candidates as find_candidates,
+)
 from .comparison import (
     POINT as POINT,
     Average as Average,
@@ -40,6 +48,8 @@ from .judging import (
 )
 from .maps import save_map as save_map
 from .models import (
+    BM25 as BM25,
+    RANDOM as RANDOM,
     REGISTRY as REGISTRY,
     ScoredModel as ScoredModel,
     open_scored as open_scored,

@@ -83,8 +83,11 @@ class Encoder:
 class Heads(Protocol):
     """Trains an encoder with a linear head by cross-entropy on labelled texts, once for each seed."""
 
-    name: str
-    what: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def what(self) -> str: ...
 
     def __call__(self, texts: Sequence[str], labels: Sequence[str]) -> Sequence[tuple[SentenceTransformer, Linear]]: ...
 

@@ -20,6 +20,7 @@ from sentence_transformers import SentenceTransformer
 
 from gisttools.common import DataError, GistError, MissingError, doing, notice, problems, tqdm
 from gisttools.data import SHARED_COLUMNS, cleaned_task, load_task, refuse_shared, shared_texts, train_texts_in_test
+from gisttools.evaluation.candidates import Candidates
 from gisttools.evaluation.comparison import (
     Average,
     Compared,
@@ -162,6 +163,7 @@ class Evaluation:
         encoded: texts that this run embedded, by role; what was kept from earlier runs is not embedded again.
         variants: those that were judged.
         spread: how far the vectors of some test texts lie apart, by role, of models that are here.
+        candidates: every way to do the tasks that was scored, and the advice; None where they were left out.
     """
 
     scores: pd.DataFrame
@@ -175,6 +177,16 @@ class Evaluation:
     encoded: dict[str, int]
     variants: tuple[Variant, ...] = (Variant(),)
     spread: dict[str, Spread] = field(default_factory=dict)
+    candidates: Candidates | None = None
+
+    def with_candidates(self, candidates: Candidates | None) -> Evaluation:
+        """The same with all candidates and the advice; None where they were left out."""
+        return replace(self, candidates=candidates)
+
+    @property
+    def trained(self) -> bool:
+        """Is the training of all models known? Else they are one model against another."""
+        return all(variant.trained_on is not None for variant in self.variants)
 
     def with_published(self, names: Sequence[str]) -> tuple[Evaluation, list[str]]:
         """The same with public scores of these models among the references, and notes on what is not there."""
@@ -192,9 +204,21 @@ class Evaluation:
         )
 
     def headline(self) -> str:
-        """One line, as `gisttools.evaluation.headline`: scores, difference, interval, and the word of `verdicts`."""
+        """One line, as `gisttools.evaluation.headline`: the advice, then scores, difference, interval and word."""
         rows = read_comparisons(self.comparison)
-        return headline(rows, failed_targets(self.failed), len(self.failed))
+        advice = self.candidates.summary() if self.candidates else None
+        return headline(rows, failed_targets(self.failed), len(self.failed), advice=advice, trained=self.trained)
+
+    def candidate_table(self) -> pd.DataFrame | str:
+        """The candidates as people read them, the best first: scores out of 100."""
+        if self.candidates is None or not self.candidates.rows:
+            return "No candidates were scored."
+        table = self.candidates.table().sort_values(["task", "subset", "score"], ascending=[True, True, False])
+        shares = ("score", "macro_f1", "few_shot", "difference", "low", "high")
+        rounded = {c: (100 * table[c]).round(1) for c in shares}
+        return table.assign(**rounded, megabytes=table["megabytes"].round(1), texts_per_s=table["texts_per_s"].round())[
+            ["task", "name", "score", "macro_f1", "few_shot", *shares[3:], "megabytes", "texts_per_s", "dollars"]
+        ].set_index("name")
 
     def table(self) -> pd.DataFrame:
         """The comparison as people read it: points out of 100."""
@@ -205,8 +229,9 @@ class Evaluation:
 
     def save(self, folder: Path) -> None:
         """Write all tables as Parquet."""
-        for name in TABLES:
-            getattr(self, name).to_parquet(folder / f"{name}.parquet")
+        more = self.candidates.tables() if self.candidates else {}
+        for name, table in {**{name: getattr(self, name) for name in TABLES}, **more}.items():
+            table.to_parquet(folder / f"{name}.parquet")
 
     def verdicts(self) -> dict[str, Word]:
         """The overall word for each variant: HELPED, HURT, MIXED or NOT SHOWN."""
@@ -239,6 +264,8 @@ class Evaluation:
             **names,
             "verdict": verdicts[next(iter(verdicts))],
             "verdicts": verdicts,
+            "advice": self.candidates.summary() if self.candidates else None,
+            "trained": self.trained,
             "variants": [
                 {"name": v.name, "models": [names[role] for role in v.roles], "n_seeds": len(v.roles)}
                 for v in self.variants

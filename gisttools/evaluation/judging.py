@@ -45,25 +45,53 @@ def verdict_words(rows: Iterable[Comparison], failed: Collection[str] = ()) -> d
     }
 
 
-def headline(rows: Sequence[Comparison], failed: Collection[str] = (), failures: int = 0) -> str:
-    """One line: of one variant what it did on its target, or on the mean of its targets, and at the end its word; of
-    several each with its difference and its word.
+_UNTRAINED: dict[Word, str] = {"HELPED": "BETTER", "HURT": "WORSE", "MIXED": "MIXED", "NOT SHOWN": "NOT SHOWN"}
+
+
+def shown_word(word: Word, *, trained: bool = True, smoke: bool = False) -> str:
+    """How a verdict is said: of models whose training is not known nothing helped, one is better than the other; of a
+    smoke run nothing is said."""
+    return "" if smoke else word if trained else _UNTRAINED[word]
+
+
+def headline(
+    rows: Sequence[Comparison],
+    failed: Collection[str] = (),
+    failures: int = 0,
+    *,
+    advice: Mapping[str, Any] | None = None,
+    trained: bool = True,
+) -> str:
+    """One line: the advice, where there is one; then of one variant what it did on its target, or on the mean of its
+    targets, and at the end its word; of several each with its difference and its word.
 
     Args:
         rows, failed: as in `verdict_words`.
         failures: how many scores failed in all.
+        advice: as `Candidates.summary` gives it.
+        trained: is the models' training known?
     """
-    words = verdict_words(rows, failed)
+    told = advice or {}
+    changed = _changed(rows, failed, failures, trained=trained, smoke=bool(told.get("smoke")))
+    if not told.get("line"):
+        return changed
+    return f"{told['line']}. {'Training' if trained else 'Against the baseline'}: {changed}"
+
+
+def _changed(rows: Sequence[Comparison], failed: Collection[str], failures: int, *, trained: bool, smoke: bool) -> str:
+    words = {
+        variant: shown_word(word, trained=trained, smoke=smoke) for variant, word in verdict_words(rows, failed).items()
+    }
     lost = f", {failures} failed" if failures else ""
     if not words:
         return f"nothing compared{lost}"
     if len(words) == 1:
         ((_, word),) = words.items()
-        return f"{_told(rows, lost)}: {word}"
+        return f"{_told(rows, lost)}: {word}".removesuffix(": ")
     return f"{_what(rows)}, {plural(len(words), 'variant')}{lost}: {_each(by_variant(rows), words)}"
 
 
-def _each(variants: Mapping[str, Sequence[Comparison]], words: Mapping[str, Word]) -> str:
+def _each(variants: Mapping[str, Sequence[Comparison]], words: Mapping[str, str]) -> str:
     told = [f"{name} {_difference(_mean(rows))} {words[name]}" for name, rows in variants.items()]
     if len(told) <= _NAMED + 1:
         return "; ".join(told)

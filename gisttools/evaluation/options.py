@@ -18,3 +18,9 @@ class EvaluateOptions(Options):
     batch_size: int = Field(64, ge=1, description="texts embedded at a time")
     seed: int = Field(0, description="seed of the bootstrap and of random vectors")
     allowed_loss: float = Field(ALLOWED_LOSS, ge=0, description="points that a guard may lose")
+    candidates: bool = Field(
+        True, description="score the guide, TF-IDF, BM25 and a guess too, each with all labels, and say which to use"
+    )
+    cross_entropy: bool = Field(
+        False, description="train the student with a linear head too, as many steps as the tuned model"
+    )

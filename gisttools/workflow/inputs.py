@@ -94,6 +94,25 @@ def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
     return table_texts(concatenate(_training_tables(parameters, refuse_idle=False)))  # it was done already
 
 
+def labelled_texts(parameters: Mapping[str, Any]) -> set[str]:
+    """The different texts with a label that a finetune run trained on and no LLM wrote.
+
+    Raises:
+        MissingError, DataError: a table is not there any more, or cannot be read.
+    """
+    found: set[str] = set()
+    for table in _training_tables(parameters, refuse_idle=False).values():
+        columns = ["source", "anchor", "anchor_label", "positive", "positive_label", "negatives", "negative_labels"]
+        for part in table.select_columns(columns).with_format("arrow").iter(batch_size=_ROWS):
+            for row in part.to_pylist():
+                if row["source"] == "llm":
+                    continue
+                texts = [row["anchor"], row["positive"], *(row["negatives"] or ())]
+                labels = [row["anchor_label"], row["positive_label"], *(row["negative_labels"] or ())]
+                found |= {text for text, label in zip(texts, labels, strict=False) if label is not None}
+    return found
+
+
 def _training_tables(parameters: Mapping[str, Any], *, refuse_idle: bool = True) -> dict[str, Dataset]:
     from gisttools.data import nested_subset, triplet_tables
 
@@ -171,6 +190,7 @@ def paths(names: list[str]) -> list[str]:
     return found
 
 
+_ROWS = 10_000
 BASE, TUNED, GUIDE = "base", "tuned", "guide"
 _LONGEST = 60  # characters of a variant's name
 
@@ -343,7 +363,6 @@ def _unpinned(name: str) -> str:
 
 
 def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
-    from gisttools.evaluation import open_scored
     from gisttools.models import ENDINGS
 
     if name != GUIDE:
@@ -351,16 +370,22 @@ def _reference(params: EvaluateParams, name: str, origins: Any) -> ScoredModel:
     trainings = [o.parameters for o in origins if o.parameters and o.parameters.get("guide")]
     if not trainings:
         raise ParameterError(f"references: {GUIDE!r} is that of a finetune run, and none of the models has one.")
-    told = trainings[0]
-    if Path(told["guide"]).suffix in ENDINGS:
+    if Path(trainings[0]["guide"]).suffix in ENDINGS:
         raise ParameterError(
-            f"references: the guide {told['guide']} is a file of vectors, which knows no other texts. Leave it out."
+            f"references: the guide {trainings[0]['guide']} is a file of vectors, which knows no other texts. Leave it"
+            " out."
         )
-    path = _place_of(told["guide"])
+    return guide_reference(params, trainings[0])
+
+
+def guide_reference(params: EvaluateParams, told: Mapping[str, Any]) -> ScoredModel:
+    """The guide of a training, by its parameters, as a model that is scored. Raises as `open_scored`."""
+    from gisttools.evaluation import open_scored
+
     prompt = told.get("guide_prompt")
     sides = [told.get(f"guide_{side}_prompt") if prompt is None else prompt for side in ("query", "document")]
     return open_scored(  # as it was while it guided
-        path,
+        _place_of(told["guide"]),
         told.get("guide_revision"),
         trust_remote_code=params.trust_remote_code,
         base_url=told.get("guide_base_url"),

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from sentence_transformers import SentenceTransformer
 
     from gisttools.data import ReadOptions, Tiers
-    from gisttools.evaluation import Contender, EvaluateOptions, TaskSource
+    from gisttools.evaluation import Candidates, Contender, EvaluateOptions, TaskSource
     from gisttools.mining import MiningOptions
     from gisttools.models import VectorCache
     from gisttools.synthesis import Checks, Known, SynthesisOptions, SynthesisResult, Task
@@ -310,6 +310,12 @@ class EvaluateRun(Run):
         from gisttools.workflow.inputs import open_entries
 
         return open_entries(self.params)
+
+    def candidates(self, entries: Entries, sources: Sequence[TaskSource]) -> Candidates | None:
+        """Every way to do the targets, scored, and the advice; None where the parameters leave them out."""
+        from gisttools.workflow.candidates import candidates_of
+
+        return candidates_of(self.params, entries, sources)
 
     def options(self) -> EvaluateOptions:
         """How models are scored and compared."""
