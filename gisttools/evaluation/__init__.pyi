@@ -44,6 +44,7 @@ from .intervals import (
 from .judging import (
     failed_targets as failed_targets,
     headline as headline,
+    shown_word as shown_word,
     verdict_words as verdict_words,
 )
 from .maps import save_map as save_map

@@ -370,7 +370,7 @@ class _Work:
         """An encoder trained together with a linear head."""
         fitted = []
         for trained, linear in heads(part.train_texts, part.train_labels):
-            model = scored(trained, heads.name)
+            model = replace(scored(trained), name=heads.name)
             _, test = vectors_of(model, part, self.cache, batch_size=self.batch_size, test_only=True)
             fitted.append((model, linear, on_vectors(linear, test)))
         encoder = Encoder(

@@ -44,6 +44,8 @@ class ReportData:
     references: pd.DataFrame | None = None  # scores of other models on the same tasks
     averages: tuple[Average, ...] = ()  # mean differences by category
     failed: pd.DataFrame | None = None  # tasks that could not be scored
+    candidates: pd.DataFrame | None = None  # every way to do the targets, as `CandidateScore`
+    classes: pd.DataFrame | None = None  # precision and recall of these by class
     embedding: pd.DataFrame | None = None  # as `gisttools.evaluation.maps` tells
     finetunes: tuple[FinishedRun, ...] = ()  # the nearest one first
     history: pd.DataFrame | None = None  # of the nearest one
@@ -58,7 +60,7 @@ class ReportData:
 
     def __post_init__(self) -> None:
         """A table without rows is none, so that whoever reads it asks once."""
-        for name in ("items", "references", "failed", "embedding", "history", "masked"):
+        for name in ("items", "references", "failed", "candidates", "classes", "embedding", "history", "masked"):
             table = getattr(self, name)
             if table is not None and table.empty:
                 object.__setattr__(self, name, None)
@@ -108,6 +110,8 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         references=_optional(run, "references.parquet", ("name", "task", "metric", "score")),
         averages=() if averages is None else tuple(read_rows(Average, _of(averages, variant))),
         failed=_optional(run, "failed.parquet", ("task", "error")),
+        candidates=_optional(run, "candidates.parquet", ("task", "subset", "name", "kind", "score", "best")),
+        classes=_optional(run, "classes.parquet", ("task", "subset", "candidate", "seed", "label", "support")),
         embedding=_optional(run, "embedding.parquet", ("role", "kind", "value")),
         finetunes=by_verb["finetune"],
         history=nearest.table("history.parquet") if nearest else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 
 from gisttools.common import NOT_RUN, count, is_number, is_true, model_name, plural, score, signed
 from gisttools.evaluation import Average, comparison_table, to_table
-from gisttools.report import checks, figures, provenance, tables, verdict
+from gisttools.report import candidates, checks, figures, provenance, tables, verdict
 from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
@@ -93,7 +94,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
     changed = tables.changed(data)
     written = {"averages": _averages(data), "references": data.references, "failed": data.failed}
     written["other_variants"] = comparison_table(data.others) if data.others else None
-    written["masked_examples"] = data.masked
+    written["masked_examples"], written["candidates"] = data.masked, data.candidates
     embedding = data.embedding
     if embedding is not None:
         written["embedding"] = embedding[embedding["kind"] != "point"][["role", "kind", "low", "high", "value"]]
@@ -101,6 +102,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
         "run_id": data.evaluate.id,
         "verdict": verdict.verdict_word(data),
         "sentence": verdict.verdict_sentence(data),
+        "advice": candidates.advice(data) or None,
         "next_action": asdict(verdict.action(data)),
         "trust": [asdict(check) for check in checks.trust(data)],
         "cost": [asdict(fact) for fact in checks.cost(data)],
@@ -336,6 +338,11 @@ def _view(data: ReportData) -> dict[str, Any]:
         **{role: clip(verdict.compared_name(data, role), 120) for role in ("base", "tuned")},
         "named_targets": any(row.is_target for row in rows),
         "word": verdict.verdict_word(data),
+        "shown": verdict.shown(data),
+        "trained": verdict.trained(data),
+        "said": partial(_said, trained=verdict.trained(data)),
+        "advised": candidates.view(data),
+        "classes_of": candidates.classes(data),
         "sentence": verdict.verdict_sentence(data),
         "guard_note": verdict.guard_note(data),
         "targets": verdict.targets(data),
@@ -387,6 +394,11 @@ def _of_training(data: ReportData) -> dict[str, Any]:
         "shared": provenance.shared(data),
         "left_out": provenance.left_out(data),
     }
+
+
+def _said(word: object, *, trained: bool) -> object:
+    """The verdict on one task; where no training is known, one model is better than another."""
+    return word if trained else {"helped": "better", "hurt": "worse"}.get(str(word), word)
 
 
 def _noise_row(n: Noise, told: list[tuple[str, str]]) -> dict[str, Any]:

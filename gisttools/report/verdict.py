@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from gisttools.common import count, is_number, is_true, model_name, plural, score, signed, unit
 from gisttools.evaluation import (
@@ -16,16 +16,19 @@ from gisttools.evaluation import (
     Average,
     Comparison,
     Verdict,
+    Word as VerdictWord,
     average,
     failed_targets,
     headline as headline_of,
+    shown_word,
     targets_and_guards,
     verdict_words,
 )
 from gisttools.models import ALIKE
+from gisttools.report.candidates import advice
 from gisttools.report.data import ReportData
 
-Word = Literal["Ship", "Collect", "Change the data", "Train again", "Stop", "Evaluate again"]
+Word = Literal["Use", "Collect", "Change the data", "Train again", "Stop", "Evaluate again"]
 _ROSE = 1.05  # times its start that a loss must end at, to be taken for more than noise
 MOST_TIMES = 10  # a test set that would have to grow more than that is not worth collecting
 _NAMED = 2
@@ -40,11 +43,18 @@ class Action:
     why: str
 
 
-def next_action(word: str, rows: Sequence[Comparison], *, leaked: bool | None, spoilt: str = "") -> Action:
+def next_action(
+    word: str,
+    rows: Sequence[Comparison],
+    *,
+    leaked: bool | None,
+    spoilt: str = "",
+    advice: Mapping[str, Any] | None = None,
+) -> Action:
     """The next step after a verdict.
 
     1. Test texts in the training data: change the data, for no score counts.
-    2. HELPED: ship. Guards that are not shown to be safe are named.
+    2. HELPED: follow the advice over all candidates, or have one. Guards that are not shown to be safe are named.
        Otherwise, where the training spoilt the student: train again at a lower rate, for no data would help.
     3. Something was hurt, a target or a guard: change the data.
     4. Nothing was hurt, but not every target was helped. Where every such target rules out a gain of a point: stop.
@@ -56,6 +66,7 @@ def next_action(word: str, rows: Sequence[Comparison], *, leaked: bool | None, s
         rows: one a task; where none is a target, all count as targets.
         leaked: whether test texts stand in the training table; None if that is not known.
         spoilt: why the training counts as spoilt, in a sentence; empty where it does not.
+        advice: which candidate to use, as the evaluation's summary has it; None or empty where that was not measured.
     """
     targets, guards = targets_and_guards(rows)
     if leaked:
@@ -65,7 +76,7 @@ def next_action(word: str, rows: Sequence[Comparison], *, leaked: bool | None, s
             why="The tuned model has seen them, so its score says nothing about new texts.",
         )
     if word == "HELPED":
-        return _ship(guards)
+        return _follow(guards, advice or {})
     if spoilt:
         head = "Lower the learning rate and train again"
         return Action(word="Train again", head=head, why=f"{spoilt} Other data would not help; keep the base model.")
@@ -81,17 +92,33 @@ def next_action(word: str, rows: Sequence[Comparison], *, leaked: bool | None, s
     return _open([row for row in targets if row.verdict != "helped"])
 
 
-def _ship(guards: Sequence[Comparison]) -> Action:
+def _follow(guards: Sequence[Comparison], advice: Mapping[str, Any]) -> Action:
+    """What to do where training helped: that alone does not make the tuned model the one to use."""
+    changed = _gained(guards)
+    if not advice.get("line"):
+        why = f"{changed} Whether it is the model to use was not measured: other candidates may be better, or faster."
+        return Action(word="Evaluate again", head="Evaluate again with candidates", why=why)
+    target = advice.get("overall") or advice["targets"][0]
+    if target["word"] == "choose":
+        why = f"{changed} More test texts would tell the two apart; until then the faster one costs less."
+        return Action(word="Collect", head=f"Choose between {target['best']} and {target['other']}", why=why)
+    return Action(
+        word="Use", head=str(target["head"]), why=f"{changed} Which model to use is decided over all candidates."
+    )
+
+
+def _gained(guards: Sequence[Comparison]) -> str:
     unclear = [row for row in guards if row.non_inferior is False]
     if unclear:
         first = unclear[0]
         span = f"{signed(first.low)} to {signed(first.high)}"
-        why = f"But look at {_names(unclear)} first: a loss beyond what is allowed is not ruled out there ({span})."
-    elif guards:
-        why = "Every target gained, and no guard lost more than is allowed."
-    else:
-        why = "Every target gained. No guard was evaluated, so what it cost elsewhere is not known."
-    return Action(word="Ship", head="Ship the tuned model", why=why)
+        return (
+            f"Training helped every target, but look at {_names(unclear)}: a loss beyond what is allowed is not ruled"
+            f" out there ({span})."
+        )
+    if guards:
+        return "Training helped every target, and no guard lost more than is allowed."
+    return "Training helped every target. No guard was evaluated, so what it cost elsewhere is not known."
 
 
 def _open(targets: Sequence[Comparison]) -> Action:
@@ -160,7 +187,7 @@ def guards(data: ReportData) -> list[Comparison]:
     return targets_and_guards(main_rows(data))[1]
 
 
-def verdict_word(data: ReportData) -> str:
+def verdict_word(data: ReportData) -> VerdictWord:
     """HELPED, HURT, MIXED or NOT SHOWN, targets and guards together, as `gisttools.evaluation.verdict_words` says."""
     return next(iter(verdict_words(main_rows(data), failed_targets(data.failed)).values()), "NOT SHOWN")
 
@@ -173,7 +200,19 @@ def words(data: ReportData) -> dict[str, str]:
 def headline(data: ReportData) -> str:
     """One line with the word or words of this page, as the evaluation's own headline says them."""
     failures = 0 if data.failed is None else len(data.failed)
-    return headline_of([*main_rows(data), *data.others], failed_targets(data.failed), failures)
+    rows = [*main_rows(data), *data.others]
+    return headline_of(rows, failed_targets(data.failed), failures, advice=advice(data), trained=trained(data))
+
+
+def trained(data: ReportData) -> bool:
+    """Is the training of what was evaluated known? Where it is not, nothing helped: one model is held against another.
+    Earlier versions do not say."""
+    return data.evaluate.summary.get("trained") is not False
+
+
+def shown(data: ReportData) -> str:
+    """The word of the verdict as the page says it; nothing of a smoke run."""
+    return shown_word(verdict_word(data), trained=trained(data), smoke=is_true(advice(data).get("smoke")))
 
 
 def not_compared(data: ReportData) -> list[str]:
@@ -247,11 +286,16 @@ def n_seeds(data: ReportData, row: Comparison) -> int:
 
 def action(data: ReportData) -> Action:
     """What to do next, by the rule of `next_action`."""
+    if is_true(advice(data).get("smoke")):
+        why = "This was a smoke run: it shows that everything works, not how good a model is."
+        return Action(word="Evaluate again", head="Run it in full", why=why)
     rows = judged(data)
     known = [row.overlap for row in rows if row.overlap is not None]
     leaked = None if len(known) < len(rows) else sum(known) > 0
     failed = [Comparison(task=task, is_target=True) for task in not_compared(data)]
-    return next_action(verdict_word(data), [*main_rows(data), *failed], leaked=leaked, spoilt=spoilt(data))
+    return next_action(
+        verdict_word(data), [*main_rows(data), *failed], leaked=leaked, spoilt=spoilt(data), advice=advice(data)
+    )
 
 
 def spoilt(data: ReportData) -> str:

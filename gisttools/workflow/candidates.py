@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gisttools.common import FinishedRun, GistError, ancestors, first_line, model_name, results_folder
 from gisttools.evaluation import BM25, RANDOM, Candidates, Encoder, Heads, Kind, TaskSource, find_candidates
-from gisttools.models import ENDINGS, open_model
+from gisttools.models import EMBEDDED, ENDINGS, open_model
 from gisttools.training import HeadOptions, train_head
 from gisttools.workflow.folders import as_run, open_run, told_parameters
 from gisttools.workflow.inputs import BASE, GUIDE, Entries, guide_reference, labelled_texts, model_path
@@ -45,6 +45,11 @@ def candidates_of(params: EvaluateParams, entries: Entries, sources: Sequence[Ta
     return replace(found, notes=(*notes, *found.notes))
 
 
+def _called(model: str) -> str:
+    """A model's name on the page."""
+    return model_name(model).removeprefix(EMBEDDED)
+
+
 def is_smoke(training: FinishedRun) -> bool:
     """Was it told to take only a few steps?"""
     most = told_parameters(training).get("max_steps")
@@ -64,7 +69,7 @@ def _models(entries: Entries, trainings: Mapping[str, FinishedRun]) -> list[Enco
     is_student = bool(started) and base in {name for s in started for name in (s, model_path(s))}
     found = [
         Encoder(
-            name=model_name(base),
+            name=_called(base),
             kind="base" if is_student else "reference",
             what="the student before training" if is_student else "the baseline",
             models=(entries.models[BASE],),
@@ -75,10 +80,10 @@ def _models(entries: Entries, trainings: Mapping[str, FinishedRun]) -> list[Enco
         models = tuple(entries.models[role] for role in variant.roles)
         runs = [trainings[role] for role in variant.roles if role in trainings]
         if len(runs) < len(variant.roles):
-            name = model_name(entries.names[variant.roles[0]])
+            name = _called(entries.names[variant.roles[0]])
             found.append(Encoder(name=name, kind="reference", what="a model", models=models, labels=None))
             continue
-        student = model_name(told_parameters(runs[0])["student"])
+        student = _called(told_parameters(runs[0])["student"])
         several = len(entries.variants) > 1
         found.append(
             Encoder(
@@ -115,7 +120,7 @@ def _guide(
     if GUIDE in entries.references:
         return [
             Encoder(
-                name=model_name(told["guide"]),
+                name=_called(told["guide"]),
                 kind="guide",
                 what=what,
                 models=(entries.references[GUIDE],),
@@ -130,7 +135,7 @@ def _guide(
     except GistError as error:
         notes.append(f"the guide {told['guide']} could not be opened: {first_line(error)}")
         return []
-    return [Encoder(name=model_name(told["guide"]), kind="guide", what=what, models=(model,), labels=0)]
+    return [Encoder(name=_called(told["guide"]), kind="guide", what=what, models=(model,), labels=0)]
 
 
 def _references(entries: Entries) -> list[Encoder]:
@@ -141,7 +146,7 @@ def _references(entries: Entries) -> list[Encoder]:
             continue
         kind: Kind = "floor" if model.kind == RANDOM else "classic" if model.kind == BM25 else "reference"
         what = {"floor": "vectors that know nothing", "classic": "a search by words, no encoder"}.get(kind, "a model")
-        told = "BM25" if kind == "classic" else model_name(name)
+        told = "BM25" if kind == "classic" else _called(name)
         labels = None if kind == "reference" else 0
         found.append(Encoder(name=told, kind=kind, what=what, models=(model,), labels=labels))
     return found
@@ -201,6 +206,6 @@ def _heads(params: EvaluateParams, entries: Entries, trainings: Mapping[str, Fin
     runs = tuple(trainings[role] for role in entries.variants[0].roles if role in trainings)
     if not params.cross_entropy or not runs:
         return None
-    name = f"{model_name(told_parameters(runs[0])['student'])} + linear head"
+    name = f"{_called(told_parameters(runs[0])['student'])} + linear head"
     what = "the student trained by cross-entropy with a linear head, as many steps as the tuned model"
     return _Heads(name=name, what=what, trainings=runs, params=params)
