@@ -210,7 +210,10 @@ def _whole(value: Any) -> int | None:
 _READ: dict[str, Callable[[Any], Any]] = {
     "str": str,
     "str | None": str,
+    "Kind": str,
     "float": _number,
+    "float | None": _number,
+    "int": _whole,
     "int | None": _whole,
     "bool": is_true,
     "bool | None": is_true,

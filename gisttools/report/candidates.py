@@ -57,6 +57,15 @@ def _name(task: object, subset: object) -> str:
     return str(task) if subset in ("", "default", None) else f"{task} ({subset})"
 
 
+def few_shot(data: ReportData, task: str, subset: str) -> str:
+    """What mteb's score of labelled texts is a score of; empty where that is not known, or another kind of task."""
+    if data.candidates is None or "samples_per_label" not in data.candidates:
+        return ""
+    table = data.candidates[(data.candidates["task"] == task) & (data.candidates["subset"] == subset)]
+    known = table["samples_per_label"].dropna()
+    return f"classifier fitted on {plural(int(known.iloc[0]), 'text')} a class" if len(known) else ""
+
+
 def _seeds(data: ReportData, targets: list[Mapping[str, Any]]) -> str:
     """What a single training does not say, where the advice names a model that was trained."""
     if data.candidates is None:

@@ -25,7 +25,7 @@ from gisttools.evaluation import (
     verdict_words,
 )
 from gisttools.models import ALIKE
-from gisttools.report.candidates import advice
+from gisttools.report.candidates import advice, few_shot
 from gisttools.report.data import ReportData
 
 Word = Literal["Use", "Collect", "Change the data", "Train again", "Stop", "Evaluate again"]
@@ -259,6 +259,7 @@ def targets(data: ReportData) -> list[dict[str, str]]:
             "interval": interval(row),
             "verdict": row.verdict,
             "sample": sample(data, row),
+            "few": few_shot(data, row.task, row.subset),
         }
         for row in judged(data)[:SHOWN]
     ]
