@@ -49,7 +49,7 @@ class Comparison:
         verdict: `helped`, `hurt` or `not shown`.
         n_seeds, seed_error, item_error: training seeds, and the standard errors that other seeds and other items bring.
         speaks_of: `this checkpoint` for one seed, `the recipe` for several.
-        is_target: is the task one that the training is meant to help? Others are guards.
+        is_target: is the task one that the training is meant to help? Others are guards, or second looks.
         overlap, n_test: test texts that the training table holds, of how many.
         in_train, cleaned_task: test texts in the task's own train split, and its cleaned version, as mteb tells it.
         trained_on: was the task's train split trained on?
@@ -59,6 +59,8 @@ class Comparison:
         p_holm: p corrected for all comparisons of the evaluation.
         allowed_loss: what a guard may lose; NaN for targets.
         non_inferior: is a larger loss of a guard ruled out? None for targets, and without an interval.
+        second_look: is it another metric on the test texts of a target, such as clustering of labelled texts? It has no
+            say in verdicts and averages.
     """
 
     task: str
@@ -96,6 +98,7 @@ class Comparison:
     p_holm: float = math.nan
     allowed_loss: float = math.nan
     non_inferior: bool | None = None
+    second_look: bool = False
 
     @property
     def scored(self) -> bool:
@@ -533,7 +536,7 @@ def judge(rows: Sequence[Comparison], *, allowed_loss: float = ALLOWED_LOSS) -> 
     found = []
     for row, corrected in zip(rows, holm([row.p for row in rows]), strict=True):
         row = replace(row, p_holm=float(corrected))
-        if not row.is_target:
+        if not row.is_target and not row.second_look:
             row = replace(row, allowed_loss=-least, non_inferior=None if math.isnan(row.low) else row.low > least)
         found.append(row)
     return found
@@ -563,8 +566,8 @@ def overall_verdict(rows: Iterable[Comparison], failed_targets: int = 0) -> Word
 
 
 def targets_and_guards(rows: Iterable[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
-    """The rows of targets and those of guards; where none is a target, all are taken as targets."""
-    rows = list(rows)
+    """The rows of targets and those of guards, without second looks; where none is a target, all are taken as such."""
+    rows = [row for row in rows if not row.second_look]
     targets = [row for row in rows if row.is_target]
     return (targets, [row for row in rows if not row.is_target]) if targets else (rows, [])
 

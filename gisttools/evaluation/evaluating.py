@@ -274,7 +274,7 @@ class Evaluation:
             "tasks": tasks,
             "averages": json_rows(self.averages),
             "references": list(dict.fromkeys(self.references["name"])),
-            "paper": json_rows(paper_scores(self.comparison["group"].fillna(self.comparison["task"]))),
+            "paper": json_rows(paper_scores(self.comparison["group"].fillna(self.comparison["task"]), names.values())),
             "failed": json_rows(self.failed),
             "notes": list(notes),
             "speed": {role: {"texts_per_s": speed} for role, speed in self.speed.items()},
@@ -305,13 +305,14 @@ def average_table(rows: Iterable[Comparison]) -> pd.DataFrame:
 
     `tasks` says which tasks they are over: `all`; `targets`; `not trained on`, without those whose train split the
     training table used; `zero-shot`, those that neither model is known to have been trained on, by mteb's lists of
-    training sets and the training table. Tasks that mteb puts together to one count as one.
+    training sets and the training table. Tasks that mteb puts together to one count as one; second looks at the texts
+    of another one do not count.
 
     Args:
         rows: of the comparison table, judged.
     """
     found = []
-    for variant, own in by_variant(rows).items():
+    for variant, own in by_variant(row for row in rows if not row.second_look).items():
         counted = [replace(row, task=row.group or row.task) for row in own]
         for name, chosen in _SELECTIONS.items():
             part = [row for row in counted if chosen(row)]
@@ -415,6 +416,7 @@ class Findings:
                 replace(
                     one.row,
                     is_target=source.is_target,
+                    second_look=source.second_look,
                     overlap=None if variant.trained_on is None else len(known.intersection(one.texts)),
                     n_test=len(one.texts),
                     in_train=sum(counted.values()) if counted else None,

@@ -38,11 +38,12 @@ _COLUMNS = ["student", "category", "n_tasks", "of_tasks", "base", "gist", "diffe
 _ALL = "all tasks"
 
 
-def paper_scores(tasks: Iterable[str]) -> pd.DataFrame:
+def paper_scores(tasks: Iterable[str], models: Iterable[str] | None = None) -> pd.DataFrame:
     """What the paper's students scored on those of the given tasks that it has: averages by category and over all.
 
     Args:
         tasks: names of mteb tasks; others are passed over. The paper has the English subsets of multilingual ones.
+        models: names of models that ran, wherever they lie; only the students among them are told of. All if None.
 
     Returns:
         `student`, `category` (a kind of tasks, or `all tasks`), `n_tasks` (averaged here), `of_tasks` (that the paper
@@ -54,7 +55,10 @@ def paper_scores(tasks: Iterable[str]) -> pd.DataFrame:
     if len(groups) > 1:
         groups[_ALL] = ran
     rows = []
+    ran_here = None if models is None else {name.partition("@")[0].replace(":", "/").split("/")[-1] for name in models}
     for student, (base, gist) in STUDENTS.items():
+        if ran_here is not None and student not in ran_here and gist.split("/")[-1] not in ran_here:
+            continue
         for category, part in groups.items():
             before, after = part[base].mean() / 100, part[gist].mean() / 100
             whole = len(table) if category == _ALL else int((table["category"] == category).sum())

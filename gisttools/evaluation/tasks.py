@@ -147,6 +147,7 @@ class TaskSource:
     train_source: str  # what a training table names as its source if it used this task's train split
     is_mteb: bool = True  # one of mteb's own tasks
     group: str | None = None  # the task of which mteb makes this one a part; averages count it as one
+    second_look: bool = False  # another metric on the test texts of a target
 
 
 def task_sources(
@@ -180,7 +181,8 @@ def task_sources(
         path = str(parse_eval_name(folder)[0])
         for i, task in enumerate(local_tasks(folder)):
             # the first is what the files are for; clustering next to classification is a second look at the same texts
-            found.append(TaskSource(task.metadata.name, partial(_local_task, folder, i), i == 0, path, False))
+            made = partial(_local_task, folder, i)
+            found.append(TaskSource(task.metadata.name, made, i == 0, path, False, second_look=i > 0))
     if not found:
         raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders).")
     twice = [f"{name} ({n} times)" for name, n in Counter(s.name for s in found).items() if n > 1]

@@ -297,7 +297,7 @@ def _unread(run: FinishedRun) -> Iterator[str]:
 
 
 def _of_guards(every: Sequence[Comparison]) -> list[str]:
-    if all(row.is_target for row in every):
+    if all(row.is_target or row.second_look for row in every):
         return ["Only target tasks were evaluated: whether the model lost something elsewhere is not known."]
     return []
 

@@ -36,7 +36,7 @@ _MOST_CLASS_FIGURES = 3
 def pictures(data: ReportData) -> dict[str, Any]:
     """SVG by name. These strings are the only ones that a template does not escape."""
     found: dict[str, Any] = {"classes": [], "fates": {}, "labels": {}}
-    scored = [row for row in main_rows(data) if row.scored]
+    scored = [row for row in main_rows(data) if row.scored and not row.second_look]
     if scored:
         found["first"] = _svg(lambda rows: figures.forest(rows, _FIRST_SCREEN), comparison_table(scored))
     if len(scored) > _FIRST_SCREEN:

@@ -111,11 +111,13 @@ _LONG = 280  # characters of an error
 def score_groups(data: ReportData) -> list[dict[str, Any]]:
     """Groups of rows (target tasks, guards), targets first, the best change first."""
     rows = main_rows(data)
-    targets, guards = [row for row in rows if row.is_target], [row for row in rows if not row.is_target]
+    targets = [row for row in rows if row.is_target]
+    guards = [row for row in rows if not row.is_target and not row.second_look]
     groups = []
     for name, part in (
         ("Target tasks", targets),
         ("Guards: tasks that must not lose" if targets else "Tasks", guards),
+        ("A second look at the same texts, which has no say", [row for row in rows if row.second_look]),
     ):
         if part:
             more = f" (the best {ROWS} of {len(part)}; all stand in scores.csv)" if len(part) > ROWS else ""
