@@ -35,7 +35,7 @@ def evaluation(rows, failed=()):
     return Evaluation(
         scores=empty, comparison=table, items=empty, overlap=empty, references=empty, averages=empty,
         failed=pd.DataFrame(lost, columns=["task", "model", "error", "is_target"]), speed={}, encoded={},
-        variants=tuple(Variant(name=name, roles=(name,)) for name in names),
+        variants=tuple(Variant(name=name, roles=(name,), trained_on=()) for name in names),
     )  # fmt: skip
 
 

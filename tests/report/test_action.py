@@ -21,8 +21,12 @@ def guard(**values):
     )
 
 
-def act(word, *rows, leaked=False):
-    return next_action(word, rows, leaked=leaked)
+def act(word, *rows, leaked=False, advice=None):
+    return next_action(word, rows, leaked=leaked, advice=advice)
+
+
+def advised(word, best, other="", head=""):
+    return {"line": head, "targets": [{"word": word, "best": best, "other": other, "head": head}], "overall": None}
 
 
 def test_leaked_test_texts_come_before_anything_else():
@@ -31,15 +35,23 @@ def test_leaked_test_texts_come_before_anything_else():
     assert "test texts out of the training data" in action.head
 
 
-def test_what_helped_is_shipped_and_says_what_of_guards_is_known():
+def test_what_helped_is_no_reason_to_use_it_and_says_what_of_guards_is_known():
     helped = target(verdict="helped", low=0.02)
-    assert act("HELPED", helped, guard()).why == "Every target gained, and no guard lost more than is allowed."
+    assert "Training helped every target, and no guard lost more than is allowed." in act("HELPED", helped, guard()).why
     assert "No guard was evaluated" in act("HELPED", helped).why
     unclear = act("HELPED", helped, guard(non_inferior=False, low=-0.03))
-    assert unclear.word == "Ship"
-    assert "guard first" in unclear.why
+    assert (unclear.word, unclear.head) == ("Evaluate again", "Evaluate again with candidates")
+    assert "look at guard" in unclear.why
     assert "−3.0 to +0.2" in unclear.why
-    assert act("HELPED", helped, leaked=None).word == "Ship"
+    assert "not measured" in act("HELPED", helped, leaked=None).why
+
+
+def test_where_candidates_were_scored_the_advice_over_all_of_them_is_followed():
+    helped = target(verdict="helped", low=0.02)
+    use = act("HELPED", helped, advice=advised("use", "the guide", head="Use the guide"))
+    assert (use.word, use.head) == ("Use", "Use the guide")
+    choose = act("HELPED", helped, advice=advised("choose", "the guide", "tuned", head="the guide or tuned"))
+    assert (choose.word, choose.head) == ("Collect", "Choose between the guide and tuned")
 
 
 def test_a_student_that_was_spoilt_asks_for_a_lower_rate_and_never_for_other_data():
@@ -49,7 +61,7 @@ def test_a_student_that_was_spoilt_asks_for_a_lower_rate_and_never_for_other_dat
         assert (action.word, action.head) == ("Train again", "Lower the learning rate and train again")
         assert action.why.startswith(why)
     helped = [target(verdict="helped", low=0.02)]
-    assert next_action("HELPED", helped, leaked=False, spoilt=why).word == "Ship"
+    assert next_action("HELPED", helped, leaked=False, spoilt=why).word == "Evaluate again"
 
 
 def test_a_target_that_was_hurt_asks_for_other_data():
@@ -105,7 +117,7 @@ def test_without_any_interval_another_evaluation_is_asked_for():
 
 def test_where_no_task_is_a_target_all_are():
     action = act("HELPED", guard(verdict="helped", low=0.01))
-    assert "Every target gained. No guard was evaluated" in action.why
+    assert "Training helped every target. No guard was evaluated" in action.why
 
 
 def test_one_item_is_one_item():
