@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from helpers.evaluation_folders import compare, label_folder, search_folder, sha
 from gisttools.common import progress
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.folder_tasks import local_tasks
+from gisttools.evaluation.comparison import read_comparisons, targets_and_guards
 from gisttools.evaluation.contenders import differences
 from gisttools.evaluation.evaluating import TABLES, Variant, evaluate
 from gisttools.evaluation.models import open_scored, scored
@@ -108,7 +110,7 @@ def test_each_variant_has_a_verdict_and_averages(result):
     assert set(result.verdicts().values()) <= {"HELPED", "HURT", "MIXED", "NOT SHOWN"}
     table = result.averages[result.averages["tasks"] == "all"]
     for variant, part in table.groupby("variant"):
-        own = result.comparison[result.comparison["variant"] == variant]
+        own = result.comparison[(result.comparison["variant"] == variant) & ~result.comparison["second_look"]]
         row = part.set_index("name").loc["all tasks"]
         assert row["n_tasks"] == len(own)
         assert row["difference"] == pytest.approx(own["difference"].mean())
@@ -121,7 +123,15 @@ def test_a_variant_that_trained_on_a_task_is_averaged_without_it_as_well(seeds, 
     assert result.comparison.set_index("task")["trained_on"].to_dict()["alike"] is True
     rows = result.averages[result.averages["tasks"] == "not trained on"]
     assert "STS" not in set(rows["name"])
-    assert rows.set_index("name").loc["all tasks", "n_tasks"] == 3
+    assert rows.set_index("name").loc["all tasks", "n_tasks"] == 2  # clustering of house's texts is a second look
+
+
+def test_a_second_look_is_told_and_is_no_guard(result):
+    rows = read_comparisons(result.comparison)
+    assert {row.task for row in rows if row.second_look} == {"house_clustering"}
+    assert all(row.non_inferior is None and math.isnan(row.allowed_loss) for row in rows if row.second_look)
+    targets, guards = targets_and_guards(rows)
+    assert "house_clustering" not in {row.task for row in (*targets, *guards)}
 
 
 # Models of every kind

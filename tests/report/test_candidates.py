@@ -1,0 +1,157 @@
+"""The first screen: which model to use, every candidate with its numbers, and nothing said that was not measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers.html_page import Page, seen
+from helpers.report_runs import EVIL, comparison_row, evaluate, finetune
+
+from gisttools.evaluation.advice import advise
+from gisttools.evaluation.candidates import Candidates, CandidateScore, TargetAdvice
+from gisttools.evaluation.judging import headline as headline_of
+from gisttools.report.candidates import _speed, view
+from gisttools.report.data import collect
+from gisttools.report.render import numbers, render_html, render_markdown
+from gisttools.report.verdict import action, headline
+
+
+def row(name, kind, score, speed, **more):
+    told = {"task": "support", "name": name, "kind": kind, "what": f"what {name} is", "score": score, "macro_f1": score}
+    told |= {"n_train": 476, "n_test": 280, "n_classes": 14, "megabytes": 33.0, "texts_per_s": speed, "dollars": 0.0}
+    return CandidateScore(**(told | more))
+
+
+def found(*rows, smoke=False, error=0.01):
+    from gisttools.evaluation.advice import Candidate
+    from gisttools.evaluation.intervals import student_interval
+
+    members = [Candidate(name=r.name, kind=r.kind, score=r.score, texts_per_s=r.texts_per_s) for r in rows]
+
+    def gap(one, other):
+        return student_interval(one.score - other.score, error**2, 500, n_items=280, n_draws=1, method="case")
+
+    advice = advise(members, gap, smoke=smoke)
+    best = max(rows, key=lambda r: r.score)
+    rows = [r if r is not best else CandidateScore(**{**vars(r), "best": True}) for r in rows]
+    targets = (TargetAdvice(task="support", subset="default", metric="accuracy", advice=advice),)
+    return Candidates(rows=tuple(rows), targets=targets, smoke=smoke)
+
+
+ROWS = (
+    row("most frequent class", "floor", 0.07, None),
+    row("TF-IDF", "classic", 0.45, 20000.0, megabytes=0.8),
+    row("tuned", "tuned", 0.44, 5000.0, few_shot=0.387, samples_per_label=8, encoder_labels=476, dollars=1.5),
+    row("guide", "guide", 0.64, 300.0, few_shot=0.5, samples_per_label=8, encoder_labels=0),
+)  # fmt: skip
+
+
+def data_of(tmp_path, candidates, trained=True, **options):
+    finetune(tmp_path, parents=())
+    tables = {f"{k}.parquet": t for k, t in candidates.tables().items()}
+    summary = {"advice": candidates.summary(), "trained": trained}
+    folder = evaluate(tmp_path, [comparison_row()], ["finetune-1"], more=tables, summary=summary, **options)
+    return collect(folder, tmp_path)
+
+
+def test_the_page_begins_with_the_advice_and_every_candidate(tmp_path):
+    data = data_of(tmp_path, found(*ROWS))
+    page = seen(render_html(data))
+    assert page.index("Use guide") < page.index("What training changed") < page.index("HELPED")
+    for name in ("most frequent class", "TF-IDF", "tuned", "guide"):
+        assert f"what {name} is" in page
+    for said in ("Classifier fitted on all your labels (476)", "Classifier fitted on 8 texts a class",
+                 "encoder trained on 476 labels", "encoder as it came", "20,000", "$1.50", "0.8", "38.7"):  # fmt: skip
+        assert said in page, said
+    text = render_markdown(data)
+    assert text.startswith("# Use guide")
+    assert "TF-IDF: 19.0 points less, 67 times as fast" in text
+
+
+def test_no_page_says_ship(tmp_path):
+    data = data_of(tmp_path, found(*ROWS))
+    assert "Ship" not in render_html(data)
+    assert action(data).head == "Use guide"
+
+
+def test_the_headline_is_the_evaluations_own_and_begins_with_the_advice(tmp_path):
+    candidates = found(*ROWS)
+    data = data_of(tmp_path, candidates)
+    assert headline(data).startswith(
+        "Use guide (support accuracy 64.0 with a classifier fitted on all labels). Training: "
+    )
+    assert headline(data) == headline_of(data.comparison, advice=candidates.summary())
+
+
+def test_an_undecided_page_names_both_with_the_trade(tmp_path):
+    rows = (ROWS[0], row("tuned", "tuned", 0.63, 4200.0), row("guide", "guide", 0.64, 300.0))
+    page = seen(render_html(data_of(tmp_path, found(*rows))))
+    assert "guide or tuned: not decided" in page
+    assert "1.0 points less" in page
+    assert "14 times as fast" in page
+    assert "Choose between guide and tuned" in page
+    assert "of one training seed" in page
+
+
+def test_a_smoke_run_says_no_word(tmp_path):
+    data = data_of(tmp_path, found(*ROWS, smoke=True))
+    page = seen(render_html(data))
+    assert "No claim: this was a smoke run" in page
+    assert '<p class="word' not in render_html(data)
+    assert "HELPED" not in headline(data)
+    assert action(data).head == "Run it in full"
+
+
+def test_where_no_training_is_known_nothing_helped(tmp_path):
+    rows = (ROWS[0], row("a", "reference", 0.5, 900.0), row("b", "reference", 0.6, 900.0))
+    data = data_of(tmp_path, found(*rows), trained=False)
+    page = render_html(data)
+    first = page[: page.index("Can it be trusted")]
+    assert "One model against the other" in first
+    assert '<p class="word helped">BETTER</p>' in first
+    assert "HELPED" not in first
+    assert headline(data).endswith(": BETTER")
+    assert "What training changed" not in page
+
+
+def test_an_old_evaluation_says_that_candidates_were_not_measured(tmp_path):
+    data = collect(evaluate(tmp_path, [comparison_row()]), tmp_path)
+    assert data.candidates is None
+    page = seen(render_html(data))
+    assert "Which model to use was not measured" in page
+    assert "HELPED" in page
+    assert view(data)["tables"] == []
+    assert "Evaluate again with candidates" in page
+
+
+def test_names_from_outside_stay_text(tmp_path):
+    rows = (ROWS[0], row(EVIL, "reference", 0.6, 900.0, what=EVIL), row("b", "reference", 0.5, 900.0))
+    data = data_of(tmp_path, found(*rows))
+    page = Page(render_html(data))
+    assert len([tag for tag, _ in page.elements if tag == "script"]) == 2
+    assert EVIL in "".join(page.text)
+    render_markdown(data)
+
+
+def test_the_numbers_of_the_page_hold_advice_and_candidates(tmp_path):
+    told = json.loads(json.dumps(numbers(data_of(tmp_path, found(*ROWS)))))
+    assert told["advice"]["targets"][0]["best"] == "guide"
+    assert told["candidates"]["name"] == [r.name for r in ROWS]
+
+
+def test_several_targets_each_have_their_line(tmp_path):
+    one, two = found(*ROWS), found(ROWS[0], row("x", "tuned", 0.6, 9.0), row("y", "guide", 0.3, 9.0))
+    second = TargetAdvice(task="search", subset="default", metric="ndcg_at_10", advice=two.targets[0].advice)
+    rows = (*one.rows, *(CandidateScore(**{**vars(r), "task": "search"}) for r in two.rows))
+    both = Candidates(rows=rows, targets=(*one.targets, second))
+    page = seen(render_html(data_of(tmp_path, both)))
+    assert "support : Use guide" in page
+    assert "search : Use x" in page
+
+
+@pytest.mark.parametrize(
+    ("speed", "told"), [(None, "–"), (8512.3, "8,500"), (87.2, "87"), (5.21, "5"), (0.314, "0.31"), (14588, "15,000")]
+)
+def test_a_speed_has_two_digits_that_count(speed, told):
+    assert _speed(speed) == told
