@@ -121,6 +121,11 @@ def advise(candidates: Sequence[Candidate], gap: Gap, *, smoke: bool = False) ->
     if guess := [c for c in candidates if c.kind == "floor" and not gaps[c.name].low > 0]:
         why = f"{best.name} scores {points(best.score)}, {guess[0].name} {points(guess[0].score)}."
         return _nothing("No model: none is shown to beat a guess", why, best=best.name)
+    return _between(best, candidates, gaps, gap)
+
+
+def _between(best: Candidate, candidates: Sequence[Candidate], gaps: dict[str, Interval], gap: Gap) -> Advice:
+    """Steps 3 and 4: whether the best earns its cost."""
     rivals = [c for c in candidates if c is not best and c.kind != "floor" and as_fast(c, best)]
     if equals := [c for c in rivals if not gaps[c.name].low > 0]:
         return _choice(best, equals, gaps)
