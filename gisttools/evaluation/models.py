@@ -379,7 +379,7 @@ def _meta(name: str, revision: str) -> ModelMeta:
 
 REGISTRY = "mteb:"
 BM25, RANDOM = "bm25", "random"
-INSTALL_BM25 = 'pip install "gisttools[bm25]"'
+INSTALL_BM25 = "pip install bm25s PyStemmer"
 
 
 @dataclass(frozen=True, kw_only=True)
