@@ -59,9 +59,7 @@ def test_without_its_package_bm25_says_how_to_install_it(monkeypatch):
         raise metadata.PackageNotFoundError(package)
 
     monkeypatch.setattr(metadata, "version", missing)
-    with pytest.raises(
-        MissingError, match=r"'bm25' needs the package bm25s\. Install it: pip install bm25s PyStemmer"
-    ):
+    with pytest.raises(MissingError, match=r"'bm25' needs the package bm25s\. Install it: pip install bm25s PyStemmer"):
         open_scored("bm25")
 
 
