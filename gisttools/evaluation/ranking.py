@@ -111,7 +111,8 @@ def effect_table(found: Sequence[Effect]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-GUIDE, LABELS = "guide", "mask_same_label"
+GUIDE, LABELS, ROWS = "guide", "mask_same_label", "triplets"
+_TWO = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +133,47 @@ def guided_findings(
     The guide comes first, where labels do not mask: that is the claim of GISTEmbed. Labels take out false negatives
     too, so what the guide adds to them is another question, and the mean of both would hide either answer.
 
-    Empty where `guide` is not null in some variants and set in others, and labels are not masked in some alone.
+    Of rows that an LLM wrote it is said what they add, where some variants had them and others not.
+
+    Empty where `guide` is not null in some variants and set in others, labels are not masked in some alone, and all
+    have rows of an LLM, or none has.
     """
     by_name = {f.name: f for f in factors}
     guide, labels = by_name.get(GUIDE), by_name.get(LABELS)
     found = _of_guide(variants, guide, labels, weights) if guide else []
     if labels and set(labels.values) == {False, True}:
         found += _of_labels(variants, labels, guide is not None, weights)
+    found += _of_written_rows(variants, factors, weights)
     return [f for f in found if f.effect.interval is not None]
+
+
+def _of_written_rows(
+    variants: Sequence[ScoredVariant], factors: Sequence[Factor], weights: Mapping[Part, float]
+) -> list[Finding]:
+    """What an LLM's rows add, where variants trained with and without them and are the same in all else."""
+    for factor in factors:
+        if ROWS not in (factor.name, *factor.along) or len(factor.values) != _TWO:
+            continue
+        written = {repr(v.settings.get(factor.name)) for v in variants if _has_written(v) and factor.name in v.settings}
+        others = [value for value in factor.values if repr(value) not in written]
+        values = [value for value in factor.values if repr(value) in written]
+        if len(values) == len(others) == 1:
+            found = replace(effect(variants, factor, values[0], others[0], weights), along=())
+            told = _finding(
+                "Do the LLM's rows add anything?", "The rows that an LLM wrote", "the same training without them", found
+            )
+            nothing = "The rows that an LLM wrote brought nothing that shows"
+            return [
+                replace(
+                    told, sentence=told.sentence.replace("The rows that an LLM wrote is not shown to help", nothing)
+                )
+            ]
+    return []
+
+
+def _has_written(variant: ScoredVariant) -> bool:
+    rows = variant.parameters.get(ROWS)
+    return any(str(name).startswith("synthesize") for name in (rows if isinstance(rows, list | tuple) else [rows]))
 
 
 def _of_guide(

@@ -26,6 +26,7 @@ from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
+from gisttools.report.parts import parts
 from gisttools.report.tables import NOISE_NAMES, Noise, means, noise
 from gisttools.report.verdict import interval, judged, main_rows, metric_name, task_name
 
@@ -340,6 +341,7 @@ def _view(data: ReportData) -> dict[str, Any]:
         "word": verdict.verdict_word(data),
         "shown": verdict.shown(data),
         "trained": verdict.trained(data),
+        "parts": parts(data),
         "said": partial(_said, trained=verdict.trained(data)),
         "advised": candidates.view(data),
         "classes_of": candidates.classes(data),

@@ -252,3 +252,23 @@ def test_the_summary_is_json():
     assert [r["rank"] for r in told["recipes"]] == [1, 2]
     assert told["recipes"][0]["behind"] is None
     assert told["effects"][0]["settings"] == 1
+
+
+@pytest.mark.parametrize(("gain", "word", "said"), [
+    (0.08, "helped", "The rows that an LLM wrote helped: +"), (0.0, "not shown", "brought nothing that shows"),
+    (-0.08, "hurt", "The rows that an LLM wrote hurt: −"),
+])  # fmt: skip
+def test_rows_of_an_llm_are_said_to_help_or_to_bring_nothing(gain, word, said):
+    with_them = ["synthesize", "convert"]
+    board = leaderboard(
+        grid(lambda triplets: gain * (triplets == with_them), {"triplets": [["convert"], with_them]}, noise=0.05)
+    )
+    (found,) = board.findings
+    assert found.verdict == word
+    assert said in found.sentence
+    assert "3 seeds" in found.sentence
+
+
+def test_rows_that_differ_without_an_llm_say_nothing_of_one():
+    axes = {"triplets": [["convert"], ["convert", "convert2"]]}
+    assert leaderboard(grid(lambda triplets: 0.1 * len(triplets), axes)).findings == []
