@@ -40,7 +40,7 @@ def candidates_of(params: EvaluateParams, entries: Entries, sources: Sequence[Ta
         [*_models(entries, trainings), *_guide(params, entries, trainings, notes), *_references(entries)]
     )
     smoke = any(is_smoke(run) for run in trainings.values())
-    heads = _heads(params, entries, trainings)
+    heads = _heads(params, entries, trainings, notes)
     found = find_candidates(encoders, sources, heads=heads, batch_size=params.batch_size, smoke=smoke)
     return replace(found, notes=(*notes, *found.notes))
 
@@ -201,10 +201,15 @@ class _Heads:
         return found
 
 
-def _heads(params: EvaluateParams, entries: Entries, trainings: Mapping[str, FinishedRun]) -> Heads | None:
+def _heads(
+    params: EvaluateParams, entries: Entries, trainings: Mapping[str, FinishedRun], notes: list[str]
+) -> Heads | None:
     """Of the first variant, where its training is known and it was asked for."""
     runs = tuple(trainings[role] for role in entries.variants[0].roles if role in trainings)
-    if not params.cross_entropy or not runs:
+    if not params.cross_entropy:
+        return None
+    if not runs:
+        notes.append("cross_entropy: how many steps to train is known of finetune runs only; it was left out.")
         return None
     name = f"{_called(told_parameters(runs[0])['student'])} + linear head"
     what = "the student trained by cross-entropy with a linear head, as many steps as the tuned model"

@@ -57,7 +57,7 @@ from gisttools.workflow.folders import as_run, finished_runs, latest, open_run, 
 log = logging.getLogger(__name__)
 # of an evaluation: what changes no score of the models that are compared
 _OWN = {"model", "model_revision", "baseline", "baseline_revision", "batch_size", "allow_overlap", "references"}
-_OWN |= {"allowed_loss", "published", "base_url", "key_variable"}
+_OWN |= {"allowed_loss", "published", "base_url", "key_variable", "candidates", "cross_entropy"}
 _NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
 _DRAWS = ("base_draws", "tuned_draws")

@@ -123,6 +123,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         Rule(("subsets",), lambda p: bool(p.tasks or p.guards), "mteb tasks (tasks, guards)"),
         Rule(("allowed_loss",), lambda p: p.guards != [], "guards"),
+        Rule(("cross_entropy",), lambda p: p.candidates, "candidates, among which it would stand (candidates: true)"),
     ),
     "report": (
         Rule(

@@ -124,13 +124,21 @@ def test_heads_take_as_many_steps_as_the_training(trained, monkeypatch):
     seen = []
     monkeypatch.setattr(module, "train_head", lambda student, texts, labels, options: seen.append(options))
     params, entries = opened([trained(seed=1), trained(seed=2)], cross_entropy=True)
-    _heads(params, entries, _trainings(entries))(["a", "b"], ["x", "y"])
+    _heads(params, entries, _trainings(entries), [])(["a", "b"], ["x", "y"])
     assert [(o.steps, o.batch_size, o.seed) for o in seen] == [(6, 4, 1), (6, 4, 2)]
-    assert _heads(replace_option(params, cross_entropy=False), entries, _trainings(entries)) is None
+    without = params.model_copy(update={"cross_entropy": False})
+    assert _heads(without, entries, _trainings(entries), []) is None
+    notes = []
+    assert _heads(params, entries, {}, notes) is None
+    assert "finetune runs only" in notes[0]
 
 
-def replace_option(params, **options):
-    return params.model_copy(update=options)
+@pytest.mark.parametrize("told", [{"candidates": False}, {"cross_entropy": True}])
+def test_candidates_change_no_score_that_evaluations_are_compared_by(make_run, told):
+    from gisttools.workflow.evaluations import _scored_on
+
+    plain, other = (open_run(make_run("evaluate", **given)) for given in ({}, told))
+    assert _scored_on(plain) == _scored_on(other)
 
 
 def test_all_of_it_can_be_left_out(trained):

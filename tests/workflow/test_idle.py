@@ -41,6 +41,7 @@ IDLE = [
     ("evaluate", {"key_variable": "MY_KEY"}, "key_variable"),
     ("evaluate", {"subsets": ["en"]}, "subsets"),
     ("evaluate", {"allowed_loss": 2.0, "guards": []}, "allowed_loss"),
+    ("evaluate", {"cross_entropy": True, "candidates": False}, "cross_entropy"),
     ("report", {"latex": True, "evaluation": ["a", "b"]}, "latex"),
 ]
 AT_WORK = [
@@ -57,6 +58,7 @@ AT_WORK = [
     ("evaluate", {"model": "org/m", "model_revision": "abc", "baseline": "org/b", "baseline_revision": "abc"}),
     ("evaluate", {"references": ["endpoint:m"], "base_url": "http://127.0.0.1:1/v1", "key_variable": "MY_KEY"}),
     ("evaluate", {"tasks": ["X"], "subsets": ["en"], "allowed_loss": 2.0}),
+    ("evaluate", {"cross_entropy": True}),
     ("report", {"latex": True, "evaluation": ["a"]}),
 ]
 
