@@ -12,6 +12,7 @@ from gisttools.cli.doctor import doctor
 from gisttools.cli.new import new, parameters
 from gisttools.cli.run import run
 from gisttools.cli.runs import clean, compare, publish, runs, show, verify
+from gisttools.cli.use import check, predict, search
 from gisttools.common import GistError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -71,7 +72,7 @@ def main(debug: bool) -> None:
     """Synthetic data, GIST fine-tuning and honest evaluation for text embeddings."""
 
 
-for _command in (run, runs, show, clean, verify, publish, compare, parameters, new, doctor):
+for _command in (run, runs, show, clean, verify, publish, compare, predict, search, check, parameters, new, doctor):
     main.add_command(_command)
 
 

@@ -15,6 +15,7 @@ from .files import (
     plain_name as plain_name,
     read_lines as read_lines,
     read_parts as read_parts,
+    read_rows as read_rows,
 )
 from .folder_tasks import local_tasks as local_tasks
 from .folders import has_split as has_split, parse_eval_name as parse_eval_name
@@ -50,6 +51,7 @@ from .overlap import (
     table_texts as table_texts,
     texts_of as texts_of,
 )
+from .passages import Passage as Passage, read_passages as read_passages
 from .saved import is_saved as is_saved
 from .sources import (
     expand_sources as expand_sources,

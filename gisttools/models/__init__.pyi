@@ -3,7 +3,10 @@ from .classifier import (
     Classifier as Classifier,
     Linear as Linear,
     calibration_error as calibration_error,
+    encode_of as encode_of,
     fit_linear as fit_linear,
+    linear_of as linear_of,
+    measured_on as measured_on,
     read_linear as read_linear,
     threshold_for as threshold_for,
 )
@@ -50,5 +53,6 @@ from .reading import (
     reading_of as reading_of,
     student_reading as student_reading,
 )
+from .searching import Hit as Hit, search as search
 from .spread import ALIKE as ALIKE, Spread as Spread, spread_of as spread_of
 from .vectors import KEY as KEY, VectorCache as VectorCache, VectorFolder as VectorFolder, text_keys as text_keys

@@ -6,7 +6,8 @@
     classifier.predict(["my parcel is late"])
 
 The same regression is what `evaluation` scores as "a classifier fitted on all your labels": what is measured is what is
-used. Its files lie in the model's folder, `classifier.json` and `classifier.safetensors`, and hold no code.
+used. Its files lie in the model's folder, `classifier.json` and `classifier.safetensors`, and hold no code. An
+evaluation leaves such a folder, `model/`, with probabilities calibrated on the test texts.
 """
 
 from __future__ import annotations
@@ -163,6 +164,56 @@ def threshold_for(probabilities: ArrayLike, right: ArrayLike, lost: float = 0.05
     return float(said[int(lost * len(said))]) if len(said) else 0.0
 
 
+def measured_on(
+    linear: Linear, vectors: ArrayLike, labels: Sequence[str], *, lost: float = 0.05, folds: int = 5
+) -> tuple[Linear, float, dict[str, Any]]:
+    """Calibrate a classifier on texts that nothing was fitted on, and say what that gives on texts like them.
+
+    Temperature and threshold are those of all these texts. What is said of them is cross-fitted: in each of `folds`
+    parts under the temperature and the threshold of the others, so that no text judges what it helped to choose.
+
+    Args:
+        linear: fitted on other texts.
+        vectors, labels: (n, dimension), (n,).
+        lost: share of the right answers that the threshold may take away, see `threshold_for`.
+
+    Returns:
+        The calibrated classifier, its threshold, and by name: texts, accuracy, calibration_error (of the answers),
+        threshold, right_lost (share of the right answers that become "none of these"), wrong_caught (the same of the
+        wrong ones); None of what there is nothing of.
+    """
+    rows, truth = unit(vectors), np.asarray(labels, dtype=object)
+    answers = np.asarray(linear.answers(rows), dtype=object)
+    right = answers == truth
+    parts = np.arange(len(rows)) % max(min(folds, len(rows)), 1)
+    said, kept = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+    for part in np.unique(parts):
+        own, others = parts == part, parts != part
+        fitted, least = _calibrated(linear, rows[others], truth[others], lost)
+        said[own] = fitted.probabilities(rows[own]).max(axis=1)
+        kept[own] = said[own] >= least
+    found, threshold = _calibrated(linear, rows, truth, lost)
+    told = {
+        "texts": len(rows),
+        "accuracy": _mean(right),
+        "calibration_error": calibration_error(said, right),
+        "threshold": threshold,
+        "right_lost": _mean(~kept[right]),
+        "wrong_caught": _mean(~kept[~right]),
+    }
+    return found, threshold, told
+
+
+def _calibrated(linear: Linear, vectors: NDArray[np.float64], truth: NDArray[Any], lost: float) -> tuple[Linear, float]:
+    found = linear.calibrated(vectors, list(truth))
+    right = np.asarray(found.answers(vectors), dtype=object) == truth
+    return found, threshold_for(found.probabilities(vectors).max(axis=1), right, lost) if len(truth) else 0.0
+
+
+def _mean(values: NDArray[np.bool_]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
     """An encoder with the linear classifier of its vectors.
@@ -171,7 +222,7 @@ class Classifier:
         encode: texts to (n, dimension) vectors.
         linear: the classifier.
         threshold: answers of a lower probability are None, "none of these"; 0 answers always.
-        about: what was measured of it, to be shown: accuracy, calibration error, what the threshold costs.
+        about: what was measured of it, to be shown, as `measured_on` has it.
     """
 
     encode: Encode

@@ -17,6 +17,7 @@ from .folders import (
     RUN_ID as RUN_ID,
     ListedRun as ListedRun,
     all_runs as all_runs,
+    as_run as as_run,
     find_run as find_run,
     find_runs as find_runs,
     run_facts as run_facts,
@@ -34,3 +35,4 @@ from .schedule import (
 )
 from .session import Run as Run, new_run as new_run, start as start, start_lesson as start_lesson
 from .shards import run_single as run_single
+from .using import check_against as check_against, model_folder as model_folder

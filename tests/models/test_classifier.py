@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from gisttools.common import DataError, MissingError, ModelError, ParameterError
-from gisttools.models.classifier import Classifier, calibration_error, fit_linear, threshold_for
+from gisttools.models.classifier import Classifier, calibration_error, fit_linear, measured_on, threshold_for
 
 
 def rows(classes: int, n: int = 120, dimension: int = 8, seed: int = 0, noise: float = 1.0):
@@ -126,3 +126,45 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path) -> None:
         (tmp_path / "classifier.json").write_text(damage)
         with pytest.raises(ModelError, match="classifier"):
             Classifier.load(tmp_path)
+
+
+def clouds(n: int, spread: float, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Vectors of three classes around three axes."""
+    generator = np.random.default_rng(seed)
+    numbers = generator.integers(3, size=n)
+    return np.eye(8)[numbers] + spread * generator.normal(size=(n, 8)), [f"c{i}" for i in numbers]
+
+
+def test_what_is_measured_is_blind_to_the_text_it_speaks_of():
+    """By hand: each fold under temperature and threshold of the others."""
+    linear = fit_linear(*clouds(300, 0.6))
+    vectors, labels = clouds(200, 0.6, seed=1)
+    found, threshold, told = measured_on(linear, vectors, labels, folds=2)
+    right = np.array(linear.answers(vectors)) == labels
+    said, kept = np.zeros(200), np.zeros(200, dtype=bool)
+    for own, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+        fitted = linear.calibrated(vectors[other], labels[other])
+        least = threshold_for(fitted.probabilities(vectors[other]).max(axis=1), right[other])
+        said[own] = fitted.probabilities(vectors[own]).max(axis=1)
+        kept[own] = said[own] >= least
+    assert told["calibration_error"] == pytest.approx(calibration_error(said, right), rel=1e-9)
+    assert (told["right_lost"], told["wrong_caught"]) == pytest.approx(
+        (1 - kept[right].mean(), 1 - kept[~right].mean())
+    )
+    assert (told["accuracy"], told["texts"]) == (right.mean(), 200)
+    assert found.temperature == pytest.approx(linear.calibrated(vectors, labels).temperature, rel=1e-9)
+    assert threshold == told["threshold"]
+    assert threshold == pytest.approx(threshold_for(found.probabilities(vectors).max(axis=1), right), rel=1e-9)
+
+
+def test_calibrating_an_overconfident_classifier_makes_its_error_small():
+    linear = replace(fit_linear(*clouds(300, 0.6)), temperature=0.1)
+    vectors, labels = clouds(2000, 0.6, seed=1)
+    before = calibration_error(linear.probabilities(vectors).max(axis=1), np.array(linear.answers(vectors)) == labels)
+    assert before > 0.08 > 0.04 > measured_on(linear, vectors, labels)[2]["calibration_error"]
+
+
+def test_nothing_wrong_has_no_share_caught():
+    vectors, labels = clouds(60, 0.0)
+    linear = fit_linear(vectors, labels)
+    assert measured_on(linear, vectors, labels)[2]["wrong_caught"] is None

@@ -1,0 +1,162 @@
+"""Uses what a run left: `gisttools predict` labels texts, `search` finds them, `check` says if a model got worse."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from gisttools.cli.complete import Remembering, complete_run
+from gisttools.common import DataError, ParameterError, signed, whole_file
+
+if TYPE_CHECKING:
+    from gisttools.models import Classifier
+
+_AT_ONCE = 4096
+_NONE = ""  # "none of these", in a table
+_WIDTH = 160
+
+
+@click.command(cls=Remembering, short_help="Label the texts of a file with a model that a run left.")
+@click.argument("model", shell_complete=complete_run)
+@click.argument("texts")
+@click.option("--text", "column", metavar="COLUMN", help="The column of the texts, where it has no usual name.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), metavar="P",
+    help="Answers of a lower probability are none of these (empty); 0: answer always. Default: the model's own.",
+)  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A .csv or .jsonl; else it is printed.",
+)
+def predict(model: str, texts: str, column: str | None, threshold: float | None, out: Path | None) -> None:
+    """Label TEXTS, a file of texts (.csv, .jsonl, .parquet, .txt, ... or - for lines of standard input), with MODEL: a
+    folder with a classifier, an evaluate run, or latest."""
+    from gisttools.models import Classifier
+    from gisttools.workflow import model_folder
+
+    if out is not None and out.suffix not in (".csv", ".jsonl"):
+        raise ParameterError(f"--out is {out}; name a .csv or a .jsonl file.")
+    rows, name = _rows(texts, column)
+    classifier = Classifier.load(model_folder(model))
+    answers = _answers(classifier, rows, name, threshold)
+    if out is None:
+        _write(sys.stdout, answers, jsonl=False)
+        return
+    with whole_file(out) as path, path.open("w", encoding="utf-8", newline="") as file:
+        count = _write(file, answers, jsonl=out.suffix == ".jsonl")
+    click.echo(f"{out}: {count:,} texts")
+
+
+def _rows(texts: str, column: str | None) -> tuple[list[dict[str, Any]], str]:
+    """The rows of a file, and the name of the column that holds the texts."""
+    from gisttools.data import TEXT_COLUMNS, find_column, is_lines, read_lines, read_rows
+
+    if texts == "-":
+        return [{"text": line.rstrip("\r\n")} for line in sys.stdin if line.strip()], "text"
+    if is_lines(texts):
+        return [{"text": line} for line in read_lines(texts) if line.strip()], "text"
+    rows = list(read_rows(texts))
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    found = column if column in columns else None if column else find_column(columns, TEXT_COLUMNS)
+    if found is None:
+        asked = f"{texts} has no column {column!r}. " if column else f"{texts}: "
+        raise DataError(
+            f"{asked}Columns found: {', '.join(columns) or 'none'}. Which one is the text? Say --text NAME."
+        )
+    if empty := [i for i, row in enumerate(rows, 1) if not str(row.get(found) or "").strip()]:
+        shown = ", ".join(map(str, empty[:5]))
+        raise DataError(f"{texts}: {len(empty)} rows have no text in {found!r} (rows {shown}). Leave them out.")
+    return rows, found
+
+
+def _answers(
+    classifier: Classifier, rows: Sequence[dict[str, Any]], name: str, threshold: float | None
+) -> Iterator[dict[str, Any]]:
+    least = classifier.threshold if threshold is None else threshold
+    for begin in range(0, len(rows), _AT_ONCE):
+        part = rows[begin : begin + _AT_ONCE]
+        told = classifier.predict_proba([str(row[name]) for row in part])
+        for row, place, most in zip(part, told.argmax(axis=1), told.max(axis=1), strict=True):
+            label = classifier.labels[place] if most >= least else _NONE
+            yield {**row, "predicted": label, "probability": round(float(most), 4)}
+
+
+def _write(file: TextIO, answers: Iterator[dict[str, Any]], *, jsonl: bool) -> int:
+    count, writer = 0, None
+    for row in answers:
+        count += 1
+        if jsonl:
+            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            continue
+        if writer is None:
+            writer = csv.DictWriter(file, list(row), extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+    return count
+
+
+@click.command(cls=Remembering, short_help="Find the texts of a folder that answer a question.")
+@click.argument("model", shell_complete=complete_run)
+@click.argument("documents", type=click.Path(exists=True, path_type=Path))
+@click.argument("question")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="So many, the best first.")
+@click.option("--text", "column", metavar="COLUMN", help="Of tables: the column of the texts.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def search(model: str, documents: Path, question: str, top: int, column: str | None, as_json: bool) -> None:
+    """Find the passages of DOCUMENTS, a file or a folder, that answer QUESTION, by MODEL: a folder, an evaluate run,
+    latest, or a name of the hub. Passages are embedded once; the next question takes no time."""
+    from gisttools.data import read_passages
+    from gisttools.models import search as nearest
+    from gisttools.workflow import as_run, model_folder, resolve
+
+    passages = read_passages(documents, column)
+    is_run = model == "latest" or as_run(model) is not None
+    name = str(model_folder(model)) if is_run else str(resolve(model)) if resolve(model).is_dir() else model
+    found = nearest(name, [p.text for p in passages], question, top=top)
+    if as_json:
+        hits = [(passages[hit.place], hit) for hit in found]
+        rows = [{"file": str(p.file), "line": p.line, "score": hit.score, "text": p.text} for p, hit in hits]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for hit in found:
+        passage = passages[hit.place]
+        text = passage.text if len(passage.text) <= _WIDTH else f"{passage.text[: _WIDTH - 1]}…"
+        click.echo(f"{hit.score:.2f}  {passage.file}:{passage.line}  {text}")
+
+
+@click.command(cls=Remembering, short_help="Fail where a model is worse than that of an earlier run.")
+@click.argument("model", shell_complete=complete_run)
+@click.option(
+    "--against", required=True, metavar="RUN", shell_complete=complete_run, help="The evaluate run to hold it against."
+)
+@click.option(
+    "--allowed-loss", type=float, default=0.5, show_default=True, metavar="POINTS", help="A loss that is no failure."
+)
+@click.option("--strict", is_flag=True, help="Fail too where a larger loss is not ruled out.")
+def check(model: str, against: str, allowed_loss: float, strict: bool) -> None:
+    """Score MODEL (a finetune run, a folder, ...) on the tasks of an evaluate run, next to that run's model.
+
+    Ends with 1 where it is worse by its interval, and by more than is allowed."""
+    from gisttools.workflow import check_against
+
+    run, found = check_against(model, against, allowed_loss)
+    words = {
+        "worse": "WORSE",
+        "open": f"not shown to be worse; a loss of more than {allowed_loss:g} is not ruled out",
+        "held": f"not worse by more than {allowed_loss:g}",
+    }
+    for each in found:
+        row = each.row
+        span = f"{signed(row.difference)} points, {signed(row.low)} to {signed(row.high)}"
+        click.echo(f"{each.task}: {100 * row.base:.1f} → {100 * row.tuned:.1f} ({span}): {words[each.word]}")
+    click.echo(run.folder)
+    if any(each.word == "worse" or (strict and each.word == "open") for each in found):
+        sys.exit(1)

@@ -1,0 +1,185 @@
+"""`predict`, `search` and `check`: what they print is what Python gives, and what is wrong is named."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from helpers import WORDLLAMA
+from helpers.evaluation_folders import TOPICS
+
+from gisttools import Classifier, VectorCache, search
+from gisttools.cli.main import main
+from gisttools.models.loading import open_model
+from gisttools.workflow.using import judged
+
+TEXTS = [text for texts in TOPICS.values() for text in texts]
+LABELS = [label for label, texts in TOPICS.items() for _ in texts]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model folder with a classifier."""
+    place = tmp_path_factory.mktemp("model")
+    model = open_model(WORDLLAMA, device="cpu")
+    model.save(str(place))
+    Classifier.fit(model, TEXTS, LABELS).save(place)
+    return str(place)
+
+
+@pytest.fixture
+def command():
+    def run(*arguments: object, given: str | None = None) -> tuple[int, str]:
+        done = CliRunner().invoke(main, list(map(str, arguments)), input=given)
+        assert done.exception is None or isinstance(done.exception, SystemExit), "a traceback reached the user"
+        return done.exit_code, done.output
+
+    return run
+
+
+def rows_of(said: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(said)))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".txt", "-"])
+def test_each_text_gets_its_label_and_keeps_its_other_columns(command, folder, tmp_path, ending):
+    texts = ["radiator is cold", "the elevator is stuck; again"]
+    file, given = tmp_path / f"texts{ending}", None
+    if ending == ".csv":
+        file.write_text("id;message\n" + "".join(f'{i};"{t}"\n' for i, t in enumerate(texts)))
+    elif ending == ".jsonl":
+        file.write_text("".join(json.dumps({"id": i, "message": t}) + "\n" for i, t in enumerate(texts)))
+    else:
+        file, given = ("-", "\n".join(texts)) if ending == "-" else (file, None)
+        if ending == ".txt":
+            file.write_text("\n".join(texts))
+    status, said = command("predict", folder, file, given=given)
+    classifier = Classifier.load(folder)
+    assert status == 0
+    told = rows_of(said)
+    assert [row["predicted"] for row in told] == classifier.predict(texts)
+    assert [float(row["probability"]) for row in told] == pytest.approx(
+        classifier.predict_proba(texts).max(axis=1), abs=1e-4
+    )
+    if ending in (".csv", ".jsonl"):
+        assert [(row["id"], row["message"]) for row in told] == [("0", texts[0]), ("1", texts[1])]
+
+
+def test_below_the_threshold_nothing_is_said(command, folder, tmp_path):
+    (tmp_path / "a.txt").write_text("radiator is cold\n")
+    assert rows_of(command("predict", folder, tmp_path / "a.txt", "--threshold", 1)[1])[0]["predicted"] == ""
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_a_file_is_written_whole_in_its_form(command, folder, tmp_path, ending):
+    (tmp_path / "a.txt").write_text("radiator is cold\nkey\n")
+    out = tmp_path / f"out{ending}"
+    status, said = command("predict", folder, tmp_path / "a.txt", "--out", out)
+    assert (status, said) == (0, f"{out}: 2 texts\n")
+    lines = out.read_text().splitlines()
+    told = [json.loads(line) for line in lines] if ending == ".jsonl" else rows_of(out.read_text())
+    assert [row["text"] for row in told] == ["radiator is cold", "key"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        ("a,b\n1,2\n", [], "Columns found: a, b. Which one is the text? Say --text NAME."),
+        ("a,text\n1,2\n", ["--text", "c"], "has no column 'c'. Columns found: a, text."),
+        ("a,text\n1,\n2,x\n", [], "1 rows have no text in 'text' (rows 1)"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named(command, folder, tmp_path, content, options, said):
+    (tmp_path / "texts.csv").write_text(content)
+    status, told = command("predict", folder, tmp_path / "texts.csv", *options)
+    assert status == 1
+    assert said in told
+
+
+def test_a_model_that_is_not_there_or_has_no_classifier_is_named(command, tmp_path, results):
+    (tmp_path / "a.txt").write_text("key\n")
+    assert "There is no model folder and no run 'nowhere'" in command("predict", "nowhere", tmp_path / "a.txt")[1]
+    assert "left a model" in command("predict", "latest", tmp_path / "a.txt")[1]
+    assert "holds no classifier" in command("predict", tmp_path, tmp_path / "a.txt")[1]
+
+
+@pytest.fixture
+def documents(tmp_path):
+    place = tmp_path / "docs"
+    (place / "deep").mkdir(parents=True)
+    (place / "heat.md").write_text("# Heating\n\nThe radiator stays cold:\nopen the valve.\n\nCall the plumber.\n")
+    (place / "deep" / "keys.csv").write_text("id,text\n1,A second key costs ten euros.\n2,The lock is oiled in May.\n")
+    return place
+
+
+def test_a_question_finds_the_passage_with_its_place(command, folder, documents):
+    status, said = command("search", folder, documents, "my radiator is cold", "--top", 2)
+    assert status == 0
+    first = said.splitlines()[0]
+    assert first.endswith(f"{documents}/heat.md:3  The radiator stays cold: open the valve.")
+    found = command("search", folder, documents, "what does a second key cost", "--json")[1]
+    (best, *_) = json.loads(found)
+    assert (best["text"], best["line"], best["file"]) == (
+        "A second key costs ten euros.", 1, f"{documents}/deep/keys.csv"
+    )  # fmt: skip
+
+
+def test_search_is_the_cosine_of_query_and_documents(wordllama, tmp_path):
+    texts = ["a key", "no warm water", "a key", "the lift is out of order"]
+    hits = search(VectorCache(WORDLLAMA, folder=tmp_path), texts, "the lift", top=9)
+    vectors = wordllama.encode([*texts, "the lift"], normalize_embeddings=True)
+    wanted = vectors[:4] @ vectors[4]
+    assert [hit.place for hit in hits] == [3, *sorted([0, 1], key=lambda i: -wanted[i])]
+    assert [hit.score for hit in hits] == pytest.approx(np.sort(wanted[[0, 1, 3]])[::-1], abs=1e-5)
+
+
+def test_a_folder_without_texts_and_an_empty_question_are_named(command, folder, tmp_path):
+    (tmp_path / "picture.png").write_bytes(b"x")
+    assert "holds no file of the kinds" in command("search", folder, tmp_path, "key")[1]
+    (tmp_path / "a.txt").write_text("key")
+    assert "The question is empty" in command("search", folder, tmp_path, " ")[1]
+
+
+class Row:
+    def __init__(self, difference: float, low: float, high: float) -> None:
+        self.difference, self.low, self.high = difference / 100, low / 100, high / 100
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "word"),
+    [
+        (-2, -3, -1, "worse"),
+        (-0.4, -0.6, -0.2, "open"),  # shown, and less than allowed; more is not ruled out
+        (-0.3, -0.4, -0.2, "held"),
+        (-2, -5, 1, "open"),
+        (1, -0.2, 2, "held"),
+        (float("nan"), float("nan"), float("nan"), "open"),
+    ],
+)
+def test_worse_is_what_is_shown_and_more_than_allowed(difference, low, high, word):
+    assert judged(Row(difference, low, high), 0.5) == word
+
+
+@pytest.mark.slow
+def test_a_check_fails_where_a_model_got_worse(command, tmp_path, results):
+    """Half of a model's vectors turned into noise: worse; the model itself: held."""
+    import torch
+
+    status, said = command(
+        "run", "evaluate", "-p", "model", WORDLLAMA, "-p", "baseline", WORDLLAMA, "-p", "guards", "[]"
+    )
+    assert status == 0, said
+    (run,) = [p.name for p in results.iterdir() if p.name.startswith("evaluate-")]
+    broken = open_model(WORDLLAMA, device="cpu")
+    with torch.no_grad():
+        weight = broken[0].embedding.weight
+        weight += 3 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    broken.save(str(tmp_path / "broken"))
+    status, said = command("check", tmp_path / "broken", "--against", run)
+    assert (status, "WORSE" in said) == (1, True), said
+    status, said = command("check", WORDLLAMA, "--against", run)
+    assert (status, "WORSE" in said) == (0, False), said
