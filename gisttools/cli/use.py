@@ -27,16 +27,23 @@ _WIDTH = 160
 @click.argument("texts")
 @click.option("--text", "column", metavar="COLUMN", help="The column of the texts, where it has no usual name.")
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), metavar="P",
-    help="Answers of a lower probability are none of these (empty); 0: answer always. Default: the model's own.",
-)  # fmt: skip
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Answers of a lower probability stay empty: none of these.",
+)
+@click.option(
+    "--none-of-these", "measured", is_flag=True, help="With the threshold that was measured on the test texts."
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="A .csv or .jsonl; else it is printed.",
 )
-def predict(model: str, texts: str, column: str | None, threshold: float | None, out: Path | None) -> None:
+def predict(
+    model: str, texts: str, column: str | None, threshold: float | None, measured: bool, out: Path | None
+) -> None:
     """Label TEXTS, a file of texts (.csv, .jsonl, .parquet, .txt, ... or - for lines of standard input), with MODEL: a
     folder with a classifier, an evaluate run, or latest."""
     from gisttools.models import Classifier
@@ -46,6 +53,10 @@ def predict(model: str, texts: str, column: str | None, threshold: float | None,
         raise ParameterError(f"--out is {out}; name a .csv or a .jsonl file.")
     rows, name = _rows(texts, column)
     classifier = Classifier.load(model_folder(model))
+    if measured and threshold is None:
+        if classifier.about.get("threshold") is None:
+            raise ParameterError(f"No threshold was measured for {model}. Give one: --threshold 0.5.")
+        threshold = classifier.about["threshold"]
     answers = _answers(classifier, rows, name, threshold)
     if out is None:
         _write(sys.stdout, answers, jsonl=False)

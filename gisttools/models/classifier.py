@@ -271,7 +271,9 @@ class Classifier:
 
         folder = Path(folder)
         with whole_file(folder / _WEIGHTS) as path:
-            save_file({"weights": self.linear.weights, "bias": self.linear.bias}, path)
+            # safetensors writes memory as it lies, and scikit-learn's may lie column by column
+            arrays = {"weights": self.linear.weights, "bias": self.linear.bias}
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
         told = {
             "format": FORMAT,
             "labels": self.labels,

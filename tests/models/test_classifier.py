@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from gisttools.common import DataError, MissingError, ModelError, ParameterError
-from gisttools.models.classifier import Classifier, calibration_error, fit_linear, measured_on, threshold_for
+from gisttools.models.classifier import Classifier, Linear, calibration_error, fit_linear, measured_on, threshold_for
 
 
 def rows(classes: int, n: int = 120, dimension: int = 8, seed: int = 0, noise: float = 1.0):
@@ -168,3 +168,14 @@ def test_nothing_wrong_has_no_share_caught():
     vectors, labels = clouds(60, 0.0)
     linear = fit_linear(vectors, labels)
     assert measured_on(linear, vectors, labels)[2]["wrong_caught"] is None
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_is_saved_is_what_is_loaded_however_it_lies_in_memory(order, wordllama, tmp_path) -> None:
+    wordllama.save(str(tmp_path))
+    weights = np.asarray(np.random.default_rng(0).normal(size=(3, 256)), order=order)
+    linear = Linear(labels=("a", "b", "c"), weights=weights, bias=np.arange(3.0))
+    Classifier(encode=wordllama.encode, linear=linear).save(tmp_path)
+    found = Classifier.load(tmp_path).linear
+    assert np.array_equal(found.weights, weights)
+    assert np.array_equal(found.bias, linear.bias)
