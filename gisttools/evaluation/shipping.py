@@ -110,7 +110,8 @@ def _measured(told: Mapping[str, Any]) -> list[str]:
         caught = told.get("wrong_caught")
         also = "" if caught is None else f" and {100 * caught:.0f} % of the wrong ones"
         found.append(
-            f'With threshold={told["threshold"]:.2f} it says "none of these" in place of {100 * told["right_lost"]:.0f} % '
+            f'With threshold={told["threshold"]:.2f} it says "none of these" in place of '
+            f"{100 * told['right_lost']:.0f} % "
             f"of its right answers{also}. That is what texts of known labels show; others were not tested."
         )
     return found
