@@ -106,6 +106,7 @@ def run(
         done = [run_single(verb, given, rerun=rerun, workers=workers, cluster=cluster)]
     if os.environ.get("RANK", "0") == "0":  # the first of several processes says what came out
         _show_result(done[-1])
+        _show_use(done)
 
 
 def _recipe_of(what: str, verbs: Collection[str]) -> Path:
@@ -126,6 +127,22 @@ def _show_result(run: FinishedRun) -> None:
     click.echo(pages[0] if pages else run.folder)
     if run.missing:
         click.echo(f"Not finished: {run.missing}")
+
+
+def _show_use(done: Sequence[FinishedRun]) -> None:
+    """How to use the model that the last evaluation left."""
+    for run in reversed(done):
+        told = (run.summary.get("advice") or {}).get("model") if run.verb == "evaluate" else None
+        if told is None:
+            continue
+        from gisttools.evaluation import python_lines, shell_lines
+
+        folder = run.folder / "model"
+        folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        click.echo(f"\nUse it ({told['name']}):")
+        for line in [*shell_lines(folder, told), *(line for line in python_lines(folder, told) if line)]:
+            click.echo(f"  {line}")
+        return
 
 
 def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:

@@ -73,4 +73,9 @@ from .scores import (
     score as score,
 )
 from .tasks import TaskSource as TaskSource, default_guards as default_guards, task_sources as task_sources
+from .usage import (
+    measured_lines as measured_lines,
+    python_lines as python_lines,
+    shell_lines as shell_lines,
+)
 from .variants import MODEL as MODEL, value_name as value_name

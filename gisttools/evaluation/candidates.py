@@ -47,6 +47,7 @@ from gisttools.evaluation.intervals import (
 from gisttools.evaluation.items import query_scores, source_documents
 from gisttools.evaluation.models import BM25, ScoredModel, open_scored, scored
 from gisttools.evaluation.scores import KeptScores, ScoreCache, kept_scores, one_line, score
+from gisttools.evaluation.shipping import Shipped, shipped
 from gisttools.evaluation.tasks import TaskSource
 from gisttools.models import Linear, fit_linear
 
@@ -156,6 +157,7 @@ class _Found:
         clusters: (items,) which items belong together; None where each stands for itself.
         part, said: of labelled texts, and what each seed's classifier says of them.
         shape: the architecture of its model; models of one shape are equally fast.
+        left: makes what is left of it to be used, of the first seed; None of what has no encoder here.
     """
 
     row: CandidateScore
@@ -164,6 +166,7 @@ class _Found:
     part: Labelled | None = None
     said: tuple[Said, ...] = ()
     shape: str = ""
+    left: Callable[[], Shipped] | None = None
 
     def candidate(self) -> Candidate:
         row = self.row
@@ -180,7 +183,8 @@ _ANSWERS = ("task", "subset", "item", "text", "gold", "candidate", "seed", "answ
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
     """What was found: `rows`, the tables `classes` and `answers`, the advice for each target and, where there are
-    several of one metric, for their mean; `notes`: what could not be scored, and why."""
+    several of one metric, for their mean; `notes`: what could not be scored, and why; `shipped`: the model to be
+    used."""
 
     rows: tuple[CandidateScore, ...] = ()
     classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_CLASSES)))
@@ -189,6 +193,7 @@ class Candidates:
     overall: TargetAdvice | None = None
     notes: tuple[str, ...] = ()
     smoke: bool = False
+    shipped: Shipped | None = None
 
     def table(self) -> pd.DataFrame:
         """The table that candidates.parquet holds."""
@@ -206,7 +211,14 @@ class Candidates:
         told = [_json(target) for target in self.targets]
         overall = None if self.overall is None else _json(self.overall)
         line = advice_line(self.targets, self.overall, self.rows)
-        return {"line": line, "targets": told, "overall": overall, "notes": list(self.notes), "smoke": self.smoke}
+        return {
+            "line": line,
+            "targets": told,
+            "overall": overall,
+            "notes": list(self.notes),
+            "smoke": self.smoke,
+            "model": None if self.shipped is None else self.shipped.told(),
+        }
 
 
 def advice_line(
@@ -355,33 +367,40 @@ class _Work:
 
     def _encoded(self, source: TaskSource, part: Labelled, encoder: Encoder) -> _Found:
         """An encoder with the same classifier for all, fitted on all train labels."""
-        fitted, few = [], []
+        fitted, few, seen = [], [], []
         for model in encoder.models:
             train, test = vectors_of(model, part, self.cache, batch_size=self.batch_size)
             linear = fit_linear(train, part.train_labels)
             fitted.append((model, linear, on_vectors(linear, test)))
+            seen.append(test)
             told = self._scored(source, model, encoder).raw.get(part.subset, {})
             few.append(float(told.get("accuracy", math.nan)))
         samples = getattr(part.task, "samples_per_label", None)
-        found = self._with_model(part, encoder, fitted)
+        found = self._with_model(part, encoder, fitted, seen[0])
         return replace(found, row=replace(found.row, few_shot=float(np.mean(few)), samples_per_label=samples))
 
     def _headed(self, part: Labelled, heads: Heads) -> _Found:
         """An encoder trained together with a linear head."""
-        fitted = []
+        fitted, seen = [], []
         for trained, linear in heads(part.train_texts, part.train_labels):
             model = replace(scored(trained), name=heads.name)
             _, test = vectors_of(model, part, self.cache, batch_size=self.batch_size, test_only=True)
             fitted.append((model, linear, on_vectors(linear, test)))
+            seen.append(test)
         encoder = Encoder(
             name=heads.name, kind="head", what=heads.what, models=tuple(model for model, _, _ in fitted),
             labels=len(part.train_texts),
         )  # fmt: skip
-        return self._with_model(part, encoder, fitted)
+        return self._with_model(part, encoder, fitted, seen[0])
 
     def _with_model(
-        self, part: Labelled, encoder: Encoder, fitted: Sequence[tuple[ScoredModel, Linear, Said]]
+        self,
+        part: Labelled,
+        encoder: Encoder,
+        fitted: Sequence[tuple[ScoredModel, Linear, Said]],
+        test: NDArray[Any],
     ) -> _Found:
+        """`test`: the first model's vectors of the test texts."""
         model, linear, _ = fitted[0]
         found = _found(part, encoder, [said for _, _, said in fitted])
         weights = (linear.weights.nbytes + linear.bias.nbytes) / 1e6
@@ -391,7 +410,11 @@ class _Work:
             megabytes=None if model.megabytes is None else model.megabytes + weights,
             texts_per_s=_speed(model, part, linear),
         )
-        return replace(found, row=row, shape=_shape(model))
+        left = None
+        if model.transformer is not None:
+            told = {"task": found.row.task, "fitted_on": len(part.train_texts)}
+            left = partial(shipped, encoder.name, model.transformer, linear, test, part.test_labels, told)
+        return replace(found, row=row, shape=_shape(model), left=left)
 
     def _scored(self, source: TaskSource, model: ScoredModel, encoder: Encoder) -> KeptScores:
         kept = kept_scores(model, source, self.cache)
@@ -428,7 +451,11 @@ class _Work:
             megabytes=model.megabytes, texts_per_s=_search_speed(model, task, subset, data), dollars=encoder.dollars,
             seeds=len(each),
         )  # fmt: skip
-        return _Found(row=row, values=values_of, clusters=source_documents(relevant, queries), shape=_shape(model))
+        about = {"task": source.name, "metric": metric, "score": row.score, "queries": len(queries)}
+        left = model.transformer and partial(Shipped, name=encoder.name, encoder=model.transformer, about=about)
+        return _Found(
+            row=row, values=values_of, clusters=source_documents(relevant, queries), shape=_shape(model), left=left
+        )
 
     def result(self, *, smoke: bool) -> Candidates:
         """Each candidate held against the best of its task, and the advice."""
@@ -443,7 +470,17 @@ class _Work:
         return Candidates(
             rows=tuple(rows), classes=_classes(every), answers=_answers(every), targets=tuple(targets),
             overall=_overall(self.parts, smoke=smoke), notes=tuple(dict.fromkeys(self.notes)), smoke=smoke,
+            shipped=_to_use(self.parts, targets),
         )  # fmt: skip
+
+
+def _to_use(parts: Mapping[tuple[str, str, str], Sequence[_Found]], targets: Sequence[TargetAdvice]) -> Shipped | None:
+    """What is left to be used: of the first target the model that is advised, else the best that has an encoder."""
+    if not targets:
+        return None
+    found, advice = next(iter(parts.values())), targets[0].advice
+    order = sorted(found, key=lambda one: (one.row.name != advice.best, -one.row.score))
+    return next((one.left() for one in order if one.left is not None), None)
 
 
 Fit: TypeAlias = Callable[[Sequence[str], Sequence[str]], Fitted]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gisttools.common import count, dollars, is_number, is_true, plural, score, signed
-from gisttools.evaluation import CandidateScore, read_rows
+from gisttools.evaluation import CandidateScore, measured_lines, python_lines, read_rows, shell_lines
 from gisttools.report.data import ReportData
 
 _CLASSES_OF = 3  # candidates whose classes are shown
@@ -46,6 +46,21 @@ def view(data: ReportData) -> dict[str, Any]:
         "each": [_target(t) for t in targets] if len(targets) > 1 else [],
         "seeds": _seeds(data, targets),
         "notes": notes,
+    }
+
+
+def use(data: ReportData) -> dict[str, Any]:
+    """The model that the evaluation left, and the lines that use it; empty where it left none."""
+    model = advice(data).get("model")
+    if not isinstance(model, Mapping):
+        return {}
+    folder = f"results/{data.evaluate.id}/model"
+    return {
+        "name": model["name"],
+        "folder": folder,
+        "told": measured_lines(model),
+        "shell": shell_lines(folder, model),
+        "python": python_lines(folder, model),
     }
 
 

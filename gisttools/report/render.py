@@ -344,6 +344,7 @@ def _view(data: ReportData) -> dict[str, Any]:
         "parts": parts(data),
         "said": partial(_said, trained=verdict.trained(data)),
         "advised": candidates.view(data),
+        "use": candidates.use(data),
         "classes_of": candidates.classes(data),
         "sentence": verdict.verdict_sentence(data),
         "guard_note": verdict.guard_note(data),

@@ -19,7 +19,7 @@ TESTS = [f"please: {text}" for text in TEXTS]
 @pytest.fixture
 def folder(wordllama, tmp_path):
     linear = fit_linear(wordllama.encode(TEXTS), LABELS)
-    shipped("tuned", wordllama, linear, wordllama.encode(TESTS), LABELS, task="own").save(tmp_path / "model")
+    shipped("tuned", wordllama, linear, wordllama.encode(TESTS), LABELS, {"task": "own"}).save(tmp_path / "model")
     return tmp_path / "model"
 
 
