@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from gisttools.cli.complete import Remembering, complete_run
-from gisttools.common import DataError, ParameterError, signed, whole_file
+from gisttools.common import DataError, ParameterError, quiet_libraries, signed, whole_file
 
 if TYPE_CHECKING:
     from gisttools.models import Classifier
@@ -51,6 +51,7 @@ def predict(
 
     if out is not None and out.suffix not in (".csv", ".jsonl"):
         raise ParameterError(f"--out is {out}; name a .csv or a .jsonl file.")
+    quiet_libraries()
     rows, name = _rows(texts, column)
     classifier = Classifier.load(model_folder(model))
     if measured and threshold is None:
@@ -128,6 +129,7 @@ def search(model: str, documents: Path, question: str, top: int, column: str | N
     from gisttools.models import search as nearest
     from gisttools.workflow import as_run, model_folder, resolve
 
+    quiet_libraries()
     passages = read_passages(documents, column)
     is_run = model == "latest" or as_run(model) is not None
     name = str(model_folder(model)) if is_run else str(resolve(model)) if resolve(model).is_dir() else model

@@ -77,7 +77,7 @@ def model_name(name: object) -> str:
     """A model's name without the folders before it; a run's `model` folder is named after its run."""
     text = str(name or NOT_RUN)
     parts = PurePath(text).parts
-    if text.count("/") < 2 and not text.startswith(("/", ".")) and parts[-1] != "model":
+    if not parts or (text.count("/") < 2 and not text.startswith(("/", ".")) and parts[-1] != "model"):
         return text
     return parts[-2] if parts[-1] == "model" and len(parts) > 1 else parts[-1]
 

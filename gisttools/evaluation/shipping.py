@@ -45,13 +45,15 @@ class Shipped:
         if self.linear is not None:
             # without its threshold: who wants "none of these" asks for it, for it costs right answers
             Classifier(encode=encode_of(self.encoder), linear=self.linear, about=dict(self.about)).save(folder)
-        write_whole(folder / "README.md", self.readme(folder))
+        write_whole(folder / "README.md", self.readme())
 
-    def readme(self, folder: Path) -> str:
-        """What it is, what was measured, and the lines that use it."""
+    def readme(self) -> str:
+        """What it is, what was measured, and the lines that use it, wherever the folder is copied to."""
         told = dict(self.about)
-        lines = [f"# {self.name}", "", *measured_lines(told), "", "```python", *python_lines(folder, told), "```", ""]
-        return "\n".join([*lines, "```", *shell_lines(folder, told), "```", ""])
+        said = [f"# {self.name}", "", *measured_lines(told), "", "In this folder:", ""]
+        return "\n".join(
+            [*said, "```python", *python_lines(".", told), "```", "", "```", *shell_lines(".", told), "```", ""]
+        )
 
 
 def shipped(

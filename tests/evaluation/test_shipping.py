@@ -23,7 +23,8 @@ def folder(wordllama, tmp_path):
     return tmp_path / "model"
 
 
-def test_the_lines_of_the_readme_run(folder, capsys):
+def test_the_lines_of_the_readme_run(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
     (block,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     assert len(block.splitlines()) <= 6
     exec(block, {})
@@ -42,8 +43,9 @@ def test_what_is_said_was_measured(folder, wordllama):
     assert classifier.threshold == 0
 
 
-def test_a_search_has_lines_that_run(wordllama, tmp_path, capsys):
+def test_a_search_has_lines_that_run(wordllama, tmp_path, capsys, monkeypatch):
     Shipped(name="tuned", encoder=wordllama, about={"task": "own"}).save(tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
     (block,) = re.findall(r"```python\n(.*?)```", (tmp_path / "model" / "README.md").read_text(), re.DOTALL)
     exec(block, {})
     assert len(capsys.readouterr().out.splitlines()) == 2
