@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.browser import PALE, in_browser, needs_chromium
+from helpers.candidates import found as candidates, row
 from helpers.report_runs import EVIL, LABELS, comparison_row, convert, evaluate, finetune, item_rows, synthesize
 
 from gisttools.evaluation.maps import embedding_map
@@ -28,7 +29,7 @@ addEventListener("load", async () => {
   seen.head = table.tBodies[0].rows[0].textContent.trim();
   document.querySelectorAll("details").forEach((d) => { d.open = true; });
   seen.fits.push(fits());
-  seen.order = [".word", ".lead", ".target", ".plot svg", "#h-trust", "#h-cost", "#h-next", "nav"]
+  seen.order = [".advice", ".candidates", ".word", ".target", ".plot svg", "#h-trust", "#h-cost", "#h-next", "nav"]
     .map((s) => document.querySelector(s).getBoundingClientRect().top + scrollY);
   seen.loaded = performance.getEntriesByType("resource").map((e) => e.name);
   seen.alive = [...document.querySelectorAll("body script")].length;
@@ -86,7 +87,19 @@ def page(tmp_path_factory):
         "references.parquet": [reference],
         "failed.parquet": [{"task": "lost", "model": "tuned", "error": LONG, "is_target": True}],
     }
-    folder = evaluate(results, rows, ["finetune-1"], items, more=more, parameters={"model": LONG, EVIL: EVIL})
+    found = candidates(
+        row("most frequent class", "floor", 0.07, None),
+        row(EVIL, "tuned", 0.44, 5000.0, few_shot=0.387, samples_per_label=8, encoder_labels=476),
+        row("guide" * 30, "guide", 0.64, 300.0, few_shot=0.5, samples_per_label=8, what=LONG[:4000]),
+    )
+    more |= {f"{name}.parquet": table for name, table in found.tables().items()}
+    more["classes.parquet"] = [
+        {"task": "support", "subset": "default", "candidate": name, "seed": 0, "label": LONG, "precision": 0.5,
+         "recall": 0.5, "f1": 0.5, "support": 3} for name in (EVIL, "guide" * 30)
+    ]  # fmt: skip
+    told = {"advice": found.summary(), "trained": True}
+    parameters = {"model": LONG, EVIL: EVIL}
+    folder = evaluate(results, rows, ["finetune-1"], items, more=more, summary=told, parameters=parameters)
     return render_html(collect(folder, results))
 
 
