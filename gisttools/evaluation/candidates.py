@@ -29,6 +29,7 @@ from gisttools.evaluation.fitting import (
     Labelled,
     Said,
     class_scores,
+    kept_linear,
     labelled_of,
     most_frequent,
     on_vectors,
@@ -49,7 +50,7 @@ from gisttools.evaluation.models import BM25, ScoredModel, open_scored, scored
 from gisttools.evaluation.scores import KeptScores, ScoreCache, kept_scores, one_line, score
 from gisttools.evaluation.shipping import Shipped, shipped
 from gisttools.evaluation.tasks import TaskSource
-from gisttools.models import Linear, fit_linear
+from gisttools.models import Linear
 
 if TYPE_CHECKING:
     from mteb import AbsTask
@@ -370,7 +371,8 @@ class _Work:
         fitted, few, seen = [], [], []
         for model in encoder.models:
             train, test = vectors_of(model, part, self.cache, batch_size=self.batch_size)
-            linear = fit_linear(train, part.train_labels)
+            with doing(f"fitting a classifier on {len(train):,} texts ({encoder.name})"):
+                linear = kept_linear(train, part.train_labels, self.cache)
             fitted.append((model, linear, on_vectors(linear, test)))
             seen.append(test)
             told = self._scored(source, model, encoder).raw.get(part.subset, {})
@@ -491,7 +493,8 @@ def _bm25() -> Encoder:
 
 
 def _without_encoder(part: Labelled, encoder: Encoder, fit: Fit) -> _Found:
-    fitted = fit(part.train_texts, part.train_labels)
+    with doing(f"fitting {encoder.name} on {len(part.train_texts):,} texts"):
+        fitted = fit(part.train_texts, part.train_labels)
     found = _found(part, encoder, [fitted.say(part.test_texts)])
     speed = None if encoder.kind == "floor" else texts_per_second(fitted.say, part.test_texts)
     return replace(found, row=replace(found.row, megabytes=fitted.megabytes, texts_per_s=speed))

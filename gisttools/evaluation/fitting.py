@@ -6,12 +6,15 @@ seen the train texts has no advantage from a search for the best strength.
 
 from __future__ import annotations
 
+import logging
 import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from datasets import Dataset
@@ -19,14 +22,16 @@ from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderW
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import DataLoader
 
+from gisttools.common import digest, first_line, whole_file
 from gisttools.data import split_of
 from gisttools.evaluation.models import ScoredModel
 from gisttools.evaluation.scores import ScoreCache
-from gisttools.models import C, Linear
+from gisttools.models import C, Linear, fit_linear
 
 if TYPE_CHECKING:
     from mteb import AbsTask
 
+log = logging.getLogger(__name__)
 MOST_TRAIN = 100_000  # train texts that classifiers are fitted on; of more, so many drawn at random
 _SAMPLE, _BATCH = 256, 32  # test texts that speed is measured on, and how many at a time
 _SECONDS, _ROUNDS = 1.5, 3  # of measuring at most; rounds over the sample at least, where they take less
@@ -179,6 +184,27 @@ def on_vectors(linear: Linear, vectors: ArrayLike) -> Said:
     """What a linear classifier says of vectors, (n, dimension)."""
     told = linear.probabilities(vectors)
     return Said(answers=linear.answers(vectors), probabilities=told.max(axis=1))
+
+
+def kept_linear(vectors: NDArray[np.float64], labels: Sequence[str], cache: ScoreCache) -> Linear:
+    """`fit_linear`, whose result is kept by all that decides it: of many texts and classes a fit takes minutes.
+
+    Raises:
+        DataError: as `fit_linear`.
+    """
+    told = repr((C, metadata.version("scikit-learn"), list(labels)))
+    file = cache.folder / "linear" / f"{digest(told.encode() + vectors.tobytes(), 16)}.npz"
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            return Linear(labels=tuple(sorted(set(labels))), weights=kept["weights"], bias=kept["bias"])
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        log.warning("%s is damaged (%s); the classifier is fitted again", file, first_line(error))
+    linear = fit_linear(vectors, labels)
+    with whole_file(file) as path, path.open("wb") as out:
+        np.savez(out, weights=linear.weights, bias=linear.bias)
+    return linear
 
 
 def vectors_of(

@@ -20,7 +20,7 @@ from gisttools.data.labelled import read_labelled
 from gisttools.data.options import ReadOptions
 from gisttools.evaluation import candidates as module
 from gisttools.evaluation.candidates import TF_IDF, Encoder, _Found, difference, find_candidates
-from gisttools.evaluation.fitting import labelled_of, texts_per_second, words
+from gisttools.evaluation.fitting import kept_linear, labelled_of, texts_per_second, words
 from gisttools.evaluation.intervals import crossed_interval
 from gisttools.evaluation.models import open_scored, scored
 from gisttools.evaluation.scores import ScoreCache
@@ -163,6 +163,22 @@ def test_a_second_time_nothing_is_embedded(wordllama, caretaker, cache, found, m
     assert all(row.score == first[row.name] for row in again.rows)
 
 
+def test_a_classifier_is_kept_whole_and_fitted_again_where_it_is_damaged(cache, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors, labels, own = rng.normal(size=(30, 5)), ["a", "b", "c"] * 10, ScoreCache(tmp_path)
+    first, wanted = kept_linear(vectors, labels, own), fit_linear(vectors, labels)
+    (file,) = (tmp_path / "linear").iterdir()
+    again = kept_linear(vectors, labels, own)
+    assert (first.weights == wanted.weights).all()
+    assert (again.weights == wanted.weights).all()
+    assert again.labels == wanted.labels
+    kept_linear(vectors, labels[::-1], own)
+    assert len(list((tmp_path / "linear").iterdir())) == 2
+    for damage in (b"", b"PK\x03\x04 half", file.read_bytes()[:200]):
+        file.write_bytes(damage)
+        assert (kept_linear(vectors, labels, own).weights == wanted.weights).all()
+
+
 def test_one_model_under_two_names_is_one_candidate(wordllama, caretaker, cache):
     both = [encoder(wordllama), replace(encoder(wordllama, "the guide", "guide"), what="the guide, as it came")]
     found = find_candidates(both, task_sources(files=[caretaker]), cache=cache)
@@ -171,10 +187,10 @@ def test_one_model_under_two_names_is_one_candidate(wordllama, caretaker, cache)
 
 
 def test_what_fails_for_one_stops_no_other(wordllama, caretaker, cache, monkeypatch):
-    def broken(vectors, labels):
+    def broken(vectors, labels, cache):
         raise ModelError("no vectors today")
 
-    monkeypatch.setattr(module, "fit_linear", broken)
+    monkeypatch.setattr(module, "kept_linear", broken)
     found = find_candidates([encoder(wordllama)], task_sources(files=[caretaker]), cache=cache)
     assert [row.name for row in found.rows] == ["most frequent class", TF_IDF]
     assert found.notes == ("caretaker, student: no vectors today",)
