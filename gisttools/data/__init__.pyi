@@ -1,4 +1,5 @@
 from .characters import (
+    normalise as normalise,
     broken as broken,
     cleaned as cleaned,
     count_unseen as count_unseen,
@@ -18,11 +19,19 @@ from .files import (
     read_rows as read_rows,
 )
 from .folder_tasks import local_tasks as local_tasks
-from .folders import has_split as has_split, parse_eval_name as parse_eval_name
+from .folders import (
+    EvalFolder as EvalFolder,
+    eval_folder as eval_folder,
+    has_split as has_split,
+    parse_eval_name as parse_eval_name,
+)
 from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream as open_stream
 from .labelled import (
+    DEV_SPLITS as DEV_SPLITS,
     LabelledTexts as LabelledTexts,
     read_labelled as read_labelled,
+    shares_of as shares_of,
+    split_file as split_file,
 )
 from .languages import language_identifier as language_identifier, languages_of as languages_of
 from .mteb_tasks import (
@@ -35,7 +44,13 @@ from .mteb_tasks import (
     train_texts_in_test as train_texts_in_test,
 )
 from .near_duplicates import NearIndex as NearIndex, jaccard as jaccard, near_pairs as near_pairs, trigrams as trigrams
-from .options import NEAR as NEAR, ReadOptions as ReadOptions, Tiers as Tiers, texts_read as texts_read
+from .options import (
+    NEAR as NEAR,
+    FileOptions as FileOptions,
+    ReadOptions as ReadOptions,
+    Tiers as Tiers,
+    texts_read as texts_read,
+)
 from .overlap import (
     SHARED_COLUMNS as SHARED_COLUMNS,
     TIERS as TIERS,
@@ -44,7 +59,6 @@ from .overlap import (
     eval_task as eval_task,
     find_duplicates as find_duplicates,
     find_overlap as find_overlap,
-    normalise as normalise,
     refuse_shared as refuse_shared,
     shared_texts as shared_texts,
     split_of as split_of,
@@ -59,6 +73,7 @@ from .sources import (
     kind_of as kind_of,
     read_sources as read_sources,
 )
+from .splitting import near_groups as near_groups, split_texts as split_texts
 from .triplet_sets import (
     concatenate as concatenate,
     count_rows as count_rows,

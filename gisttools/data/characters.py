@@ -19,6 +19,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 log = logging.getLogger(__name__)
+
+
+def normalise(text: str) -> str:
+    """NFKC, no case, single spaces: texts equal under this are the same text."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 _OVERRIDES = "\u202d\u202e"
 _EMBEDDINGS = f"\u202a\u202b\u202c{_OVERRIDES}"
 _DIRECTION = f"{_EMBEDDINGS}\u2066-\u2069\u200e\u200f\u061c"

@@ -10,6 +10,8 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 
+from gisttools.common import did_you_mean
+
 log = logging.getLogger(__name__)
 
 TEXT_COLUMNS = ("text", "sentence", "utterance", "query", "content", "message")
@@ -48,6 +50,34 @@ def find_column(names: Iterable[object], usual: Sequence[str]) -> str | None:
     by_name = {str(name).lower(): name for name in names}
     found = next((by_name[name] for name in usual if name in by_name), None)
     return found  # type: ignore[return-value]
+
+
+def labelled_columns(
+    where: object, names: Sequence[object], text_column: str | None = None, label_column: str | None = None
+) -> tuple[dict[str, str], list[str]]:
+    """The columns of texts and labels, by "text" and "label", and a line for each that there is none for.
+
+    A column that was named must be there; else the first of the usual names counts, if it is not the other's.
+    """
+    found: dict[str, str] = {}
+    wrong: list[str] = []
+    named = {"text": text_column, "label": label_column}
+    usual = {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS}
+    listed = ", ".join(map(str, names)) or "none"
+    for role, name in named.items():
+        others = [n for n in names if n not in [v for r, v in named.items() if r != role]]
+        column = find_column(others, usual[role]) if name is None else name if name in names else None
+        if column is not None:
+            found[role] = column
+            continue
+        why = (
+            f"none of the usual {role} columns ({', '.join(usual[role])})."
+            if name is None
+            else f"no column {name!r}.{did_you_mean(name, map(str, names))}"
+        )
+        ask = f"Columns found: {listed}. Which one is the {role}? Set {role}_column to it."
+        wrong.append(f"{where} has {why} {ask}")
+    return found, wrong
 
 
 def anchor_and_positive(names: Sequence[object]) -> tuple[str | None, str | None]:

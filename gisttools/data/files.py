@@ -1,13 +1,13 @@
-"""Reads files of rows (CSV, TSV, JSON lines, a JSON array, Parquet) and of lines (text), each once, a part at a time.
-A folder of one data set, as `save_to_disk` writes it, counts as a file of rows.
+"""Reads files of rows (CSV, TSV, JSON lines, a JSON array, Parquet, XLSX) and of lines (text), each once, a part at a
+time. A folder of one data set, as `save_to_disk` writes it, counts as a file of rows.
 
-All but Parquet may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM), or what
+All but Parquet and XLSX may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM), or what
 `encoding` says; nothing is guessed, for a wrong guess spoils texts without a word. JSON lines and a JSON array are
 distinguished by how a file begins, whatever its ending. What separates fields of CSV and TSV is what the ending says;
 where that does not split the header, and semicolons, tabs, bars or commas split most rows alike, these do: it is told.
 
 What a cell is: in CSV and TSV an empty cell is missing and every other one is its string, so that `NA`, `null`, `007`
-and `1e5` are texts and labels like any other. In JSON and Parquet null is missing, and values keep their types;
+and `1e5` are texts and labels like any other; so it is in XLSX, whose numbers are written as `plain_name` does. In JSON and Parquet null is missing, and values keep their types;
 `plain_name` makes a label of one.
 """
 
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems, sha256
 from gisttools.data.saved import SavedRows, is_saved, saved_splits
+from gisttools.data.sheets import Sheet
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Part = dict[str, list]  # column -> values of some rows; a missing one is None
-_PLAIN = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_PLAIN = (".csv", ".tsv", ".jsonl", ".json")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-FILE_ENDINGS = (*_PLAIN, *(f"{kind}{packing}" for kind in _PLAIN[:-1] for packing in _COMPRESSIONS))
+_XLSX = ".xlsx"
+FILE_ENDINGS = (*_PLAIN, ".parquet", _XLSX, *(f"{kind}{packing}" for kind in _PLAIN for packing in _COMPRESSIONS))
 LINE_ENDINGS = (".txt", *(f".txt{packing}" for packing in _COMPRESSIONS))
 _ROWS = 10_000  # of a part
 _FIRST = 1000  # rows of JSON that tell the columns
@@ -51,7 +53,7 @@ _TOLD = re.compile(rb"sep=([,;\t|])\r?\n", re.IGNORECASE)
 _SAVED = "save_to_disk"  # a folder
 _MAGIC = (
     (b"PAR1", "a Parquet file", "Name it .parquet"),
-    (b"PK\x03\x04", "a ZIP archive (or an Office document, which is one)", "Unpack it, or save its sheet as CSV"),
+    (b"PK\x03\x04", "a ZIP archive (or an Office document, which is one)", "Unpack it; name a workbook .xlsx, or save its sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Office document", "Save its sheet as CSV"),
     (b"%PDF", "a PDF", "Take its texts out into a CSV or JSONL file"),
     (b"\x1f\x8b", "a gzip file", "Add .gz to its name, or unpack it"),
@@ -177,6 +179,11 @@ class RowFile:
             if self._kind == ".parquet":
                 self._open_parquet()
                 return
+            if self._kind == _XLSX:
+                self._sheet = Sheet(self.path)
+                self.columns = self._sheet.columns
+                _refuse_twice(self.path, self.columns)
+                return
             self._text = _Text(self.path, self._kind[1:], encoding)
             try:
                 if self._kind in (".csv", ".tsv"):
@@ -193,6 +200,8 @@ class RowFile:
     def __exit__(self, *_: object) -> None:
         if self._text is not None:
             self._text.shut()
+        if self._kind == _XLSX:
+            self._sheet.close()
 
     @property
     def revision(self) -> str:
@@ -210,7 +219,9 @@ class RowFile:
             yield from self._saved.parts(columns)
             return
         with _named(self.path, self._kind[1:]):
-            if self._kind == ".parquet":
+            if self._kind == _XLSX:
+                yield from self._sheet.parts(columns, _ROWS)
+            elif self._kind == ".parquet":
                 import pyarrow.parquet as pq
 
                 with pq.ParquetFile(self.path) as file:
@@ -251,9 +262,7 @@ class RowFile:
         file.detach()
         text.rewind()
         self._file = io.BufferedReader(text, _BLOCK)
-        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        if twice:
-            raise DataError(f"{self.path}: the header names {', '.join(twice)} more than once. Rename one of them.")
+        _refuse_twice(self.path, self.columns)
 
     def _find_separator(self, file: io.BufferedIOBase) -> None:
         """What separates the fields: what the ending says, where that splits the header or nothing does better."""
@@ -293,6 +302,12 @@ class RowFile:
         first = list(itertools.islice(rows, _FIRST))
         self.columns = list(dict.fromkeys(name for row in first for name in row))
         self._json = itertools.chain(first, rows)
+
+
+def _refuse_twice(path: Path, columns: list[str]) -> None:
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: the header names {', '.join(twice)} more than once. Rename one of them.")
 
 
 def separator(sample: str, usual: str, *, whole: bool) -> str:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from gisttools.common import DataError, problems
-from gisttools.data import ReadOptions
 from gisttools.data.folders import (
     EvalFolder,
     RowProblems,
@@ -27,6 +26,7 @@ from gisttools.data.folders import (
     truth,
 )
 from gisttools.data.labelled import LabelledTexts, read_labelled, wrong_text
+from gisttools.data.options import FileOptions, ReadOptions
 
 log = logging.getLogger(__name__)
 _NEIGHBOURS = 5  # that mteb's multi-label classifier looks at
@@ -108,7 +108,8 @@ def _check_learnable(
 
 
 def _read(folder: EvalFolder, split: str) -> LabelledTexts:
-    texts = read_labelled(folder.path, ReadOptions(split=split))
+    told = folder.reading.part(FileOptions)
+    texts = read_labelled(folder.path, ReadOptions(split=split, **told.model_dump()))
     if texts.label_sets is None and all(is_json_list(label) for label in texts.labels):
         raise DataError(
             f"{folder.path}, split {split}: the labels are lists written as JSON, such as {texts.labels[0]!r}. "
@@ -139,7 +140,7 @@ def read_pairs(folder: EvalFolder) -> Pairs:
             equal; all problems at once.
     """
     file, columns = folder.files["test"], folder.columns["test"]
-    cells = read_columns(file, columns)
+    cells = read_columns(file, columns, folder.reading.encoding)
     is_truth = folder.kind == "pair_classification"
     take, wanted = (truth, "not 0 or 1") if is_truth else (number, "no finite number")
     found = RowProblems(file.name)
@@ -192,7 +193,7 @@ def read_searched(folder: EvalFolder) -> Searched:
         DataError: texts or ids are empty, ids come twice, judgements name ids that are unknown or are no whole numbers
             or contradict each other, or no document is relevant; all problems at once.
     """
-    found = together({stem: partial(read_columns, folder.files[stem], folder.columns[stem]) for stem in folder.files
+    found = together({stem: partial(read_columns, folder.files[stem], folder.columns[stem], folder.reading.encoding) for stem in folder.files
                       if stem in ("corpus", "queries", "qrels")})  # fmt: skip
     corpus, lines = _texts_by_id(folder, "corpus", found["corpus"])
     queries, more = _texts_by_id(folder, "queries", found["queries"])
@@ -215,7 +216,7 @@ def read_candidates(folder: EvalFolder) -> Searched:
             all problems at once.
     """
     file, columns = folder.files["test"], folder.columns["test"]
-    cells = read_columns(file, columns)
+    cells = read_columns(file, columns, folder.reading.encoding)
     found, kept = RowProblems(file.name), []
     for row, query in enumerate(cells["query"]):
         if why := wrong_text(query):

@@ -30,6 +30,7 @@ from gisttools.data.folder_rows import (
 )
 from gisttools.data.folders import eval_folder
 from gisttools.data.labelled import LabelledTexts
+from gisttools.data.options import FileOptions
 
 
 class _Classification(AbsTaskClassification):
@@ -66,10 +67,12 @@ def local_tasks(
     language: str = "eng-Latn",
     kinds: tuple[str, ...] | None = None,
     split: str = "test",
+    reading: FileOptions | None = None,
 ) -> list[AbsTask]:
-    """mteb tasks over a folder of JSONL, CSV, TSV or Parquet files; docs/evaluation.md has the layouts of all kinds.
+    """mteb tasks over a folder of JSONL, CSV, TSV, Parquet or XLSX files, or over one file; docs/evaluation.md has the
+    layouts of all kinds.
 
-    A folder gives one task, called like the folder; classification brings clustering of the same test texts along, as
+    A folder gives one task, called like the folder (or the file); classification brings clustering of the same test texts along, as
     a second look. Scores are those of mteb's own tasks on the same data.
 
     Args:
@@ -78,6 +81,7 @@ def local_tasks(
         language: ISO 639-3 code and script, as in mteb.
         kinds: keep only these of the folder's tasks.
         split: the split that is scored, where it is not test, e.g. "dev".
+        reading: how labelled texts are read, and what share of them is scored; as in `eval_folder`.
 
     Returns:
         Fresh tasks (they hold random state: make new ones for each model), the folder's own task first.
@@ -85,8 +89,8 @@ def local_tasks(
     Raises:
         MissingError, DataError, ParameterError: as `eval_folder`; DataError also for what is wrong with the rows.
     """
-    found = eval_folder(folder, split)
-    name = found.path.resolve().name
+    found = eval_folder(folder, split, reading)
+    name = found.name
     if found.kind in ("pair_classification", "sts"):
         tasks = {found.kind: _pairs(found.kind, read_pairs(found))}
     elif found.kind in ("retrieval", "reranking"):

@@ -9,14 +9,16 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems
-from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, tell_left_out
+from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, labelled_columns, tell_left_out
 from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, plain_name, read_parts
+from gisttools.data.labelled import DEV_SPLITS, shares_of
+from gisttools.data.options import FileOptions
 from gisttools.data.saved import is_saved
 
 T = TypeVar("T")
@@ -54,14 +56,14 @@ class RowProblems:
         return f" and {more} more" if more > 0 else ""
 
 
-def read_columns(path: Path, columns: Mapping[str, str]) -> dict[str, list]:
+def read_columns(path: Path, columns: Mapping[str, str], encoding: str | None = None) -> dict[str, list]:
     """The cells of some columns, all rows, by what the columns are for: {"first": "sentence1"} gives {"first": [...]}.
 
     Raises:
         DataError: the file is broken.
     """
     found: dict[str, list] = {role: [] for role in columns}
-    for part in read_parts(path, list(columns.values())):
+    for part in read_parts(path, list(columns.values()), encoding):
         for role, name in columns.items():
             found[role] += part[name]
     return found
@@ -113,7 +115,7 @@ def identity(cell: object) -> str | None:
 def texts_in(cell: object, path: Path) -> list | None:
     """The texts of a cell: a list, in CSV and TSV one written as JSON, or a single text. None if it is neither."""
     if isinstance(cell, str):
-        return json_list(cell) if file_kind(path) in (".csv", ".tsv") and is_json_list(cell) else [cell]
+        return json_list(cell) if file_kind(path) in (".csv", ".tsv", ".xlsx") and is_json_list(cell) else [cell]
     return cell if isinstance(cell, list) else [] if cell is None else None
 
 
@@ -157,7 +159,8 @@ KINDS = {
     "retrieval": "files corpus (id, text), queries (id, text) and qrels (query-id, corpus-id, score)",
     "reranking": "a {split} file with the columns query, positive and negative, the last two lists of texts",
 }
-_ENDINGS = "Files end in .jsonl, .json, .csv, .tsv or .parquet; all but Parquet may be compressed (.gz, .zst)."
+_ENDINGS = "Files end in .jsonl, .json, .csv, .tsv, .parquet or .xlsx; text may be compressed (.gz, .zst)."
+_LABELLED = ("classification", "multilabel_classification", "clustering")
 _LEARNED = ("classification", "multilabel_classification")  # by a classifier, from train texts
 PAIR_COLUMNS = (
     ("sentence1", "sentence2"),
@@ -189,11 +192,12 @@ _SEARCHED: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class EvalFolder:
-    """What a folder holds.
+    """What a folder holds, or a single file.
 
     `kind` is one of `KINDS`; where no name says, "classification" also stands for multi-label data, which only the
     label cells distinguish. `files`: by "train" and "test" (the file of the split that is scored), or "corpus",
-    "queries" and "qrels". `columns`: of each of these files, the columns by what they are for.
+    "queries" and "qrels"; where a file is split on the fly, "train" and "test" are one file. `columns`: of each of these
+    files, the columns by what they are for. `reading`: how labelled texts are read.
     """
 
     path: Path
@@ -202,17 +206,25 @@ class EvalFolder:
     split: str
     files: dict[str, Path]
     columns: dict[str, dict[str, str]]
+    reading: FileOptions = field(default_factory=FileOptions)
+
+    @property
+    def name(self) -> str:
+        """What a task of it is called: like the folder, or like the file without its ending."""
+        path = self.path.resolve()
+        ending = next((e for e in FILE_ENDINGS if path.is_file() and path.name.lower().endswith(e)), "")
+        return path.name[: len(path.name) - len(ending)] or path.name
 
 
 def parse_eval_name(name: str | Path) -> tuple[Path, str | None]:
-    """The folder and the kind of `folder` or `folder#kind`; None where the name has none.
+    """The folder (or file) and the kind of `folder` or `folder#kind`; None where the name has none.
 
     Raises:
         ParameterError: there is such a folder, but no such kind.
     """
     path = Path(name).expanduser()
     folder, mark, named = str(path).rpartition("#")
-    if path.exists() or not mark or not Path(folder).is_dir():
+    if path.exists() or not mark or not Path(folder).exists():
         return path, None
     plain = {kind.replace("_", ""): kind for kind in KINDS}
     kind = plain.get("".join(c for c in named.lower() if c.isalnum()))
@@ -230,31 +242,47 @@ def has_split(name: str | Path, split: str) -> bool:
     return bool(_named(path, split) or _named(path / "qrels", split))
 
 
-def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
-    """What kind of task a folder holds, with its files and columns.
+def eval_folder(
+    name: str | Path, split: str = "test", reading: FileOptions | None = None, *, tell: bool = True
+) -> EvalFolder:
+    """What kind of task a folder holds, or a single file, with its files and columns.
 
     Args:
-        name: a folder, or `folder#kind` where the files would tell of several kinds, or of another.
+        name: a folder or a file, or `folder#kind` where the files would tell of several kinds, or of another.
         split: which split is scored.
+        reading: columns and encoding of labelled texts, and the share of them that is scored where there is no file for
+            that split. A single file of labelled texts needs such a share, to be classified.
+        tell: say which columns are of no use.
 
     Raises:
-        MissingError: there is no such folder, or it holds nothing for that split.
+        MissingError: there is no such folder or file, or it holds nothing for that split.
         DataError: no kind fits, several do, the one that was named does not, or a file cannot be read; with what was
             found, what each kind needs and what is missing.
         ParameterError: there is no such kind.
     """
+    reading = reading or FileOptions()
     path, named = parse_eval_name(name)
-    if not path.is_dir():
-        why = f"{path} is a file" if path.exists() else f"There is no folder {path}"
-        raise MissingError(f"{why}. Name a folder that holds {split}.jsonl or the like. {_ENDINGS}")
-    files = _files(path, split)
-    columns = together({key: partial(column_names, file) for key, file in files.items() if key != "train"})
-    fits = {kind: _fit(kind, split, files, columns, named == kind) for kind in KINDS}
+    if not path.exists():
+        raise MissingError(f"There is no folder or file {path}. Name one that holds {split} texts. {_ENDINGS}")
+    files = _files(path, split, reading)
+    columns = together({key: partial(column_names, file, reading.encoding) for key, file in files.items()
+                        if key != "train"})  # fmt: skip
+    whole = {"test": path} if path.is_file() else files  # for kinds that are not split on the fly
+    fits = {
+        kind: _fit(kind, split, files if kind in _LABELLED else whole, columns, named == kind, reading)
+        for kind in KINDS
+    }
     fitting = [kind for kind, (_, missing) in fits.items() if not missing]
-    fitting = _most_specific(fitting, fits) if named is None else [named] if named in fitting else []
+    fitting = _most_specific(fitting, fits, reading) if named is None else [named] if named in fitting else []
+    if fitting == ["clustering"] and named is None and path.is_file():
+        fitting = []  # to classify is what most people want of labelled texts: they are asked
     if len(fitting) == 1:
-        _tell_left_out(files, columns, fits[fitting[0]][0])
-        return EvalFolder(path, fitting[0], named is not None, split, files, fits[fitting[0]][0])
+        found = EvalFolder(path, fitting[0], named is not None, split, files, fits[fitting[0]][0], reading)
+        if tell:
+            _tell_left_out(files, columns, found.columns)
+        return found
+    if not fitting and (question := _question(path, split, files, named, reading)):
+        raise question
     lines = [f"found: {_seen(path, files, columns)}"]
     if fitting:
         title = f"{path}: its files tell of several kinds of task: {', '.join(fitting)}."
@@ -267,6 +295,40 @@ def eval_folder(name: str | Path, split: str = "test") -> EvalFolder:
     if "test" in files or set(_SEARCHED) & set(files):
         raise DataError(message)
     raise MissingError(message)
+
+
+def _question(
+    path: Path, split: str, files: Mapping[str, Path], named: str | None, reading: FileOptions
+) -> GistError | None:
+    """What to ask of labelled texts in a single file, or without a file to score: which column is which, or to split
+    them. None where they may be no labelled texts."""
+    if named not in (None, *_LABELLED) or set(_SEARCHED) & set(files):
+        return None
+    file = files.get("train") or files.get("test") or _only_file(path)
+    if file is None:
+        return None
+    columns = column_names(file, reading.encoding)
+    found, wrong = labelled_columns(file, columns, reading.text_column, reading.label_column)
+    meant = path.is_file() or found or reading.text_column or reading.label_column
+    if wrong:
+        return DataError("\n".join(wrong)) if meant and len(files) < 2 else None
+    if "test" in files and not path.is_file():
+        return None
+    share = f"{'dev' if split in DEV_SPLITS else split}_share"
+    where = f"{path} holds no {split}.jsonl or the like next to {file.name}" if path.is_dir() else f"{path} is one file"
+    name = "" if path.is_file() or "train" in files else f", and name {file} itself"
+    cluster = f" {file}#clustering only looks for clusters, in all of it." if path.is_file() else ""
+    return MissingError(
+        f"{where}, of labelled texts without a {split} split. Hold a part of it back: set {share} to 0.2 "
+        f"(gisttools run: --{share.replace('_', '-')} 0.2){name}; near copies stay on one side. Or name a folder with "
+        f"train and {split} files.{cluster}"
+    )
+
+
+def _only_file(path: Path) -> Path | None:
+    """A folder's only file of rows, whatever it is called."""
+    files = [p for p in path.iterdir() if p.is_file() and file_kind(p)] if path.is_dir() else []
+    return files[0] if len(files) == 1 else None
 
 
 def _tell_left_out(
@@ -283,10 +345,16 @@ def _named(folder: Path, stem: str) -> list[Path]:
     return files + ([folder / stem] if is_saved(folder / stem) else [])
 
 
-def _files(path: Path, split: str) -> dict[str, Path]:
+def _files(path: Path, split: str, reading: FileOptions) -> dict[str, Path]:
     """The files that count, by their role."""
+    shared = ("dev" if split in DEV_SPLITS else split) in shares_of(path, reading)
+    if path.is_file():
+        return {"test": path, **({"train": path} if shared else {})}
     found = {"train": _named(path, "train"), "test": _named(path, split)}
-    if is_saved(path):  # one data set, which is scored whatever its split is called
+    if shared:
+        found["train"] = found["train"] or ([path] if is_saved(path) else [])
+        found["test"] = found["train"]
+    elif is_saved(path):  # one data set, which is scored whatever its split is called
         found["test"] = [path]
     found |= {stem: _named(path, stem) for stem in _SEARCHED}
     inside = _named(path / "qrels", split)
@@ -298,12 +366,14 @@ def _files(path: Path, split: str) -> dict[str, Path]:
     return {key: files[0] for key, files in found.items() if files}
 
 
-def _fit(kind: str, split: str, files: dict[str, Path], columns: dict[str, list[str]], named: bool) -> Fit:
+def _fit(
+    kind: str, split: str, files: dict[str, Path], columns: dict[str, list[str]], named: bool, reading: FileOptions
+) -> Fit:
     """The columns of each file by role, and what is missing."""
     if kind == "retrieval":
         return _fit_retrieval(split, files, columns)
     missing = ["train.jsonl"] if kind in _LEARNED and "train" not in files else []
-    if "test" not in files:
+    if "test" not in files or (kind not in _LABELLED and files["test"] == files.get("train")):
         return {}, [*missing, f"{split}.jsonl"]
     names = columns["test"]
     if kind == "reranking":
@@ -312,7 +382,9 @@ def _fit(kind: str, split: str, files: dict[str, Path], columns: dict[str, list[
         usual, other = (_SCORES, _TRUTHS) if kind == "sts" else (_TRUTHS, _SCORES)
         roles, lacks = _fit_pairs(names, (*usual, *other) if named else usual)  # others will do if the kind was named
     else:
-        roles, lacks = _chosen(names, {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS})
+        roles, _ = labelled_columns(files["test"].name, names, reading.text_column, reading.label_column)
+        usual = {"text": reading.text_column or TEXT_COLUMNS, "label": reading.label_column or LABEL_COLUMNS}
+        lacks = [n if isinstance(n, str) else " or ".join(n) for role, n in usual.items() if role not in roles]
     return {"test": roles}, [*missing, *(f"a column {what} in {files['test'].name}" for what in lacks)]
 
 
@@ -345,9 +417,12 @@ def _chosen(names: list[str], wanted: dict[str, tuple[str, ...]]) -> tuple[dict[
     return {role: name for role, name in found.items() if name is not None}, lacks
 
 
-def _most_specific(fitting: list[str], fits: dict[str, Fit]) -> list[str]:
-    """Without the kinds that another one includes, or that take a column of it for something else."""
+def _most_specific(fitting: list[str], fits: dict[str, Fit], reading: FileOptions) -> list[str]:
+    """Without the kinds that another one includes, or that take a column of it for something else. Where a column of
+    labelled texts was named, they are meant."""
     fitting = [kind for kind in fitting if kind != "multilabel_classification"]  # cells tell it, once they are read
+    if (reading.text_column or reading.label_column) and (labelled := [k for k in fitting if k in _LABELLED]):
+        return labelled[:1]
     taken: set[str] = set()
     for kind in {"pair_classification", "sts", "reranking"}.intersection(fitting):
         taken |= set(fits[kind][0]["test"].values()) - {fits[kind][0]["test"].get("value")}

@@ -8,27 +8,30 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, first_line, problems
 from gisttools.data.characters import is_blank, tell_unseen
-from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, tell_left_out
+from gisttools.data.columns import labelled_columns, tell_left_out
 from gisttools.data.files import FILE_ENDINGS, Part, RowFile, file_kind, is_missing, plain_name
 from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
-from gisttools.data.options import ReadOptions
-from gisttools.data.saved import saved_split, saved_splits
+from gisttools.data.options import FileOptions, ReadOptions
+from gisttools.data.saved import is_saved, saved_split, saved_splits
+from gisttools.data.splitting import split_parts
 from gisttools.data.suspicions import ids_in, odd_labels, too_many_labels, wrong_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 log = logging.getLogger(__name__)
+DEV_SPLITS = ("dev", "validation", "valid")
 LONGEST = 1_000_000  # characters of a text; beyond it something else than a text was read
 _SHOWN = 5
 _JOIN = " | "
@@ -221,7 +224,7 @@ class LabelledTexts:
 
     `labels` holds one name for each text. Of a multi-label source, `label_sets` holds the sorted names of each text
     and `labels` the same joined by " | "; two texts count as of the same label if they share one. `dropped`: rows left
-    out while reading, by reason.
+    out while reading, by reason. `parts`: where a file was split on the fly, the texts of each part, by split.
     """
 
     texts: list[str]
@@ -235,6 +238,7 @@ class LabelledTexts:
     dropped: dict[str, int] = field(default_factory=dict)
     licence: str | None = None
     task_type: str = "Classification"
+    parts: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -256,30 +260,36 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
     Args:
         source: an MTEB task of type classification, multi-label classification or clustering (`Task#subset:split`, read
             at mteb's pinned revision), a data set on the hub (`org/name#config@revision:split`), a file (CSV, TSV,
-            JSONL, a JSON array or Parquet; text may be compressed: .gz, .zst), a folder that holds `<split>.jsonl` (or
-            another of these endings), or a DataFrame. What a name says wins over the arguments.
+            JSONL, a JSON array, Parquet, XLSX; text may be compressed: .gz, .zst), a folder that holds `<split>.jsonl`
+            (or another of these endings), or a DataFrame. What a name says wins over the arguments.
         options: split, subset, revision, columns, encoding; whether rows without text or label are refused or left
-            out, counted in `dropped`: unless told, those of MTEB tasks are, for nobody here can correct them.
+            out, counted in `dropped`: unless told, those of MTEB tasks are, for nobody here can correct them. With
+            `test_share` (`dev_share`) a DataFrame, a file, or a folder without that file is split by content, and
+            `split` says which part is read.
 
     Raises:
         MissingError: the file, task, data set, subset, revision or split does not exist.
         DataError: a column is missing, the file is not what it says, cells are empty or no texts, or there is only one
-            class; all problems at once.
+            class; all problems at once. Or nothing can be split.
         ParameterError: there is no such encoding, or several subsets are asked for.
     """
     options = options or ReadOptions()
     _one_subset(options)  # refused whatever the source is
     if isinstance(source, pd.DataFrame):
-        return _from_frame(source, options)
+        return _part(_from_frame(source, options), options.split, options.shares)
     name, path = str(source), Path(source).expanduser()
+    shares = shares_of(path, options)
     if path.is_dir():
-        path = split_file(path, options.split) or _no_split(path, options.split)
+        if not is_saved(path) and options.split not in ("train", *shares):
+            shares = {}  # the folder has a file of its own for that split
+        wanted = "train" if options.split in shares else options.split
+        path = split_file(path, wanted) or (path if is_saved(path) and shares else _no_split(path, wanted))
     if file_kind(path) or path.exists():
         with RowFile(path, options.encoding) as file:
             chosen = _columns(file.columns, name, options)
             cells = _cells(file.parts([c for c in chosen if c]), chosen)
             found = _collect(cells, chosen, name, options.split, options)
-            return replace(found, revision=file.revision)
+            return _part(replace(found, revision=file.revision), options.split, shares)
     on_hub = parse_hub_name(name)
     if on_hub is not None:
         return _from_hub(name, on_hub, options)
@@ -288,6 +298,44 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
             f"There is no file or folder {name}. Name a file, a folder with {options.split}.jsonl, or a task."
         )
     return _from_mteb(name, options)
+
+
+def shares_of(path: Path, options: FileOptions) -> dict[str, float]:
+    """The shares by which a file or folder is split on the fly, by split: those that are told, and for which a folder
+    has no file of its own."""
+    if not path.is_dir() or is_saved(path):
+        return options.shares
+    names = {"test": ("test",), "dev": DEV_SPLITS}
+    return {split: s for split, s in options.shares.items() if not any(split_file(path, n) for n in names[split])}
+
+
+def _part(texts: LabelledTexts, split: str, shares: Mapping[str, float]) -> LabelledTexts:
+    """One part of what is split on the fly; all of it where nothing is.
+
+    Raises:
+        ParameterError: there is no such part.
+        DataError: nothing can be split.
+    """
+    if not shares:
+        return texts
+    known = ("train", *shares)
+    if split not in known:
+        raise ParameterError(f"split is {split!r}; {texts.source} is split into {', '.join(known)}. Name one of them.")
+    parts = split_parts(texts.texts, texts.labels, shares, where=texts.source)
+    counts = {name: int((parts == name).sum()) for name in known}
+    told = ", ".join(f"{n:,} texts to {_USES[name]} on" for name, n in counts.items())
+    log.info("%s: split by content, near copies on one side: %s", texts.source, told)
+    rows = np.flatnonzero(parts == split).tolist()
+    return replace(
+        texts,
+        texts=[texts.texts[row] for row in rows],
+        labels=[texts.labels[row] for row in rows],
+        label_sets=None if texts.label_sets is None else [texts.label_sets[row] for row in rows],
+        parts=counts,
+    )
+
+
+_USES = {"train": "train", "test": "test", "dev": "choose"}
 
 
 def split_file(folder: Path, split: str) -> Path | None:
@@ -392,31 +440,17 @@ def _cells(parts: Iterator[Part], chosen: tuple[str, str, str | None]) -> Iterat
 
 
 def _columns(names: list, source: str, options: ReadOptions) -> tuple[str, str, str | None]:
-    text = _column(names, source, "text", options.text_column, TEXT_COLUMNS)
-    label = _column(names, source, "label", options.label_column, LABEL_COLUMNS)
+    found, wrong = labelled_columns(source, names, options.text_column, options.label_column)
     ids = options.id_column
     if ids is not None and ids not in names:
         if ids != ReadOptions.defaults()["id_column"]:
-            _column(names, source, "id", ids, ())
+            listed = ", ".join(map(str, names))
+            close = did_you_mean(ids, map(str, names))
+            wrong.append(f"{source} has no column {ids!r}.{close} Columns found: {listed}. Set id_column to one of them.")
         ids = None
+    if wrong:
+        raise DataError("\n".join(wrong))
+    text, label = found["text"], found["label"]
     ids = ids if ids not in (text, label) else None
     tell_left_out(source, (name for name in names if name not in (text, label, ids)))
     return text, label, ids
-
-
-def _column(names: list, source: str, what: str, named: str | None, usual: tuple[str, ...]) -> str:
-    listed = ", ".join(map(str, names))
-    if named is not None:
-        if named not in names:
-            raise DataError(
-                f"{source} has no column {named!r}.{did_you_mean(named, map(str, names))} "
-                f"Its columns: {listed}. Set {what}_column to one of them."
-            )
-        return named
-    found = find_column(names, usual)
-    if found is not None:
-        return found
-    raise DataError(
-        f"{source} has none of the usual {what} columns ({', '.join(usual)}). "
-        f"Its columns: {listed}. Set {what}_column to one of them."
-    )

@@ -18,7 +18,44 @@ NEAR = 0.8  # least Jaccard similarity of near-duplicates, see `near_duplicates`
 SEMANTIC = 0.98
 
 
-class ReadOptions(Options):
+class FileOptions(Options):
+    """How to read files and folders of labelled texts, whatever reads them.
+
+    test_share, dev_share: a file, or a folder that lacks the file of that split, is split on the fly, by content
+        (`gisttools.data.split_texts`): whoever reads it with the same shares gets the same parts. Both are shares of
+        all texts of the file.
+    """
+
+    about = "reading files of labelled texts"
+
+    text_column: str | None = Field(None, description="where it is not one of the usual names")
+    label_column: str | None = Field(None, description="where it is not one of the usual names")
+    test_share: float | None = Field(
+        None, gt=0, lt=1, description="of files and folders without a test file: share of the texts to test on, e.g. 0.2"
+    )
+    dev_share: float | None = Field(
+        None, gt=0, lt=1, description="the same for development; neither trained nor tested on"
+    )
+    encoding: str | None = Field(None, description="of text files that are not UTF-8, e.g. cp1252")
+    drop_empty: bool | None = Field(None, description="leave out rows without text; null: of MTEB tasks alone")
+    drop_unlabelled: bool | None = Field(None, description="leave out rows without label; null: of MTEB tasks alone")
+
+    def conflicts(self) -> list[str]:
+        """One column for both, and shares that leave nothing to train on."""
+        found = super().conflicts()
+        if self.text_column is not None and self.text_column == self.label_column:
+            found.append(f"text_column and label_column are both {self.text_column!r}")
+        if self.test_share and self.dev_share and self.test_share + self.dev_share >= 1:
+            found.append(f"test_share {self.test_share} and dev_share {self.dev_share} leave nothing to train on")
+        return found
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The shares that are told, by the split that they are for."""
+        return {split: s for split, s in (("test", self.test_share), ("dev", self.dev_share)) if s is not None}
+
+
+class ReadOptions(FileOptions):
     """How to read labelled texts; see `read_labelled`. Only `gisttools.data.read_sources` takes several subsets."""
 
     about = "reading labelled texts"
@@ -26,11 +63,6 @@ class ReadOptions(Options):
     split: str = Field("train", description="split of a task, hub set or folder")
     subset: str | list[str] | None = Field(None, description="subsets of multilingual tasks, or a configuration")
     revision: str | None = Field(None, description="commit of a hub data set")
-    text_column: str | None = Field(None, description="where it is not one of the usual names")
-    label_column: str | None = Field(None, description="where it is not one of the usual names")
-    encoding: str | None = Field(None, description="of text files that are not UTF-8, e.g. cp1252")
-    drop_empty: bool | None = Field(None, description="leave out rows without text; null: of MTEB tasks alone")
-    drop_unlabelled: bool | None = Field(None, description="leave out rows without label; null: of MTEB tasks alone")
     id_column: str | None = Field("id", description="its values must not repeat, where it exists; null: not looked at")
 
 

@@ -11,7 +11,6 @@ folders of files; test texts that a training table holds are found before any mo
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +20,13 @@ import pandas as pd
 from datasets import Dataset
 
 from gisttools.common import DataError, MissingError, problems
+from gisttools.data.characters import normalise
 from gisttools.data.folder_rows import read_candidates, read_pairs, read_scored, read_searched
 from gisttools.data.folders import eval_folder
 from gisttools.data.languages import script_of
 from gisttools.data.mteb_tasks import load_task, mteb_task
 from gisttools.data.near_duplicates import Pairs, near_pairs
-from gisttools.data.options import TextVectors, Tiers, texts_read
+from gisttools.data.options import FileOptions, TextVectors, Tiers, texts_read
 
 if TYPE_CHECKING:
     from mteb.abstasks import AbsTask
@@ -105,11 +105,6 @@ def _all_alike(texts: Sequence[str], threshold: float, guide: TextVectors) -> bo
     vectors = guide.vectors(guide.add(texts))
     cosines = (vectors @ vectors.T)[~np.eye(len(texts), dtype=bool)]
     return bool(np.median(cosines) >= threshold)
-
-
-def normalise(text: str) -> str:
-    """NFKC, no case, single spaces: texts equal under this are the same text."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def table_texts(table: Dataset) -> list[str]:
@@ -286,22 +281,27 @@ def _best(n: int, parts: Iterable[Pairs]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def eval_sets(
-    tasks: Sequence[str] = (), folders: Sequence[str | Path] = (), *, subsets: Sequence[str] | None = None
+    tasks: Sequence[str] = (),
+    folders: Sequence[str | Path] = (),
+    *,
+    subsets: Sequence[str] | None = None,
+    reading: FileOptions | None = None,
 ) -> dict[str, list[str]]:
     """The test texts of mteb tasks and of folders, by name; each text once, in order. Of pairs both texts count, of
     retrieval and reranking the queries.
 
     Args:
         tasks: names of mteb tasks.
-        folders: `folder` or `folder#kind`, as in `gisttools.data.folder_tasks`; train files need not be there.
+        folders: `folder` or `folder#kind`, or files, as in `gisttools.data.folder_tasks`; train files need not be there.
         subsets: language subsets of multilingual tasks; all if None.
+        reading: how labelled texts are read, and what share of them is test texts, as in `eval_folder`.
 
     Raises:
         MissingError: a task, its data, a subset or a file is missing.
         DataError: a file cannot be read, or a folder is no evaluation set.
         ParameterError: there is no such kind.
     """
-    found = {str(folder): list(dict.fromkeys(_texts_of_folder(folder))) for folder in folders}
+    found = {str(folder): list(dict.fromkeys(_texts_of_folder(folder, reading))) for folder in folders}
     for name in tasks:
         task = eval_task(name, subsets)
         load_task(task)
@@ -309,8 +309,8 @@ def eval_sets(
     return found
 
 
-def _texts_of_folder(name: str | Path) -> list[str]:
-    folder = eval_folder(name)
+def _texts_of_folder(name: str | Path, reading: FileOptions | None) -> list[str]:
+    folder = eval_folder(name, reading=reading)
     if folder.kind in ("pair_classification", "sts"):
         return read_pairs(folder).test_texts
     if folder.kind == "retrieval":

@@ -9,10 +9,10 @@ from typing import Literal
 import pandas as pd
 
 from gisttools.common import DataError, MissingError, did_you_mean, problems
-from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, is_triplet_shaped
+from gisttools.data.columns import is_triplet_shaped, labelled_columns
 from gisttools.data.files import column_names, file_kind
 from gisttools.data.hub import HubSet, find_set, is_hub_name, open_stream, parse_hub_name
-from gisttools.data.labelled import LabelledTexts, read_labelled, split_file
+from gisttools.data.labelled import LabelledTexts, read_labelled, shares_of, split_file
 from gisttools.data.mteb_tasks import mteb_task, parse_task_name, task_names
 from gisttools.data.options import ReadOptions
 from gisttools.data.saved import is_saved
@@ -103,7 +103,7 @@ def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = Non
     if path.is_dir():
         if (path / FILE_NAME).is_file():
             return "triplets"
-        path = split_file(path, options.split) or path
+        path = split_file(path, "train" if options.split in shares_of(path, options) else options.split) or path
     if path.is_file() or is_saved(path) or file_kind(path):
         return _kind_by_columns(name, column_names(path, options.encoding), options)
     if path.is_dir() or is_hub_name(name):
@@ -141,6 +141,14 @@ def _each(source: str, options: ReadOptions) -> Iterator[tuple[str, ReadOptions]
         yield f"{head}{mark}{subset}{source[len(head) :]}", options.part(ReadOptions, subset=None)
 
 
+# by the columns of labelled texts that are known already
+_WHICH = {
+    frozenset(): "Which one is the text, and which one the label? Set text_column and label_column to them.",
+    frozenset(["label"]): "Which one is the text? Set text_column to it.",
+    frozenset(["text"]): "Which one is the label? Set label_column to it.",
+}
+
+
 def _is_local(source: str) -> bool:
     return bool(file_kind(source)) or Path(source).expanduser().exists()
 
@@ -152,16 +160,17 @@ def _first_columns(name: str, path: Path, options: ReadOptions) -> list[str]:
 
 
 def _kind_by_columns(name: str, columns: list[str], options: ReadOptions) -> Kind:
-    if options.text_column in columns and options.label_column in columns:
+    found, wrong = labelled_columns(name, columns, options.text_column, options.label_column)
+    named = options.text_column or options.label_column
+    if not wrong and named:
         return "labelled"
     if is_triplet_shaped(columns):
         return "triplets"
-    text = options.text_column or find_column(columns, TEXT_COLUMNS)
-    label = options.label_column or find_column(columns, LABEL_COLUMNS)
-    if text in columns and label in columns:
+    if not wrong:
         return "labelled"
+    if named:
+        raise DataError("\n".join(wrong))
     raise DataError(
-        f"{name} holds neither labelled texts nor triplets that are known by their columns: "
-        f"{', '.join(columns) or 'none'}. Labelled texts have a text and a label (set text_column and label_column), "
-        "triplets an anchor and a positive."
+        f"{name} holds neither labelled texts nor triplets that are known by their columns. Columns found: "
+        f"{', '.join(columns) or 'none'}. {_WHICH[frozenset(found)]} Triplets have an anchor and a positive."
     )

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gisttools.common import DataError, ParameterError
+from gisttools.data.characters import normalise
 from gisttools.data.near_duplicates import near_pairs
 from gisttools.data.options import NEAR
-from gisttools.data.overlap import normalise
+
+_KEPT: dict[str, np.ndarray] = {}  # parts of what was split last: each reader of a file asks again
+_MOST_KEPT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,44 @@ def split_texts(
     parts = Counter(label for own in counts for label in own)
     tested = {label for label, of_test in zip(labels, test.tolist(), strict=True) if of_test}
     return Split(test=test, groups=groups, unsplit={k: n for k, n in sorted(parts.items()) if k not in tested})
+
+
+def split_parts(
+    texts: Sequence[str], labels: Sequence[str] | None, shares: Mapping[str, float], *, where: str = "texts"
+) -> np.ndarray:
+    """Which part each text belongs to: "train", or a name in `shares`, each a share of all texts; near copies are in one
+    part. The same texts and labels always give the same parts; the first share's do not depend on the others.
+
+    Returns:
+        (n,) names.
+
+    Raises:
+        ParameterError, DataError: as `split_texts`; the latter names `where`.
+    """
+    digest = hashlib.blake2b(repr([sorted(shares.items()), list(shares)]).encode(), digest_size=16)
+    for text, label in zip(texts, labels or [""] * len(texts), strict=True):
+        digest.update(f"{len(text)} {text}\n{len(label)} {label}\n".encode("utf-8", "surrogatepass"))
+    key = digest.hexdigest()
+    if key not in _KEPT:
+        while len(_KEPT) >= _MOST_KEPT:
+            _KEPT.pop(next(iter(_KEPT)))
+        try:
+            _KEPT[key] = _split_parts(texts, labels, shares)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+    return _KEPT[key]
+
+
+def _split_parts(texts: Sequence[str], labels: Sequence[str] | None, shares: Mapping[str, float]) -> np.ndarray:
+    parts = np.full(len(texts), "train", dtype=object)
+    left, seed = 1.0, 0
+    for name, share in shares.items():
+        rows = np.flatnonzero(parts == "train").tolist()
+        own = None if labels is None else [labels[row] for row in rows]
+        split = split_texts([texts[row] for row in rows], own, share=share / left, seed=seed)
+        parts[np.array(rows, dtype=np.int64)[split.test]] = name
+        left, seed = left - share, seed + 1
+    return parts
 
 
 def near_groups(texts: Sequence[str], near: float = NEAR) -> np.ndarray:

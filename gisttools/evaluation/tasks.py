@@ -17,7 +17,7 @@ import mteb
 from mteb.abstasks.aggregated_task import AbsTaskAggregate
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, first_line, problems
-from gisttools.data import eval_task, load_task, local_tasks, mteb_task, parse_eval_name, task_names
+from gisttools.data import FileOptions, eval_task, load_task, local_tasks, mteb_task, parse_eval_name, task_names
 
 if TYPE_CHECKING:
     from mteb import AbsTask
@@ -156,15 +156,17 @@ def task_sources(
     *,
     subsets: Sequence[str] | None = None,
     guards: Sequence[str] = (),
+    reading: FileOptions | None = None,
 ) -> list[TaskSource]:
     """Tasks of mteb, and folders of the user's own files (`gisttools.data.folder_tasks`).
 
     Args:
         tasks: mteb tasks the tuning is meant to help, as in `gisttools.evaluation.select_tasks`.
-        files: folders, as `folder` or `folder#kind`; each gives one task that the tuning is meant to help, and
+        files: folders and files, as `folder` or `folder#kind`; each gives one task that the tuning is meant to help, and
             classification also a clustering task.
         subsets: language subsets of multilingual tasks, e.g. ["en"]; all if None.
         guards: mteb tasks that the tuning must not hurt, named likewise.
+        reading: how labelled texts of `files` are read, and the share of them that is scored where there is no test file.
 
     Raises:
         MissingError: mteb knows no task of a name, a folder is not there, or nothing was asked for.
@@ -179,9 +181,9 @@ def task_sources(
                 found.append(source)
     for folder in files:
         path = str(parse_eval_name(folder)[0])
-        for i, task in enumerate(local_tasks(folder)):
+        for i, task in enumerate(local_tasks(folder, reading=reading)):
             # the first is what the files are for; clustering next to classification is a second look at the same texts
-            made = partial(_local_task, folder, i)
+            made = partial(_local_task, folder, i, reading)
             found.append(TaskSource(task.metadata.name, made, i == 0, path, False, second_look=i > 0))
     if not found:
         raise MissingError("Nothing to evaluate: give tasks (mteb names) or files (folders).")
@@ -192,8 +194,8 @@ def task_sources(
     return found
 
 
-def _local_task(folder: str | Path, number: int) -> AbsTask:
-    return local_tasks(folder)[number]
+def _local_task(folder: str | Path, number: int, reading: FileOptions | None) -> AbsTask:
+    return local_tasks(folder, reading=reading)[number]
 
 
 def default_guards(tasks: Sequence[str] = ()) -> tuple[list[str], str | None]:

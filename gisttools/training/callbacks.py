@@ -33,6 +33,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from gisttools.common import (
     DataError,
+    GistError,
     MissingError,
     ParameterError,
     doing,
@@ -42,7 +43,17 @@ from gisttools.common import (
     whole_file,
     write_whole,
 )
-from gisttools.data import FILE_ENDINGS, has_split, load_task, local_tasks, mteb_task, parse_eval_name
+from gisttools.data import (
+    FILE_ENDINGS,
+    FileOptions,
+    eval_folder,
+    has_split,
+    load_task,
+    local_tasks,
+    mteb_task,
+    parse_eval_name,
+    shares_of,
+)
 from gisttools.training.health import Watch
 from gisttools.training.loss import BLOCKS, GISTLoss
 from gisttools.training.retention import RetentionLoss
@@ -125,21 +136,31 @@ class DevelopmentScore(SentenceEvaluator):
 
     Args:
         names: folders with a file called dev, validation or valid, as `folder` or `folder#kind`, scored by their first
-            task (`gisttools.data.folder_tasks`); and mteb tasks with such a split.
+            task (`gisttools.data.folder_tasks`); files of which `reading` tells a `dev_share`; and mteb tasks with such
+            a split.
         subsets: language subsets of multilingual tasks; all if None.
         batch_size: texts embedded at a time.
+        reading: how labelled texts are read.
 
     Raises:
         MissingError: a folder or task has no development split.
     """
 
-    def __init__(self, names: Sequence[str], *, subsets: Sequence[str] | None = None, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        subsets: Sequence[str] | None = None,
+        batch_size: int = 64,
+        reading: FileOptions | None = None,
+    ) -> None:
         super().__init__()
         self.names, self.subsets, self.batch_size = list(names), subsets, batch_size
+        self.reading = reading or FileOptions()
         self.primary_metric = SCORE
         if not self.names:
             raise ParameterError("No development data was named. Name a folder with a dev file, or an mteb task.")
-        found = [problem for name in self.names if (problem := _lacks_split(name))]
+        found = [problem for name in self.names if (problem := _lacks_split(name, self.reading))]
         if found:
             fix = "Development data is never a test split: hold out part of the train texts as dev.csv."
             raise MissingError(problems(f"{len(found)} problem(s) with the development data:", found, fix))
@@ -155,7 +176,7 @@ class DevelopmentScore(SentenceEvaluator):
             for name in self.names:
                 result = mteb.evaluate(
                     model,
-                    _task(name, self.subsets),
+                    _task(name, self.subsets, self.reading),
                     cache=None,
                     encode_kwargs={"batch_size": self.batch_size, "show_progress_bar": False},
                     show_progress_bar=False,
@@ -229,9 +250,15 @@ class KeepBest(TrainerCallback):
             load_model(self.model, str(self.file))
 
 
-def _lacks_split(name: str) -> str | None:
+def _lacks_split(name: str, reading: FileOptions) -> str | None:
     if _is_folder(name):
-        if _dev_file(name) is None:
+        split = _dev_file(name, reading)
+        if parse_eval_name(name)[0].is_file():
+            try:
+                eval_folder(name, split or "dev", reading, tell=False)
+            except GistError as error:
+                return str(error)
+        if split is None:
             return f"{name} holds no dev, validation or valid file ({', '.join(FILE_ENDINGS)})"
         return None
     splits = _splits(name)
@@ -241,21 +268,24 @@ def _lacks_split(name: str) -> str | None:
 
 
 def _is_folder(name: str) -> bool:
-    return parse_eval_name(name)[0].is_dir()
+    return parse_eval_name(name)[0].exists()
 
 
-def _dev_file(name: str) -> str | None:
-    return next((split for split in SPLITS if has_split(name, split)), None)
+def _dev_file(name: str, reading: FileOptions) -> str | None:
+    """The split of a folder or file that is scored; None where there is none."""
+    path, _ = parse_eval_name(name)
+    own = next((split for split in SPLITS if has_split(name, split)), None)
+    return own or ("dev" if path.is_file() or "dev" in shares_of(path, reading) else None)
 
 
 def _splits(name: str) -> list[str]:
     return list(mteb_task(name).metadata.eval_splits)
 
 
-def _task(name: str, subsets: Sequence[str] | None) -> AbsTask:
-    split = _dev_file(name) if _is_folder(name) else None
+def _task(name: str, subsets: Sequence[str] | None, reading: FileOptions) -> AbsTask:
+    split = _dev_file(name, reading) if _is_folder(name) else None
     if split is not None:
-        return local_tasks(name, split=split)[0]
+        return local_tasks(name, split=split, reading=reading)[0]
     split = next(s for s in SPLITS if s in _splits(name))
     task = mteb.get_task(name, eval_splits=[split], hf_subsets=None if subsets is None else list(subsets))
     load_task(task)

@@ -116,14 +116,12 @@ def test_a_folder_whose_name_holds_the_mark_is_a_folder(caretaker, tmp_path):
     assert local_tasks(f"{folder}#clustering")[0].metadata.name == "set #2_clustering"
 
 
-@pytest.mark.parametrize(("name", "why"), [("mine.csv", "is a file"), ("gone", "There is no folder")])
-def test_a_file_or_nothing_in_place_of_a_folder_is_refused(tmp_path, name, why):
-    write(tmp_path / "mine.csv", [ROW])
-    told(tmp_path / name, why, "holds test.jsonl", error=MissingError)
+def test_what_is_not_there_is_refused(tmp_path):
+    told(tmp_path / "gone", "There is no folder or file", "holds test texts", error=MissingError)
 
 
 def test_a_folder_without_the_split_is_missing_something(tmp_path):
-    write(tmp_path / "data.csv", [ROW])
+    write(tmp_path / "data.csv", [{"id": 1}])
     told(tmp_path, "found: data.csv", "missing: test.jsonl", error=MissingError)
 
 

@@ -185,7 +185,7 @@ def test_classes_count_the_largest_first():
 
 
 def test_a_missing_column_is_named_with_the_columns_there_are():
-    with pytest.raises(DataError, match=r"none of the usual text columns.*Its columns: body, label.*Set text_column"):
+    with pytest.raises(DataError, match=r"none of the usual text columns.*Columns found: body, label.*Set text_column"):
         read_labelled(FRAME.rename(columns={"text": "body"}))
 
 
@@ -239,7 +239,8 @@ def test_numbers_are_no_texts():
         ("t.csv", b"", "cannot be read as csv"),
         ("t.jsonl", b'{"text": "a", "label": ', "cannot be read as jsonl"),
         ("t.parquet", b"PAR1", "cannot be read as parquet"),
-        ("t.xlsx", b"", "unknown ending '.xlsx'. Use one of .csv"),
+        ("t.docx", b"", "unknown ending '.docx'. Use one of .csv"),
+        ("t.xlsx", b"text,label", "cannot be read as xlsx: it is no workbook"),
     ],
 )
 def test_a_file_that_is_not_what_it_says_is_refused_by_name(tmp_path, name, content, expected):

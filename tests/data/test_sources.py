@@ -84,7 +84,7 @@ def test_told_columns_make_a_source_labelled():
 
 
 def test_columns_of_neither_kind_are_listed():
-    with pytest.raises(DataError, match=r"DataFrame holds neither .* columns: body, topic\. .*set text_column"):
+    with pytest.raises(DataError, match=r"DataFrame holds neither .* Columns found: body, topic\. .*Set text_column"):
         kind_of(pd.DataFrame(columns=["body", "topic"]))
 
 

@@ -167,7 +167,7 @@ def test_a_missing_file_is_named(tmp_path):
         ("t.csv", "anchor,positive\none, two,three\n", "more or fewer fields than the header"),
         ("t.csv", "anchor\na\n", "column 'positive' is missing"),
         ("t.csv", "anchor,positive,negatives\na,b,['x' 'y']\n", "negatives is no list of texts"),
-        ("t.xlsx", "", "unknown ending '.xlsx'"),
+        ("t.docx", "", "unknown ending '.docx'"),
     ],
 )
 def test_a_file_that_is_no_triplet_table_is_refused_by_name(tmp_path, name, content, expected):
