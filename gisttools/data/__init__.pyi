@@ -5,7 +5,12 @@ from .characters import (
     count_unseen as count_unseen,
     tell_unseen as tell_unseen,
 )
-from .columns import TEXT_COLUMNS as TEXT_COLUMNS, find_column as find_column
+from .columns import (
+    TEXT_COLUMNS as TEXT_COLUMNS,
+    find_column as find_column,
+    is_triplet_shaped as is_triplet_shaped,
+    labelled_columns as labelled_columns,
+)
 from .files import (
     FILE_ENDINGS as FILE_ENDINGS,
     LINE_ENDINGS as LINE_ENDINGS,
@@ -18,6 +23,7 @@ from .files import (
     read_parts as read_parts,
     read_rows as read_rows,
 )
+from .folder_rows import read_scored as read_scored
 from .folder_tasks import local_tasks as local_tasks
 from .folders import (
     EvalFolder as EvalFolder,

@@ -244,6 +244,12 @@ class LabelledTexts:
         return len(self.texts)
 
     @property
+    def parts_told(self) -> str:
+        """How the file was split on the fly, in words; "" where it was not."""
+        told = ", ".join(f"{n:,} texts to {_USES[name]} on" for name, n in self.parts.items())
+        return f"split by content, near copies on one side: {told}" if told else ""
+
+    @property
     def classes(self) -> dict[str, int]:
         """Texts per label, the largest class first; a text of several labels counts for each."""
         if self.label_sets is not None:
@@ -323,16 +329,16 @@ def _part(texts: LabelledTexts, split: str, shares: Mapping[str, float]) -> Labe
         raise ParameterError(f"split is {split!r}; {texts.source} is split into {', '.join(known)}. Name one of them.")
     parts = split_parts(texts.texts, texts.labels, shares, where=texts.source)
     counts = {name: int((parts == name).sum()) for name in known}
-    told = ", ".join(f"{n:,} texts to {_USES[name]} on" for name, n in counts.items())
-    log.info("%s: split by content, near copies on one side: %s", texts.source, told)
     rows = np.flatnonzero(parts == split).tolist()
-    return replace(
+    found = replace(
         texts,
         texts=[texts.texts[row] for row in rows],
         labels=[texts.labels[row] for row in rows],
         label_sets=None if texts.label_sets is None else [texts.label_sets[row] for row in rows],
         parts=counts,
     )
+    log.info("%s: %s", texts.source, found.parts_told)
+    return found
 
 
 _USES = {"train": "train", "test": "test", "dev": "choose"}

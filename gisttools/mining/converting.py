@@ -31,6 +31,7 @@ from gisttools.data import (
     nested_subset,
     parse_task_name,
     read_sources,
+    shares_of,
     table_texts,
     train_texts_in_test,
     triplet_tables,
@@ -216,9 +217,10 @@ def _refuse_idle(
         ParameterError: there are some; all of them, with what they need.
     """
     triplets = [name for name, kind in kinds.items() if kind == "triplets"]
+    idle_shares = _idle_shares(kinds, reading)
     mined = {name: value for name, value in mining.changed().items() if name not in ("limit", "seed")}
     told = reading.changed() | mined
-    found = []
+    found = [*idle_shares]
     for what, names, those in _needs(kinds, list(mined)):
         found += [f"{name} is {told[name]!r}, which needs {what}" for name in names if name in told and not those]
     if threshold is not None and not triplets:
@@ -230,6 +232,17 @@ def _refuse_idle(
         log.warning(
             "%s do nothing with %s, which hold pairs or triplets already.", ", ".join(mined), ", ".join(triplets)
         )
+
+
+def _idle_shares(kinds: Mapping[str, str], reading: ReadOptions) -> list[str]:
+    """Shares that no source needs: all have a file of their own for that split, or are not split here."""
+    labelled = [Path(name).expanduser() for name, kind in kinds.items() if kind == "labelled" and not is_task(name)]
+    used = {split for path in labelled if path.exists() for split in shares_of(path, reading)}
+    return [
+        f"{split}_share is {share}, which needs labelled texts in a file, or in a folder without a {split} file"
+        for split, share in reading.shares.items()
+        if split not in used
+    ]
 
 
 def _needs(kinds: Mapping[str, str], mined: Sequence[str]) -> list[tuple[str, Sequence[str], list[str]]]:
@@ -289,13 +302,14 @@ def _counts(
 ) -> dict[str, Any]:
     known = {"source": name, "triplets": len(table), "dropped": dropped, "recall": recall}
     if texts is None:
-        nothing = ("split", "texts", "classes", "licence", "test_texts_in_train", "cleaned_task")
+        nothing = ("split", "parts", "texts", "classes", "licence", "test_texts_in_train", "cleaned_task")
         return {**known, **dict.fromkeys(nothing), "revision": next(iter(table["source_revision"][:1]), None)}
     task = texts.task_name
     return {
         **known,
         "revision": texts.revision,
         "split": texts.split,
+        "parts": texts.parts or None,
         "texts": len(texts),
         "classes": len(texts.classes),
         "licence": texts.licence,

@@ -12,28 +12,63 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.common import GistError, MissingError, did_you_mean, first_line, problems
-from gisttools.data import FILE_ENDINGS, column_names, file_kind, is_lines
+from gisttools.data import (
+    DEV_SPLITS,
+    FILE_ENDINGS,
+    FileOptions,
+    ReadOptions,
+    column_names,
+    eval_folder,
+    file_kind,
+    has_split,
+    is_lines,
+    is_triplet_shaped,
+    labelled_columns,
+    parse_eval_name,
+    shares_of,
+    split_file,
+)
 from gisttools.workflow.folders import RUN_ID, as_run
 from gisttools.workflow.params import Params
 from gisttools.workflow.places import resolve
 
 _MODELS = ("student", "guide", "model", "baseline", "references")
 _FOLDERS = ("files", "eval_files", "labelled_files")
+_SCORED = ("files", "eval_files", "dev")
+_READ = ("sources", "labelled_files")
 _TABLES = ("sources", "triplets", "avoid", "retain")
 _SCHEMES = ("embedded:", "endpoint:", "mteb:", "published:")
 _WORDS = ("guide", "bm25", "random", "latest")  # references and runs that are no path
+
+
+class EarlyError(MissingError):
+    """What is wrong with the parameters of one step, or of several, by the problem."""
+
+    def __init__(self, found: Mapping[str, Iterable[str]]) -> None:
+        self.found = {line: list(steps) for line, steps in found.items()}
+        steps = ", ".join(dict.fromkeys(step for several in self.found.values() for step in several))
+        where = f"Paths are seen from {Path.cwd()}, then from the project."
+        super().__init__(problems(f"{steps}: {len(self.found)} problem(s)", self.found, where))
 
 
 def check_early(verb: str, params: Params) -> None:
     """Refuse parameters that name what is not there.
 
     Raises:
-        MissingError: all that is wrong, at once.
+        EarlyError: all that is wrong, at once.
     """
     found = list(early_problems(params.model_dump()))
     if found:
-        where = f"Paths are seen from {Path.cwd()}, then from the project."
-        raise MissingError(problems(f"{verb}: {len(found)} problem(s)", found, where))
+        raise EarlyError(dict.fromkeys(found, [verb]))
+
+
+def one_early_error(errors: Iterable[EarlyError]) -> EarlyError:
+    """What is wrong with several steps; what several have in common is said once."""
+    found: dict[str, list[str]] = {}
+    for error in errors:
+        for line, steps in error.found.items():
+            found.setdefault(line, []).extend(steps)
+    return EarlyError(found)
 
 
 def early_problems(told: Mapping[str, Any]) -> Iterator[str]:
@@ -46,7 +81,7 @@ def early_problems(told: Mapping[str, Any]) -> Iterator[str]:
                 yield from _folder(name, one)
             elif name in _TABLES:
                 yield from _table(name, one)
-    yield from _columns(told)
+    yield from dict.fromkeys([*_labelled(told), *_idle_shares(told)])
 
 
 def _texts(value: object) -> list[str]:
@@ -66,7 +101,8 @@ def _folder(name: str, value: str) -> Iterator[str]:
     path = resolve(value)
     path = path if path.exists() else resolve(value.rpartition("#")[0] or value)
     if not path.exists():
-        yield f"{name}: there is no folder {value}.{_near(value)}"
+        what = "file" if file_kind(value) else "folder"
+        yield f"{name}: there is no {what} {value}.{_near(value)}"
     elif path.is_dir() and not any(file_kind(p.name) for p in path.rglob("*") if p.is_file()):
         yield f"{name}: {value} holds no file of the kinds {', '.join(FILE_ENDINGS)}."
 
@@ -83,24 +119,59 @@ def _table(name: str, value: str) -> Iterator[str]:
         yield f"{name}: {value} is no file, folder or run here.{_near(value)} A set of the hub is named org/name."
 
 
-def _columns(told: Mapping[str, Any]) -> Iterator[str]:
-    """Columns that a file of labelled texts was said to have, and does not."""
-    wanted = {name: told[name] for name in ("text_column", "label_column") if told.get(name)}
-    for source in _texts(told.get("sources")):
-        path = resolve(source)
-        if not path.is_file() or not file_kind(path.name):
-            continue
+def _labelled(told: Mapping[str, Any]) -> Iterator[str]:
+    """What the first rows say of files of labelled texts: columns that are not there, a test part that is missing."""
+    reading = FileOptions(**{name: told[name] for name in FileOptions.model_fields if name in told})
+    for name in _SCORED:
+        for value in _existing(told.get(name)):
+            try:
+                path, _ = parse_eval_name(value)
+                split = "test" if name != "dev" else next((s for s in DEV_SPLITS if has_split(path, s)), "dev")
+                if path.is_file() or any(file_kind(p.name) for p in path.rglob("*")):
+                    eval_folder(value, split, reading, tell=False)
+            except GistError as error:
+                yield str(error).replace("\n", "\n    ")
+    split = told.get("split") or ReadOptions.defaults()["split"]
+    for value in [value for name in _READ for value in _existing(told.get(name))]:
         try:
-            columns = [str(c) for c in column_names(path, told.get("encoding"))]
+            yield from _columns(Path(value), split, reading)
         except GistError as error:
-            yield f"sources: {first_line(error)}"
-            continue
-        for name, column in wanted.items():
-            if column not in columns:
-                yield (
-                    f"{name}: {source} has no column {column!r}.{did_you_mean(column, columns)} Columns found: "
-                    f"{', '.join(columns)}. Which one is the {name.removesuffix('_column')}?"
-                )
+            yield first_line(error)
+
+
+def _columns(path: Path, split: str, reading: FileOptions) -> Iterator[str]:
+    if path.is_dir():
+        file = split_file(path, "train" if split in shares_of(path, reading) else split)
+    else:
+        file = path if file_kind(path.name) else None
+    if file is None or not file.is_file():
+        return  # the step itself knows
+    columns = column_names(file, reading.encoding)
+    _, wrong = labelled_columns(file, columns, reading.text_column, reading.label_column)
+    if wrong and (reading.text_column or reading.label_column or not is_triplet_shaped(columns)):
+        yield from wrong
+
+
+def _idle_shares(told: Mapping[str, Any]) -> Iterator[str]:
+    """Shares of files that all have a file of their own for that split."""
+    reading = FileOptions(**{f"{split}_share": told.get(f"{split}_share") for split in ("test", "dev")})
+    values = [value for name in ("sources", *_SCORED, "labelled_files") for value in _existing(told.get(name))]
+    paths = [parse_eval_name(value)[0] for value in values]
+    for split, share in reading.shares.items():
+        if paths and not any(split in shares_of(path, reading) for path in paths):
+            yield f"{split}_share is {share}, but {', '.join(map(str, paths))} has a {split} file. Leave it out."
+
+
+def _existing(value: object) -> list[str]:
+    """The files and folders that there are, with a kind behind them if there is one."""
+    found = []
+    for one in _texts(value):
+        folder, mark, kind = one.rpartition("#")
+        if resolve(one).exists():
+            found.append(str(resolve(one)))
+        elif mark and resolve(folder).exists():
+            found.append(f"{resolve(folder)}#{kind}")
+    return found
 
 
 def _is_path(value: str) -> bool:

@@ -13,6 +13,9 @@ _VECTORS = (".parquet", ".npy")
 _NO_MODELS = ("bm25", "random")
 
 
+_FILES = ("text_column", "label_column", "test_share", "dev_share", "encoding", "drop_empty", "drop_unlabelled")
+
+
 class Rule(NamedTuple):
     """`names` do something only where `works` holds of the parameters; `needs` says what that is."""
 
@@ -63,6 +66,7 @@ _GUIDE = (
 RULES: dict[str, tuple[Rule, ...]] = {
     "synthesize": (
         *_GUIDE,
+        Rule(_FILES, lambda p: bool(p.eval_files or p.labelled_files), "files (eval_files, labelled_files)"),
         Rule(("llm_context",), lambda p: p.llm_base_url == "embedded", "the embedded server (llm_base_url: embedded)"),
         Rule(
             ("llm_key_variable", "price_in", "price_out", "requests_per_minute", "tokens_per_minute"),
@@ -96,6 +100,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             ("margin_strategy",), lambda p: p.guide is not None and p.margin != 0, "a guide, and a margin other than 0"
         ),
         Rule(("retain_weight", "retain_a_step"), lambda p: bool(p.retain), "general texts (retain)"),
+        Rule(_FILES, lambda p: bool(p.dev), "development data (dev), which is read so"),
         Rule(("dev_every", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
         Rule(("limit_seed",), lambda p: p.limit is not None, "a limit"),
         Rule(
@@ -121,6 +126,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             lambda p: not all(n in _NO_MODELS for n in [*_models(p), p.baseline]),
             "a model that embeds texts",
         ),
+        Rule(_FILES, lambda p: bool(p.files), "files of your own (files)"),
         Rule(("subsets",), lambda p: bool(p.tasks or p.guards), "mteb tasks (tasks, guards)"),
         Rule(("allowed_loss",), lambda p: p.guards != [], "guards"),
         Rule(("cross_entropy",), lambda p: p.candidates, "candidates, among which it would stand (candidates: true)"),

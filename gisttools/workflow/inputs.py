@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from gisttools.data import (
+        FileOptions,
         Tiers,
     )
     from gisttools.evaluation import (
@@ -175,9 +176,11 @@ def retention_of(params: FinetuneParams) -> Retention | None:
 
 def development_of(params: FinetuneParams) -> DevelopmentScore | None:
     """The development data; None where none is named."""
+    from gisttools.data import FileOptions
     from gisttools.training import DevelopmentScore
 
-    return DevelopmentScore(paths(params.dev), subsets=params.dev_subsets) if params.dev else None
+    reading = params.part(FileOptions)
+    return DevelopmentScore(paths(params.dev), subsets=params.dev_subsets, reading=reading) if params.dev else None
 
 
 def paths(names: list[str]) -> list[str]:
@@ -249,12 +252,24 @@ def open_entries(params: EvaluateParams, *, only: str | None = None) -> Entries:
 
 
 def tasks_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
-    """The tasks that the parameters name, and notes, such as why no guard was run. Raises as `task_sources`."""
+    """The tasks that the parameters name, and notes, such as why no guard was run, or how files were split. Raises as
+    `task_sources`."""
+    from gisttools.data import FileOptions
     from gisttools.evaluation import default_guards, task_sources
 
     guards, note = (params.guards, None) if params.guards is not None else default_guards(params.tasks)
-    sources = task_sources(params.tasks, paths(params.files), subsets=params.subsets, guards=guards)
-    return sources, [note] if note else []
+    files, reading = paths(params.files), params.part(FileOptions)
+    sources = task_sources(params.tasks, files, subsets=params.subsets, guards=guards, reading=reading)
+    return sources, [*([note] if note else []), *_splits_told(files, reading)]
+
+
+def _splits_told(files: Sequence[str], reading: FileOptions) -> list[str]:
+    """A note on each file that is split on the fly."""
+    from gisttools.data import eval_folder, read_scored
+
+    found = [eval_folder(name, reading=reading, tell=False) for name in files] if reading.shares else []
+    told = {f.path.name: read_scored(f).parts_told for f in found if f.files.get("train") == f.files.get("test")}
+    return [f"{name}: {how}." for name, how in told.items() if how]
 
 
 def _baseline(params: EvaluateParams, origins: Mapping[str, Origin]) -> tuple[str, str | None]:
@@ -403,15 +418,16 @@ def tiers_of(params: ConvertParams, guide: VectorCache) -> Tiers:
 
 
 def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
-    """The test texts that must not stand in the table, by evaluation set: those of the folders and MTEB tasks that are
-    told, or else of the MTEB tasks among the sources, in the subsets that are read.
+    """The test texts that must not stand in the table, by evaluation set: those of the folders, files and MTEB tasks
+    that are told, or else of those among the sources that have test texts, in the subsets that are read.
 
     Raises:
         MissingError: a task, its data or a file is missing.
     """
-    from gisttools.data import eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
+    from gisttools.data import FileOptions, eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
 
-    found = eval_sets(folders=paths(params.eval_files))
+    files = _tested(params) if params.eval_files is None else paths(params.eval_files)
+    found = eval_sets(folders=files, reading=params.part(FileOptions))
     told = params.eval_tasks
     names = [s for s in expand_sources(paths(params.sources)) if is_task(s)] if told is None else told
     for name in names:
@@ -424,18 +440,30 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
     return found
 
 
+def _tested(params: ConvertParams) -> list[str]:
+    """The sources that have test texts here: folders with a test file, and labelled files that are split."""
+    from gisttools.data import FileOptions, ReadOptions, has_split, kind_of, shares_of
+
+    reading = params.part(FileOptions)
+    here = [name for name in paths(params.sources) if Path(name).exists()]
+    split = [n for n in here if "test" in shares_of(Path(n), reading) and kind_of(n, params.part(ReadOptions)) == "labelled"]
+    return [n for n in here if n in split or (Path(n).is_dir() and has_split(n, "test"))]
+
+
 def known_of(params: SynthesizeParams) -> Known:
     """The test texts, the texts of earlier runs, and the labelled texts that are told.
 
     Raises:
         MissingError, DataError: a file, task or run is missing or cannot be read.
     """
-    from gisttools.data import eval_sets, read_labelled, read_triplets, table_texts
+    from gisttools.data import FileOptions, ReadOptions, eval_sets, read_labelled, read_triplets, table_texts
     from gisttools.synthesis import Known
 
-    sets = eval_sets(params.eval_tasks, paths(params.eval_files))
+    told = params.part(FileOptions)
+    reading = ReadOptions(**told.model_dump())
+    sets = eval_sets(params.eval_tasks, paths(params.eval_files), reading=told)
     avoid = inputs(params.avoid, "triplets.parquet")
-    labelled = [read_labelled(resolve(folder)) for folder in params.labelled_files]
+    labelled = [read_labelled(resolve(folder), reading) for folder in params.labelled_files]
     return Known(
         eval_texts=[text for texts in sets.values() for text in texts],
         written=table_texts(read_triplets(*avoid)) if avoid else [],

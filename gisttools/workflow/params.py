@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 from pydantic import Field, ValidationInfo, field_validator
 
 from gisttools.common import Options, named_like_a_secret, secret_in
-from gisttools.data import ReadOptions, Tiers
+from gisttools.data import FileOptions, ReadOptions, Tiers
 from gisttools.evaluation import EvaluateOptions
 from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
@@ -97,7 +97,7 @@ class GuideParams(Params):
         )
 
 
-class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings):
+class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOptions):
     """`3_finetune`: triplets, a student and a guide give a model."""
 
     about = "finetune"
@@ -139,7 +139,7 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings):
     dev_subsets: list[str] | None = Field(None, description='language subsets of dev tasks, e.g. ["en"]')
 
 
-class SynthesizeParams(GuideParams, SynthesisOptions, Checks):
+class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
     """`1_synthesize`: a task description and an LLM give triplets."""
 
     about = "synthesize"
@@ -197,7 +197,7 @@ class ConvertParams(GuideParams, ReadOptions, MiningOptions):
 
     about = "convert"
     cell = (
-        "sources", "subset", "text_column", "label_column", "guide", "guide_revision", "strategy", "negatives",
+        "sources", "subset", "text_column", "label_column", "test_share", "guide", "guide_revision", "strategy", "negatives",
         "eval_tasks", "eval_files", "seed",
     )  # fmt: skip
 
@@ -210,14 +210,16 @@ class ConvertParams(GuideParams, ReadOptions, MiningOptions):
     eval_tasks: list[str] | None = Field(
         None, description="MTEB tasks whose test texts must not occur; null: those among the sources"
     )
-    eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
+    eval_files: list[str] | None = Field(
+        None, description="folders and files whose test texts must not occur; null: the test parts of the sources"
+    )
     threshold: float | None = Field(None, description="least score of a positive, in sets of scored pairs")
     # overlap with evaluation sets
     near: float | None = Tiers.field("near")
     semantic: float | None = Tiers.field("semantic", 0.98)
 
 
-class EvaluateParams(Params, EvaluateOptions):
+class EvaluateParams(Params, EvaluateOptions, FileOptions):
     """`4_evaluate`: a tuned model and its baseline on mteb tasks and local files."""
 
     about = "evaluate"
@@ -235,7 +237,9 @@ class EvaluateParams(Params, EvaluateOptions):
     tasks: list[str] = Field(
         [], description="what the tuning is meant to help: mteb tasks, MTEB(eng, v2), type:STS language:deu"
     )
-    files: list[str] = Field(["data/support_intents"], description="folders of your own files: folder, or folder#kind")
+    files: list[str] = Field(
+        ["data/support_intents"], description="your own folders and files: folder, folder#kind, or a file and test_share"
+    )
     guards: list[str] | None = Field(
         None, description="mteb tasks it must not hurt; null: STSBenchmark where it can be reached"
     )

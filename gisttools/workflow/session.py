@@ -221,9 +221,13 @@ class ConvertRun(Run):
 
     def reading(self) -> ReadOptions:
         """How to read labelled texts."""
-        from gisttools.data import ReadOptions
+        from gisttools.data import FileOptions, ReadOptions, expand_sources, is_task
+        from gisttools.workflow.inputs import paths
 
-        return self.params.part(ReadOptions)
+        reading = self.params.part(ReadOptions)
+        if all(map(is_task, expand_sources(paths(self.params.sources)))):  # what is said of files is meant for eval_files
+            return reading.model_copy(update=FileOptions.defaults()) if self.params.eval_files else reading
+        return reading
 
     def mining(self) -> MiningOptions:
         """How to mine them."""

@@ -71,7 +71,7 @@ def _content_of(value: object) -> object:
         made = read_run(folder).artefacts
         return {name: sha for name, sha in made.items() if name != SUMMARY}
     path, (folder_name, mark, _) = resolve(value), value.rpartition("#")
-    if mark and not path.exists() and resolve(folder_name).is_dir():  # a folder with a kind behind
+    if mark and not path.exists() and resolve(folder_name).exists():  # a folder or file with a kind behind
         return [value, _content_of(folder_name)]
     if path.is_file():
         return [value, *map(sha256, _files_of(path))]
