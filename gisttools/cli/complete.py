@@ -54,7 +54,7 @@ def complete_what(_context: click.Context, _parameter: click.Parameter, incomple
 
 def complete_profile(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Profiles of the recipe that stands before."""
-    return _beginning(_recipe(_what(context)).get("profiles") or {}, incomplete)
+    return _beginning(recipe_of(_what(context)).get("profiles") or {}, incomplete)
 
 
 def complete_run(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -85,9 +85,17 @@ def _fields(context: click.Context) -> dict[str, FieldInfo]:
     if verb in VERBS and Path(what).suffix not in (".yaml", ".yml"):
         return dict(VERBS[verb].model_fields)
     if what:
-        steps = [s for s in _recipe(what).get("steps") or [] if s.get("verb") in VERBS]
-        return {f"{s['name']}.{name}": f for s in steps for name, f in VERBS[s["verb"]].model_fields.items()}
+        steps = [s for s in recipe_of(what).get("steps") or [] if s.get("verb") in VERBS]
+        inputs = recipe_of(what).get("inputs")
+        fields = {f"{s['name']}.{name}": f for s in steps for name, f in VERBS[s["verb"]].model_fields.items()}
+        return _as_fields(inputs if isinstance(inputs, dict) else {}, fields) | fields
     return {name: field for model in VERBS.values() for name, field in model.model_fields.items()}
+
+
+def _as_fields(inputs: dict, fields: dict[str, FieldInfo]) -> dict[str, FieldInfo]:
+    """A recipe's inputs, each like the first parameter that it sets."""
+    sets = {name: (one.get("sets") or [""])[0] for name, one in inputs.items() if isinstance(one, dict)}
+    return {name: fields[place] for name, place in sets.items() if place in fields}
 
 
 def _values(field: FieldInfo | None) -> list[str]:
@@ -121,7 +129,8 @@ def _recipes() -> list[Path]:
         return []
 
 
-def _recipe(what: str) -> dict[str, typing.Any]:
+def recipe_of(what: str) -> dict[str, typing.Any]:
+    """What the file of a recipe holds, by its path or name; {} where there is none, or it cannot be read."""
     path = Path(what) if Path(what).is_file() else next((p for p in _recipes() if p.stem == Path(what).stem), None)
     try:
         content = read_yaml(path) if path else None

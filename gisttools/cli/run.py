@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gisttools.cli.complete import Remembering, complete_parameter, complete_profile, complete_what
+from gisttools.cli.complete import Remembering, complete_parameter, complete_profile, complete_what, recipe_of as _recipe
 from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, parse_yaml, recipes_folder
 
 if TYPE_CHECKING:
     from gisttools.common import FinishedRun
     from gisttools.workflow import Rerun, Step
 
-_SMOKE = "gisttools.smoke"
+_SMOKE, _TYPED = "gisttools.smoke", "gisttools.typed"
 _PARAMETERS = click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", shell_complete=complete_parameter,
-    help="Set a parameter; for a recipe say STEP.NAME VALUE. The value is read as YAML: 3, 1e-5, true, [a, b].",
+    help="Set a parameter; for a recipe say STEP.NAME VALUE, or an input's NAME VALUE. The value is read as YAML: 3, 1e-5, true, [a, b].",
 )  # fmt: skip
 _RERUN = click.option(
     "--rerun",
@@ -41,6 +41,43 @@ _CLUSTER = click.option(
 )  # fmt: skip
 
 
+_INPUTS = {
+    "data": "your texts: a file (CSV, TSV, JSONL, Parquet, XLSX), or a folder with train and test files",
+    "text": "the column of texts, where it has no usual name",
+    "label": "the column of labels, likewise",
+    "test_share": "of a file without a test part: the share to test on, e.g. 0.2",
+    "encoding": "of a text file that is not UTF-8, e.g. cp1252",
+    "guide": "the guide model",
+    "student": "the model to be tuned",
+}
+
+
+def _inputs(command: Callable) -> Callable:
+    """The options for inputs that many recipes have; `-p NAME VALUE` sets any."""
+    for name, about in reversed(_INPUTS.items()):
+        option = f"--{name.replace('_', '-')}"
+        kind = {"type": float} if name == "test_share" else {"multiple": name == "data"}
+        command = click.option(option, f"input_{name}", metavar=name.upper(), help=f"Of a recipe: {about}.", **kind)(command)
+    return command
+
+
+class _Run(Remembering):
+    """Says of a recipe that stands before --help which inputs it has."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for word in ctx.meta.get(_TYPED, ()):
+            told = None if word.startswith("-") else _recipe(word)
+            if told and isinstance(told.get("inputs"), dict):
+                rows = [(n, str((i or {}).get("about", ""))) for n, i in told["inputs"].items() if isinstance(i, dict)]
+                with formatter.section(f"Inputs of {Path(word).stem}, each an option above or -p NAME VALUE"):
+                    formatter.write_dl(rows)
+                return
+
+
 def _smoke(context: click.Context, _parameter: click.Parameter, told: bool) -> None:
     context.meta[_SMOKE] = told
 
@@ -54,8 +91,9 @@ def _profile(named: str | None) -> str | None:
     return "smoke"
 
 
-@click.command(cls=Remembering, short_help="Run a notebook or a recipe.")
+@click.command(cls=_Run, short_help="Run a notebook or a recipe.")
 @click.argument("what", shell_complete=complete_what)
+@_inputs
 @_PARAMETERS
 @click.option(
     "--profile", metavar="NAME", shell_complete=complete_profile, help="Run a recipe under one of its profiles."
@@ -78,13 +116,15 @@ def run(
     cluster: str | None,
     dry_run: bool,
     publish_to: str | None,
+    **inputs: Any,
 ) -> None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
     from gisttools.workflow import PUBLISH_TO, VERBS, Step, checked_recipe, run_notebook, run_recipe
 
     if publish_to:
         os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
-    given = {name: _value(name, text) for name, text in parameters}
+    named = {n: list(v) if isinstance(v, tuple) else v for n in _INPUTS if (v := inputs[f"input_{n}"]) not in (None, ())}
+    given = named | {name: _value(name, text) for name, text in parameters}
     profile = _profile(profile)
     verb = re.sub(r"^\d_", "", Path(what).stem)
     if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
@@ -92,6 +132,13 @@ def run(
         if dry_run:
             return _show_preview(path.stem, checked_recipe(path, overrides=given, profile=profile).steps, rerun)
         done = run_recipe(path, overrides=given, profile=profile, rerun=rerun, workers=workers, cluster=cluster)
+    elif named:
+        known = ", ".join(_with_inputs())
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+        raise ParameterError(
+            f"{options}: inputs of recipes ({known}), and {what} is a notebook. Say -p NAME VALUE; "
+            f"gisttools parameters {verb} lists its names."
+        )
     elif profile is not None:
         there = (recipes_folder() / f"{verb}.yaml").is_file()
         fix = f"Say {verb}.yaml for the recipe." if there else "Leave out the profile."
@@ -119,6 +166,11 @@ def _recipe_of(what: str, verbs: Collection[str]) -> Path:
             f"Notebooks: {', '.join(verbs)}. Recipes: {', '.join(known)}."
         )
     return path
+
+
+def _with_inputs() -> list[str]:
+    """The project's recipes that have inputs."""
+    return [path.stem for path in sorted(recipes_folder().glob("*.yaml")) if _recipe(path.stem).get("inputs")]
 
 
 def _show_result(run: FinishedRun) -> None:

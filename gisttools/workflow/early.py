@@ -41,34 +41,25 @@ _SCHEMES = ("embedded:", "endpoint:", "mteb:", "published:")
 _WORDS = ("guide", "bm25", "random", "latest")  # references and runs that are no path
 
 
-class EarlyError(MissingError):
-    """What is wrong with the parameters of one step, or of several, by the problem."""
-
-    def __init__(self, found: Mapping[str, Iterable[str]]) -> None:
-        self.found = {line: list(steps) for line, steps in found.items()}
-        steps = ", ".join(dict.fromkeys(step for several in self.found.values() for step in several))
-        where = f"Paths are seen from {Path.cwd()}, then from the project."
-        super().__init__(problems(f"{steps}: {len(self.found)} problem(s)", self.found, where))
-
-
 def check_early(verb: str, params: Params) -> None:
     """Refuse parameters that name what is not there.
 
     Raises:
-        EarlyError: all that is wrong, at once.
+        MissingError: all that is wrong, at once.
     """
-    found = list(early_problems(params.model_dump()))
-    if found:
-        raise EarlyError(dict.fromkeys(found, [verb]))
+    if error := early_error({verb: params}):
+        raise error
 
 
-def one_early_error(errors: Iterable[EarlyError]) -> EarlyError:
-    """What is wrong with several steps; what several have in common is said once."""
+def early_error(steps: Mapping[str, Params]) -> MissingError | None:
+    """What is wrong with the parameters of some steps, by name; what several have in common is said once."""
     found: dict[str, list[str]] = {}
-    for error in errors:
-        for line, steps in error.found.items():
-            found.setdefault(line, []).extend(steps)
-    return EarlyError(found)
+    for step, params in steps.items():
+        for line in early_problems(params.model_dump()):
+            found.setdefault(line, []).append(step)
+    names = ", ".join(dict.fromkeys(step for several in found.values() for step in several))
+    where = f"Paths are seen from {Path.cwd()}, then from the project."
+    return MissingError(problems(f"{names}: {len(found)} problem(s)", found, where)) if found else None
 
 
 def early_problems(told: Mapping[str, Any]) -> Iterator[str]:
@@ -156,7 +147,7 @@ def _idle_shares(told: Mapping[str, Any]) -> Iterator[str]:
     """Shares of files that all have a file of their own for that split."""
     reading = FileOptions(**{f"{split}_share": told.get(f"{split}_share") for split in ("test", "dev")})
     values = [value for name in ("sources", *_SCORED, "labelled_files") for value in _existing(told.get(name))]
-    paths = [parse_eval_name(value)[0] for value in values]
+    paths = list(dict.fromkeys(parse_eval_name(value)[0] for value in values))
     for split, share in reading.shares.items():
         if paths and not any(split in shares_of(path, reading) for path in paths):
             yield f"{split}_share is {share}, but {', '.join(map(str, paths))} has a {split} file. Leave it out."

@@ -131,6 +131,11 @@ def run_notebook(
 def check_before(verb: str, params: Params) -> None:
     """What can be said of a step's inputs without a kernel. Raises as `check_early` and `check_inputs`."""
     check_early(verb, params)
+    check_task(params)
+
+
+def check_task(params: Params) -> None:
+    """What can be said of a task description and a prompt without a kernel. Raises as `check_inputs`."""
     if isinstance(params, SynthesizeParams):
         from gisttools.workflow.inputs import check_inputs
 

@@ -6,6 +6,9 @@ fastest. A later step that says `model: $finetune` becomes as many, one each; wh
 in `evaluations: [$evaluate]`, the list gets all of them. A step may have `resources`, such as `{GPU: 1}`: what its run
 must have to itself where several run at once.
 
+A recipe may have inputs: names for what its users set most, each for one or several `step.parameter`, so that
+`gisttools run labelled --data tickets.csv` need not say a file three times.
+
 A recipe may have profiles, say a `smoke` one that shows in minutes that all of it works: `step.parameter: value` lines
 that replace parameters, and `skip`, a list of steps to leave out.
 """
@@ -16,7 +19,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,10 +43,24 @@ class Step(BaseModel):
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
+class Input(BaseModel):
+    """A name for parameters that are set together.
+
+    `sets`: `step.parameter` that get the value; where one is a list, a single value becomes a list of one. `clears`:
+    those that become null, such as the revision of the model that was there before. `default`: where nothing is told.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    about: str = ""
+    sets: list[str] = Field(min_length=1)
+    clears: list[str] = Field(default_factory=list)
+    default: Any = None
+
+
 class Recipe(BaseModel):
     """Steps in the order in which they run.
 
-    `profiles`: name -> {"step.parameter": value, "skip": [step]}. `publish_to`: the fsspec URL that runs are published
+    `inputs`: by name. `profiles`: name -> {"step.parameter": value, "skip": [step]}. `publish_to`: the fsspec URL that runs are published
     to; `--publish-to` and `$GISTTOOLS_PUBLISH_TO` go before it.
     """
 
@@ -50,6 +68,7 @@ class Recipe(BaseModel):
     name: str
     about: str = ""
     publish_to: str | None = None
+    inputs: dict[str, Input] = Field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     steps: list[Step] = Field(min_length=1)
 
@@ -59,22 +78,30 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
 
     Args:
         path: the YAML file.
-        overrides: {"step.parameter": value}; they win over the profile. They hold for all combinations of a step; a
-            parameter of its matrix gets other values.
+        overrides: {"step.parameter": value}, or {input: value}; they win over the profile, and a step's parameter over
+            an input. They hold for all combinations of a step; a parameter of its matrix gets other values.
         profile: name of one of its profiles; the steps it skips are not in the result.
 
     Raises:
         MissingError: no such file.
         ParameterError: it is not a recipe, there is no such profile, a step refers to one that does not stand before
-            it or is skipped, or a profile or an override names no step; all problems at once.
+            it or is skipped, or a profile or an override names no step and no input; all problems at once.
     """
     recipe = _recipe_in(path)
     told = recipe.profiles.get(profile or "", {})
     skipped = _skipped(told)
-    found = _profile_problems(recipe, profile)
+    found = [*_input_problems(recipe), *_profile_problems(recipe, profile)]
+    if found:
+        raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
+    given = {name: value for name, value in (overrides or {}).items() if name in recipe.inputs}
+    single = {name: value for name, value in (overrides or {}).items() if name not in recipe.inputs}
     # first, so that their references are checked as well
-    found += _set_parameters(recipe, {name: value for name, value in told.items() if name != "skip"}, overrides or {})
-    found += [f"-p {name}: the profile skips this step" for name in overrides or {} if name.split(".")[0] in skipped]
+    defaults = {name: one.default for name, one in recipe.inputs.items() if one.default is not None}
+    _set_inputs(recipe, defaults)
+    found += _set_parameters(recipe, {name: value for name, value in told.items() if name != "skip"}, {})
+    _set_inputs(recipe, given)
+    found += _set_parameters(recipe, {}, single)
+    found += [f"-p {name}: the profile skips this step" for name in single if name.split(".")[0] in skipped]
     steps = [step for step in recipe.steps if step.name not in skipped]
     found += _step_problems(steps, skipped)
     if found:
@@ -168,7 +195,58 @@ def _set_parameters(recipe: Recipe, given: Mapping[str, Any], overrides: Mapping
         if step in steps and parameter:
             set_parameter(steps[step], parameter, value)
         elif name not in given:
-            found.append(f"-p {name}: {_no_such(step, steps)}")
+            found.append(_unknown(name, recipe))
+    return found
+
+
+def _unknown(name: str, recipe: Recipe) -> str:
+    """That a recipe has no such input, or no such step."""
+    if "." in name:
+        return f"-p {name}: {_no_such(name.split('.')[0], [s.name for s in recipe.steps])}"
+    inputs = f"its inputs: {', '.join(recipe.inputs)}" if recipe.inputs else "it has none"
+    steps = ", ".join(s.name for s in recipe.steps)
+    return (
+        f"{name}: recipe {recipe.name} has no input of that name; {inputs}.{did_you_mean(name, recipe.inputs)} "
+        f"Or say -p <step>.<parameter>; the steps are {steps}."
+    )
+
+
+def _set_inputs(recipe: Recipe, given: Mapping[str, Any]) -> None:
+    """Set all that inputs stand for."""
+    steps = {step.name: step for step in recipe.steps}
+    for name, value in given.items():
+        for place in recipe.inputs[name].clears:
+            step, _, parameter = place.partition(".")
+            set_parameter(steps[step], parameter, None)
+        for place in recipe.inputs[name].sets:
+            step, _, parameter = place.partition(".")
+            wanted = [value] if _is_list(steps[step].verb, parameter) and not isinstance(value, list) else value
+            in_matrix = parameter in steps[step].matrix and isinstance(wanted, list) and wanted is not value
+            set_parameter(steps[step], parameter, [wanted] if in_matrix else wanted)
+
+
+def _is_list(verb: str, parameter: str) -> bool:
+    """Whether a parameter takes lists, and no single value."""
+    kind = VERBS[verb].model_fields[parameter].annotation
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return str not in kinds and any(get_origin(k) is list for k in kinds)
+
+
+def _input_problems(recipe: Recipe) -> list[str]:
+    """What is wrong with the inputs of a recipe, whoever sets them."""
+    found, steps = [], {step.name: step for step in recipe.steps}
+    for name, one in recipe.inputs.items():
+        if "." in name:
+            found.append(f"input {name!r}: a name has no dot")
+        for place in [*one.sets, *one.clears]:
+            step, _, parameter = place.partition(".")
+            if step not in steps or not parameter:
+                found.append(f"input {name!r}: {place}: {_no_such(step, steps)}")
+            elif (verb := steps[step].verb) in VERBS and parameter not in VERBS[verb].model_fields:
+                close = did_you_mean(parameter, VERBS[verb].model_fields)
+                found.append(f"input {name!r}: {verb} has no parameter {parameter!r}.{close}")
+            elif verb not in VERBS:
+                found.append(f"step {step!r}: there is no verb {verb!r}, only {', '.join(VERBS)}.")
     return found
 
 

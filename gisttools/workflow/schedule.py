@@ -24,8 +24,8 @@ from typing import Any, Literal, TextIO
 
 from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, duration, problems
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
-from gisttools.workflow.early import EarlyError, one_early_error
-from gisttools.workflow.execute import Rerun, RunFailed, check_before, run_notebook
+from gisttools.workflow.early import early_error
+from gisttools.workflow.execute import Rerun, RunFailed, check_before, check_task, run_notebook
 from gisttools.workflow.folders import find_finished
 from gisttools.workflow.machine import Surroundings, environment, surroundings
 from gisttools.workflow.params import Params, check_params
@@ -105,17 +105,16 @@ def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, pr
     """A recipe whose steps all have right parameters. Arguments and errors as of `run_recipe`."""
     recipe = read_recipe(path, overrides, profile=profile)
     failed: dict[str, GistError] = {}
-    early: list[EarlyError] = []
+    right: dict[str, Params] = {}
     for step in recipe.steps:  # all parameters first: nothing runs if a later step cannot
         try:
-            check_before(step.verb, check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps})))
-        except EarlyError as problem:
-            early.append(EarlyError(dict.fromkeys(problem.found, [step.name])))
+            params = check_params(step.verb, fill(step, {s.name: f"${s.name}" for s in recipe.steps}))
+            right[step.name] = params
+            check_task(params)
         except GistError as problem:
             failed.setdefault(str(problem), problem)
-    if early:
-        together = one_early_error(early)
-        failed[str(together)] = together
+    if early := early_error(right):
+        failed[str(early)] = early
     if len(failed) > 1:
         raise ParameterError("\n".join(failed))
     if failed:
