@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from gisttools.common import did_you_mean
 
 log = logging.getLogger(__name__)
+_TOLD: set[str] = set()
 
 TEXT_COLUMNS = ("text", "sentence", "utterance", "query", "content", "message")
 LABEL_COLUMNS = ("label_text", "label", "intent", "category", "class", "labels")
@@ -50,6 +51,13 @@ def find_column(names: Iterable[object], usual: Sequence[str]) -> str | None:
     by_name = {str(name).lower(): name for name in names}
     found = next((by_name[name] for name in usual if name in by_name), None)
     return found  # type: ignore[return-value]
+
+
+def warn_once(logger: logging.Logger, told: str) -> None:
+    """Warn of a file, which many may read again, once in this process; of a DataFrame, which has no name, each time."""
+    if told not in _TOLD or told.startswith("DataFrame"):
+        _TOLD.add(told)
+        logger.warning("%s", told)
 
 
 def labelled_columns(
@@ -120,4 +128,4 @@ def tell_left_out(where: object, names: Iterable[object]) -> None:
     """Say once which columns of a source are of no use."""
     listed = [repr(str(name)) for name in names]
     if listed:
-        log.warning("%s: columns left out: %s", where, ", ".join(listed[:20]) + (", ..." if len(listed) > 20 else ""))
+        warn_once(log, f"{where}: columns left out: {', '.join(listed[:20])}{', ...' if len(listed) > 20 else ''}")

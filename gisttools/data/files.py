@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems, sha256
+from gisttools.data.columns import warn_once
 from gisttools.data.saved import SavedRows, is_saved, saved_splits
 from gisttools.data.sheets import Sheet
 
@@ -276,8 +277,8 @@ class RowFile:
         found = separator(sample.decode("utf-8", "ignore"), usual, whole=len(sample) < _SAMPLE)
         if found != usual:
             self._separator = found
-            log.warning("%s: read as separated by %s, not by %s, which does not split its header", self.path,
-                        _SEPARATORS[found], _SEPARATORS[usual])  # fmt: skip
+            how = f"separated by {_SEPARATORS[found]}, not by {_SEPARATORS[usual]}, which does not split its header"
+            warn_once(log, f"{self.path}: read as {how}")
 
     def _csv(self, file: io.BufferedIOBase, columns: Sequence[str] | None = None) -> CSVStreamingReader:
         """A reader of record batches; `columns` are read as strings."""

@@ -311,7 +311,7 @@ def _question(
     found, wrong = labelled_columns(file, columns, reading.text_column, reading.label_column)
     meant = path.is_file() or found or reading.text_column or reading.label_column
     if wrong:
-        return DataError("\n".join(wrong)) if meant and len(files) < 2 else None
+        return DataError("\n".join(wrong)) if meant and len(set(files.values())) < 2 else None
     if "test" in files and not path.is_file():
         return None
     share = f"{'dev' if split in DEV_SPLITS else split}_share"
@@ -435,6 +435,8 @@ def _most_specific(fitting: list[str], fits: dict[str, Fit], reading: FileOption
 def _seen(path: Path, files: dict[str, Path], columns: Mapping[str, Iterable[str]]) -> str:
     """All files of the folder, with the columns of those that were looked into."""
     looked = {files[key]: f" (columns {', '.join(names)})" for key, names in columns.items()}
+    if path.is_file():
+        return f"{path.name}{looked.get(path, '')}"
     inside = sorted(p for p in path.glob("qrels/*") if p.is_file())
     here = [*sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")), *inside]
     shown = [f"{p.relative_to(path).as_posix()}{looked.get(p, '')}" for p in here[:12]]
