@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gisttools.cli.complete import Remembering, complete_parameter, complete_profile, complete_what, recipe_of as _recipe
+from gisttools.cli.complete import (
+    Remembering,
+    complete_parameter,
+    complete_profile,
+    complete_what,
+    recipe_of as _recipe,
+)
 from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, parse_yaml, recipes_folder
 
 if TYPE_CHECKING:
@@ -20,7 +26,8 @@ if TYPE_CHECKING:
 _SMOKE, _TYPED = "gisttools.smoke", "gisttools.typed"
 _PARAMETERS = click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", shell_complete=complete_parameter,
-    help="Set a parameter; for a recipe say STEP.NAME VALUE, or an input's NAME VALUE. The value is read as YAML: 3, 1e-5, true, [a, b].",
+    help="Set a parameter; for a recipe say STEP.NAME VALUE, or an input's NAME VALUE. The value is read as YAML: 3, "
+    "1e-5, true, [a, b].",
 )  # fmt: skip
 _RERUN = click.option(
     "--rerun",
@@ -57,7 +64,9 @@ def _inputs(command: Callable) -> Callable:
     for name, about in reversed(_INPUTS.items()):
         option = f"--{name.replace('_', '-')}"
         kind = {"type": float} if name == "test_share" else {"multiple": name == "data"}
-        command = click.option(option, f"input_{name}", metavar=name.upper(), help=f"Of a recipe: {about}.", **kind)(command)
+        command = click.option(option, f"input_{name}", metavar=name.upper(), help=f"Of a recipe: {about}.", **kind)(
+            command
+        )
     return command
 
 
@@ -123,7 +132,9 @@ def run(
 
     if publish_to:
         os.environ[PUBLISH_TO] = publish_to  # for this command, kernels and workers
-    named = {n: list(v) if isinstance(v, tuple) else v for n in _INPUTS if (v := inputs[f"input_{n}"]) not in (None, ())}
+    named = {
+        n: list(v) if isinstance(v, tuple) else v for n in _INPUTS if (v := inputs[f"input_{n}"]) not in (None, ())
+    }
     given = named | {name: _value(name, text) for name, text in parameters}
     profile = _profile(profile)
     verb = re.sub(r"^\d_", "", Path(what).stem)

@@ -1,8 +1,8 @@
 from .characters import (
-    normalise as normalise,
     broken as broken,
     cleaned as cleaned,
     count_unseen as count_unseen,
+    normalise as normalise,
     tell_unseen as tell_unseen,
 )
 from .columns import (

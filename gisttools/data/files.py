@@ -1,13 +1,14 @@
 """Reads files of rows (CSV, TSV, JSON lines, a JSON array, Parquet, XLSX) and of lines (text), each once, a part at a
 time. A folder of one data set, as `save_to_disk` writes it, counts as a file of rows.
 
-All but Parquet and XLSX may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM), or what
-`encoding` says; nothing is guessed, for a wrong guess spoils texts without a word. JSON lines and a JSON array are
-distinguished by how a file begins, whatever its ending. What separates fields of CSV and TSV is what the ending says;
+All but Parquet and XLSX may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM),
+or what `encoding` says; nothing is guessed, for a wrong guess spoils texts without a word. JSON lines and a JSON array
+are distinguished by how a file begins, whatever its ending. What separates fields of CSV and TSV is what the ending says;
 where that does not split the header, and semicolons, tabs, bars or commas split most rows alike, these do: it is told.
 
 What a cell is: in CSV and TSV an empty cell is missing and every other one is its string, so that `NA`, `null`, `007`
-and `1e5` are texts and labels like any other; so it is in XLSX, whose numbers are written as `plain_name` does. In JSON and Parquet null is missing, and values keep their types;
+and `1e5` are texts and labels like any other; so it is in XLSX, whose whole numbers are
+written without decimals. In JSON and Parquet null is missing, and values keep their types;
 `plain_name` makes a label of one.
 """
 
@@ -54,7 +55,11 @@ _TOLD = re.compile(rb"sep=([,;\t|])\r?\n", re.IGNORECASE)
 _SAVED = "save_to_disk"  # a folder
 _MAGIC = (
     (b"PAR1", "a Parquet file", "Name it .parquet"),
-    (b"PK\x03\x04", "a ZIP archive (or an Office document, which is one)", "Unpack it; name a workbook .xlsx, or save its sheet as CSV"),
+    (
+        b"PK\x03\x04",
+        "a ZIP archive (or an Office document, which is one)",
+        "Unpack it; name a workbook .xlsx, or save its sheet as CSV",
+    ),
     (b"\xd0\xcf\x11\xe0", "an old Office document", "Save its sheet as CSV"),
     (b"%PDF", "a PDF", "Take its texts out into a CSV or JSONL file"),
     (b"\x1f\x8b", "a gzip file", "Add .gz to its name, or unpack it"),

@@ -193,8 +193,9 @@ def read_searched(folder: EvalFolder) -> Searched:
         DataError: texts or ids are empty, ids come twice, judgements name ids that are unknown or are no whole numbers
             or contradict each other, or no document is relevant; all problems at once.
     """
-    found = together({stem: partial(read_columns, folder.files[stem], folder.columns[stem], folder.reading.encoding) for stem in folder.files
-                      if stem in ("corpus", "queries", "qrels")})  # fmt: skip
+    stems = [stem for stem in folder.files if stem in ("corpus", "queries", "qrels")]
+    code = folder.reading.encoding
+    found = together({s: partial(read_columns, folder.files[s], folder.columns[s], code) for s in stems})
     corpus, lines = _texts_by_id(folder, "corpus", found["corpus"])
     queries, more = _texts_by_id(folder, "queries", found["queries"])
     relevant, judged = _judgements(folder, found["qrels"], corpus, queries)

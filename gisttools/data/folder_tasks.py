@@ -72,8 +72,8 @@ def local_tasks(
     """mteb tasks over a folder of JSONL, CSV, TSV, Parquet or XLSX files, or over one file; docs/evaluation.md has the
     layouts of all kinds.
 
-    A folder gives one task, called like the folder (or the file); classification brings clustering of the same test texts along, as
-    a second look. Scores are those of mteb's own tasks on the same data.
+    A folder gives one task, called like the folder (or the file); classification brings clustering of the same test
+    texts along, as a second look. Scores are those of mteb's own tasks on the same data.
 
     Args:
         folder: the files and their columns tell the kind of task; or the name does: `folder#kind`, one of

@@ -196,8 +196,8 @@ class EvalFolder:
 
     `kind` is one of `KINDS`; where no name says, "classification" also stands for multi-label data, which only the
     label cells distinguish. `files`: by "train" and "test" (the file of the split that is scored), or "corpus",
-    "queries" and "qrels"; where a file is split on the fly, "train" and "test" are one file. `columns`: of each of these
-    files, the columns by what they are for. `reading`: how labelled texts are read.
+    "queries" and "qrels"; where a file is split on the fly, "train" and "test" are one file. `columns`: of each of
+    these files, the columns by what they are for. `reading`: how labelled texts are read.
     """
 
     path: Path
@@ -383,8 +383,9 @@ def _fit(
         roles, lacks = _fit_pairs(names, (*usual, *other) if named else usual)  # others will do if the kind was named
     else:
         roles, _ = labelled_columns(files["test"].name, names, reading.text_column, reading.label_column)
-        usual = {"text": reading.text_column or TEXT_COLUMNS, "label": reading.label_column or LABEL_COLUMNS}
-        lacks = [n if isinstance(n, str) else " or ".join(n) for role, n in usual.items() if role not in roles]
+        text, label = reading.text_column, reading.label_column
+        wanted = {"text": text or " or ".join(TEXT_COLUMNS), "label": label or " or ".join(LABEL_COLUMNS)}
+        lacks = [what for role, what in wanted.items() if role not in roles]
     return {"test": roles}, [*missing, *(f"a column {what} in {files['test'].name}" for what in lacks)]
 
 

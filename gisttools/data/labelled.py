@@ -452,7 +452,9 @@ def _columns(names: list, source: str, options: ReadOptions) -> tuple[str, str, 
         if ids != ReadOptions.defaults()["id_column"]:
             listed = ", ".join(map(str, names))
             close = did_you_mean(ids, map(str, names))
-            wrong.append(f"{source} has no column {ids!r}.{close} Columns found: {listed}. Set id_column to one of them.")
+            wrong.append(
+                f"{source} has no column {ids!r}.{close} Columns found: {listed}. Set id_column to one of them."
+            )
         ids = None
     if wrong:
         raise DataError("\n".join(wrong))

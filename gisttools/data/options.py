@@ -31,7 +31,10 @@ class FileOptions(Options):
     text_column: str | None = Field(None, description="where it is not one of the usual names")
     label_column: str | None = Field(None, description="where it is not one of the usual names")
     test_share: float | None = Field(
-        None, gt=0, lt=1, description="of files and folders without a test file: share of the texts to test on, e.g. 0.2"
+        None,
+        gt=0,
+        lt=1,
+        description="of files and folders without a test file: share of the texts to test on, e.g. 0.2",
     )
     dev_share: float | None = Field(
         None, gt=0, lt=1, description="the same for development; neither trained nor tested on"

@@ -292,7 +292,8 @@ def eval_sets(
 
     Args:
         tasks: names of mteb tasks.
-        folders: `folder` or `folder#kind`, or files, as in `gisttools.data.folder_tasks`; train files need not be there.
+        folders: `folder` or `folder#kind`, or files, as in `gisttools.data.folder_tasks`; train files need not be
+            there.
         subsets: language subsets of multilingual tasks; all if None.
         reading: how labelled texts are read, and what share of them is test texts, as in `eval_folder`.
 

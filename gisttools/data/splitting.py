@@ -80,8 +80,8 @@ def split_texts(
 def split_parts(
     texts: Sequence[str], labels: Sequence[str] | None, shares: Mapping[str, float], *, where: str = "texts"
 ) -> np.ndarray:
-    """Which part each text belongs to: "train", or a name in `shares`, each a share of all texts; near copies are in one
-    part. The same texts and labels always give the same parts; the first share's do not depend on the others.
+    """Which part each text belongs to: "train", or a name in `shares`, each a share of all texts; near copies are in
+    one part. The same texts and labels always give the same parts; the first share's do not depend on the others.
 
     Returns:
         (n,) names.

@@ -162,11 +162,11 @@ def task_sources(
 
     Args:
         tasks: mteb tasks the tuning is meant to help, as in `gisttools.evaluation.select_tasks`.
-        files: folders and files, as `folder` or `folder#kind`; each gives one task that the tuning is meant to help, and
-            classification also a clustering task.
+        files: folders and files, as `folder` or `folder#kind`; each gives one task that the tuning is meant to help,
+            and classification also a clustering task.
         subsets: language subsets of multilingual tasks, e.g. ["en"]; all if None.
         guards: mteb tasks that the tuning must not hurt, named likewise.
-        reading: how labelled texts of `files` are read, and the share of them that is scored where there is no test file.
+        reading: how labelled texts of `files` are read, and the share of them to score where there is no test file.
 
     Raises:
         MissingError: mteb knows no task of a name, a folder is not there, or nothing was asked for.

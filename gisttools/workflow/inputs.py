@@ -446,7 +446,9 @@ def _tested(params: ConvertParams) -> list[str]:
 
     reading = params.part(FileOptions)
     here = [name for name in paths(params.sources) if Path(name).exists()]
-    split = [n for n in here if "test" in shares_of(Path(n), reading) and kind_of(n, params.part(ReadOptions)) == "labelled"]
+    split = [
+        n for n in here if "test" in shares_of(Path(n), reading) and kind_of(n, params.part(ReadOptions)) == "labelled"
+    ]
     return [n for n in here if n in split or (Path(n).is_dir() and has_split(n, "test"))]
 
 

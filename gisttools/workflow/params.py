@@ -197,8 +197,8 @@ class ConvertParams(GuideParams, ReadOptions, MiningOptions):
 
     about = "convert"
     cell = (
-        "sources", "subset", "text_column", "label_column", "test_share", "guide", "guide_revision", "strategy", "negatives",
-        "eval_tasks", "eval_files", "seed",
+        "sources", "subset", "text_column", "label_column", "test_share", "guide", "guide_revision", "strategy",
+        "negatives", "eval_tasks", "eval_files", "seed",
     )  # fmt: skip
 
     sources: list[str] = Field(
@@ -238,7 +238,8 @@ class EvaluateParams(Params, EvaluateOptions, FileOptions):
         [], description="what the tuning is meant to help: mteb tasks, MTEB(eng, v2), type:STS language:deu"
     )
     files: list[str] = Field(
-        ["data/support_intents"], description="your own folders and files: folder, folder#kind, or a file and test_share"
+        ["data/support_intents"],
+        description="your own folders and files: folder, folder#kind, or a file and test_share",
     )
     guards: list[str] | None = Field(
         None, description="mteb tasks it must not hurt; null: STSBenchmark where it can be reached"

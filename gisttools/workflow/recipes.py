@@ -60,8 +60,8 @@ class Input(BaseModel):
 class Recipe(BaseModel):
     """Steps in the order in which they run.
 
-    `inputs`: by name. `profiles`: name -> {"step.parameter": value, "skip": [step]}. `publish_to`: the fsspec URL that runs are published
-    to; `--publish-to` and `$GISTTOOLS_PUBLISH_TO` go before it.
+    `inputs`: by name. `profiles`: name -> {"step.parameter": value, "skip": [step]}. `publish_to`: the fsspec URL that
+    runs are published to; `--publish-to` and `$GISTTOOLS_PUBLISH_TO` go before it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -225,7 +225,9 @@ class ConvertRun(Run):
         from gisttools.workflow.inputs import paths
 
         reading = self.params.part(ReadOptions)
-        if all(map(is_task, expand_sources(paths(self.params.sources)))):  # what is said of files is meant for eval_files
+        if all(
+            map(is_task, expand_sources(paths(self.params.sources)))
+        ):  # what is said of files is meant for eval_files
             return reading.model_copy(update=FileOptions.defaults()) if self.params.eval_files else reading
         return reading
 

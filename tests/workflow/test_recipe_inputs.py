@@ -89,7 +89,7 @@ def test_inputs_are_not_for_notebooks():
 )
 def test_inputs_that_name_nothing_are_refused(tmp_path, inputs, why):
     (tmp_path / "r.yaml").write_text(f"name: r\ninputs: {inputs}\nsteps: [{{name: convert, verb: convert}}]\n")
-    with pytest.raises(ParameterError, match="r.yaml") as caught:
+    with pytest.raises(ParameterError, match=r"r\.yaml") as caught:
         read_recipe(tmp_path / "r.yaml")
     assert why in str(caught.value)
 
