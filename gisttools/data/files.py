@@ -3,8 +3,9 @@ time. A folder of one data set, as `save_to_disk` writes it, counts as a file of
 
 All but Parquet and XLSX may be compressed (`.gz`, `.zst`). Text is UTF-8, or UTF-16 if it opens with that mark (BOM),
 or what `encoding` says; nothing is guessed, for a wrong guess spoils texts without a word. JSON lines and a JSON array
-are distinguished by how a file begins, whatever its ending. What separates fields of CSV and TSV is what the ending says;
-where that does not split the header, and semicolons, tabs, bars or commas split most rows alike, these do: it is told.
+are distinguished by how a file begins, whatever its ending. What separates fields of CSV and TSV is what the ending
+says; where that does not split the header, and semicolons, tabs, bars or commas split most rows alike, these do: it is
+told.
 
 What a cell is: in CSV and TSV an empty cell is missing and every other one is its string, so that `NA`, `null`, `007`
 and `1e5` are texts and labels like any other; so it is in XLSX, whose whole numbers are

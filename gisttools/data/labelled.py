@@ -23,6 +23,7 @@ from gisttools.data.files import FILE_ENDINGS, Part, RowFile, file_kind, is_miss
 from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
 from gisttools.data.options import FileOptions, ReadOptions
+from gisttools.data.relabelling import decided
 from gisttools.data.saved import is_saved, saved_split, saved_splits
 from gisttools.data.splitting import split_parts
 from gisttools.data.suspicions import ids_in, odd_labels, too_many_labels, wrong_labels
@@ -225,6 +226,7 @@ class LabelledTexts:
     `labels` holds one name for each text. Of a multi-label source, `label_sets` holds the sorted names of each text
     and `labels` the same joined by " | "; two texts count as of the same label if they share one. `dropped`: rows left
     out while reading, by reason. `parts`: where a file was split on the fly, the texts of each part, by split.
+    `relabelled`: texts whose label was changed by `relabel`.
     """
 
     texts: list[str]
@@ -239,6 +241,7 @@ class LabelledTexts:
     licence: str | None = None
     task_type: str = "Classification"
     parts: dict[str, int] = field(default_factory=dict)
+    relabelled: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -271,7 +274,7 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
         options: split, subset, revision, columns, encoding; whether rows without text or label are refused or left
             out, counted in `dropped`: unless told, those of MTEB tasks are, for nobody here can correct them. With
             `test_share` (`dev_share`) a DataFrame, a file, or a folder without that file is split by content, and
-            `split` says which part is read.
+            `split` says which part is read; after that `relabel` changes labels, which is counted.
 
     Raises:
         MissingError: the file, task, data set, subset, revision or split does not exist.
@@ -282,7 +285,7 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
     options = options or ReadOptions()
     _one_subset(options)  # refused whatever the source is
     if isinstance(source, pd.DataFrame):
-        return _part(_from_frame(source, options), options.split, options.shares)
+        return _repaired(_part(_from_frame(source, options), options.split, options.shares), options)
     name, path = str(source), Path(source).expanduser()
     shares = shares_of(path, options)
     if path.is_dir():
@@ -295,10 +298,10 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
             chosen = _columns(file.columns, name, options)
             cells = _cells(file.parts([c for c in chosen if c]), chosen)
             found = _collect(cells, chosen, name, options.split, options)
-            return _part(replace(found, revision=file.revision), options.split, shares)
+            return _repaired(_part(replace(found, revision=file.revision), options.split, shares), options)
     on_hub = parse_hub_name(name)
     if on_hub is not None:
-        return _from_hub(name, on_hub, options)
+        return _repaired(_from_hub(name, on_hub, options), options)
     if name.startswith(("/", ".", "~")) or "/" in name:
         raise MissingError(
             f"There is no file or folder {name}. Name a file, a folder with {options.split}.jsonl, or a task."
@@ -313,6 +316,29 @@ def shares_of(path: Path, options: FileOptions) -> dict[str, float]:
         return options.shares
     names = {"test": ("test",), "dev": DEV_SPLITS}
     return {split: s for split, s in options.shares.items() if not any(split_file(path, n) for n in names[split])}
+
+
+def _repaired(texts: LabelledTexts, options: ReadOptions) -> LabelledTexts:
+    """With the labels that `relabel` decides, and without the texts that it drops.
+
+    Raises:
+        MissingError, DataError: as `gisttools.data.relabelling.read_decisions`; or a text has several labels.
+    """
+    if options.relabel is None:
+        return texts
+    if texts.label_sets is not None:
+        raise DataError(f"{texts.source}: relabel is for texts of one label each, and here some have several.")
+    labels = decided(texts.texts, texts.labels, options.relabel)
+    kept = [(text, new) for text, new in zip(texts.texts, labels, strict=True) if new is not None]
+    changed = sum(new not in (old, None) for old, new in zip(texts.labels, labels, strict=True))
+    gone = len(labels) - len(kept)
+    dropped = {**texts.dropped, "dropped by relabel": gone} if gone else texts.dropped
+    log.info(
+        "%s, split %s: %d labels changed and %d texts dropped by relabel", texts.source, texts.split, changed, gone
+    )
+    return replace(
+        texts, texts=[text for text, _ in kept], labels=[new for _, new in kept], dropped=dropped, relabelled=changed
+    )
 
 
 def _part(texts: LabelledTexts, split: str, shares: Mapping[str, float]) -> LabelledTexts:

@@ -42,6 +42,10 @@ class FileOptions(Options):
     encoding: str | None = Field(None, description="of text files that are not UTF-8, e.g. cp1252")
     drop_empty: bool | None = Field(None, description="leave out rows without text; null: of MTEB tasks alone")
     drop_unlabelled: bool | None = Field(None, description="leave out rows without label; null: of MTEB tasks alone")
+    relabel: str | None = Field(
+        None,
+        description="labels_to_repair.csv of a convert run, edited: a changed new_label counts, an empty one drops",
+    )
 
     def conflicts(self) -> list[str]:
         """One column for both, and shares that leave nothing to train on."""

@@ -8,3 +8,4 @@ from .miner import (
 )
 from .noise import label_noise as label_noise
 from .options import MiningOptions as MiningOptions
+from .repairs import labels_to_repair as labels_to_repair

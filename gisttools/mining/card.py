@@ -49,7 +49,7 @@ class DataCard:
             "Left out": _left_out(facts),
             "Duplicates": _duplicates(facts),
             "Overlap with evaluation sets": _overlaps(facts["overlap"]),
-            "Labels": _label_noise(facts["label_noise"]),
+            "Labels": [*_label_noise(facts["label_noise"]), *_relabelled(facts["sources"])],
         }
         lines = ["# Data card", "", f"{facts['triplets']:,} triplets, {facts['negatives']:,} negatives.", ""]
         lines.append(f"Fingerprint of texts and labels: `{facts['fingerprint']}`.")
@@ -72,6 +72,7 @@ def data_card(
     duplicates: pd.DataFrame | None = None,
     overlap: pd.DataFrame | None = None,
     noise: Mapping[str, LabelNoise] | None = None,
+    repairs: Mapping[str, int] | None = None,
     tiers: Tiers | None = None,
     reading: Reading | None = None,
 ) -> DataCard:
@@ -85,6 +86,7 @@ def data_card(
         overlap: what `gisttools.data.drop_overlap` found, of several tables with the column `source`; None: it was
             not asked.
         noise: what `gisttools.mining.label_noise` found, by source; None: it was not asked.
+        repairs: labels to repair, by source (`gisttools.mining.labels_to_repair`); None: it was not asked.
         tiers: with which duplicates and overlap were looked for; `Tiers()` if None.
         reading: how much the guide reads of the texts; None: it is not known.
     """
@@ -111,9 +113,16 @@ def data_card(
         "tiers": thresholds,
         "duplicates": None if duplicates is None else _tiers(duplicates, thresholds),
         "overlap": None if overlap is None else _overlap(overlap, thresholds),
-        "label_noise": None if noise is None else {source: dict(found.counts) for source, found in noise.items()},
+        "label_noise": None if noise is None else {s: _looked(f.counts, repairs, s) for s, f in noise.items()},
     }
     return DataCard(facts)
+
+
+def _looked(counts: Mapping[str, int | None], repairs: Mapping[str, int] | None, source: str) -> dict[str, int | None]:
+    return {
+        **counts,
+        **({} if repairs is None else {"labels to repair (labels_to_repair.csv)": repairs.get(source, 0)}),
+    }
 
 
 def _source(texts: LabelledTexts) -> dict[str, Any]:
@@ -133,6 +142,7 @@ def _source(texts: LabelledTexts) -> dict[str, Any]:
         "smallest_class": list(ranked[-1]) if ranked else None,
         "characters": _lengths(texts.texts),
         "dropped": dict(getattr(texts, "dropped", None) or {}),
+        "relabelled": getattr(texts, "relabelled", 0),
     }
 
 
@@ -227,6 +237,12 @@ def _overlaps(overlap: Mapping[str, Any] | None) -> list[str]:
     rows = [[name, *(_checked(counts[tier]) for tier in TIERS)] for name, counts in overlap["sets"].items()]
     lines = _table(["evaluation set", *TIERS], rows) or [_NONE_FOUND]
     return [*lines, "", f"{overlap['triplets']:,} triplets hold such a text; the numbers are of different texts."]
+
+
+def _relabelled(sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [f"Of {_cell(s['source'])} {s['relabelled']:,} labels were changed by relabel." for s in sources
+             if s.get("relabelled")]  # fmt: skip
+    return ["", *lines] if lines else []
 
 
 def _label_noise(noise: Mapping[str, Mapping[str, int | None]] | None) -> list[str]:

@@ -41,6 +41,7 @@ from gisttools.mining.card import DataCard, data_card
 from gisttools.mining.miner import mine_labelled, score_triplets, triplet_table
 from gisttools.mining.noise import LabelNoise, label_noise
 from gisttools.mining.options import MiningOptions
+from gisttools.mining.repairs import FILE_NAME, labels_to_repair
 from gisttools.models import VectorCache
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Converted:
         overlap: rows that were left out for the sake of evaluation sets, as `gisttools.data.drop_overlap` tells.
         noise: what looks wrong about the labels of each labelled source, by its name.
         card: all of it in short.
+        repairs: labels that look wrong, as `gisttools.mining.repairs` tells, with the column `source`.
         summary: the numbers.
     """
 
@@ -69,6 +71,7 @@ class Converted:
     overlap: pd.DataFrame
     noise: dict[str, LabelNoise]
     card: DataCard
+    repairs: pd.DataFrame = field(default_factory=pd.DataFrame)
     summary: dict[str, Any] = field(default_factory=dict)
 
     def headline(self) -> str:
@@ -98,7 +101,9 @@ class Converted:
 
     def save(self, folder: Path) -> None:
         """Write `triplets.parquet`, `data_card.md`, `data_card.json` and `overlap.parquet`; of several sources each
-        table as well, in `tables/`."""
+        table as well, in `tables/`; of labelled texts `labels_to_repair.csv`."""
+        if len(self.repairs.columns):  # with a mark in front, by which Excel knows UTF-8
+            self.repairs.to_csv(folder / FILE_NAME, index=False, encoding="utf-8-sig", float_format="%.3f")
         write_triplets(self.triplets, folder)
         if len(self.tables) > 1:
             for number, (name, table) in enumerate(self.tables.items(), 1):
@@ -158,6 +163,7 @@ def convert(
     sets = {name: texts.texts for name, texts in data.items()} or {n: table_texts(t) for n, t in tables.items()}
     few = sum(map(len, sets.values())) <= _MANY
     noise = _noise(data, guide, tiers.near if few else None)
+    repairs = _repairs(data, guide, tiers.near) if few else pd.DataFrame()
     live = triplets["live"][:]
     summary: dict[str, Any] = {
         "sources": counts,
@@ -168,6 +174,7 @@ def convert(
         "overlap": dict(Counter(overlap["tier"])),
         "eval_sets": {name: len(texts) for name, texts in known.items()},
         "label_noise": {name: found.counts for name, found in noise.items()},
+        "labels_to_repair": dict(Counter(repairs["source"])) if len(repairs) else {},
     }
     card = data_card(
         triplets,
@@ -176,6 +183,7 @@ def convert(
         duplicates=find_duplicates(sets, tiers) if few else None,
         overlap=overlap if known else None,
         noise=noise,
+        repairs=summary["labels_to_repair"] if len(repairs.columns) else None,
         tiers=tiers,
         reading=read,
     )
@@ -187,6 +195,7 @@ def convert(
         overlap=overlap,
         noise=noise,
         card=card,
+        repairs=repairs,
         summary=summary,
     )
 
@@ -255,7 +264,7 @@ def _needs(kinds: Mapping[str, str], mined: Sequence[str]) -> list[tuple[str, Se
     pairs = "labelled texts: of pairs and triplets no positives or negatives are mined yet"
     return [
         ("labelled texts of a file or of the hub", ("text_column", "label_column", "id_column"), others),
-        ("labelled texts", ("drop_empty", "drop_unlabelled", "split"), labelled),
+        ("labelled texts", ("drop_empty", "drop_unlabelled", "split", "relabel"), labelled),
         ("labelled texts in a file or folder here", ("encoding",), files),
         ("an MTEB task, or labelled texts of the hub", ("subset",), tasks + hub),
         ("labelled texts of the hub, without @revision in the name", ("revision",), [n for n in hub if "@" not in n]),
@@ -285,6 +294,16 @@ def _joined(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([part for part in found if len(part)] or found[-1:], ignore_index=True)
 
 
+def _repairs(data: Mapping[str, LabelledTexts], guide: VectorCache, near: float | None) -> pd.DataFrame:
+    """Labels to repair of every source whose texts have one label each; without columns where there is none."""
+    found = [
+        labels_to_repair(texts.texts, texts.labels, guide, near=near).assign(source=name)
+        for name, texts in data.items()
+        if texts.label_sets is None
+    ]
+    return _joined(found) if found else pd.DataFrame()
+
+
 def _noise(data: Mapping[str, LabelledTexts], guide: VectorCache, near: float | None) -> dict[str, LabelNoise]:
     return {
         name: label_noise(
@@ -302,7 +321,7 @@ def _counts(
 ) -> dict[str, Any]:
     known = {"source": name, "triplets": len(table), "dropped": dropped, "recall": recall}
     if texts is None:
-        nothing = ("split", "parts", "texts", "classes", "licence", "test_texts_in_train", "cleaned_task")
+        nothing = ("split", "parts", "relabelled", "texts", "classes", "licence", "test_texts_in_train", "cleaned_task")
         return {**known, **dict.fromkeys(nothing), "revision": next(iter(table["source_revision"][:1]), None)}
     task = texts.task_name
     return {
@@ -310,6 +329,7 @@ def _counts(
         "revision": texts.revision,
         "split": texts.split,
         "parts": texts.parts or None,
+        "relabelled": texts.relabelled,
         "texts": len(texts),
         "classes": len(texts.classes),
         "licence": texts.licence,

@@ -36,7 +36,7 @@ _MODELS = ("student", "guide", "model", "baseline", "references")
 _FOLDERS = ("files", "eval_files", "labelled_files")
 _SCORED = ("files", "eval_files", "dev")
 _READ = ("sources", "labelled_files")
-_TABLES = ("sources", "triplets", "avoid", "retain")
+_TABLES = ("sources", "triplets", "avoid", "retain", "relabel")
 _SCHEMES = ("embedded:", "endpoint:", "mteb:", "published:")
 _WORDS = ("guide", "bm25", "random", "latest")  # references and runs that are no path
 

@@ -13,7 +13,16 @@ _VECTORS = (".parquet", ".npy")
 _NO_MODELS = ("bm25", "random")
 
 
-_FILES = ("text_column", "label_column", "test_share", "dev_share", "encoding", "drop_empty", "drop_unlabelled")
+_FILES = (
+    "text_column",
+    "label_column",
+    "test_share",
+    "dev_share",
+    "encoding",
+    "drop_empty",
+    "drop_unlabelled",
+    "relabel",
+)
 
 
 class Rule(NamedTuple):

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from gisttools.common import FinishedRun, ParameterError, ancestors, problems, read_run, results_folder
+from gisttools.common import FinishedRun, Options, ParameterError, ancestors, problems, read_run, results_folder
 from gisttools.workflow.folders import as_run, inputs, open_run, told_parameters
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, GuideParams, SynthesizeParams
 from gisttools.workflow.places import resolve
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from gisttools.models import VectorCache
     from gisttools.synthesis import Known
     from gisttools.training import DevelopmentScore, Retention
+
+T = TypeVar("T", bound=Options)
 
 
 @dataclass(frozen=True)
@@ -174,12 +176,17 @@ def retention_of(params: FinetuneParams) -> Retention | None:
     return Retention(read_texts(paths(params.retain)), VectorCache(student), options)
 
 
+def reading_of(params: FileOptions, kind: type[T]) -> T:
+    """How files are read, as the parameters say; paths as they are seen from here."""
+    return params.part(kind, **({} if params.relabel is None else {"relabel": str(resolve(params.relabel))}))
+
+
 def development_of(params: FinetuneParams) -> DevelopmentScore | None:
     """The development data; None where none is named."""
     from gisttools.data import FileOptions
     from gisttools.training import DevelopmentScore
 
-    reading = params.part(FileOptions)
+    reading = reading_of(params, FileOptions)
     return DevelopmentScore(paths(params.dev), subsets=params.dev_subsets, reading=reading) if params.dev else None
 
 
@@ -258,7 +265,7 @@ def tasks_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
     from gisttools.evaluation import default_guards, task_sources
 
     guards, note = (params.guards, None) if params.guards is not None else default_guards(params.tasks)
-    files, reading = paths(params.files), params.part(FileOptions)
+    files, reading = paths(params.files), reading_of(params, FileOptions)
     sources = task_sources(params.tasks, files, subsets=params.subsets, guards=guards, reading=reading)
     return sources, [*([note] if note else []), *_splits_told(files, reading)]
 
@@ -427,7 +434,7 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
     from gisttools.data import FileOptions, eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
 
     files = _tested(params) if params.eval_files is None else paths(params.eval_files)
-    found = eval_sets(folders=files, reading=params.part(FileOptions))
+    found = eval_sets(folders=files, reading=reading_of(params, FileOptions))
     told = params.eval_tasks
     names = [s for s in expand_sources(paths(params.sources)) if is_task(s)] if told is None else told
     for name in names:
@@ -444,10 +451,12 @@ def _tested(params: ConvertParams) -> list[str]:
     """The sources that have test texts here: folders with a test file, and labelled files that are split."""
     from gisttools.data import FileOptions, ReadOptions, has_split, kind_of, shares_of
 
-    reading = params.part(FileOptions)
+    reading = reading_of(params, FileOptions)
     here = [name for name in paths(params.sources) if Path(name).exists()]
     split = [
-        n for n in here if "test" in shares_of(Path(n), reading) and kind_of(n, params.part(ReadOptions)) == "labelled"
+        n
+        for n in here
+        if "test" in shares_of(Path(n), reading) and kind_of(n, reading_of(params, ReadOptions)) == "labelled"
     ]
     return [n for n in here if n in split or (Path(n).is_dir() and has_split(n, "test"))]
 
@@ -461,7 +470,7 @@ def known_of(params: SynthesizeParams) -> Known:
     from gisttools.data import FileOptions, ReadOptions, eval_sets, read_labelled, read_triplets, table_texts
     from gisttools.synthesis import Known
 
-    told = params.part(FileOptions)
+    told = reading_of(params, FileOptions)
     reading = ReadOptions(**told.model_dump())
     sets = eval_sets(params.eval_tasks, paths(params.eval_files), reading=told)
     avoid = inputs(params.avoid, "triplets.parquet")

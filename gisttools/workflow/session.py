@@ -222,9 +222,9 @@ class ConvertRun(Run):
     def reading(self) -> ReadOptions:
         """How to read labelled texts."""
         from gisttools.data import FileOptions, ReadOptions, expand_sources, is_task
-        from gisttools.workflow.inputs import paths
+        from gisttools.workflow.inputs import paths, reading_of
 
-        reading = self.params.part(ReadOptions)
+        reading = reading_of(self.params, ReadOptions)
         if all(
             map(is_task, expand_sources(paths(self.params.sources)))
         ):  # what is said of files is meant for eval_files

@@ -60,9 +60,9 @@ def test_another_model_takes_the_revision_of_the_old_one_away():
 
 
 def test_an_input_that_a_recipe_lacks_is_refused_with_those_that_it_has():
-    found = run("quickstart", "--data", "x.csv", "--dry-run")
+    found = run("classification", "--data", "x.csv", "--dry-run")
     assert found.exit_code == 1
-    assert "data: recipe quickstart has no input of that name; its inputs: guide, student" in found.output
+    assert "data: recipe classification has no input of that name; its inputs: guide, student" in found.output
     assert "'guide'?" in run("quickstart", "-p", "guid", "x", "--dry-run").output
 
 
