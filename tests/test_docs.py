@@ -39,6 +39,10 @@ def steps_of(what):
     return None, {step["name"]: step["verb"] for step in yaml.safe_load(file.read_text("utf-8"))["steps"]}
 
 
+def inputs_of(recipe):
+    return yaml.safe_load((ROOT / "notebooks" / "recipes" / f"{recipe}.yaml").read_text("utf-8")).get("inputs", {})
+
+
 def wrong_with(words):
     group = command = main
     while isinstance(command, click.Group) and words:
@@ -57,6 +61,8 @@ def wrong_with(words):
         if verb is None and steps is None:
             return f"no notebook or recipe {words[0]!r}"
         for name in names:
+            if "." not in name and steps is not None and name in inputs_of(words[0]):
+                continue
             step, _, parameter = name.rpartition(".")
             step_verb = verb or steps.get(step)
             if step_verb is None or parameter not in VERBS[step_verb].model_fields:

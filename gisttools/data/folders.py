@@ -267,11 +267,7 @@ def eval_folder(
     files = _files(path, split, reading)
     columns = together({key: partial(column_names, file, reading.encoding) for key, file in files.items()
                         if key != "train"})  # fmt: skip
-    whole = {"test": path} if path.is_file() else files  # for kinds that are not split on the fly
-    fits = {
-        kind: _fit(kind, split, files if kind in _LABELLED else whole, columns, named == kind, reading)
-        for kind in KINDS
-    }
+    fits = _fits(path, split, files, columns, named, reading)
     fitting = [kind for kind, (_, missing) in fits.items() if not missing]
     fitting = _most_specific(fitting, fits, reading) if named is None else [named] if named in fitting else []
     if fitting == ["clustering"] and named is None and path.is_file():
@@ -281,20 +277,45 @@ def eval_folder(
         if tell:
             _tell_left_out(files, columns, found.columns)
         return found
-    if not fitting and (question := _question(path, split, files, named, reading)):
-        raise question
-    lines = [f"found: {_seen(path, files, columns)}"]
     if fitting:
+        lines = [f"found: {_seen(path, files, columns)}"]
         title = f"{path}: its files tell of several kinds of task: {', '.join(fitting)}."
         fix = f"Say which one is meant, such as {path}#{fitting[-1]}, or keep the other files elsewhere."
         raise DataError(problems(title, lines, fix))
+    raise _question(path, split, files, named, reading) or _no_kind(path, split, files, columns, named, fits)
+
+
+def _fits(
+    path: Path,
+    split: str,
+    files: dict[str, Path],
+    columns: dict[str, list[str]],
+    named: str | None,
+    reading: FileOptions,
+) -> dict[str, Fit]:
+    whole = {"test": path} if path.is_file() else files  # for kinds that are not split on the fly
+    return {
+        kind: _fit(kind, split, files if kind in _LABELLED else whole, columns, named == kind, reading)
+        for kind in KINDS
+    }
+
+
+def _no_kind(
+    path: Path,
+    split: str,
+    files: dict[str, Path],
+    columns: Mapping[str, list[str]],
+    named: str | None,
+    fits: Mapping[str, Fit],
+) -> GistError:
+    """What each kind lacks."""
+    lines = [f"found: {_seen(path, files, columns)}"]
     for kind in [named] if named else sorted(KINDS, key=lambda kind: len(fits[kind][1])):  # the nearest first
         lines.append(f"{kind} needs {KINDS[kind].format(split=split)}; missing: {', '.join(fits[kind][1])}")
     title = f"{path}: no {f'{named} task' if named else 'task'} can be made of it."
     message = problems(title, lines, f"Add or rename what is missing. {_ENDINGS}")
-    if "test" in files or set(_SEARCHED) & set(files):
-        raise DataError(message)
-    raise MissingError(message)
+    scored = "test" in files or set(_SEARCHED) & set(files)
+    return DataError(message) if scored else MissingError(message)
 
 
 def _question(
@@ -302,26 +323,30 @@ def _question(
 ) -> GistError | None:
     """What to ask of labelled texts in a single file, or without a file to score: which column is which, or to split
     them. None where they may be no labelled texts."""
-    if named not in (None, *_LABELLED) or set(_SEARCHED) & set(files):
-        return None
     file = files.get("train") or files.get("test") or _only_file(path)
-    if file is None:
+    if file is None or named not in (None, *_LABELLED) or set(_SEARCHED) & set(files):
         return None
     columns = column_names(file, reading.encoding)
     found, wrong = labelled_columns(file, columns, reading.text_column, reading.label_column)
-    meant = path.is_file() or found or reading.text_column or reading.label_column
     if wrong:
+        meant = path.is_file() or found or reading.text_column or reading.label_column
         return DataError("\n".join(wrong)) if meant and len(set(files.values())) < 2 else None
-    if "test" in files and not path.is_file():
-        return None
+    return _offer(path, split, file, "train" in files) if path.is_file() or "test" not in files else None
+
+
+def _offer(path: Path, split: str, file: Path, is_train: bool) -> GistError:
+    """To split labelled texts on the fly."""
     share = f"{'dev' if split in DEV_SPLITS else split}_share"
-    where = f"{path} holds no {split}.jsonl or the like next to {file.name}" if path.is_dir() else f"{path} is one file"
-    name = "" if path.is_file() or "train" in files else f", and name {file} itself"
-    cluster = f" {file}#clustering only looks for clusters, in all of it." if path.is_file() else ""
+    if path.is_file():
+        where, name = f"{path} is one file", ""
+        cluster = f" {file}#clustering only looks for clusters, in all of it."
+    else:
+        where, cluster = f"{path} holds no {split}.jsonl or the like next to {file.name}", ""
+        name = "" if is_train else f", and name {file} itself"
+    option = " (gisttools run: --test-share 0.2)" if split == "test" else ""
     return MissingError(
-        f"{where}, of labelled texts without a {split} split. Hold a part of it back: set {share} to 0.2 "
-        f"(gisttools run: --{share.replace('_', '-')} 0.2){name}; near copies stay on one side. Or name a folder with "
-        f"train and {split} files.{cluster}"
+        f"{where}, of labelled texts without a {split} split. Hold a part of it back: set {share} to 0.2{option}{name}; "
+        f"near copies stay on one side. Or name a folder with train and {split} files.{cluster}"
     )
 
 

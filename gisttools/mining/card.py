@@ -72,7 +72,6 @@ def data_card(
     duplicates: pd.DataFrame | None = None,
     overlap: pd.DataFrame | None = None,
     noise: Mapping[str, LabelNoise] | None = None,
-    repairs: Mapping[str, int] | None = None,
     tiers: Tiers | None = None,
     reading: Reading | None = None,
 ) -> DataCard:
@@ -86,7 +85,6 @@ def data_card(
         overlap: what `gisttools.data.drop_overlap` found, of several tables with the column `source`; None: it was
             not asked.
         noise: what `gisttools.mining.label_noise` found, by source; None: it was not asked.
-        repairs: labels to repair, by source (`gisttools.mining.labels_to_repair`); None: it was not asked.
         tiers: with which duplicates and overlap were looked for; `Tiers()` if None.
         reading: how much the guide reads of the texts; None: it is not known.
     """
@@ -113,16 +111,9 @@ def data_card(
         "tiers": thresholds,
         "duplicates": None if duplicates is None else _tiers(duplicates, thresholds),
         "overlap": None if overlap is None else _overlap(overlap, thresholds),
-        "label_noise": None if noise is None else {s: _looked(f.counts, repairs, s) for s, f in noise.items()},
+        "label_noise": None if noise is None else {source: dict(found.counts) for source, found in noise.items()},
     }
     return DataCard(facts)
-
-
-def _looked(counts: Mapping[str, int | None], repairs: Mapping[str, int] | None, source: str) -> dict[str, int | None]:
-    return {
-        **counts,
-        **({} if repairs is None else {"labels to repair (labels_to_repair.csv)": repairs.get(source, 0)}),
-    }
 
 
 def _source(texts: LabelledTexts) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,6 @@ class Converted:
         overlap: rows that were left out for the sake of evaluation sets, as `gisttools.data.drop_overlap` tells.
         noise: what looks wrong about the labels of each labelled source, by its name.
         card: all of it in short.
-        repairs: labels that look wrong, as `gisttools.mining.repairs` tells, with the column `source`.
         summary: the numbers.
     """
 
@@ -71,7 +70,6 @@ class Converted:
     overlap: pd.DataFrame
     noise: dict[str, LabelNoise]
     card: DataCard
-    repairs: pd.DataFrame = field(default_factory=pd.DataFrame)
     summary: dict[str, Any] = field(default_factory=dict)
 
     def headline(self) -> str:
@@ -88,6 +86,12 @@ class Converted:
         found = pd.concat([noise.confused for noise in self.noise.values()] or [pd.DataFrame({"share": []})])
         return found.sort_values("share", ascending=False, kind="stable", ignore_index=True)
 
+    @property
+    def repairs(self) -> pd.DataFrame:
+        """Labels to repair, of all sources whose texts have one label each, with the column `source`."""
+        found = [n.repairs.assign(source=name) for name, n in self.noise.items() if n.repairs is not None]
+        return _joined(found) if found else pd.DataFrame()
+
     def table(self) -> pd.DataFrame:
         """One line a source: texts, classes, triplets, rows dropped by reason; the recall of an approximate search; of
         MTEB tasks, how many test texts mteb found in the train split to the letter, and the task cleaned of them."""
@@ -102,13 +106,13 @@ class Converted:
     def save(self, folder: Path) -> None:
         """Write `triplets.parquet`, `data_card.md`, `data_card.json` and `overlap.parquet`; of several sources each
         table as well, in `tables/`; of labelled texts `labels_to_repair.csv`."""
-        if len(self.repairs.columns):  # with a mark in front, by which Excel knows UTF-8
-            self.repairs.to_csv(folder / FILE_NAME, index=False, encoding="utf-8-sig", float_format="%.3f")
         write_triplets(self.triplets, folder)
         if len(self.tables) > 1:
             for number, (name, table) in enumerate(self.tables.items(), 1):
                 write_triplets(table, folder / "tables" / f"{number:02}-{_slug(name)}.parquet")
         self.overlap.to_parquet(folder / "overlap.parquet")
+        if len((repairs := self.repairs).columns):  # with a mark in front, by which Excel knows UTF-8
+            repairs.to_csv(folder / FILE_NAME, index=False, encoding="utf-8-sig", float_format="%.3f")
         self.card.save(folder)
 
 
@@ -163,7 +167,6 @@ def convert(
     sets = {name: texts.texts for name, texts in data.items()} or {n: table_texts(t) for n, t in tables.items()}
     few = sum(map(len, sets.values())) <= _MANY
     noise = _noise(data, guide, tiers.near if few else None)
-    repairs = _repairs(data, guide, tiers.near) if few else pd.DataFrame()
     live = triplets["live"][:]
     summary: dict[str, Any] = {
         "sources": counts,
@@ -174,7 +177,6 @@ def convert(
         "overlap": dict(Counter(overlap["tier"])),
         "eval_sets": {name: len(texts) for name, texts in known.items()},
         "label_noise": {name: found.counts for name, found in noise.items()},
-        "labels_to_repair": dict(Counter(repairs["source"])) if len(repairs) else {},
     }
     card = data_card(
         triplets,
@@ -183,7 +185,6 @@ def convert(
         duplicates=find_duplicates(sets, tiers) if few else None,
         overlap=overlap if known else None,
         noise=noise,
-        repairs=summary["labels_to_repair"] if len(repairs.columns) else None,
         tiers=tiers,
         reading=read,
     )
@@ -195,7 +196,6 @@ def convert(
         overlap=overlap,
         noise=noise,
         card=card,
-        repairs=repairs,
         summary=summary,
     )
 
@@ -294,26 +294,16 @@ def _joined(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([part for part in found if len(part)] or found[-1:], ignore_index=True)
 
 
-def _repairs(data: Mapping[str, LabelledTexts], guide: VectorCache, near: float | None) -> pd.DataFrame:
-    """Labels to repair of every source whose texts have one label each; without columns where there is none."""
-    found = [
-        labels_to_repair(texts.texts, texts.labels, guide, near=near).assign(source=name)
-        for name, texts in data.items()
-        if texts.label_sets is None
-    ]
-    return _joined(found) if found else pd.DataFrame()
-
-
 def _noise(data: Mapping[str, LabelledTexts], guide: VectorCache, near: float | None) -> dict[str, LabelNoise]:
-    return {
-        name: label_noise(
-            texts.texts,
-            texts.label_sets or texts.labels,
-            guide=guide.alike(texts.task_name, texts.task_type),
-            near=near,
-        )
-        for name, texts in data.items()
-    }
+    """`near`: None where there are many texts."""
+    found = {}
+    for name, texts in data.items():
+        own_guide = guide.alike(texts.task_name, texts.task_type)
+        own = label_noise(texts.texts, texts.label_sets or texts.labels, guide=own_guide, near=near)
+        if texts.label_sets is None and len(texts) <= _MANY:
+            own = replace(own, repairs=labels_to_repair(texts.texts, texts.labels, own_guide, near=near))
+        found[name] = own
+    return found
 
 
 def _counts(

@@ -40,6 +40,7 @@ class LabelNoise:
             other way round), share (of both, there and back together), the worst first.
         small: classes with fewer texts than asked for: label, texts.
         skipped: what was not looked at, and why.
+        repairs: labels to repair, as `gisttools.mining.labels_to_repair` lists them; None: they were not looked for.
     """
 
     conflicts: pd.DataFrame
@@ -48,6 +49,7 @@ class LabelNoise:
     confused: pd.DataFrame
     small: pd.DataFrame
     skipped: dict[str, str]
+    repairs: pd.DataFrame | None = None
 
     @property
     def counts(self) -> dict[str, int | None]:
@@ -61,6 +63,7 @@ class LabelNoise:
             else len(self.near_conflicts),
             "texts nearer to another class": round(astray) if looked else None,
             "small classes": len(self.small),
+            **({} if self.repairs is None else {"labels to repair (labels_to_repair.csv)": len(self.repairs)}),
         }
 
 

@@ -309,7 +309,7 @@ def test_a_recipe_with_a_matrix_runs_each_combination_on_its_own_runs(recipe, mo
         return FinishedRun(folder=Path(f"{verb}-{len(ran)}"), manifest={"verb": verb})
 
     monkeypatch.setattr("gisttools.workflow.schedule.run_notebook", run)
-    monkeypatch.setattr("gisttools.workflow.schedule.check_before", lambda *_: None)  # its sources are names alone
+    monkeypatch.setattr("gisttools.workflow.schedule.early_error", lambda *_: None)  # its sources are names alone
     assert len(run_recipe(recipe(MATRIX))) == len(ran) == 10
     assert ran[1][0] == "[2/10] finetune[limit=100,seed=0]"
     assert [p["model"] for _, verb, p in ran if verb == "evaluate"] == [f"finetune-{n}" for n in (2, 3, 4, 5)]
