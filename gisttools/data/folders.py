@@ -345,8 +345,8 @@ def _offer(path: Path, split: str, file: Path, is_train: bool) -> GistError:
         name = "" if is_train else f", and name {file} itself"
     option = " (gisttools run: --test-share 0.2)" if split == "test" else ""
     return MissingError(
-        f"{where}, of labelled texts without a {split} split. Hold a part of it back: set {share} to 0.2{option}{name}; "
-        f"near copies stay on one side. Or name a folder with train and {split} files.{cluster}"
+        f"{where}, of labelled texts without a {split} split. Hold a part back: set {share} to 0.2{option}{name}; near "
+        f"copies stay on one side. Or name a folder with train and {split} files.{cluster}"
     )
 
 

@@ -83,7 +83,8 @@ def test_what_is_saved_can_be_read_again(caretaker, guide, tmp_path):
     out = tmp_path / "out"
     converted.save(out)
     assert files_under(out) == [
-        "data_card.json", "data_card.md", "labels_to_repair.csv", "overlap.parquet", "tables", "tables/01-caretaker.parquet",
+        "data_card.json", "data_card.md", "labels_to_repair.csv", "overlap.parquet", "tables",
+        "tables/01-caretaker.parquet",
         "tables/02-one.csv.parquet", "triplets.parquet",
     ]  # fmt: skip
     assert read_triplets(out).to_list() == converted.triplets.to_list()
