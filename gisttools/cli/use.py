@@ -36,13 +36,23 @@ _WIDTH = 160
     "--none-of-these", "measured", is_flag=True, help="With the threshold that was measured on the test texts."
 )
 @click.option(
+    "--label-next", "next_ones", type=click.IntRange(min=1), metavar="N",
+    help="Only the N texts that are worth a label of yours, the most so first: unsure ones, of many kinds.",
+)  # fmt: skip
+@click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="A .csv or .jsonl; else it is printed.",
 )
 def predict(
-    model: str, texts: str, column: str | None, threshold: float | None, measured: bool, out: Path | None
+    model: str,
+    texts: str,
+    column: str | None,
+    threshold: float | None,
+    measured: bool,
+    next_ones: int | None,
+    out: Path | None,
 ) -> None:
     """Label TEXTS, a file of texts (.csv, .jsonl, .parquet, .txt, ... or - for lines of standard input), with MODEL: a
     folder with a classifier, an evaluate run, or latest."""
@@ -58,6 +68,8 @@ def predict(
         if classifier.about.get("threshold") is None:
             raise ParameterError(f"No threshold was measured for {model}. Give one: --threshold 0.5.")
         threshold = classifier.about["threshold"]
+    if next_ones is not None:
+        rows = [rows[place] for place in classifier.label_next([str(row[name]) for row in rows], next_ones)]
     answers = _answers(classifier, rows, name, threshold)
     if out is None:
         _write(sys.stdout, answers, jsonl=False)

@@ -85,6 +85,14 @@ def test_a_file_is_written_whole_in_its_form(command, folder, tmp_path, ending):
     assert [row["text"] for row in told] == ["radiator is cold", "key"]
 
 
+def test_what_to_label_next_is_what_python_says(command, folder, tmp_path):
+    texts = ["radiator is cold", "the elevator is stuck", "hm", "it", "my key", "a lift and a key"]
+    (tmp_path / "a.txt").write_text("\n".join(texts))
+    status, said = command("predict", folder, tmp_path / "a.txt", "--label-next", 3)
+    assert status == 0
+    assert [row["text"] for row in rows_of(said)] == [texts[i] for i in Classifier.load(folder).label_next(texts, 3)]
+
+
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [

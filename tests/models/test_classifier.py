@@ -179,3 +179,20 @@ def test_what_is_saved_is_what_is_loaded_however_it_lies_in_memory(order, wordll
     found = Classifier.load(tmp_path).linear
     assert np.array_equal(found.weights, weights)
     assert np.array_equal(found.bias, linear.bias)
+
+
+def test_what_to_label_next_is_unsure_and_of_many_kinds() -> None:
+    """Two unsure crowds, one of forty near copies and one of three texts, and many sure texts: both get a label."""
+    axes = np.eye(6)
+    linear = Linear(labels=("a", "b"), weights=4 * axes[:2], bias=np.zeros(2))
+    vectors = {f"sure {i}": axes[i % 2] + 0.01 * axes[2] for i in range(500)}
+    vectors |= {f"crowd {i}": axes[3] + 0.001 * i * axes[0] for i in range(10, 50)}
+    vectors |= {f"rare {i}": axes[4] + 0.001 * i * axes[1] for i in range(10, 13)}
+    texts = list(vectors)
+    classifier = Classifier(encode=lambda asked: np.stack([vectors[text] for text in asked]), linear=linear)
+    chosen = [texts[i] for i in classifier.label_next([*texts, *texts], 4)]
+    assert {"rare 10", "crowd 10"} <= set(chosen)
+    assert len(classifier.label_next(texts[:3], 10)) == 3
+    assert classifier.label_next([], 5) == []
+    with pytest.raises(ParameterError, match="n is 0"):
+        classifier.label_next(texts, 0)
