@@ -59,10 +59,11 @@ def count(value: object) -> str:
 
 
 def plural(value: object, unit: str) -> str:
-    """`1 query`, `2,000 queries`."""
+    """`1 query`, `2,000 queries`, `3 classes`."""
     if is_number(value) and int(value) == 1:
         return f"1 {unit}"
-    return f"{count(value)} {unit[:-1] + 'ies' if unit.endswith('y') else unit + 's'}"
+    many = unit[:-1] + "ies" if unit.endswith("y") else unit + ("es" if unit.endswith("s") else "s")
+    return f"{count(value)} {many}"
 
 
 def duration(seconds: object) -> str:

@@ -110,7 +110,7 @@ def _tables(table: pd.DataFrame) -> list[dict[str, Any]]:
                 else "",
                 "all": f"Classifier fitted on all your labels ({count(rows[0].n_train)})" if labelled else "Score",
                 "test": plural(rows[0].n_test, "test text" if labelled else "query"),
-                "classes": plural(first.n_classes, "class").replace("classs", "classes") if labelled else "",
+                "classes": plural(first.n_classes, "class") if labelled else "",
                 "seeds": any(row.seeds > 1 for row in rows),
                 "rows": [_row(row) for row in rows],
             }

@@ -19,12 +19,12 @@ from gisttools.evaluation.comparison import (
     to_table,
 )
 
-# as earlier versions wrote them
+# as earlier versions wrote them, those of later ones at the end
 COLUMNS = [
     "task", "task_type", "subset", "metric", "base", "tuned", "difference", "low", "high", "p", "mde",
     "items_for_one_point", "standard_error", "freedom", "n_draws", "method", "verdict", "n_items", "n_seeds",
     "seed_error", "item_error", "speaks_of", "is_target", "overlap", "n_test", "in_train", "cleaned_task", "trained_on",
-    "variant", "group", "base_zero_shot", "zero_shot", "p_holm", "allowed_loss", "non_inferior",
+    "variant", "group", "base_zero_shot", "zero_shot", "p_holm", "allowed_loss", "non_inferior", "second_look",
 ]  # fmt: skip
 AVERAGES = ["variant", "tasks", "name", "n_tasks", "base", "tuned", "difference", "low", "high", "p", "verdict"]
 SCORES = ["role", "task", "task_type", "split", "subset", "n_items", "n_draws", "revision", "mteb", "metric", "is_main"]
@@ -35,6 +35,7 @@ WHOLE = Comparison(
     verdict="helped", n_items=100, n_seeds=2, seed_error=0.001, item_error=0.002, speaks_of="the recipe",
     is_target=True, overlap=0, n_test=100, in_train=4, cleaned_task="a.v2", trained_on=False, variant="tuned",
     group="g", base_zero_shot=True, zero_shot=False, p_holm=0.02, allowed_loss=0.005, non_inferior=True,
+    second_look=False,
 )  # fmt: skip
 
 
