@@ -24,7 +24,7 @@ def rows(classes: int, n: int = 120, dimension: int = 8, seed: int = 0, noise: f
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_it_is_the_regression_of_scikit_learn(classes) -> None:
     vectors, labels = rows(classes)
-    by_hand = LogisticRegression(C=30, max_iter=2000)
+    by_hand = LogisticRegression(C=3, max_iter=2000)
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     by_hand.fit(units, labels)
     found = fit_linear(vectors, labels)
