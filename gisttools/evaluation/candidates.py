@@ -264,7 +264,7 @@ def _plain(value: float) -> float | None:
 
 
 def find_candidates(
-    encoders: Sequence[Encoder],
+    encoders: Sequence[Encoder] | Mapping[str, ScoredModel],
     sources: Sequence[TaskSource],
     *,
     heads: Heads | None = None,
@@ -278,13 +278,17 @@ def find_candidates(
     Vectors and scores that are kept are used again.
 
     Args:
-        encoders: the models; of those that are one and the same the first counts.
+        encoders: the models; of those that are one and the same the first counts. By name alone, nothing is known of
+            their training.
         sources: from `task_sources`.
         heads: trains encoders with a linear head; left out where None.
         cache: where scores and vectors are kept; the usual folder if None.
         batch_size: texts embedded at a time.
         smoke: was the training only to see that everything works? Then nothing is advised.
     """
+    if isinstance(encoders, Mapping):
+        told = encoders.items()
+        encoders = [Encoder(name=n, kind="reference", what="a model", models=(m,), labels=None) for n, m in told]
     work = _Work(_once(encoders), heads, cache or ScoreCache(), batch_size)
     for source in (source for source in sources if source.is_target):
         with doing(f"candidates on {source.name}"):

@@ -160,9 +160,9 @@ def most_frequent(_texts: Sequence[str], labels: Sequence[str]) -> Fitted:
 
 
 def words(texts: Sequence[str], labels: Sequence[str]) -> Fitted:
-    """TF-IDF of words and pairs of words, 1 + log of counts, rows of length one; then a logistic regression with its own
-    penalty: scikit-learn's `TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)`, whose other settings stay at their
-    defaults, and `LogisticRegression(C=100, max_iter=2000)`.
+    """TF-IDF of words and pairs of words, 1 + log of counts, rows of length one; then a logistic regression with a
+    penalty of its own: scikit-learn's `TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)`, whose other settings
+    stay at their defaults, and `LogisticRegression(C=100, max_iter=2000)`.
 
     Raises:
         ValueError: no text holds a word, or there is only one label.

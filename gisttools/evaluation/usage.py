@@ -11,7 +11,7 @@ def python_lines(folder: Path | str, told: Mapping[str, Any]) -> list[str]:
     """How Python uses it."""
     if "labels" not in told:
         return [
-            "from gisttools import search",
+            "from gisttools.models import search",
             "",
             'for hit in search("' + str(folder) + '", ["a first document", "a second one"], "what is asked for"):',
             "    print(hit.score, hit.text)",

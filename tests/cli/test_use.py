@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from helpers import WORDLLAMA
 from helpers.evaluation_folders import TOPICS
 
-from gisttools import Classifier, VectorCache, search
+from gisttools import Classifier, VectorCache
 from gisttools.cli.main import main
 from gisttools.models.loading import open_model
+from gisttools.models.searching import search
 from gisttools.workflow.using import judged
 
 TEXTS = [text for texts in TOPICS.values() for text in texts]
