@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -451,11 +452,11 @@ class _Work:
         queries = sorted(each[0])
         values_of = np.array([[values[query] for query in queries] for values in each])
         model = encoder.models[0]
+        speed = _search_speed(model, task, subset, data)
         row = CandidateScore(
             task=source.name, subset=subset, metric=metric, name=encoder.name, kind=encoder.kind, what=encoder.what,
             score=float(values_of.mean()), n_test=len(queries), encoder_labels=encoder.labels,
-            megabytes=model.megabytes, texts_per_s=_search_speed(model, task, subset, data), dollars=encoder.dollars,
-            seeds=len(each),
+            megabytes=_search_size(model), texts_per_s=speed, dollars=encoder.dollars, seeds=len(each),
         )  # fmt: skip
         about = {"task": source.name, "metric": metric, "score": row.score, "queries": len(queries)}
         left = model.transformer and partial(Shipped, name=encoder.name, encoder=model.transformer, about=about)
@@ -557,6 +558,14 @@ def _search_speed(model: ScoredModel, task: AbsTask, subset: str, data: Mapping[
         return None
     ask = model.transformer.encode_query
     return texts_per_second(lambda some: ask(list(some), batch_size=len(some), show_progress_bar=False), texts)
+
+
+def _search_size(model: ScoredModel) -> float | None:
+    """Of an encoder itself, of a search by words its index, which was built before."""
+    if not model.searches_only:
+        return model.megabytes
+    index = getattr(model.encoder, "retriever", None)
+    return None if index is None else len(pickle.dumps((index.scores, index.vocab_dict))) / 1e6
 
 
 def _gap(tasks: Mapping[tuple[str, str], Sequence[_Found]]) -> Callable[[Candidate, Candidate], Interval]:

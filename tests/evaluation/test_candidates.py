@@ -227,6 +227,7 @@ def test_searches_are_held_against_bm25_query_by_query(wordllama, minilm, tmp_pa
     found = find_candidates([encoder(wordllama), encoder(minilm, "guide", "guide")], sources, cache=cache)
     rows = {row.name: row for row in found.rows}
     assert set(rows) == {"BM25", "student", "guide"}
+    assert 0 < rows["BM25"].megabytes < rows["student"].megabytes  # its index of twelve documents
     import mteb
 
     for name, model in (("student", wordllama), ("BM25", open_scored("bm25").encoder)):
