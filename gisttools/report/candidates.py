@@ -42,11 +42,17 @@ def view(data: ReportData) -> dict[str, Any]:
         **empty,
         "head": str(one["head"]) if one else str(told.get("line")),
         "why": str(one["why"]) if one else "",
-        "trades": [f"{trade['name']}: {trade['told']}" for trade in (one or {}).get("trades") or []],
+        "trades": _trades(one or {}),
         "each": [_target(t) for t in targets] if len(targets) > 1 else [],
         "seeds": _seeds(data, targets),
         "notes": notes,
     }
+
+
+def _trades(target: Mapping[str, Any]) -> list[str]:
+    """What other candidates give for what, as far as the reason does not say it already."""
+    told = [f"{trade['name']}: {trade['told']}" for trade in target.get("trades") or []]
+    return [line for line in told if line not in str(target.get("why"))]
 
 
 def use(data: ReportData) -> dict[str, Any]:
@@ -125,6 +131,7 @@ def _row(row: CandidateScore) -> dict[str, Any]:
         "kind": row.kind,
         "what": row.what,
         "score": score(row.score),
+        "sure": _sure(row),
         "best": row.best,
         "difference": "" if row.best else signed(row.difference),
         "interval": span,
@@ -136,6 +143,16 @@ def _row(row: CandidateScore) -> dict[str, Any]:
         "dollars": dollars(row.dollars),
         "seeds": row.seeds,
     }
+
+
+def _sure(row: CandidateScore) -> str:
+    """How far the accuracy of one classifier may lie off with other test texts like these: 95 %, E. B. Wilson 1927."""
+    if not row.n_train or not row.n_test or row.seeds > 1:
+        return ""
+    from scipy.stats import binomtest
+
+    ends = binomtest(round(row.score * row.n_test), row.n_test).proportion_ci(method="wilson")
+    return f"{score(ends.low)} to {score(ends.high)}"
 
 
 def _trained_on(row: CandidateScore) -> str:

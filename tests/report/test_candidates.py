@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 from helpers.candidates import found, row
@@ -11,6 +13,7 @@ from helpers.report_runs import EVIL, comparison_row, evaluate, finetune
 
 from gisttools.evaluation.candidates import Candidates, CandidateScore, TargetAdvice
 from gisttools.evaluation.judging import headline as headline_of
+from gisttools.report import candidates
 from gisttools.report.candidates import _speed, view
 from gisttools.report.data import collect
 from gisttools.report.render import numbers, render_html, render_markdown
@@ -132,3 +135,14 @@ def test_several_targets_each_have_their_line(tmp_path):
 )
 def test_a_speed_has_two_digits_that_count(speed, told):
     assert _speed(speed) == told
+
+
+@pytest.mark.parametrize(("right", "n"), [(53, 79), (0, 10), (280, 280)])
+def test_how_sure_an_accuracy_is_by_wilson(right, n):
+    """By his formula, by hand."""
+    z, p = 1.959963984540054, right / n
+    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n))
+    row = CandidateScore(task="own", name="a", kind="tuned", score=p, n_train=5, n_test=n)
+    assert candidates._sure(row) == f"{100 * max(low, 0):.1f} to {100 * high:.1f}"
+    assert candidates._sure(replace(row, seeds=3)) == ""
