@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MarginStrategy = Literal["absolute", "relative"]
 Candidates = Literal["all", "hard"]
+SameLabel = Literal["mask", "positive", "ignore"]
+GuideMasks = Literal["all", "unlabelled"]
 Strategy = Literal["proportional", "round_robin", "weights"]
 Batches = Literal["mixed", "one_set"]
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
@@ -33,6 +35,22 @@ class MaskOptions(Options):
     contrast_anchors: bool = Field(True, description="anchor-anchor candidates")
     contrast_positives: bool = Field(True, description="positive-positive candidates")
     mask_same_label: bool = Field(True, description="mask candidates of the anchor's label")
+    same_label: SameLabel = Field(
+        "mask", description="candidates of the anchor's label: masked, further positives, or like any other"
+    )
+    guide_masks: GuideMasks = Field("all", description="all candidates, or those of which no label tells")
+
+    @property
+    def of_same_label(self) -> SameLabel:
+        """What becomes of candidates of the anchor's label; `mask_same_label: false` is `same_label: ignore`."""
+        return self.same_label if self.mask_same_label else "ignore"
+
+    def conflicts(self) -> list[str]:
+        """Labels that are to be used and not to be used."""
+        found = super().conflicts()
+        if not self.mask_same_label and self.same_label == "positive":
+            found.append("mask_same_label is False and same_label is 'positive': leave mask_same_label out")
+        return found
 
     def masks_above(self, theta: Tensor) -> Tensor:
         """The guide cosine above which a candidate is masked, given that of anchor and positive, of any shape."""
@@ -42,12 +60,16 @@ class MaskOptions(Options):
 class LossOptions(MaskOptions):
     """How `gisttools.training.GISTLoss` computes.
 
+    positive_temperature: for same_label "positive".
     mini_batch_size: their activations are computed again in the backward pass, with the same dropout (GradCache,
         arXiv 2101.06983).
     """
 
     temperature: float = Field(0.01, gt=0, description="temperature of the loss")
     candidates: Candidates = Field("all", description="hard: those the student ranks above the positive")
+    positive_temperature: float | None = Field(
+        None, gt=0, description="positives weigh softmax(guide cosine / this), e.g. 0.1; null: all alike"
+    )
     mini_batch_size: int | None = Field(None, ge=1, description="texts embedded at a time, for batches beyond memory")
     tokens_per_forward: int | None = Field(None, ge=1, description="token budget of one micro-batch")
     equal_texts_once: bool | None = Field(None, description="embed equal texts of a step once; null: without dropout")
