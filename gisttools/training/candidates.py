@@ -10,14 +10,15 @@ Of labelled texts there is one column, and each text is scored against all other
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gisttools.training.loss_inputs import Batch, Unit
 from gisttools.training.options import LossOptions
+
+_TINY = 1e-30
 
 
 class Layout:
@@ -75,27 +76,36 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Positives:
-    """The positives of a block of rows, one after the other: int64 (n,) their row, their column and their place in the
-    flat scores, and their weight in the row's mean."""
+    """The positives of a block of rows among what is scored against the anchor.
 
-    row: Tensor
-    column: Tensor
-    place: Tensor
+    Attributes:
+        weight: (rows, width_anchor), 0 where a candidate is none; in no measure yet.
+        total: (rows,) sums of the weights; 0 for a row without positives.
+        even: are all weights 0 or 1?
+    """
+
     weight: Tensor
-    rows: int
+    total: Tensor
+    even: bool
 
-    def by_row(self, values: Tensor) -> Tensor:
-        """Sums (rows,) of values (n,)."""
-        return values.new_zeros(self.rows).index_add_(0, self.row, values)
+    def mean_of(self, values: Tensor) -> Tensor:
+        """Weighted means (rows, 1) of values like the weights; 0 for a row without positives."""
+        return ((self.weight * values).sum(1) / self.divisor)[:, None]
 
-    def most(self, values: Tensor) -> Tensor:
-        """Of values (n,) the largest of each one's row, (n,)."""
-        return values.new_full((self.rows,), -math.inf).scatter_reduce_(0, self.row, values, "amax")[self.row]
+    @property
+    def divisor(self) -> Tensor:
+        """`total`, or 1 where there is nothing to divide."""
+        return torch.where(self.total > 0, self.total, 1)
 
-    def weighed(self, factor: Tensor | float = 1.0) -> Positives:
-        """With weights times a factor, made to sum to 1 in each row."""
-        weight = self.weight * factor
-        return replace(self, weight=weight / self.by_row(weight)[self.row])
+    def effective(self) -> Tensor:
+        """Effective numbers of positives (rows,): 1 / sum of squared weights, where these sum to 1."""
+        return self.total if self.even else self.total.square() / self.weight.square().sum(1).clamp_min(_TINY)
+
+    def by_guide(self, guide: Tensor, temperature: float) -> Positives:
+        """Weighed by softmax(guide cosine / temperature) as well."""
+        weight = torch.softmax(self.weight.log().add_(guide, alpha=1 / temperature), 1)
+        weight.mul_((self.total > 0)[:, None]).nan_to_num_()
+        return Positives(weight=weight, total=(self.total > 0).to(weight.dtype), even=False)
 
 
 class Mask:
@@ -136,18 +146,21 @@ class Mask:
         self.masked += out.sum(0)
         return out
 
-    def split(self, rows: slice, out: Tensor) -> tuple[Tensor, Positives]:
-        """As `dropped`, with 1 at the positives as well, which are not counted as masked; and the positives."""
+    def split(self, rows: slice, out: Tensor, weight: Tensor) -> tuple[Tensor, Positives]:
+        """As `dropped`, with 1 at the positives as well, which are not counted as masked; and the positives, which are
+        written to `weight`."""
         layout = self.layout
         same, equal = self._same_and_equal(rows)
-        found = self._positives(rows, self._are_positive(rows, same, equal))
-        weighed = self._closer(rows, out, found)
+        weight.copy_(self._are_positive(rows, same, equal))
+        counts = weight.sum(0)
+        found = self._by_labels(rows, weight)
+        found = self._closer(rows, out, found) or found
         _drop(out, same, equal)
         layout.fill_own(out, rows, 1.0)
         layout.fill_target(out, rows, 1.0)
         self.masked += out.sum(0)
-        self.masked.index_add_(0, found.column, torch.ones_like(found.weight), alpha=-1)
-        return out, weighed
+        self.masked[: layout.width_anchor] -= counts
+        return out, found
 
     def rows_with_positives(self, size: int) -> Tensor:
         """Of the whole batch, `size` rows at a time; without scores."""
@@ -164,30 +177,25 @@ class Mask:
         return None if self.labels is None else self.labels.same(rows), equal
 
     def _are_positive(self, rows: slice, same: Tensor | None, equal: Tensor | None) -> Tensor:
-        """(rows, width): the row's own positive and all candidates of its label, but for equal texts, and for texts
-        that are scored against the positive."""
-        layout = self.layout
+        """(rows, width_anchor): the row's own positive and all candidates of its label, but for equal texts. What is
+        scored against the positive is none."""
+        layout, w = self.layout, self.layout.width_anchor
         if same is None:
-            found = torch.zeros(rows.stop - rows.start, layout.width, dtype=torch.bool, device=self.masked.device)
+            found = torch.zeros(rows.stop - rows.start, w, dtype=torch.bool, device=self.masked.device)
         else:
-            found = same.clone() if equal is None else same > equal
-        layout.fill_own(found, rows, False)
-        if layout.contrast_positives:
-            found[:, layout.width_anchor :] = False
+            found = same[:, :w].clone() if equal is None else same[:, :w] > equal[:, :w]
+        if layout.anchor_columns:
+            found[:, rows].fill_diagonal_(False)
         layout.fill_target(found, rows, True)
         return found
 
-    def _positives(self, rows: slice, are_positive: Tensor) -> Positives:
-        """With weights alike, or of several labels by what both have in common."""
-        row, column = are_positive.nonzero().unbind(1)
-        weight = torch.ones(len(row), dtype=self.dtype, device=row.device)
-        if self.labels is not None and self.labels.several:
-            weight = self.labels.shared(rows, row, column, self.dtype)
-            if not self.layout.one_column:  # the own positive is one, whatever its labels are
-                own = column == row + (self.layout.anchor_columns + rows.start)
-                weight.masked_fill_(own, 1.0)
-        place = row * self.layout.width + column
-        return Positives(row=row, column=column, place=place, weight=weight, rows=rows.stop - rows.start).weighed()
+    def _by_labels(self, rows: slice, weight: Tensor) -> Positives:
+        """With weights alike, or of several labels by what both texts have in common."""
+        even = self.labels is None or not self.labels.several
+        if self.labels is not None and not even:
+            weight.mul_(self.labels.shared(rows, weight.shape[1], weight.dtype))
+            self.layout.fill_target(weight, rows, 1.0)  # the own positive is one, whatever its labels are
+        return Positives(weight=weight, total=weight.sum(1), even=even)
 
     def _closer(self, rows: slice, out: Tensor, found: Positives | None) -> Positives | None:
         """Write to `out` (rows, width) a 1 where the guide finds a candidate too close, and where one of labelled texts
@@ -200,16 +208,15 @@ class Mask:
             return found
         vectors, limit = self.guide
         layout.scores(vectors, rows, out)
-        if found is not None:
-            guide = out.view(-1)[found.place]
-            # of labelled texts the mean over the positives has the threshold's place
-            mean = found.by_row(found.weight * guide)[:, None]
-            limit = options.masks_above(mean) if limit is None else limit[rows]
-            if options.positive_temperature is not None:
-                found = found.weighed(torch.exp((guide - found.most(guide)) / options.positive_temperature))
-        else:
-            assert limit is not None
+        if limit is not None:
             limit = limit[rows]
+        if found is not None:
+            guide = out[:, : layout.width_anchor]
+            if limit is None:  # of labelled texts the mean over the positives has the threshold's place
+                limit = options.masks_above(found.mean_of(guide))
+            if options.positive_temperature is not None:
+                found = found.by_guide(guide, options.positive_temperature)
+        assert limit is not None
         out.gt_(limit)
         if options.guide_masks == "unlabelled" and labels is not None:
             out.mul_(~(labels.known_row[rows] & labels.known))
@@ -247,9 +254,12 @@ class Labels:
                 found.logical_or_(other == one[:, None])
         return found
 
-    def shared(self, rows: slice, row: Tensor, column: Tensor, dtype: torch.dtype) -> Tensor:
-        """Of pairs of texts (n,) how many labels they share of all that they have (Jaccard), > 0 where any."""
-        own, other = self.own[rows][row], self.candidates[column]
-        both = torch.stack([(other == one[:, None]).any(1) for one in own.unbind(1)]).sum(0)
-        either = (own >= 0).sum(1) + (other >= 0).sum(1) - both
-        return both.to(dtype) / either.clamp_min(1)
+    def shared(self, rows: slice, width: int, dtype: torch.dtype) -> Tensor:
+        """(rows, width): of the labels that two texts have how many they share (Jaccard)."""
+        own, others = self.own[rows], self.candidates[:width]
+        both = torch.zeros(len(own), width, dtype=dtype, device=own.device)
+        for one in own.unbind(1):
+            for other in others.unbind(1):
+                both += other == one[:, None]
+        either = (own >= 0).sum(1)[:, None] + (others >= 0).sum(1) - both
+        return both.div_(either.clamp_min_(1))

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from gisttools.training.candidates import Layout, Mask
+from gisttools.training.candidates import Layout, Mask, Positives
 from gisttools.training.loss_inputs import Batch
 from gisttools.training.options import LossOptions
 
 _MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
+_DEEP = -80.0  # of a lower score float32 has no sigmoid
 _FEWEST_ROWS = 256  # flatter blocks make slow matrix products
 _CPU_BLOCK_BYTES, _GPU_BLOCK_BYTES = 4 << 20, 256 << 20  # scores of one row block: fit a CPU's cache, fill a GPU
 
@@ -38,17 +39,18 @@ class RowBlocks(torch.autograd.Function):
         grad = torch.zeros_like(unit) if want_grad else unit.new_empty(0)
         budget = _CPU_BLOCK_BYTES if unit.device.type == "cpu" else _GPU_BLOCK_BYTES
         size = options.block_rows or max(_FEWEST_ROWS, budget // (layout.width * unit.element_size()))
+        several = options.of_same_label == "positive"
         # written again by each block: fresh memory of this size would cost more than what is computed in it
-        buffers = [unit.new_empty(min(size, count), layout.width) for _ in range(2)]
+        buffers = [unit.new_empty(min(size, count), layout.width) for _ in range(4 if several else 2)]
         total = unit.new_zeros(())
         tally = _Tally(unit)
-        weigh = _several_positives if options.of_same_label == "positive" else _one_positive
+        weigh = _several_positives if several else _one_positive
 
         for start in range(first, first + count, size):
             rows = slice(start, min(start + size, first + count))
-            scores, spare = (buffer[: rows.stop - rows.start] for buffer in buffers)
+            scores, *spares = (buffer[: rows.stop - rows.start] for buffer in buffers)
             layout.scores(unit, rows, scores).mul_(scale)
-            loss, weights = weigh(scores, spare, rows, layout, mask, options, tally, want_grad)
+            loss, weights = weigh(scores, spares, rows, layout, mask, options, tally, want_grad)
             total += loss
             if want_grad:
                 layout.add_gradients(grad, weights, unit, rows, scale)
@@ -89,17 +91,16 @@ class _Tally:
     def rows_with_positives(self) -> Tensor:
         return self.numbers[0]
 
-    def add(self, log_n: Tensor, squares: Tensor) -> None:
-        """Of each row of a block the log of the sum over its negatives, and the sum of w * w."""
-        has_positive = squares > 0
-        effective = torch.where(has_positive, 1 / squares, 0).sum()
+    def add(self, found: Positives, log_n: Tensor) -> None:
+        """The positives of a block of rows, and the log of the sum over each row's negatives."""
+        has_positive, effective = found.total > 0, found.effective().sum()
         unopposed = (has_positive & (log_n < _MASKED / 2)).sum()
         self.numbers += torch.stack([has_positive.sum(), (~has_positive).sum(), unopposed, effective])
 
 
 def _one_positive(
     scores: Tensor,
-    spare: Tensor,
+    spares: list[Tensor],
     rows: slice,
     layout: Layout,
     mask: Mask,
@@ -108,6 +109,7 @@ def _one_positive(
     want_grad: bool,
 ) -> tuple[Tensor, Tensor]:
     """Of a block of scores the sum of the rows' losses, and the gradient with respect to the scores."""
+    (spare,) = spares
     scores.add_(mask.dropped(rows, spare), alpha=_MASKED)
     target = layout.target(scores, rows)
     if options.candidates == "hard":
@@ -123,7 +125,7 @@ def _one_positive(
 
 def _several_positives(
     scores: Tensor,
-    spare: Tensor,
+    spares: list[Tensor],
     rows: slice,
     layout: Layout,
     mask: Mask,
@@ -133,26 +135,34 @@ def _several_positives(
 ) -> tuple[Tensor, Tensor]:
     """As `_one_positive`, of the mean over each row's positives p of log(e^z_p + sum over negatives e^z_n) - z_p.
 
-    Positives are few, so they are taken out of the scores and put back: what is dense is one softmax over the
-    negatives. With log_n the log of their sum, 1 - sigma_p = sigmoid(log_n - z_p) is how hard p is pulled, and the
-    negatives are pushed by the sum of it, each by its share.
+    With log_n the log of the sum, that is -log sigma_p with sigma_p = sigmoid(z_p - log_n); 1 - sigma_p is how hard p
+    is pulled, and the negatives are pushed by the sum of it, each by its share.
     """
-    dropped, found = mask.split(rows, spare)
-    z = scores.view(-1)[found.place]
-    scores.add_(dropped, alpha=_MASKED)
+    spare, opposed, weight = spares
+    w = layout.width_anchor
+    dropped, found = mask.split(rows, spare, weight[:, :w])
+    torch.add(scores, dropped, alpha=_MASKED, out=opposed)
+    z, pull = scores[:, :w], opposed[:, :w]
     if options.candidates == "hard":
-        lowest = -found.most(-z)
-        lowest = z.new_full((len(scores),), math.inf).index_put_((found.row,), lowest)
-        scores.masked_fill_(scores < lowest[:, None], _MASKED)
-    weights = torch.softmax(scores, dim=1, out=spare)
-    log_n = scores.amax(1) - weights.amax(1).log_()
-    above = z - log_n[found.row]
-    tally.add(log_n, found.by_row(found.weight.square()))
+        lowest = z.masked_fill(found.weight == 0, math.inf).amin(1, keepdim=True)
+        opposed.masked_fill_(scores < lowest, _MASKED)
+    weights = torch.softmax(opposed, dim=1, out=spare)
+    log_n = opposed.amax(1) - weights.amax(1).log_()
+    above = z.sub_(log_n[:, None])
+    # what is no positive is made 0, which has a finite logarithm of its sigmoid
+    above = above.mul_(found.weight) if found.even else above.masked_fill_(found.weight == 0, 0)
+    tally.add(found, log_n)
+    sigma = torch.sigmoid(above, out=pull)
+    # several times slower than sigmoid and log are, but for scores that these two cannot tell from 0
+    extreme = above.device.type != "cpu" or float(above.amin()) < _DEEP
+    log_sigma = logsigmoid(above) if extreme else torch.log(sigma, out=above)
+    share = 1 / found.divisor[:, None]
+    loss = -(torch.bmm(found.weight[:, None], log_sigma[:, :, None])[:, 0] * share).sum()
     if want_grad:
-        pull = found.weight * torch.sigmoid(-above)
-        weights.mul_(found.by_row(pull)[:, None])
-        weights.view(-1)[found.place] = -pull
-    return -(found.weight * logsigmoid(above)).sum(), weights
+        torch.addcmul(found.weight, found.weight, sigma, value=-1, out=pull)
+        weights.mul_(pull.sum(1, keepdim=True).mul_(share))
+        weights[:, :w].addcmul_(pull, share, value=-1)
+    return loss, weights
 
 
 def count_masked(by_column: Tensor, batch: Batch, options: LossOptions, rows: int) -> Tensor:
