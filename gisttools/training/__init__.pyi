@@ -1,7 +1,9 @@
 from .batches import BatchPlan as BatchPlan
 from .callbacks import DevelopmentScore as DevelopmentScore
+from .class_batches import ClassPlan as ClassPlan
 from .cross_entropy import HeadOptions as HeadOptions, train_head as train_head
 from .health import Trend as Trend
+from .labelled import LabelledRows as LabelledRows
 from .loss import GISTLoss as GISTLoss, gist_loss as gist_loss
 from .masked import audit as audit, masked_examples as masked_examples
 from .model_card import write_card as write_card

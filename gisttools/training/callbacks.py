@@ -55,7 +55,7 @@ from gisttools.data import (
     shares_of,
 )
 from gisttools.training.health import Watch
-from gisttools.training.loss import BLOCKS, GISTLoss
+from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
 from gisttools.training.retention import RetentionLoss
 
 log = logging.getLogger(__name__)
@@ -63,11 +63,21 @@ SPLITS = ("dev", "validation", "valid")
 SCORE = "dev_score"
 NOTE = "note.json"
 _WAIT = 30  # seconds
-COLUMNS = ("step", "epoch", "loss", "learning_rate", "temperature", "retention", *(f"masked_{name}" for name in BLOCKS))
+COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "temperature",
+    "retention",
+    *(f"masked_{name}" for name in BLOCKS),
+    *POSITIVES,
+)
 
 
 class Recorder(TrainerCallback):
-    """Keeps loss, learning rate, temperature, retention and masked shares of each logged step; shows one progress line.
+    """Keeps loss, learning rate, temperature, retention, masked shares and positives of each logged step; shows one
+    progress line.
 
     The loss is the whole of it; `retention`, where there is one, is the mean distance before it is weighed.
 
@@ -108,7 +118,7 @@ class Recorder(TrainerCallback):
             row = {"step": state.global_step, "epoch": epoch, "loss": logs["loss"]}
             row |= {"learning_rate": logs.get("learning_rate"), "temperature": self.loss.options.temperature}
             row["retention"] = self.retention.mean_distance() if self.retention else None
-            self.rows.append({**row, **shares})
+            self.rows.append({**row, **shares, **self.loss.positives()})
             self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

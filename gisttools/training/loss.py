@@ -22,6 +22,7 @@ from gisttools.training.options import Candidates, GuideMasks, LossOptions, Marg
 from gisttools.training.row_blocks import TOLD, RowBlocks, count_masked
 
 BLOCKS = ("ap", "aa", "pp", "an")
+POSITIVES = ("positives", "without_positives", "without_negatives")  # what `GISTLoss.positives` tells
 
 
 def gist_loss(
@@ -212,7 +213,7 @@ class GISTLoss(nn.Module):
             )
         guide = self.guide
         if len(features) == 1:
-            guide = guide.labelled_texts() if hasattr(guide, "labelled_texts") else guide
+            guide = getattr(guide, "labelled_texts", lambda own=guide: own)()
         if guide is not None and hasattr(guide, "rows"):
             if labels is None:
                 raise DataError("GISTLoss with a guide store needs row ids in the 'label' column; there is none.")
@@ -248,11 +249,8 @@ class GISTLoss(nn.Module):
         that had none, of which neither teaches. None where labels are no positives."""
         with_any, alone, unopposed, effective = self._told.tolist()
         rows = with_any + alone
-        shares = {
-            "positives": effective / with_any if with_any else None,
-            "without_positives": alone / rows if rows else None,
-            "without_negatives": unopposed / rows if rows else None,
-        }
+        told = (effective / with_any if with_any else None, *(x / rows if rows else None for x in (alone, unopposed)))
+        shares = dict(zip(POSITIVES, told, strict=True))
         if reset:
             self._told = torch.zeros_like(self._told)
         return shares

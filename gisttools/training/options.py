@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MarginStrategy = Literal["absolute", "relative"]
 Candidates = Literal["all", "hard"]
 SameLabel = Literal["mask", "positive", "ignore"]
+TrainOn = Literal["triplets", "labelled"]
+Meet = Literal["random", "confusable"]
 GuideMasks = Literal["all", "unlabelled"]
 Strategy = Literal["proportional", "round_robin", "weights"]
 Batches = Literal["mixed", "one_set"]
@@ -109,8 +111,13 @@ class Mix(Options):
 
 
 class TrainSettings(Mix):
-    """How to train. A step is one optimiser step on one batch of triplets.
+    """How to train. A step is one optimiser step on one batch of triplets, or of labelled texts.
 
+    train_on: "labelled" takes the rows apart: each distinct text that a row with a label holds, its anchor, positive or
+        negative, is embedded once a step and is the positive of the others of its label; rows without a label are left
+        out. It goes with same_label "positive".
+    texts_per_class: 64 texts of 4 a class are 16 classes; where there are fewer classes, each gives more.
+    meet: which classes are in a batch: drawn, or also those that the guide finds near to the drawn ones.
     max_steps: the schedule is run through by then.
     precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static model),
         else float32.
@@ -125,7 +132,10 @@ class TrainSettings(Mix):
 
     epochs: float = Field(1.0, gt=0, description="passes over the triplets, where max_steps is null")
     max_steps: int | None = Field(None, ge=1, description="train so many steps, whatever epochs says")
-    batch_size: int = Field(64, ge=1, description="triplets a step, over all devices together")
+    batch_size: int = Field(64, ge=1, description="triplets (or labelled texts) a step, over all devices together")
+    train_on: TrainOn = Field("triplets", description="triplets as they are, or the labelled texts that they hold")
+    texts_per_class: int = Field(4, ge=2, description="of each class in a batch of labelled texts")
+    meet: Meet = Field("random", description="classes of a batch of labelled texts; confusable: alike to the guide")
     learning_rate: float | None = Field(
         None, gt=0, description="peak; null: 1e-2 for a static student, 5e-5 for a transformer, 5e-4 for LoRA"
     )

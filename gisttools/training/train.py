@@ -49,8 +49,10 @@ from gisttools.training.callbacks import (
     TemperatureSchedule,
     agreed,
 )
+from gisttools.training.class_batches import ClassPlan, classes_of
 from gisttools.training.health import Trend, Watch, own_loss
-from gisttools.training.loss import BLOCKS, GISTLoss
+from gisttools.training.labelled import LabelledRows
+from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
 from gisttools.training.prompting import prompting
 from gisttools.training.rates import Rate, rate_of
@@ -58,6 +60,7 @@ from gisttools.training.retention import Retention, RetentionLoss
 from gisttools.training.store import GuideStore, sampled_texts
 
 log = logging.getLogger(__name__)
+_MANY = 0.05  # of the rows, a share that is told of
 INSTALL = 'pip install "gisttools[lora]"'
 
 
@@ -146,7 +149,8 @@ class Trained:
             "final_loss": self.trend.end,
             "loss_steps": self.trend.steps,
             "masked": masked,
-            "labels_masked": bool(self.loss.mask_same_label and (store.label_ids >= 0).any()),
+            "labels_masked": bool(self.loss.of_same_label == "mask" and (store.label_ids >= 0).any()),
+            "positives": {name: _mean(self.history[name]) for name in POSITIVES},
             "model_mb": round(sum(w.numel() * w.element_size() for w in weights) / 1e6, 1),
         }
 
@@ -157,6 +161,11 @@ class Trained:
             if len(told) == 1:
                 found |= {f"{prefix}{side}_prompt": told[0][side] for side in ("query", "document")}
         return found
+
+
+def _mean(column: pd.Series) -> float | None:
+    mean = column.mean()
+    return None if np.isnan(mean) else float(mean)
 
 
 def masked_means(history: pd.DataFrame) -> dict[str, float | None]:
@@ -237,32 +246,27 @@ def finetune(
     student, store = _student_and_store(loss)
     rate = rate_of(settings, student)
     settings = settings.model_copy(update={"learning_rate": rate.value})
-    data = store.training_columns()
-    if len(data) < 2:
-        raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
+    if len(store.table) < 2:
+        raise DataError(
+            f"The triplet table has {len(store.table)} row(s); training needs at least 2, better some hundred."
+        )
     check_fit(student, settings)
     _check_use(loss, settings, development)
+    data = _rows(store, settings).training_columns()
     read = warn_unread(student, store.table)
     if settings.max_length:
         student.max_seq_length = settings.max_length
     prompts = _prompts(student, store, settings)
     devices = int(os.environ.get("WORLD_SIZE", "1"))
-    plan = BatchPlan(
-        np.zeros(len(data), dtype=int) if set_of_row is None else set_of_row,
-        batch_size=settings.batch_size,
-        steps=settings.max_steps,
-        passes=settings.epochs,
-        mix=settings.part(Mix),
-        seed=settings.seed,
-        devices=devices,
-    )
+    plan = _plan(store, settings, set_of_row, devices)
     precision = choose_precision(settings.precision, student)
-    log.info("training on %d triplets for %d steps in %s: %s", len(data), plan.steps, precision, settings)
+    what = "triplets" if settings.train_on == "triplets" else "labelled texts"
+    log.info("training on %d %s for %d steps in %s: %s", len(data), what, plan.steps, precision, settings)
     if rate.warning:
         notice(rate.warning, level=logging.WARNING)
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
     recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data))
-    _card_examples(student, data)
+    _card_examples(student, store.table)
     watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         work = checkpoints or Path(scratch)
@@ -296,6 +300,7 @@ def finetune(
         writes = trainer.is_world_process_zero()
         _refuse(watch, recorder, best, folder, writes=writes)
         _leave(student, folder, settings, best, keeper, writes=writes)
+    _tell_unopposed(recorder.history())
     steps, kept = trainer.state.global_step, best and best.best
     return Trained(
         folder=folder,
@@ -356,6 +361,50 @@ def _leave(
         keep_code(student, folder)
         if keeper is not None:
             keeper.remove()
+
+
+def _rows(store: GuideStore, settings: TrainSettings) -> GuideStore | LabelledRows:
+    """What is trained on. Raises DataError: no row carries a label."""
+    if settings.train_on == "triplets":
+        return store
+    rows = store.labelled_texts()
+    if not len(rows.row_ids):
+        raise DataError("train_on is 'labelled', but no row has an anchor_label. Leave train_on out, for triplets.")
+    if rows.left_out:
+        log.warning(
+            "%d of %d rows have no anchor_label and are left out (train_on: labelled)", rows.left_out, len(store.table)
+        )
+    return rows
+
+
+def _plan(
+    store: GuideStore, settings: TrainSettings, set_of_row: Sequence[int] | np.ndarray | None, devices: int
+) -> BatchPlan:
+    sets = np.zeros(len(store.table), dtype=int) if set_of_row is None else np.asarray(set_of_row)
+    given: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "steps": settings.max_steps,
+        "passes": settings.epochs,
+        "mix": settings.part(Mix),
+        "seed": settings.seed,
+        "devices": devices,
+    }
+    if settings.train_on == "triplets":
+        return BatchPlan(sets, **given)
+    rows = store.labelled_texts()
+    members = rows.members(sets)
+    centroids = None
+    if settings.meet == "confusable":
+        centroids = np.stack([rows.centroid(texts) for _, texts in classes_of(members)])
+    return ClassPlan(members, texts_per_class=settings.texts_per_class, centroids=centroids, **given)
+
+
+def _tell_unopposed(history: pd.DataFrame) -> None:
+    """Say so where rows had no negative, or no positive: they teach nothing."""
+    for column, what in (("without_negatives", "negative"), ("without_positives", "positive")):
+        share = history[column].mean()
+        if share > _MANY:
+            log.warning("%.0f %% of the rows met no %s in their batch: they taught nothing", 100 * share, what)
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -474,7 +523,7 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
 
 def _check_use(loss: GISTLoss, settings: TrainSettings, development: DevelopmentScore | None) -> None:
     """Refuse options that would do nothing."""
-    found, options = [], loss.options
+    found, options = _labels_unused(loss, settings), loss.options
     if isinstance(loss.guide, GuideStore) and loss.guide.guide_id is None and options.margin:
         found.append(
             f"margin is {options.margin}, but the store has no guide: nothing has a similarity to keep away from"
@@ -484,6 +533,30 @@ def _check_use(loss: GISTLoss, settings: TrainSettings, development: Development
         found.append(f"{' and '.join(told)} set, but there is no development data to look at")
     if found:
         raise ParameterError(problems("training:", found, "Leave these out."))
+
+
+def _labels_unused(loss: GISTLoss, settings: TrainSettings) -> list[str]:
+    """What does not go together of labels and the guide."""
+    found, options, defaults = [], loss.options, TrainSettings.defaults()
+    guided = isinstance(loss.guide, GuideStore) and loss.guide.guide_id is not None
+    labelled = settings.train_on == "labelled"
+    if labelled and options.of_same_label != "positive":
+        found.append(
+            f"train_on is 'labelled' and same_label {options.of_same_label!r}: texts of a label are each other's "
+            "positives there, so set same_label to 'positive'"
+        )
+    for name in ("texts_per_class", "meet"):
+        if not labelled and getattr(settings, name) != defaults[name]:
+            found.append(f"{name} is {getattr(settings, name)!r}, which needs train_on 'labelled'")
+    if labelled and settings.meet == "confusable" and not guided:
+        found.append("meet is 'confusable', but the store has no guide that could confuse classes")
+    if labelled and not (options.contrast_anchors and options.contrast_positives):
+        found.append("contrast_anchors or contrast_positives is False: labelled texts are neither, they have one block")
+    if options.positive_temperature is not None and not (guided and options.of_same_label == "positive"):
+        found.append(
+            f"positive_temperature is {options.positive_temperature}, which needs a guide and same_label 'positive'"
+        )
+    return found
 
 
 def _identity(
@@ -522,7 +595,8 @@ def _tracking(settings: TrainSettings, folder: Path) -> TrainerCallback | None:
 
 
 def _card_examples(student: SentenceTransformer, data: Dataset) -> None:
-    """Examples for the model card; left to itself the trainer draws them, under a bar that no switch hides."""
+    """Examples for the model card, of a triplet table; left to itself the trainer draws them, under a bar that no
+    switch hides."""
     texts = [data[0]["anchor"], data[0]["positive"], data[len(data) // 2]["anchor"]]
     student.model_card_data.widget = [{"source_sentence": texts[0], "sentences": texts[1:]}]
     student.model_card_data.usage_examples = texts
