@@ -174,12 +174,16 @@ class _Texts:
     def take(self, count: int, but: dict[int, int]) -> list[int]:
         """The next ones that are not among `but`, none twice; fewer where there are no more."""
         found: dict[int, None] = {}
+        later = []
         for _ in range(2 * len(self.texts)):
             if len(found) == count:
                 break
             if not self.left:
-                self.left = self.rng.permutation(self.texts)[::-1].tolist()
+                self.left = self.rng.permutation(self.texts).tolist()
             text = self.left.pop()
-            if text not in but:
+            if text in found:
+                later.append(text)  # drawn at the end of the last turn; it keeps its place in this one
+            elif text not in but:
                 found[text] = None
+        self.left += later
         return list(found)

@@ -87,9 +87,9 @@ class LabelledRows:
             DataError: a row id is none of these texts'.
         """
         ids = row_ids.detach().cpu().numpy().reshape(-1)
-        texts = ids - (self.row_ids[0] if len(self.row_ids) else 0)
-        wrong = ids[np.logical_or(texts < 0, texts >= len(self.row_ids))]
-        if len(wrong):
+        texts: np.ndarray = ids - (self.row_ids[0] if len(self.row_ids) else 0)
+        wrong = [int(i) for i, text in zip(ids, texts, strict=True) if not 0 <= text < len(self.row_ids)]
+        if wrong:
             raise DataError(
                 f"Row id {wrong[0]} is of no labelled text of this store. "
                 "Train on the columns that its labelled_texts().training_columns() gives."
