@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gisttools.common import DataError
 from gisttools.training.batches import BatchPlan
-from gisttools.training.options import Mix
 
 _ALONE = 0.25  # of a batch, the most that texts without a companion in their class take
 _TOGETHER = 4  # classes that are alike, drawn at a time
@@ -26,11 +26,10 @@ class ClassPlan(BatchPlan):
 
     Args:
         members: which `text` has which `label` in which `set`, as `LabelledRows.members` says.
-        batch_size: texts a step, over all devices.
         texts_per_class: of each class in a batch, at least 2.
         centroids: a vector for each pair of set and label, in the order of `classes_of(members)`: then classes come in
             fours, one at random and the three nearest to it.
-        steps, passes, mix, seed, devices: as of `BatchPlan`, of texts in place of rows.
+        of_all_plans: batch_size, steps, passes, mix, seed and devices, as of `BatchPlan`, of texts in place of rows.
 
     Raises:
         DataError: no class has two texts.
@@ -40,19 +39,12 @@ class ClassPlan(BatchPlan):
         self,
         members: pd.DataFrame,
         *,
-        batch_size: int,
         texts_per_class: int = 4,
         centroids: np.ndarray | None = None,
-        steps: int | None = None,
-        passes: float = 1.0,
-        mix: Mix | None = None,
-        seed: int = 0,
-        devices: int = 1,
+        **of_all_plans: Any,
     ) -> None:
         set_of_text = members.drop_duplicates("text").sort_values("text")["set"].to_numpy()
-        super().__init__(
-            set_of_text, batch_size=batch_size, steps=steps, passes=passes, mix=mix, seed=seed, devices=devices
-        )
+        super().__init__(set_of_text, **of_all_plans)
         self.texts_per_class = texts_per_class
         classes = classes_of(members)
         self.classes = [texts for _, texts in classes]
@@ -97,7 +89,7 @@ class ClassPlan(BatchPlan):
         alone = [c for c in drawn if self.sizes[c] == 1]
         least = np.minimum(self.sizes, self.texts_per_class)
         share = len(alone) / max(1.0, len(alone) + float((np.sqrt(self.sizes) * least)[several].sum()))
-        alone = alone[: round(self.whole * min(_ALONE, share))]
+        alone = alone[: int(self.whole * min(_ALONE, share) + rng.random())]  # a share below one is a chance
         counts = self._counts(several, self.whole - len(alone))
         taken: dict[int, int] = {}  # text by its class
         for c, count in counts.items():

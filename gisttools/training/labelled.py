@@ -129,7 +129,7 @@ def _pairs(text_ids: np.ndarray, label_ids: np.ndarray) -> tuple[pd.DataFrame, i
     """Each text with each of its labels and where it stands with it: `id`, `label`, `place` (flat); and how many rows
     have an anchor without a label."""
     labels = label_ids if label_ids.ndim == 3 else label_ids[..., None]
-    labelled = (labels[:, 0] >= 0).any(1)
+    labelled = np.any(labels[:, :1] >= 0, axis=(1, 2))
     row, column, slot = np.nonzero((labels >= 0) & (text_ids >= 0)[..., None] & labelled[:, None, None])
     found = pd.DataFrame(
         {
