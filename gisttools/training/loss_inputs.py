@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,13 +58,10 @@ class Batch:
         if anchor.ndim != 2 or not anchor.numel():
             raise DataError(f"gist_loss: anchor has shape {tuple(anchor.shape)}, must be (B, D), both at least 1")
         b, d = anchor.shape
-        found, p = [], 0 if positive is None else b  # without positives: each text is a row, and the others' candidate
-        if positive is None:
-            positive = anchor.new_zeros(0, d)
-            if negatives is not None:
-                found.append("negatives are given, but no positive")
-            if guide_positive is None and guide_anchor is not None:
-                guide_positive = guide_anchor.new_zeros(0, guide_anchor.shape[-1])
+        found, p = [], b
+        if positive is None:  # each text is a row, and the others' candidate
+            found, p, positive = _too_many(negatives, guide_positive), 0, anchor.new_zeros(0, d)
+            guide_positive = None if guide_anchor is None else guide_anchor.new_zeros(0, guide_anchor.shape[-1])
         negatives = _as_3d(negatives, anchor, d)
         k = negatives.shape[1] if negatives.ndim == 3 else 0
         students = {"anchor": anchor, "positive": positive, "negatives": negatives}
@@ -78,9 +75,7 @@ class Batch:
         elif any(x is not None for x in (guide_anchor, guide_positive, guide_negatives)):
             found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
         ids = {name: x for name, x in (("text_ids", text_ids), ("label_ids", label_ids)) if x is not None}
-        columns = (b, 2 + k) if p else (b, 1)
-        several = label_ids.shape[2:] if label_ids is not None and label_ids.ndim == 3 else ()  # labels a text
-        shapes += [(name, x, columns + (several if name == "label_ids" else ())) for name, x in ids.items()]
+        shapes += _id_shapes(ids, (b, 2 + k if p else 1))
         found += filter(None, (_wrong_shape(*checked) for checked in shapes))
         found += filter(None, (_no_floats(*student) for student in students.items()))
         found += filter(None, (_no_whole_numbers(*given) for given in ids.items()))
@@ -147,6 +142,18 @@ class Batch:
         guide = None if self.guide is None else (plain(self.guide[0]), plain(self.guide[1]), plain(self.guide[2]))
         text_ids, label_ids = (None if ids is None else plain(ids) for ids in (self.text_ids, self.label_ids))
         return Batch(anchor, positive, negatives, guide, text_ids, label_ids)
+
+
+def _too_many(negatives: Tensor | None, guide_positive: Tensor | None) -> list[str]:
+    """What a batch of labelled texts may not have."""
+    given = {"negatives": negatives, "guide_positive": guide_positive}
+    return [f"{name} given, but no positive" for name, x in given.items() if x is not None]
+
+
+def _id_shapes(ids: Mapping[str, Tensor], shape: tuple[int, ...]) -> list[tuple[str, Tensor, tuple[int, ...]]]:
+    """What shape each of the ids must have; labels may have a further dimension, of several a text."""
+    several = {name: x.shape[2:] if name == "label_ids" and x.ndim == 3 else () for name, x in ids.items()}
+    return [(name, x, (*shape, *several[name])) for name, x in ids.items()]
 
 
 def _wrong_shape(name: str, x: Tensor, shape: tuple[int, ...]) -> str | None:

@@ -324,7 +324,7 @@ def test_one_column_has_one_column_of_ids_and_no_negatives():
     x = torch.randn(4, 3)
     with pytest.raises(DataError) as caught:
         gist_loss(x, None, torch.randn(4, 1, 3), label_ids=torch.zeros(4, 2, dtype=torch.int64), same_label="positive")
-    assert "negatives are given, but no positive" in str(caught.value)
+    assert "negatives given, but no positive" in str(caught.value)
     assert "label_ids has shape (4, 2), must be (4, 1)" in str(caught.value)
 
 
