@@ -61,7 +61,7 @@ class Batch:
         found, p = [], b
         if positive is None:  # each text is a row, and the others' candidate
             found, p, positive = _too_many(negatives, guide_positive), 0, anchor.new_zeros(0, d)
-            guide_positive = None if guide_anchor is None else guide_anchor.new_zeros(0, guide_anchor.shape[-1])
+            guide_positive = _none_like(guide_anchor)
         negatives = _as_3d(negatives, anchor, d)
         k = negatives.shape[1] if negatives.ndim == 3 else 0
         students = {"anchor": anchor, "positive": positive, "negatives": negatives}
@@ -74,7 +74,7 @@ class Batch:
             shapes += [(f"guide_{name}", x, shape) for name, x, shape in zip(students, guide, wanted, strict=True)]
         elif any(x is not None for x in (guide_anchor, guide_positive, guide_negatives)):
             found.append("guide vectors are needed for anchor, positive and negatives alike; some are None")
-        ids = {name: x for name, x in (("text_ids", text_ids), ("label_ids", label_ids)) if x is not None}
+        ids = _given(text_ids=text_ids, label_ids=label_ids)
         shapes += _id_shapes(ids, (b, 2 + k if p else 1))
         found += filter(None, (_wrong_shape(*checked) for checked in shapes))
         found += filter(None, (_no_floats(*student) for student in students.items()))
@@ -146,8 +146,16 @@ class Batch:
 
 def _too_many(negatives: Tensor | None, guide_positive: Tensor | None) -> list[str]:
     """What a batch of labelled texts may not have."""
-    given = {"negatives": negatives, "guide_positive": guide_positive}
-    return [f"{name} given, but no positive" for name, x in given.items() if x is not None]
+    given = _given(negatives=negatives, guide_positive=guide_positive)
+    return [f"{name} given, but no positive" for name in given]
+
+
+def _given(**tensors: Tensor | None) -> dict[str, Tensor]:
+    return {name: x for name, x in tensors.items() if x is not None}
+
+
+def _none_like(vectors: Tensor | None) -> Tensor | None:
+    return None if vectors is None else vectors.new_zeros(0, vectors.shape[-1])
 
 
 def _id_shapes(ids: Mapping[str, Tensor], shape: tuple[int, ...]) -> list[tuple[str, Tensor, tuple[int, ...]]]:
