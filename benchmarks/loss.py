@@ -77,7 +77,8 @@ def labels(batches: list[int], classes: list[int], rounds: int) -> list[dict]:
                 figures.append(row)
                 print(
                     f"{batch:>6} {of_classes:>8} {'yes' if row['guided'] else 'no':>6} {row['mask']:>9.2f} "
-                    f"{row['positive']:>9.2f} {row['ratio']:>6.2f} {row['one_column']:>11.2f}"
+                    f"{row['positive']:>9.2f} {row['ratio']:>6.2f} {row['one_column']:>11.2f}",
+                    flush=True,
                 )
     return figures
 

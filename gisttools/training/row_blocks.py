@@ -157,7 +157,7 @@ def _several_positives(
     extreme = above.device.type != "cpu" or float(above.amin()) < _DEEP
     log_sigma = logsigmoid(above) if extreme else torch.log(sigma, out=above)
     share = 1 / found.divisor[:, None]
-    loss = -(torch.bmm(found.weight[:, None], log_sigma[:, :, None])[:, 0] * share).sum()
+    loss = -(log_sigma.mul_(found.weight).sum(1, keepdim=True) * share).sum()
     if want_grad:
         torch.addcmul(found.weight, found.weight, sigma, value=-1, out=pull)
         weights.mul_(pull.sum(1, keepdim=True).mul_(share))
