@@ -120,9 +120,8 @@ class TableVectors:
                 vectors[own, columns] = part
         return np.zeros((*ids.shape, self.guide.dimension or 0), dtype=np.float32) if vectors is None else vectors
 
-
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Vectors of single texts by their table rows and columns (anchor, positive, negatives), float32 (n, dimension)."""
+        """Vectors of single texts by their rows and columns (anchor, positive, negatives), float32 (n, dimension)."""
         ids = self.ids[rows, columns]
         if len(self.caches) == 1:
             ((cache, places),) = self.caches.values()

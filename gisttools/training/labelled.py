@@ -40,8 +40,8 @@ class LabelledRows:
         fingerprint: str,
         vectors: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
     ) -> None:
-        """`text_ids` and `label_ids` as in `GuideStore`; `vectors` answers rows and columns of the table's texts with the
-        guide's."""
+        """`text_ids` and `label_ids` as in `GuideStore`; `vectors` answers rows and columns of the table's texts with
+        the guide's."""
         self.table, self._vectors, self._k = table, vectors, text_ids.shape[1] - 2
         self._pairs, self.left_out = _pairs(text_ids, label_ids)
         known = self._pairs.drop_duplicates("id")

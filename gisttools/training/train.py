@@ -252,7 +252,8 @@ def finetune(
         )
     check_fit(student, settings)
     _check_use(loss, settings, development)
-    data = _rows(store, settings).training_columns()
+    rows = _rows(store, settings)
+    data = rows.training_columns()
     read = warn_unread(student, store.table)
     if settings.max_length:
         student.max_seq_length = settings.max_length
@@ -286,7 +287,7 @@ def finetune(
             train_dataset=data,
             loss=_wrapped(loss, settings, retention, recorder),
             evaluator=development,
-            data_collator=prompting(student, store, prompts),
+            data_collator=prompting(student, rows, prompts),
             callbacks=[c for c in callbacks if c is not None],
         )
         trainer.remove_callback(PrinterCallback)
