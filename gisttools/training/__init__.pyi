@@ -17,6 +17,7 @@ from .options import (
     TrainSettings as TrainSettings,
 )
 from .retention import Retention as Retention, read_texts as read_texts
+from .soup import Soup as Soup, averaged as averaged, soup as soup
 from .store import GuideStore as GuideStore
 from .train import (
     Trained as Trained,
