@@ -195,16 +195,18 @@ def _show_result(run: FinishedRun) -> None:
 def _show_use(done: Sequence[FinishedRun]) -> None:
     """How to use the model that the last evaluation left."""
     for run in reversed(done):
-        told = (run.summary.get("advice") or {}).get("model") if run.verb == "evaluate" else None
-        if told is None:
+        models = (run.summary.get("advice") or {}).get("models") if run.verb == "evaluate" else None
+        if not models:
             continue
         from gisttools.evaluation import python_lines, shell_lines
 
-        folder = run.folder / "model"
-        folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        click.echo(f"\nUse it ({told['name']}):")
-        for line in [*shell_lines(folder, told), *(line for line in python_lines(folder, told) if line)]:
-            click.echo(f"  {line}")
+        for model in models:
+            folder = run.folder / model["folder"]
+            folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+            told = {**model, "text_column": run.parameters.get("text_column")}
+            click.echo(f"\nUse {model['name']}:")
+            for line in [*shell_lines(folder, told), *(line for line in python_lines(folder, told) if line)]:
+                click.echo(f"  {line}")
         return
 
 

@@ -141,12 +141,17 @@ class CandidateScore:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetAdvice:
-    """The advice on one task, or on the mean of several; then `task` says of how many, and `subset` is empty."""
+    """The advice on one task, or on the mean of several; then `task` says of how many, and `subset` is empty.
+
+    `changed`: what training changed by this score, and what the same student with a linear head has beside it: pairs of
+    candidates with their difference (the second less the first), each interval by itself.
+    """
 
     task: str
     subset: str
     metric: str
     advice: Advice
+    changed: tuple[tuple[CandidateScore, CandidateScore, Interval], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +191,7 @@ _ANSWERS = ("task", "subset", "item", "text", "gold", "candidate", "seed", "answ
 class Candidates:
     """What was found: `rows`, the tables `classes` and `answers`, the advice for each target and, where there are
     several of one metric, for their mean; `notes`: what could not be scored, and why; `shipped`: the model to be
-    used."""
+    used, and the faster one where it is not decided."""
 
     rows: tuple[CandidateScore, ...] = ()
     classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_CLASSES)))
@@ -195,7 +200,7 @@ class Candidates:
     overall: TargetAdvice | None = None
     notes: tuple[str, ...] = ()
     smoke: bool = False
-    shipped: Shipped | None = None
+    shipped: tuple[Shipped, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """The table that candidates.parquet holds."""
@@ -208,8 +213,13 @@ class Candidates:
         """By the name of their file."""
         return {"candidates": self.table(), "classes": self.classes, "answers": self.answers}
 
+    def folders(self) -> dict[str, Shipped]:
+        """The models to be used, by the name of their folder."""
+        return dict(zip(("model", "faster_model"), self.shipped, strict=False))
+
     def summary(self) -> dict[str, Any]:
-        """JSON values: `line`, what is advised in one line; `targets`, `overall`, `notes`, `smoke`."""
+        """JSON values: `line`, what is advised in one line; `targets`, `overall`, `notes`, `smoke`; `models`, what was
+        left to be used."""
         told = [_json(target) for target in self.targets]
         overall = None if self.overall is None else _json(self.overall)
         line = advice_line(self.targets, self.overall, self.rows)
@@ -219,7 +229,7 @@ class Candidates:
             "overall": overall,
             "notes": list(self.notes),
             "smoke": self.smoke,
-            "model": None if self.shipped is None else self.shipped.told(),
+            "models": [one.told() | {"folder": folder} for folder, one in self.folders().items()],
         }
 
 
@@ -257,7 +267,18 @@ def _json(target: TargetAdvice) -> dict[str, Any]:
         }
         for trade in target.advice.trades
     ]
-    return {"task": target.task, "subset": target.subset, "metric": target.metric, **told, "trades": trades}
+    changed = [
+        {
+            "from": {"name": one.name, "kind": one.kind, "score": one.score},
+            "to": {"name": other.name, "kind": other.kind, "score": other.score},
+            "difference": gap.difference,
+            "low": _plain(gap.low),
+            "high": _plain(gap.high),
+        }
+        for one, other, gap in target.changed
+    ]
+    about = {"task": target.task, "subset": target.subset, "metric": target.metric}
+    return {**about, **told, "trades": trades, "changed": changed}
 
 
 def _plain(value: float) -> float | None:
@@ -472,7 +493,8 @@ class _Work:
             best, gaps = against_best(members, gap)
             rows += [_against(one.row, best, gaps) for one in found]
             advice = advise(members, gap, smoke=smoke)
-            targets.append(TargetAdvice(task=task, subset=subset, metric=metric, advice=advice))
+            changed = tuple(_changed(found))
+            targets.append(TargetAdvice(task=task, subset=subset, metric=metric, advice=advice, changed=changed))
         every = [one for found in self.parts.values() for one in found]
         return Candidates(
             rows=tuple(rows), classes=_classes(every), answers=_answers(every), targets=tuple(targets),
@@ -481,13 +503,26 @@ class _Work:
         )  # fmt: skip
 
 
-def _to_use(parts: Mapping[tuple[str, str, str], Sequence[_Found]], targets: Sequence[TargetAdvice]) -> Shipped | None:
-    """What is left to be used: of the first target the model that is advised, else the best that has an encoder."""
+def _changed(found: Sequence[_Found]) -> Iterator[tuple[CandidateScore, CandidateScore, Interval]]:
+    """Each tuned model next to the student before training, and next to the student with a linear head."""
+    for tuned in (one for one in found if one.row.kind == "tuned"):
+        for one in found:
+            if one.row.kind in ("base", "head"):
+                yield one.row, tuned.row, difference(one, tuned)
+
+
+def _to_use(
+    parts: Mapping[tuple[str, str, str], Sequence[_Found]], targets: Sequence[TargetAdvice]
+) -> tuple[Shipped, ...]:
+    """What is left to be used: of the first target the model that is advised, else the best that has an encoder; where
+    it is not decided between two, both."""
     if not targets:
-        return None
+        return ()
     found, advice = next(iter(parts.values())), targets[0].advice
     order = sorted(found, key=lambda one: (one.row.name != advice.best, -one.row.score))
-    return next((one.left() for one in order if one.left is not None), None)
+    first = next((one for one in order if one.left is not None), None)
+    chosen = [first, *(one for one in order if one.row.name == advice.other and one is not first)]
+    return tuple(one.left() for one in chosen if one is not None and one.left is not None)
 
 
 Fit: TypeAlias = Callable[[Sequence[str], Sequence[str]], Fitted]

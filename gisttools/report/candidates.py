@@ -12,6 +12,7 @@ from gisttools.evaluation import CandidateScore, measured_lines, python_lines, r
 from gisttools.report.data import ReportData
 
 _CLASSES_OF = 3  # candidates whose classes are shown
+_FEW, _APART, _NAMED = 5, 0.1, 2  # test texts that a class needs, recall below the mean, classes that are named
 _NOT_MEASURED = (
     "Which model to use was not measured: this evaluation is of an earlier version, or left the candidates out"
     " (candidates = false). Evaluate again to have the guide, TF-IDF and others beside it."
@@ -55,19 +56,53 @@ def _trades(target: Mapping[str, Any]) -> list[str]:
     return [line for line in told if line not in str(target.get("why"))]
 
 
-def use(data: ReportData) -> dict[str, Any]:
-    """The model that the evaluation left, and the lines that use it; empty where it left none."""
-    model = advice(data).get("model")
-    if not isinstance(model, Mapping):
-        return {}
-    folder = f"results/{data.evaluate.id}/model"
-    return {
-        "name": model["name"],
-        "folder": folder,
-        "told": measured_lines(model),
-        "shell": shell_lines(folder, model),
-        "python": python_lines(folder, model),
-    }
+def use(data: ReportData) -> list[dict[str, Any]]:
+    """The models that the evaluation left, two where it is not decided, and the lines that use them."""
+    found = []
+    for model in advice(data).get("models") or []:
+        folder = f"results/{data.evaluate.id}/{model['folder']}"
+        told = {**model, "text_column": data.evaluate.parameters.get("text_column")}
+        found.append(
+            {
+                "name": model["name"],
+                "told": measured_lines(told),
+                "shell": shell_lines(folder, told),
+                "python": python_lines(folder, told),
+            }
+        )
+    return found
+
+
+def changed(data: ReportData) -> list[str]:
+    """What training changed by the score that the advice stands on, next to the same student with a linear head."""
+    targets = [t for t in advice(data).get("targets") or [] if isinstance(t, Mapping)]
+    return [_pair(t, pair, several=len(targets) > 1) for t in targets for pair in t.get("changed") or []]
+
+
+def _pair(target: Mapping[str, Any], pair: Mapping[str, Any], *, several: bool) -> str:
+    one, tuned = pair["from"], pair["to"]
+    where = f"{_name(target['task'], target['subset'])}, " if several else ""
+    span = f"{signed(pair['low'])} to {signed(pair['high'])}" if is_number(pair["low"]) else "no interval"
+    gap = f"{signed(pair['difference'])} points, {span}"
+    if one["kind"] == "base":
+        by = "a classifier fitted on all your labels" if "accuracy" in str(target["metric"]) else "this score"
+        return f"{where}{tuned['name']}: by {by} from {score(one['score'])} to {score(tuned['score'])} ({gap})."
+    return f"{where}{tuned['name']} has {score(tuned['score'])}, {one['name']} {score(one['score'])} ({gap})."
+
+
+def weakest(data: ReportData) -> str:
+    """The classes that the advised model finds least often, in a sentence; empty where none stands out."""
+    targets = [t for t in advice(data).get("targets") or [] if isinstance(t, Mapping)]
+    if data.classes is None or len(targets) != 1:
+        return ""
+    table = data.classes
+    own = table[(table["candidate"] == targets[0].get("best")) & (table["support"] >= _FEW)]
+    own = own[own["seed"] == own["seed"].min()].sort_values("recall", kind="stable")
+    low = own[own["recall"] < own["recall"].mean() - _APART][:_NAMED]
+    if low.empty:
+        return ""
+    each = " and ".join(f"{row.label} ({score(row.recall)} % of its texts)" for row in low.itertuples())
+    return f"{targets[0].get('best')} finds {each} least often: texts of these are what to label next."
 
 
 def _target(target: Mapping[str, Any]) -> dict[str, str]:

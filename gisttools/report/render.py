@@ -345,6 +345,8 @@ def _view(data: ReportData) -> dict[str, Any]:
         "said": partial(_said, trained=verdict.trained(data)),
         "advised": candidates.view(data),
         "use": candidates.use(data),
+        "changed_by": candidates.changed(data),
+        "weakest": candidates.weakest(data),
         "classes_of": candidates.classes(data),
         "sentence": verdict.verdict_sentence(data),
         "guard_note": verdict.guard_note(data),

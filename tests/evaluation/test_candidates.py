@@ -339,3 +339,29 @@ def test_a_table_has_its_columns_without_rows_too():
     for name, table in empty.tables().items():
         assert isinstance(table, pd.DataFrame), name
         assert len(table.columns) > 5
+
+
+def test_the_model_that_is_advised_is_left_and_of_two_that_are_not_decided_both(wordllama, minilm, tmp_path, cache):
+    """Twelve test texts decide nothing."""
+    sources = task_sources(files=[label_folder(tmp_path / "own")])
+    found = find_candidates([encoder(wordllama), encoder(minilm, "guide", "guide")], sources, cache=cache)
+    advice = found.targets[0].advice
+    folders = found.folders()
+    wanted = [name for name in (advice.best, advice.other) if name in ("student", "guide")]
+    assert [one.name for one in folders.values()] == (wanted or [max(found.rows, key=lambda r: r.score).name])
+    assert list(folders) == ["model", "faster_model"][: len(folders)]
+    (told, *_) = found.summary()["models"]
+    row = next(row for row in found.rows if row.name == told["name"])
+    assert (told["accuracy"], told["folder"], told["fitted_on"]) == (row.score, "model", row.n_train)
+
+
+def test_what_training_changed_is_the_paired_difference(wordllama, tmp_path, cache):
+    sources = task_sources(files=[label_folder(tmp_path / "own")])
+    entrants = [encoder(wordllama, kind="base"), encoder(shaken(wordllama, 1), "tuned", "tuned")]
+    found = find_candidates(entrants, sources, cache=cache)
+    ((one, other, gap),) = found.targets[0].changed
+    scores = {row.name: row.score for row in found.rows}
+    assert (one.name, other.name) == ("student", "tuned")
+    assert gap.difference == pytest.approx(scores["tuned"] - scores["student"])
+    (told,) = found.summary()["targets"][0]["changed"]
+    assert (told["from"]["score"], told["to"]["score"]) == (scores["student"], scores["tuned"])
