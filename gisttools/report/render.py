@@ -312,7 +312,8 @@ def render_html(data: ReportData) -> str:
 
 def render_markdown(data: ReportData) -> str:
     """The same content without pictures; every text from the data is escaped."""
-    text = environment(finalize=_markdown).get_template("report.md.j2").render(**_view(data))
+    told = {"code": lambda lines: Markup("\n".join(lines))}  # in a block of code nothing is escaped
+    text = environment(finalize=_markdown).get_template("report.md.j2").render(**_view(data), **told)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

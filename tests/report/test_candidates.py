@@ -170,7 +170,9 @@ def test_both_models_of_an_undecided_page_have_the_lines_that_use_them(tmp_path)
         assert f'Classifier.load("results/{data.evaluate.id}/{folder}")' in page
     assert "fitted on 476 texts. Of 280 test texts it labels 64.0 % right" in page
     assert "in place of 5 % of its right answers and 40 % of the wrong ones" in page
-    assert "gisttools predict" in render_markdown(data)
+    text = render_markdown(data)
+    assert f"```\ngisttools predict results/{data.evaluate.id}/model texts.csv --out labelled.csv\n```" in text
+    assert 'print(classifier.predict(["a first text", "a second one"]))\n' in text
 
 
 def test_what_training_changed_is_said_by_the_score_of_the_advice_too(tmp_path):
@@ -186,6 +188,7 @@ def test_what_training_changed_is_said_by_the_score_of_the_advice_too(tmp_path):
     page = seen(render_html(data))
     assert "tuned: by a classifier fitted on all your labels from 41.0 to 44.0 (+3.0 points, −1.0 to +7.0)." in page
     assert "tuned has 44.0, student + linear head 50.0 (−6.0 points, no interval)." in page
+    assert "from 41.0 to 44.0 (+3.0 points" in render_markdown(data)
 
 
 def test_the_classes_that_the_advised_model_finds_least_often_are_named(tmp_path):
