@@ -1,6 +1,6 @@
 """Runs every shell block of README.md as a newcomer would type it: `python tests/readme_blocks.py`, after quick start.
 
-The blocks run in an empty folder next to a `my_folder` with CSV files of labelled texts, and a `tickets.csv`. What needs
+The blocks run in an empty folder next to a `my_folder` with CSV files of labelled texts, and `tickets.csv`. What needs
 a network or a key is replaced by something as real and smaller; `INSTEAD` tells all of it, and a text that README no
 longer holds is an error. Recipes whose work the quick start has done are answered from its runs.
 """
