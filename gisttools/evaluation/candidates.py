@@ -439,9 +439,9 @@ class _Work:
             texts_per_s=_speed(model, part, linear),
         )
         left = None
-        if model.transformer is not None:
+        if model.encoder is model.transformer:  # not of mteb's registry, whose code may make prompts of its own
             told = {"task": found.row.task, "fitted_on": len(part.train_texts)}
-            left = partial(shipped, encoder.name, model.transformer, linear, test, part.test_labels, told)
+            left = partial(shipped, encoder.name, model.transformer, linear, part, test, told)
         return replace(found, row=row, shape=_shape(model), left=left)
 
     def _scored(self, source: TaskSource, model: ScoredModel, encoder: Encoder) -> KeptScores:
@@ -499,8 +499,19 @@ class _Work:
         return Candidates(
             rows=tuple(rows), classes=_classes(every), answers=_answers(every), targets=tuple(targets),
             overall=_overall(self.parts, smoke=smoke), notes=tuple(dict.fromkeys(self.notes)), smoke=smoke,
-            shipped=_to_use(self.parts, targets),
+            shipped=self._to_use(targets),
         )  # fmt: skip
+
+    def _to_use(self, targets: Sequence[TargetAdvice]) -> tuple[Shipped, ...]:
+        """What is left to be used: of the first target the model that is advised, else the best that has an encoder;
+        where it is not decided between two, both."""
+        if not targets:
+            return ()
+        found, advice = next(iter(self.parts.values())), targets[0].advice
+        order = sorted(found, key=lambda one: (one.row.name != advice.best, -one.row.score))
+        first = next((one for one in order if one.left is not None), None)
+        chosen = [first, *(one for one in order if one.row.name == advice.other and one is not first)]
+        return tuple(one.left() for one in chosen if one is not None and one.left is not None)
 
 
 def _changed(found: Sequence[_Found]) -> Iterator[tuple[CandidateScore, CandidateScore, Interval]]:
@@ -509,20 +520,6 @@ def _changed(found: Sequence[_Found]) -> Iterator[tuple[CandidateScore, Candidat
         for one in found:
             if one.row.kind in ("base", "head"):
                 yield one.row, tuned.row, difference(one, tuned)
-
-
-def _to_use(
-    parts: Mapping[tuple[str, str, str], Sequence[_Found]], targets: Sequence[TargetAdvice]
-) -> tuple[Shipped, ...]:
-    """What is left to be used: of the first target the model that is advised, else the best that has an encoder; where
-    it is not decided between two, both."""
-    if not targets:
-        return ()
-    found, advice = next(iter(parts.values())), targets[0].advice
-    order = sorted(found, key=lambda one: (one.row.name != advice.best, -one.row.score))
-    first = next((one for one in order if one.left is not None), None)
-    chosen = [first, *(one for one in order if one.row.name == advice.other and one is not first)]
-    return tuple(one.left() for one in chosen if one is not None and one.left is not None)
 
 
 Fit: TypeAlias = Callable[[Sequence[str], Sequence[str]], Fitted]
@@ -570,8 +567,7 @@ def _speed(model: ScoredModel, part: Labelled, linear: Linear) -> float | None:
     ask = model.transformer.encode
 
     def answer(texts: Sequence[str]) -> object:
-        vectors = ask(list(texts), batch_size=len(texts), show_progress_bar=False)
-        return linear.answers(np.where(vectors.any(axis=1, keepdims=True), vectors, 1.0))
+        return linear.answers(ask(list(texts), batch_size=len(texts), show_progress_bar=False))
 
     return texts_per_second(answer, part.test_texts)
 
