@@ -123,6 +123,8 @@ class TrainSettings(Mix):
         else float32.
     gradient_checkpointing: activations are computed again in the backward pass: a third more time.
     lora_rank: the adapters are merged into the saved model.
+    keep_start: the saved weights are (1 - keep_start) of the tuned and keep_start of the start's, an average taken
+        after the training (arXiv 2109.01903).
     matryoshka_dims: arXiv 2205.13147.
     checkpoint_minutes: where `finetune` is given a folder for checkpoints.
     deterministic: slower, and an error where there is no such algorithm.
@@ -143,6 +145,9 @@ class TrainSettings(Mix):
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
     schedule: Schedule = Field("linear", description="of the learning rate, after the warm-up")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    keep_start: float = Field(
+        0.0, ge=0, lt=1, description="share of the start's weights in the saved model, e.g. 0.3: it forgets less"
+    )
     final_temperature: float | None = Field(None, gt=0, description="the temperature moves to this in a straight line")
     matryoshka_dims: list[int] = Field([], description="train the first so many dimensions as well, e.g. [128, 64]")
     max_length: int | None = Field(None, ge=4, description="tokens kept of a text")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -101,7 +101,35 @@ def averaged(parts: Sequence[tuple[SentenceTransformer, float]]) -> SentenceTran
     return found
 
 
-def _each(states: Sequence[tuple[dict[str, Tensor], float]], name: str, like: Tensor) -> Iterator[tuple[Tensor, float]]:
+def weights_of(model: SentenceTransformer) -> dict[str, Tensor]:
+    """A copy of all its weights, in the CPU's memory."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+
+
+def mix_in(model: SentenceTransformer, other: Mapping[str, Tensor], share: float) -> None:
+    """Make the model's weights, in place, the weighted sum of its own and of others that `weights_of` copied; what is
+    no floating-point number stays.
+
+    Args:
+        share: of the others, between 0 and 1.
+
+    Raises:
+        ModelError: they are of different shape; the model is as it was.
+    """
+    states, mixed = [(model.state_dict(), 1 - share), (other, share)], {}
+    with torch.no_grad():
+        # all sums before the first is written: two names may stand for one tensor
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                mixed[name] = sum(weight * state.float() for state, weight in _each(states, name, value))
+        for name, value in model.state_dict().items():
+            if name in mixed:
+                value.copy_(mixed[name])
+
+
+def _each(
+    states: Sequence[tuple[Mapping[str, Tensor], float]], name: str, like: Tensor
+) -> Iterator[tuple[Tensor, float]]:
     for state, weight in states:
         other = state.get(name)
         if other is None or other.shape != like.shape:

@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, Tr
 from gisttools.training.prompting import prompting
 from gisttools.training.rates import Rate, rate_of
 from gisttools.training.retention import Retention, RetentionLoss
+from gisttools.training.soup import mix_in, weights_of
 from gisttools.training.store import GuideStore
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Trained:
         loss, settings: and how; the learning rate is the one that was taken.
         rate: that rate, and what is usual.
         trend: where the loss came from and where it went, like compared with like.
+        mixed_score: the development score of the saved model, where weights of its start were mixed in (`keep_start`).
         reading: how much of the texts the student reads; None where that cannot be told.
         prompts: the student's, as `gisttools.models.RowPrompts.told` has them.
     """
@@ -94,6 +96,7 @@ class Trained:
     settings: TrainSettings
     rate: Rate
     trend: Trend
+    mixed_score: float | None = None
     reading: Reading | None = None
     prompts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -102,7 +105,17 @@ class Trained:
         text = f"{self.steps} steps in {self.seconds:.0f} s, {self.trend.words()}"
         if len(self.development):
             text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
+        if self.settings.keep_start:
+            text += f", {100 * self.settings.keep_start:.0f} % of the start kept"
+            text += "" if self.mixed_score is None else f" ({100 * self.mixed_score:.1f})"
         return text + (f"; unusual learning rate {self.rate.value:g}" if self.rate.warning else "")
+
+    @property
+    def score(self) -> float | None:
+        """The development score, 0 to 1, of the model that was saved; None without development data."""
+        if self.mixed_score is not None:
+            return self.mixed_score
+        return float(self.development[SCORE].max()) if len(self.development) else None
 
     def options(self) -> dict[str, object]:
         """The options of loss and training by the names that they have in `3_finetune`."""
@@ -131,6 +144,7 @@ class Trained:
             "steps": self.steps,
             "best_step": self.best_step,
             "development": self.development.to_dict("records"),
+            "development_score": self.score,
             "training_seconds": round(self.seconds, 1),
             "parameters_trained": sum(w.numel() for w in weights),
             "dimension": self.student.get_embedding_dimension(),
@@ -266,6 +280,7 @@ def finetune(
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
     recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data))
     _card_examples(student, store.table)
+    start = weights_of(student) if settings.keep_start else None  # before there are adapters
     watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         work = checkpoints or Path(scratch)
@@ -275,6 +290,7 @@ def finetune(
             identity = _identity(loss, settings, plan, precision, retention) | {"prompts": _identifying(prompts)}
             keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best, watch)
         if settings.lora_rank:
+            torch.manual_seed(settings.seed)  # adapters begin at random; the trainer seeds only what comes later
             add_lora(student, settings.lora_rank)
         callbacks = [recorder, best, keeper, watch, _temperature(loss, settings), _tracking(settings, folder.parent)]
         trainer = _Trainer(
@@ -298,7 +314,9 @@ def finetune(
                 torch.use_deterministic_algorithms(False)
         writes = trainer.is_world_process_zero()
         _refuse(watch, recorder, best, folder, writes=writes)
-        _leave(student, folder, settings, best, keeper, writes=writes)
+        mixed = _settle(student, settings, best, start, development, writes=writes)
+        if writes:
+            _save(student, folder, keeper)
     _tell_unopposed(recorder.history())
     steps, kept = trainer.state.global_step, best and best.best
     return Trained(
@@ -317,6 +335,7 @@ def finetune(
         prompts=prompts.told(),
         rate=rate,
         trend=watch.trend(),
+        mixed_score=mixed,
     )
 
 
@@ -341,25 +360,33 @@ def _refuse(watch: Watch, recorder: Recorder, best: KeepBest | None, folder: Pat
         raise
 
 
-def _leave(
+def _settle(
     student: SentenceTransformer,
-    folder: Path,
     settings: TrainSettings,
     best: KeepBest | None,
-    keeper: Checkpoints | None,
+    start: Mapping[str, torch.Tensor] | None,
+    development: DevelopmentScore | None,
     *,
     writes: bool,
-) -> None:
-    """The model as it is to be kept, a plain one of the best step; one process of all saves it."""
+) -> float | None:
+    """Make the model what is to be kept: a plain one of the best step, with its share of the start. Returns what it
+    then scores. Best weights are in the hands of the process that writes."""
     if best is not None and writes:
         best.restore()
     if settings.lora_rank:
         merge_lora(student)
-    if writes:
-        student.save(str(folder))
-        keep_code(student, folder)
-        if keeper is not None:
-            keeper.remove()
+    if start is not None:
+        mix_in(student, start, settings.keep_start)
+    mixed = start is not None and development is not None and writes
+    return development(student)[SCORE] if mixed and development is not None else None
+
+
+def _save(student: SentenceTransformer, folder: Path, keeper: Checkpoints | None) -> None:
+    """Write the model, and only then give up the checkpoints."""
+    student.save(str(folder))
+    keep_code(student, folder)
+    if keeper is not None:
+        keeper.remove()
 
 
 def _rows(store: GuideStore, settings: TrainSettings) -> GuideStore | LabelledRows:
@@ -503,7 +530,8 @@ def _identity(
         "steps": plan.steps,
         "devices": plan.devices,
         "retention": None if retention is None else retention.identity,
-        **settings.model_dump(exclude={"checkpoint_minutes", "tracking"}),
+        # but for what bears on no step
+        **settings.model_dump(exclude={"checkpoint_minutes", "tracking", "keep_start"}),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from gisttools.common.errors import DataError, ModelError, ParameterError
 from gisttools.data.triplets import make_triplets
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
-from gisttools.training.callbacks import Recorder
+from gisttools.training.callbacks import SCORE, DevelopmentScore, Recorder
 from gisttools.training.loss import GISTLoss
+from gisttools.training.model_card import write_card
 from gisttools.training.options import LossOptions, MadeFrom, TrainSettings
 from gisttools.training.store import GuideStore
 from gisttools.training.train import choose_precision, finetune
@@ -123,6 +125,39 @@ def test_lora_trains_adapters_and_saves_a_plain_model(guide, tmp_path):
     torch.testing.assert_close(
         opened.encode(texts, convert_to_tensor=True), trained.student.encode(texts, convert_to_tensor=True)
     )
+
+
+@pytest.mark.parametrize("lora", [None, 4], ids=["static", "lora"])
+def test_a_share_of_the_start_is_mixed_into_the_saved_weights(guide, tmp_path, lora):
+    if lora:
+        pytest.importorskip("peft")
+    given = {"student": MINILM if lora else WORDLLAMA, "lora_rank": lora, "max_steps": 3, "precision": "float32"}
+    start = open_model(given["student"], device="cpu").state_dict()
+    plain, kept = (
+        SentenceTransformer(str(train(table(), guide, tmp_path / f"{k}", keep_start=k, **given).folder), device="cpu")
+        for k in (0.0, 0.25)
+    )
+    tuned = plain.state_dict()
+    assert any(not torch.equal(value, tuned[name]) for name, value in start.items())
+    for name, value in kept.state_dict().items():
+        wanted = 0.75 * tuned[name] + 0.25 * start[name] if value.is_floating_point() else tuned[name]
+        torch.testing.assert_close(value, wanted)
+
+
+def test_what_is_mixed_in_stands_in_record_card_and_headline(guide, tmp_path, caretaker):
+    for name, file in (("train", "train"), ("dev", "test")):
+        shutil.copy(caretaker / f"{file}.jsonl", tmp_path / f"{name}.jsonl")
+    dev = DevelopmentScore([str(tmp_path)])
+    trained = train(table(), guide, tmp_path / "model", keep_start=0.3, max_steps=4, development=dev)
+    saved = dev(SentenceTransformer(str(trained.folder), device="cpu"))[SCORE]
+    assert trained.score == pytest.approx(saved)
+    made_from = MadeFrom(student=WORDLLAMA, dev=[str(tmp_path)])
+    summary = trained.summary(made_from)
+    assert (summary["settings"]["keep_start"], summary["development_score"]) == (0.3, trained.score)
+    card = write_card(trained, made_from).read_text(encoding="utf-8")
+    assert "70 % the trained ones and 30 % those of embedded:wordllama-256" in card
+    assert f"mixed in the score is {saved:.4f}" in card
+    assert f"30 % of the start kept ({100 * saved:.1f})" in trained.headline()
 
 
 def test_lora_needs_a_transformer(guide, tmp_path):
