@@ -18,7 +18,7 @@ from .options import (
     TrainSettings as TrainSettings,
 )
 from .retention import Retention as Retention, read_texts as read_texts
-from .soup import Soup as Soup, averaged as averaged, soup as soup
+from .soup import SHARES as SHARES, Average as Average, Soup as Soup, averaged as averaged, soup as soup
 from .store import GuideStore as GuideStore
 from .train import (
     Trained as Trained,

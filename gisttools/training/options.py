@@ -5,7 +5,7 @@ Each option is declared here once; the parameters of `3_finetune` are the same f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ Batches = Literal["mixed", "one_set"]
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Tracking = Literal["tensorboard", "trackio"]
+KeepStart = Annotated[float, Field(ge=0, lt=1)] | Literal["auto"]
 
 
 class MaskOptions(Options):
@@ -124,7 +125,8 @@ class TrainSettings(Mix):
     gradient_checkpointing: activations are computed again in the backward pass: a third more time.
     lora_rank: the adapters are merged into the saved model.
     keep_start: the saved weights are (1 - keep_start) of the tuned and keep_start of the start's, an average taken
-        after the training (arXiv 2109.01903).
+        after the training (arXiv 2109.01903). "auto" takes the share of `gisttools.training.SHARES` that scores best on
+        the development data, of equal scores the largest.
     matryoshka_dims: arXiv 2205.13147.
     checkpoint_minutes: where `finetune` is given a folder for checkpoints.
     deterministic: slower, and an error where there is no such algorithm.
@@ -145,8 +147,8 @@ class TrainSettings(Mix):
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
     schedule: Schedule = Field("linear", description="of the learning rate, after the warm-up")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
-    keep_start: float = Field(
-        0.0, ge=0, lt=1, description="share of the start's weights in the saved model, e.g. 0.3: it forgets less"
+    keep_start: KeepStart = Field(
+        0.0, description="share of the start's weights in the saved model, e.g. 0.3: it forgets less; auto: by dev"
     )
     final_temperature: float | None = Field(None, gt=0, description="the temperature moves to this in a straight line")
     matryoshka_dims: list[int] = Field([], description="train the first so many dimensions as well, e.g. [128, 64]")

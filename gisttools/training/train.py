@@ -55,7 +55,7 @@ from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, Tr
 from gisttools.training.prompting import prompting
 from gisttools.training.rates import Rate, rate_of
 from gisttools.training.retention import Retention, RetentionLoss
-from gisttools.training.soup import mix_in, weights_of
+from gisttools.training.soup import Average, average_in, check_alike, weights_of
 from gisttools.training.store import GuideStore
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Trained:
         loss, settings: and how; the learning rate is the one that was taken.
         rate: that rate, and what is usual.
         trend: where the loss came from and where it went, like compared with like.
-        mixed_score: the development score of the saved model, where weights of its start were mixed in (`keep_start`).
+        average: how the saved weights were averaged; None where they are those of the training alone.
         reading: how much of the texts the student reads; None where that cannot be told.
         prompts: the student's, as `gisttools.models.RowPrompts.told` has them.
     """
@@ -96,7 +96,7 @@ class Trained:
     settings: TrainSettings
     rate: Rate
     trend: Trend
-    mixed_score: float | None = None
+    average: Average | None = None
     reading: Reading | None = None
     prompts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -105,16 +105,15 @@ class Trained:
         text = f"{self.steps} steps in {self.seconds:.0f} s, {self.trend.words()}"
         if len(self.development):
             text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
-        if self.settings.keep_start:
-            text += f", {100 * self.settings.keep_start:.0f} % of the start kept"
-            text += "" if self.mixed_score is None else f" ({100 * self.mixed_score:.1f})"
+        if self.average is not None:
+            text += f", {self.average.words()}"
         return text + (f"; unusual learning rate {self.rate.value:g}" if self.rate.warning else "")
 
     @property
     def score(self) -> float | None:
         """The development score, 0 to 1, of the model that was saved; None without development data."""
-        if self.mixed_score is not None:
-            return self.mixed_score
+        if self.average is not None:
+            return self.average.score
         return float(self.development[SCORE].max()) if len(self.development) else None
 
     def options(self) -> dict[str, object]:
@@ -145,6 +144,7 @@ class Trained:
             "best_step": self.best_step,
             "development": self.development.to_dict("records"),
             "development_score": self.score,
+            "average": None if self.average is None else self.average.told(),
             "training_seconds": round(self.seconds, 1),
             "parameters_trained": sum(w.numel() for w in weights),
             "dimension": self.student.get_embedding_dimension(),
@@ -227,6 +227,7 @@ def finetune(
     retention: Retention | None = None,
     development: DevelopmentScore | None = None,
     checkpoints: Path | None = None,
+    soup: Sequence[SentenceTransformer] = (),
 ) -> Trained:
     """Train the loss's student in place on the rows of its store, and save it for `SentenceTransformer(folder)`.
 
@@ -245,6 +246,8 @@ def finetune(
         development: scored while training; the best step's weights are kept in place of the last's.
         checkpoints: folder for checkpoints. A training that was stopped, even killed, goes on from the last one when
             it is called again with the same folder; it is deleted when the model is saved.
+        soup: models tuned from the same start, say of other seeds: their weights and these are averaged after the
+            training; with development data those that help (`gisttools.training.soup`). They are not changed.
 
     Raises:
         DataError: the table has fewer than two rows, so that no batch holds a candidate negative; or `checkpoints` is
@@ -252,7 +255,8 @@ def finetune(
         ParameterError: the loss has no guide store, or the settings do not fit the student, the sets, the number of
             devices or what is installed.
         ModelError: the student's vectors collapsed, or the loss ended above its start. No model is written;
-            checkpoints stay, and `history.parquet` is written next to where the model would be.
+            checkpoints stay, and `history.parquet` is written next to where the model would be. Or a model of `soup`
+            is of another shape; this is seen before the training.
     """
     settings, options = settings or TrainSettings(), loss.options
     student, store = _student_and_store(loss)
@@ -264,6 +268,7 @@ def finetune(
         )
     check_fit(student, settings)
     check_use(loss, settings, development)
+    check_alike([student, *soup])
     rows = _rows(store, settings)
     data = rows.training_columns()
     read = warn_unread(student, store.table)
@@ -305,17 +310,13 @@ def finetune(
             callbacks=[c for c in callbacks if c is not None],
         )
         trainer.remove_callback(PrinterCallback)
-        try:
-            trainer.train(resume_from_checkpoint=keeper.resume() if keeper else None)
-        finally:
-            if keeper is not None:
-                keeper.release()
-            if settings.deterministic:
-                torch.use_deterministic_algorithms(False)
+        _go(trainer, keeper, settings)
         writes = trainer.is_world_process_zero()
         _refuse(watch, recorder, best, folder, writes=writes)
-        mixed = _settle(student, settings, best, start, development, writes=writes)
+        _plain(student, settings, best, writes=writes)
+        average = None
         if writes:
+            average = _average(student, settings, start, soup, development)
             _save(student, folder, keeper)
     _tell_unopposed(recorder.history())
     steps, kept = trainer.state.global_step, best and best.best
@@ -330,12 +331,12 @@ def finetune(
         student=student,
         store=store,
         loss=options,
-        settings=settings,
+        settings=settings if average is None else settings.model_copy(update={"keep_start": average.start_share}),
         reading=read,
         prompts=prompts.told(),
         rate=rate,
         trend=watch.trend(),
-        mixed_score=mixed,
+        average=average,
     )
 
 
@@ -360,25 +361,37 @@ def _refuse(watch: Watch, recorder: Recorder, best: KeepBest | None, folder: Pat
         raise
 
 
-def _settle(
-    student: SentenceTransformer,
-    settings: TrainSettings,
-    best: KeepBest | None,
-    start: Mapping[str, torch.Tensor] | None,
-    development: DevelopmentScore | None,
-    *,
-    writes: bool,
-) -> float | None:
-    """Make the model what is to be kept: a plain one of the best step, with its share of the start. Returns what it
-    then scores. Best weights are in the hands of the process that writes."""
+def _go(trainer: SentenceTransformerTrainer, keeper: Checkpoints | None, settings: TrainSettings) -> None:
+    """Train, from the last checkpoint on if there is one; then what was taken for it is given back."""
+    try:
+        trainer.train(resume_from_checkpoint=keeper.resume() if keeper else None)
+    finally:
+        if keeper is not None:
+            keeper.release()
+        if settings.deterministic:
+            torch.use_deterministic_algorithms(False)
+
+
+def _plain(student: SentenceTransformer, settings: TrainSettings, best: KeepBest | None, *, writes: bool) -> None:
+    """Make the student a plain model of the best step; one process of all has the best weights."""
     if best is not None and writes:
         best.restore()
     if settings.lora_rank:
         merge_lora(student)
-    if start is not None:
-        mix_in(student, start, settings.keep_start)
-    mixed = start is not None and development is not None and writes
-    return development(student)[SCORE] if mixed and development is not None else None
+
+
+def _average(
+    student: SentenceTransformer,
+    settings: TrainSettings,
+    start: Mapping[str, torch.Tensor] | None,
+    others: Sequence[SentenceTransformer],
+    development: DevelopmentScore | None,
+) -> Average | None:
+    """Average the student's weights, in place, with those of the others that help, and with its start's; None where
+    there is nothing to average with."""
+    score = None if development is None else lambda model: development(model)[SCORE]
+    share = None if settings.keep_start == "auto" else settings.keep_start
+    return average_in(student, others, start, share, score) if others or start is not None else None
 
 
 def _save(student: SentenceTransformer, folder: Path, keeper: Checkpoints | None) -> None:

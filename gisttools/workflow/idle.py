@@ -125,6 +125,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(("retain_weight", "retain_a_step"), lambda p: bool(p.retain), "general texts (retain)"),
         Rule(_FILES, lambda p: bool(p.dev), "development data (dev), which is read so"),
         Rule(("dev_every", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
+        Rule(("keep_start",), lambda p: p.keep_start != "auto" or bool(p.dev), "development data (dev) to choose by"),
         Rule(("limit_seed",), lambda p: p.limit is not None, "a limit"),
         Rule(
             ("group_by",),

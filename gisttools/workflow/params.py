@@ -128,6 +128,10 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     retain: list[str] = Field([], description="general texts (files, hub sets) that hold the student near its start")
     retain_weight: float = RetentionOptions.field("weight")
     retain_a_step: int = RetentionOptions.field("texts_a_step")
+    soup: list[str] = Field(
+        [],
+        description="finetune runs of one start, such as other seeds: averaged with this one, by dev those that help",
+    )
     # several sets
     group_by: Literal["source", "task_name"] = Field(
         "source", description="what a set is: an entry of triplets, a task"

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from gisttools.common import NOTICES, SUMMARY, GistError, ParameterError, digest, quiet_libraries, results_folder
+from gisttools.common import (
+    NOTICES,
+    SUMMARY,
+    GistError,
+    ParameterError,
+    digest,
+    is_number,
+    quiet_libraries,
+    results_folder,
+)
 from gisttools.workflow.manifest import (
     LOCK,
     artefact_texts,
@@ -293,6 +302,12 @@ class FinetuneRun(Run):
 
         return retention_of(self.params)
 
+    def soup(self) -> list[SentenceTransformer]:
+        """The models that are averaged with this one. Raises ParameterError, MissingError, DataError."""
+        from gisttools.workflow.inputs import soup_of
+
+        return soup_of(self.params)
+
     def rows_cost(self, tables: Mapping[str, Dataset]) -> dict[str, Any]:
         """What the rows trained on cost, for the summary; see `gisttools.workflow.inputs.rows_cost`."""
         from gisttools.workflow.inputs import rows_cost
@@ -435,10 +450,13 @@ def start_lesson() -> Path:
 
 
 def _resolved(params: Params, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters that were null and that the step chose, as its summary tells them among its settings."""
+    """Parameters that were null, or a word in place of a number, and that the step chose, as its summary tells them
+    among its settings."""
     settings = summary.get("settings") or {}
-    left = [name for name, value in params.model_dump().items() if value is None]
-    return {name: settings[name] for name in left if settings.get(name) is not None}
+    given = params.model_dump()
+    left = [name for name, value in given.items() if value is None and settings.get(name) is not None]
+    words = [name for name, value in given.items() if isinstance(value, str) and is_number(settings.get(name))]
+    return {name: settings[name] for name in [*left, *words]}
 
 
 def _warnings(log_file: Path, most: int = 20) -> list[str]:
