@@ -120,6 +120,8 @@ class TrainSettings(Mix):
     texts_per_class: 64 texts of 4 a class are 16 classes; where there are fewer classes, each gives more.
     meet: which classes are in a batch: drawn, or also those that the guide finds near to the drawn ones.
     max_steps: the schedule is run through by then.
+    max_minutes: some steps are timed first, and as many are taken as fit, at most those that epochs ask for. They are
+        told in the record; `max_steps` with that number gives the same model again.
     precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static model),
         else float32.
     gradient_checkpointing: activations are computed again in the backward pass: a third more time.
@@ -136,6 +138,9 @@ class TrainSettings(Mix):
 
     epochs: float = Field(1.0, gt=0, description="passes over the triplets, where max_steps is null")
     max_steps: int | None = Field(None, ge=1, description="train so many steps, whatever epochs says")
+    max_minutes: float | None = Field(
+        None, gt=0, description="time for the training: so many of the steps that epochs ask for as fit"
+    )
     batch_size: int = Field(64, ge=1, description="triplets (or labelled texts) a step, over all devices together")
     train_on: TrainOn = Field("triplets", description="triplets as they are, or the labelled texts that they hold")
     texts_per_class: int = Field(4, ge=2, description="of each class in a batch of labelled texts")
@@ -169,9 +174,16 @@ class TrainSettings(Mix):
     tracking: Tracking | None = Field(None, description="log there as well")
 
     def conflicts(self) -> list[str]:
-        """As `Mix`, and dimensions that are none."""
-        none = any(d < 1 for d in self.matryoshka_dims)
-        return super().conflicts() + ([f"matryoshka_dims are {self.matryoshka_dims}, must be > 0"] if none else [])
+        """As `Mix`, dimensions that are none, and two lengths."""
+        found = super().conflicts()
+        if any(d < 1 for d in self.matryoshka_dims):
+            found.append(f"matryoshka_dims are {self.matryoshka_dims}, must be > 0")
+        if self.max_steps is not None and self.max_minutes is not None:
+            found.append(
+                f"max_steps is {self.max_steps} and max_minutes {self.max_minutes:g}: the latter chooses the steps, so"
+                " leave out one of them"
+            )
+        return found
 
 
 class RetentionOptions(Options):

@@ -37,6 +37,7 @@ from gisttools.models import (
     weights_sha,
 )
 from gisttools.training.batches import BatchPlan
+from gisttools.training.budget import Fit, fit_of
 from gisttools.training.callbacks import (
     SCORE,
     Checkpoints,
@@ -79,6 +80,7 @@ class Trained:
         rate: that rate, and what is usual.
         trend: where the loss came from and where it went, like compared with like.
         average: how the saved weights were averaged; None where they are those of the training alone.
+        fit: how its steps were chosen; None without a time budget.
         reading: how much of the texts the student reads; None where that cannot be told.
         prompts: the student's, as `gisttools.models.RowPrompts.told` has them.
     """
@@ -97,6 +99,7 @@ class Trained:
     rate: Rate
     trend: Trend
     average: Average | None = None
+    fit: Fit | None = None
     reading: Reading | None = None
     prompts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -107,6 +110,8 @@ class Trained:
             text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
         if self.average is not None:
             text += f", {self.average.words()}"
+        if self.fit is not None and self.fit.steps < self.fit.asked:
+            text += f"; {self.fit.asked} steps asked for, max_minutes {self.fit.minutes:g}"
         return text + (f"; unusual learning rate {self.rate.value:g}" if self.rate.warning else "")
 
     @property
@@ -144,6 +149,7 @@ class Trained:
             "best_step": self.best_step,
             "development": self.development.to_dict("records"),
             "development_score": self.score,
+            "steps_chosen": None if self.fit is None else self.fit.told(),
             "average": None if self.average is None else self.average.told(),
             "training_seconds": round(self.seconds, 1),
             "parameters_trained": sum(w.numel() for w in weights),
@@ -277,38 +283,45 @@ def finetune(
     prompts = _prompts(student, store, settings)
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     plan = _plan(store, settings, set_of_row, devices)
+    identity = _identity(loss, settings, retention) | {"devices": devices, "prompts": _identifying(prompts)}
     precision = choose_precision(settings.precision, student)
     what = "triplets" if settings.train_on == "triplets" else "labelled texts"
-    log.info("training on %d %s for %d steps in %s: %s", len(data), what, plan.steps, precision, settings)
     if rate.warning:
         notice(rate.warning, level=logging.WARNING)
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
-    recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data))
     _card_examples(student, store.table)
     start = weights_of(student) if settings.keep_start else None  # before there are adapters
-    watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         work = checkpoints or Path(scratch)
         best = None if development is None else KeepBest(student, work / "best.safetensors", settings.patience)
-        keeper = None
-        if checkpoints is not None:
-            identity = _identity(loss, settings, plan, precision, retention) | {"prompts": _identifying(prompts)}
-            keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best, watch)
         if settings.lora_rank:
             torch.manual_seed(settings.seed)  # adapters begin at random; the trainer seeds only what comes later
             add_lora(student, settings.lora_rank)
+        wrapped, collator = _wrapped(loss, settings, retention), prompting(student, rows, prompts)
+
+        def trainer_of(plan: BatchPlan, watch: Watch | None = None, callbacks: Any = ()) -> _Trainer:
+            return _Trainer(
+                plan,
+                watch,
+                model=student,
+                args=_arguments(settings, plan, precision, work, folder.parent.name, student.device, development),
+                train_dataset=data,
+                loss=wrapped,
+                evaluator=development,
+                data_collator=collator,
+                callbacks=[c for c in callbacks if c is not None],
+            )
+
+        fit = fit_of(settings, plan, trainer_of, development, checkpoints)
+        if fit is not None:
+            plan = _plan(store, settings.model_copy(update={"max_steps": fit.steps}), set_of_row, devices)
+        log.info("training on %d %s for %d steps in %s: %s", len(data), what, plan.steps, precision, settings)
+        recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data), wrapped)
+        watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
+        identity |= {"precision": precision, "steps": plan.steps}
+        keeper = _keeper(checkpoints, identity, settings, recorder, best, watch)
         callbacks = [recorder, best, keeper, watch, _temperature(loss, settings), _tracking(settings, folder.parent)]
-        trainer = _Trainer(
-            plan,
-            watch,
-            model=student,
-            args=_arguments(settings, plan, precision, work, folder.parent.name, student.device, development),
-            train_dataset=data,
-            loss=_wrapped(loss, settings, retention, recorder),
-            evaluator=development,
-            data_collator=prompting(student, rows, prompts),
-            callbacks=[c for c in callbacks if c is not None],
-        )
+        trainer = trainer_of(plan, watch, callbacks)
         trainer.remove_callback(PrinterCallback)
         _go(trainer, keeper, settings)
         writes = trainer.is_world_process_zero()
@@ -331,12 +344,13 @@ def finetune(
         student=student,
         store=store,
         loss=options,
-        settings=settings if average is None else settings.model_copy(update={"keep_start": average.start_share}),
+        settings=_settled(settings, fit, average),
         reading=read,
         prompts=prompts.told(),
         rate=rate,
         trend=watch.trend(),
         average=average,
+        fit=fit,
     )
 
 
@@ -370,6 +384,26 @@ def _go(trainer: SentenceTransformerTrainer, keeper: Checkpoints | None, setting
             keeper.release()
         if settings.deterministic:
             torch.use_deterministic_algorithms(False)
+
+
+def _keeper(
+    folder: Path | None,
+    identity: dict[str, object],
+    settings: TrainSettings,
+    recorder: Recorder,
+    best: KeepBest | None,
+    watch: Watch,
+) -> Checkpoints | None:
+    """What writes checkpoints, where there is a folder for them."""
+    if folder is None:
+        return None
+    return Checkpoints(folder, identity, settings.checkpoint_minutes, recorder, best, watch)
+
+
+def _settled(settings: TrainSettings, fit: Fit | None, average: Average | None) -> TrainSettings:
+    """The settings, with what was left to the training as it was chosen."""
+    chosen = {} if fit is None else {"max_steps": fit.steps}
+    return settings.model_copy(update=chosen | ({} if average is None else {"keep_start": average.start_share}))
 
 
 def _plain(student: SentenceTransformer, settings: TrainSettings, best: KeepBest | None, *, writes: bool) -> None:
@@ -449,13 +483,14 @@ def _tell_unopposed(history: pd.DataFrame) -> None:
 class _Trainer(SentenceTransformerTrainer):
     """The trainer, with the batches of a plan; tells each step's loss to the watch."""
 
-    def __init__(self, plan: BatchPlan, watch: Watch, **options: Any) -> None:
+    def __init__(self, plan: BatchPlan, watch: Watch | None, **options: Any) -> None:
         self.plan, self.watch = plan, watch
         super().__init__(**options)
 
     def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
         whole = super().training_step(*arguments, **options)
-        self.watch.add(own_loss(self.loss, whole).detach())
+        if self.watch is not None:
+            self.watch.add(own_loss(self.loss, whole).detach())
         return whole
 
     def get_batch_sampler(self, *_: Any, **__: Any) -> BatchPlan:
@@ -478,13 +513,11 @@ def _student_and_store(loss: GISTLoss) -> tuple[SentenceTransformer, GuideStore]
     return loss.model, loss.guide
 
 
-def _wrapped(loss: GISTLoss, settings: TrainSettings, retention: Retention | None, recorder: Recorder) -> nn.Module:
+def _wrapped(loss: GISTLoss, settings: TrainSettings, retention: Retention | None) -> nn.Module:
     """The loss, at several dimensions and with what holds the student, where these are asked for."""
     dims = settings.matryoshka_dims
     wrapped: nn.Module = MatryoshkaLoss(loss.model, loss, list(dims)) if dims else loss
-    if retention is not None:
-        wrapped = recorder.retention = RetentionLoss(loss.model, wrapped, retention)
-    return wrapped
+    return wrapped if retention is None else RetentionLoss(loss.model, wrapped, retention)
 
 
 def _arguments(
@@ -529,19 +562,14 @@ def _arguments(
     return arguments
 
 
-def _identity(
-    loss: GISTLoss, settings: TrainSettings, plan: BatchPlan, precision: str, retention: Retention | None
-) -> dict[str, object]:
-    """What makes this training the one that a checkpoint belongs to."""
+def _identity(loss: GISTLoss, settings: TrainSettings, retention: Retention | None) -> dict[str, object]:
+    """What makes this training the one that a checkpoint belongs to, but for its length; of a student as it begins."""
     student, store = _student_and_store(loss)
     return {
         "student": weights_sha(student),
         "data": store.fingerprint,
         "guide": store.guide_id,
         "loss": loss.get_config_dict(),
-        "precision": precision,
-        "steps": plan.steps,
-        "devices": plan.devices,
         "retention": None if retention is None else retention.identity,
         # but for what bears on no step
         **settings.model_dump(exclude={"checkpoint_minutes", "tracking", "keep_start"}),

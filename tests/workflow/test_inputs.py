@@ -138,7 +138,10 @@ def test_a_run_of_a_soup_is_a_parent(results, wordllama):
     assert parents_of(check_params("finetune", {"soup": [name]})) == [name]
 
 
-def test_a_word_that_stood_for_a_number_is_resolved(results, wordllama):
-    run = new_run("finetune", {"keep_start": "auto", "dev": ["data/support_intents"]})
-    run.finish({"settings": {"keep_start": 0.15, "precision": "float32"}}, headline="trained")
-    assert told_parameters(read_run(run.folder))["keep_start"] == 0.15
+def test_what_a_training_measured_is_told_but_does_not_set_seeds_apart(results, wordllama):
+    run = new_run("finetune", {"keep_start": "auto", "dev": ["data/support_intents"], "max_minutes": 1.0})
+    run.finish({"settings": {"keep_start": 0.15, "max_steps": 70, "learning_rate": 0.01}}, headline="trained")
+    found = read_run(run.folder)
+    assert found.manifest["resolved"] == {"keep_start": 0.15, "max_steps": 70, "learning_rate": 0.01}
+    told = told_parameters(found)
+    assert (told["keep_start"], told["max_steps"], told["learning_rate"]) == ("auto", None, 0.01)
