@@ -205,7 +205,8 @@ class GISTLoss(nn.Module):
         return self._guide[0]
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
-        features, o = list(sentence_features), self.options
+        features = list(sentence_features)
+        o = self.options.settled(labelled=len(features) == 1)
         if not features or (len(features) == 1 and o.of_same_label != "positive"):
             raise DataError(
                 f"GISTLoss needs the columns anchor, positive, negatives...; it got {len(features)}. One column, of "

@@ -49,12 +49,13 @@ from gisttools.training.callbacks import (
 )
 from gisttools.training.checks import check_fit, check_use, warn_unread
 from gisttools.training.class_batches import ClassPlan, classes_of
+from gisttools.training.defaults import settle
 from gisttools.training.health import Trend, Watch, own_loss
 from gisttools.training.labelled import LabelledRows
 from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
 from gisttools.training.prompting import prompting
-from gisttools.training.rates import Rate, rate_of
+from gisttools.training.rates import Rate, kind_of, rate_of
 from gisttools.training.retention import Retention, RetentionLoss
 from gisttools.training.soup import Average, average_in, check_alike, weights_of
 from gisttools.training.store import GuideStore
@@ -264,9 +265,10 @@ def finetune(
             checkpoints stay, and `history.parquet` is written next to where the model would be. Or a model of `soup`
             is of another shape; this is seen before the training.
     """
-    settings, options = settings or TrainSettings(), loss.options
+    settings = settings or TrainSettings()
     student, store = _student_and_store(loss)
-    rate = rate_of(settings, student)
+    loss.options, settings = settle(loss.options, settings, store, kind_of(settings, student))
+    options, rate = loss.options, rate_of(settings, student)
     settings = settings.model_copy(update={"learning_rate": rate.value})
     if len(store.table) < 2:
         raise DataError(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from gisttools.models import VectorCache
     from gisttools.synthesis import Known
-    from gisttools.training import DevelopmentScore, Retention
+    from gisttools.training import DevelopmentScore, GISTLoss, Retention
 
 T = TypeVar("T", bound=Options)
 
@@ -158,12 +158,17 @@ def open_guide(name: str, params: GuideParams) -> VectorCache:
     return VectorCache(params.guide_options(model_path(name)))
 
 
-def retention_of(params: FinetuneParams) -> Retention | None:
-    """The general texts that hold the student; None where none are named."""
+def retention_of(params: FinetuneParams, loss: GISTLoss) -> Retention | None:
+    """The general texts that hold the student; where `retain` is left open, those of the package, if a training of this
+    kind forgets without them. None where nothing holds it."""
     from gisttools.models import GuideOptions, VectorCache
-    from gisttools.training import Retention, RetentionOptions, read_texts
+    from gisttools.training import Retention, RetentionOptions, TrainSettings, forgets, general_texts, read_texts
 
-    if not params.retain:
+    if params.retain is None:
+        texts = general_texts() if forgets(loss, params.part(TrainSettings)) else []
+    else:
+        texts = read_texts(paths(params.retain)) if params.retain else []
+    if not texts:
         return None
     student = GuideOptions(
         name=model_path(params.student),
@@ -174,7 +179,7 @@ def retention_of(params: FinetuneParams) -> Retention | None:
         precision="float32",
     )
     options = RetentionOptions(weight=params.retain_weight, texts_a_step=params.retain_a_step)
-    return Retention(read_texts(paths(params.retain)), VectorCache(student), options)
+    return Retention(texts, VectorCache(student), options)
 
 
 _OF_A_SOUP = ("student", "student_revision", "query_prompt", "document_prompt", "max_length")

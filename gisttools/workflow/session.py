@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from gisttools.mining import MiningOptions
     from gisttools.models import VectorCache
     from gisttools.synthesis import Checks, Known, SynthesisOptions, SynthesisResult, Task
-    from gisttools.training import DevelopmentScore, Retention
+    from gisttools.training import DevelopmentScore, GISTLoss, Retention
     from gisttools.workflow.evaluations import Pages
     from gisttools.workflow.inputs import Entries
 
@@ -296,11 +296,12 @@ class FinetuneRun(Run):
 
         return development_of(self.params)
 
-    def retention(self) -> Retention | None:
-        """What holds the student near its start, if texts for it are told."""
+    def retention(self, loss: GISTLoss) -> Retention | None:
+        """What holds the student of this loss near its start: texts that are told, or the package's own where a
+        training of this kind forgets without them."""
         from gisttools.workflow.inputs import retention_of
 
-        return retention_of(self.params)
+        return retention_of(self.params, loss)
 
     def soup(self) -> list[SentenceTransformer]:
         """The models that are averaged with this one. Raises ParameterError, MissingError, DataError."""

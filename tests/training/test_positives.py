@@ -479,11 +479,11 @@ def test_the_module_tells_of_positives_since_it_was_last_asked(minilm):
 
 def test_one_column_without_labels_as_positives_is_refused(minilm):
     with pytest.raises(DataError, match="needs same_label 'positive'"):
-        GISTLoss(minilm, None)([minilm.preprocess(TEXTS)], torch.zeros(6))
+        GISTLoss(minilm, None, LossOptions(same_label="mask"))([minilm.preprocess(TEXTS)], torch.zeros(6))
 
 
 def test_guide_on_the_fly_reads_one_column(minilm):
-    options = LossOptions(temperature=0.05, same_label="positive", positive_temperature=0.2)
+    options = LossOptions(temperature=0.05, guide_masks="all", positive_temperature=0.2)
     loss = GISTLoss(minilm, minilm, options)([minilm.preprocess(TEXTS)], torch.tensor([0, 0, 1, 1, 2, 2]))
     vectors = minilm.encode(TEXTS, convert_to_tensor=True)
     ids = torch.arange(6)[:, None]
