@@ -25,6 +25,7 @@ Batches = Literal["mixed", "one_set"]
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Tracking = Literal["tensorboard", "trackio"]
+LearningRate = Annotated[float, Field(gt=0)] | Literal["low", "high"]
 KeepStart = Annotated[float, Field(ge=0, lt=1)] | Literal["auto"]
 
 
@@ -145,8 +146,10 @@ class TrainSettings(Mix):
     train_on: TrainOn = Field("triplets", description="triplets as they are, or the labelled texts that they hold")
     texts_per_class: int = Field(4, ge=2, description="of each class in a batch of labelled texts")
     meet: Meet = Field("random", description="classes of a batch of labelled texts; confusable: alike to the guide")
-    learning_rate: float | None = Field(
-        None, gt=0, description="peak; null: 1e-2 for a static student, 5e-5 for a transformer, 5e-4 for LoRA"
+    learning_rate: LearningRate | None = Field(
+        None,
+        description="peak; null: 1e-2 for a static student, 5e-5 for a transformer, 5e-4 for LoRA; low: a third; high: "
+        "three times that",
     )
     seed: int = Field(42, description="seed of the order of rows and of dropout")
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")

@@ -12,6 +12,7 @@ from gisttools.training.options import TrainSettings
 
 Kind = Literal["static", "transformer", "lora"]
 FAR = 10.0  # times outside of the usual range
+TIMES = {"low": 1 / 3, "high": 3.0}  # the words for a rate, and what they make of that of the kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +79,11 @@ class Rate:
 
 
 def rate_of(settings: TrainSettings, student: SentenceTransformer) -> Rate:
-    """The rate that is told, or the one that suits the kind of student: static, a transformer, or adapters in one."""
+    """The rate that is told, or the one that suits the kind of student, static, a transformer, or adapters in one; a
+    third of it where "low" is told, three times where "high" is."""
     transformer = None if is_static(student) else getattr(student, "transformers_model", None)
     adapted = bool(settings.lora_rank) or getattr(transformer, "_hf_peft_config_loaded", False)
     kind: Kind = "static" if is_static(student) else "lora" if adapted else "transformer"
     told = settings.learning_rate
-    return Rate(value=USUAL[kind].rate if told is None else told, kind=kind, told=told is not None)
+    value = told if isinstance(told, float) else USUAL[kind].rate * TIMES.get(told or "", 1.0)
+    return Rate(value=value, kind=kind, told=told is not None)
