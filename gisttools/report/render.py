@@ -388,7 +388,7 @@ def _view(data: ReportData) -> dict[str, Any]:
 def _of_training(data: ReportData) -> dict[str, Any]:
     return {
         "finetune": data.finetune,
-        "earlier": data.finetunes[1:],
+        "earlier": data.tuned_before,
         "training": provenance.training(data.finetune),
         "developed": bool(data.finetune and data.finetune.summary.get("development")),
         "masked": provenance.masked(data.finetune),

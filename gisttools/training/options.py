@@ -25,6 +25,7 @@ Batches = Literal["mixed", "one_set"]
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Tracking = Literal["tensorboard", "trackio"]
+LearningRate = Annotated[float, Field(gt=0)] | Literal["low", "high"]
 KeepStart = Annotated[float, Field(ge=0, lt=1)] | Literal["auto"]
 
 
@@ -170,10 +171,10 @@ class TrainSettings(Mix):
     )
     texts_per_class: int = Field(4, ge=2, description="of each class in a batch of labelled texts")
     meet: Meet = Field("random", description="classes of a batch of labelled texts; confusable: alike to the guide")
-    learning_rate: float | None = Field(
+    learning_rate: LearningRate | None = Field(
         None,
-        gt=0,
-        description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 2e-4 (on labelled texts)",
+        description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 2e-4 (on labelled texts); "
+        "low, high: a third, three times that",
     )
     seed: int = Field(42, description="seed of the order of rows and of dropout")
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")

@@ -12,6 +12,7 @@ from gisttools.training.options import TrainSettings
 
 Kind = Literal["static", "transformer", "lora"]
 FAR = 10.0  # times outside of the usual range
+TIMES = {"low": 1 / 3, "high": 3.0}  # the words for a rate, and what they make of that of the kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +89,10 @@ def kind_of(settings: TrainSettings, student: SentenceTransformer) -> Kind:
 
 
 def rate_of(settings: TrainSettings, student: SentenceTransformer) -> Rate:
-    """The rate that is told, or the one that suits the kind of student and what it is trained on."""
+    """The rate that is told, or the one that suits the kind of student and what it is trained on; a third of it where
+    "low" is told, three times where "high" is."""
     kind, told = kind_of(settings, student), settings.learning_rate
     usual = USUAL[kind]
     own = usual.labelled if settings.train_on == "labelled" else usual.rate
-    return Rate(value=own if told is None else told, kind=kind, told=told is not None, null=own)
+    value = told if isinstance(told, float) else own * TIMES.get(told or "", 1.0)
+    return Rate(value=value, kind=kind, told=told is not None, null=own)

@@ -135,6 +135,9 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
         [],
         description="finetune runs of one start, such as other seeds: averaged with this one, by dev those that help",
     )
+    best_of: list[str] = Field(
+        [], description="finetune runs with dev: what they differ in is taken from the one of the best score"
+    )
     # several sets
     group_by: Literal["source", "task_name"] = Field(
         "source", description="what a set is: an entry of triplets, a task"

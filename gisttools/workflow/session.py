@@ -53,6 +53,7 @@ from gisttools.workflow.params import (
 from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
 from gisttools.workflow.spec import evaluations_of, parents_of, spec_hash
+from gisttools.workflow.tuning import with_best
 
 if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from datasets import Dataset
@@ -409,7 +410,7 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
     }
     load_env_files()
-    params = check_params(verb, with_fetched(given))
+    params = check_params(verb, with_best(verb, with_fetched(given)))
     parents = parents_of(params)
     told = os.environ.get(RUN_FOLDER)
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from helpers.training_rows import table, train
 
+from gisttools.common import ParameterError
 from gisttools.data import make_triplets_from_columns
 from gisttools.training import GuideStore, LossOptions, TrainSettings
 from gisttools.training.defaults import all_labelled, passes, settle
@@ -77,3 +78,18 @@ def test_a_training_tells_what_was_chosen(tmp_path):
     told = trained.options()
     assert told["train_on"] in ("labelled", "triplets")
     assert None not in (told["same_label"], told["guide_masks"], told["epochs"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"learning_rate": 0.0, "keep_start": 2}, ["learning_rate = 0.0: input should be greater than 0"]),
+        ({"learning_rate": "medium"}, ["learning_rate = 'medium': input should be 'low' or 'high', or a number"]),
+        ({"keep_start": "some"}, ["keep_start = 'some': input should be 'auto', or a number"]),
+    ],
+)
+def test_a_number_or_a_word_is_refused_once_and_by_its_name(given, said):
+    with pytest.raises(ParameterError) as caught:
+        TrainSettings(**given)
+    assert all(line in str(caught.value) for line in said)
+    assert f"{len(given)} parameter problem(s)" in str(caught.value)

@@ -28,6 +28,7 @@ from gisttools.training.callbacks import SCORE, DevelopmentScore, Recorder
 from gisttools.training.loss import GISTLoss
 from gisttools.training.model_card import write_card
 from gisttools.training.options import LossOptions, MadeFrom, TrainSettings
+from gisttools.training.rates import USUAL, rate_of
 from gisttools.training.soup import SHARES
 from gisttools.training.store import GuideStore
 from gisttools.training.train import choose_precision, finetune
@@ -418,3 +419,18 @@ def test_a_student_that_hardly_reads_its_texts_is_told_of(tmp_path, caplog):
     trained = train(rows, None, tmp_path / "model", student=MINILM, max_steps=1, learning_rate=1e-6)
     assert "Student does not know 8" in caplog.text
     assert trained.summary(MadeFrom(student=MINILM))["student_reading"]["hardly_read"] == 4
+
+
+@pytest.mark.parametrize(("word", "times"), [("low", 1 / 3), ("high", 3.0), (None, 1.0)])
+@pytest.mark.parametrize("kind", ["static", "transformer", "lora"])
+def test_words_for_a_rate_are_a_third_and_three_times_that_of_the_kind(word, times, kind, wordllama, minilm):
+    settings = TrainSettings(learning_rate=word, lora_rank=4 if kind == "lora" else None)
+    rate = rate_of(settings, wordllama if kind == "static" else minilm)
+    assert rate.value == pytest.approx(times * USUAL[kind].rate)
+    assert rate.warning == ""
+
+
+@pytest.mark.parametrize("rate", ["middle", 0.0, -1.0, True])
+def test_no_other_word_or_number_is_a_rate(rate):
+    with pytest.raises(ParameterError, match="learning_rate"):
+        TrainSettings(learning_rate=rate)
