@@ -100,7 +100,7 @@ def _is_unknown(problem: str) -> bool:
 
 
 def _of_one_branch(errors: Sequence[ErrorDetails], given: dict[str, Any]) -> list[ErrorDetails]:
-    """Of a parameter that is a text or a list of texts, or a number or some word, pydantic tells what is wrong with it as
+    """Of a parameter that is a text or a list of texts, or a number or a word, pydantic tells what is wrong with it as
     either; one is meant."""
     found = []
     for error in errors:
