@@ -198,6 +198,12 @@ def masked(run: FinishedRun | None) -> list[tuple[str, str]]:
     ]
 
 
+def positives(run: FinishedRun | None) -> str:
+    """How many of its label a text met, on average; empty where labels were no positives."""
+    found = ((run.summary.get("positives") or {}) if run else {}).get("positives")
+    return "" if found is None else f"{found:.1f}"
+
+
 def masked_examples(data: ReportData) -> list[dict[str, str]]:
     """A few candidates that the loss masked, with the guide's cosine, the threshold and the reason."""
     if data.masked is None:

@@ -136,7 +136,7 @@ class Trained:
         store, masked = self.store, masked_means(self.history)
         weights = list(self.student.parameters())
         hidden = {"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
-        told = {**self.options(), **made_from.model_dump(), "learning_rate": self.rate.value}
+        told = {**made_from.model_dump(), **self.options(), "learning_rate": self.rate.value}
         settings = {name: value for name, value in told.items() if name not in hidden}
         return {
             "student": made_from.student,
