@@ -5,12 +5,21 @@ from .characters import (
     normalise as normalise,
     tell_unseen as tell_unseen,
 )
+from .chunks import (
+    Chunk as Chunk,
+    Chunks as Chunks,
+    CountTokens as CountTokens,
+    count_words as count_words,
+    make_chunks as make_chunks,
+    split_chunks as split_chunks,
+)
 from .columns import (
     TEXT_COLUMNS as TEXT_COLUMNS,
     find_column as find_column,
     is_triplet_shaped as is_triplet_shaped,
     labelled_columns as labelled_columns,
 )
+from .documents import Document as Document, Documents as Documents, read_documents as read_documents
 from .files import (
     FILE_ENDINGS as FILE_ENDINGS,
     LINE_ENDINGS as LINE_ENDINGS,
@@ -46,6 +55,7 @@ from .mteb_tasks import (
 from .near_duplicates import NearIndex as NearIndex, jaccard as jaccard, near_pairs as near_pairs, trigrams as trigrams
 from .options import (
     NEAR as NEAR,
+    ChunkOptions as ChunkOptions,
     FileOptions as FileOptions,
     ReadOptions as ReadOptions,
     Tiers as Tiers,
@@ -66,7 +76,7 @@ from .overlap import (
     texts_of as texts_of,
 )
 from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
-from .passages import Passage as Passage, read_passages as read_passages
+from .retrieval_files import Question as Question, write_retrieval as write_retrieval
 from .saved import is_saved as is_saved
 from .sources import (
     expand_sources as expand_sources,
@@ -75,6 +85,7 @@ from .sources import (
     read_sources as read_sources,
 )
 from .splitting import near_groups as near_groups, split_texts as split_texts
+from .structure import Block as Block
 from .triplet_sets import (
     concatenate as concatenate,
     count_rows as count_rows,

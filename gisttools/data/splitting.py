@@ -38,7 +38,13 @@ class Split:
 
 
 def split_texts(
-    texts: Sequence[str], labels: Sequence[str] | None = None, *, share: float = 0.2, seed: int = 0, near: float = NEAR
+    texts: Sequence[str],
+    labels: Sequence[str] | None = None,
+    *,
+    share: float = 0.2,
+    seed: int = 0,
+    near: float = NEAR,
+    groups: np.ndarray | None = None,
 ) -> Split:
     """Choose about `share` of the texts to test on, of each label alike.
 
@@ -48,6 +54,7 @@ def split_texts(
         share: of the texts, between 0 and 1.
         seed: of the choice.
         near: similarity from which two texts are near copies.
+        groups: (n,) numbers, where it is known already what stays together, such as the chunks of one document.
 
     Raises:
         ParameterError: `share` is not between 0 and 1.
@@ -59,14 +66,15 @@ def split_texts(
     if len(labels) != len(texts):
         raise DataError(f"There are {len(labels)} labels for {len(texts)} texts.")
     plain = [normalise(text) for text in texts]
-    groups = near_groups(plain, near)
+    groups = near_groups(plain, near) if groups is None else groups
     members: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(groups.tolist()):
         members[group].append(row)
-    counts = [Counter(labels[row] for row in rows) for rows in members.values()]
-    order = sorted(range(len(counts)), key=lambda g: _place(min(plain[row] for row in members[g]), seed))
-    chosen = _choose(counts, order, share)
-    test = np.isin(groups, chosen)
+    counts, numbers = [Counter(labels[row] for row in rows) for rows in members.values()], list(members)
+    order = sorted(
+        range(len(counts)), key=lambda g: _place(min(plain[row] for row in members[numbers[g]]), seed)
+    )
+    test = np.isin(groups, [numbers[place] for place in _choose(counts, order, share)])
     if not test.any():
         raise DataError(
             f"None of the {len(texts):,} texts can be tested on: they are too few, or near copies of one another. "
