@@ -111,7 +111,7 @@ def test_of_near_copies_the_first_stays_unless_a_number_differs():
 def test_lines_that_stand_in_many_documents_go_but_not_code_nor_a_whole_document():
     line = "All rights reserved by the house."
     documents = [document(f"{i}", f"{prose(i)}\n\n{line}\nTel.") for i in range(8)]
-    documents += [document("code", f"```\n{line}\n```"), document("alone", line)]
+    documents += [document("code", f"```\n{line}\nprint(all, rights, of, the, house, are, reserved)\n```"), document("alone", line)]
     chunks = make_chunks(documents)
     assert dict(chunks.boilerplate) == {line.lower(): 9}
     assert [c.document for c in chunks if line in c.text] == ["code", "alone"]

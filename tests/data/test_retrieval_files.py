@@ -30,7 +30,7 @@ def test_what_is_written_is_read_as_retrieval(tmp_path):
     assert read.queries == {q.id: q.text for q in asked}
     assert read.corpus == {c.id: ("House > Keys", c.text) for c in chunks}
     assert read.relevant == {asked[0].id: {"a.md#0-00": 1}, asked[1].id: {"a.md#2-00": 2}}
-    assert [task.metadata.type for task in local_tasks([folder])] == ["Retrieval"]
+    assert [task.metadata.type for task in local_tasks(folder)] == ["Retrieval"]
 
 
 def test_all_problems_are_named_and_nothing_is_left(tmp_path):
