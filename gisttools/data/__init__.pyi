@@ -78,6 +78,13 @@ from .overlap import (
 from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
 from .retrieval_files import Question as Question, write_retrieval as write_retrieval
 from .saved import is_saved as is_saved
+from .searches import (
+    passage_of as passage_of,
+    read_search as read_search,
+    search_layout as search_layout,
+    search_pairs as search_pairs,
+    search_revision as search_revision,
+)
 from .sources import (
     expand_sources as expand_sources,
     is_task as is_task,

@@ -1,4 +1,4 @@
-"""Writes a search as files: a folder with corpus, queries and judgements in BEIR's layout, which an evaluation scores."""
+"""Writes a search as a folder of files, corpus, queries and judgements in BEIR's layout, which an evaluation scores."""
 
 from __future__ import annotations
 

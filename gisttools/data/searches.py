@@ -151,7 +151,9 @@ def _msmarco(path: Path, split: str, encoding: str | None) -> Searched:
     }
     if missing := [stem for stem, file in files.items() if file is None]:
         names = {"collection": "collection.tsv", "queries": f"queries.{split}.tsv", "qrels": f"qrels.{split}.tsv"}
-        raise MissingError(f"{path} lacks {', '.join(names[stem] for stem in missing)}. Add them, or name another split.")
+        raise MissingError(
+            f"{path} lacks {', '.join(names[stem] for stem in missing)}. Add them, or name another split."
+        )
     wrong: list[str] = []
     rows = {stem: _fields(file, encoding, 4 if stem == "qrels" else 2, wrong) for stem, file in files.items() if file}
     texts = {stem: _by_id(files[stem], rows[stem], wrong) for stem in ("collection", "queries")}
@@ -183,7 +185,7 @@ def _by_id(file: Path | None, rows: list[list[str]], wrong: list[str]) -> dict[s
     twice = [key for key, n in Counter(key for key, _ in rows).items() if n > 1]
     if twice:
         wrong.append(f"{file.name if file else ''}: ids come more than once: {some(twice)}")
-    return {key: text for key, text in rows}
+    return dict(rows)  # type: ignore[arg-type]
 
 
 def _checked(
@@ -209,4 +211,6 @@ def _checked(
     if wrong:
         raise DataError(problems(f"{path}: {len(wrong)} problem(s)", wrong, "Correct or drop these."))
     judged = {query: str(text) for query, text in queries.items() if query in relevant}
-    return Searched(judged, {k: (title, str(text)) for k, (title, text) in corpus.items()}, {q: dict(relevant[q]) for q in judged})
+    return Searched(
+        judged, {k: (title, str(text)) for k, (title, text) in corpus.items()}, {q: dict(relevant[q]) for q in judged}
+    )

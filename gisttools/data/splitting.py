@@ -71,9 +71,7 @@ def split_texts(
     for row, group in enumerate(groups.tolist()):
         members[group].append(row)
     counts, numbers = [Counter(labels[row] for row in rows) for rows in members.values()], list(members)
-    order = sorted(
-        range(len(counts)), key=lambda g: _place(min(plain[row] for row in members[numbers[g]]), seed)
-    )
+    order = sorted(range(len(counts)), key=lambda g: _place(min(plain[row] for row in members[numbers[g]]), seed))
     test = np.isin(groups, [numbers[place] for place in _choose(counts, order, share)])
     if not test.any():
         raise DataError(

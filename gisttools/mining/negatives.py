@@ -248,8 +248,8 @@ def _groups(table: Dataset, corpus: Sequence[str]) -> dict[tuple[str | None, str
     """What is known of each task."""
     groups: dict[tuple[str | None, str | None], _Group] = defaultdict(_Group)
     names = ["anchor", "positive", "negatives", "task_name", "task_type"]
-    columns = [column.to_pylist() for column in table.select_columns(names).with_format("arrow")[:].columns]
-    for anchor, positive, negatives, task, kind in zip(*columns, strict=True):
+    told = table.select_columns(names).with_format("arrow")[:]
+    for anchor, positive, negatives, task, kind in zip(*(told[name].to_pylist() for name in names), strict=True):
         group = groups[task, kind]
         group.add(anchor, positive)
         for text in negatives or ():

@@ -15,7 +15,9 @@ def test_counts_are_those_of_the_tokenizer(name, tmp_path):
     model = open_model(name, device="cpu")
     counter = token_counter(model)
     backend = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
-    assert counter(TEXTS)[:2] == [sum(e.attention_mask) for e in backend.encode_batch(TEXTS[:2], add_special_tokens=False)]
+    assert counter(TEXTS)[:2] == [
+        sum(e.attention_mask) for e in backend.encode_batch(TEXTS[:2], add_special_tokens=False)
+    ]
     assert counter(TEXTS)[2] > 1500
     assert token_counter(VectorCache(name, folder=tmp_path).guide).most == counter.most
 
