@@ -89,7 +89,7 @@ def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
 def _problems(chunks: Sequence[Chunk], questions: Sequence[Question]) -> list[str]:
     known = Counter(chunk.id for chunk in chunks)
     forms = Counter(normalise(question.text) for question in questions)
-    checks = {
+    checks: dict[str, list] = {
         "ids of chunks come more than once": [name for name, n in known.items() if n > 1],
         "ids of chunks hold a tab, a line end or a quote, or are blank": [n for n in known if not _is_plain(n)],
         "questions are blank": [q.text for q in questions if is_blank(q.text)],

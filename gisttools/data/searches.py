@@ -19,7 +19,7 @@ from datasets import Dataset
 from gisttools.common import DataError, MissingError, first_line, problems, sha256
 from gisttools.data.files import FILE_ENDINGS, file_kind, read_lines
 from gisttools.data.folder_rows import Searched, read_searched
-from gisttools.data.folders import eval_folder, some
+from gisttools.data.folders import eval_folder, has_split, some
 from gisttools.data.labelled import wrong_text
 from gisttools.data.options import FileOptions
 from gisttools.data.triplets import make_triplets
@@ -67,6 +67,11 @@ def read_search(place: str | Path, split: str = "train", encoding: str | None = 
         raise MissingError(f"There is no file and no folder {path}.")
     layout = search_layout(path)
     if layout == "beir":
+        if not (has_split(path / "qrels", split) or (split == "test" and has_split(path, "qrels"))):
+            raise MissingError(
+                f"{path} lacks qrels/{split}.tsv, which say what answers which query. Add it, or name another split; "
+                "what is trained on is no test any more."
+            )
         return read_searched(eval_folder(f"{path}#retrieval", split, FileOptions(encoding=encoding), tell=False))
     if layout == "llamaindex":
         return _llamaindex(path, encoding)

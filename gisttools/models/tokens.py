@@ -35,8 +35,9 @@ class TokenCounter:
         longest = getattr(model, "max_seq_length", None)
         prompts = getattr(model, "prompts", None) or {}
         prompt = (prompts.get("document") if isinstance(prompts, Mapping) else prompts.document) or ""
-        usual = isinstance(longest, int | float) and longest < _ENDLESS
-        self.most = max(1, int(longest) - marks - self([prompt])[0]) if usual else None
+        self.most: int | None = None
+        if isinstance(longest, int | float) and longest < _ENDLESS:
+            self.most = max(1, int(longest) - marks - self([prompt])[0])
 
     def __call__(self, texts: Sequence[str]) -> list[int]:
         if self._backend is None:

@@ -16,8 +16,8 @@ from gisttools.data.structure import Block, markdown_blocks, plain_blocks
 
 ALL = {"drop_near_copies": None, "drop_boilerplate": False}
 WORDS = (
-    "key", "lock", "radiator", "valve", "door", "lift", "caretaker", "water", "bill", "garden", "stairs", "bell", "roof",
-    "heating", "euro", "month",
+    "key", "lock", "radiator", "valve", "door", "lift", "caretaker", "water", "bill", "garden", "stairs", "bell",
+    "roof", "heating", "euro", "month",
 )  # fmt: skip
 
 

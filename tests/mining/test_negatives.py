@@ -113,9 +113,7 @@ def test_ranks_are_drawn_without_repeats_and_by_the_seed_alone():
         filled = [n for n in own if n >= 0]
         assert len(set(filled)) == len(filled)
         assert set(filled) <= {n for n in ranked[5:15] if n >= 0}
-    other = mine_negatives(
-        queries, corpus, relevant, vectors, hard(**(options.changed() | {"strategy": "hard", "seed": 4}))
-    )
+    other = mine_negatives(queries, corpus, relevant, vectors, MiningOptions(**(options.changed() | {"seed": 4})))
     assert (other.negatives != found[0]).any()
 
 
