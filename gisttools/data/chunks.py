@@ -363,32 +363,33 @@ def _without_copies(chunks: Sequence[Chunk], near: float | None) -> tuple[np.nda
 
     Documents are of one group where half of one's chunks, or more, are near copies of chunks of the other."""
     forms = [normalise(chunk.text) for chunk in chunks]
-    numbers = [tuple(_NUMBER.findall(form)) for form in forms]
     owners = {name: i for i, name in enumerate(dict.fromkeys(chunk.document for chunk in chunks))}
     owner = np.array([owners[chunk.document] for chunk in chunks], dtype=np.int64)
-    earlier: dict[int, list[int]] = defaultdict(list)
-    shared: dict[tuple[int, int], set[int]] = defaultdict(set)  # chunks of the first document, by pair of documents
-    for i, j, _ in near_pairs(forms, forms, NEAR if near is None else near):
-        for a, b in zip(i.tolist(), j.tolist(), strict=True):
-            if b < a and near is not None and numbers[a] == numbers[b]:
-                earlier[a].append(b)
-            if owner[a] != owner[b]:
-                shared[int(owner[a]), int(owner[b])].add(a)
-    dropped: set[int] = set()
-    for a in sorted(earlier):
-        if any(b not in dropped for b in earlier[a]):
-            dropped.add(a)
-    sizes = np.bincount(owner, minlength=len(owners))
-    links = [pair for pair, own in shared.items() if len(own) >= _SHARED * sizes[pair[0]]]
-    kept = np.array([i for i in range(len(chunks)) if i not in dropped], dtype=np.int64)
+    pairs = [np.stack([i, j]) for i, j, _ in near_pairs(forms, forms, NEAR if near is None else near)]
+    i, j = np.concatenate([np.empty((2, 0), dtype=np.int64), *pairs], axis=1)
+    apart = owner[i] != owner[j]
+    shared = np.unique(np.stack([i, owner[j]])[:, apart], axis=1)  # each chunk with the documents that hold a copy
+    links, counts = np.unique(np.stack([owner[shared[0]], shared[1]]), axis=1, return_counts=True)
+    links = links[:, counts >= _SHARED * np.bincount(owner, minlength=len(owners))[links[0]]]
+    kept = np.arange(len(chunks)) if near is None else _first_ones(forms, i[j < i], j[j < i])
     return kept, _linked(links, len(owners))[owner]
 
 
-def _linked(links: Sequence[tuple[int, int]], count: int) -> np.ndarray:
-    """The number of each one's group, int64 (count,), of all that are linked, directly or through others."""
+def _first_ones(forms: Sequence[str], later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    """The texts that stay, int64: those that are no near copy, with the same numbers in them, of one that stays."""
+    numbers = [tuple(_NUMBER.findall(form)) for form in forms]
+    stays = np.ones(len(forms), dtype=bool)
+    order = np.argsort(later, kind="stable")
+    for a, b in zip(later[order].tolist(), earlier[order].tolist(), strict=True):
+        if stays[b] and numbers[a] == numbers[b]:
+            stays[a] = False
+    return np.flatnonzero(stays)
+
+
+def _linked(links: np.ndarray, count: int) -> np.ndarray:
+    """The number of each one's group, int64 (count,), of all that are linked (2, m), directly or through others."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    i, j = np.array(links, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(count, count))
+    graph = coo_array((np.ones(links.shape[1], dtype=np.int8), (links[0], links[1])), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)

@@ -273,20 +273,19 @@ class _Row(NamedTuple):
 def _rows(file: Path, name: str, column: str | None, encoding: str | None) -> tuple[list[Document], str]:
     """A document for each row that has a text, and how many have none."""
     with RowFile(file, encoding) as table:
-        found = column if column in table.columns else None if column else find_column(table.columns, TEXT_COLUMNS)
+        found = find_column(table.columns, (column.lower(),) if column else TEXT_COLUMNS)
         if found is None:
             return [], f"columns found: {', '.join(map(str, table.columns)) or 'none'}. Which one is the text?"
         title = find_column([c for c in table.columns if c != found], _TITLE_COLUMNS)
         own = find_column(table.columns, _ID_COLUMNS)
         rows: list[_Row] = []
         bare: list[int] = []
-        number = 0
         for part in table.parts([c for c in (found, title, own) if c is not None]):
             titles, ids = (part[c] if c else [None] * len(part[found]) for c in (title, own))
             for text, head, key in zip(part[found], titles, ids, strict=True):
-                number += 1
+                number = len(rows) + len(bare) + 1
                 if isinstance(text, str) and not is_blank(text):
-                    rows.append(_Row(number, text, head if isinstance(head, str) else "", _own_name(key)))
+                    rows.append(_Row(number, text, str(head or ""), _own_name(key)))
                 else:
                     bare.append(number)
     why = f"{plural(len(bare), 'row')} without text ({_some([str(row) for row in bare])})" if bare else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -89,17 +90,19 @@ def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
 def _problems(chunks: Sequence[Chunk], questions: Sequence[Question]) -> list[str]:
     known = Counter(chunk.id for chunk in chunks)
     forms = Counter(normalise(question.text) for question in questions)
+    grades = list(itertools.chain.from_iterable(question.grades.items() for question in questions))
     checks: dict[str, list] = {
         "ids of chunks come more than once": [name for name, n in known.items() if n > 1],
         "ids of chunks hold a tab, a line end or a quote, or are blank": [n for n in known if not _is_plain(n)],
         "questions are blank": [q.text for q in questions if is_blank(q.text)],
         "questions come more than once": [form for form, n in forms.items() if n > 1],
         "questions have no answer": [q.text for q in questions if not q.answers],
-        "answers are no chunk": [a for q in questions for a in q.grades if a not in known],
-        "grades are no whole numbers from 1": [g for q in questions for g in q.grades.values() if not _is_grade(g)],
+        "answers are no chunk": [chunk for chunk, _ in grades if chunk not in known],
+        "grades are no whole numbers from 1": [grade for _, grade in grades if not _is_grade(grade)],
     }
-    lines = [f"{what}: {some(values)}" for what, values in checks.items() if values]
-    return lines + (["there are no questions"] if not questions else [])
+    if not questions:
+        return ["there are no questions"]
+    return [f"{what}: {some(values)}" for what, values in checks.items() if values]
 
 
 def _is_plain(name: str) -> bool:

@@ -201,12 +201,8 @@ def _checked(
     wrong: list[str],
 ) -> Searched:
     """The search, of queries that are judged; or all that is wrong with it."""
-    for what, texts in (("queries", queries), ("documents", {key: text for key, (_, text) in corpus.items()})):
-        by_reason: dict[str, list[str]] = {}
-        for key, text in texts.items():
-            if why := wrong_text(text):
-                by_reason.setdefault(why, []).append(key)
-        wrong += [f"{what}: a text {why}: {some(keys)}" for why, keys in by_reason.items()]
+    wrong += _wrong_texts("queries", queries)
+    wrong += _wrong_texts("documents", {key: text for key, (_, text) in corpus.items()})
     unknown = [query for query in relevant if query not in queries]
     lost = list(dict.fromkeys(d for own in relevant.values() for d in own if d not in corpus))
     wrong += [f"judgements name queries that are not there: {some(unknown)}"] if unknown else []
@@ -219,3 +215,12 @@ def _checked(
     return Searched(
         judged, {k: (title, str(text)) for k, (title, text) in corpus.items()}, {q: dict(relevant[q]) for q in judged}
     )
+
+
+def _wrong_texts(what: str, texts: Mapping[str, Any]) -> list[str]:
+    """A line for each reason why some are none, with their ids."""
+    by_reason: dict[str, list[str]] = {}
+    for key, text in texts.items():
+        if why := wrong_text(text):
+            by_reason.setdefault(why, []).append(key)
+    return [f"{what}: a text {why}: {some(keys)}" for why, keys in by_reason.items()]

@@ -152,11 +152,10 @@ def convert(
     if not names:
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
     data, pairs = _read(names, reading, mining, threshold)
-    foreign = {name: source.table for name, source in pairs.items()}
-    read = guide.reading(_all_texts(data, foreign), warn=True)
+    read = guide.reading(_all_texts(data, pairs), warn=True)
     tables: dict[str, Dataset] = {}
     counts, overlaps = [], []
-    for name in [*data, *foreign]:
+    for name in [*data, *pairs]:
         texts = data.get(name)
         if texts is None:
             table, dropped, recall = score_triplets(_with_negatives(name, pairs[name], guide, mining), guide), {}, None
@@ -286,6 +285,11 @@ def _refuse_idle(
     if found:
         here = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
         raise ParameterError(problems(f"options that would do nothing with {here}:", found, "Leave them out."))
+    _tell_idle(kinds, mining, list(mined))
+
+
+def _tell_idle(kinds: Mapping[str, str], mining: MiningOptions, mined: Sequence[str]) -> None:
+    """Say which of these options of mining do nothing with which sources."""
     others = [name for name, kind in kinds.items() if kind != "labelled"]
     idle = [name for name in mined if name in _OF_LABELS or mining.strategy != "hard"]
     if idle and others:
@@ -333,9 +337,10 @@ def _needs(kinds: Mapping[str, str], mining: MiningOptions) -> list[tuple[str, S
     ]
 
 
-def _all_texts(data: Mapping[str, LabelledTexts], foreign: Mapping[str, Dataset]) -> list[str]:
+def _all_texts(data: Mapping[str, LabelledTexts], pairs: Mapping[str, _Pairs]) -> list[str]:
     """Texts of all sources, of large tables a part."""
-    parts = [table.select(range(0, len(table), max(1, len(table) // _LOOKED_AT))) for table in foreign.values()]
+    tables = [source.table for source in pairs.values()]
+    parts = [table.select(range(0, len(table), max(1, len(table) // _LOOKED_AT))) for table in tables]
     return [
         *(text for texts in data.values() for text in texts.texts),
         *(t for part in parts for t in table_texts(part)),
