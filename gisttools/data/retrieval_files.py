@@ -92,10 +92,10 @@ def _problems(chunks: Sequence[Chunk], questions: Sequence[Question]) -> list[st
     forms = Counter(normalise(question.text) for question in questions)
     grades = list(itertools.chain.from_iterable(question.grades.items() for question in questions))
     checks: dict[str, list] = {
-        "ids of chunks come more than once": [name for name, n in known.items() if n > 1],
+        "ids of chunks come more than once": _repeated(known),
         "ids of chunks hold a tab, a line end or a quote, or are blank": [n for n in known if not _is_plain(n)],
         "questions are blank": [q.text for q in questions if is_blank(q.text)],
-        "questions come more than once": [form for form, n in forms.items() if n > 1],
+        "questions come more than once": _repeated(forms),
         "questions have no answer": [q.text for q in questions if not q.answers],
         "answers are no chunk": [chunk for chunk, _ in grades if chunk not in known],
         "grades are no whole numbers from 1": [grade for _, grade in grades if not _is_grade(grade)],
@@ -103,6 +103,10 @@ def _problems(chunks: Sequence[Chunk], questions: Sequence[Question]) -> list[st
     if not questions:
         return ["there are no questions"]
     return [f"{what}: {some(values)}" for what, values in checks.items() if values]
+
+
+def _repeated(counts: Counter[str]) -> list[str]:
+    return [name for name, n in counts.items() if n > 1]
 
 
 def _is_plain(name: str) -> bool:
