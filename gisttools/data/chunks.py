@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,15 +84,23 @@ class Chunks(Sequence[Chunk]):
         chunks: in the order of the documents.
         dropped: how many chunks were dropped, by reason.
         boilerplate: lines that were left out, in their normal form, with the number of documents that they stood in.
-        groups: for each chunk a number, int (n,): documents that are near copies share one.
-        languages: how many chunks are in which language, as `languages_of` tells.
+        told_groups: `groups`, where they are known already, as where near copies were dropped.
     """
 
     chunks: tuple[Chunk, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
     boilerplate: Mapping[str, int] = field(default_factory=dict)
-    groups: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    languages: Mapping[str, int] = field(default_factory=dict)
+    told_groups: np.ndarray | None = None
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """For each chunk a number, int64 (n,): documents that are near copies share one."""
+        return _without_copies(self.chunks, None)[1] if self.told_groups is None else self.told_groups
+
+    @cached_property
+    def languages(self) -> dict[str, int]:
+        """How many chunks are in which language, as `languages_of` tells."""
+        return languages_of([chunk.text for chunk in self.chunks])
 
     def __getitem__(self, place: int) -> Chunk:  # type: ignore[override]
         return self.chunks[place]
@@ -132,15 +141,15 @@ def make_chunks(
         part = documents[begin : begin + _SLICE]
         drafts = [_Draft(document, _without(document, boilerplate), options.chunk_size) for document in part]
         found += _cut(drafts, options, count_tokens)
+    if options.drop_near_copies is None:
+        return Chunks(chunks=tuple(found), boilerplate=boilerplate)
     kept, groups = _without_copies(found, options.drop_near_copies)
-    chunks = tuple(found[i] for i in kept.tolist())
     copies = len(found) - len(kept)
     return Chunks(
-        chunks=chunks,
+        chunks=tuple(found[i] for i in kept.tolist()),
         dropped={"near copy of another chunk": copies} if copies else {},
         boilerplate=boilerplate,
-        groups=groups[kept],
-        languages=languages_of([chunk.text for chunk in chunks]),
+        told_groups=groups[kept],
     )
 
 
