@@ -248,7 +248,7 @@ def _decoded(file: Path, encoding: str | None) -> str:
     for code in (html_charset(raw), encoding, "utf-8"):
         try:
             return raw.decode(code or "utf-8")
-        except (LookupError, UnicodeDecodeError):
+        except (LookupError, ValueError):  # no such encoding, one of bytes to bytes, or another one
             continue
     raise DataError(f"{file}: neither what it says nor UTF-8. Set encoding to the one that it was written in")
 
@@ -285,7 +285,7 @@ def _rows(file: Path, name: str, column: str | None, encoding: str | None) -> tu
             for text, head, key in zip(part[found], titles, ids, strict=True):
                 number = len(rows) + len(bare) + 1
                 if isinstance(text, str) and not is_blank(text):
-                    rows.append(_Row(number, text, str(head or ""), _own_name(key)))
+                    rows.append(_Row(number, text, head if isinstance(head, str) else "", _own_name(key)))
                 else:
                     bare.append(number)
     why = f"{plural(len(bare), 'row')} without text ({_some([str(row) for row in bare])})" if bare else ""

@@ -271,14 +271,16 @@ _PARTS = frozenset((
 _LINES = frozenset(("br", "li", "tr", "dt", "dd"))
 _CELLS = frozenset(("td", "th"))
 _CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?([\w-]{1,40})", re.IGNORECASE)
+_NO_CHARSETS = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "unicode-escape")  # of Python
 _QUOTED = 2000  # characters of a tag in which a bracket in quotes does not end it
 _ATTRIBUTES = re.compile(r"(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+>")
 
 
 def html_charset(head: bytes) -> str | None:
-    """The encoding that a page says it has, in its first bytes."""
+    """The encoding that a page says it has, in its first bytes; None where it is none of texts."""
     found = _CHARSET.search(head[:4096])
-    return found[1].decode("ascii", "ignore") if found else None
+    name = found[1].decode("ascii", "ignore").lower() if found else None
+    return None if name in _NO_CHARSETS else name
 
 
 def html_blocks(text: str) -> tuple[str, list[Block]]:

@@ -233,6 +233,14 @@ def test_an_encoding_is_used_where_it_is_told(tmp_path):
         read_documents(tmp_path, encoding="utf-9")
 
 
+@pytest.mark.parametrize(
+    "name", ["undefined", "idna", "punycode", "hex", "zlib", "unicode_escape", "no-such", "utf-7", "x"]
+)
+def test_a_page_that_names_no_encoding_of_texts_is_read_all_the_same(tmp_path, name):
+    (tmp_path / "a.html").write_text(f"<meta charset={name}><p>Key \\x41.é", encoding="utf-8")
+    assert read_documents(tmp_path)[0].blocks[0].text == "Key \\x41.é"
+
+
 def test_nothing_there_and_nothing_to_read_are_refused(tmp_path):
     with pytest.raises(MissingError, match="no file and no folder"):
         read_documents(tmp_path / "nowhere")
