@@ -12,7 +12,7 @@ import logging
 import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -23,8 +23,8 @@ from sentence_transformers import SentenceTransformer
 
 from gisttools.common import DataError, GistError, digest, doing, plural
 from gisttools.data import load_task, split_of
-from gisttools.evaluation.advice import Advice, Candidate, Kind, advise, against_best
-from gisttools.evaluation.comparison import to_table
+from gisttools.evaluation.advice import Candidate, Kind, advise, against_best
+from gisttools.evaluation.candidate_scores import ANSWERS, CLASSES, Candidates, CandidateScore, TargetAdvice
 from gisttools.evaluation.fitting import (
     Fitted,
     Labelled,
@@ -96,65 +96,6 @@ class Heads(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidateScore:
-    """A candidate on one subset of a task: a row of candidates.parquet.
-
-    Attributes:
-        task, subset, metric: what was scored; of labelled texts the metric is accuracy.
-        name, kind, what: the candidate; see `Encoder`.
-        score: of labelled texts of the classifier fitted on all labels; over several seeds the mean. 0 to 1.
-        difference, low, high: to the best candidate (negative: less), and the ends of its interval; those of one task
-            hold together (Holm). The best itself has none.
-        best: is it the one of the highest score?
-        few_shot, samples_per_label: mteb's accuracy of a classifier fitted on so many texts a class.
-        macro_f1: of the classifier fitted on all labels.
-        n_train: texts that the classifier was fitted on.
-        encoder_labels: labelled texts that the encoder was trained on; None where not known.
-        n_test, n_classes: test texts or queries, and classes.
-        megabytes, texts_per_s, dollars: see `Candidate`.
-        seeds: trainings behind it.
-    """
-
-    task: str
-    subset: str = "default"
-    metric: str = "accuracy"
-    name: str
-    kind: Kind
-    what: str = ""
-    score: float = math.nan
-    difference: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    best: bool = False
-    few_shot: float = math.nan
-    samples_per_label: int | None = None
-    macro_f1: float = math.nan
-    n_train: int | None = None
-    encoder_labels: int | None = None
-    n_test: int | None = None
-    n_classes: int | None = None
-    megabytes: float | None = None
-    texts_per_s: float | None = None
-    dollars: float | None = None
-    seeds: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetAdvice:
-    """The advice on one task, or on the mean of several; then `task` says of how many, and `subset` is empty.
-
-    `changed`: what training changed by this score, and what the same student with a linear head has beside it: pairs of
-    candidates with their difference (the second less the first), each interval by itself.
-    """
-
-    task: str
-    subset: str
-    metric: str
-    advice: Advice
-    changed: tuple[tuple[CandidateScore, CandidateScore, Interval], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Found:
     """A candidate on one task, before it is held against the others.
 
@@ -177,112 +118,7 @@ class _Found:
 
     def candidate(self) -> Candidate:
         row = self.row
-        return Candidate(
-            name=row.name, kind=row.kind, score=row.score, texts_per_s=row.texts_per_s, megabytes=row.megabytes,
-            dollars=row.dollars, seeds=row.seeds,
-        )  # fmt: skip
-
-
-_CLASSES = ("task", "subset", "candidate", "seed", "label", "precision", "recall", "f1", "support")
-_ANSWERS = ("task", "subset", "item", "text", "gold", "candidate", "seed", "answer", "probability")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidates:
-    """What was found: `rows`, the tables `classes` and `answers`, the advice for each target and, where there are
-    several of one metric, for their mean; `notes`: what could not be scored, and why; `shipped`: the model to be
-    used, and the faster one where it is not decided."""
-
-    rows: tuple[CandidateScore, ...] = ()
-    classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_CLASSES)))
-    answers: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_ANSWERS)))
-    targets: tuple[TargetAdvice, ...] = ()
-    overall: TargetAdvice | None = None
-    notes: tuple[str, ...] = ()
-    smoke: bool = False
-    shipped: tuple[Shipped, ...] = ()
-
-    def table(self) -> pd.DataFrame:
-        """The table that candidates.parquet holds."""
-        whole = ("samples_per_label", "n_train", "encoder_labels", "n_test", "n_classes")
-        numbers = ("megabytes", "texts_per_s", "dollars")
-        kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(numbers, "float64")
-        return to_table(CandidateScore, self.rows).astype(kinds)
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """By the name of their file."""
-        return {"candidates": self.table(), "classes": self.classes, "answers": self.answers}
-
-    def folders(self) -> dict[str, Shipped]:
-        """The models to be used, by the name of their folder."""
-        return dict(zip(("model", "faster_model"), self.shipped, strict=False))
-
-    def summary(self) -> dict[str, Any]:
-        """JSON values: `line`, what is advised in one line; `targets`, `overall`, `notes`, `smoke`; `models`, what was
-        left to be used."""
-        told = [_json(target) for target in self.targets]
-        overall = None if self.overall is None else _json(self.overall)
-        line = advice_line(self.targets, self.overall, self.rows)
-        return {
-            "line": line,
-            "targets": told,
-            "overall": overall,
-            "notes": list(self.notes),
-            "smoke": self.smoke,
-            "models": [one.told() | {"folder": folder} for folder, one in self.folders().items()],
-        }
-
-
-def advice_line(
-    targets: Sequence[TargetAdvice], overall: TargetAdvice | None, rows: Sequence[CandidateScore] = ()
-) -> str:
-    """What is advised, in one line: of one target, of the mean of several, or of each where they cannot be averaged."""
-    if not targets:
-        return ""
-    if overall is not None:
-        return f"{overall.advice.head} ({overall.task})"
-    heads = dict.fromkeys(target.advice.head for target in targets)
-    if len(heads) > 1:
-        return "; ".join(f"{target.task}: {target.advice.head}" for target in targets)
-    first = targets[0]
-    known = [r for r in rows if r.best and (r.task, r.subset) == (first.task, first.subset)]
-    if len(targets) > 1 or not known or first.advice.word == "none":
-        return first.advice.head
-    what = f"{first.metric.replace('_', ' ')} {100 * known[0].score:.1f}"
-    fitted = " with a classifier fitted on all labels" if known[0].n_train else ""
-    return f"{first.advice.head} ({first.task} {what}{fitted})"
-
-
-def _json(target: TargetAdvice) -> dict[str, Any]:
-    told = asdict(target.advice)
-    trades = [
-        {
-            "name": trade.name,
-            "difference": trade.difference.difference,
-            "low": _plain(trade.difference.low),
-            "high": _plain(trade.difference.high),
-            "times_as_fast": trade.times_as_fast,
-            "shown_worse": trade.shown_worse,
-            "told": trade.told(),
-        }
-        for trade in target.advice.trades
-    ]
-    changed = [
-        {
-            "from": {"name": one.name, "kind": one.kind, "score": one.score},
-            "to": {"name": other.name, "kind": other.kind, "score": other.score},
-            "difference": gap.difference,
-            "low": _plain(gap.low),
-            "high": _plain(gap.high),
-        }
-        for one, other, gap in target.changed
-    ]
-    about = {"task": target.task, "subset": target.subset, "metric": target.metric}
-    return {**about, **told, "trades": trades, "changed": changed}
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        return Candidate(name=row.name, kind=row.kind, score=row.score, texts_per_s=row.texts_per_s)
 
 
 def find_candidates(
@@ -439,9 +275,9 @@ class _Work:
             texts_per_s=_speed(model, part, linear),
         )
         left = None
-        if model.transformer is not None:
+        if model.encoder is model.transformer:  # not of mteb's registry, whose code may make prompts of its own
             told = {"task": found.row.task, "fitted_on": len(part.train_texts)}
-            left = partial(shipped, encoder.name, model.transformer, linear, test, part.test_labels, told)
+            left = partial(shipped, encoder.name, model.transformer, linear, part, test, told)
         return replace(found, row=row, shape=_shape(model), left=left)
 
     def _scored(self, source: TaskSource, model: ScoredModel, encoder: Encoder) -> KeptScores:
@@ -499,8 +335,19 @@ class _Work:
         return Candidates(
             rows=tuple(rows), classes=_classes(every), answers=_answers(every), targets=tuple(targets),
             overall=_overall(self.parts, smoke=smoke), notes=tuple(dict.fromkeys(self.notes)), smoke=smoke,
-            shipped=_to_use(self.parts, targets),
+            shipped=self._to_use(targets),
         )  # fmt: skip
+
+    def _to_use(self, targets: Sequence[TargetAdvice]) -> tuple[Shipped, ...]:
+        """What is left to be used: of the first target the model that is advised, else the best that has an encoder;
+        where it is not decided between two, both."""
+        if not targets:
+            return ()
+        found, advice = next(iter(self.parts.values())), targets[0].advice
+        order = sorted(found, key=lambda one: (one.row.name != advice.best, -one.row.score))
+        first = next((one for one in order if one.left is not None), None)
+        chosen = [first, *(one for one in order if one.row.name == advice.other and one is not first)]
+        return tuple(one.left() for one in chosen if one is not None and one.left is not None)
 
 
 def _changed(found: Sequence[_Found]) -> Iterator[tuple[CandidateScore, CandidateScore, Interval]]:
@@ -509,20 +356,6 @@ def _changed(found: Sequence[_Found]) -> Iterator[tuple[CandidateScore, Candidat
         for one in found:
             if one.row.kind in ("base", "head"):
                 yield one.row, tuned.row, difference(one, tuned)
-
-
-def _to_use(
-    parts: Mapping[tuple[str, str, str], Sequence[_Found]], targets: Sequence[TargetAdvice]
-) -> tuple[Shipped, ...]:
-    """What is left to be used: of the first target the model that is advised, else the best that has an encoder; where
-    it is not decided between two, both."""
-    if not targets:
-        return ()
-    found, advice = next(iter(parts.values())), targets[0].advice
-    order = sorted(found, key=lambda one: (one.row.name != advice.best, -one.row.score))
-    first = next((one for one in order if one.left is not None), None)
-    chosen = [first, *(one for one in order if one.row.name == advice.other and one is not first)]
-    return tuple(one.left() for one in chosen if one is not None and one.left is not None)
 
 
 Fit: TypeAlias = Callable[[Sequence[str], Sequence[str]], Fitted]
@@ -570,8 +403,7 @@ def _speed(model: ScoredModel, part: Labelled, linear: Linear) -> float | None:
     ask = model.transformer.encode
 
     def answer(texts: Sequence[str]) -> object:
-        vectors = ask(list(texts), batch_size=len(texts), show_progress_bar=False)
-        return linear.answers(np.where(vectors.any(axis=1, keepdims=True), vectors, 1.0))
+        return linear.answers(ask(list(texts), batch_size=len(texts), show_progress_bar=False))
 
     return texts_per_second(answer, part.test_texts)
 
@@ -677,16 +509,16 @@ def _classes(found: Sequence[_Found]) -> pd.DataFrame:
         for seed, said in enumerate(one.said)
         for c in class_scores(said.answers, one.part.test_labels)
     ]
-    return pd.DataFrame(rows, columns=list(_CLASSES))
+    return pd.DataFrame(rows, columns=list(CLASSES))
 
 
 def _answers(found: Sequence[_Found]) -> pd.DataFrame:
-    columns: dict[str, list[Any]] = {name: [] for name in _ANSWERS}
+    columns: dict[str, list[Any]] = {name: [] for name in ANSWERS}
     for row, part, seed, said in ((f.row, f.part, i, said) for f in found for i, said in enumerate(f.said)):
         if part is not None:
             n = len(said.answers)
             told: list[Any] = [[row.task] * n, [row.subset] * n, range(n), part.test_texts, part.test_labels]
             told += [[row.name] * n, [seed] * n, said.answers, said.probabilities.tolist()]
-            for name, values in zip(_ANSWERS, told, strict=True):
+            for name, values in zip(ANSWERS, told, strict=True):
                 columns[name] += values
     return pd.DataFrame(columns)

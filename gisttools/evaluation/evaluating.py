@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformer
 
 from gisttools.common import DataError, GistError, MissingError, doing, notice, problems, tqdm
 from gisttools.data import SHARED_COLUMNS, cleaned_task, load_task, refuse_shared, shared_texts, train_texts_in_test
-from gisttools.evaluation.candidates import Candidates
+from gisttools.evaluation.candidate_scores import Candidates
 from gisttools.evaluation.comparison import (
     Average,
     Compared,

@@ -212,16 +212,11 @@ def vectors_of(
     model: ScoredModel, part: Labelled, cache: ScoreCache, *, batch_size: int, test_only: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Vectors of train and test texts, (n, dimension) each, embedded with the prompts that mteb gives such a task; what
-    is kept of them is not embedded again. A text of which a model knows no token has the vector zero: it gets the mean
-    of all others, which says nothing of any class. `test_only`: no train texts."""
+    is kept of them is not embedded again. `test_only`: no train texts."""
     train, test = (
         _embedded(model, part, texts, split, cache, batch_size)
         for texts, split in (([] if test_only else part.train_texts, part.train_split), (part.test_texts, part.split))
     )
-    known = train if len(train) else test
-    middle = known.mean(axis=0)
-    for rows in filter(len, (train, test)):
-        rows[~rows.any(axis=1)] = middle
     return train, test
 
 

@@ -1,5 +1,6 @@
 from .batches import BatchPlan as BatchPlan
 from .callbacks import DevelopmentScore as DevelopmentScore
+from .checks import check_fit as check_fit, warn_unread as warn_unread
 from .class_batches import ClassPlan as ClassPlan
 from .cross_entropy import HeadOptions as HeadOptions, train_head as train_head
 from .health import Trend as Trend
@@ -21,8 +22,6 @@ from .soup import Soup as Soup, averaged as averaged, soup as soup
 from .store import GuideStore as GuideStore
 from .train import (
     Trained as Trained,
-    check_fit as check_fit,
     choose_precision as choose_precision,
     finetune as finetune,
-    warn_unread as warn_unread,
 )

@@ -44,6 +44,7 @@ from gisttools.common import (
     write_whole,
 )
 from gisttools.data import (
+    DEV_SPLITS,
     FILE_ENDINGS,
     FileOptions,
     eval_folder,
@@ -59,7 +60,6 @@ from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
 from gisttools.training.retention import RetentionLoss
 
 log = logging.getLogger(__name__)
-SPLITS = ("dev", "validation", "valid")
 SCORE = "dev_score"
 NOTE = "note.json"
 _WAIT = 30  # seconds
@@ -272,7 +272,7 @@ def _lacks_split(name: str, reading: FileOptions) -> str | None:
             return f"{name} holds no dev, validation or valid file ({', '.join(FILE_ENDINGS)})"
         return None
     splits = _splits(name)
-    if not set(splits) & set(SPLITS):
+    if not set(splits) & set(DEV_SPLITS):
         return f"mteb task {name} has no development split in its evaluation, only {', '.join(splits)}"
     return None
 
@@ -284,7 +284,7 @@ def _is_folder(name: str) -> bool:
 def _dev_file(name: str, reading: FileOptions) -> str | None:
     """The split of a folder or file that is scored; None where there is none."""
     path, _ = parse_eval_name(name)
-    own = next((split for split in SPLITS if has_split(name, split)), None)
+    own = next((split for split in DEV_SPLITS if has_split(name, split)), None)
     return own or ("dev" if path.is_file() or "dev" in shares_of(path, reading) else None)
 
 
@@ -296,7 +296,7 @@ def _task(name: str, subsets: Sequence[str] | None, reading: FileOptions) -> Abs
     split = _dev_file(name, reading) if _is_folder(name) else None
     if split is not None:
         return local_tasks(name, split=split, reading=reading)[0]
-    split = next(s for s in SPLITS if s in _splits(name))
+    split = next(s for s in DEV_SPLITS if s in _splits(name))
     task = mteb.get_task(name, eval_splits=[split], hf_subsets=None if subsets is None else list(subsets))
     load_task(task)
     return task

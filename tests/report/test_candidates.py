@@ -12,7 +12,7 @@ from helpers.candidates import found, row
 from helpers.html_page import Page, seen
 from helpers.report_runs import EVIL, comparison_row, evaluate, finetune
 
-from gisttools.evaluation.candidates import Candidates, CandidateScore, TargetAdvice
+from gisttools.evaluation.candidate_scores import Candidates, CandidateScore, TargetAdvice
 from gisttools.evaluation.judging import headline as headline_of
 from gisttools.report import candidates
 from gisttools.report.candidates import _speed, view
