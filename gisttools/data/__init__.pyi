@@ -19,6 +19,7 @@ from .columns import (
     is_triplet_shaped as is_triplet_shaped,
     labelled_columns as labelled_columns,
 )
+from .copies import near_groups as near_groups
 from .documents import Document as Document, Documents as Documents, read_documents as read_documents
 from .files import (
     FILE_ENDINGS as FILE_ENDINGS,
@@ -91,7 +92,7 @@ from .sources import (
     kind_of as kind_of,
     read_sources as read_sources,
 )
-from .splitting import near_groups as near_groups, split_texts as split_texts
+from .splitting import split_texts as split_texts
 from .structure import Block as Block
 from .triplet_sets import (
     concatenate as concatenate,

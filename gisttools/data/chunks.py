@@ -19,25 +19,26 @@ import numpy as np
 
 from gisttools.common import DataError, digest
 from gisttools.data.characters import normalise
+from gisttools.data.copies import document_groups, first_ones
 from gisttools.data.documents import Document
 from gisttools.data.languages import languages_of
-from gisttools.data.near_duplicates import near_pairs
-from gisttools.data.options import NEAR, ChunkOptions
+from gisttools.data.near_duplicates import runs
+from gisttools.data.options import ChunkOptions
 from gisttools.data.splitting import split_texts
 from gisttools.data.structure import Block
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]  # the tokens of each text
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W\d_]+")
 # after a full stop and the like, also in quotes and brackets; in scripts without spaces right behind the mark
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]{0,3}\s+|(?<=[。！？])|\n+")
-_SLICE = 500  # documents whose sentences are counted at once
+_SLICE = 4_000_000  # characters of documents whose sentences are counted at once
+_SHORTEST = 12  # characters of a piece that is cut off by itself
+_CHARACTERS = 20  # of a token at most, on average: a word of any length counts as one where it is not known
 _ROUNDS = 8  # of cutting a document anew where a chunk has more tokens than its parts
 _MOST_DOCUMENTS = 0.05  # a line that stands in this share of the documents,
 _FEWEST_DOCUMENTS = 5  # and in so many,
 _FEWEST_WORDS = 3  # and has so many words, is boilerplate
-_SHARED = 0.5  # of a document's chunks, near copies of which make two documents one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Chunk:
         headings: those above the chunk, the outermost first. Where they and the title would take more than half a
             chunk, the innermost that fit.
         text: as it is written.
-        tokens: how many `passage` has.
+        tokens: how many `passage` has; no less than one for each 20 characters.
         file, line: where it begins; `line` as in `Block`.
     """
 
@@ -95,7 +96,7 @@ class Chunks(Sequence[Chunk]):
     @cached_property
     def groups(self) -> np.ndarray:
         """For each chunk a number, int64 (n,): documents that are near copies share one."""
-        return _without_copies(self.chunks, None)[1] if self.told_groups is None else self.told_groups
+        return _groups(self.chunks) if self.told_groups is None else self.told_groups
 
     @cached_property
     def languages(self) -> dict[str, int]:
@@ -136,21 +137,36 @@ def make_chunks(
     if twice:
         raise DataError(f"{len(twice)} id(s) of documents come more than once, such as {twice[0]!r}. Rename them.")
     boilerplate = boilerplate_of(documents) if options.drop_boilerplate else {}
-    found: list[Chunk] = []
-    for begin in range(0, len(documents), _SLICE):
-        part = documents[begin : begin + _SLICE]
+    count, found = _counting(count_tokens), list[Chunk]()
+    for begin, end in runs(np.array([sum(len(b.text) for b in d.blocks) for d in documents]), _SLICE):
+        part = documents[begin:end]
         drafts = [_Draft(document, _without(document, boilerplate), options.chunk_size) for document in part]
-        found += _cut(drafts, options, count_tokens)
+        found += _cut(drafts, options, count)
     if options.drop_near_copies is None:
         return Chunks(chunks=tuple(found), boilerplate=boilerplate)
-    kept, groups = _without_copies(found, options.drop_near_copies)
+    kept = first_ones([normalise(chunk.text) for chunk in found], options.drop_near_copies)
     copies = len(found) - len(kept)
     return Chunks(
         chunks=tuple(found[i] for i in kept.tolist()),
         dropped={"near copy of another chunk": copies} if copies else {},
         boilerplate=boilerplate,
-        told_groups=groups[kept],
+        told_groups=_groups(found)[kept],
     )
+
+
+def _groups(chunks: Sequence[Chunk]) -> np.ndarray:
+    """The number of each chunk's group of documents; near copies by the rule of all splits, whatever was dropped."""
+    return document_groups([normalise(c.text) for c in chunks], [c.document for c in chunks])
+
+
+def _counting(count_tokens: CountTokens) -> CountTokens:
+    """The counter, by which no text is shorter than its characters allow: what a model does not know, such as a picture
+    written as letters, is one token to some, and would make a chunk of megabytes."""
+
+    def counted(texts: Sequence[str]) -> list[int]:
+        return [max(int(n), -(-len(text) // _CHARACTERS)) for n, text in zip(count_tokens(texts), texts, strict=True)]
+
+    return counted
 
 
 def split_chunks(chunks: Chunks, share: float, *, seed: int = 0) -> np.ndarray:
@@ -250,12 +266,13 @@ def _find_pieces(drafts: Sequence[_Draft], most: int, count_tokens: CountTokens)
     todo = [(n, i, *span) for n, d in enumerate(drafts) for i, b in enumerate(d.blocks) for span in _sentences(b.text)]
     done: list[tuple[int, _Piece]] = []
     while todo:
+        long = most * _CHARACTERS  # no need to count
+        halves = [half for part in todo if part[3] - part[2] > long for half in _halves(drafts, *part)]
+        todo = [part for part in todo if part[3] - part[2] <= long]
         counts = count_tokens([drafts[n].blocks[i].text[begin:end] for n, i, begin, end in todo])
-        halves = []
         for (n, i, begin, end), tokens in zip(todo, counts, strict=True):
             if tokens > most and end - begin > 1:
-                middle = _middle(drafts[n].blocks[i].text, begin, end)
-                halves += [(n, i, begin, middle), (n, i, middle, end)]
+                halves += _halves(drafts, n, i, begin, end)
             else:
                 done.append((n, _Piece(i, begin, end, int(tokens))))
         todo = halves
@@ -263,11 +280,17 @@ def _find_pieces(drafts: Sequence[_Draft], most: int, count_tokens: CountTokens)
         drafts[n].pieces.append(piece)
 
 
+def _halves(drafts: Sequence[_Draft], n: int, i: int, begin: int, end: int) -> list[tuple[int, int, int, int]]:
+    middle = _middle(drafts[n].blocks[i].text, begin, end)
+    return [(n, i, begin, middle), (n, i, middle, end)]
+
+
 def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Where the sentences and lines of a text begin and end, the white space behind them included."""
+    """Where the sentences and lines of a text begin and end, the white space behind them included; very short ones go
+    with the next."""
     begin = 0
     for mark in _SENTENCE.finditer(text):
-        if mark.end() > begin:
+        if mark.end() - begin >= _SHORTEST:
             yield begin, mark.end()
             begin = mark.end()
     if begin < len(text):
@@ -313,20 +336,21 @@ def _packed(draft: _Draft, heads: Heads, overlap: int) -> Iterator[Chunk]:
     for piece in draft.pieces:
         whole[piece.block] += piece.tokens
     held: list[_Piece] = []
-    begun = 0  # pieces of `held` that the chunk before has too
+    begun = filled = 0  # pieces of `held` that the chunk before has too; tokens of all
     for piece in draft.pieces:
         room = draft.size - heads[draft.document.title, blocks[piece.block].headings].tokens
         if held and blocks[held[-1].block].headings != blocks[piece.block].headings:
             yield _chunk(draft, held, heads)
-            held, begun = [], 0
-        left = room - sum(p.tokens for p in held)
+            held, begun, filled = [], 0, 0
+        left = room - filled
         opens = not held or held[-1].block != piece.block
         breaks = opens and left < whole[piece.block] <= room  # a paragraph that the next chunk holds whole
         if (piece.tokens > left or breaks) and len(held) > begun:
             yield _chunk(draft, held, heads)
             held = _tail(held, min(overlap, room - piece.tokens))
-            begun = len(held)
+            begun, filled = len(held), sum(p.tokens for p in held)
         held.append(piece)
+        filled += piece.tokens
     if len(held) > begun:
         yield _chunk(draft, held, heads)
 
@@ -365,40 +389,3 @@ def _chunk(draft: _Draft, pieces: Sequence[_Piece], heads: Heads) -> Chunk:
 
 def _numbered(chunk: Chunk, position: int, tokens: int) -> Chunk:
     return replace(chunk, id=f"{chunk.document}#{position}-{digest(chunk.passage, 4)}", tokens=tokens)
-
-
-def _without_copies(chunks: Sequence[Chunk], near: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """The chunks that stay, int64, ascending, and for each chunk the number of its document's group.
-
-    Documents are of one group where half of one's chunks, or more, are near copies of chunks of the other."""
-    forms = [normalise(chunk.text) for chunk in chunks]
-    owners = {name: i for i, name in enumerate(dict.fromkeys(chunk.document for chunk in chunks))}
-    owner = np.array([owners[chunk.document] for chunk in chunks], dtype=np.int64)
-    pairs = [np.stack([i, j]) for i, j, _ in near_pairs(forms, forms, NEAR if near is None else near)]
-    i, j = np.concatenate([np.empty((2, 0), dtype=np.int64), *pairs], axis=1)
-    apart = owner[i] != owner[j]
-    shared = np.unique(np.stack([i, owner[j]])[:, apart], axis=1)  # each chunk with the documents that hold a copy
-    links, counts = np.unique(np.stack([owner[shared[0]], shared[1]]), axis=1, return_counts=True)
-    links = links[:, counts >= _SHARED * np.bincount(owner, minlength=len(owners))[links[0]]]
-    kept = np.arange(len(chunks)) if near is None else _first_ones(forms, i[j < i], j[j < i])
-    return kept, _linked(links, len(owners))[owner]
-
-
-def _first_ones(forms: Sequence[str], later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
-    """The texts that stay, int64: those that are no near copy, with the same numbers in them, of one that stays."""
-    numbers = [tuple(_NUMBER.findall(form)) for form in forms]
-    stays = np.ones(len(forms), dtype=bool)
-    order = np.argsort(later, kind="stable")
-    for a, b in zip(later[order].tolist(), earlier[order].tolist(), strict=True):
-        if stays[b] and numbers[a] == numbers[b]:
-            stays[a] = False
-    return np.flatnonzero(stays)
-
-
-def _linked(links: np.ndarray, count: int) -> np.ndarray:
-    """The number of each one's group, int64 (count,), of all that are linked (2, m), directly or through others."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(links.shape[1], dtype=np.int8), (links[0], links[1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)

@@ -6,8 +6,11 @@ no text, is left out by name with its reason: one broken file does not keep a th
 
 from __future__ import annotations
 
+import codecs
 import logging
+import os
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +20,7 @@ from typing import NamedTuple
 from gisttools.common import DataError, GistError, MissingError, ParameterError, first_line, plural, problems
 from gisttools.data.characters import cleaned, is_blank
 from gisttools.data.columns import TEXT_COLUMNS, find_column
-from gisttools.data.files import FILE_ENDINGS, LINE_ENDINGS, RowFile, file_kind, plain_name, read_lines
+from gisttools.data.files import FILE_ENDINGS, LINE_ENDINGS, RowFile, code_of, file_kind, plain_name, read_lines
 from gisttools.data.structure import Block, html_blocks, html_charset, markdown_blocks, plain_blocks, rst_blocks
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,11 @@ _TITLE_COLUMNS, _ID_COLUMNS = ("title",), ("_id", "id", "doc_id", "docid")
 _SHOWN = 5
 _LONGEST_REASON = 400  # characters
 _UNKNOWN = "of a kind that is not read"
+_LINK = "a link that leads out of the folder"
+# a picture, written into the text: megabytes that say nothing
+_PICTURE = re.compile(r"(data:[\w.+-]{1,50}/[\w.+-]{1,50}(?:;[\w.=-]{1,50}){0,5};base64,)[A-Za-z0-9+/=%]++")
+# what ids do not hold, for files of them are read by lines and tabs; and a space at either end
+_ESCAPED = re.compile(r'[\x00-\x1f\x7f"\u0085\u2028\u2029]|^\s|\s$')
 _FEWEST_PAGES = 3  # of which the first and last lines are compared
 INSTALL_PDF = 'pip install "gisttools[pdf]"'
 
@@ -110,10 +118,12 @@ def read_documents(
     place = Path(place).expanduser()
     if not place.exists():
         raise MissingError(f"There is no file and no folder {place}.")
+    code_of(b"", encoding)
     root = place if place.is_dir() else place.parent
-    files = list(_files(place))
-    left_out = {_name(file, root): _UNKNOWN for file in files if not _is_read(file)}
-    if len(left_out) == len(files):
+    left_out: dict[str, str] = {}
+    files = list(_files(place, left_out))
+    left_out |= {_name(file, root): _UNKNOWN for file in files if not _is_read(file)}
+    if not any(map(_is_read, files)):
         raise DataError(f"{place} holds no file of the kinds {', '.join((*PROSE_ENDINGS, *FILE_ENDINGS))}.")
     found: list[Document] = []
     for file in filter(_is_read, files):
@@ -142,14 +152,29 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
-def _files(place: Path) -> Iterator[Path]:
-    """The files below, by name; hidden ones are not looked at."""
+def _files(place: Path, left_out: dict[str, str]) -> Iterator[Path]:
+    """The files below, by name; hidden ones are not looked at, folders that are not entered are told in `left_out`."""
     if place.is_file():
         yield place
         return
-    for path in sorted(place.rglob("*")):
-        if not any(part.startswith(".") for part in path.relative_to(place).parts) and path.is_file():
-            yield path
+
+    def refused(error: OSError) -> None:
+        left_out[_name(Path(error.filename), place)] = _why(error, Path(error.filename))
+
+    found: list[Path] = []
+    for folder, folders, names in os.walk(place, onerror=refused):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for link in (own for name in folders if (own := Path(folder, name)).is_symlink()):
+            left_out[_name(link, place)] = "a link to a folder, which is not followed"
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    for file in sorted(found):
+        try:
+            if file.is_file():
+                yield file
+            else:
+                left_out[_name(file, place)] = "a link to nothing, or no file (a pipe, a socket)"
+        except OSError as error:
+            left_out[_name(file, place)] = _why(error, file)
 
 
 def _is_read(file: Path) -> bool:
@@ -157,23 +182,29 @@ def _is_read(file: Path) -> bool:
 
 
 def _name(file: Path, root: Path) -> str:
-    """The path below the folder; bytes that are no UTF-8 become question marks."""
-    return file.relative_to(root).as_posix().encode("utf-8", "replace").decode("utf-8")
+    """The path below the folder, as an id."""
+    return _as_id(file.relative_to(root).as_posix())
+
+
+def _as_id(name: str) -> str:
+    """Bytes that are no UTF-8 stay apart; what would end a field or a line of a table is written as in addresses."""
+    plain = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", plain)
 
 
 def _read(file: Path, root: Path, column: str | None, encoding: str | None) -> tuple[list[Document], str]:
     """The documents of a file, and what was left out of it and why ("" for nothing)."""
     if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
-        return [], "a link that leads out of the folder"
+        return [], _LINK
     try:
         if file_kind(file):
             _check_size(file, packed_only=True)
-            return _rows(file, _name(file, root), column, encoding)
+            return _rows(file, _name(file, root), column, _encoding_of(file, encoding))
         _check_size(file)
-        title, blocks = _prose(file, encoding)
+        title, blocks = _prose(file, _encoding_of(file, encoding))
     except ParameterError:
         raise
-    except (GistError, OSError, RecursionError) as error:
+    except (GistError, OSError, RecursionError, zipfile.BadZipFile) as error:
         return [], _why(error, file)
     blocks = [kept for block in blocks if (kept := _sound(block)) is not None]
     if not blocks:
@@ -204,6 +235,9 @@ def _check_size(file: Path, *, packed_only: bool = False) -> None:
     """Raises DataError where a file is larger than `LARGEST`, unpacked; tables that are not packed may be."""
     if file.suffix.lower() in _PACKED:
         too_large = _unpacked(file) > LARGEST
+    elif zipfile.is_zipfile(file):  # a workbook
+        with zipfile.ZipFile(file) as book:
+            too_large = sum(part.file_size for part in book.infolist()) > LARGEST
     else:
         too_large = not packed_only and file.stat().st_size > LARGEST
     if too_large:
@@ -212,16 +246,38 @@ def _check_size(file: Path, *, packed_only: bool = False) -> None:
 
 def _unpacked(file: Path) -> int:
     """Bytes of a compressed file, counted up to a little more than `LARGEST`: a small file may unpack without end."""
+    size = 0
+    for part in _parts(file):
+        size += len(part)
+        if size > LARGEST:
+            break
+    return size
+
+
+def _parts(file: Path) -> Iterator[bytes]:
+    """The bytes of a file, unpacked."""
     import pyarrow as pa
 
-    size = 0
     try:
-        with pa.OSFile(str(file)) as raw, pa.CompressedInputStream(raw, _PACKED[file.suffix.lower()]) as stream:
-            while size <= LARGEST and (part := stream.read(1 << 20)):
-                size += len(part)
+        with pa.OSFile(str(file)) as raw, pa.input_stream(raw, _PACKED.get(file.suffix.lower())) as stream:
+            while part := stream.read(1 << 20):
+                yield part
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file}: {first_line(error)}") from error
-    return size
+
+
+def _encoding_of(file: Path, told: str | None) -> str | None:
+    """The encoding that was told, for a file that is not UTF-8: one that is would be read wrongly without a word."""
+    if told is None or file_kind(file) in (".parquet", ".xlsx"):
+        return None
+    try:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for part in _parts(file):
+            decoder.decode(part)
+        decoder.decode(b"", True)
+    except UnicodeDecodeError:
+        return told
+    return None
 
 
 def _prose(file: Path, encoding: str | None) -> Parts:
@@ -255,12 +311,16 @@ def _decoded(file: Path, encoding: str | None) -> str:
 
 def _sound(block: Block) -> Block | None:
     """The block without what nobody sees; None where nothing is left."""
-    text = _encodable(cleaned(block.text.replace("\0", "")))
+    text = _encodable(cleaned(_PICTURE.sub(r"\1", block.text.replace("\0", ""))))
     return None if is_blank(text) else replace(block, text=text, headings=tuple(map(_encodable, block.headings)))
 
 
 def _encodable(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
 
 
 class _Row(NamedTuple):
@@ -303,9 +363,9 @@ def _documents(file: Path, name: str, rows: Sequence[_Row]) -> list[Document]:
     found = []
     for row in rows:
         blocks = [kept for b in plain_blocks(row.text.split("\n"), row.number) if (kept := _sound(b)) is not None]
-        key = str(row.own) if by_id else str(row.number)
+        key = _as_id(str(row.own)) if by_id else str(row.number)
         title = _encodable(" ".join(row.title.split()))
-        document = Document(id=f"{name}:{_encodable(key)}", title=title, file=file, blocks=tuple(blocks), place="row")
+        document = Document(id=f"{name}:{key}", title=title, file=file, blocks=tuple(blocks), place="row")
         found += [document] if blocks else []
     return found
 

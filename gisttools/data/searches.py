@@ -107,7 +107,7 @@ def search_pairs(found: Searched, name: str, revision: str | None = None) -> Dat
 
 
 def search_revision(place: str | Path) -> str:
-    """12 hex digits behind "sha256:", of a file, or of the names and sizes of a folder's files."""
+    """12 hex digits behind "sha256:", of a file, or of a folder's files and their names."""
     path = Path(place).expanduser()
     if path.is_file():
         return f"sha256:{sha256(path)[:12]}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from gisttools.common import DataError, ParameterError, digest
 from gisttools.data.characters import normalise
-from gisttools.data.near_duplicates import near_pairs
+from gisttools.data.copies import near_groups
 from gisttools.data.options import NEAR
 
 _KEPT: dict[str, np.ndarray] = {}  # parts of what was split last: each reader of a file asks again
@@ -116,20 +116,6 @@ def _split_parts(texts: Sequence[str], labels: Sequence[str] | None, shares: Map
         parts[np.array(rows, dtype=np.int64)[split.test]] = name
         left, seed = left - share, seed + 1
     return parts
-
-
-def near_groups(texts: Sequence[str], near: float = NEAR) -> np.ndarray:
-    """(n,) int64: texts that are near copies, or are linked by others that are, share a number; 0 comes first."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    different = list(dict.fromkeys(texts))
-    places = {text: place for place, text in enumerate(different)}
-    pairs = [np.stack([i, j]) for i, j, _ in near_pairs(different, different, near)]
-    i, j = np.concatenate([np.empty((2, 0), dtype=np.int64), *pairs], axis=1)
-    graph = coo_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(len(different),) * 2)
-    of_different = connected_components(graph, directed=False)[1].astype(np.int64)
-    return of_different[[places[text] for text in texts]]
 
 
 def _choose(counts: Sequence[Counter[str]], order: Sequence[int], share: float) -> list[int]:

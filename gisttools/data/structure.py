@@ -9,6 +9,7 @@ their headings are understood, and of Markdown fences and comments, of reStructu
 
 from __future__ import annotations
 
+import codecs
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,9 @@ class Block:
     is_code: bool = False
 
 
+LONGEST_HEADING = 500  # characters; what is longer is a paragraph, however it is marked: all below would repeat it
+
+
 @dataclass
 class Outline:
     """Blocks as they are read, each with the headings above it."""
@@ -41,10 +45,13 @@ class Outline:
     _all: list[tuple[int, str]] = field(default_factory=list)
     _before: int = 0  # blocks before the first heading
 
-    def heading(self, level: int, text: str) -> None:
+    def heading(self, level: int, text: str, line: int) -> None:
         """A heading of this level, 1 being the outermost."""
         text = " ".join(text.split())
         if not text:
+            return
+        if len(text) > LONGEST_HEADING:
+            self.block(text, line)
             return
         self._before = self._before if self._all else len(self.blocks)
         self._all.append((level, text))
@@ -65,7 +72,7 @@ class Outline:
         highest = min((level for level, _ in self._all), default=0)
         tops = [text for level, text in self._all if level == highest]
         own = self._all[0][1] if len(tops) == 1 and self._all[0][0] == highest and not self._before else None
-        title = " ".join((told or own or otherwise).split())
+        title = " ".join((told or own or otherwise).split())[:LONGEST_HEADING]
         if own is None or own.casefold() != title.casefold():
             return title, self.blocks
         return title, [b if b.headings[:1] != (own,) else replace(b, headings=b.headings[1:]) for b in self.blocks]
@@ -84,7 +91,9 @@ def plain_blocks(lines: Iterable[str], line: int | None = None) -> list[Block]:
     return outline.blocks
 
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r" {0,3}(`{3,}+(?!.*`)|~{3,}+)")
+_LISTED = re.compile(r"\s*(?:[-*+>]|\d{1,9}[.)])(?:\s|$)")  # what a rule below does not make a heading of
+_COMMENT = re.compile(r"<!--.*?(?:-->|$)")
 _FRONT = 200  # lines that front matter may have
 _LINK = re.compile(r"!?\[([^\[\]]{0,300})\]\([^()\s]{0,2000}\)")
 _ANCHOR = re.compile(r"\{#[^{}]{0,200}\}$")
@@ -125,23 +134,38 @@ class _Markdown:
         """The next line."""
         if self._fence:
             self._in_fence(number, line)
-        elif self._in_comment or line.lstrip().startswith("<!--"):
-            self._in_comment = "-->" not in line
-        elif mark := _FENCE.match(line):
+        elif mark := None if self._in_comment else _FENCE.match(line):
             self.flush()
             self._fence = mark[1]
             self._hold(number, line)
-        elif (level := _hashes(line)) > 0:
+        else:
+            self._shown(number, self._without_comments(line))
+
+    def _shown(self, number: int, line: str) -> None:
+        """A line of text without comments."""
+        if (level := _hashes(line)) > 0:
             self.flush()
-            self.outline.heading(level, heading_text(line.strip().strip("#")))
-        elif self._held and (level := _underline(line)):
+            self.outline.heading(level, heading_text(line.strip().strip("#")), number)
+        elif self._held and (level := _underline(line)) and not _LISTED.match(self._held[0]):
             title = " ".join(self._held)
             self._held = []
-            self.outline.heading(level, heading_text(title))
+            self.outline.heading(level, heading_text(title), self._begin)
         elif line.strip():
             self._hold(number, line)
         else:
             self.flush()
+
+    def _without_comments(self, line: str) -> str:
+        """What a reader sees of a line; a comment may go on over several."""
+        if self._in_comment:
+            end = line.find("-->")
+            if end < 0:
+                return ""
+            self._in_comment, line = False, line[end + 3 :]
+        if "<!--" not in line:
+            return line
+        self._in_comment = line.rfind("<!--") > line.rfind("-->")
+        return _COMMENT.sub("", line)
 
     def flush(self) -> None:
         """What is held is a block."""
@@ -162,10 +186,10 @@ class _Markdown:
 
 def _hashes(line: str) -> int:
     """The level of a heading that is marked by hashes, 0 where it is none."""
-    own = line.strip()
+    own = line.lstrip(" ")
     level = len(own) - len(own.lstrip("#"))
-    marked = 0 < level <= 6 and (len(own) == level or own[level] in " \t")
-    return level if marked and len(line) - len(line.lstrip(" ")) < 4 else 0
+    marked = 0 < level <= 6 and (len(own.rstrip()) == level or own[level] in " \t")
+    return level if marked and len(line) - len(own) < 4 else 0
 
 
 def _underline(line: str) -> int:
@@ -235,18 +259,18 @@ class _Rst:
         if mark := _adornment(line):
             closes = at + 2 < len(lines) and _adornment(lines[at + 2]) == mark and bool(below.strip())
             if closes:
-                self._section(mark, True, below)
+                self._section(mark, True, below, at + 2)
             return at + 3 if closes else at + 1
         is_title = bool(line.strip()) and line[0] not in " \t"
         if not is_title or not _adornment(below) or len(below.rstrip()) < min(len(line.rstrip()), 4):
             return 0
-        self._section(_adornment(below), False, line)
+        self._section(_adornment(below), False, line, at + 1)
         return at + 2
 
-    def _section(self, mark: str, over: bool, title: str) -> None:
+    def _section(self, mark: str, over: bool, title: str, line: int) -> None:
         if (mark, over) not in self._styles:
             self._styles.append((mark, over))
-        self.outline.heading(self._styles.index((mark, over)) + 1, title.replace("``", "").strip())
+        self.outline.heading(self._styles.index((mark, over)) + 1, title.replace("``", "").strip(), line)
 
 
 def _adornment(line: str) -> str:
@@ -270,17 +294,28 @@ _PARTS = frozenset((
 ))  # fmt: skip
 _LINES = frozenset(("br", "li", "tr", "dt", "dd"))
 _CELLS = frozenset(("td", "th"))
-_CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?([\w-]{1,40})", re.IGNORECASE)
+_CHARSET = re.compile(
+    rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?([\w:.-]{1,40})|<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w:.-]{1,40})",
+    re.IGNORECASE,
+)
 _NO_CHARSETS = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "unicode-escape")  # of Python
+_LATIN = ("ascii", "iso8859-1")  # read as windows-1252, as every browser does
 _QUOTED = 2000  # characters of a tag in which a bracket in quotes does not end it
 _ATTRIBUTES = re.compile(r"(?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+>")
 
 
 def html_charset(head: bytes) -> str | None:
-    """The encoding that a page says it has, in its first bytes; None where it is none of texts."""
+    """The encoding that a page says it has, in its first bytes, as browsers take it; None where it is none of texts, or
+    one in which these bytes would not say so (UTF-16)."""
     found = _CHARSET.search(head[:4096])
-    name = found[1].decode("ascii", "ignore").lower() if found else None
-    return None if name in _NO_CHARSETS else name
+    told = (found[1] or found[2]).decode("ascii", "ignore").lower() if found else ""
+    try:
+        name = codecs.lookup(told).name
+    except (LookupError, ValueError):
+        return None
+    if told in _NO_CHARSETS or name.startswith(("utf-7", "utf-16", "utf-32")):
+        return None
+    return "cp1252" if name in _LATIN else name
 
 
 def html_blocks(text: str) -> tuple[str, list[Block]]:
@@ -299,7 +334,7 @@ class _Page:
         self._title: list[str] = []
         self._held: list[str] = []
         self._hidden: list[str] = []
-        self._in_title = self._in_pre = False
+        self._in_title = self._in_pre = self._has_begun = self._has_body = False
         self._heading = 0
         self._line, self._counted, self._begin = 1, 0, 1
 
@@ -338,7 +373,8 @@ class _Page:
         if name == "title" and not self._title:
             self._in_title = not closes
         self._in_title = self._in_title and name == "title"
-        if name == "body":
+        if name == "body" and not self._has_body:
+            self._has_body = True  # once: a page may write it a million times
             self._hidden = [other for other in self._hidden if other != "head"]
         if name in self._unshown:
             self._hide(name, closes)
@@ -369,19 +405,18 @@ class _Page:
         if self._in_title:
             self._title.append(text)
         elif text and not self._hidden:
-            if not "".join(self._held[-3:]).strip():
+            if not self._has_begun and not text.isspace():
                 first = at + len(text) - len(text.lstrip())
                 self._line += self._text.count("\n", self._counted, first)
-                self._counted = max(self._counted, first)
-                self._begin = self._begin if any(part.strip() for part in self._held) else self._line
+                self._counted, self._begin, self._has_begun = first, self._line, True
             self._held.append(text if self._in_pre else re.sub(r"\s+", " ", text))
 
     def _flush(self) -> None:
         """What is held is a heading or a block."""
         text = html.unescape("".join(self._held))
-        self._held = []
+        self._held, self._has_begun = [], False
         if self._heading:
-            self.outline.heading(self._heading, text)
+            self.outline.heading(self._heading, text, self._begin)
             self._heading = 0
             return
         if not self._in_pre:

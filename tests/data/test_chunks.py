@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -73,7 +75,7 @@ def test_nothing_is_lost_and_no_chunk_is_too_large(texts, counter, size, overlap
         for i, text in enumerate(texts)
     ]
     chunks = make_chunks(documents, ChunkOptions(chunk_size=size, chunk_overlap=overlap, **ALL), counter)
-    assert all(c.tokens == counter([c.passage])[0] <= size for c in chunks)
+    assert all(c.tokens == max(counter([c.passage])[0], -(-len(c.passage) // 20)) <= size for c in chunks)
     if not overlap:
         for own in documents:
             cut = "".join(c.text for c in chunks if c.document == own.id)
@@ -87,6 +89,40 @@ def test_what_has_no_sentences_is_cut_all_the_same(text):
     chunks = make_chunks([own], ChunkOptions(chunk_size=64, **ALL), by_characters)
     assert max(len(c.passage) for c in chunks) <= 64
     assert "".join("".join(c.text for c in chunks).split()) == "".join(text.split())
+
+
+def test_what_a_model_takes_for_one_word_makes_no_chunk_of_megabytes():
+    """Of any length, a word that WordPiece does not know is one token; so is any word to `count_words`."""
+    own = Document(id="a", title="", file=Path("a"), blocks=(Block(text="QUJDRA" * 100_000, line=1),))
+    chunks = make_chunks([own], ChunkOptions(chunk_size=64, **ALL))
+    assert max(len(c.text) for c in chunks) <= 64 * 20
+    assert "".join(c.text for c in chunks) == own.blocks[0].text
+
+
+@pytest.mark.parametrize("text", ["a\n", "a. ", "é", "\n#x\n", "word "])
+def test_time_and_memory_grow_with_the_length_alone(text):
+    def needed(n: int) -> tuple[float, int]:
+        own = Document(id="a", title="", file=Path("a"), blocks=(Block(text=text * n, line=1),))
+        tracemalloc.start()
+        begin = time.process_time()
+        make_chunks([own], ChunkOptions(chunk_size=2048, drop_near_copies=None))
+        seconds, most = time.process_time() - begin, tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return seconds, most
+
+    (few, small), (many, large) = needed(5_000), needed(50_000)
+    assert many < 30 * max(few, 0.02)
+    assert large < 30 * max(small, 1e6)
+
+
+def test_a_split_knows_near_copies_that_were_not_dropped():
+    """What stays by `drop_near_copies` may be a near copy all the same."""
+    text = prose(1, 3)
+    documents = [document(str(i), text.replace("key", f"key{'s' * i}")) for i in range(4)]
+    documents += [document(f"other {i}", prose(100 + i, 3)) for i in range(6)]
+    chunks = make_chunks(documents, ChunkOptions(drop_near_copies=1.0))
+    assert len(chunks) == 10
+    assert len({int(group) for group in chunks.groups[:4]}) == 1
 
 
 def test_ids_say_document_place_and_content_and_do_not_change_with_other_documents():

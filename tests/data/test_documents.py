@@ -5,154 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
 import sys
-import time
+import zipfile
 
 import pandas as pd
 import pytest
+from helpers.prose import HTML, MARKDOWN, RST
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.data import documents as module
+from gisttools.data import documents as module, eval_folder
+from gisttools.data.chunks import make_chunks
 from gisttools.data.documents import read_documents
-from gisttools.data.structure import html_blocks, markdown_blocks, plain_blocks, rst_blocks
-
-MARKDOWN = """---
-title: "House rules"
----
-# House rules
-
-The radiator stays cold:
-open the valve.
-
-## Keys **and** [locks](https://example.org)
-
-A second key costs ten euros.
-
-```sh
-# no heading
-
-make key
-```
-
-Lifts
------
-
-- one
-- two
-
-<!-- hidden
-
-also hidden -->
-The end.
-"""
-RST = """===========
-House rules
-===========
-
-.. _keys:
-
-Keys
-----
-
-A second key costs ten euros.
-
-.. toctree::
-   :maxdepth: 2
-
-   intro
-   usage
-
-.. note:: Ask
-   the caretaker.
-
-Lifts
-^^^^^
-
-Out of order.
-"""
-HTML = """<!doctype html><html><head><meta charset="utf-8"><title>Rules &amp; keys - My site</title>
-<style>p { color: red }</style></head><body>
-<nav><ul><li><a href="/">Home</a></li></ul></nav>
-<h1>House rules</h1>
-<p>The radiator <b>stays</b> cold:
- open the valve.</p>
-<h2>Keys</h2><ul><li>one<li>two &lt; three</ul>
-<table><tr><td>key</td><td title="a > b">10</td></tr></table>
-<pre>x =
-  1</pre>
-<script>if (a < b) { document.write("<p>never</p>") }</script>
-<footer><p>Imprint</p></footer></body></html>
-"""
-
-
-def shown(blocks):
-    return [(b.line, b.headings, b.text) for b in blocks]
-
-
-def test_markdown_keeps_title_headings_lines_and_code():
-    title, blocks = markdown_blocks(MARKDOWN.split("\n"))
-    assert title == "House rules"
-    assert shown(blocks) == [
-        (6, (), "The radiator stays cold:\nopen the valve."),
-        (11, ("Keys and locks",), "A second key costs ten euros."),
-        (13, ("Keys and locks",), "```sh\n# no heading\n\nmake key\n```"),
-        (22, ("Lifts",), "- one\n- two"),
-        (28, ("Lifts",), "The end."),
-    ]
-    assert [b.is_code for b in blocks] == [False, False, True, False, False]
-
-
-def test_several_headings_of_the_highest_level_are_no_title():
-    title, blocks = markdown_blocks(["# One", "a", "# Two", "b", "## Deep", "c"])
-    assert (title, [b.headings for b in blocks]) == ("", [("One",), ("Two",), ("Two", "Deep")])
-
-
-def test_restructured_text_keeps_sections_and_hides_what_shows_nothing():
-    title, blocks = rst_blocks(RST.split("\n"))
-    assert title == "House rules"
-    assert shown(blocks) == [
-        (10, ("Keys",), "A second key costs ten euros."),
-        (18, ("Keys",), ".. note:: Ask\n   the caretaker."),
-        (24, ("Keys", "Lifts"), "Out of order."),
-    ]
-
-
-def test_a_page_is_its_words_under_its_headings():
-    title, blocks = html_blocks(HTML)
-    assert title == "House rules"
-    assert shown(blocks) == [
-        (5, (), "The radiator stays cold: open the valve."),
-        (7, ("Keys",), "one\ntwo < three"),
-        (8, ("Keys",), "key | 10"),
-        (9, ("Keys",), "x =\n  1"),
-    ]
-
-
-def test_a_page_all_of_which_stands_in_a_menu_is_read_all_the_same():
-    assert html_blocks("<nav>never closed <p>text")[1][0].text == "never closed"
-    assert html_blocks("<title>T</title><p>a")[0] == "T"
-
-
-def test_paragraphs_are_cut_at_empty_lines():
-    assert shown(plain_blocks(["", "a", "b", " ", "c"])) == [(2, (), "a\nb"), (5, (), "c")]
-
-
-HOSTILE = ("<a ", "<", "</", "<!--", "<a href='", '<a href="x" \'', "<div>", "<nav>", "<script>", "&#", "<p>a", "# ",
-           "`", "> ", "[a](")  # fmt: skip
-
-
-@pytest.mark.parametrize("mark", HOSTILE)
-def test_time_grows_with_the_length_alone(mark):
-    """Ten times as long a text takes no more than some thirty times as long: html.parser would take a hundred."""
-
-    def seconds(n: int) -> float:
-        begin = time.process_time()
-        html_blocks(mark * n)
-        markdown_blocks([mark * n])
-        rst_blocks([mark * n])
-        return time.process_time() - begin
-
-    assert seconds(100_000) < 30 * max(seconds(10_000), 0.02)
+from gisttools.data.folder_rows import read_searched
+from gisttools.data.options import ChunkOptions
+from gisttools.data.retrieval_files import Question, write_retrieval
 
 
 @pytest.fixture
@@ -206,13 +73,19 @@ def test_what_cannot_be_read_is_named_and_the_others_are_read(folder, monkeypatc
     os.symlink("/etc/hostname", folder / "out.txt")
     os.symlink(folder, folder / "loop")
     os.mkfifo(folder / "pipe.txt")
+    os.symlink("nowhere.md", folder / "dangling.md")
+    with zipfile.ZipFile(folder / "bomb.xlsx", "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/sharedStrings.xml", b"a" * 100_000)
     found = read_documents(folder)
     assert len(found) == 10
-    assert set(found.left_out) == {*bad, "out.txt", "j.png", "f.csv"}
+    assert set(found.left_out) == {
+        *bad, "out.txt", "j.png", "f.csv", "loop", "pipe.txt", "dangling.md", "bomb.xlsx"
+    }  # fmt: skip
     reasons = {
         "cp1252.md": "line 1 holds the byte 0xfc", "empty.md": "no text", "blank.txt": "no text",
         "huge.md": "larger than", "bomb.txt.gz": "larger than", "no_text.csv": "columns found: a, b.",
         "out.txt": "a link that leads out of the folder", "archive.txt": "it is a ZIP archive",
+        "bomb.xlsx": "larger than", "loop": "a link to a folder", "pipe.txt": "no file", "dangling.md": "to nothing",
     }  # fmt: skip
     for name, words in reasons.items():
         assert words in found.left_out[name], name
@@ -233,8 +106,77 @@ def test_an_encoding_is_used_where_it_is_told(tmp_path):
         read_documents(tmp_path, encoding="utf-9")
 
 
+@pytest.mark.parametrize("name", ["iso-8859-1", "latin1", "us-ascii", "Windows-1252"])
+def test_pages_that_say_latin_are_read_as_browsers_do(tmp_path, name):
+    page = f"<?xml version='1.0' encoding='{name}'?><p>“Schlüssel” – 5 €"
+    (tmp_path / "a.xhtml").write_bytes(page.encode("cp1252"))
+    assert read_documents(tmp_path)[0].blocks[0].text == "“Schlüssel” – 5 €"
+
+
+def test_an_encoding_that_is_told_leaves_files_in_utf8_alone(tmp_path):
+    (tmp_path / "a.md").write_text("Schlüssel", encoding="utf-8")
+    (tmp_path / "b.csv").write_bytes("text\nSchlüssel\n".encode("cp1252"))
+    (tmp_path / "c.csv").write_text("text\nSchlüssel\n", encoding="utf-8")
+    (tmp_path / "d.txt.gz").write_bytes(gzip.compress("Schlüssel".encode()))
+    (tmp_path / "e.html").write_text("<p>Schlüssel", encoding="utf-8")
+    (tmp_path / "f.txt").write_text("Schlüssel", encoding="utf-16")
+    assert [d.blocks[0].text for d in read_documents(tmp_path, encoding="cp1252")] == ["Schlüssel"] * 6
+    (tmp_path / "b.csv").unlink()
+    with pytest.raises(ParameterError, match="no encoding known here"):
+        read_documents(tmp_path, encoding="utf-9")
+
+
+@pytest.mark.parametrize("name", ['say "x".md', "tab\there.md", " space.md", "line\nend.md", b"\xff.md", b"\xfe.md"])
+def test_ids_can_stand_in_a_table_whatever_files_are_called(tmp_path, name):
+    (tmp_path / "docs").mkdir()
+    for own in (name, b"\xfd.md"):
+        (tmp_path / "docs" / os.fsdecode(own)).write_text("A key.")
+    found = read_documents(tmp_path / "docs")
+    write_retrieval(
+        tmp_path / "task", chunks := make_chunks(found, ChunkOptions(drop_near_copies=None)),
+        [Question(text="Which key?", answers=[chunk.id for chunk in chunks])],
+    )  # fmt: skip
+    read = read_searched(eval_folder(tmp_path / "task"))
+    assert len(read.corpus) == 2
+    assert set(next(iter(read.relevant.values()))) == set(read.corpus)
+
+
+def test_rows_ids_can_stand_in_a_table_too(tmp_path):
+    rows = [{"id": 'say "x"\tand y', "text": "A key."}, {"id": "b", "text": "A lock."}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [d.id for d in read_documents(tmp_path)] == ["a.jsonl:say %22x%22%09and y", "a.jsonl:b"]
+
+
+def test_a_folder_that_may_not_be_entered_is_named(tmp_path):
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "a.md").write_text("A key.")
+    (tmp_path / "shut" / "b.md").write_text("A lock.")
+    code = (
+        "import os, sys; from gisttools.data import read_documents; read_documents(sys.argv[1] + '/a.md')\n"
+        "os.setuid(65534) if os.getuid() == 0 else None\n"
+        "found = read_documents(sys.argv[1]); print(len(found), dict(found.left_out))"
+    )
+    for above in [tmp_path, *tmp_path.parents][:3]:
+        above.chmod(0o755)
+    (tmp_path / "shut").chmod(0)
+    try:
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    finally:
+        (tmp_path / "shut").chmod(0o755)
+    assert done.stdout.strip() == "1 {'shut': 'may not be read by this user'}", done.stderr[-2000:]
+
+
+def test_pictures_written_into_the_text_are_left_out(tmp_path):
+    picture = f"data:image/png;base64,{'iVBORw0KGgo' * 10_000}="
+    (tmp_path / "a.md").write_text(f"![valve]({picture}) shut\n\n[1]: <data:a/b;base64,QUJD>")
+    assert [b.text for b in read_documents(tmp_path)[0].blocks] == [
+        "![valve](data:image/png;base64,) shut", "[1]: <data:a/b;base64,>"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "name", ["undefined", "idna", "punycode", "hex", "zlib", "unicode_escape", "no-such", "utf-7", "x"]
+    "name",
+    ["undefined", "idna", "punycode", "hex", "zlib", "unicode_escape", "no-such", "utf-7", "x", "utf-16", "utf-32-le"],
 )
 def test_a_page_that_names_no_encoding_of_texts_is_read_all_the_same(tmp_path, name):
     (tmp_path / "a.html").write_text(f"<meta charset={name}><p>Key \\x41.é", encoding="utf-8")
