@@ -10,6 +10,7 @@ from .chunks import (
     Chunks as Chunks,
     CountTokens as CountTokens,
     count_words as count_words,
+    document_of as document_of,
     make_chunks as make_chunks,
     split_chunks as split_chunks,
 )
@@ -43,7 +44,11 @@ from .folders import (
 )
 from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream as open_stream
 from .labelled import LabelledTexts as LabelledTexts, read_labelled as read_labelled
-from .languages import language_identifier as language_identifier, languages_of as languages_of
+from .languages import (
+    language_code as language_code,
+    language_identifier as language_identifier,
+    languages_of as languages_of,
+)
 from .mteb_tasks import (
     cleaned_task as cleaned_task,
     load_task as load_task,
@@ -77,6 +82,12 @@ from .overlap import (
     texts_of as texts_of,
 )
 from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
+from .read_chunks import (
+    CHUNKS_FILE as CHUNKS_FILE,
+    ReadChunks as ReadChunks,
+    load_chunks as load_chunks,
+    read_chunks as read_chunks,
+)
 from .retrieval_files import Question as Question, write_retrieval as write_retrieval
 from .saved import is_saved as is_saved
 from .searches import (
@@ -114,3 +125,4 @@ from .triplets import (
     triplet_id as triplet_id,
     write_triplets as write_triplets,
 )
+from .words import WordIndex as WordIndex

@@ -110,6 +110,15 @@ class Chunks(Sequence[Chunk]):
         return len(self.chunks)
 
 
+_ID = re.compile(r"(.+)#\d+-[0-9a-f]{8}", re.DOTALL)
+
+
+def document_of(chunk: str) -> str:
+    """The document of a chunk, by the chunk's id; another id as it is."""
+    found = _ID.fullmatch(chunk)
+    return found[1] if found else chunk
+
+
 def count_words(texts: Sequence[str]) -> list[int]:
     """Words and marks of each text: a count of tokens where there is no tokenizer."""
     return [len(_TOKEN.findall(text)) for text in texts]

@@ -10,7 +10,6 @@ Memory is linear: similarities are made a block of queries at a time, and what i
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +20,11 @@ import pyarrow as pa
 from datasets import Dataset
 
 from gisttools.common import DataError, share_of
-from gisttools.data import COLUMNS, as_dataset, triplet_id
+from gisttools.data import COLUMNS, WordIndex, as_dataset, triplet_id
 from gisttools.mining.classes import by_rank
 from gisttools.mining.neighbours import Join, compare
 from gisttools.mining.options import MiningOptions
 from gisttools.models import VectorCache, is_search
-
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -42,31 +39,6 @@ class MinedNegatives:
     queries: np.ndarray
     positives: np.ndarray
     negatives: np.ndarray
-
-
-class WordIndex:
-    """BM25 scores of a corpus (bm25s; Lucene's variant, k1 1.5, b 0.75): words of one letter or more, in small letters,
-    none left out and none stemmed, for the language is not known."""
-
-    def __init__(self, corpus: Sequence[str]) -> None:
-        import bm25s
-
-        self._index = bm25s.BM25()
-        self._size = len(corpus)
-        words = [_words(text) for text in corpus]
-        self._known = any(words)
-        if self._known:
-            self._index.index(words, show_progress=False)
-
-    def scores(self, query: str) -> np.ndarray:
-        """The score of each document, float32 (n,); 0 where they share no word."""
-        known = self._index.vocab_dict if self._known else {}
-        words = [word for word in _words(query) if word in known]
-        return self._index.get_scores(words) if words else np.zeros(self._size, dtype=np.float32)
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
 
 
 def mine_negatives(

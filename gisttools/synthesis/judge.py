@@ -137,10 +137,12 @@ class Judge:
         c.negatives = [texts[name] for name in row.negatives if name in texts]
         c.negative_sources = ["written"] * len(c.negatives)
         for name, text in answer.items():
-            language = self._task.target_language if name != row.anchor else None
+            language = self._task.target_language if name != row.anchor else c.item.language
             c.reason = c.reason or filters.bad_form(text, self._task, language) or self._words.leak(text)
             if c.reason is None and self._lines.repeats(text):
                 c.reason = "prompt-leak"
+            if c.reason is None and self._task.documents and c.item.subject:
+                c.reason = filters.bad_question(text, c.item.subject)
         forms = [normalise(text) for text in c.texts]
         if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
             c.reason = "copy"

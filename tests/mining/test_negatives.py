@@ -9,7 +9,8 @@ import pytest
 
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.triplets import make_triplets
-from gisttools.mining.negatives import WordIndex, bare_rows, mine_negatives, with_hard_negatives
+from gisttools.data.words import WordIndex
+from gisttools.mining.negatives import bare_rows, mine_negatives, with_hard_negatives
 from gisttools.mining.options import MiningOptions
 from gisttools.models import VectorCache
 
