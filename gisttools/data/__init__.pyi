@@ -5,6 +5,13 @@ from .characters import (
     normalise as normalise,
     tell_unseen as tell_unseen,
 )
+from .chunk_table import (
+    CHUNKS_FILE as CHUNKS_FILE,
+    CORPUS_FILE as CORPUS_FILE,
+    ReadChunks as ReadChunks,
+    load_chunks as load_chunks,
+    read_chunks as read_chunks,
+)
 from .chunks import (
     Chunk as Chunk,
     Chunks as Chunks,
@@ -82,12 +89,6 @@ from .overlap import (
     texts_of as texts_of,
 )
 from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
-from .read_chunks import (
-    CHUNKS_FILE as CHUNKS_FILE,
-    ReadChunks as ReadChunks,
-    load_chunks as load_chunks,
-    read_chunks as read_chunks,
-)
 from .retrieval_files import Question as Question, write_retrieval as write_retrieval
 from .saved import is_saved as is_saved
 from .searches import (

@@ -19,6 +19,7 @@ from gisttools.data.documents import read_documents
 from gisttools.data.options import ChunkOptions
 
 CHUNKS_FILE = "chunks.parquet"
+CORPUS_FILE = "corpus.parquet"  # the texts among which negatives of the pairs beside it are found
 TRAIN, TEST = "train", "test"
 _COLUMNS = pa.schema(
     [

@@ -18,6 +18,7 @@ from datasets import Dataset, concatenate_datasets
 
 from gisttools.common import DataError, ParameterError, problems
 from gisttools.data import (
+    CORPUS_FILE,
     LabelledTexts,
     ReadOptions,
     Tiers,
@@ -31,6 +32,7 @@ from gisttools.data import (
     nested_subset,
     parse_task_name,
     passage_of,
+    read_rows,
     read_search,
     read_sources,
     search_pairs,
@@ -223,7 +225,7 @@ def _read(
     _refuse_idle(kinds, reading or ReadOptions(), mining, threshold)
     labelled = [texts for name in names if kinds[name] == "labelled" for texts in read_sources([name], reading)]
     foreign = triplet_tables([name for name in names if kinds[name] == "triplets"], threshold=threshold)
-    pairs = {name: _Pairs(_limited(table, mining), table) for name, table in foreign.items()}
+    pairs = {name: _Pairs(_limited(table, mining), table, _corpus_beside(name)) for name, table in foreign.items()}
     for name in names:
         if kinds[name] == "search":
             pairs[name] = _search(name, reading or ReadOptions(), mining)
@@ -236,6 +238,12 @@ def _read(
             f"strategy is 'hard', but every row of {', '.join(pairs)} has negatives, or a label. Leave strategy out."
         )
     return {texts.source: texts for texts in labelled}, {name: pairs[name] for name in names if name in pairs}
+
+
+def _corpus_beside(name: str) -> list[str]:
+    """The texts that lie beside a table of pairs, as questions on documents have them."""
+    file = Path(name).expanduser() / CORPUS_FILE
+    return [str(row["text"]) for row in read_rows(file)] if file.is_file() else []
 
 
 def _limited(table: Dataset, mining: MiningOptions) -> Dataset:

@@ -35,7 +35,7 @@ _MIN_LETTERS = 0.7  # share of letters and spaces
 _HALVES = re.compile("[\ud800-\udfff]")  # of characters, which no table can hold
 _RUN = 7  # words in a row that count as the prompt's own
 _CHARACTERS = 20  # in a row that count as copied, where a script has no spaces
-_LONG_WORDS = 12  # characters of a word, on average, from which there are none
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai, Chinese, ...
 
 _NOT_TEXT = re.compile(r"https?://|www\.|</?\w+>|(.)\1{5,}|\b(\S+)(\W+\2\b){3,}", re.IGNORECASE)
 # An answer about the answer, and places to fill in: [Name].
@@ -51,7 +51,8 @@ _SAYS = r"(say|state|mention|describe|explain|discuss|tell|list|suggest|recommen
 _TOLD = r"(stated|described|mentioned|discussed|given|listed|explained|provided|outlined)"
 _SOURCE = re.compile(
     rf"\b(this|that|given|above|following|provided) (text|passage|excerpt|extract|paragraph|snippet|chunk)\b"
-    rf"|\bthe (passage|excerpt|snippet|(given|above|following|provided) {_PAPER})\b"
+    rf"|\bthe (given|above|following|provided) {_PAPER}\b"
+    r"|\b(in|from|by|per) the (passage|excerpt|snippet)\b(?! (between|through|to))"
     rf"|\b(according to|based on|(as )?{_TOLD} in) (the|this) ({_TOLD} |above |following )?{_PAPER}\b"
     rf"|\b(the|this) {_PAPER} {_SAYS}s?\b|\b(does|did) (the|this) {_PAPER} {_SAYS}\b"
     rf"|\b{_TOLD} (above|below)\b"
@@ -146,7 +147,7 @@ def bad_question(text: str, chunk: str) -> str | None:
 
 def _word_runs(text: str) -> Iterable[tuple[str, ...]]:
     words = _words(text)
-    if sum(map(len, words)) > _LONG_WORDS * len(words):  # no spaces between them
+    if 2 * len(_UNSPACED.findall(text)) > sum(map(len, words)):
         whole = "".join(words)
         return ((whole[i : i + _CHARACTERS],) for i in range(len(whole) - _CHARACTERS + 1))
     return _runs(words)

@@ -24,7 +24,7 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from gisttools.common import DataError, MissingError, YamlProblem, did_you_mean, problems, read_yaml
+from gisttools.common import DataError, MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
 from gisttools.data import ReadChunks, language_code, language_identifier
 
 PATTERN = r"^[a-z]{3}-[A-Z][a-z]{3}$"
@@ -277,12 +277,14 @@ def document_task(
         language: of the questions; that of each chunk if None.
 
     Raises:
-        As `read_task`; DataError: there are no chunks to train on.
+        As `read_task`; DataError: there are no chunks to train on; ParameterError: there is no such language.
     """
     parts = [
         {c.id: c.passage for c, t in zip(read.chunks, read.test.tolist(), strict=True) if t is side}
         for side in (False, True)
     ]
+    if language is not None and not re.fullmatch(PATTERN, language):
+        raise ParameterError(f"language is {language!r}, no language and script such as eng-Latn or deu-Latn.")
     if not parts[0]:
         raise DataError(f"{read.name}: there are no chunks to train on. Read the documents with a smaller test_share.")
     if file is not None:

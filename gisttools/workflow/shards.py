@@ -44,7 +44,8 @@ from gisttools.models import GuideOptions, ModelGuide, ShardedGuide, embed_shard
 from gisttools.training import GuideStore
 from gisttools.workflow.cluster import open_executor
 from gisttools.workflow.execute import Rerun, run_notebook
-from gisttools.workflow.inputs import guide_of, model_path, open_entries, paths, tasks_of, training_tables
+from gisttools.workflow.folders import paths
+from gisttools.workflow.inputs import guide_of, model_path, open_entries, tasks_of, training_tables
 from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
 from gisttools.workflow.recipes import Step
