@@ -1,4 +1,5 @@
 from .characters import (
+    UNSPACED as UNSPACED,
     broken as broken,
     cleaned as cleaned,
     count_unseen as count_unseen,

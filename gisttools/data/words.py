@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_WORD = re.compile(r"\w+")
+from gisttools.data.characters import UNSPACED
+
+_WORD = re.compile(rf"([{UNSPACED}]+)|(?:(?![{UNSPACED}])\w)+")
 
 
 class WordIndex:
     """BM25 scores of a corpus (bm25s; Lucene's variant, k1 1.5, b 0.75): words of one letter or more, in small letters,
-    none left out and none stemmed, for the language is not known."""
+    none left out and none stemmed, for the language is not known. Of scripts without spaces each two letters that stand
+    side by side are a word."""
 
     def __init__(self, corpus: Sequence[str]) -> None:
         import bm25s
@@ -37,4 +40,8 @@ class WordIndex:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+    found: list[str] = []
+    for word in _WORD.finditer(text.lower()):
+        run = word[1]  # of letters without spaces between words
+        found += [run[i : i + 2] for i in range(max(1, len(run) - 1))] if run else [word[0]]
+    return found

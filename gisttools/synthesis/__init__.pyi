@@ -9,7 +9,6 @@ from .options import Checks as Checks, Known as Known, SynthesisOptions as Synth
 from .plan import check_prompt as check_prompt, check_start as check_start
 from .prompts import load_prompt as load_prompt
 from .questions import (
-    SYNTHETIC as SYNTHETIC,
     read_thrown_out as read_thrown_out,
     save_documents as save_documents,
     training_pairs as training_pairs,
@@ -20,6 +19,7 @@ from .task import (
     LENGTHS as LENGTHS,
     PERSONAS as PERSONAS,
     REGISTERS as REGISTERS,
+    TEST as TEST,
     Task as Task,
     document_task as document_task,
     read_task as read_task,

@@ -25,7 +25,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from gisttools.data import broken, cleaned
+from gisttools.data import UNSPACED, broken, cleaned
 from gisttools.synthesis.llm.asking import REFUSED, Reply
 from gisttools.synthesis.task import Task, is_foreign
 
@@ -35,7 +35,7 @@ _MIN_LETTERS = 0.7  # share of letters and spaces
 _HALVES = re.compile("[\ud800-\udfff]")  # of characters, which no table can hold
 _RUN = 7  # words in a row that count as the prompt's own
 _CHARACTERS = 20  # in a row that count as copied, where a script has no spaces
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai, Chinese, ...
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 _NOT_TEXT = re.compile(r"https?://|www\.|</?\w+>|(.)\1{5,}|\b(\S+)(\W+\2\b){3,}", re.IGNORECASE)
 # An answer about the answer, and places to fill in: [Name].

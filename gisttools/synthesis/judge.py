@@ -114,10 +114,11 @@ class Judge:
         self._against_evaluation([c for c in candidates if c.reason is None])
         alive = [c for c in candidates if c.reason is None]
         texts = list(dict.fromkeys(text for c in alive for text in c.texts))
-        vectors = dict(zip(texts, self._vectors_of(texts), strict=True))
+        compared = [] if self._task.documents else texts  # those have prompts of their own, see `round_trip`
+        vectors = dict(zip(compared, self._vectors_of(compared), strict=True))
         read = dict(zip(texts, self._reads(texts), strict=True))
         for c in alive:
-            c.vectors = {text: vectors[text] for text in c.texts}
+            c.vectors = {text: vectors[text] for text in c.texts if text in vectors}
             c.read = all(read[text] for text in c.texts)
             key = c.texts[self._key]
             c.reason = self._seen.repeats(key)

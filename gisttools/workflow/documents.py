@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisttools.common import MissingError, plural
@@ -78,6 +79,16 @@ def chunks_of(params: SynthesizeParams) -> ReadChunks | None:
     return None if params.documents is None else load_chunks(artefact(params.documents, CHUNKS_FILE))
 
 
+def check_task_to_come(params: SynthesizeParams) -> None:
+    """What can be said of task and prompt before there are chunks: those of a step that is still to be run. Raises as
+    `read_task`, `load_prompt`, `check_prompt`."""
+    from gisttools.synthesis import check_prompt, load_prompt, read_task
+
+    if params.described is not None:
+        read_task(resolve(params.described), {"a chunk": "that is still to come"})
+    check_prompt(load_prompt(prompt_of(params) or "retrieval_from_documents", prompts_of(params)))
+
+
 def task_of(params: SynthesizeParams) -> Task:
     """The task description, with the chunks of documents where these are told. Raises as `read_task`, `load_chunks`,
     `document_task`."""
@@ -92,15 +103,30 @@ def task_of(params: SynthesizeParams) -> Task:
 
 def synthetic_told(files: Sequence[str]) -> list[str]:
     """A note on each test that an LLM wrote."""
-    from gisttools.synthesis import SYNTHETIC
+    from gisttools.synthesis import TEST
 
     found = []
-    for run in (open_run(folder) for name in files if (folder := as_run(name)) is not None):
-        told = run.summary
-        count = told["by_label"]["test"]["accepted"]
-        found.append(
-            f"{told['task']}{SYNTHETIC} is a synthetic test: {plural(count, 'question')} written by "
-            f"{told['llm_model']} on documents that were held back, one chunk taken as the answer to each. People ask "
-            "otherwise, and other chunks may answer too: it tells models apart, not how good they are."
-        )
+    for name in files:
+        folder = as_run(name)
+        if folder is None:
+            continue
+        told = open_run(folder).summary
+        count = plural(told["by_label"][TEST]["accepted"], "question")
+        found += [
+            f"{Path(test).name} is a synthetic test: {count} written by {told['llm_model']} on documents that were held "
+            "back, one chunk taken as the answer to each. People ask otherwise, and other chunks may answer too: it tells "
+            "models apart, not how good they are."
+            for test in tests_of([name])
+        ]
     return found
+
+
+def prompts_of(params: SynthesizeParams) -> Path | None:
+    """The user's folder of prompts."""
+    return resolve(params.prompts) if params.prompts else None
+
+
+def prompt_of(params: SynthesizeParams) -> str | Path | None:
+    """The prompt that is told: a path, or a name as it is."""
+    named = params.prompt is not None and not params.prompt.endswith((".yaml", ".yml"))
+    return params.prompt if params.prompt is None or named else resolve(params.prompt)

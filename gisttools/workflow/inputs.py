@@ -21,7 +21,7 @@ from gisttools.common import (
     read_run,
     results_folder,
 )
-from gisttools.workflow.documents import synthetic_told, task_of, tests_of
+from gisttools.workflow.documents import check_task_to_come, prompt_of, prompts_of, synthetic_told, task_of, tests_of
 from gisttools.workflow.folders import as_run, inputs, open_run, paths, told_parameters
 from gisttools.workflow.params import (
     ConvertParams,
@@ -496,22 +496,11 @@ def check_inputs(params: SynthesizeParams) -> None:
     from gisttools.synthesis import check_prompt, check_start, load_prompt
 
     if params.documents is not None and params.documents.startswith("$"):  # the run of a step that is still to come
-        return
+        return check_task_to_come(params)
     task = task_of(params)
     prompt = load_prompt(prompt_of(params) or task.prompt, prompts_of(params))
     check_prompt(prompt)
     check_start(prompt, task)
-
-
-def prompts_of(params: SynthesizeParams) -> Path | None:
-    """The user's folder of prompts."""
-    return resolve(params.prompts) if params.prompts else None
-
-
-def prompt_of(params: SynthesizeParams) -> str | Path | None:
-    """The prompt that is told: a path, or a name as it is."""
-    named = params.prompt is not None and not params.prompt.endswith((".yaml", ".yml"))
-    return params.prompt if params.prompt is None or named else resolve(params.prompt)
 
 
 def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, Any]:

@@ -173,7 +173,7 @@ class SynthesizeRun(Run):
     def options(self) -> SynthesisOptions:
         """How much is written, and by which prompts; their paths are seen from where the run was started."""
         from gisttools.synthesis import SynthesisOptions
-        from gisttools.workflow.inputs import prompt_of, prompts_of
+        from gisttools.workflow.documents import prompt_of, prompts_of
 
         return self.params.part(SynthesisOptions, prompt=prompt_of(self.params), prompts=prompts_of(self.params))
 

@@ -149,6 +149,14 @@ def test_words_of_no_document_and_empty_texts_score_nothing():
     assert WordIndex(["?", "!"]).scores("key").tolist() == [0, 0]
 
 
+def test_words_without_spaces_are_found_by_two_letters():
+    index = WordIndex(["厨房的暖气片是冷的。", "自行车放在地下室。", "radiator 暖气"])
+    assert index.rank("暖气片不热", 0) == 0
+    assert index.rank("自行车在哪里", 1) == 0
+    assert index.rank("自行车在哪里", 0) is None
+    assert index.rank("radiator", 2) == 0
+
+
 PAIRS = [
     ("how do I get warm water", "turn the boiler up"),
     ("how do I get warm water", "call the caretaker about the boiler"),
