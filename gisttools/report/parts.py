@@ -48,7 +48,7 @@ def _written(data: ReportData) -> Brought:
     name = "The rows that an LLM wrote"
     if not data.syntheses:
         return Brought(name=name, told="There were none.")
-    if not data.converts:
+    if not data.converts or data.syntheses[0].parameters.get("documents"):
         return Brought(name=name, told="Not measured: there were no other rows, so nothing is left without them.")
     given = {"synthesize.task": data.syntheses[0].parameters.get("task"), **_data_of(data)}
     return Brought(name=name, told=f"{_NOT_MEASURED} them was not evaluated.", command=_command("llm_rows", given))

@@ -114,10 +114,11 @@ class Judge:
         self._against_evaluation([c for c in candidates if c.reason is None])
         alive = [c for c in candidates if c.reason is None]
         texts = list(dict.fromkeys(text for c in alive for text in c.texts))
-        vectors = dict(zip(texts, self._vectors_of(texts), strict=True))
+        compared = [] if self._task.documents else texts  # those have prompts of their own, see `round_trip`
+        vectors = dict(zip(compared, self._vectors_of(compared), strict=True))
         read = dict(zip(texts, self._reads(texts), strict=True))
         for c in alive:
-            c.vectors = {text: vectors[text] for text in c.texts}
+            c.vectors = {text: vectors[text] for text in c.texts if text in vectors}
             c.read = all(read[text] for text in c.texts)
             key = c.texts[self._key]
             c.reason = self._seen.repeats(key)
@@ -137,10 +138,12 @@ class Judge:
         c.negatives = [texts[name] for name in row.negatives if name in texts]
         c.negative_sources = ["written"] * len(c.negatives)
         for name, text in answer.items():
-            language = self._task.target_language if name != row.anchor else None
+            language = self._task.target_language if name != row.anchor else c.item.language
             c.reason = c.reason or filters.bad_form(text, self._task, language) or self._words.leak(text)
             if c.reason is None and self._lines.repeats(text):
                 c.reason = "prompt-leak"
+            if c.reason is None and self._task.documents and c.item.subject:
+                c.reason = filters.bad_question(text, c.item.subject)
         forms = [normalise(text) for text in c.texts]
         if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
             c.reason = "copy"

@@ -142,6 +142,19 @@ def told_parameters(run: FinishedRun) -> dict[str, Any]:
     return {**defaults, **run.parameters, **chosen}
 
 
+def paths(names: list[str]) -> list[str]:
+    """Names that are paths, relative to the project where need be; runs are their folders, other names as they are. A
+    kind may stand behind (`folder#kind`)."""
+    found = []
+    for name in names:
+        path, mark, kind = name.partition("#")
+        if (run := as_run(path)) is not None:
+            found.append(f"{run}{mark}{kind}")
+        else:
+            found.append(f"{resolve(path)}{mark}{kind}" if Path(path).suffix or resolve(path).exists() else name)
+    return found
+
+
 def artefact(name: str, file: str) -> Path:
     """A file of a run, checked against its checksum; or `name` itself, where that is a path and no run.
 

@@ -75,6 +75,16 @@ _GUIDE = (
 RULES: dict[str, tuple[Rule, ...]] = {
     "synthesize": (
         *_GUIDE,
+        Rule(
+            ("domain", "language", "decisions", "test_rows", "per_chunk"),
+            lambda p: p.documents is not None,
+            "documents",
+        ),
+        Rule(
+            ("domain", "language"),
+            lambda p: p.described is None,
+            "documents alone: a task description tells both itself",
+        ),
         Rule(_FILES, lambda p: bool(p.eval_files or p.labelled_files), "files (eval_files, labelled_files)"),
         Rule(("llm_context",), lambda p: p.llm_base_url == "embedded", "the embedded server (llm_base_url: embedded)"),
         Rule(

@@ -12,9 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gisttools.common import FinishedRun, Options, ParameterError, ancestors, problems, read_run, results_folder
-from gisttools.workflow.folders import as_run, inputs, open_run, told_parameters
-from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, GuideParams, SynthesizeParams
+from gisttools.common import (
+    FinishedRun,
+    Options,
+    ParameterError,
+    ancestors,
+    problems,
+    read_run,
+    results_folder,
+)
+from gisttools.workflow.documents import check_task_to_come, prompt_of, prompts_of, synthetic_told, task_of, tests_of
+from gisttools.workflow.folders import as_run, inputs, open_run, paths, told_parameters
+from gisttools.workflow.params import (
+    ConvertParams,
+    EvaluateParams,
+    FinetuneParams,
+    GuideParams,
+    SynthesizeParams,
+)
 from gisttools.workflow.places import resolve
 
 if TYPE_CHECKING:
@@ -224,16 +239,6 @@ def development_of(params: FinetuneParams) -> DevelopmentScore | None:
     return DevelopmentScore(paths(params.dev), subsets=params.dev_subsets, reading=reading) if params.dev else None
 
 
-def paths(names: list[str]) -> list[str]:
-    """Names that are paths, relative to the project where need be; other names as they are. A kind may stand behind
-    (`folder#kind`)."""
-    found = []
-    for name in names:
-        path, mark, kind = name.partition("#")
-        found.append(f"{resolve(path)}{mark}{kind}" if Path(path).suffix or resolve(path).exists() else name)
-    return found
-
-
 _ROWS = 10_000
 BASE, TUNED, GUIDE = "base", "tuned", "guide"
 _LONGEST = 60  # characters of a variant's name
@@ -299,9 +304,9 @@ def tasks_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
     from gisttools.evaluation import default_guards, task_sources
 
     guards, note = (params.guards, None) if params.guards is not None else default_guards(params.tasks)
-    files, reading = paths(params.files), reading_of(params, FileOptions)
+    files, reading = tests_of(params.files), reading_of(params, FileOptions)
     sources = task_sources(params.tasks, files, subsets=params.subsets, guards=guards, reading=reading)
-    return sources, [*([note] if note else []), *_splits_told(files, reading)]
+    return sources, [*([note] if note else []), *_splits_told(files, reading), *synthetic_told(params.files)]
 
 
 def _splits_told(files: Sequence[str], reading: FileOptions) -> list[str]:
@@ -469,7 +474,7 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
     """
     from gisttools.data import FileOptions, eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
 
-    files = _tested(params) if params.eval_files is None else paths(params.eval_files)
+    files = _tested(params) if params.eval_files is None else tests_of(params.eval_files)
     found = eval_sets(folders=files, reading=reading_of(params, FileOptions))
     told = params.eval_tasks
     names = [s for s in expand_sources(paths(params.sources)) if is_task(s)] if told is None else told
@@ -508,7 +513,7 @@ def known_of(params: SynthesizeParams) -> Known:
 
     told = reading_of(params, FileOptions)
     reading = ReadOptions(**told.model_dump())
-    sets = eval_sets(params.eval_tasks, paths(params.eval_files), reading=told)
+    sets = eval_sets(params.eval_tasks, tests_of(params.eval_files), reading=told)
     avoid = inputs(params.avoid, "triplets.parquet")
     labelled = [read_labelled(resolve(folder), reading) for folder in params.labelled_files]
     return Known(
@@ -524,23 +529,14 @@ def check_inputs(params: SynthesizeParams) -> None:
     Raises:
         MissingError, DataError: the task description or the prompt is missing, or wrong; all problems of one at once.
     """
-    from gisttools.synthesis import check_prompt, check_start, load_prompt, read_task
+    from gisttools.synthesis import check_prompt, check_start, load_prompt
 
-    task = read_task(resolve(params.task))
+    if params.documents is not None and params.documents.startswith("$"):  # the run of a step that is still to come
+        return check_task_to_come(params)
+    task = task_of(params)
     prompt = load_prompt(prompt_of(params) or task.prompt, prompts_of(params))
     check_prompt(prompt)
     check_start(prompt, task)
-
-
-def prompts_of(params: SynthesizeParams) -> Path | None:
-    """The user's folder of prompts."""
-    return resolve(params.prompts) if params.prompts else None
-
-
-def prompt_of(params: SynthesizeParams) -> str | Path | None:
-    """The prompt that is told: a path, or a name as it is."""
-    named = params.prompt is not None and not params.prompt.endswith((".yaml", ".yml"))
-    return params.prompt if params.prompt is None or named else resolve(params.prompt)
 
 
 def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from gisttools.workflow.params import (
     EvaluateParams,
     FinetuneParams,
     Params,
+    ReadParams,
     ReportParams,
     SynthesizeParams,
     check_params,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
 
-    from gisttools.data import ReadOptions, Tiers
+    from gisttools.data import ReadChunks, ReadOptions, Tiers
     from gisttools.evaluation import Candidates, Contender, EvaluateOptions, TaskSource
     from gisttools.mining import MiningOptions
     from gisttools.models import VectorCache
@@ -168,10 +169,10 @@ class SynthesizeRun(Run):
     params: SynthesizeParams
 
     def task(self) -> Task:
-        """The task description. Raises as `read_task`."""
-        from gisttools.synthesis import read_task
+        """The task description, with the chunks of documents where these are told. Raises as `task_of`."""
+        from gisttools.workflow.documents import task_of
 
-        return read_task(resolve(self.params.task))
+        return task_of(self.params)
 
     def guide(self) -> VectorCache:
         """The guide that checks labels and similarities."""
@@ -182,7 +183,7 @@ class SynthesizeRun(Run):
     def options(self) -> SynthesisOptions:
         """How much is written, and by which prompts; their paths are seen from where the run was started."""
         from gisttools.synthesis import SynthesisOptions
-        from gisttools.workflow.inputs import prompt_of, prompts_of
+        from gisttools.workflow.documents import prompt_of, prompts_of
 
         return self.params.part(SynthesisOptions, prompt=prompt_of(self.params), prompts=prompts_of(self.params))
 
@@ -198,13 +199,25 @@ class SynthesizeRun(Run):
 
         return known_of(self.params)
 
+    def looked_through(self, outcome: SynthesisResult) -> SynthesisResult:
+        """Without the questions on documents that `decisions` throws out. Raises as `read_thrown_out`."""
+        from gisttools.synthesis import read_thrown_out, without
+
+        file = self.params.decisions
+        return outcome if file is None else without(outcome, read_thrown_out(resolve(file)))
+
     def save(self, outcome: SynthesisResult) -> None:
-        """Write both tables, and a page to look through them, into the run's folder."""
+        """Write both tables, and a page to look through them, into the run's folder; of documents also the test."""
         from gisttools.data import write_triplets
         from gisttools.mining import data_card
         from gisttools.report import write_browser
+        from gisttools.synthesis import save_documents, training_pairs
+        from gisttools.workflow.documents import chunks_of
 
-        write_triplets(outcome.accepted, self.folder)
+        read = chunks_of(self.params)
+        if read is not None:
+            save_documents(outcome, read, self.folder)
+        write_triplets(outcome.accepted if read is None else training_pairs(outcome.accepted), self.folder)
         write_triplets(outcome.rejected, self.path("rejected.parquet"))
         card = data_card(outcome.accepted, dropped=outcome.summary["reasons"])
         card = card.with_cleaned(outcome.summary["cleaned"])
@@ -218,8 +231,9 @@ class ConvertRun(Run):
     params: ConvertParams
 
     def sources(self) -> list[str]:
-        """The sources of labelled texts and triplets; paths are seen from where the run was started."""
-        from gisttools.workflow.inputs import paths
+        """The sources of labelled texts and triplets; paths are seen from where the run was started, runs are their
+        folders."""
+        from gisttools.workflow.folders import paths
 
         return paths(self.params.sources)
 
@@ -232,7 +246,8 @@ class ConvertRun(Run):
     def reading(self) -> ReadOptions:
         """How to read labelled texts."""
         from gisttools.data import FileOptions, ReadOptions, expand_sources, is_task
-        from gisttools.workflow.inputs import paths, reading_of
+        from gisttools.workflow.folders import paths
+        from gisttools.workflow.inputs import reading_of
 
         reading = reading_of(self.params, ReadOptions)
         if all(
@@ -383,6 +398,22 @@ class CompareRun(Run):
         return contenders_to_compare(self.params.evaluations)
 
 
+class ReadRun(Run):
+    """A run of `8_read`."""
+
+    params: ReadParams
+
+    def chunks(self) -> ReadChunks:
+        """The documents, read, cut and split. Raises as `read_chunks` and `open_model`."""
+        from gisttools.models import open_model
+        from gisttools.workflow.documents import read_documents_of
+        from gisttools.workflow.inputs import model_path
+
+        p = self.params
+        student = open_model(model_path(p.student), p.student_revision, trust_remote_code=p.trust_remote_code)
+        return read_documents_of(p, student)
+
+
 _KINDS: dict[str, type[Run]] = {
     "synthesize": SynthesizeRun,
     "convert": ConvertRun,
@@ -391,6 +422,7 @@ _KINDS: dict[str, type[Run]] = {
     "report": ReportRun,
     "cost_to_gain": CostToGainRun,
     "compare": CompareRun,
+    "read": ReadRun,
 }
 
 
