@@ -113,9 +113,9 @@ def synthetic_told(files: Sequence[str]) -> list[str]:
         told = open_run(folder).summary
         count = plural(told["by_label"][TEST]["accepted"], "question")
         found += [
-            f"{Path(test).name} is a synthetic test: {count} written by {told['llm_model']} on documents that were held "
-            "back, one chunk taken as the answer to each. People ask otherwise, and other chunks may answer too: it tells "
-            "models apart, not how good they are."
+            f"{Path(test).name} is a synthetic test: {count} written by {told['llm_model']} on documents that were "
+            "held back, one chunk taken as the answer to each. People ask otherwise, and other chunks may answer too: "
+            "it tells models apart, not how good they are."
             for test in tests_of([name])
         ]
     return found
