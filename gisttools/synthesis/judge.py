@@ -120,14 +120,20 @@ class Judge:
         for c in alive:
             c.vectors = {text: vectors[text] for text in c.texts if text in vectors}
             c.read = all(read[text] for text in c.texts)
-            key = c.texts[self._key]
-            c.reason = self._seen.repeats(key)
-            if c.reason is None and c.item.subject and _near(key, c.item.subject):
-                c.reason = "near-duplicate"
-            if c.reason is None and self._label is not None and c.read:
-                c.reason = self._label.judge(c.vectors[c.anchor_text], c.item.group)
+            c.reason = self._against_others(c)
             if c.reason is None:
-                self._seen.add(key)
+                self._seen.add(c.texts[self._key])
+
+    def _against_others(self, c: Candidate) -> str | None:
+        """duplicate or near-duplicate, of a text before it or of its subject, or what its label's check says."""
+        key = c.texts[self._key]
+        if found := self._seen.repeats(key):
+            return found
+        if c.item.subject and _near(key, c.item.subject):
+            return "near-duplicate"
+        if self._label is None or not c.read:
+            return None
+        return self._label.judge(c.vectors[c.anchor_text], c.item.group)
 
     def _read(self, c: Candidate) -> None:
         row = self._row

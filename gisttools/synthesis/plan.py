@@ -83,9 +83,11 @@ class CallPlan:
         ideas: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.quotas = quotas(task, wanted, seed) if isinstance(wanted, int) else dict(wanted)
+        own = ideas or {}
         self._streams = {
-            group: _stream(task, group, (ideas or {}).get(group, ()), random.Random(f"{seed}/{group}"))
+            group: _on_chunks(task, group, rng) if task.documents else _stream(task, group, own.get(group, ()), rng)
             for group in self.quotas
+            if (rng := random.Random(f"{seed}/{group}"))
         }
 
     def take(self, wanted: Mapping[str, int]) -> list[PlannedCall]:
@@ -203,25 +205,44 @@ def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) ->
                (others, task.registers, task.personas, task.lengths, task.difficulties)]  # fmt: skip
     numbers: Sequence[int | None] = range(len(subjects)) or [None]
     streams += [cycle(numbers) if task.topics else _cycle(numbers, random.Random(rng.random())), cycle(ideas or [None])]
-    forms = _cycle(task.forms, random.Random(rng.random()))
-    by_chunk = _Forms(task.forms, len(subjects), random.Random(rng.random())) if task.documents else None
-    names = list(_chunks(task, group))
+    streams.append(_cycle(task.forms, random.Random(rng.random())))
     while True:
-        contrast, register, persona, length, difficulty, number, idea = (next(s) for s in streams)
+        contrast, register, persona, length, difficulty, number, idea, form = (next(s) for s in streams)
         subject = None if number is None else subjects[number]
-        name = names[number] if names and number is not None else f"{group}:{number}"
         yield PlannedCall(
             group=group,
             contrast=contrast,
             subject=subject,
-            subject_id=None if number is None or task.search_terms else name,
+            subject_id=None if number is None or task.search_terms else f"{group}:{number}",
             idea=idea if label else subject,
-            language=language_code([subject]) if task.as_written and subject else None,
-            form=by_chunk.next(number) if by_chunk else next(forms),
             register=register,
             persona=persona,
             length=length,
             difficulty=difficulty,
+            form=form,
+        )
+
+
+def _on_chunks(task: Task, group: str, rng: random.Random) -> Iterator[PlannedCall]:
+    """The calls on a part of documents: every chunk once, then every chunk once again in another form, and so on."""
+    chunks = list((task.held_back if group == TEST else task.documents).items())
+    streams = [_cycle(values, random.Random(rng.random())) for values in
+               (task.registers, task.personas, task.lengths, task.difficulties, range(len(chunks)))]  # fmt: skip
+    forms = rng.sample(list(task.forms), len(task.forms))
+    first: dict[int, int] = {}  # of each chunk, which form it had at first
+    for dealt in itertools.count():
+        register, persona, length, difficulty, number = (next(s) for s in streams)
+        name, text = chunks[number]
+        yield PlannedCall(
+            group=group,
+            subject=text,
+            subject_id=name,
+            language=language_code([text]) if task.as_written else None,
+            register=register,
+            persona=persona,
+            length=length,
+            difficulty=difficulty,
+            form=forms[(first.setdefault(number, len(first)) + dealt // len(chunks)) % len(forms)],
         )
 
 
@@ -229,30 +250,7 @@ def _subjects(task: Task, group: str, ideas: Sequence[str]) -> Sequence[str]:
     """What the calls of a group without seeds start from."""
     if task.topics:
         return ideas
-    if task.documents:
-        return list(_chunks(task, group).values())
     return [group] if task.search_terms else [*task.passages, *task.texts]
-
-
-def _chunks(task: Task, group: str) -> Mapping[str, str]:
-    """The chunks of a part of documents, by id."""
-    return task.held_back if group == TEST else task.documents if group == TRAIN else {}
-
-
-class _Forms:
-    """Deals out forms: another one each time that a subject comes up again, until it had all."""
-
-    def __init__(self, forms: Sequence[str], subjects: int, rng: random.Random) -> None:
-        self._forms = rng.sample(list(forms), len(forms))
-        self._subjects, self._dealt = subjects, 0
-        self._first: dict[int | None, int] = {}  # of each subject, which one it had at first
-
-    def next(self, subject: int | None) -> str:
-        """The form of the next call, which starts from this subject."""
-        first = self._first.setdefault(subject, len(self._first))
-        turn = self._dealt // self._subjects
-        self._dealt += 1
-        return self._forms[(first + turn) % len(self._forms)]
 
 
 def _cycle(values: Sequence, rng: random.Random) -> Iterator:
