@@ -98,15 +98,16 @@ class Positives:
 
     def mean_of(self, values: Tensor, spare: Tensor) -> Tensor:
         """Weighted means (rows, 1) of values like the weights; 0 for a row without positives."""
+        spare = spare[:, : values.shape[1]]
         if self.weight is None:
             weighed = torch.addcmul(values, values, self.others, value=-1, out=spare)
         else:
             weighed = torch.mul(values, self.weight, out=spare)
         return weighed.sum(1, keepdim=True).mul_(self.share)
 
-    @property
+    @cached_property
     def share(self) -> Tensor:
-        """1 / `total`; finite where that is 0."""
+        """1 / `total`, (rows, 1); finite where that is 0."""
         return self.total.clamp_min(_TINY).reciprocal_()
 
     def effective(self) -> Tensor:
@@ -132,8 +133,10 @@ class Mask:
     and to apply these than whole numbers and truth values.
     """
 
-    def __init__(self, guide: Unit | None, batch: Batch, layout: Layout, options: LossOptions, like: Tensor) -> None:
-        self.layout, self.options = layout, options
+    def __init__(
+        self, guide: Unit | None, batch: Batch, layout: Layout, options: LossOptions, like: Tensor, count: bool
+    ) -> None:
+        self.layout, self.options, self.count = layout, options, count
         self.guide = None if guide is None else guide.vectors
         self.limit: Tensor | None = None  # the cosine (B, 1) above which the guide masks
         if guide is not None and not layout.one_column:
@@ -161,30 +164,33 @@ class Mask:
             self.layout.scores(self.guide, rows, 1.0, out)
 
     def dropped(self, rows: slice, out: Tensor, spare: Tensor) -> None:
-        """Write to `out` (rows, width) a 1 where a candidate does not count, else 0; and count them by column."""
+        """Write to `out` (rows, width) a 1 where a candidate does not count, else 0; and count these by column, if they
+        are to be counted."""
         self._drop(rows, out, spare, None if self.limit is None else self.limit[rows])
         self.layout.fill_own(out, rows, 1.0)
         self.layout.fill_target(out, rows, 0.0)  # the positive is the target, never a candidate
-        self.masked += out.sum(0)
+        if self.count:
+            self.masked += out.sum(0)
 
     def split(self, rows: slice, out: Tensor, spare: Tensor, others: Tensor) -> Positives:
         """As `dropped`, with 1 at the positives as well, which are not counted as masked; and the positives, of which
         `others` (rows, width_anchor) is written."""
         layout, options = self.layout, self.options
-        guide, spare_of_anchor = (x[:, : layout.width_anchor] for x in (out, spare))
-        self._are_others(rows, others, spare_of_anchor)
-        found = self._by_labels(rows, others, spare_of_anchor)
+        self._are_others(rows, others, spare)
+        found = self._by_labels(rows, others)
         limit = None if self.limit is None else self.limit[rows]
         if self.guide is not None:
+            guide = out[:, : layout.width_anchor]
             if limit is None:  # of labelled texts the mean over the positives has the threshold's place
-                limit = options.masks_above(found.mean_of(guide, spare_of_anchor))
+                limit = options.masks_above(found.mean_of(guide, spare))
             if options.positive_temperature is not None:
                 found = found.by_guide(guide, options.positive_temperature)
         self._drop(rows, out, spare, limit)
         layout.fill_own(out, rows, 1.0)
         layout.fill_target(out, rows, 1.0)
-        self.masked += out.sum(0)
-        self.masked[: layout.width_anchor].add_(others.sum(0).sub_(len(others)))
+        if self.count:
+            self.masked += out.sum(0)
+            self.masked[: layout.width_anchor].add_(others.sum(0).sub_(len(others)))
         return found
 
     def rows_with_positives(self, size: int) -> Tensor:
@@ -217,17 +223,17 @@ class Mask:
         layout = self.layout
         _unlike(out, [] if self.labels is None else self.labels.pairs, rows, spare)
         _add_equal(out, self.equal, rows, spare)
-        if self.never is not None:
+        if self.never is not None and not layout.one_column:
             torch.maximum(out, self.never[: out.shape[1]], out=out)
         if layout.anchor_columns:
             out[:, rows].fill_diagonal_(1.0)
         layout.fill_target(out, rows, 0.0)
 
-    def _by_labels(self, rows: slice, others: Tensor, spare: Tensor) -> Positives:
+    def _by_labels(self, rows: slice, others: Tensor) -> Positives:
         """With weights alike, or of several labels by what both texts have in common."""
         if self.labels is None or not self.labels.several:
             return Positives(others=others, weight=None, total=others.shape[1] - others.sum(1, keepdim=True))
-        weight = self.labels.shared(rows, others.shape[1], spare)
+        weight = self.labels.shared(rows, others)
         weight.addcmul_(weight, others, value=-1)
         self.layout.fill_target(weight, rows, 1.0)  # the own positive is one, whatever its labels are
         return Positives(others=others, weight=weight, total=weight.sum(1, keepdim=True))
@@ -243,28 +249,34 @@ class Labels:
 
     def __init__(self, ids: Tensor, layout: Layout) -> None:
         self.several = ids.ndim == 3
-        ids = _each_once(ids) if self.several else ids[..., None]
-        self.own, candidates = ids[:, 0], layout.side_by_side(ids)
-        self.candidates = candidates.T.contiguous()
-        own = self.own.masked_fill(self.own < 0, -2)
-        self.pairs: Pairs = [(one, other) for one in own.split(1, dim=1) for other in self.candidates]
+        slots = _each_once(ids).unbind(2) if self.several else [ids]
+        self.own = [slot[:, :1] for slot in slots]
+        self.candidates = [layout.side_by_side(slot) for slot in slots]
+        known = [own.masked_fill(own < 0, -2) for own in self.own]
+        self.pairs: Pairs = [(one, other) for one in known for other in self.candidates]
 
     @cached_property
     def unknown_rows(self) -> Tensor:
-        return (self.own < 0).all(1, keepdim=True).to(self.own.dtype)
+        return _none_known(self.own)
 
     @cached_property
     def unknown(self) -> Tensor:
-        return (self.candidates < 0).all(0).to(self.own.dtype)
+        return _none_known(self.candidates)
 
-    def shared(self, rows: slice, width: int, spare: Tensor) -> Tensor:
-        """(rows, width): of the labels that two texts have how many they share (Jaccard)."""
-        own, others = self.own[rows], self.candidates[:, :width]
-        both = torch.zeros_like(spare)
-        for one, other in self.pairs:
-            both.add_(torch.eq(other[:width], one[rows], out=spare))
-        either = torch.sub((own >= 0).sum(1, keepdim=True) + (others >= 0).sum(0), both, out=spare)
-        return both.div_(either.clamp_min_(1))
+    def shared(self, rows: slice, like: Tensor) -> Tensor:
+        """Of the labels that two texts have how many they share (Jaccard), of the shape of `like`."""
+        width = like.shape[1]
+        both, either = torch.zeros_like(like), torch.zeros_like(like)
+        for own, candidates in self.pairs:
+            both.add_(candidates[:width] == own[rows])
+        for own, candidates in zip(self.own, self.candidates, strict=True):
+            either.add_(own[rows] >= 0).add_(candidates[:width] >= 0)
+        return both.div_(either.sub_(both).clamp_min_(1))
+
+
+def _none_known(slots: list[Tensor]) -> Tensor:
+    """1 where no slot holds a label, else 0."""
+    return (torch.stack(slots).amax(0) < 0).to(slots[0].dtype)
 
 
 def _each_once(ids: Tensor) -> Tensor:
@@ -286,25 +298,27 @@ def _exact(ids: Tensor, like: Tensor) -> Tensor:
 
 def _all_differ(ids: Tensor) -> bool:
     """Are all ids distinct, and none of them padding?"""
-    in_order = ids.flatten().sort().values
-    return bool((in_order[1:] != in_order[:-1]).all() & (in_order[0] >= 0))
+    found = set(ids.flatten().tolist())  # no slower than sorting them, and of few several times faster
+    return len(found) == ids.numel() and min(found) >= 0
 
 
 def _add_equal(out: Tensor, pairs: Pairs, rows: slice, spare: Tensor, empty: bool = False) -> None:
-    """Write to `out` (rows, width) a 1 where the numbers of any pair are equal; `empty`: and a 0 elsewhere."""
+    """Write to `out` (rows, w) a 1 where the numbers of any pair are equal; `empty`: and a 0 elsewhere."""
     if empty and not pairs:
         out.zero_()
     for i, (own, candidates) in enumerate(pairs):
-        found = torch.eq(candidates[: out.shape[1]], own[rows], out=out if empty and not i else spare)
+        w = out.shape[1]
+        found = torch.eq(candidates[:w], own[rows], out=out if empty and not i else spare[:, :w])
         if found is not out:
             torch.maximum(out, found, out=out)
 
 
 def _unlike(out: Tensor, pairs: Pairs, rows: slice, spare: Tensor) -> None:
-    """Write to `out` (rows, width) a 1 where no pair has equal numbers, else 0."""
+    """Write to `out` (rows, w) a 1 where no pair has equal numbers, else 0."""
     if not pairs:
         out.fill_(1.0)
     for i, (own, candidates) in enumerate(pairs):
-        found = torch.ne(candidates[: out.shape[1]], own[rows], out=spare if i else out)
+        w = out.shape[1]
+        found = torch.ne(candidates[:w], own[rows], out=spare[:, :w] if i else out)
         if i:
             out.mul_(found)

@@ -75,7 +75,7 @@ def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, mask: MaskOpti
         }
         if limit is not None and block.scores is not None:
             asked = ~((label >= 0).any(-1, keepdim=True) & (block.label_ids >= 0).any(-1))
-            asked |= torch.tensor(mask.guide_masks != "unlabelled")
+            asked |= torch.tensor(mask.guide_masks != "unlabelled" or mask.of_same_label == "ignore")
             reasons = {"guide": (block.scores > limit[:, None]) & asked, **reasons}
         masked = torch.stack(list(reasons.values())).any(0) & block.candidates
         if block.name not in from_label:  # of the anchor's label, and so no negative, but a positive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,22 +22,22 @@ _CPU_PART_BYTES = 1 << 20  # of its part that is worked on at a time, which stay
 
 
 class RowBlocks(torch.autograd.Function):
-    """Mean loss of the rows first..first+count, and gradients for all vectors of the batch. Also how often each column
-    of the scores was masked, which `count_masked` sums up, and the numbers of `TOLD`.
+    """Mean loss of some rows, and gradients for all vectors of the batch. Also how often each column of the scores was
+    masked, which `count_masked` sums up, and the numbers of `TOLD`; zeros where neither is asked for.
 
-    `first` and `count` are 0 and B, but where vectors were gathered from several devices: then each device scores its
-    own rows against everybody's candidates, and divides by its share of the rows that count on all of them, so that
-    the mean over the devices is the loss of the whole batch. `vectors` are those of the batch, for autograd to see.
+    The rows are all, but where vectors were gathered from several devices: then each device scores its own rows against
+    everybody's candidates, and divides by its share of the rows that count on all of them, so that the mean over the
+    devices is the loss of the whole batch. `vectors` are those of the batch, for autograd to see.
     """
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """inputs: the batch's three student tensors, then batch, options, want_grad, first and count."""
-        *vectors, batch, options, want_grad, first, count = inputs
+        """inputs: the batch's three student tensors, then batch, options, want_grad, tell and a slice of rows."""
+        *vectors, batch, options, want_grad, tell, own = inputs
         student, guide = batch.unit()
-        unit, b, scale = student.vectors, len(batch.anchor), 1.0 / options.temperature
+        unit, b, scale, count = student.vectors, len(batch.anchor), 1.0 / options.temperature, own.stop - own.start
         layout = Layout(b, len(unit), options, batch.one_column)
-        mask = Mask(guide, batch, layout, options, unit)
+        mask = Mask(guide, batch, layout, options, unit, tell)
         grad = torch.zeros_like(unit) if want_grad else unit.new_empty(0)
         row_bytes, on_cpu = layout.width * unit.element_size(), unit.device.type == "cpu"
         size = options.block_rows or max(_FEWEST_ROWS, (_CPU_BLOCK_BYTES if on_cpu else _GPU_BLOCK_BYTES) // row_bytes)
@@ -47,18 +48,19 @@ class RowBlocks(torch.autograd.Function):
         weigh = (_SeveralPositives if options.of_same_label == "positive" else _OnePositive)(mask, part)
         total = unit.new_zeros(())
 
-        for rows in _slices(first, first + count, size):
-            layout.scores(unit, rows, scale, scores[: rows.stop - rows.start])
-            mask.guide_scores(rows, weights[: rows.stop - rows.start])
-            for some in _slices(rows.start, rows.stop, part):
-                here = slice(some.start - rows.start, some.stop - rows.start)
-                total -= weigh(some, scores[here], weights[here], want_grad)
+        for rows in _slices(own.start, own.stop, size):
+            block, its_weights = scores[: rows.stop - rows.start], weights[: rows.stop - rows.start]
+            layout.scores(unit, rows, scale, block)
+            mask.guide_scores(rows, its_weights)
+            parts = zip(_slices(rows.start, rows.stop, part), block.split(part), its_weights.split(part), strict=True)
+            for some, some_scores, some_weights in parts:
+                total -= weigh(some, some_scores, some_weights, want_grad)
             if want_grad:
-                layout.add_gradients(grad, weights[: rows.stop - rows.start], unit, rows, scale)
-        told = weigh.told()
+                layout.add_gradients(grad, its_weights, unit, rows, scale)
+        told = weigh.told() if tell else unit.new_zeros(len(TOLD))
         divisor: Tensor | int = count
         if batch.one_column:
-            counting = told[0] if count == b else mask.rows_with_positives(part) * (count / b)
+            counting = weigh.counting() if count == b else mask.rows_with_positives(part) * (count / b)
             divisor = torch.where(counting > 0, counting, 1)
         if want_grad:
             grad.div_(divisor)
@@ -88,9 +90,11 @@ class _OnePositive:
     holds the guide's cosines, the gradient of the loss with respect to the scores. It writes over the scores."""
 
     def __init__(self, mask: Mask, part: int) -> None:
-        self.mask, self.layout, self.spare = mask, mask.layout, mask.masked.new_empty(part, mask.layout.width)
+        self.mask, self.layout, self.rows = mask, mask.layout, 0
+        self.spare = mask.masked.new_empty(part, mask.layout.width)
 
     def __call__(self, rows: slice, scores: Tensor, weights: Tensor, want_grad: bool) -> Tensor:
+        self.rows += len(scores)
         spare = self.spare[: len(scores)]
         self.mask.dropped(rows, weights, spare)
         scores.add_(weights, alpha=MASKED)
@@ -108,6 +112,9 @@ class _OnePositive:
     def told(self) -> Tensor:
         return self.spare.new_zeros(len(TOLD))
 
+    def counting(self) -> Tensor:
+        return self.spare.new_tensor(self.rows)  # each has its own positive
+
 
 class _SeveralPositives:
     """As `_OnePositive`, of the mean over each row's positives p of log(e^z_p + sum over negatives e^z_n) - z_p.
@@ -120,11 +127,11 @@ class _SeveralPositives:
         like, layout = mask.masked, mask.layout
         self.mask, self.layout = mask, layout
         self.spares = [like.new_empty(part, width) for width in (layout.width, layout.width_anchor)]
-        self.one = like.new_ones(())
+        self.one, self.on_cpu = like.new_ones(()), like.device.type == "cpu"
+        # z is a cosine / temperature, and so is the largest of those that log_n sums up
+        self.deepest = -2 / mask.options.temperature - math.log(layout.width) - 1
         # (rows, 1) of the rows so far: sums of weights, logs of the sums over negatives, effective numbers
-        self.total: list[Tensor] = []
-        self.log_n: list[Tensor] = []
-        self.effective: list[Tensor] = []
+        self.found: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, rows: slice, scores: Tensor, weights: Tensor, want_grad: bool) -> Tensor:
         spare, others = (buffer[: len(scores)] for buffer in self.spares)
@@ -139,11 +146,9 @@ class _SeveralPositives:
         torch.softmax(opposed, dim=1, out=weights)
         log_n = opposed.amax(1, keepdim=True) - weights.amax(1, keepdim=True).log_()
         above.sub_(log_n)
-        self.total.append(found.total)
-        self.effective.append(found.effective())
-        self.log_n.append(log_n)
+        self.found.append((found.total, log_n, found.effective()))
         # several times slower than sigmoid and log are, but for scores that these two cannot tell from 0
-        extreme = above.device.type != "cpu" or float(above.amin()) < _DEEP
+        extreme = not self.on_cpu or (self.deepest < _DEEP and float(above.amin()) < _DEEP)
         log_sigma = logsigmoid(above) if extreme else None
         sigma = above.sigmoid_()
         log_sigma = torch.log(sigma, out=z) if log_sigma is None else log_sigma
@@ -161,12 +166,15 @@ class _SeveralPositives:
     def told(self) -> Tensor:
         """Over the rows so far: how many have a positive, how many none, how many positives and no negative; and the
         sum of their effective numbers of positives."""
-        seen = (self.total, self.log_n, self.effective)
-        total, log_n, effective = (x[0] if len(x) == 1 else torch.cat(x) for x in seen)
+        total, log_n, effective = (torch.cat(x) for x in zip(*self.found, strict=True))
         has_positive = total > 0
         rows = has_positive.sum()
         unopposed = has_positive.logical_and_(log_n < MASKED / 2).sum()
         return torch.stack([rows, len(total) - rows, unopposed, effective.sum()]).to(total.dtype)
+
+    def counting(self) -> Tensor:
+        """How many of the rows so far have a positive."""
+        return (torch.cat([total for total, _, _ in self.found]) > 0).sum()
 
 
 def count_masked(by_column: Tensor, batch: Batch, options: LossOptions, rows: int) -> Tensor:
