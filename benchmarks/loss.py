@@ -14,7 +14,7 @@ gist_loss alone at 1,024 to 16,384 rows, against the bare matrix products that i
 rows: for each of the four blocks (anchor-positive, anchor-anchor, positive-positive, anchor-negative) the student's
 scores, the guide's scores, and the gradients of both factors of the student's. `--labels` takes the loss with
 same_label "mask" and "positive" in turn, in one process, on rows whose labels are drawn; and of the same number of
-labelled texts a batch of one column.
+labelled texts a batch of one column. Their memory is measured with a guide, each in a process of its own.
 """
 
 from __future__ import annotations
