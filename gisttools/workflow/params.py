@@ -133,7 +133,7 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
         description="finetune runs of one start, such as other seeds: averaged with this one, by dev those that help",
     )
     best_of: list[str] = Field(
-        [], description="finetune runs with dev: what they differ in is taken from the one of the best score"
+        [], description="finetune runs with dev, of the same rows: train as the one of the best score was trained"
     )
     # several sets
     group_by: Literal["source", "task_name"] = Field(
