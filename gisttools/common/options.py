@@ -100,9 +100,15 @@ def _is_unknown(problem: str) -> bool:
 
 
 def _of_one_branch(errors: Sequence[ErrorDetails], given: dict[str, Any]) -> list[ErrorDetails]:
-    """Of a parameter that is a text or a list of texts pydantic tells what is wrong with it as either; one is meant."""
-    found = []
+    """Of a parameter that is a text or a list of texts pydantic tells what is wrong with it as either; one is meant. Of
+    a number or a word what is wrong with it as either is one problem."""
+    found: list[ErrorDetails] = []
     for error in errors:
+        if str(error["loc"][-1]).startswith("literal[") and found and found[-1]["loc"][0] == error["loc"][0]:
+            words = error["msg"].removeprefix("Input should be ")
+            found[-1]["loc"] = error["loc"][:1]
+            found[-1]["msg"] += f", or {words}"
+            continue
         name, *branch = error["loc"]
         kind = str(branch[0]) if branch else ""
         is_list = isinstance(given.get(str(name)), list | tuple)

@@ -45,7 +45,7 @@ def test_what_the_trials_differ_in_is_taken_from_the_best(results, dev):
     found = with_best("finetune", {"best_of": names, "seed": 7})
     assert found == {"best_of": names, "seed": 7, "learning_rate": 1e-2, "epochs": 3.0}
     assert best_told(names) == (
-        f"best_of takes learning_rate 0.01, epochs 3.0 ({names[1]}): development score 84.0; of 3 other(s) at most 83.0"
+        f"best_of takes epochs 3.0, learning_rate 0.01 ({names[1]}): development score 84.0; of 3 other(s) at most 83.0"
     )
     assert with_best("finetune", found) == found  # the notebook is given what was chosen
     assert set(parents_of(check_params("finetune", found))) == set(names)
