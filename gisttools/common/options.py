@@ -100,10 +100,15 @@ def _is_unknown(problem: str) -> bool:
 
 
 def _of_one_branch(errors: Sequence[ErrorDetails], given: dict[str, Any]) -> list[ErrorDetails]:
-    """Of a parameter that is a text or a list of texts, or a number or a word, pydantic tells what is wrong with it as
-    either; one is meant."""
-    found = []
+    """Of a parameter that is a text or a list of texts pydantic tells what is wrong with it as either; one is meant. Of
+    a number or a word what is wrong with it as either is one problem."""
+    found: list[ErrorDetails] = []
     for error in errors:
+        if str(error["loc"][-1]).startswith("literal[") and found and found[-1]["loc"][0] == error["loc"][0]:
+            words = error["msg"].removeprefix("Input should be ")
+            found[-1]["loc"] = error["loc"][:1]
+            found[-1]["msg"] += f", or {words}"
+            continue
         name, *branch = error["loc"]
         kind = str(branch[0]) if branch else ""
         is_list = isinstance(given.get(str(name)), list | tuple)
@@ -113,12 +118,6 @@ def _of_one_branch(errors: Sequence[ErrorDetails], given: dict[str, Any]) -> lis
         elif kind.startswith("list[") and is_list:
             error["loc"] = (name, *branch[1:])
             found.append(error)
-        elif kind.startswith("literal["):
-            if not isinstance(given.get(str(name)), int | float):
-                found.append({**error, "loc": (name,), "msg": f"{error['msg']}, or a number"})
-        elif kind.endswith("float"):
-            if isinstance(given.get(str(name)), int | float):
-                found.append({**error, "loc": (name,)})
         elif kind != "str" and not kind.startswith("list["):
             found.append(error)
     return found

@@ -137,7 +137,7 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
         description="finetune runs of one start, such as other seeds: averaged with this one, by dev those that help",
     )
     best_of: list[str] = Field(
-        [], description="finetune runs with dev: what they differ in is taken from the one of the best score"
+        [], description="finetune runs with dev, of the same rows: train as the one of the best score was trained"
     )
     # several sets
     group_by: Literal["source", "task_name"] = Field(
@@ -370,7 +370,8 @@ def check_params(verb: str, given: Mapping[str, Any]) -> Any:
 def as_declared(value: Any, annotation: Any) -> Any:
     """A value as its parameter's type means it: the word None is nothing where nothing is allowed, yes and no are truth
     values where these are wanted, 1e-5 is a number. What does not fit is left for whoever checks it."""
-    kinds = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
+    several = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = {get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in several}
     if isinstance(value, list):
         inner = next((get_args(kind)[0] for kind in kinds if get_origin(kind) is list), None)
         return value if inner is None else [as_declared(v, inner) for v in value]

@@ -28,6 +28,7 @@ from gisttools.common import (
     ParameterError,
     digest,
     is_number,
+    notice,
     quiet_libraries,
     results_folder,
 )
@@ -40,6 +41,7 @@ from gisttools.workflow.manifest import (
     write_manifest,
 )
 from gisttools.workflow.params import (
+    VERBS,
     CompareParams,
     ConvertParams,
     CostToGainParams,
@@ -54,7 +56,7 @@ from gisttools.workflow.params import (
 from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
 from gisttools.workflow.spec import evaluations_of, parents_of, spec_hash
-from gisttools.workflow.tuning import with_best
+from gisttools.workflow.tuning import best_told, with_best
 
 if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from datasets import Dataset
@@ -442,14 +444,18 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
     }
     load_env_files()
-    params = check_params(verb, with_best(verb, with_fetched(given)))
+    told, given = os.environ.get(RUN_FOLDER), with_fetched(given)
+    if not told:  # the runner has seen to it
+        given |= with_best(verb, {k: v for k, v in given.items() if v != VERBS[verb].defaults().get(k, ...)})
+    params = check_params(verb, given)
     parents = parents_of(params)
-    told = os.environ.get(RUN_FOLDER)
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
     lock = None if told else hold(folder)
     _log_to(folder / "log.txt", key_variables(params.model_dump()))
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
+    if isinstance(params, FinetuneParams) and params.best_of:
+        notice(best_told(params.best_of))
     return _KINDS[verb](verb, params, folder, spec, datetime.now(UTC), parents, lock)
 
 

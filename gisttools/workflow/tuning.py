@@ -1,7 +1,7 @@
 """Takes the settings of the best of some trainings, by a score of held-out training texts; refuses to choose by chance.
 
-The trials are finetune runs that differ in a few parameters; `best_of` of a further one names them, and it takes these
-parameters from the best of them. Test texts have no say.
+The trials are finetune runs that differ in a few parameters; `best_of` of a further one names them, and it is trained
+as the best of them was, on rows of its own. Test texts have no say.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ log = logging.getLogger(__name__)
 MOST = 6  # settings to choose from: the more there are, the luckier the best of them
 FEWEST = 700  # held-out texts: see docs/training.md, "The best of a few settings"
 _SEED = "seed"
-_NOT_CHOSEN = {"best_of", "licence", "tracking", "checkpoint_minutes", _SEED}
+_NOT_CHOSEN = {"best_of", "licence", "tracking", "checkpoint_minutes", "dev_every", "patience", _SEED}
 # what is trained, and what it is scored on, must be the same for scores to compare
 _SAME = {"triplets", "limit", "soup", "student", "student_revision", "dev", "dev_subsets", *FileOptions.model_fields}
 
 
 def with_best(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with what `best_of` stands for: those in which the trials differ, as the best of them has them.
+    """The parameters with what `best_of` stands for: how the best of the trials was trained. What is told here goes
+    before it, but for what the trials were to choose.
+
+    Args:
+        verb: whose parameters.
+        given: those that are told; the others are the best trial's, or the defaults.
 
     Raises:
         ParameterError: the trials cannot be compared, are too many, or were scored on too few texts; or a parameter
@@ -43,26 +48,42 @@ def with_best(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
     trials, scores = {name: told_parameters(run) for name, run in runs.items()}, _scores(runs)
     if found := trial_problems(trials):
         raise ParameterError(problems("best_of:", found))
-    chosen = _best(trials, scores)
-    told = [a for a in chosen if a in given and given[a] not in (FinetuneParams.defaults()[a], chosen[a])]
+    best, _ = _best(trials, scores)
+    chosen = _settings_of(runs[best], trials[best], axes_of(trials))
+    told = [axis for axis in axes_of(trials) if axis in given and given[axis] != chosen[axis]]
     if told:
         lines = [f"{a} is {given[a]!r} here, and the best of the trials has {chosen[a]!r}" for a in told]
         raise ParameterError(problems("best_of:", lines, "Leave out what it chooses, or best_of."))
-    return {**given, **chosen}
+    return {**chosen, **given}
 
 
-def _best(trials: Mapping[str, Mapping[str, Any]], scores: Mapping[str, float]) -> dict[str, Any]:
-    """What the trials differ in, as the best setting has it; the first of equals."""
+def best_told(names: Sequence[str]) -> str:
+    """Which of these trials is the best, in words. Raises as `with_best`."""
+    runs = {name: _trial(name) for name in names}
+    _, words = _best({name: told_parameters(run) for name, run in runs.items()}, _scores(runs))
+    return words
+
+
+def _best(trials: Mapping[str, Mapping[str, Any]], scores: Mapping[str, float]) -> tuple[str, str]:
+    """The first trial of the setting that scored best, the first of equals; and that in words."""
     axes = axes_of(trials)
     settings = _settings(trials, axes)
     mean = {key: float(np.mean([scores[name] for name in members])) for key, members in settings.items()}
     best = max(mean, key=lambda key: mean[key])
-    chosen = {axis: trials[settings[best][0]][axis] for axis in axes}
+    name = settings[best][0]
     others = sorted(100 * value for key, value in mean.items() if key != best)
-    rest = f"; the others {others[0]:.1f} to {others[-1]:.1f}" if others else ""
-    words = ", ".join(f"{axis} {value}" for axis, value in chosen.items()) or "nothing, for the trials are alike"
-    log.info("best_of takes %s: development score %.1f%s", words, 100 * mean[best], rest)
-    return chosen
+    rest = f"; of {len(others)} other(s) at most {others[-1]:.1f}" if others else ""
+    words = ", ".join(f"{axis} {trials[name][axis]}" for axis in axes) or "the only setting"
+    return name, f"best_of takes {words} ({name}): development score {100 * mean[best]:.1f}{rest}"
+
+
+def _settings_of(run: FinishedRun, told: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Any]:
+    """How a trial was trained: what it differs in from the others and from the defaults. Where it left a share of the
+    start to its development data, the one that was chosen."""
+    names = [*axes, *(run.manifest.get("changed") or ())]
+    chosen = {name: told[name] for name in dict.fromkeys(names) if name in told and name not in _NOT_CHOSEN | _SAME}
+    share = (run.manifest.get("resolved") or {}).get("keep_start")
+    return chosen | ({"keep_start": share} if "keep_start" in chosen and share is not None else {})
 
 
 def axes_of(trials: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gisttools.report.data import ReportData
 from gisttools.report.provenance import synthetic
 
 
@@ -29,3 +30,16 @@ def test_what_a_row_cost_is_told_where_it_is_known(cost, said):
 
 def test_a_run_of_before_there_were_quotas_says_nothing_of_them():
     assert set(facts()) == {"task", "kind", "model", "prompt"}
+
+
+def test_only_trainings_that_the_student_went_through_are_earlier_ones():
+    told = {
+        "final": "results/second",
+        "trial": "org/start",
+        "second": "first",
+        "first": "org/start",
+        "seed": "org/start",
+    }
+    runs = tuple(SimpleNamespace(id=name, parameters={"student": student}) for name, student in told.items())
+    data = SimpleNamespace(finetunes=runs, finetune=runs[0])
+    assert [run.id for run in ReportData.tuned_before.fget(data)] == ["second", "first"]

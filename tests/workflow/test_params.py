@@ -41,6 +41,7 @@ def test_an_unknown_name_has_a_suggestion_and_the_command_that_lists_all():
         ("finetune", "learning_rate", 0.0),
         ("finetune", "learning_rate", "fast"),
         ("finetune", "learning_rate", float("inf")),
+        ("finetune", "keep_start", 1.0),
         ("finetune", "margin", float("nan")),
         ("finetune", "mask_same_label", "maybe"),
         ("finetune", "mask_same_label", 1),
@@ -63,6 +64,14 @@ def test_a_wrong_type_or_value_is_named_with_the_value_seen(verb, name, value):
     assert f"{verb}: 1 parameter problem(s)" in str(caught.value)
     assert f"- {name}" in str(caught.value)
     assert repr(value if not isinstance(value, list) or not value else value[0]) in str(caught.value)
+
+
+def test_a_number_or_a_word_is_explained_as_both():
+    with pytest.raises(
+        ParameterError, match=r"learning_rate = 0\.0: input should be greater than 0, or 'low' or 'high'"
+    ):
+        check_params("finetune", {"learning_rate": 0.0})
+    assert check_params("finetune", {"keep_start": "2e-1"}).keep_start == 0.2
 
 
 def test_all_problems_come_in_one_message():

@@ -10,11 +10,11 @@ import pytest
 from gisttools.common.errors import ParameterError
 from gisttools.data.options import FileOptions
 from gisttools.workflow import tuning
-from gisttools.workflow.params import check_params
+from gisttools.workflow.params import FinetuneParams, check_params
 from gisttools.workflow.schedule import checked_recipe
-from gisttools.workflow.session import new_run
+from gisttools.workflow.session import new_run, start
 from gisttools.workflow.spec import parents_of
-from gisttools.workflow.tuning import held_out, with_best
+from gisttools.workflow.tuning import best_told, held_out, with_best
 
 
 @pytest.fixture
@@ -44,6 +44,9 @@ def test_what_the_trials_differ_in_is_taken_from_the_best(results, dev):
     names = [trial(s, dev, learning_rate=rate, epochs=epochs) for (rate, epochs), s in scores.items()]
     found = with_best("finetune", {"best_of": names, "seed": 7})
     assert found == {"best_of": names, "seed": 7, "learning_rate": 1e-2, "epochs": 3.0}
+    assert best_told(names) == (
+        f"best_of takes epochs 3.0, learning_rate 0.01 ({names[1]}): development score 84.0; of 3 other(s) at most 83.0"
+    )
     assert with_best("finetune", found) == found  # the notebook is given what was chosen
     assert set(parents_of(check_params("finetune", found))) == set(names)
 
@@ -51,6 +54,28 @@ def test_what_the_trials_differ_in_is_taken_from_the_best(results, dev):
 def test_a_word_is_taken_as_the_number_that_it_stood_for(results, dev):
     names = [trial(0.5, dev), trial(0.6, dev, {"learning_rate": 0.03}, learning_rate="high")]
     assert with_best("finetune", {"best_of": names})["learning_rate"] == 0.03
+
+
+def test_what_the_trials_have_in_common_is_taken_too_and_gives_way_to_what_is_told(results, dev):
+    alike = {"loss_temperature": 0.02, "epochs": 3.0, "dev_every": 5}
+    names = [trial(score, dev, learning_rate=rate, **alike) for rate, score in ((1e-3, 0.5), (1e-2, 0.6))]
+    found = with_best("finetune", {"best_of": names, "epochs": 10.0})
+    assert found == {"best_of": names, "learning_rate": 1e-2, "loss_temperature": 0.02, "epochs": 10.0}
+
+
+def test_a_share_of_the_start_is_taken_as_it_was_chosen(results, dev):
+    names = [
+        trial(s, dev, {"keep_start": k}, keep_start="auto", epochs=e) for s, k, e in ((0.5, 0.0, 2.0), (0.6, 0.3, 4.0))
+    ]
+    assert with_best("finetune", {"best_of": names}) == {"best_of": names, "keep_start": 0.3, "epochs": 4.0}
+
+
+def test_a_notebook_by_hand_takes_them_where_its_cell_has_the_defaults(results, dev):
+    names = [trial(0.5, dev, epochs=2.0), trial(0.6, dev, epochs=4.0)]
+    cell = {name: FinetuneParams.defaults()[name] for name in FinetuneParams.cell}
+    run = start("finetune", {**cell, "best_of": names})
+    run.release()
+    assert run.params.epochs == 4.0
 
 
 def test_seeds_of_one_setting_count_by_their_mean(results, dev):
