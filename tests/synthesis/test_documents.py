@@ -111,6 +111,7 @@ def test_no_more_questions_are_wanted_than_chunks_allow(read):
     task = document_task(read)
     assert quotas_of(task, SynthesisOptions(rows=1000, test_rows=3, per_chunk=2.5)) == {"test": 3, "train": 10}
     assert quotas_of(task, SynthesisOptions(rows=5, test_rows=200)) == {"test": 6, "train": 5}
+    assert quotas_of(task, SynthesisOptions(rows=11)) == {"test": 2, "train": 11}
 
 
 def test_a_chunk_is_asked_in_another_form_each_time_and_all_chunks_alike(read):
