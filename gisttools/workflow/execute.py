@@ -38,6 +38,7 @@ from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetch
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import parents_of, spec_hash
 from gisttools.workflow.terminal import LATER, line
+from gisttools.workflow.tuning import with_best
 
 if TYPE_CHECKING:
     from traitlets.config import Config
@@ -103,7 +104,8 @@ def run_notebook(
         EndpointError: the run is done, but could not be published.
     """
     load_env_files()
-    params = check_params(verb, with_fetched(check_params(verb, parameters).model_dump(include=set(parameters))))
+    fetched = with_fetched(check_params(verb, parameters).model_dump(include=set(parameters)))
+    params = check_params(verb, with_best(verb, fetched))
     parents = parents_of(params)
     spec = spec_hash(verb, params)
     rank, devices = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -40,6 +40,7 @@ from gisttools.workflow.places import resolve
 
 RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?P<spec>[0-9a-f]{{8}})")
 LATEST = "latest"
+MEASURED = ("max_steps", "keep_start")  # by a clock, and by a score
 Status = Literal["ok", "failed", "running", "unfinished", "damaged"]
 _NAMED = 3  # damaged runs in a line
 _A_MOMENT = 60  # seconds; a new run holds its lock before it writes anything else
@@ -134,9 +135,11 @@ def open_run(name: str | Path) -> FinishedRun:
 
 def told_parameters(run: FinishedRun) -> dict[str, Any]:
     """A run's parameters; those that came after its time are what their defaults are, and those that were left to the
-    step what it chose."""
+    step what it chose, but for what it measured: there, seeds of one training differ."""
     defaults = VERBS[run.verb].defaults() if run.verb in VERBS else {}
-    return {**defaults, **run.parameters, **(run.manifest.get("resolved") or {})}
+    resolved = run.manifest.get("resolved") or {}
+    chosen = {name: value for name, value in resolved.items() if name not in MEASURED}
+    return {**defaults, **run.parameters, **chosen}
 
 
 def paths(names: list[str]) -> list[str]:

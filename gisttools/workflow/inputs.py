@@ -34,6 +34,7 @@ from gisttools.workflow.places import resolve
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
 
     from gisttools.data import (
         FileOptions,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     )
     from gisttools.models import VectorCache
     from gisttools.synthesis import Known
-    from gisttools.training import DevelopmentScore, Retention
+    from gisttools.training import DevelopmentScore, GISTLoss, Retention
 
 T = TypeVar("T", bound=Options)
 
@@ -172,12 +173,17 @@ def open_guide(name: str, params: GuideParams) -> VectorCache:
     return VectorCache(params.guide_options(model_path(name)))
 
 
-def retention_of(params: FinetuneParams) -> Retention | None:
-    """The general texts that hold the student; None where none are named."""
+def retention_of(params: FinetuneParams, loss: GISTLoss) -> Retention | None:
+    """The general texts that hold the student; where `retain` is left open, those of the package, if a training of this
+    kind forgets without them. None where nothing holds it."""
     from gisttools.models import GuideOptions, VectorCache
-    from gisttools.training import Retention, RetentionOptions, read_texts
+    from gisttools.training import Retention, RetentionOptions, TrainSettings, forgets, general_texts, read_texts
 
-    if not params.retain:
+    if params.retain is None:
+        texts = general_texts() if forgets(loss, params.part(TrainSettings)) else []
+    else:
+        texts = read_texts(paths(params.retain)) if params.retain else []
+    if not texts:
         return None
     student = GuideOptions(
         name=model_path(params.student),
@@ -188,7 +194,35 @@ def retention_of(params: FinetuneParams) -> Retention | None:
         precision="float32",
     )
     options = RetentionOptions(weight=params.retain_weight, texts_a_step=params.retain_a_step)
-    return Retention(read_texts(paths(params.retain)), VectorCache(student), options)
+    return Retention(texts, VectorCache(student), options)
+
+
+_OF_A_SOUP = ("student", "student_revision", "query_prompt", "document_prompt", "max_length")
+
+
+def soup_of(params: FinetuneParams) -> list[SentenceTransformer]:
+    """The models of the runs in `soup`, opened.
+
+    Raises:
+        ParameterError: one is no finetune run, is named twice, or did not start as this training does; all at once.
+        MissingError, DataError: a run is not there, or failed.
+    """
+    from gisttools.models import open_model
+
+    found, own = [], params.model_dump()
+    for name in params.soup:
+        folder = as_run(name)
+        if folder is None or read_run(folder).verb != "finetune":
+            found.append(f"{name} is no finetune run, so that its start is not known")
+            continue
+        told = FinetuneParams.defaults() | read_run(folder).parameters  # as they were told, not as they were settled
+        apart = [k for k in _OF_A_SOUP if told[k] != own[k]]
+        found += [f"{name} has {k} {told[k]!r}, this training {own[k]!r}" for k in apart]
+    if twice := [name for name in dict.fromkeys(params.soup) if params.soup.count(name) > 1]:
+        found.append(f"named more than once: {', '.join(twice)}")
+    if found:
+        raise ParameterError(problems("soup:", found, "Name runs that differ in seed, data or rate alone."))
+    return [open_model(model_path(name), trust_remote_code=params.trust_remote_code) for name in params.soup]
 
 
 def reading_of(params: FileOptions, kind: type[T]) -> T:
@@ -348,7 +382,9 @@ def _names(groups: Sequence[Sequence[str]], origins: Mapping[str, Origin]) -> li
     runs = [t for t in told if t]
     differ = [k for k in (runs[0] if runs else {}) if k != "seed" and len({_json(t.get(k)) for t in runs}) > 1]
     names = []
-    for members, parameters in zip(groups, told, strict=True):
+    for members, parameters in zip(
+        groups, [{**t, "soup": len(t.get("soup", ()))} if t else t for t in told], strict=True
+    ):
         name = ", ".join(f"{k}={_json(parameters.get(k))}" for k in differ) if parameters and differ else members[0]
         name = name if len(name) <= _LONGEST else members[0]
         names.append(name if name not in names else members[0])

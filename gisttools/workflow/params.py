@@ -104,7 +104,7 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     about = "finetune"
     cell = (
         "triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature", "margin",
-        "mask_same_label", "epochs", "max_steps", "batch_size", "learning_rate", "dev", "seed",
+        "train_on", "epochs", "max_steps", "batch_size", "learning_rate", "dev", "seed",
     )  # fmt: skip
 
     triplets: list[str] = Field(
@@ -114,7 +114,6 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     guide: str | None = Field(
         MINILM, description="guide model, endpoint:MODEL, or a file of vectors; null for the unguided baseline"
     )
-    epochs: float = TrainSettings.field("epochs", 10.0)
     batch_size: int = Field(64, ge=2, description=TrainSettings.model_fields["batch_size"].description)
     # more of the loss
     loss_temperature: float = LossOptions.field("temperature", 0.05)
@@ -126,9 +125,20 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     )
     equal_texts_once: bool | None = LossOptions.field("equal_texts_once")
     # what the student knew before
-    retain: list[str] = Field([], description="general texts (files, hub sets) that hold the student near its start")
+    retain: list[str] | None = Field(
+        None,
+        description="general texts (files, hub sets) that hold the student near its start; [] for none; null: "
+        "the package's own, for a transformer on labelled texts",
+    )
     retain_weight: float = RetentionOptions.field("weight")
     retain_a_step: int = RetentionOptions.field("texts_a_step")
+    soup: list[str] = Field(
+        [],
+        description="finetune runs of one start, such as other seeds: averaged with this one, by dev those that help",
+    )
+    best_of: list[str] = Field(
+        [], description="finetune runs with dev: what they differ in is taken from the one of the best score"
+    )
     # several sets
     group_by: Literal["source", "task_name"] = Field(
         "source", description="what a set is: an entry of triplets, a task"

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from gisttools.common import NOTICES, SUMMARY, GistError, ParameterError, digest, quiet_libraries, results_folder
+from gisttools.common import (
+    NOTICES,
+    SUMMARY,
+    GistError,
+    ParameterError,
+    digest,
+    is_number,
+    quiet_libraries,
+    results_folder,
+)
 from gisttools.workflow.manifest import (
     LOCK,
     artefact_texts,
@@ -45,6 +54,7 @@ from gisttools.workflow.params import (
 from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
 from gisttools.workflow.spec import evaluations_of, parents_of, spec_hash
+from gisttools.workflow.tuning import with_best
 
 if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from datasets import Dataset
@@ -55,7 +65,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from gisttools.mining import MiningOptions
     from gisttools.models import VectorCache
     from gisttools.synthesis import Checks, Known, SynthesisOptions, SynthesisResult, Task
-    from gisttools.training import DevelopmentScore, Retention
+    from gisttools.training import DevelopmentScore, GISTLoss, Retention
     from gisttools.workflow.evaluations import Pages
     from gisttools.workflow.inputs import Entries
 
@@ -302,11 +312,18 @@ class FinetuneRun(Run):
 
         return development_of(self.params)
 
-    def retention(self) -> Retention | None:
-        """What holds the student near its start, if texts for it are told."""
+    def retention(self, loss: GISTLoss) -> Retention | None:
+        """What holds the student of this loss near its start: texts that are told, or the package's own where a
+        training of this kind forgets without them."""
         from gisttools.workflow.inputs import retention_of
 
-        return retention_of(self.params)
+        return retention_of(self.params, loss)
+
+    def soup(self) -> list[SentenceTransformer]:
+        """The models that are averaged with this one. Raises ParameterError, MissingError, DataError."""
+        from gisttools.workflow.inputs import soup_of
+
+        return soup_of(self.params)
 
     def rows_cost(self, tables: Mapping[str, Dataset]) -> dict[str, Any]:
         """What the rows trained on cost, for the summary; see `gisttools.workflow.inputs.rows_cost`."""
@@ -425,7 +442,7 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
     }
     load_env_files()
-    params = check_params(verb, with_fetched(given))
+    params = check_params(verb, with_best(verb, with_fetched(given)))
     parents = parents_of(params)
     told = os.environ.get(RUN_FOLDER)
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
@@ -467,10 +484,13 @@ def start_lesson() -> Path:
 
 
 def _resolved(params: Params, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters that were null and that the step chose, as its summary tells them among its settings."""
+    """Parameters that were null, or a word in place of a number, and that the step chose, as its summary tells them
+    among its settings."""
     settings = summary.get("settings") or {}
-    left = [name for name, value in params.model_dump().items() if value is None]
-    return {name: settings[name] for name in left if settings.get(name) is not None}
+    given = params.model_dump()
+    left = [name for name, value in given.items() if value is None and settings.get(name) is not None]
+    words = [name for name, value in given.items() if isinstance(value, str) and is_number(settings.get(name))]
+    return {name: settings[name] for name in [*left, *words]}
 
 
 def _warnings(log_file: Path, most: int = 20) -> list[str]:
