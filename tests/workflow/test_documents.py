@@ -97,7 +97,9 @@ def test_a_folder_becomes_a_search_model_and_a_report(tmp_path, results, monkeyp
         assert set(found["n_test"]) == {20}
         compared = pd.read_parquet(evaluate.folder / "comparison.parquet").iloc[0]
         assert compared["low"] < compared["difference"] < compared["high"]
-        note = "help-pages-synthetic-test is a synthetic test: 20 questions written by scripted"
+        note = (
+            "help-pages-synthetic-test is a synthetic test: 20 questions on 3 documents that were held back, written by"
+        )
         assert any(told.startswith(note) for told in evaluate.summary["notes"])
         page = (report.folder / "report.html").read_text(encoding="utf-8")
         for words in ("help-pages-synthetic-test", "is a synthetic test", "20 questions"):
