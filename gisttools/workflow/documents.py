@@ -117,8 +117,8 @@ def synthetic_told(files: Sequence[str]) -> list[str]:
             found.append(
                 f"{test.name} is a synthetic test: {plural(len(answers), 'question')} on {plural(on, 'document')} that "
                 f"were held back, written by {told['llm_model']}, one chunk taken as the answer to each. People ask "
-                "otherwise, and other chunks may answer too: it tells models apart, not how good they are. Questions on "
-                "one document are not independent, so that the interval counts documents."
+                "otherwise, and other chunks may answer too: it tells models apart, not how good they are. Questions "
+                "on one document are not independent, so that the interval counts documents."
             )
     return found
 
