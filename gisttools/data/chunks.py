@@ -19,7 +19,7 @@ import numpy as np
 
 from gisttools.common import DataError, digest
 from gisttools.data.characters import normalise
-from gisttools.data.copies import document_groups, first_ones
+from gisttools.data.copies import document_groups, firsts_and_groups, near_groups
 from gisttools.data.documents import Document
 from gisttools.data.languages import languages_of
 from gisttools.data.near_duplicates import runs
@@ -96,7 +96,10 @@ class Chunks(Sequence[Chunk]):
     @cached_property
     def groups(self) -> np.ndarray:
         """For each chunk a number, int64 (n,): documents that are near copies share one."""
-        return _groups(self.chunks) if self.told_groups is None else self.told_groups
+        if self.told_groups is not None:
+            return self.told_groups
+        kinds = near_groups([normalise(chunk.text) for chunk in self.chunks])
+        return document_groups(kinds, [chunk.document for chunk in self.chunks])
 
     @cached_property
     def languages(self) -> dict[str, int]:
@@ -153,19 +156,14 @@ def make_chunks(
         found += _cut(drafts, options, count)
     if options.drop_near_copies is None:
         return Chunks(chunks=tuple(found), boilerplate=boilerplate)
-    kept = first_ones([normalise(chunk.text) for chunk in found], options.drop_near_copies)
+    kept, kinds = firsts_and_groups([normalise(chunk.text) for chunk in found], options.drop_near_copies)
     copies = len(found) - len(kept)
     return Chunks(
         chunks=tuple(found[i] for i in kept.tolist()),
         dropped={"near copy of another chunk": copies} if copies else {},
         boilerplate=boilerplate,
-        told_groups=_groups(found)[kept],
+        told_groups=document_groups(kinds, [chunk.document for chunk in found])[kept],
     )
-
-
-def _groups(chunks: Sequence[Chunk]) -> np.ndarray:
-    """The number of each chunk's group of documents; near copies by the rule of all splits, whatever was dropped."""
-    return document_groups([normalise(c.text) for c in chunks], [c.document for c in chunks])
 
 
 def _counting(count_tokens: CountTokens) -> CountTokens:

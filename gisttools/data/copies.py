@@ -24,9 +24,7 @@ _NUMBER = re.compile(r"\d+")
 
 def near_groups(texts: Sequence[str], near: float = NEAR) -> np.ndarray:
     """(n,) int64: texts that are near copies, or are linked by others that are, share a number; 0 comes first."""
-    different, places = _different(texts)
-    pairs = near_pairs(different, different, near)
-    return linked((np.stack([i, j]) for i, j, _ in pairs), len(different))[places]
+    return firsts_and_groups(texts, None, near)[1]
 
 
 def linked(links: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -60,37 +58,40 @@ def _joined(groups: np.ndarray, links: Sequence[np.ndarray]) -> np.ndarray:
 def first_ones(texts: Sequence[str], near: float) -> np.ndarray:
     """The places, int64, ascending, of texts that are no near copy, with the same numbers in them, of an earlier one
     that is among them."""
+    return firsts_and_groups(texts, near)[0]
+
+
+def firsts_and_groups(texts: Sequence[str], first: float | None, near: float = NEAR) -> tuple[np.ndarray, np.ndarray]:
+    """`first_ones` at `first`, which is all of them where it is None, and `near_groups` at `near`, in one go."""
     different, places = _different(texts)
     numbers, _ = _numbered(tuple(_NUMBER.findall(text)) for text in different)
     stays = np.ones(len(different), dtype=bool)
-    for later, earlier in _earlier_ones(different, near):
-        same = numbers[later] == numbers[earlier]
-        for a, b in zip(later[same].tolist(), earlier[same].tolist(), strict=True):
-            if stays[b]:
-                stays[a] = False
-    first = np.unique(places, return_index=True)[1]
-    return np.sort(first[stays])
+
+    def links() -> Iterator[np.ndarray]:
+        for i, j, score in near_pairs(different, different, near if first is None else min(first, near)):
+            if first is not None:  # i ascends, so that it is known by now which ones of the earlier texts stay
+                copies = (j < i) & (score >= first) & (numbers[i] == numbers[j])
+                for later, earlier in zip(i[copies].tolist(), j[copies].tolist(), strict=True):
+                    stays[later] &= not stays[earlier]
+            yield np.stack([i, j])[:, score >= near]
+
+    groups = linked(links(), len(different))[places]
+    if first is None:
+        return np.arange(len(texts)), groups
+    return np.sort(np.unique(places, return_index=True)[1][stays]), groups
 
 
-def _earlier_ones(texts: Sequence[str], near: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Near copies and the earlier texts they are copies of, the former ascending over all parts."""
-    for i, j, _ in near_pairs(texts, texts, near):
-        yield i[j < i], j[j < i]
-
-
-def document_groups(forms: Sequence[str], owners: Sequence[str], near: float = NEAR) -> np.ndarray:
+def document_groups(kind: np.ndarray, owners: Sequence[str]) -> np.ndarray:
     """For each chunk the number of its document's group, int64 (n,). Documents are of one group where half of one's
     chunks, or more, are near copies of chunks of the other.
 
     Args:
-        forms: the chunks' texts, as they are to be compared.
+        kind: the number of each chunk's group of near copies, see `near_groups`.
         owners: the document of each.
-        near: see `near_groups`.
     """
     from scipy.sparse import csr_array
 
     owner, count = _numbered(owners)
-    kind = near_groups(forms, near)
     sizes = np.bincount(owner, minlength=count)
     shape = (count, int(kind.max(initial=-1)) + 1)
     shares = csr_array((1.0 / sizes[owner], (owner, kind)), shape=shape)  # equal ones are added up

@@ -19,7 +19,6 @@ from .task import (
     LENGTHS as LENGTHS,
     PERSONAS as PERSONAS,
     REGISTERS as REGISTERS,
-    TEST as TEST,
     Task as Task,
     document_task as document_task,
     read_task as read_task,

@@ -7,7 +7,7 @@ All reasons, the cheapest check first; the first that objects is the row's:
     unreadable                                                  the answer (`read_answer`)
     length, not-text, prompt-leak, assistant-voice,
     forbidden-pattern, language                                 a text (`bad_form`, `PromptWords`)
-    names-source, copied                                        a question on a chunk (`bad_question`)
+    names-source, copied, not-text                              a question on a chunk (`bad_question`)
     in-evaluation-set, duplicate, near-duplicate, copy          against other texts (`judge.Judge`)
     label-mismatch, off-topic                                   against the label (`label_checks`)
     blind-label                                                 a second call of the LLM (`blind`)
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from gisttools.data import UNSPACED, broken, cleaned
@@ -34,6 +35,7 @@ MIN_CHARACTERS = 8
 _MIN_LETTERS = 0.7  # share of letters and spaces
 _HALVES = re.compile("[\ud800-\udfff]")  # of characters, which no table can hold
 _RUN = 7  # words in a row that count as the prompt's own
+_LOOP = 3  # times that three words may not come
 _CHARACTERS = 20  # in a row that count as copied, where a script has no spaces
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
@@ -139,7 +141,11 @@ class PromptWords:
 
 def bad_question(text: str, chunk: str) -> str | None:
     """names-source, where a question speaks of the chunk that it was written on, which whoever asks has not seen;
-    copied, where it repeats seven of its words in a row (of scripts without spaces, twenty characters)."""
+    copied, where it repeats seven of its words in a row (of scripts without spaces, twenty characters); not-text, where
+    it says the same three words three times."""
+    words = _words(text)
+    if max(Counter(zip(words, words[1:], words[2:], strict=False)).values(), default=0) >= _LOOP:
+        return "not-text"
     if _SOURCE.search(text.replace("’", "'")):
         return "names-source"
     return "copied" if not set(_word_runs(text)).isdisjoint(_word_runs(chunk)) else None

@@ -67,13 +67,20 @@ class Forecast:
 
 
 def forecast_of(
-    task: Task, prompt: Prompt, wanted: Mapping[str, int], options: SynthesisOptions, llm: LLMOptions
+    task: Task,
+    prompt: Prompt,
+    wanted: Mapping[str, int],
+    options: SynthesisOptions,
+    llm: LLMOptions,
+    *,
+    alone: bool = False,
 ) -> Forecast:
     """What these rows will take.
 
     Args:
         task, prompt, options, llm: what is asked, and whom.
         wanted: accepted rows of each group.
+        alone: the endpoint answers one call at a time, however many are under way: the embedded one, on these cores.
     """
     rows = sum(wanted.values())
     ideas = {group: [task.description] for group in wanted} if needs_ideas(task, prompt) else {}
@@ -87,8 +94,7 @@ def forecast_of(
     tokens = round(calls * sum(sizes) / max(1, len(sizes))), round(calls * min(answer, llm.max_tokens))
     price = llm.price
     usd = 0.0 if llm.base_url == EMBEDDED else None if price is None else price.of(*tokens)
-    at_once = 1 if llm.base_url == EMBEDDED else llm.concurrency  # slots of the embedded server share its cores
     return Forecast(
         subjects=len(set(task.seeds)), rows=rows, calls=calls, most=most, tokens_in=tokens[0], tokens_out=tokens[1],
-        usd=usd, seconds=calls * _SECONDS / at_once, on_documents=bool(task.documents),
+        usd=usd, seconds=calls * _SECONDS / (1 if alone else llm.concurrency), on_documents=bool(task.documents),
     )  # fmt: skip

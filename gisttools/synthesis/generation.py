@@ -123,7 +123,7 @@ def _generate(
     reading = getattr(guide, "reading", None)  # before anything is asked for
     read = reading(task.seeds or list(task.groups.values()), warn=True) if reading else None
     wanted = quotas_of(task, options)
-    forecast = forecast_of(task, template, wanted, options, llm.options)
+    forecast = forecast_of(task, template, wanted, options, llm.options, alone=llm.is_embedded)
     notice(forecast.in_words())
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):

@@ -29,7 +29,9 @@ class SynthesisOptions(Options):
     about = "synthesis"
 
     rows: int = Field(100, ge=1, description="accepted rows wanted, equally many of each label or topic")
-    test_rows: int = Field(200, ge=1, description="of documents: accepted questions to test with")
+    test_rows: int | None = Field(
+        None, ge=1, description="of documents: accepted questions to test with; null: a fifth of rows"
+    )
     per_chunk: float = Field(3.0, gt=0, description="of documents: questions of a chunk, at most, on average")
     attempts: float = Field(4.0, ge=1, description="calls for each of them, at most")
     seed: int = Field(0, description="seed of the plan and of the LLM's sampling")

@@ -116,15 +116,16 @@ def quotas(task: Task, rows: int, seed: int) -> dict[str, int]:
 
 
 def quotas_of(task: Task, options: SynthesisOptions) -> dict[str, int]:
-    """Accepted rows wanted of each group: `quotas`; of documents `rows` to train on and `test_rows` to test with, of
-    each no more than `per_chunk` allows.
+    """Accepted rows wanted of each group: `quotas`; of documents `rows` to train on and `test_rows` (a fifth of these)
+    to test with, of each no more than `per_chunk` allows.
 
     Raises:
         ParameterError: `rows` is not above 0.
     """
     if not task.documents:
         return quotas(task, options.rows, options.seed)
-    parts = {TRAIN: (options.rows, task.documents), TEST: (options.test_rows, task.held_back)}
+    tested = options.test_rows or max(1, options.rows // 5)
+    parts = {TRAIN: (options.rows, task.documents), TEST: (tested, task.held_back)}
     found = {name: min(n, math.ceil(options.per_chunk * len(chunks))) for name, (n, chunks) in parts.items() if chunks}
     return {name: found[name] for name in (TEST, TRAIN) if name in found}
 

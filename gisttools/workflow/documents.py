@@ -103,7 +103,7 @@ def task_of(params: SynthesizeParams) -> Task:
 
 def synthetic_told(files: Sequence[str]) -> list[str]:
     """A note on each test that an LLM wrote."""
-    from gisttools.synthesis import TEST
+    from gisttools.data import document_of
 
     found = []
     for name in files:
@@ -111,13 +111,15 @@ def synthetic_told(files: Sequence[str]) -> list[str]:
         if folder is None:
             continue
         told = open_run(folder).summary
-        count = plural(told["by_label"][TEST]["accepted"], "question")
-        found += [
-            f"{Path(test).name} is a synthetic test: {count} written by {told['llm_model']} on documents that were "
-            "held back, one chunk taken as the answer to each. People ask otherwise, and other chunks may answer too: "
-            "it tells models apart, not how good they are."
-            for test in tests_of([name])
-        ]
+        for test in map(Path, tests_of([name])):
+            answers = (test / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
+            on = len({document_of(line.split("\t")[1]) for line in answers})
+            found.append(
+                f"{test.name} is a synthetic test: {plural(len(answers), 'question')} on {plural(on, 'document')} that "
+                f"were held back, written by {told['llm_model']}, one chunk taken as the answer to each. People ask "
+                "otherwise, and other chunks may answer too: it tells models apart, not how good they are. Questions "
+                "on one document are not independent, so that the interval counts documents."
+            )
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gisttools.data import copies
-from gisttools.data.copies import document_groups, first_ones, linked, near_groups
+from gisttools.data.copies import document_groups, first_ones, firsts_and_groups, linked, near_groups
 from gisttools.data.near_duplicates import jaccard
 
 LETTERS = "abcdefgh"
@@ -56,6 +56,10 @@ def test_as_all_pairs_say(seed, most, monkeypatch):
         if not any(near[i, j] and digits[i] == digits[j] for j in kept):
             kept.append(i)
     assert first_ones(texts, 0.8).tolist() == kept
+    for first in (0.7, 0.8, 0.95):
+        both = firsts_and_groups(texts, first, 0.8)
+        assert both[0].tolist() == first_ones(texts, first).tolist()
+        assert same_partition(both[1], near_groups(texts, 0.8))
     assert 20 <= len(kept) < len(texts)
 
 
@@ -70,7 +74,7 @@ def test_documents_that_share_half_of_their_chunks_are_one(seed, most, monkeypat
     forms = [kind for own in documents for kind in own]
     owners = [str(i) for i, own in enumerate(documents) for _ in own]
     expected = by_pairs(links)
-    assert same_partition(document_groups(forms, owners), expected[[int(o) for o in owners]])
+    assert same_partition(document_groups(near_groups(forms), owners), expected[[int(o) for o in owners]])
     assert 1 < len(set(expected.tolist())) < 25
 
 
@@ -78,7 +82,9 @@ def test_links_come_in_parts_and_groups_are_numbered_as_they_come():
     parts = [np.array([[3], [1]]), np.array([[4, 4], [4, 3]]), np.empty((2, 0), dtype=np.int64)]
     assert linked(parts, 6).tolist() == [0, 1, 2, 1, 1, 3]
     assert linked([], 0).tolist() == []
-    assert near_groups([]).tolist() == first_ones([], 0.8).tolist() == document_groups([], []).tolist() == []
+    assert (
+        near_groups([]).tolist() == first_ones([], 0.8).tolist() == document_groups(near_groups([]), []).tolist() == []
+    )
 
 
 @pytest.mark.parametrize("kind", ["equal", "near"])
@@ -88,7 +94,7 @@ def test_copies_by_the_thousand_take_little_memory(kind):
     start = " ".join(word(rng) for _ in range(8))
     texts = [start if kind == "equal" else f"{start} {LETTERS[i % 8]}{LETTERS[i // 8 % 8]}" for i in range(6000)]
     tracemalloc.start()
-    assert set(document_groups(texts, list(map(str, range(6000)))).tolist()) == {0}
+    assert set(document_groups(near_groups(texts), list(map(str, range(6000)))).tolist()) == {0}
     assert len(first_ones(texts, 0.8)) == 1
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -111,6 +111,7 @@ def test_no_more_questions_are_wanted_than_chunks_allow(read):
     task = document_task(read)
     assert quotas_of(task, SynthesisOptions(rows=1000, test_rows=3, per_chunk=2.5)) == {"test": 3, "train": 10}
     assert quotas_of(task, SynthesisOptions(rows=5, test_rows=200)) == {"test": 6, "train": 5}
+    assert quotas_of(task, SynthesisOptions(rows=11)) == {"test": 2, "train": 11}
 
 
 def test_a_chunk_is_asked_in_another_form_each_time_and_all_chunks_alike(read):
@@ -152,6 +153,8 @@ def test_a_question_that_somebody_may_ask_is_not(text):
 @pytest.mark.parametrize(
     ("text", "chunk_text", "reason"),
     [
+        ("how to make a claim, how to make a claim, how to make a claim", TEXTS[0], "not-text"),
+        ("how to make a claim, or how to make a complaint", TEXTS[0], None),
         ("why is my radiator, the one in the kitchen, cold when its valve was shut", TEXTS[0], None),
         ("so the radiator in the kitchen stays cold when?", TEXTS[0], "copied"),
         ("The Radiator, in the kitchen - stays COLD, when", TEXTS[0], "copied"),
@@ -159,7 +162,7 @@ def test_a_question_that_somebody_may_ask_is_not(text):
         ("暖气片不热了应该找谁来修理一下", CHINESE, None),
     ],
 )
-def test_seven_words_in_a_row_are_copied(text, chunk_text, reason):
+def test_seven_words_in_a_row_are_copied_and_loops_are_no_text(text, chunk_text, reason):
     assert filters.bad_question(text, chunk_text) == reason
 
 

@@ -55,9 +55,8 @@ def test_the_recipe_takes_what_people_have(tmp_path):
     steps = {step.name: step.parameters for step in checked_recipe(RECIPE, overrides=given).steps}
     assert list(steps) == ["read", "ask", "convert", "finetune", "evaluate", "report"]
     assert steps["ask"]["llm_base_url"] == "http://127.0.0.1:1/v1"
-    assert [
-        s.parameters["data"] for s in checked_recipe(RECIPE, overrides=given | {"data": [given["data"]]}).steps[:1]
-    ] == [given["data"]]
+    read, *_ = checked_recipe(RECIPE, overrides=given | {"data": [given["data"]]}).steps  # as --data gives it
+    assert read.parameters["data"] == given["data"]
     assert len(checked_recipe(RECIPE, overrides=given, profile="estimate").steps) == 2
     assert steps["read"]["student"] == steps["finetune"]["student"]
     with pytest.raises(MissingError, match="data: there is no file or folder"):
@@ -98,7 +97,9 @@ def test_a_folder_becomes_a_search_model_and_a_report(tmp_path, results, monkeyp
         assert set(found["n_test"]) == {20}
         compared = pd.read_parquet(evaluate.folder / "comparison.parquet").iloc[0]
         assert compared["low"] < compared["difference"] < compared["high"]
-        note = "help-pages-synthetic-test is a synthetic test: 20 questions written by scripted"
+        note = (
+            "help-pages-synthetic-test is a synthetic test: 20 questions on 3 documents that were held back, written by"
+        )
         assert any(told.startswith(note) for told in evaluate.summary["notes"])
         page = (report.folder / "report.html").read_text(encoding="utf-8")
         for words in ("help-pages-synthetic-test", "is a synthetic test", "20 questions"):

@@ -80,6 +80,11 @@ class LLM:
         return other
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether it is the server that `open_llm` starts here, whose slots share the cores."""
+        return self.seen.endpoint == _EMBEDDED_KEY
+
+    @property
     def spent(self) -> Spent:
         """Tokens and dollars of its calls so far."""
         return self.seen.spent
