@@ -165,6 +165,7 @@ def run(
     if os.environ.get("RANK", "0") == "0":  # the first of several processes says what came out
         _show_result(done[-1])
         _show_use(done)
+        _show_places(done)
 
 
 def _recipe_of(what: str, verbs: Collection[str]) -> Path:
@@ -185,11 +186,46 @@ def _with_inputs() -> list[str]:
 
 
 def _show_result(run: FinishedRun) -> None:
-    click.echo(f"\n{run.headline}")
-    pages = [run.folder / name for name in ("report.html", "leaderboard.html") if (run.folder / name).exists()]
-    click.echo(pages[0] if pages else run.folder)
+    click.echo(f"\n{_with_verdict(run.headline)}")
     if run.missing:
         click.echo(f"Not finished: {run.missing}")
+
+
+def _with_verdict(headline: str) -> str:
+    """A headline, its verdict in a colour where there are colours."""
+    colours = {"HELPED": "green", "HURT": "red"}
+    return re.sub(r"\b(HELPED|HURT)\b", lambda m: click.style(m.group(), fg=colours[m.group()], bold=True), headline)
+
+
+def _show_places(done: Sequence[FinishedRun]) -> None:
+    """Where the model and the page lie, as the last lines: they are what people open next."""
+    places = [("Model", _model_of(done)), ("Report", _page_of(done[-1]))]
+    if not any(path for _, path in places):
+        places = [("Folder", done[-1].folder)]
+    click.echo()
+    for title, path in places:
+        if path is not None:
+            click.echo(f"{click.style(f'{title}:', bold=True)} {' ' * (6 - len(title))}{_short(path)}")
+
+
+def _model_of(done: Sequence[FinishedRun]) -> Path | None:
+    """The folder of the model that an evaluation advises, else of the last one that was trained."""
+    advised = [
+        run for run in reversed(done) if run.verb == "evaluate" and (run.summary.get("advice") or {}).get("model")
+    ]
+    trained = [run for run in reversed(done) if run.verb == "finetune"]
+    found = [run.folder / "model" for run in [*advised, *trained]]
+    return next((folder for folder in found if folder.is_dir()), None)
+
+
+def _page_of(run: FinishedRun) -> Path | None:
+    pages = (run.folder / name for name in ("report.html", "leaderboard.html", "browse.html"))
+    return next((page for page in pages if page.exists()), None)
+
+
+def _short(path: Path) -> Path:
+    """Seen from here where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _show_use(done: Sequence[FinishedRun]) -> None:
@@ -200,9 +236,8 @@ def _show_use(done: Sequence[FinishedRun]) -> None:
             continue
         from gisttools.evaluation import python_lines, shell_lines
 
-        folder = run.folder / "model"
-        folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        click.echo(f"\nUse it ({told['name']}):")
+        folder = _short(run.folder / "model")
+        click.echo(f"\n{click.style('Use it', bold=True)} ({told['name']}):")
         for line in [*shell_lines(folder, told), *(line for line in python_lines(folder, told) if line)]:
             click.echo(f"  {line}")
         return
