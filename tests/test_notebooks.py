@@ -177,11 +177,11 @@ def chain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GISTTOOLS_RESULTS", str(folder))
-        done = {"convert": run_notebook("convert", {})}
+        done = {"synthesize": run_notebook("synthesize", {"rows": 4, "attempts": 1.5})}
+        done["convert"] = run_notebook("convert", {})
         done["finetune"] = run_notebook("finetune", {})
         done["evaluate"] = run_notebook("evaluate", {})
         done["report"] = run_notebook("report", {})
-        done["synthesize"] = run_notebook("synthesize", {"rows": 4, "attempts": 1.5})
         sizes = [("finetune", {"limit": n, "max_steps": 20}) for n in (60, 240)]
         steps = [step for size in sizes for step in (size, ("evaluate", {"model": "$"}))]
         script = ROOT / "tests" / "helpers" / "notebook_cells.py"
@@ -238,6 +238,14 @@ def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
     shown = [o.data for c in executed.cells if c.cell_type == "code" for o in c.outputs if "data" in o]
     assert any("<table" in d.get("text/html", "") or "| ---" in d.get("text/markdown", "") for d in shown)
     assert any({"image/png", "image/svg+xml"} & set(d) or "<svg" in d.get("text/html", "") for d in shown)
+
+
+@pytest.mark.slow
+def test_one_to_five_speak_of_the_same_model(chain):
+    done, _ = chain
+    assert done["finetune"].parents == [done["convert"].id]
+    assert done["evaluate"].parents == [done["finetune"].id]
+    assert done["report"].parents == [done["evaluate"].id]
 
 
 @pytest.mark.slow

@@ -124,7 +124,10 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
         return read_contenders(names)
     runs = [run for run in finished_runs("evaluate") if run.ok]
     if not runs:
-        raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
+        raise MissingError(
+            f"No finished evaluate run in {results_folder()}. First run 3_finetune and 4_evaluate, or a "
+            "recipe: gisttools run quickstart."
+        )
     newest: Contender | None = None
     chosen: dict[str, Contender] = {}
     for run in reversed(runs):

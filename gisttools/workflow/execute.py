@@ -36,7 +36,7 @@ from gisttools.workflow.params import Params, SynthesizeParams, check_params
 from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
-from gisttools.workflow.spec import parents_of, spec_hash
+from gisttools.workflow.spec import parents_of, settled, spec_hash
 from gisttools.workflow.terminal import LATER, line
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def run_notebook(
     """
     load_env_files()
     params = check_params(verb, with_fetched(check_params(verb, parameters).model_dump(include=set(parameters))))
+    params = settled(params, tell=True)
     parents = parents_of(params)
     spec = spec_hash(verb, params)
     rank, devices = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

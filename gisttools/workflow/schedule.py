@@ -31,7 +31,7 @@ from gisttools.workflow.machine import Surroundings, environment, surroundings
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
-from gisttools.workflow.spec import parents_of, spec_hash
+from gisttools.workflow.spec import parents_of, settled, spec_hash
 from gisttools.workflow.terminal import LATER
 from gisttools.workflow.workers import LocalWorkers
 
@@ -244,13 +244,20 @@ def _answer_of(step: Step, params: Params, pending: bool) -> tuple[FinishedRun |
 
 def _preview(step: Step, before: dict[str, StepPreview], rerun: Rerun) -> StepPreview:
     runs = {name: p.run.id if p.run and p.state == "done" else f"${name}" for name, p in before.items()}
-    params = check_params(step.verb, fill(step, runs))
+    params = _settled(check_params(step.verb, fill(step, runs)))
     after = tuple(name for name in dict.fromkeys(references(step)) if runs[name].startswith("$"))
     pending = bool(os.environ.get(PUBLISH_TO)) or any(p.state == "to run" for p in before.values())
     done, note = (None, "") if after else _answer_of(step, params, pending)
     if done is None or rerun == "always":
         check_before(step.verb, params)
     return _by_policy(done, rerun, {"step": step, "params": params, "after": after, "note": note})
+
+
+def _settled(params: Params) -> Params:
+    """With the runs that "latest" stands for, where there are any yet."""
+    with contextlib.suppress(MissingError):
+        return settled(params)
+    return params
 
 
 def _by_policy(done: FinishedRun | None, rerun: Rerun, told: dict[str, Any]) -> StepPreview:

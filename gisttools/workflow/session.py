@@ -43,7 +43,7 @@ from gisttools.workflow.params import (
 )
 from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
-from gisttools.workflow.spec import evaluations_of, parents_of, spec_hash
+from gisttools.workflow.spec import evaluations_of, parents_of, settled, spec_hash
 
 if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from datasets import Dataset
@@ -393,7 +393,7 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
     }
     load_env_files()
-    params = check_params(verb, with_fetched(given))
+    params = settled(check_params(verb, with_fetched(given)), tell=True)
     parents = parents_of(params)
     told = os.environ.get(RUN_FOLDER)
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
@@ -419,7 +419,7 @@ def new_run(verb: str, parameters: Mapping[str, Any]) -> Run:
         ParameterError: unknown names, wrong types, values out of range.
         MissingError, DataError: a run that is named is not there, or failed.
     """
-    params, started = check_params(verb, parameters), datetime.now(UTC)
+    params, started = settled(check_params(verb, parameters)), datetime.now(UTC)
     spec = digest(json.dumps([verb, params.model_dump(), started.isoformat()]), 32)
     folder = results_folder() / f"{verb}-{started:%Y%m%dT%H%M%SZ}-{spec[:8]}"
     folder.mkdir(parents=True)
