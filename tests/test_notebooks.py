@@ -48,7 +48,7 @@ SUMMARIES = {
 }
 MANIFEST = (
     "run_id verb status started seconds parameters changed spec_hash git versions hardware seeds artefacts parents "
-    "error headline missing resolved warnings"
+    "error headline missing resolved warnings profile"
 )
 COMPARISON = (
     "task task_type subset metric base tuned difference low high n_items n_draws method verdict trained_on is_target "
@@ -323,6 +323,6 @@ def test_the_leaderboard_is_of_all_evaluations_that_can_stand_side_by_side(chain
     done, results = chain
     summary = json.loads((results / done["compare"].id / "summary.json").read_text())
     recipes = {r["recipe"] for r in summary["recipes"]}
-    assert recipes == {"limit=60", "limit=240", "model=embedded:all-MiniLM-L6-v2"}
+    assert recipes == {"max_steps=20, limit=60", "max_steps=20, limit=240", "max_steps=none, limit=none"}
     assert [(e["against"], e["value"]) for e in summary["effects"]] == [("60", "240")]
     assert len(done["compare"].parents) == 3

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from gisttools.cli.complete import complete_verb, known_verb
-from gisttools.common import ParameterError, recipes_folder
+from gisttools.common import ParameterError
 
 # as in gisttools.synthesis.task, which a test compares; not imported, for `gisttools --help` is to be quick
 _KINDS = ("classification", "clustering", "retrieval", "reranking", "sts", "bitext")
@@ -39,17 +39,12 @@ def task(name: str, kind: str) -> None:
 @new.command(short_help="A recipe that trains every combination and compares.")
 @click.argument("name")
 def recipe(name: str) -> None:
-    """Write NAME.yaml, the recipe of an ablation: change what it varies, look with --dry-run, and run it.
-
-    A NAME without a folder goes to the project's recipes, where `gisttools run NAME` finds it.
-    """
-    path = Path(name) if Path(name).parent != Path() else recipes_folder() / name
-    path = _write_new(path, lambda path: RECIPE.format(name=json.dumps(path.stem, ensure_ascii=False)))
-    shown = path.stem if path.parent == recipes_folder() else path
+    """Write NAME.yaml, the recipe of an ablation: change what it varies, look with --dry-run, and run it."""
+    path = _write_new(Path(name), lambda path: RECIPE.format(name=json.dumps(path.stem, ensure_ascii=False)))
     click.echo(f"Wrote {path}. Change what it varies, then:\n")
-    click.echo(f"gisttools run {shown} --dry-run    # how many trainings, and what would do nothing")
-    click.echo(f"gisttools run {shown} --smoke      # does all of it work?")
-    click.echo(f"gisttools run {shown}              # docs/ablation.md says how to read what comes out")
+    click.echo(f"gisttools run {path} --dry-run    # how many trainings, and what would do nothing")
+    click.echo(f"gisttools run {path} --smoke      # does all of it work?")
+    click.echo(f"gisttools run {path}")
 
 
 # docs/ablation.md shows it; a test compares

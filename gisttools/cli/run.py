@@ -141,7 +141,8 @@ def run(
     if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
         path = _recipe_of(what, VERBS)
         if dry_run:
-            return _show_preview(path.stem, checked_recipe(path, overrides=given, profile=profile).steps, rerun)
+            recipe = checked_recipe(path, overrides=given, profile=profile)
+            return _show_preview(path.stem, recipe.steps, rerun, notes=recipe.notes)
         done = run_recipe(path, overrides=given, profile=profile, rerun=rerun, workers=workers, cluster=cluster)
     elif named:
         known = ", ".join(_with_inputs())
@@ -186,7 +187,8 @@ def _with_inputs() -> list[str]:
 
 
 def _show_result(run: FinishedRun) -> None:
-    click.echo(f"\n{_with_verdict(run.headline)}")
+    mark = click.style("SMOKE RUN, its numbers mean nothing: ", fg="yellow") if run.smoke else ""
+    click.echo(f"\n{mark}{_with_verdict(run.headline)}")
     if run.missing:
         click.echo(f"Not finished: {run.missing}")
 
@@ -243,12 +245,14 @@ def _show_use(done: Sequence[FinishedRun]) -> None:
         return
 
 
-def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
+def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun, notes: Sequence[str] = ()) -> None:
     from gisttools.workflow import preview
 
     previews = preview(steps, rerun=rerun)
     count = {state: sum(p.state == state for p in previews) for state in ("done", "to run", "refused")}
     click.echo(f"{name}: {', '.join(f'{n} {state}' for state, n in count.items() if n)}. Nothing was run.\n")
+    for note in notes:
+        click.echo(f"{note}\n")
     for i, step in enumerate(previews, 1):
         first, *rest = step.lines()
         click.echo("\n".join([f"[{i}/{len(previews)}] {first}", *rest]))

@@ -151,7 +151,7 @@ def _show_list(found: Sequence[ListedRun], of: int, verb: str | None, as_json: b
         for run in found:
             status = coloured(run.status, status_width)
             told = f"{run.run_id:<{width}}  {status}  {elapsed(run.seconds):>11}"
-            _echo_beside(told, run.headline, columns)
+            _echo_beside(told, f"SMOKE: {run.headline}" if run.run and run.run.smoke else run.headline, columns)
 
 
 def _echo_beside(told: str, headline: str, columns: int) -> None:

@@ -25,6 +25,7 @@ from gisttools.report import candidates, checks, figures, provenance, tables, ve
 from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
+from gisttools.report.latex import escape
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 from gisttools.report.parts import parts
 from gisttools.report.tables import NOISE_NAMES, Noise, means, noise
@@ -142,12 +143,6 @@ def _jsonable(value: Any) -> Any:
     return None if value is None or value is pd.NA or value is pd.NaT else clip(value, _TEXT)
 
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "→": r"$\to$", "†": r"$\dagger$",
-}  # fmt: skip
-
-
 def latex_table(data: ReportData) -> str:
     """A `table` environment: task, metric, base, tuned, difference with its interval; targets first, averages last."""
     targets = {(row.task, row.subset, row.metric) for row in judged(data)}
@@ -180,11 +175,6 @@ def latex_table(data: ReportData) -> str:
             "",
         ]
     )
-
-
-def escape(text: object) -> str:
-    """Text that LaTeX reads as text, on one line."""
-    return re.sub("|".join(map(re.escape, _SPECIAL)), lambda m: _SPECIAL[m[0]], " ".join(str(text).split()))
 
 
 def _line(*cells: str) -> str:

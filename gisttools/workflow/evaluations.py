@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import logging
 import math
 from collections import Counter
@@ -29,6 +30,7 @@ from gisttools.common import (
     FinishedRun,
     MissingError,
     ParameterError,
+    digest,
     problems,
     read_run,
     results_folder,
@@ -60,6 +62,7 @@ _OWN = {"model", "model_revision", "baseline", "baseline_revision", "batch_size"
 _OWN |= {"allowed_loss", "published", "base_url", "key_variable", "candidates", "cross_entropy"}
 _NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
+_CARD = "model/README.md"
 _DRAWS = ("base_draws", "tuned_draws")
 
 
@@ -246,7 +249,15 @@ def _with_training(contender: Contender, folder: Path | None) -> Contender:
         cost=summary.get("rows_cost_usd"),
         rows=summary.get("rows", summary.get("triplets")),
         priced=summary.get("rows_priced", 0),
+        weights=_weights(training),
+        smoke=training.smoke,
     )
+
+
+def _weights(training: FinishedRun) -> str:
+    """A hash of the model that a training left, whatever its card says; empty where it has none."""
+    files = {name: sha for name, sha in training.artefacts.items() if name.startswith("model/") and name != _CARD}
+    return digest(json.dumps(files, sort_keys=True), 32) if files else ""
 
 
 def _with_scores(

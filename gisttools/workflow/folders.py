@@ -84,7 +84,7 @@ def latest(verb: str) -> str:
     if not good:
         notebook = f"{list(VERBS).index(verb) + 1}_{verb}"
         raise MissingError(
-            f"No finished {verb} run in {results_folder()}. First run {notebook}, or a recipe: gisttools run quickstart."
+            f"No finished {verb} run in {results_folder()}. First run {notebook}, or: gisttools run quickstart."
         )
     return good[-1].id
 

@@ -22,12 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, duration, problems
+from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, duration, notice, problems
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
 from gisttools.workflow.early import early_error
 from gisttools.workflow.execute import Rerun, RunFailed, check_before, check_task, run_notebook
 from gisttools.workflow.folders import find_finished
 from gisttools.workflow.machine import Surroundings, environment, surroundings
+from gisttools.workflow.manifest import PROFILE
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
@@ -50,6 +51,7 @@ class Job:
     rerun: Rerun
     title: str
     surroundings: Surroundings
+    profile: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,8 @@ def do_job(job: Job) -> JobResult:
     """Do a run in this process; its lines are not written to the terminal but come back whole."""
     said = io.StringIO()
     try:
-        with job.surroundings.entered(), contextlib.redirect_stdout(said):
+        told = environment({PROFILE: job.profile})
+        with job.surroundings.entered(), told, contextlib.redirect_stdout(said):
             run = run_notebook(job.verb, job.parameters, rerun=job.rerun, title=job.title)
     except GistError as error:
         return JobResult(error=error, said=said.getvalue())
@@ -97,6 +100,8 @@ def run_recipe(
     recipe = checked_recipe(path, overrides=overrides, profile=profile)
     # an address told for this very command goes before that of the recipe
     told = {PUBLISH_TO: recipe.publish_to} if recipe.publish_to and not os.environ.get(PUBLISH_TO) else {}
+    for note in recipe.notes:
+        notice(note)
     with environment(told), open_executor(workers, cluster) as executor:
         return run_steps(recipe.steps, executor, rerun=rerun)
 
@@ -143,7 +148,8 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
     with surroundings(shared=not isinstance(executor, LocalWorkers)) as place:
 
         def start(step: Step, parameters: dict[str, Any], title: str, _later: str) -> Future[JobResult]:
-            job = Job(verb=step.verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
+            told = {"verb": step.verb, "parameters": parameters, "title": title, "profile": step.profile}
+            job = Job(**told, rerun=rerun, surroundings=place)
             return _elsewhere(executor, step, job)
 
         return _Walk(steps, start, _Lines(len(steps)), together=True).go()
@@ -357,7 +363,8 @@ def _time(seconds: float | None) -> str:
 def _here(step: Step, parameters: dict[str, Any], title: str, later: str, *, rerun: Rerun) -> Future[JobResult]:
     LATER.set(later)
     try:
-        return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title)))
+        with environment({PROFILE: step.profile}):
+            return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title)))
     except GistError as error:
         return _ended(JobResult(error=error))
     finally:

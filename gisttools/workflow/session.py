@@ -21,9 +21,20 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from gisttools.common import NOTICES, SUMMARY, GistError, ParameterError, digest, quiet_libraries, results_folder
+from gisttools.common import (
+    NOTICES,
+    SUMMARY,
+    GistError,
+    ParameterError,
+    digest,
+    quiet_libraries,
+    read_run,
+    results_folder,
+)
+from gisttools.workflow.folders import as_run
 from gisttools.workflow.manifest import (
     LOCK,
+    PROFILE,
     artefact_texts,
     key_variables,
     scrub,
@@ -138,6 +149,7 @@ class Run:
             "verb": self.verb,
             "status": status,
             "headline": headline,
+            "profile": os.environ.get(PROFILE) or _profile_of(self.parents),
             "missing": missing,
             "started": self.started.isoformat(timespec="milliseconds"),
             "seconds": round(time.monotonic() - self.clock, 1),
@@ -432,6 +444,15 @@ def start_lesson() -> Path:
     folder = tempfile.mkdtemp(prefix="gisttools-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def _profile_of(parents: Sequence[str]) -> str:
+    """The profile that a run was changed by which this one stands on."""
+    for name in parents:
+        folder = as_run(name)
+        if folder is not None and (told := read_run(folder).manifest.get("profile")):
+            return str(told)
+    return ""
 
 
 def _resolved(params: Params, summary: Mapping[str, Any]) -> dict[str, Any]:
