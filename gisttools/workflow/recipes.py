@@ -119,11 +119,7 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
     found += _step_problems(steps, skipped)
     if found:
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
-    changed = _changed_by_profile(recipe, told)
-    steps = [step.model_copy(update={"profile": profile or ""}) if step.name in changed else step for step in steps]
-    whole = recipe.model_copy(update={"steps": expand(steps)})
-    whole._notes = [note for step in steps for note in _collapsed_note(step)]
-    return whole
+    return _whole(recipe, steps, profile or "")
 
 
 def expand(steps: Iterable[Step]) -> list[Step]:
@@ -187,6 +183,15 @@ def _collapsed_note(step: Step) -> list[str]:
     why = "; ".join(f"{name} needs {' or '.join(idle_needs(step.verb, name))}" for name in step.matrix if name in idle)
     several = "combination is" if left == 1 else "combinations are"
     return [f"{step.name}: {left} {several} left out, being the same as others. {why}."]
+
+
+def _whole(recipe: Recipe, steps: Sequence[Step], profile: str) -> Recipe:
+    """The recipe with these steps spelled out, those that the profile changes marked, and what is to be said of them."""
+    changed = _changed_by_profile(recipe, recipe.profiles.get(profile, {}))
+    steps = [step.model_copy(update={"profile": profile}) if step.name in changed else step for step in steps]
+    whole = recipe.model_copy(update={"steps": expand(steps)})
+    whole._notes = [note for step in steps for note in _collapsed_note(step)]
+    return whole
 
 
 def _changed_by_profile(recipe: Recipe, told: Mapping[str, Any]) -> set[str]:

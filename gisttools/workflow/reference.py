@@ -238,7 +238,7 @@ TABLES: dict[str, dict[str, str]] = {
         "difference": "over the baseline",
         **_INTERVAL,
         "verdict": "`helped`, `hurt`, `not shown`, or `too few seeds`",
-        "word": "of targets and guards together: `HELPED`, `HURT`, `MIXED` or `NOT SHOWN`; `NO VERDICT` below three seeds",
+        "word": "of targets and guards: `HELPED`, `HURT`, `MIXED` or `NOT SHOWN`; `NO VERDICT` below three seeds",
         "behind": "difference to the best; empty of the best itself",
         "behind_low": "lower end of its 95 % interval",
         "behind_high": "upper end",

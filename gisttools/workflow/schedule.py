@@ -148,8 +148,8 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
     with surroundings(shared=not isinstance(executor, LocalWorkers)) as place:
 
         def start(step: Step, parameters: dict[str, Any], title: str, _later: str) -> Future[JobResult]:
-            told = {"verb": step.verb, "parameters": parameters, "title": title, "profile": step.profile}
-            job = Job(**told, rerun=rerun, surroundings=place)
+            job = Job(verb=step.verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
+            job = replace(job, profile=step.profile)
             return _elsewhere(executor, step, job)
 
         return _Walk(steps, start, _Lines(len(steps)), together=True).go()

@@ -332,7 +332,8 @@ def test_models_that_differ_in_one_seed_or_are_not_known_are_rows_of_their_own(n
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (None, "none"), (True, "true"), (1, "1"), (0.1234567, 0.1234568), (["a", "b"], "[a, b]"), (["a, b"], ["a", "b"]),
+        (None, "none"), (True, "true"), (1, "1"), (0.1234567, 0.1234568), (["a", "b"], "[a, b]"),
+        (["a, b"], ["a", "b"]),
         ("x" * 200 + "1" + "y" * 200, "x" * 200 + "2" + "y" * 200), ("a", "a "), ("", None), ("1e-3", 1e-3),
     ],
 )  # fmt: skip
