@@ -292,16 +292,28 @@ def confusion(summary: Mapping[str, Any]) -> Drawing:
     """
     table = {name: row for name, row in (summary.get("confusion") or {}).items() if row}
     not_empty(table, "blind is not set, so no second call sorted the texts unseen")
+    return _label_grid(table, "Labels by a second look", "texts sorted under the label they were written for")
+
+
+@or_nothing
+def answers(table: Mapping[str, Mapping[str, int]], title: str) -> Drawing:
+    """Of the texts of a class (rows), how many were answered with which (columns): right ones in blue, the rest in
+    orange. Of many classes those that are confused most."""
+    not_empty(table, "no answers to single texts were kept")
+    return _label_grid(table, title, "texts answered right")
+
+
+def _label_grid(table: Mapping[str, Mapping[str, int]], title: str, what: str) -> Drawing:
     names = list(dict.fromkeys([*table, *(said for row in table.values() for said in row)]))
     counts = np.array([[table.get(a, {}).get(b, 0) for b in names] for a in names])
-    alt = f"{int(np.trace(counts))} of {counts.sum()} texts sorted under the label they were written for."
+    alt = f"{int(np.trace(counts))} of {counts.sum()} {what}."
     wrong = counts - np.diag(np.diag(counts))
     worst = np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:_MOST_LABELS]
     shown = np.sort(worst)
     names, counts = [names[i] for i in shown], counts[np.ix_(shown, shown)]
     margin = min(150.0, max(width_of(clip(n, 22), 9) for n in names) + 8)
     side = min(26.0, (WIDTH - margin - 8) / len(names))
-    figure = Drawing(side * len(names) + margin + 8, "Labels by a second look", alt)
+    figure = Drawing(side * len(names) + margin + 8, title, alt)
     axes = figure.panel(margin, 4, side * len(names), side * len(names))
     axes.set(xlim=(0, len(names)), ylim=(len(names), 0), xticks=[], yticks=[])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)

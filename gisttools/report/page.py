@@ -38,9 +38,9 @@ def style(*names: str) -> Markup:
     return Markup("\n".join((_TEMPLATES / name).read_text(encoding="utf-8").strip() for name in names))
 
 
-def script(name: str) -> tuple[Markup, str]:
-    """A script and the hash by which the page's content security policy lets it run, and no other."""
-    code = (_TEMPLATES / name).read_text(encoding="utf-8").strip()
+def script(*names: str) -> tuple[Markup, str]:
+    """Scripts, one after the other, and the hash by which the page's content security policy lets them run alone."""
+    code = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8").strip() for name in names)
     return Markup(code), base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
 
 

@@ -29,6 +29,7 @@ from gisttools.report.latex import escape
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 from gisttools.report.parts import parts
 from gisttools.report.tables import NOISE_NAMES, Noise, means, noise
+from gisttools.report.texts import all_texts, confusion_tables
 from gisttools.report.verdict import interval, judged, main_rows, metric_name, task_name
 
 _FIRST_SCREEN = 7  # tasks in the forest plot at the top
@@ -46,6 +47,8 @@ def pictures(data: ReportData) -> dict[str, Any]:
     if data.items is not None:
         for task in list(dict.fromkeys(data.items["task"]))[:_MOST_CLASS_FIGURES]:
             found["classes"].append((task, _svg(figures.per_class, data.items[data.items["task"] == task])))
+    told = confusion_tables(data)[:_MOST_CLASS_FIGURES]
+    found["confusions"] = [(t, m, Markup(figures.to_svg(figures.answers(n, f"Answers on {t}")))) for t, m, n in told]
     for run in data.syntheses:
         if is_number(run.summary.get("asked")):
             found["fates"][run.id] = _svg(figures.accept_reject, run.summary)
@@ -284,7 +287,7 @@ def write_report(data: ReportData, folder: str | Path, *, latex: bool = False) -
 
 def render_html(data: ReportData) -> str:
     """The page: one self-contained HTML file, light and dark, for screens and paper."""
-    code, digest = script("sort.js.j2")
+    code, digest = script("sort.js.j2", "texts.js.j2")
     page = (
         environment(autoescape=True, finalize=_cut)
         .get_template("report.html.j2")
@@ -335,6 +338,9 @@ def _view(data: ReportData) -> dict[str, Any]:
         "said": partial(_said, trained=verdict.trained(data)),
         "advised": candidates.view(data),
         "use": candidates.use(data),
+        "texts": all_texts(data),
+        "smoke": data.evaluate.smoke,
+        "mask_quality": provenance.mask_quality(data.finetune),
         "classes_of": candidates.classes(data),
         "sentence": verdict.verdict_sentence(data),
         "guard_note": verdict.guard_note(data),

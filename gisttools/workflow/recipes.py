@@ -186,7 +186,7 @@ def _collapsed_note(step: Step) -> list[str]:
 
 
 def _whole(recipe: Recipe, steps: Sequence[Step], profile: str) -> Recipe:
-    """The recipe with these steps spelled out, those that the profile changes marked, and what is to be said of them."""
+    """The recipe with these steps spelled out, those that the profile changes marked, and its notes."""
     changed = _changed_by_profile(recipe, recipe.profiles.get(profile, {}))
     steps = [step.model_copy(update={"profile": profile}) if step.name in changed else step for step in steps]
     whole = recipe.model_copy(update={"steps": expand(steps)})
