@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import is_number, signed
@@ -249,8 +248,6 @@ def _steps(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 _MOST_BARS = 24  # of one section
 _MOST_LABELS = 20  # of the matrix
-_BLUES = LinearSegmentedColormap.from_list("blues", [PAPER, GOOD])
-_ORANGES = LinearSegmentedColormap.from_list("oranges", [PAPER, BAD])
 
 
 @or_nothing
@@ -319,27 +316,20 @@ def _label_grid(table: Mapping[str, Mapping[str, int]], title: str, what: str) -
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     for i, name in enumerate(names):
         write(axes, (-6 / side, i + 0.5), clip(name, 22), size=9, align=("right", "center"))
-        axes.text(i + 0.5, -5 / side, clip(name, 22), size=9, rotation=90, ha="center", va="bottom", parse_math=False)
+        told = {"size": 9, "color": INK, "rotation": 90, "ha": "center", "va": "bottom"}
+        axes.text(i + 0.5, -5 / side, clip(name, 22), parse_math=False, **told)
         for j in range(len(names)):
-            colours = _BLUES if i == j else _ORANGES
-            axes.add_patch(_cell(j, i, colours(0.1 + 0.8 * shares[i, j]) if counts[i, j] else FAINT, counts[i, j]))
+            axes.add_patch(_cell(j, i, (GOOD if i == j else BAD) if counts[i, j] else FAINT, shares[i, j]))
             if counts[i, j] and side >= 12:
-                ink = PAPER if shares[i, j] > 0.55 else "#1f2328"
-                write(
-                    axes,
-                    (j + 0.5, i + 0.5),
-                    str(counts[i, j]),
-                    size=min(9, 0.45 * side),
-                    color=ink,
-                    align=("center", "center"),
-                )
+                write(axes, (j + 0.5, i + 0.5), str(counts[i, j]), size=min(9, 0.45 * side), align=("center", "center"))
     return figure
 
 
-def _cell(x: float, y: float, colour: Any, count: int) -> Any:
+def _cell(x: float, y: float, colour: str, share: float) -> Any:
+    """So faint that ink stands out on it, on a light page and on a dark one."""
     from matplotlib.patches import Rectangle
 
-    return Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=colour, alpha=1 if count else 0.35, linewidth=0)
+    return Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=colour, alpha=0.12 + 0.3 * share, linewidth=0)
 
 
 def _shares(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int, int]]:

@@ -70,6 +70,7 @@ FIGURES = {
     figures.acceptance: [[{}], [{"by_label": None, "by_attribute": None}], [{"by_label": {}, "by_attribute": {}}],
                          [{"by_label": {"a": {"asked": 0, "accepted": 0}}, "by_attribute": {"tone": {}}}],
                          [{"by_label": {"a": {}}, "by_attribute": {"tone": None}}]],
+    figures.answers: [[{}, "Answers"]],
     figures.confusion: [[{}], [{"confusion": None}], [{"confusion": {}}], [{"confusion": {"a": {}}}],
                         [{"confusion": {"a": None}}]],
     figures.accept_reject: [[{}], [{"asked": None, "accepted": None, "reasons": None}], [{"reasons": {}}]],

@@ -134,7 +134,7 @@ def test_all_missing_columns_are_named(tmp_path):
 
 def test_hostile_texts_stay_texts(page):
     read = Page(page)
-    assert [tag for tag, _ in read.elements].count("script") == 2
+    assert [tag for tag, _ in read.elements].count("script") == 3
     assert not any("alert(1)" in code for code in read.scripts if not code.startswith("{"))
     assert any("<script>alert(1)</script>" in text for text in read.text)
 
@@ -167,7 +167,7 @@ def test_headings_are_in_order_and_figures_have_titles(page):
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b - a <= 1 for a, b in pairwise(levels))
-    assert [t for t, _ in elements].count("svg") == [t for t, _ in elements].count("desc") == 6
+    assert [t for t, _ in elements].count("svg") == [t for t, _ in elements].count("desc") == 7
 
 
 def test_every_table_has_a_caption_and_scoped_heads(page):

@@ -210,7 +210,7 @@ def test_the_tuned_model_is_called_by_its_variant_and_seeds(tmp_path, names, see
     rows = [comparison_row(variant=name, n_seeds=seeds) for name in names]
     data = data_of(tmp_path, *rows, summary={"variants": told})
     assert compared_name(data, "tuned") == said
-    assert compared_name(data, "base") == "embedded:base"
+    assert compared_name(data, "base") == "base"
 
 
 def test_without_a_gain_no_point_has_a_cost(tmp_path):
