@@ -29,7 +29,7 @@ ANSWERS = {  # by candidate
 KINDS = {"guide": ("guide", 0.75), "tuned": ("tuned", 0.75), "student": ("base", 0.5)}
 
 
-def data(tmp_path, n=len(TEXTS), **given):
+def data(tmp_path, n=4, **given):
     rows = [
         {"task": "t", "subset": "default", "item": i, "text": TEXTS[i % 4] + " " * (i // 4), "gold": GOLD[i % 4],
          "candidate": name, "seed": seed, "answer": answers[i % 4] if seed == 0 else "late", "probability": 0.5}
@@ -95,7 +95,8 @@ _DRIVE = """
 addEventListener("load", () => {
   const get = (name) => document.querySelector(`#texts [name=${name}]`);
   const shown = () => [...document.querySelectorAll("#texts tbody th")].map((c) => c.textContent);
-  const set = (name, value) => { get(name).value = value; get(name).dispatchEvent(new Event("input", { bubbles: true })); };
+  const input = () => new Event("input", { bubbles: true });
+  const set = (name, value) => { get(name).value = value; get(name).dispatchEvent(input()); };
   const seen = { errors, all: shown(), title: document.title };
   for (const kind of ["right", "wrong", "fixed", "broken"]) { set("answers", kind); seen[kind] = shown(); }
   set("answers", "wrong"); set("model", "0"); seen.guide = shown();

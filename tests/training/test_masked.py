@@ -68,7 +68,7 @@ def test_nothing_masked_is_an_empty_table_of_the_same_columns(table):
 
 
 def test_precision_and_recall_are_of_candidates_of_the_anchors_label(table, guide):
-    """Counted once more from what the audit lists: masked by guide, and, with labels as the only mask, all of a label."""
+    """Counted once more from what the audit lists: all that the guide masks, and all of the anchor's label."""
     store = GuideStore.build(table, guide)
     told = mask_quality(store, MaskOptions(), batch_size=8)
     whole = audit(store, batch_size=8)
