@@ -92,13 +92,15 @@ def mask_quality(
     store: GuideStore,
     mask: MaskOptions | None = None,
     *,
+    rows: Sequence[int] | None = None,
     batch_size: int = 64,
     seed: int = 42,
     batches: int = BATCHES,
 ) -> dict[str, float | int | None]:
     """How right the guide's mask is, where labels are known: a candidate of the anchor's label is a false negative.
 
-    Equal texts are left out, for they are masked whatever the guide says. Arguments as of `masked_examples`.
+    Equal texts are left out, for they are masked whatever the guide says. `rows` are the row numbers to look at, all if
+    None; other arguments as of `masked_examples`.
 
     Returns:
         `masked`: candidates that the guide masks; `same_label`: those of the anchor's label; `precision`: share of
@@ -106,7 +108,8 @@ def mask_quality(
         of it empty without a guide or without labels.
     """
     mask = mask or MaskOptions()
-    order = np.random.default_rng(seed).permutation(len(store.table))[: batches * batch_size]
+    among = np.arange(len(store.table)) if rows is None else np.asarray(rows, dtype=np.int64)
+    order = np.random.default_rng(seed).permutation(among)[: batches * batch_size]
     masked = same = both = 0
     for begin in range(0, len(order), batch_size):
         ids = order[begin : begin + batch_size]

@@ -71,6 +71,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
 SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of
+_SHOWN = 400  # characters of a text in a table
 _WARNS = " WARNING "  # in a line of the log
 _KERNEL_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
@@ -400,6 +401,7 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
         MissingError, DataError: a run that they name is not there, unfinished or failed.
     """
     quiet_libraries()
+    _show_whole_texts()
     atexit.register(gc.freeze)  # or a process that holds torch is taken apart object by object: two seconds
     given = {
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
@@ -414,6 +416,13 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
     _log_to(folder / "log.txt", key_variables(params.model_dump()))
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
     return _KINDS[verb](verb, params, folder, spec, datetime.now(UTC), parents, lock)
+
+
+def _show_whole_texts() -> None:
+    """Tables show texts, broken into lines, and not their first fifty characters."""
+    import pandas as pd
+
+    pd.set_option("display.max_colwidth", _SHOWN)
 
 
 def new_run(verb: str, parameters: Mapping[str, Any]) -> Run:
@@ -441,6 +450,7 @@ def new_run(verb: str, parameters: Mapping[str, Any]) -> Run:
 def start_lesson() -> Path:
     """Begin a notebook that keeps no run: libraries are quiet, and the folder it may write to goes when it ends."""
     quiet_libraries()
+    _show_whole_texts()
     folder = tempfile.mkdtemp(prefix="gisttools-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
