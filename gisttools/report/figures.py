@@ -316,8 +316,8 @@ def _label_grid(table: Mapping[str, Mapping[str, int]], title: str, what: str) -
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     for i, name in enumerate(names):
         write(axes, (-6 / side, i + 0.5), clip(name, 22), size=9, align=("right", "center"))
-        at, up = (i + 0.5, -5 / side), {"ha": "center", "va": "bottom"}
-        axes.text(*at, clip(name, 22), size=9, color=INK, rotation=90, parse_math=False, **up)
+        told = axes.text(i + 0.5, -5 / side, clip(name, 22), size=9, color=INK, parse_math=False)
+        told.set(rotation=90, ha="center", va="bottom")
         for j in range(len(names)):
             axes.add_patch(_cell(j, i, (GOOD if i == j else BAD) if counts[i, j] else FAINT, shares[i, j]))
             if counts[i, j] and side >= 12:

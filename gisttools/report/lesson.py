@@ -75,7 +75,7 @@ def guide_matrix(cosines: ArrayLike, masked: ArrayLike, labels: Sequence[str]) -
 
 
 def quality_table(found: Mapping[str, Mapping[str, float | None]]) -> str:
-    """How right the guide's mask is on several sets of rows, as lines of text: see `gisttools.training.mask_quality`."""
+    """How right the guide's mask is on several sets of rows (`gisttools.training.mask_quality`), as lines of text."""
     table = pd.DataFrame({name: dict(told) for name, told in found.items()}).T
     counts = {c: table[c].astype(int) for c in ("masked", "same_label") if c in table}
     return table.assign(**counts).round(2).to_string()

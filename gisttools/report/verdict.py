@@ -212,7 +212,9 @@ def trained(data: ReportData) -> bool:
 
 def shown(data: ReportData) -> str:
     """The word of the verdict as the page says it; nothing of a smoke run."""
-    return shown_word(verdict_word(data), trained=trained(data), smoke=is_true(advice(data).get("smoke")))
+    return shown_word(
+        verdict_word(data), trained=trained(data), smoke=data.evaluate.smoke or is_true(advice(data).get("smoke"))
+    )
 
 
 def not_compared(data: ReportData) -> list[str]:

@@ -354,3 +354,10 @@ def test_an_unusual_learning_rate_is_told(tmp_path):
     finetune(tmp_path, parents=(), warnings=["learning_rate is 0.01, 100 times above"])
     data = data_of(tmp_path, comparison_row(), parents=("finetune-1",))
     assert "learning_rate is 0.01, 100 times above" in limits(data)
+
+
+@pytest.mark.parametrize("profile", ["smoke", ""])
+def test_a_smoke_run_is_marked_and_has_no_verdict(tmp_path, profile):
+    page = render_html(data_of(tmp_path, comparison_row(), profile=profile))
+    assert ("Smoke run" in page) is bool(profile)
+    assert ('class="word helped"' in page) is not bool(profile)
