@@ -85,7 +85,7 @@ class Inline:
         source = self.page.read_text(encoding="utf-8").replace("<head>", '<head><base href="about:srcdoc">', 1)
         frame = (
             f"<p>The whole page; it is also the file <code>{escape(str(self.page))}</code>.</p>"
-            f'<iframe title="The page" sandbox="allow-scripts allow-downloads allow-modals" srcdoc="{escape(source)}" '
+            f'<iframe title="The page" srcdoc="{escape(source)}" '
             f'style="width:100%;height:{self.height}px;border:1px solid #8888"></iframe>'
         )
         text = {} if self.text is None else {"text/markdown": self.text.read_text(encoding="utf-8")}
