@@ -102,7 +102,7 @@ def test_a_recipe_may_be_named_after_a_verb(command, tmp_path, results):
     ("name", "value", "expected"),
     [
         ("finetun.epochs", "3", "Did you mean 'finetune'?"),
-        ("epochs", "3", "say <step>.<parameter>; the steps are synthesize, convert"),
+        ("epochs", "3", "say -p <step>.<parameter>; the steps are synthesize, convert"),
         ("finetune.epocs", "3", "unknown parameter 'epocs' = 3. Did you mean 'epochs'?"),
         ("finetune.triplets", "[$convrt]", "refers to $convrt"),
     ],
