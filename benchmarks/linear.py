@@ -16,19 +16,27 @@ import numpy as np
 
 GRID = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 SETS = ("data/support_intents", "Banking77Classification", "AmazonCounterfactualClassification")
-MODELS = ("embedded:wordllama-256", "embedded:all-MiniLM-L6-v2")
+TF_IDF = "TF-IDF"
+MODELS = ("embedded:wordllama-256", "embedded:all-MiniLM-L6-v2", TF_IDF)
 
 
 def accuracies(texts: list[str], labels: list[str], model: str) -> list[float]:
     """Of each C of the grid, in percent."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     from gisttools.data.splitting import split_texts
     from gisttools.models import VectorCache
 
-    vectors = VectorCache(model).embed(texts)
     held = split_texts(texts, labels, share=1 / 3).test
     truth = np.asarray(labels, dtype=object)
+    if model == TF_IDF:  # as gisttools.evaluation.fitting has it
+        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit(
+            [t for t, h in zip(texts, held, strict=True) if not h]
+        )
+        vectors = words.transform(texts)
+    else:
+        vectors = VectorCache(model).embed(texts)
     found = []
     for c in GRID:
         fitted = LogisticRegression(C=c, max_iter=2000).fit(vectors[~held], truth[~held])
@@ -58,8 +66,17 @@ def main() -> None:
         for model in given.models:
             found = accuracies(texts, labels, model)
             print(f"{name[:35]:<36}{model:<32}" + "".join(f"{x:8.1f}" for x in found), flush=True)
-            rows.append({"set": name, "model": model, **{f"C={c:g}": round(x, 2) for c, x in zip(GRID, found, strict=True)}})
-    print("mean of all".ljust(68) + "".join(f"{np.mean([r[f'C={c:g}'] for r in rows]):8.1f}" for c in GRID))
+            rows.append(
+                {"set": name, "model": model, **{f"C={c:g}": round(x, 2) for c, x in zip(GRID, found, strict=True)}}
+            )
+    for kind, chosen in (
+        ("encoders", [r for r in rows if r["model"] != TF_IDF]),
+        (TF_IDF, [r for r in rows if r["model"] == TF_IDF]),
+    ):
+        if chosen:
+            print(
+                f"mean of {kind}".ljust(68) + "".join(f"{np.mean([r[f'C={c:g}'] for r in chosen]):8.1f}" for c in GRID)
+            )
     print(json.dumps({"benchmark": "linear", "rows": rows}))
 
 

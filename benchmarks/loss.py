@@ -7,11 +7,14 @@ and the relative difference of the gradients' norms. Prints a table and, last, o
 
     python benchmarks/loss.py [--batches 32 256 1024] [--rounds 3]
     python benchmarks/loss.py --scaling
+    python benchmarks/loss.py --labels [--batches 64 256 1024 4096] [--classes 2 64]
 
 At batch 1,024 GISTEmbedLoss needs 19 GB; where it is killed for memory, the table says so. `--scaling` measures
 gist_loss alone at 1,024 to 16,384 rows, against the bare matrix products that it cannot do without, in blocks of 256
 rows: for each of the four blocks (anchor-positive, anchor-anchor, positive-positive, anchor-negative) the student's
-scores, the guide's scores, and the gradients of both factors of the student's.
+scores, the guide's scores, and the gradients of both factors of the student's. `--labels` takes the loss with
+same_label "mask" and "positive" in turn, in one process, on rows whose labels are drawn; and of the same number of
+labelled texts a batch of one column.
 """
 
 from __future__ import annotations
@@ -60,6 +63,61 @@ def _ours(students, guides):
     return lambda: gist_loss(
         *students, guide_anchor=guides[0], guide_positive=guides[1], guide_negatives=guides[2][:, None]
     )
+
+
+def labels(batches: list[int], classes: list[int], rounds: int) -> list[dict]:
+    """CPU milliseconds of "mask", "positive" and labelled texts, and extra peak memory of the two."""
+    print(f"{'batch':>6} {'classes':>8} {'guide':>6} {'mask, ms':>9} {'positive':>9} {'ratio':>6} {'one column':>11}")
+    figures = []
+    for batch in batches:
+        for of_classes in classes:
+            command = [sys.executable, __file__, "--one-labels", str(batch), str(of_classes), str(rounds)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            for row in json.loads(done.stdout.splitlines()[-1]):
+                figures.append(row)
+                print(
+                    f"{batch:>6} {of_classes:>8} {'yes' if row['guided'] else 'no':>6} {row['mask']:>9.2f} "
+                    f"{row['positive']:>9.2f} {row['ratio']:>6.2f} {row['one_column']:>11.2f}",
+                    flush=True,
+                )
+    return figures
+
+
+def measure_labels(batch: int, classes: int, rounds: int) -> list[dict[str, float]]:
+    import torch
+
+    from gisttools.training import gist_loss
+
+    torch.manual_seed(0)
+    students = [torch.randn(batch, D, requires_grad=True) for _ in range(3)]
+    guides = [torch.randn(batch, G) for _ in range(3)]
+    anchors = torch.randint(0, classes, (batch, 1))
+    label_ids = torch.cat([anchors, anchors, (anchors + 1) % classes], 1)
+    text_ids = torch.arange(3 * batch).view(batch, 3)
+    found = []
+    for guided in (True, False):
+        names = ("guide_anchor", "guide_positive", "guide_negatives")
+        guide = dict(zip(names, (guides[0], guides[1], guides[2][:, None]), strict=True)) if guided else {}
+        one = {"guide_anchor": guides[0]} if guided else {}
+
+        def of_triplets(how, guide=guide):
+            return gist_loss(*students, **guide, text_ids=text_ids, label_ids=label_ids, same_label=how)
+
+        def one_column(one=one):
+            ids = {"text_ids": text_ids[:, :1], "label_ids": label_ids[:, :1]}
+            return gist_loss(students[0], **one, **ids, same_label="positive")
+
+        sides = {"mask": lambda: of_triplets("mask"), "positive": lambda: of_triplets("positive")}
+        times: dict[str, list[float]] = {side: [] for side in (*sides, "one_column")}
+        while len(times["mask"]) < 3 * rounds or sum(times["mask"]) < rounds:
+            for side, run in {**sides, "one_column": one_column}.items():
+                started = time.process_time()
+                run().backward()
+                times[side].append(time.process_time() - started)
+        median = {side: 1e3 * statistics.median(x[1:]) for side, x in times.items()}
+        found.append({"batch": batch, "classes": classes, "guided": guided, **median,
+                      "ratio": median["positive"] / median["mask"]})  # fmt: skip
+    return found
 
 
 def _peer(students, guides):
@@ -198,10 +256,20 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", help="default: 32 256; with --scaling 1,024 to 16,384")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scaling", action="store_true", help="gist_loss alone, against its bare matrix products")
+    parser.add_argument("--labels", action="store_true", help='same_label "positive" against "mask"')
+    parser.add_argument("--classes", type=int, nargs="+", default=[2, 64], help="with --labels")
+    parser.add_argument("--one-labels", type=int, nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "BATCH"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args.one[0], int(args.one[1]))))
+        return
+    if args.one_labels:
+        print(json.dumps(measure_labels(*args.one_labels)))
+        return
+    if args.labels:
+        figures = labels(args.batches or [64, 256, 1024], args.classes, args.rounds)
+        print(json.dumps({"benchmark": "loss", "labels": True, "rounds": args.rounds, "figures": figures}))
         return
     figures = scaling(args.batches or SCALING, args.rounds) if args.scaling else compare(
         args.batches or [32, 256], args.rounds

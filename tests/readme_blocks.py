@@ -1,8 +1,8 @@
 """Runs every shell block of README.md as a newcomer would type it: `python tests/readme_blocks.py`, after quick start.
 
-The blocks run in an empty folder next to a `my_folder` with CSV files of labelled texts. What needs a network or a key
-is replaced by something as real and smaller; `INSTEAD` tells all of it, and a text that README no longer holds
-is an error. Recipes whose work the quick start has done are answered from its runs.
+The blocks run in an empty folder next to a `my_folder` with CSV files of labelled texts, and `tickets.csv`. What needs
+a network or a key is replaced by something as real and smaller; `INSTEAD` tells all of it, and a text that README no
+longer holds is an error. Recipes whose work the quick start has done are answered from its runs.
 """
 
 import os
@@ -53,6 +53,8 @@ def main() -> None:
             texts = pd.read_json(ROOT / "tests" / "assets" / "caretaker" / f"{split}.jsonl", lines=True)
             (Path(scratch) / "my_folder").mkdir(exist_ok=True)
             texts.to_csv(Path(scratch) / "my_folder" / f"{split}.csv", index=False)
+        tickets = texts.rename(columns={"text": "ticket_text", "label": "category"})
+        tickets.to_csv(Path(scratch) / "tickets.csv", index=False, sep=";")
         for block in blocks:
             script = substituted(block, address=server.base_url, model=server.model)
             if not script.strip():

@@ -211,13 +211,15 @@ def _show_places(done: Sequence[FinishedRun]) -> None:
 
 
 def _model_of(done: Sequence[FinishedRun]) -> Path | None:
-    """The folder of the model that an evaluation advises, else of the last one that was trained."""
-    advised = [
-        run for run in reversed(done) if run.verb == "evaluate" and (run.summary.get("advice") or {}).get("model")
+    """The folder of the model that an evaluation left, the first of two, else of the last one that was trained."""
+    left = [
+        run.folder / model["folder"]
+        for run in reversed(done)
+        if run.verb == "evaluate"
+        for model in (run.summary.get("advice") or {}).get("models") or []
     ]
-    trained = [run for run in reversed(done) if run.verb == "finetune"]
-    found = [run.folder / "model" for run in [*advised, *trained]]
-    return next((folder for folder in found if folder.is_dir()), None)
+    trained = [run.folder / "model" for run in reversed(done) if run.verb == "finetune"]
+    return next((folder for folder in [*left, *trained] if folder.is_dir()), None)
 
 
 def _page_of(run: FinishedRun) -> Path | None:
@@ -233,15 +235,17 @@ def _short(path: Path) -> Path:
 def _show_use(done: Sequence[FinishedRun]) -> None:
     """How to use the model that the last evaluation left."""
     for run in reversed(done):
-        told = (run.summary.get("advice") or {}).get("model") if run.verb == "evaluate" else None
-        if told is None:
+        models = (run.summary.get("advice") or {}).get("models") if run.verb == "evaluate" else None
+        if not models:
             continue
         from gisttools.evaluation import python_lines, shell_lines
 
-        folder = _short(run.folder / "model")
-        click.echo(f"\n{click.style('Use it', bold=True)} ({told['name']}):")
-        for line in [*shell_lines(folder, told), *(line for line in python_lines(folder, told) if line)]:
-            click.echo(f"  {line}")
+        for model in models:
+            folder = _short(run.folder / model["folder"])
+            told = {**model, "text_column": run.parameters.get("text_column")}
+            click.echo(f"\n{click.style('Use it', bold=True)} ({model['name']}):")
+            for line in [*shell_lines(folder, told), *(line for line in python_lines(folder, told) if line)]:
+                click.echo(f"  {line}")
         return
 
 

@@ -32,13 +32,7 @@ from .folders import (
     parse_eval_name as parse_eval_name,
 )
 from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream as open_stream
-from .labelled import (
-    DEV_SPLITS as DEV_SPLITS,
-    LabelledTexts as LabelledTexts,
-    read_labelled as read_labelled,
-    shares_of as shares_of,
-    split_file as split_file,
-)
+from .labelled import LabelledTexts as LabelledTexts, read_labelled as read_labelled
 from .languages import language_identifier as language_identifier, languages_of as languages_of
 from .mteb_tasks import (
     cleaned_task as cleaned_task,
@@ -71,6 +65,7 @@ from .overlap import (
     table_texts as table_texts,
     texts_of as texts_of,
 )
+from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
 from .passages import Passage as Passage, read_passages as read_passages
 from .saved import is_saved as is_saved
 from .sources import (

@@ -17,8 +17,8 @@ from typing import TypeVar
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems
 from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, labelled_columns, tell_left_out
 from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, plain_name, read_parts
-from gisttools.data.labelled import DEV_SPLITS, shares_of
 from gisttools.data.options import FileOptions
+from gisttools.data.parts import DEV_SPLITS, shares_of
 from gisttools.data.saved import is_saved
 
 T = TypeVar("T")

@@ -19,10 +19,11 @@ import pandas as pd
 from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, first_line, problems
 from gisttools.data.characters import is_blank, tell_unseen
 from gisttools.data.columns import labelled_columns, tell_left_out
-from gisttools.data.files import FILE_ENDINGS, Part, RowFile, file_kind, is_missing, plain_name
+from gisttools.data.files import Part, RowFile, file_kind, is_missing, plain_name
 from gisttools.data.hub import HubSet, parse_hub_name
 from gisttools.data.mteb_tasks import dataset_parts, open_task, unnested
-from gisttools.data.options import FileOptions, ReadOptions
+from gisttools.data.options import ReadOptions
+from gisttools.data.parts import shares_of, split_file
 from gisttools.data.relabelling import decided
 from gisttools.data.saved import is_saved, saved_split, saved_splits
 from gisttools.data.splitting import split_parts
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 log = logging.getLogger(__name__)
-DEV_SPLITS = ("dev", "validation", "valid")
 LONGEST = 1_000_000  # characters of a text; beyond it something else than a text was read
 _SHOWN = 5
 _JOIN = " | "
@@ -309,15 +309,6 @@ def read_labelled(source: str | Path | pd.DataFrame, options: ReadOptions | None
     return _from_mteb(name, options)
 
 
-def shares_of(path: Path, options: FileOptions) -> dict[str, float]:
-    """The shares by which a file or folder is split on the fly, by split: those that are told, and for which a folder
-    has no file of its own."""
-    if not path.is_dir() or is_saved(path):
-        return options.shares
-    names = {"test": ("test",), "dev": DEV_SPLITS}
-    return {split: s for split, s in options.shares.items() if not any(split_file(path, n) for n in names[split])}
-
-
 def _repaired(texts: LabelledTexts, options: ReadOptions) -> LabelledTexts:
     """With the labels that `relabel` decides, and without the texts that it drops.
 
@@ -368,13 +359,6 @@ def _part(texts: LabelledTexts, split: str, shares: Mapping[str, float]) -> Labe
 
 
 _USES = {"train": "train", "test": "test", "dev": "choose"}
-
-
-def split_file(folder: Path, split: str) -> Path | None:
-    """A folder's file for a split, `<split>` and one of `FILE_ENDINGS`, or the data set that `save_to_disk` wrote for
-    it; None if there is none."""
-    found = next((f for e in FILE_ENDINGS if (f := folder / f"{split}{e}").is_file()), None)
-    return found or saved_split(folder, split)
 
 
 def _no_split(folder: Path, split: str) -> Path:

@@ -6,14 +6,13 @@ label keeps its share, as far as its near copies allow; a label that cannot be s
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gisttools.common import DataError, ParameterError
+from gisttools.common import DataError, ParameterError, digest
 from gisttools.data.characters import normalise
 from gisttools.data.near_duplicates import near_pairs
 from gisttools.data.options import NEAR
@@ -64,7 +63,7 @@ def split_texts(
     for row, group in enumerate(groups.tolist()):
         members[group].append(row)
     counts = [Counter(labels[row] for row in rows) for rows in members.values()]
-    order = sorted(range(len(counts)), key=lambda g: _place(min(plain[row] for row in members[g]), seed))
+    order = sorted(range(len(counts)), key=lambda g: digest(f"{seed}\n{min(plain[row] for row in members[g])}", 16))
     chosen = _choose(counts, order, share)
     test = np.isin(groups, chosen)
     if not test.any():
@@ -89,10 +88,7 @@ def split_parts(
     Raises:
         ParameterError, DataError: as `split_texts`; the latter names `where`.
     """
-    digest = hashlib.blake2b(repr([sorted(shares.items()), list(shares)]).encode(), digest_size=16)
-    for text, label in zip(texts, labels or [""] * len(texts), strict=True):
-        digest.update(f"{len(text)} {text}\n{len(label)} {label}\n".encode("utf-8", "surrogatepass"))
-    key = digest.hexdigest()
+    key = digest(repr([list(shares.items()), list(texts), None if labels is None else list(labels)]), 16)
     if key not in _KEPT:
         while len(_KEPT) >= _MOST_KEPT:
             _KEPT.pop(next(iter(_KEPT)))
@@ -127,11 +123,6 @@ def near_groups(texts: Sequence[str], near: float = NEAR) -> np.ndarray:
     graph = coo_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(len(different),) * 2)
     of_different = connected_components(graph, directed=False)[1].astype(np.int64)
     return of_different[[places[text] for text in texts]]
-
-
-def _place(text: str, seed: int) -> bytes:
-    """Where a text stands in the order of choice."""
-    return hashlib.blake2b(f"{seed}\n{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _choose(counts: Sequence[Counter[str]], order: Sequence[int], share: float) -> list[int]:

@@ -1,11 +1,6 @@
 from .advice import Advice as Advice, Candidate as Candidate, Kind as Kind, Trade as Trade, advise as advise
-from .candidates import (
-    Candidates as Candidates,
-    CandidateScore as CandidateScore,
-    Encoder as Encoder,
-    Heads as Heads,
-    find_candidates as find_candidates,
-)
+from .candidate_scores import Candidates as Candidates, CandidateScore as CandidateScore
+from .candidates import Encoder as Encoder, Heads as Heads, find_candidates as find_candidates
 from .comparison import (
     POINT as POINT,
     Average as Average,

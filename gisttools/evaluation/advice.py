@@ -36,18 +36,12 @@ class Candidate:
             trained here; `guide`; `reference` any other.
         score: of what is compared, between 0 and 1.
         texts_per_s: on this machine; None where it was not measured.
-        megabytes: of what has to be kept to use it; None where not known.
-        dollars: spent on its training rows; None where not known.
-        seeds: trainings that its score is a mean of.
     """
 
     name: str
     kind: Kind
     score: float
     texts_per_s: float | None = None
-    megabytes: float | None = None
-    dollars: float | None = None
-    seeds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

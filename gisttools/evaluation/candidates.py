@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -22,8 +23,8 @@ from sentence_transformers import SentenceTransformer
 
 from gisttools.common import DataError, GistError, digest, doing, plural
 from gisttools.data import load_task, split_of
-from gisttools.evaluation.advice import Advice, Candidate, Kind, advise, against_best
-from gisttools.evaluation.comparison import to_table
+from gisttools.evaluation.advice import Candidate, Kind, advise, against_best
+from gisttools.evaluation.candidate_scores import ANSWERS, CLASSES, Candidates, CandidateScore, TargetAdvice
 from gisttools.evaluation.fitting import (
     Fitted,
     Labelled,
@@ -95,60 +96,6 @@ class Heads(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidateScore:
-    """A candidate on one subset of a task: a row of candidates.parquet.
-
-    Attributes:
-        task, subset, metric: what was scored; of labelled texts the metric is accuracy.
-        name, kind, what: the candidate; see `Encoder`.
-        score: of labelled texts of the classifier fitted on all labels; over several seeds the mean. 0 to 1.
-        difference, low, high: to the best candidate (negative: less), and the ends of its interval; those of one task
-            hold together (Holm). The best itself has none.
-        best: is it the one of the highest score?
-        few_shot, samples_per_label: mteb's accuracy of a classifier fitted on so many texts a class.
-        macro_f1: of the classifier fitted on all labels.
-        n_train: texts that the classifier was fitted on.
-        encoder_labels: labelled texts that the encoder was trained on; None where not known.
-        n_test, n_classes: test texts or queries, and classes.
-        megabytes, texts_per_s, dollars: see `Candidate`.
-        seeds: trainings behind it.
-    """
-
-    task: str
-    subset: str = "default"
-    metric: str = "accuracy"
-    name: str
-    kind: Kind
-    what: str = ""
-    score: float = math.nan
-    difference: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    best: bool = False
-    few_shot: float = math.nan
-    samples_per_label: int | None = None
-    macro_f1: float = math.nan
-    n_train: int | None = None
-    encoder_labels: int | None = None
-    n_test: int | None = None
-    n_classes: int | None = None
-    megabytes: float | None = None
-    texts_per_s: float | None = None
-    dollars: float | None = None
-    seeds: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetAdvice:
-    """The advice on one task, or on the mean of several; then `task` says of how many, and `subset` is empty."""
-
-    task: str
-    subset: str
-    metric: str
-    advice: Advice
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Found:
     """A candidate on one task, before it is held against the others.
 
@@ -171,100 +118,11 @@ class _Found:
 
     def candidate(self) -> Candidate:
         row = self.row
-        return Candidate(
-            name=row.name, kind=row.kind, score=row.score, texts_per_s=row.texts_per_s, megabytes=row.megabytes,
-            dollars=row.dollars, seeds=row.seeds,
-        )  # fmt: skip
-
-
-_CLASSES = ("task", "subset", "candidate", "seed", "label", "precision", "recall", "f1", "support")
-_ANSWERS = ("task", "subset", "item", "text", "gold", "candidate", "seed", "answer", "probability")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidates:
-    """What was found: `rows`, the tables `classes` and `answers`, the advice for each target and, where there are
-    several of one metric, for their mean; `notes`: what could not be scored, and why; `shipped`: the model to be
-    used."""
-
-    rows: tuple[CandidateScore, ...] = ()
-    classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_CLASSES)))
-    answers: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_ANSWERS)))
-    targets: tuple[TargetAdvice, ...] = ()
-    overall: TargetAdvice | None = None
-    notes: tuple[str, ...] = ()
-    smoke: bool = False
-    shipped: Shipped | None = None
-
-    def table(self) -> pd.DataFrame:
-        """The table that candidates.parquet holds."""
-        whole = ("samples_per_label", "n_train", "encoder_labels", "n_test", "n_classes")
-        numbers = ("megabytes", "texts_per_s", "dollars")
-        kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(numbers, "float64")
-        return to_table(CandidateScore, self.rows).astype(kinds)
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """By the name of their file."""
-        return {"candidates": self.table(), "classes": self.classes, "answers": self.answers}
-
-    def summary(self) -> dict[str, Any]:
-        """JSON values: `line`, what is advised in one line; `targets`, `overall`, `notes`, `smoke`."""
-        told = [_json(target) for target in self.targets]
-        overall = None if self.overall is None else _json(self.overall)
-        line = advice_line(self.targets, self.overall, self.rows)
-        return {
-            "line": line,
-            "targets": told,
-            "overall": overall,
-            "notes": list(self.notes),
-            "smoke": self.smoke,
-            "model": None if self.shipped is None else self.shipped.told(),
-        }
-
-
-def advice_line(
-    targets: Sequence[TargetAdvice], overall: TargetAdvice | None, rows: Sequence[CandidateScore] = ()
-) -> str:
-    """What is advised, in one line: of one target, of the mean of several, or of each where they cannot be averaged."""
-    if not targets:
-        return ""
-    if overall is not None:
-        return f"{overall.advice.head} ({overall.task})"
-    heads = dict.fromkeys(target.advice.head for target in targets)
-    if len(heads) > 1:
-        return "; ".join(f"{target.task}: {target.advice.head}" for target in targets)
-    first = targets[0]
-    known = [r for r in rows if r.best and (r.task, r.subset) == (first.task, first.subset)]
-    if len(targets) > 1 or not known or first.advice.word == "none":
-        return first.advice.head
-    what = f"{first.metric.replace('_', ' ')} {100 * known[0].score:.1f}"
-    fitted = " with a classifier fitted on all labels" if known[0].n_train else ""
-    return f"{first.advice.head} ({first.task} {what}{fitted})"
-
-
-def _json(target: TargetAdvice) -> dict[str, Any]:
-    told = asdict(target.advice)
-    trades = [
-        {
-            "name": trade.name,
-            "difference": trade.difference.difference,
-            "low": _plain(trade.difference.low),
-            "high": _plain(trade.difference.high),
-            "times_as_fast": trade.times_as_fast,
-            "shown_worse": trade.shown_worse,
-            "told": trade.told(),
-        }
-        for trade in target.advice.trades
-    ]
-    return {"task": target.task, "subset": target.subset, "metric": target.metric, **told, "trades": trades}
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        return Candidate(name=row.name, kind=row.kind, score=row.score, texts_per_s=row.texts_per_s)
 
 
 def find_candidates(
-    encoders: Sequence[Encoder],
+    encoders: Sequence[Encoder] | Mapping[str, ScoredModel],
     sources: Sequence[TaskSource],
     *,
     heads: Heads | None = None,
@@ -278,13 +136,17 @@ def find_candidates(
     Vectors and scores that are kept are used again.
 
     Args:
-        encoders: the models; of those that are one and the same the first counts.
+        encoders: the models; of those that are one and the same the first counts. By name alone, nothing is known of
+            their training.
         sources: from `task_sources`.
         heads: trains encoders with a linear head; left out where None.
         cache: where scores and vectors are kept; the usual folder if None.
         batch_size: texts embedded at a time.
         smoke: was the training only to see that everything works? Then nothing is advised.
     """
+    if isinstance(encoders, Mapping):
+        told = encoders.items()
+        encoders = [Encoder(name=n, kind="reference", what="a model", models=(m,), labels=None) for n, m in told]
     work = _Work(_once(encoders), heads, cache or ScoreCache(), batch_size)
     for source in (source for source in sources if source.is_target):
         with doing(f"candidates on {source.name}"):
@@ -413,9 +275,9 @@ class _Work:
             texts_per_s=_speed(model, part, linear),
         )
         left = None
-        if model.transformer is not None:
+        if model.encoder is model.transformer:  # not of mteb's registry, whose code may make prompts of its own
             told = {"task": found.row.task, "fitted_on": len(part.train_texts)}
-            left = partial(shipped, encoder.name, model.transformer, linear, test, part.test_labels, told)
+            left = partial(shipped, encoder.name, model.transformer, linear, part, test, told)
         return replace(found, row=row, shape=_shape(model), left=left)
 
     def _scored(self, source: TaskSource, model: ScoredModel, encoder: Encoder) -> KeptScores:
@@ -447,11 +309,11 @@ class _Work:
         queries = sorted(each[0])
         values_of = np.array([[values[query] for query in queries] for values in each])
         model = encoder.models[0]
+        speed = _search_speed(model, task, subset, data)
         row = CandidateScore(
             task=source.name, subset=subset, metric=metric, name=encoder.name, kind=encoder.kind, what=encoder.what,
             score=float(values_of.mean()), n_test=len(queries), encoder_labels=encoder.labels,
-            megabytes=model.megabytes, texts_per_s=_search_speed(model, task, subset, data), dollars=encoder.dollars,
-            seeds=len(each),
+            megabytes=_search_size(model), texts_per_s=speed, dollars=encoder.dollars, seeds=len(each),
         )  # fmt: skip
         about = {"task": source.name, "metric": metric, "score": row.score, "queries": len(queries)}
         left = model.transformer and partial(Shipped, name=encoder.name, encoder=model.transformer, about=about)
@@ -467,22 +329,33 @@ class _Work:
             best, gaps = against_best(members, gap)
             rows += [_against(one.row, best, gaps) for one in found]
             advice = advise(members, gap, smoke=smoke)
-            targets.append(TargetAdvice(task=task, subset=subset, metric=metric, advice=advice))
+            changed = tuple(_changed(found))
+            targets.append(TargetAdvice(task=task, subset=subset, metric=metric, advice=advice, changed=changed))
         every = [one for found in self.parts.values() for one in found]
         return Candidates(
             rows=tuple(rows), classes=_classes(every), answers=_answers(every), targets=tuple(targets),
             overall=_overall(self.parts, smoke=smoke), notes=tuple(dict.fromkeys(self.notes)), smoke=smoke,
-            shipped=_to_use(self.parts, targets),
+            shipped=self._to_use(targets),
         )  # fmt: skip
 
+    def _to_use(self, targets: Sequence[TargetAdvice]) -> tuple[Shipped, ...]:
+        """What is left to be used: of the first target the model that is advised, else the best that has an encoder;
+        where it is not decided between two, both."""
+        if not targets:
+            return ()
+        found, advice = next(iter(self.parts.values())), targets[0].advice
+        order = sorted(found, key=lambda one: (one.row.name != advice.best, -one.row.score))
+        first = next((one for one in order if one.left is not None), None)
+        chosen = [first, *(one for one in order if one.row.name == advice.other and one is not first)]
+        return tuple(one.left() for one in chosen if one is not None and one.left is not None)
 
-def _to_use(parts: Mapping[tuple[str, str, str], Sequence[_Found]], targets: Sequence[TargetAdvice]) -> Shipped | None:
-    """What is left to be used: of the first target the model that is advised, else the best that has an encoder."""
-    if not targets:
-        return None
-    found, advice = next(iter(parts.values())), targets[0].advice
-    order = sorted(found, key=lambda one: (one.row.name != advice.best, -one.row.score))
-    return next((one.left() for one in order if one.left is not None), None)
+
+def _changed(found: Sequence[_Found]) -> Iterator[tuple[CandidateScore, CandidateScore, Interval]]:
+    """Each tuned model next to the student before training, and next to the student with a linear head."""
+    for tuned in (one for one in found if one.row.kind == "tuned"):
+        for one in found:
+            if one.row.kind in ("base", "head"):
+                yield one.row, tuned.row, difference(one, tuned)
 
 
 Fit: TypeAlias = Callable[[Sequence[str], Sequence[str]], Fitted]
@@ -530,8 +403,7 @@ def _speed(model: ScoredModel, part: Labelled, linear: Linear) -> float | None:
     ask = model.transformer.encode
 
     def answer(texts: Sequence[str]) -> object:
-        vectors = ask(list(texts), batch_size=len(texts), show_progress_bar=False)
-        return linear.answers(np.where(vectors.any(axis=1, keepdims=True), vectors, 1.0))
+        return linear.answers(ask(list(texts), batch_size=len(texts), show_progress_bar=False))
 
     return texts_per_second(answer, part.test_texts)
 
@@ -553,6 +425,14 @@ def _search_speed(model: ScoredModel, task: AbsTask, subset: str, data: Mapping[
         return None
     ask = model.transformer.encode_query
     return texts_per_second(lambda some: ask(list(some), batch_size=len(some), show_progress_bar=False), texts)
+
+
+def _search_size(model: ScoredModel) -> float | None:
+    """Of an encoder itself, of a search by words its index, which was built before."""
+    if not model.searches_only:
+        return model.megabytes
+    index = getattr(model.encoder, "retriever", None)
+    return None if index is None else len(pickle.dumps((index.scores, index.vocab_dict))) / 1e6
 
 
 def _gap(tasks: Mapping[tuple[str, str], Sequence[_Found]]) -> Callable[[Candidate, Candidate], Interval]:
@@ -629,16 +509,16 @@ def _classes(found: Sequence[_Found]) -> pd.DataFrame:
         for seed, said in enumerate(one.said)
         for c in class_scores(said.answers, one.part.test_labels)
     ]
-    return pd.DataFrame(rows, columns=list(_CLASSES))
+    return pd.DataFrame(rows, columns=list(CLASSES))
 
 
 def _answers(found: Sequence[_Found]) -> pd.DataFrame:
-    columns: dict[str, list[Any]] = {name: [] for name in _ANSWERS}
+    columns: dict[str, list[Any]] = {name: [] for name in ANSWERS}
     for row, part, seed, said in ((f.row, f.part, i, said) for f in found for i, said in enumerate(f.said)):
         if part is not None:
             n = len(said.answers)
             told: list[Any] = [[row.task] * n, [row.subset] * n, range(n), part.test_texts, part.test_labels]
             told += [[row.name] * n, [seed] * n, said.answers, said.probabilities.tolist()]
-            for name, values in zip(_ANSWERS, told, strict=True):
+            for name, values in zip(ANSWERS, told, strict=True):
                 columns[name] += values
     return pd.DataFrame(columns)

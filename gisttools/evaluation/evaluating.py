@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformer
 
 from gisttools.common import DataError, GistError, MissingError, doing, notice, problems, tqdm
 from gisttools.data import SHARED_COLUMNS, cleaned_task, load_task, refuse_shared, shared_texts, train_texts_in_test
-from gisttools.evaluation.candidates import Candidates
+from gisttools.evaluation.candidate_scores import Candidates
 from gisttools.evaluation.comparison import (
     Average,
     Compared,
@@ -228,12 +228,12 @@ class Evaluation:
         return table.assign(**{c: (100 * table[c]).round(1) for c in _POINTS}, p_holm=table["p_holm"].round(4))
 
     def save(self, folder: Path) -> None:
-        """Write all tables as Parquet, and the model to be used into `model/`."""
+        """Write all tables as Parquet, and the models to be used into their folders."""
         more = self.candidates.tables() if self.candidates else {}
         for name, table in {**{name: getattr(self, name) for name in TABLES}, **more}.items():
             table.to_parquet(folder / f"{name}.parquet")
-        if self.candidates is not None and self.candidates.shipped is not None:
-            self.candidates.shipped.save(folder / "model")
+        for name, model in (self.candidates.folders() if self.candidates else {}).items():
+            model.save(folder / name)
 
     def verdicts(self) -> dict[str, Word]:
         """The overall word for each variant: HELPED, HURT, MIXED or NOT SHOWN."""

@@ -38,7 +38,8 @@ from gisttools.common import (
 )
 from gisttools.data import load_task, split_of
 from gisttools.evaluation.comparison import Compared, Comparison, ScoreRow, TaskResult
-from gisttools.evaluation.models import Forward, ScoredModel
+from gisttools.evaluation.kept_vectors import Forward
+from gisttools.evaluation.models import ScoredModel
 from gisttools.evaluation.tasks import TaskSource
 
 if TYPE_CHECKING:

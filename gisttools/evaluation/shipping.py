@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from gisttools.common import write_whole
+from gisttools.evaluation.fitting import Labelled
 from gisttools.evaluation.usage import measured_lines, python_lines, shell_lines
-from gisttools.models import Classifier, Linear, encode_of, measured_on
-
-LOST = 0.05  # share of the right answers that the threshold for "none of these" may take away
+from gisttools.models import Classifier, Linear, encode_of, measured_on, prompts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +24,14 @@ class Shipped:
         name: of the candidate.
         encoder: its model; the first seed's, where there are several.
         linear: its classifier, calibrated on the test texts; None for a search.
-        threshold: of "none of these".
+        prompt: what stood before the texts.
         about: what was measured, see `gisttools.models.measured_on`; also task, classes, and texts it was fitted on.
     """
 
     name: str
     encoder: SentenceTransformer
     linear: Linear | None = None
-    threshold: float = 0.0
+    prompt: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
@@ -44,7 +43,8 @@ class Shipped:
         self.encoder.save(str(folder), create_model_card=False)
         if self.linear is not None:
             # without its threshold: who wants "none of these" asks for it, for it costs right answers
-            Classifier(encode=encode_of(self.encoder), linear=self.linear, about=dict(self.about)).save(folder)
+            encode = encode_of(self.encoder, self.prompt)
+            Classifier(encode=encode, linear=self.linear, prompt=self.prompt, about=dict(self.about)).save(folder)
         write_whole(folder / "README.md", self.readme())
 
     def readme(self) -> str:
@@ -60,18 +60,20 @@ def shipped(
     name: str,
     encoder: SentenceTransformer,
     linear: Linear,
+    part: Labelled,
     vectors: NDArray[Any],
-    labels: Sequence[str],
     told: Mapping[str, Any],
 ) -> Shipped:
-    """A classifier calibrated and measured on test texts.
+    """A classifier calibrated and measured on test texts, with the prompt that stood before them.
 
     Args:
         name: of the candidate.
         encoder, linear: fitted on other texts.
-        vectors, labels: (n, dimension), (n,) of the test texts.
+        part, vectors: the test texts, and their vectors (n, dimension) as they were scored.
         told: what else there is to say.
     """
-    found, threshold, measured = measured_on(linear, vectors, labels, lost=LOST)
+    metadata = part.task.metadata
+    prompt = prompts_of(encoder).of(metadata.name, metadata.type, searches=False)[0]
+    found, measured = measured_on(linear, vectors, part.test_labels)
     about = {**told, **measured, "labels": list(found.labels)}
-    return Shipped(name=name, encoder=encoder, linear=found, threshold=threshold, about=about)
+    return Shipped(name=name, encoder=encoder, linear=found, prompt=prompt, about=about)

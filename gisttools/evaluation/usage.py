@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ def python_lines(folder: Path | str, told: Mapping[str, Any]) -> list[str]:
     """How Python uses it."""
     if "labels" not in told:
         return [
-            "from gisttools import search",
+            "from gisttools.models import search",
             "",
             'for hit in search("' + str(folder) + '", ["a first document", "a second one"], "what is asked for"):',
             "    print(hit.score, hit.text)",
@@ -31,7 +32,8 @@ def shell_lines(folder: Path | str, told: Mapping[str, Any]) -> list[str]:
     """How the command line uses it."""
     if "labels" not in told:
         return [f'gisttools search {folder} documents/ "what is asked for"']
-    return [f"gisttools predict {folder} texts.csv --out labelled.csv"]
+    column = f" --text {shlex.quote(str(told['text_column']))}" if told.get("text_column") else ""
+    return [f"gisttools predict {folder} texts.csv{column} --out labelled.csv"]
 
 
 def measured_lines(told: Mapping[str, Any]) -> list[str]:
@@ -39,7 +41,8 @@ def measured_lines(told: Mapping[str, Any]) -> list[str]:
     if "labels" not in told:
         return [f"A model for searches, measured on {told.get('task', 'a search')}."]
     found = [
-        f"A classifier of {len(told['labels'])} labels. Of {told['texts']:,} test texts it labels "
+        f"A classifier of {len(told['labels'])} labels, fitted on {told.get('fitted_on', 'all')} texts. Of "
+        f"{told['texts']:,} test texts it labels "
         f"{100 * told['accuracy']:.1f} % right; the probability that it gives is off by "
         f"{100 * told['calibration_error']:.1f} points on average (expected calibration error)."
     ]
@@ -49,6 +52,7 @@ def measured_lines(told: Mapping[str, Any]) -> list[str]:
         found.append(
             f'With threshold={told["threshold"]:.2f} it says "none of these" in place of '
             f"{100 * told['right_lost']:.0f} % "
-            f"of its right answers{also}. That is what texts of known labels show; others were not tested."
+            f"of its right answers{also}, each text judged by a threshold that others chose. Texts that belong to no "
+            "label were not tested."
         )
     return found

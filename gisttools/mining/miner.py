@@ -468,7 +468,8 @@ def _columns(data: LabelledTexts, mined: Mined) -> dict[str, pa.ChunkedArray | s
         "positive_label": taken(labels, mined.positives),
         "negative_labels": taken(labels, mined.negatives),
         "task_name": data.task_name or data.source,
-        "task_type": data.task_type,
+        # a label's name may hold the mark that joins several: only this says which it is
+        "task_type": data.task_type if data.label_sets is None else "MultilabelClassification",
         "language": data.language,
         "source": "labelled",
         "source_revision": data.revision,

@@ -5,7 +5,6 @@ The table is meant to be edited and read back, by `relabel`: see `gisttools.data
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from gisttools.common import digest
 from gisttools.data import NEAR, near_groups, normalise, texts_read
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _folds(forms: Sequence[str], codes: np.ndarray, near: float | None) -> np.nd
     members: dict[int, list[int]] = {}
     for row, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(row)
-    order = sorted(members.values(), key=lambda own: _place(min(forms[row] for row in own)))
+    order = sorted(members.values(), key=lambda own: digest(min(forms[row] for row in own), 16))
     begun: Counter[int] = Counter()
     folds = np.zeros(len(forms), dtype=np.int64)
     for own in order:
@@ -87,10 +87,6 @@ def _folds(forms: Sequence[str], codes: np.ndarray, near: float | None) -> np.nd
         folds[own] = (begun[label] + label) % _FOLDS
         begun[label] += 1
     return folds
-
-
-def _place(form: str) -> bytes:
-    return hashlib.blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _cross_fitted(vectors: np.ndarray, codes: np.ndarray, folds: np.ndarray, classes: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from gisttools.common import DataError, MissingError, ModelError, ParameterError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-C = 30.0  # inverse strength of the L2 penalty, of unit vectors; chosen on held-out train texts, benchmarks/linear.py
+C = 3.0  # inverse strength of the L2 penalty, of unit vectors; chosen on held-out train texts, benchmarks/linear.py
 FORMAT = 1
 _TOLD, _WEIGHTS = "classifier.json", "classifier.safetensors"
 _ITERATIONS = 2000
@@ -90,17 +90,17 @@ class Linear:
 
 def fit_linear(vectors: ArrayLike, labels: Sequence[str]) -> Linear:
     """Logistic regression on vectors of length one, with the fixed `C` of this module: scikit-learn's
-    `LogisticRegression(C=30, max_iter=2000)`.
+    `LogisticRegression(C=3, max_iter=2000)`.
 
     Fixed, because an encoder that was trained on these texts has seen them: a cross-validation on them would measure
     nothing, and every encoder must be treated alike.
 
     Args:
-        vectors: (n, dimension), of any length but zero.
+        vectors: (n, dimension), of any length.
         labels: (n,).
 
     Raises:
-        DataError: numbers differ, there is only one label, or a vector is zero or not finite.
+        DataError: numbers differ, there is only one label, or a vector is not finite.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -124,16 +124,17 @@ def linear_of(fitted: Any) -> Linear:
 
 
 def unit(vectors: ArrayLike) -> NDArray[np.float64]:
-    """(n, dimension), each of length one.
+    """(n, dimension), each of length one; one of zeros, of a text without a known token, stays that: it says nothing of
+    any label, so that the bias alone decides.
 
     Raises:
-        DataError: one is zero or not finite.
+        DataError: one is not finite.
     """
     rows = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    if bad := np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0)).tolist():
-        raise DataError(f"The vector of text {bad[0]} (of {len(bad)} such) is zero or not finite. Is the text empty?")
-    return rows / lengths
+    if bad := np.flatnonzero(~np.isfinite(lengths[:, 0])).tolist():
+        raise DataError(f"The vector of text {bad[0]} (of {len(bad)} such) is not finite. Did the training diverge?")
+    return rows / np.where(lengths > 0, lengths, 1)
 
 
 def calibration_error(probabilities: ArrayLike, right: ArrayLike, bins: int = 15) -> float:
@@ -167,7 +168,7 @@ def threshold_for(probabilities: ArrayLike, right: ArrayLike, lost: float = 0.05
 
 def measured_on(
     linear: Linear, vectors: ArrayLike, labels: Sequence[str], *, lost: float = 0.05, folds: int = 5
-) -> tuple[Linear, float, dict[str, Any]]:
+) -> tuple[Linear, dict[str, Any]]:
     """Calibrate a classifier on texts that nothing was fitted on, and say what that gives on texts like them.
 
     Temperature and threshold are those of all these texts. What is said of them is cross-fitted: in each of `folds`
@@ -179,7 +180,7 @@ def measured_on(
         lost: share of the right answers that the threshold may take away, see `threshold_for`.
 
     Returns:
-        The calibrated classifier, its threshold, and by name: texts, accuracy, calibration_error (of the answers),
+        The calibrated classifier, and by name: texts, accuracy, calibration_error (of the answers),
         threshold, right_lost (share of the right answers that become "none of these"), wrong_caught (the same of the
         wrong ones); None of what there is nothing of.
     """
@@ -202,7 +203,7 @@ def measured_on(
         "right_lost": _mean(~kept[right]),
         "wrong_caught": _mean(~kept[~right]),
     }
-    return found, threshold, told
+    return found, told
 
 
 def _calibrated(linear: Linear, vectors: NDArray[np.float64], truth: NDArray[Any], lost: float) -> tuple[Linear, float]:
@@ -222,20 +223,29 @@ class Classifier:
     Attributes:
         encode: texts to (n, dimension) vectors.
         linear: the classifier.
+        prompt: what `encode` puts before every text; None: what the model does by itself.
         threshold: answers of a lower probability are None, "none of these"; 0 answers always.
         about: what was measured of it, to be shown, as `measured_on` has it.
     """
 
     encode: Encode
     linear: Linear
+    prompt: str | None = None
     threshold: float = 0.0
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, encoder: SentenceTransformer | Encode, texts: Sequence[str], labels: Sequence[str]) -> Classifier:
-        """Fit one on labelled texts; see `fit_linear`."""
-        encode = encode_of(encoder)
-        return cls(encode=encode, linear=fit_linear(encode(list(texts)), list(labels)))
+    def fit(
+        cls,
+        encoder: SentenceTransformer | Encode,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        *,
+        prompt: str | None = None,
+    ) -> Classifier:
+        """Fit one on labelled texts; see `fit_linear`. `prompt`: before every text, in place of the model's own."""
+        encode = encode_of(encoder, prompt)
+        return cls(encode=encode, linear=fit_linear(encode(list(texts)), list(labels)), prompt=prompt)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -296,7 +306,7 @@ class Classifier:
         pool = np.argsort(margins, kind="stable")[: min(_POOL * n, max(_MOST, n))]
         if len(pool) <= n:
             return places[pool].tolist()
-        clusters = AgglomerativeClustering(n, metric="cosine", linkage="average").fit_predict(vectors[pool])
+        clusters = AgglomerativeClustering(n, linkage="average").fit_predict(vectors[pool])
         sizes = np.bincount(clusters)
         taken = [pool[clusters == cluster][0] for cluster in np.argsort(sizes, kind="stable").tolist()]
         return places[taken].tolist()
@@ -313,6 +323,7 @@ class Classifier:
         told = {
             "format": FORMAT,
             "labels": self.labels,
+            "prompt": self.prompt,
             "temperature": self.linear.temperature,
             "threshold": self.threshold,
             "about": dict(self.about),
@@ -329,16 +340,16 @@ class Classifier:
         """
         from gisttools.models.loading import open_model
 
-        linear, threshold, about = read_linear(Path(folder))
+        linear, told = read_linear(Path(folder))
         model = open_model(str(folder), device=device)
         wide, made = linear.weights.shape[1], model.get_embedding_dimension()
         if wide != made:
             raise ModelError(f"The classifier in {folder} is for vectors of {wide} numbers, the model makes {made}.")
-        return cls(encode=encode_of(model), linear=linear, threshold=threshold, about=about)
+        return cls(encode=encode_of(model, told["prompt"]), linear=linear, **told)
 
 
-def read_linear(folder: Path) -> tuple[Linear, float, dict[str, Any]]:
-    """The classifier in a model folder, its threshold, and what was measured of it.
+def read_linear(folder: Path) -> tuple[Linear, dict[str, Any]]:
+    """The classifier in a model folder; and its prompt, its threshold and what was measured of it, by name.
 
     Raises:
         MissingError: there is none.
@@ -350,7 +361,7 @@ def read_linear(folder: Path) -> tuple[Linear, float, dict[str, Any]]:
     if not (folder / _TOLD).is_file():
         raise MissingError(f"{folder} holds no classifier ({_TOLD}). Fit one: Classifier.fit(model, texts, labels).")
     try:
-        told = json.loads((folder / _TOLD).read_text(encoding="utf-8"))
+        told = {"prompt": None} | json.loads((folder / _TOLD).read_text(encoding="utf-8"))
         found = load_file(folder / _WEIGHTS)
         linear = Linear(
             labels=tuple(told["labels"]), weights=found["weights"], bias=found["bias"], temperature=told["temperature"]
@@ -363,11 +374,19 @@ def read_linear(folder: Path) -> tuple[Linear, float, dict[str, Any]]:
         or len(linear.labels) != len(linear.bias)
     ):
         raise ModelError(f"The files of the classifier in {folder} do not belong together. Fit it again.")
-    return linear, float(told["threshold"]), dict(told["about"])
+    return linear, {"prompt": told["prompt"], "threshold": float(told["threshold"]), "about": dict(told["about"])}
 
 
-def encode_of(encoder: SentenceTransformer | Encode) -> Encode:
-    """What makes vectors of texts: the model's `encode`, or the function as it is."""
+def encode_of(encoder: SentenceTransformer | Encode, prompt: str | None = None) -> Encode:
+    """What makes vectors of texts: the model's `encode`, with this prompt or its own; or the function as it is.
+
+    Raises:
+        ParameterError: there is a prompt, and a function.
+    """
     if not hasattr(encoder, "encode"):
+        if prompt is not None:
+            raise ParameterError(
+                f"prompt is {prompt!r}, but the encoder is a function: write it before the texts there."
+            )
         return encoder
-    return lambda texts: encoder.encode(list(texts), show_progress_bar=False, convert_to_numpy=True)
+    return lambda texts: encoder.encode(list(texts), prompt=prompt, show_progress_bar=False, convert_to_numpy=True)

@@ -120,6 +120,20 @@ class TableVectors:
                 vectors[own, columns] = part
         return np.zeros((*ids.shape, self.guide.dimension or 0), dtype=np.float32) if vectors is None else vectors
 
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Vectors of single texts by their rows and columns (anchor, positive, negatives), float32 (n, dimension)."""
+        ids = self.ids[rows, columns]
+        if len(self.caches) == 1:
+            ((cache, places),) = self.caches.values()
+            return cache.vectors(places[ids])
+        asked = np.array(self.prompts.of_places(rows, columns), dtype=object)
+        vectors = np.zeros((len(ids), self.guide.dimension or 0), dtype=np.float32)
+        for prompt, (cache, places) in self.caches.items():
+            own = np.flatnonzero(asked == prompt)
+            if len(own):
+                vectors[own] = cache.vectors(places[ids[own]])
+        return vectors
+
 
 def _cells(prompts: RowPrompts, prompt: str, width: int) -> np.ndarray:
     """Which texts of a table stand under a prompt, bool (N, width)."""

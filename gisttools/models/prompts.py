@@ -218,6 +218,13 @@ class RowPrompts:
             begin += len(block)
         return cls(pairs=list(found), which=which, searches=searches)
 
+    def of_places(self, rows: np.ndarray, columns: np.ndarray) -> list[str]:
+        """What stands before single texts, by their rows and columns (0 is the anchor)."""
+        return [
+            self.pairs[pair][0 if column == 0 else 1]
+            for pair, column in zip(self.which[rows].tolist(), columns.tolist(), strict=True)
+        ]
+
     def told(self) -> list[dict[str, Any]]:
         """As JSON values: rows, and the prompts of anchors and of positives and negatives."""
         counts = np.bincount(self.which, minlength=len(self.pairs))

@@ -12,6 +12,7 @@ from gisttools.evaluation import CandidateScore, measured_lines, python_lines, r
 from gisttools.report.data import ReportData
 
 _CLASSES_OF = 3  # candidates whose classes are shown
+_FEW, _APART, _NAMED = 5, 0.1, 2  # test texts that a class needs, recall below the mean, classes that are named
 _NOT_MEASURED = (
     "Which model to use was not measured: this evaluation is of an earlier version, or left the candidates out"
     " (candidates = false). Evaluate again to have the guide, TF-IDF and others beside it."
@@ -42,26 +43,66 @@ def view(data: ReportData) -> dict[str, Any]:
         **empty,
         "head": str(one["head"]) if one else str(told.get("line")),
         "why": str(one["why"]) if one else "",
-        "trades": [f"{trade['name']}: {trade['told']}" for trade in (one or {}).get("trades") or []],
+        "trades": _trades(one or {}),
         "each": [_target(t) for t in targets] if len(targets) > 1 else [],
         "seeds": _seeds(data, targets),
         "notes": notes,
     }
 
 
-def use(data: ReportData) -> dict[str, Any]:
-    """The model that the evaluation left, and the lines that use it; empty where it left none."""
-    model = advice(data).get("model")
-    if not isinstance(model, Mapping):
-        return {}
-    folder = f"results/{data.evaluate.id}/model"
-    return {
-        "name": model["name"],
-        "folder": folder,
-        "told": measured_lines(model),
-        "shell": shell_lines(folder, model),
-        "python": python_lines(folder, model),
-    }
+def _trades(target: Mapping[str, Any]) -> list[str]:
+    """What other candidates give for what, as far as the reason does not say it already."""
+    told = [f"{trade['name']}: {trade['told']}" for trade in target.get("trades") or []]
+    return [line for line in told if line not in str(target.get("why"))]
+
+
+def use(data: ReportData) -> list[dict[str, Any]]:
+    """The models that the evaluation left, two where it is not decided, and the lines that use them."""
+    found = []
+    for model in advice(data).get("models") or []:
+        folder = f"results/{data.evaluate.id}/{model['folder']}"
+        told = {**model, "text_column": data.evaluate.parameters.get("text_column")}
+        found.append(
+            {
+                "name": model["name"],
+                "told": measured_lines(told),
+                "shell": shell_lines(folder, told),
+                "python": python_lines(folder, told),
+            }
+        )
+    return found
+
+
+def changed(data: ReportData) -> list[str]:
+    """What training changed by the score that the advice stands on, next to the same student with a linear head."""
+    targets = [t for t in advice(data).get("targets") or [] if isinstance(t, Mapping)]
+    return [_pair(t, pair, several=len(targets) > 1) for t in targets for pair in t.get("changed") or []]
+
+
+def _pair(target: Mapping[str, Any], pair: Mapping[str, Any], *, several: bool) -> str:
+    one, tuned = pair["from"], pair["to"]
+    where = f"{_name(target['task'], target['subset'])}, " if several else ""
+    span = f"{signed(pair['low'])} to {signed(pair['high'])}" if is_number(pair["low"]) else "no interval"
+    gap = f"{signed(pair['difference'])} points, {span}"
+    if one["kind"] == "base":
+        by = "a classifier fitted on all your labels" if "accuracy" in str(target["metric"]) else "this score"
+        return f"{where}{tuned['name']}: by {by} from {score(one['score'])} to {score(tuned['score'])} ({gap})."
+    return f"{where}{tuned['name']} has {score(tuned['score'])}, {one['name']} {score(one['score'])} ({gap})."
+
+
+def weakest(data: ReportData) -> str:
+    """The classes that the advised model finds least often, in a sentence; empty where none stands out."""
+    targets = [t for t in advice(data).get("targets") or [] if isinstance(t, Mapping)]
+    if data.classes is None or len(targets) != 1:
+        return ""
+    table = data.classes
+    own = table[(table["candidate"] == targets[0].get("best")) & (table["support"] >= _FEW)]
+    own = own[own["seed"] == own["seed"].min()].sort_values("recall", kind="stable")
+    low = own[own["recall"] < own["recall"].mean() - _APART][:_NAMED]
+    if low.empty:
+        return ""
+    each = " and ".join(f"{row.label} ({score(row.recall)} % of its texts)" for row in low.itertuples())
+    return f"{targets[0].get('best')} finds {each} least often: texts of these are what to label next."
 
 
 def _target(target: Mapping[str, Any]) -> dict[str, str]:
@@ -125,6 +166,7 @@ def _row(row: CandidateScore) -> dict[str, Any]:
         "kind": row.kind,
         "what": row.what,
         "score": score(row.score),
+        "sure": _sure(row),
         "best": row.best,
         "difference": "" if row.best else signed(row.difference),
         "interval": span,
@@ -136,6 +178,16 @@ def _row(row: CandidateScore) -> dict[str, Any]:
         "dollars": dollars(row.dollars),
         "seeds": row.seeds,
     }
+
+
+def _sure(row: CandidateScore) -> str:
+    """How far the accuracy of one classifier may lie off with other test texts like these: 95 %, E. B. Wilson 1927."""
+    if not row.n_train or not row.n_test or row.seeds > 1:
+        return ""
+    from scipy.stats import binomtest
+
+    ends = binomtest(round(row.score * row.n_test), row.n_test).proportion_ci(method="wilson")
+    return f"{score(ends.low)} to {score(ends.high)}"
 
 
 def _trained_on(row: CandidateScore) -> str:

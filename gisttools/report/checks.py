@@ -109,7 +109,8 @@ def _enough(rows: Sequence[Comparison]) -> Check:
     worst = max(known, key=lambda row: row.mde - abs(row.difference))
     enough = worst.mde <= abs(worst.difference)
     which = "" if len(rows) == 1 else f"on {task_name(worst)} "
-    detail = f"{which}{score(worst.mde)} points can be detected, {signed(worst.difference)} were measured"
+    told = f"{score(worst.mde)} points can be detected, {signed(worst.difference)} were measured"
+    detail = f"between the model and the baseline {which}{told}"
     return Check(name=name, status="pass" if enough else "fail", detail=detail)
 
 

@@ -305,7 +305,8 @@ def render_html(data: ReportData) -> str:
 
 def render_markdown(data: ReportData) -> str:
     """The same content without pictures; every text from the data is escaped."""
-    text = environment(finalize=_markdown).get_template("report.md.j2").render(**_view(data))
+    told = {"code": lambda lines: Markup("\n".join(lines))}  # in a block of code nothing is escaped
+    text = environment(finalize=_markdown).get_template("report.md.j2").render(**_view(data), **told)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -341,6 +342,8 @@ def _view(data: ReportData) -> dict[str, Any]:
         "texts": all_texts(data),
         "smoke": data.evaluate.smoke,
         "mask_quality": provenance.mask_quality(data.finetune),
+        "changed_by": candidates.changed(data),
+        "weakest": candidates.weakest(data),
         "classes_of": candidates.classes(data),
         "sentence": verdict.verdict_sentence(data),
         "guard_note": verdict.guard_note(data),

@@ -44,6 +44,7 @@ from gisttools.common import (
     write_whole,
 )
 from gisttools.data import (
+    DEV_SPLITS,
     FILE_ENDINGS,
     FileOptions,
     eval_folder,
@@ -55,19 +56,28 @@ from gisttools.data import (
     shares_of,
 )
 from gisttools.training.health import Watch
-from gisttools.training.loss import BLOCKS, GISTLoss
+from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
 from gisttools.training.retention import RetentionLoss
 
 log = logging.getLogger(__name__)
-SPLITS = ("dev", "validation", "valid")
 SCORE = "dev_score"
 NOTE = "note.json"
 _WAIT = 30  # seconds
-COLUMNS = ("step", "epoch", "loss", "learning_rate", "temperature", "retention", *(f"masked_{name}" for name in BLOCKS))
+COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "temperature",
+    "retention",
+    *(f"masked_{name}" for name in BLOCKS),
+    *POSITIVES,
+)
 
 
 class Recorder(TrainerCallback):
-    """Keeps loss, learning rate, temperature, retention and masked shares of each logged step; shows one progress line.
+    """Keeps loss, learning rate, temperature, retention, masked shares and positives of each logged step; shows one
+    progress line.
 
     The loss is the whole of it; `retention`, where there is one, is the mean distance before it is weighed.
 
@@ -108,7 +118,7 @@ class Recorder(TrainerCallback):
             row = {"step": state.global_step, "epoch": epoch, "loss": logs["loss"]}
             row |= {"learning_rate": logs.get("learning_rate"), "temperature": self.loss.options.temperature}
             row["retention"] = self.retention.mean_distance() if self.retention else None
-            self.rows.append({**row, **shares})
+            self.rows.append({**row, **shares, **self.loss.positives()})
             self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -262,7 +272,7 @@ def _lacks_split(name: str, reading: FileOptions) -> str | None:
             return f"{name} holds no dev, validation or valid file ({', '.join(FILE_ENDINGS)})"
         return None
     splits = _splits(name)
-    if not set(splits) & set(SPLITS):
+    if not set(splits) & set(DEV_SPLITS):
         return f"mteb task {name} has no development split in its evaluation, only {', '.join(splits)}"
     return None
 
@@ -274,7 +284,7 @@ def _is_folder(name: str) -> bool:
 def _dev_file(name: str, reading: FileOptions) -> str | None:
     """The split of a folder or file that is scored; None where there is none."""
     path, _ = parse_eval_name(name)
-    own = next((split for split in SPLITS if has_split(name, split)), None)
+    own = next((split for split in DEV_SPLITS if has_split(name, split)), None)
     return own or ("dev" if path.is_file() or "dev" in shares_of(path, reading) else None)
 
 
@@ -286,7 +296,7 @@ def _task(name: str, subsets: Sequence[str] | None, reading: FileOptions) -> Abs
     split = _dev_file(name, reading) if _is_folder(name) else None
     if split is not None:
         return local_tasks(name, split=split, reading=reading)[0]
-    split = next(s for s in SPLITS if s in _splits(name))
+    split = next(s for s in DEV_SPLITS if s in _splits(name))
     task = mteb.get_task(name, eval_splits=[split], hf_subsets=None if subsets is None else list(subsets))
     load_task(task)
     return task

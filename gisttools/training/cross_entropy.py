@@ -23,12 +23,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gisttools.common import DataError, GistError, Options, cache_folder, digest, first_line, tqdm
-from gisttools.models import Classifier, Linear, keep_code, open_model, read_linear, reading_sha, weights_sha
+from gisttools.models import (
+    Classifier,
+    Linear,
+    keep_code,
+    open_model,
+    prompts_of,
+    read_linear,
+    reading_sha,
+    weights_sha,
+)
 from gisttools.training.options import TrainSettings
 from gisttools.training.rates import rate_of
 
 log = logging.getLogger(__name__)
-_FORMAT = 1  # of what is trained; models of another one are trained anew
+_FORMAT = 2  # of what is trained; models of another one are trained anew
 _SCALE = 20.0  # of unit vectors, as a temperature of 0.05 in the contrastive loss
 _HEAD_RATE = 1e-3  # of the head, which starts at zero
 _WARMUP = 0.1  # of the steps
@@ -101,7 +110,7 @@ def _trained(student: SentenceTransformer, texts: Sequence[str], labels: Sequenc
         ]
         optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, options.steps))
-        prompt = (student.prompts or {}).get(student.default_prompt_name or "")
+        prompt = prompts_of(student).of(None, "Classification", searches=False)[0]
         student.train()
         places: list[int] = []
         for _ in tqdm(range(options.steps), desc="training with a linear head", unit="step", delay=3.0):
@@ -121,7 +130,7 @@ def _trained(student: SentenceTransformer, texts: Sequence[str], labels: Sequenc
     return Linear(labels=tuple(names), weights=_SCALE * weights, bias=bias)
 
 
-def _vectors(student: SentenceTransformer, texts: list[str], prompt: str | None) -> Tensor:
+def _vectors(student: SentenceTransformer, texts: list[str], prompt: str) -> Tensor:
     """(n, dimension), float32, with their gradient."""
     features = batch_to_device(student.preprocess(texts, prompt=prompt or None), student.device)
     return student(features)["sentence_embedding"].float()

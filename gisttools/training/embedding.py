@@ -178,6 +178,8 @@ def rows_from_tokens(
     with torch.no_grad():
         vectors = guide.encode(texts, convert_to_tensor=True, show_progress_bar=False)
     columns = [vectors[[unique[row] for row in column]] for column in tokens]
+    if len(columns) == 1:  # labelled texts
+        return BatchRows(columns[0], None, None, text_ids, label_ids)
     return BatchRows(columns[0], columns[1], torch.stack(columns[2:], 1) if columns[2:] else None, text_ids, label_ids)
 
 

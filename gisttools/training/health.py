@@ -238,7 +238,9 @@ def sample_of(store: GuideStore) -> tuple[list[str], np.ndarray]:
     part = store.table.select(rows.tolist())
     found: dict[str, int] = {}
     for place, column in enumerate(("anchor", "positive")):  # positives where there are few anchors
-        for text, label in zip(part[column][:], store.label_ids[rows, place].tolist(), strict=True):
+        labels = store.label_ids[rows, place]
+        labels = labels if labels.ndim == 1 else labels[:, 0]  # of several labels one will do
+        for text, label in zip(part[column][:], labels.tolist(), strict=True):
             found.setdefault(text, label)
     texts = list(found)[:TEXTS]
     return texts, np.array([found[text] for text in texts])

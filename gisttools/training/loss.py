@@ -15,17 +15,19 @@ import torch
 from sentence_transformers.util import get_rank
 from torch import Tensor, nn
 
-from gisttools.common import DataError
+from gisttools.common import DataError, ParameterError
 from gisttools.training.embedding import embed_columns, rows_from_tokens
-from gisttools.training.options import Candidates, LossOptions, MarginStrategy
-from gisttools.training.row_blocks import Batch, RowBlocks, count_masked
+from gisttools.training.loss_inputs import Batch
+from gisttools.training.options import Candidates, GuideMasks, LossOptions, MarginStrategy, SameLabel
+from gisttools.training.row_blocks import TOLD, RowBlocks, count_masked
 
 BLOCKS = ("ap", "aa", "pp", "an")
+POSITIVES = ("positives", "without_positives", "without_negatives")  # what `GISTLoss.positives` tells
 
 
 def gist_loss(
     anchor: Tensor,
-    positive: Tensor,
+    positive: Tensor | None = None,
     negatives: Tensor | None = None,
     *,
     guide_anchor: Tensor | None = None,
@@ -37,6 +39,9 @@ def gist_loss(
     contrast_anchors: bool = True,
     contrast_positives: bool = True,
     candidates: Candidates = "all",
+    same_label: SameLabel = "mask",
+    positive_temperature: float | None = None,
+    guide_masks: GuideMasks = "all",
     text_ids: Tensor | None = None,
     label_ids: Tensor | None = None,
     block_rows: int | None = None,
@@ -54,12 +59,25 @@ def gist_loss(
     label. Equality is decided by `text_ids`, never by floating point. With margin 0 and no ids the value equals
     `sentence_transformers`' `GISTEmbedLoss` on batches without ties.
 
+    With `same_label` "positive" the candidates of the anchor's label are no longer masked but further positives P of
+    the row, and its loss is a mean over them (the form of SINCERE, P. Feeney and M. C. Hughes, arXiv 2309.14277):
+
+        sum over p in P of w_p * (log(e^z_p + sum over negatives n of e^z_n) - z_p),   z = cosine / temperature
+
+    so that positives never repel one another. Rows of unlike labels give the loss that "mask" gives. A text equal to
+    the row's anchor or positive is neither; positives of other rows scored against the row's positive stay masked.
+
+    A batch of labelled texts has no `positive`: each text is a row and the candidate of all others, once. A row without
+    a positive does not count, in the divisor neither. A text of unknown label is a negative only where there is a guide
+    that does not mask it; the threshold of a row is the mean of the guide's cosines to its positives.
+
     No B x B tensor is kept: scores live one block of rows at a time and gradients are computed analytically in the
     same pass, so memory grows linearly with B. Scores are float32 whatever the autocast setting (float64 for float64
     input).
 
     Args:
-        anchor, positive: student vectors, shape (B, D); they need not be normalised.
+        anchor, positive: student vectors, shape (B, D); they need not be normalised. Without `positive`, `anchor` holds
+            labelled texts.
         negatives: student vectors, shape (B, K, D) or (B, D).
         guide_anchor, guide_positive, guide_negatives: guide vectors, shapes (B, G), (B, G), (B, K, G). Without them
             the loss is unguided: only self-pairs, equal texts and equal labels are masked.
@@ -68,16 +86,22 @@ def gist_loss(
         contrast_anchors, contrast_positives: whether the anchor-anchor and positive-positive blocks take part.
         candidates: "all" that survive the mask, or of these only the "hard" ones, which the student ranks no lower than
             the row's positive (as the paper's code can). A row without any contributes 0.
+        same_label: what becomes of candidates of the anchor's label: "mask"; "positive"; "ignore" does not look at
+            labels.
+        positive_temperature: positives weigh softmax(guide cosine to the anchor / this) in place of all alike.
+        guide_masks: "all" candidates, or "unlabelled": those alone whose label or whose anchor's label is unknown.
         text_ids: int64 (B, 2 + K), columns anchor, positive, negatives; equal ids mean equal texts; -1 marks a
             negative that is padding and never counts.
-        label_ids: int64 (B, 2 + K), same columns; -1 is unknown and masks nothing.
+        label_ids: int64 (B, 2 + K), same columns; -1 is unknown and masks nothing. Of several labels a text
+            (B, 2 + K, M), filled up with -1: texts that share one are of the same label, and positives weigh as much as
+            they share of all labels of both (Jaccard). Of labelled texts both ids have a single column.
         block_rows: rows scored at a time; chosen from a memory budget if None.
 
     Returns:
         A scalar.
 
     Raises:
-        ParameterError: an option is out of range.
+        ParameterError: an option is out of range, or labelled texts are to be anything but positives.
         DataError: shapes or dtypes do not fit, or a vector is zero or not finite (padding may be zero); all problems
             are listed.
     """
@@ -89,6 +113,9 @@ def gist_loss(
         contrast_anchors=contrast_anchors,
         contrast_positives=contrast_positives,
         candidates=candidates,
+        same_label=same_label,
+        positive_temperature=positive_temperature,
+        guide_masks=guide_masks,
         block_rows=block_rows,
     )
     return _gist_loss(batch, options)[0]
@@ -96,6 +123,19 @@ def gist_loss(
 
 def _gist_loss(batch: Batch, options: LossOptions, first: int = 0, count: int | None = None) -> tuple[Tensor, Tensor]:
     """The loss of the rows first..first+count (all if None), and how often each column of the scores was masked."""
+    return _told_loss(batch, options, first, count)[:2]
+
+
+def _told_loss(
+    batch: Batch, options: LossOptions, first: int = 0, count: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_gist_loss`, and the numbers that `TOLD` names."""
+    if batch.one_column and (options.of_same_label != "positive" or batch.label_ids is None):
+        raise ParameterError(
+            f"The loss was given one column and same_label {options.of_same_label!r}"
+            f"{' without label_ids' if batch.label_ids is None else ''}: nothing says what the positives are. Set "
+            "same_label to 'positive' and give label_ids, or a column of positives."
+        )
     count = len(batch.anchor) if count is None else count
     with torch.autocast(batch.anchor.device.type, enabled=False):
         vectors = (batch.anchor, batch.positive, batch.negatives)
@@ -158,6 +198,7 @@ class GISTLoss(nn.Module):
         self.options = options or LossOptions()
         self.gather_across_devices = gather_across_devices
         self._counts = torch.zeros(4, 2, dtype=torch.int64)
+        self._told = torch.zeros(len(TOLD))
 
     @property
     def guide(self) -> GuideSource | nn.Module | None:
@@ -165,35 +206,54 @@ class GISTLoss(nn.Module):
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
         features, o = list(sentence_features), self.options
-        if len(features) < 2:
-            raise DataError(f"GISTLoss needs the columns anchor, positive, negatives...; it got {len(features)}.")
+        if not features or (len(features) == 1 and o.of_same_label != "positive"):
+            raise DataError(
+                f"GISTLoss needs the columns anchor, positive, negatives...; it got {len(features)}. One column, of "
+                "labelled texts, needs same_label 'positive'."
+            )
         guide = self.guide
+        if len(features) == 1:
+            guide = getattr(guide, "labelled_texts", lambda own=guide: own)()
         if guide is not None and hasattr(guide, "rows"):
             if labels is None:
                 raise DataError("GISTLoss with a guide store needs row ids in the 'label' column; there is none.")
             rows = guide.rows(labels)
         else:
             rows = rows_from_tokens(self.model, guide, features, labels)
-        anchor, positive, *negatives = embed_columns(
+        anchor, *others = embed_columns(
             self.model, features, o.tokens_per_forward, o.mini_batch_size, o.equal_texts_once
         )
+        negatives = others[1:]
         batch = Batch.make(
             anchor,
-            positive,
+            others[0] if others else None,
             torch.stack(negatives, dim=1) if negatives else None,
             rows.anchor,
             rows.positive,
             rows.negatives,
             rows.text_ids,
-            rows.label_ids if o.mask_same_label else None,
+            None if o.of_same_label == "ignore" else rows.label_ids,
         )
         first, count = 0, len(anchor)
         if self.gather_across_devices:
             batch, first = batch.gathered(), get_rank() * count
-        loss, masked = _gist_loss(batch, o, first, count)
+        loss, masked, told = _told_loss(batch, o, first, count)
         counts = count_masked(masked, batch, o, count)
         self._counts = self._counts.to(counts.device) + counts  # kept there: reading it would wait for the device
+        self._told = self._told.to(told.device) + told
         return loss
+
+    def positives(self, reset: bool = True) -> dict[str, float | None]:
+        """Of `same_label: positive`, of the rows so far: `positives`, the mean effective number of positives of those
+        that have any (1 / sum of squared weights); `without_positives` and `without_negatives`, the shares of rows
+        that had none, of which neither teaches. None where labels are no positives."""
+        with_any, alone, unopposed, effective = self._told.tolist()
+        rows = with_any + alone
+        told = (effective / with_any if with_any else None, *(x / rows if rows else None for x in (alone, unopposed)))
+        shares = dict(zip(POSITIVES, told, strict=True))
+        if reset:
+            self._told = torch.zeros_like(self._told)
+        return shares
 
     def masked_shares(self, reset: bool = True) -> dict[str, float | None]:
         """Share of candidates masked in each block (ap, aa, pp, an) so far; None for a block without candidates."""

@@ -40,10 +40,10 @@ def audit(
         seed: shuffle the rows first, as training does; None keeps their order.
 
     Returns:
-        One row per masked pair. `block`: ap (another row's positive), aa (another anchor), pp (another positive, scored
-        against the positive), an (a given negative). `guide_score` and `threshold` are guide cosines (null without a
-        guide; the threshold has the margin taken off). `masked_by`: guide, equal text, label, joined by " + ". A row's
-        own anchor and positive are no candidates and not listed.
+        One row per masked pair; positives of `same_label: positive` are none. `block`: ap (another row's positive), aa
+        (another anchor), pp (another positive, scored against the positive), an (a given negative). `guide_score` and
+        `threshold` are guide cosines (null without a guide; the threshold has the margin taken off). `masked_by`:
+        guide, equal text, label, joined by " + ". A row's own anchor and positive are no candidates and not listed.
 
     Raises:
         DataError: a row is not in the table.
@@ -64,17 +64,23 @@ def audit(
 
 def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, mask: MaskOptions) -> Iterator[dict[str, object]]:
     known = store.rows(torch.from_numpy(store.row_ids[ids]))
-    texts, label = store.table.select(ids).to_pandas(), known.label_ids[:, :1]
+    texts, label = store.table.select(ids).to_pandas(), _labels(known)
+    from_label = {"mask": ("ap", "aa", "pp", "an"), "positive": ("pp",), "ignore": ()}[mask.of_same_label]
     anchor, positive = known.text_ids[:, :1], known.text_ids[:, 1:2]
     limit = _limit(known, mask)
     for block in _blocks(known, texts, mask):
         reasons = {
             "equal text": (block.text_ids == anchor) | (block.text_ids == positive),
-            "label": (block.label_ids == label) & (label >= 0) & mask.mask_same_label,
+            "label": _share_one(label, block.label_ids) & (mask.of_same_label != "ignore"),
         }
         if limit is not None and block.scores is not None:
-            reasons = {"guide": block.scores > limit[:, None], **reasons}
-        for i, j in (torch.stack(list(reasons.values())).any(0) & block.candidates).nonzero().tolist():
+            asked = ~((label >= 0).any(-1, keepdim=True) & (block.label_ids >= 0).any(-1))
+            asked |= torch.tensor(mask.guide_masks == "all")
+            reasons = {"guide": (block.scores > limit[:, None]) & asked, **reasons}
+        masked = torch.stack(list(reasons.values())).any(0) & block.candidates
+        if block.name not in from_label:  # of the anchor's label, and so no negative, but a positive
+            masked &= ~reasons["label"] | reasons["equal text"]
+        for i, j in masked.nonzero().tolist():
             yield {
                 "batch": number,
                 "row": int(ids[i]),
@@ -84,7 +90,7 @@ def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, mask: MaskOpti
                 "candidate": block.texts[j],
                 "guide_score": None if block.scores is None else float(block.scores[i, j]),
                 "threshold": None if limit is None else float(limit[i]),
-                "masked_by": " + ".join(reason for reason, masked in reasons.items() if masked[i, j]),
+                "masked_by": " + ".join(reason for reason, found in reasons.items() if found[i, j]),
             }
 
 
@@ -134,7 +140,7 @@ def mask_quality(
 @dataclass(frozen=True, kw_only=True)
 class _Block:
     """All candidates of one kind, C of them, for B rows: guide cosines (B, C), which are candidates at all (B, C), and
-    their text and label ids (C,)."""
+    their text ids (C,) and label ids (C, M)."""
 
     name: str
     texts: list[str | None]
@@ -150,6 +156,7 @@ def _blocks(known: BatchRows, texts: pd.DataFrame, mask: MaskOptions) -> Iterato
     given = known.text_ids[:, 2:].flatten() >= 0
     anchors, positives = texts["anchor"].tolist(), texts["positive"].tolist()
     negatives = [n[j] if j < len(n) else None for n in texts["negatives"] for j in range(k)]
+    labels = known.label_ids if known.label_ids.ndim == 3 else known.label_ids[..., None]
     not_itself = ~torch.eye(b, dtype=torch.bool)
     # name, column that it is scored against, column of the candidates, their texts, which count
     kinds = [("ap", 0, 1, positives, not_itself)]
@@ -164,8 +171,20 @@ def _blocks(known: BatchRows, texts: pd.DataFrame, mask: MaskOptions) -> Iterato
             scores=None if vectors is None else vectors[against] @ vectors[column].T,
             candidates=counted,
             text_ids=known.text_ids[:, columns].flatten(),
-            label_ids=known.label_ids[:, columns].flatten(),
+            label_ids=(labels if (labels := known.label_ids).ndim == 3 else labels[..., None])[:, columns].flatten(
+                0, 1
+            ),
         )
+
+
+def _labels(known: BatchRows) -> Tensor:
+    """The labels of the anchors, (B, M)."""
+    return known.label_ids[:, 0] if known.label_ids.ndim == 3 else known.label_ids[:, :1]
+
+
+def _share_one(labels: Tensor, others: Tensor) -> Tensor:
+    """(B, C): whether two texts have a label in common, of (B, M) and (C, M)."""
+    return ((labels[:, None, :, None] == others[None, :, None, :]) & (labels >= 0)[:, None, :, None]).any(-1).any(-1)
 
 
 def _unit(vectors: Tensor) -> Tensor:

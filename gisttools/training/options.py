@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 MarginStrategy = Literal["absolute", "relative"]
 Candidates = Literal["all", "hard"]
+SameLabel = Literal["mask", "positive", "ignore"]
+TrainOn = Literal["triplets", "labelled"]
+Meet = Literal["random", "confusable"]
+GuideMasks = Literal["all", "unlabelled"]
 Strategy = Literal["proportional", "round_robin", "weights"]
 Batches = Literal["mixed", "one_set"]
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
@@ -33,6 +37,22 @@ class MaskOptions(Options):
     contrast_anchors: bool = Field(True, description="anchor-anchor candidates")
     contrast_positives: bool = Field(True, description="positive-positive candidates")
     mask_same_label: bool = Field(True, description="mask candidates of the anchor's label")
+    same_label: SameLabel = Field(
+        "mask", description="candidates of the anchor's label: masked, further positives, or like any other"
+    )
+    guide_masks: GuideMasks = Field("all", description="all candidates, or those of which no label tells")
+
+    @property
+    def of_same_label(self) -> SameLabel:
+        """What becomes of candidates of the anchor's label; `mask_same_label: false` is `same_label: ignore`."""
+        return self.same_label if self.mask_same_label else "ignore"
+
+    def conflicts(self) -> list[str]:
+        """Labels that are to be used and not to be used."""
+        found = super().conflicts()
+        if not self.mask_same_label and self.same_label == "positive":
+            found.append("mask_same_label is False and same_label is 'positive': leave mask_same_label out")
+        return found
 
     def masks_above(self, theta: Tensor) -> Tensor:
         """The guide cosine above which a candidate is masked, given that of anchor and positive, of any shape."""
@@ -42,12 +62,16 @@ class MaskOptions(Options):
 class LossOptions(MaskOptions):
     """How `gisttools.training.GISTLoss` computes.
 
+    positive_temperature: for same_label "positive".
     mini_batch_size: their activations are computed again in the backward pass, with the same dropout (GradCache,
         arXiv 2101.06983).
     """
 
     temperature: float = Field(0.01, gt=0, description="temperature of the loss")
     candidates: Candidates = Field("all", description="hard: those the student ranks above the positive")
+    positive_temperature: float | None = Field(
+        None, gt=0, description="positives weigh softmax(guide cosine / this), e.g. 0.1; null: all alike"
+    )
     mini_batch_size: int | None = Field(None, ge=1, description="texts embedded at a time, for batches beyond memory")
     tokens_per_forward: int | None = Field(None, ge=1, description="token budget of one micro-batch")
     equal_texts_once: bool | None = Field(None, description="embed equal texts of a step once; null: without dropout")
@@ -87,8 +111,13 @@ class Mix(Options):
 
 
 class TrainSettings(Mix):
-    """How to train. A step is one optimiser step on one batch of triplets.
+    """How to train. A step is one optimiser step on one batch of triplets, or of labelled texts.
 
+    train_on: "labelled" takes the rows apart: each distinct text that a row with a label holds, its anchor, positive or
+        negative, is embedded once a step and is the positive of the others of its label; rows without a label are left
+        out. It goes with same_label "positive".
+    texts_per_class: 64 texts of 4 a class are 16 classes; where there are fewer classes, each gives more.
+    meet: which classes are in a batch: drawn, or also those that the guide finds near to the drawn ones.
     max_steps: the schedule is run through by then.
     precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static model),
         else float32.
@@ -103,7 +132,10 @@ class TrainSettings(Mix):
 
     epochs: float = Field(1.0, gt=0, description="passes over the triplets, where max_steps is null")
     max_steps: int | None = Field(None, ge=1, description="train so many steps, whatever epochs says")
-    batch_size: int = Field(64, ge=1, description="triplets a step, over all devices together")
+    batch_size: int = Field(64, ge=1, description="triplets (or labelled texts) a step, over all devices together")
+    train_on: TrainOn = Field("triplets", description="triplets as they are, or the labelled texts that they hold")
+    texts_per_class: int = Field(4, ge=2, description="of each class in a batch of labelled texts")
+    meet: Meet = Field("random", description="classes of a batch of labelled texts; confusable: alike to the guide")
     learning_rate: float | None = Field(
         None, gt=0, description="peak; null: 1e-2 for a static student, 5e-5 for a transformer, 5e-4 for LoRA"
     )

@@ -11,6 +11,7 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 
 from gisttools.common import ModelError
 from gisttools.models import RowPrompts
+from gisttools.training.labelled import LabelledRows
 from gisttools.training.store import GuideStore
 
 
@@ -20,34 +21,38 @@ class PromptingCollator(SentenceTransformerDataCollator):
 
     Args:
         preprocess: the student's.
-        store: knows a row by the id in the label column.
-        prompts: of the store's rows.
+        rows: of triplets, or labelled texts; they know a row by the id in the label column.
+        prompts: of the rows of the table behind them.
         prompt_length: of a prompt in tokens, None where that is not known; of students that say it.
     """
 
     def __init__(
         self,
         preprocess: Callable[..., dict[str, Any]],
-        store: GuideStore,
+        rows: GuideStore | LabelledRows,
         prompts: RowPrompts,
         prompt_length: Callable[[str], int | None] | None,
     ) -> None:
         super().__init__(preprocess_fn=preprocess)
-        self._store, self._row_prompts, self._length = store, prompts, prompt_length
+        self._rows, self._row_prompts, self._length = rows, prompts, prompt_length
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         """Tokens of each column, and how long the prompts before them are."""
         if not features:
             return {}
         ids = np.array([row["label"] for row in features], dtype=np.int64)
-        pairs = [self._row_prompts.pairs[i] for i in self._row_prompts.which[self._store.row_numbers(ids)].tolist()]
         batch: dict[str, Any] = {"label": torch.from_numpy(ids)}
-        for column in features[0]:
-            if column != "label":
-                prompts = [pair[0 if column == "anchor" else 1] for pair in pairs]
-                tokens = self._tokens([row[column] for row in features], prompts)
-                batch |= {f"{column}_{name}": value for name, value in tokens.items()}
+        for number, column in enumerate(name for name in features[0] if name != "label"):
+            prompts = self._row_prompts.of_places(*self._places(ids, number))
+            tokens = self._tokens([row[column] for row in features], prompts)
+            batch |= {f"{column}_{name}": value for name, value in tokens.items()}
         return batch
+
+    def _places(self, ids: np.ndarray, column: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the table, and in which of its columns (0 is the anchor) the texts of a batch's column stand."""
+        if isinstance(self._rows, LabelledRows):
+            return self._rows.places_of(ids)
+        return self._rows.row_numbers(ids), np.full(len(ids), column)
 
     def _tokens(self, texts: list[str], prompts: list[str]) -> dict[str, Any]:
         different = dict.fromkeys(prompts)
@@ -60,8 +65,8 @@ class PromptingCollator(SentenceTransformerDataCollator):
         return tokens
 
 
-def prompting(student: Any, store: GuideStore, prompts: RowPrompts) -> PromptingCollator:
-    """The collator that puts these prompts before a store's texts, for a student.
+def prompting(student: Any, rows: GuideStore | LabelledRows, prompts: RowPrompts) -> PromptingCollator:
+    """The collator that puts these prompts before the texts of triplets, or before labelled texts, for a student.
 
     Raises:
         ModelError: the student sends texts on different routes.
@@ -72,4 +77,4 @@ def prompting(student: Any, store: GuideStore, prompts: RowPrompts) -> Prompting
     def length(prompt: str) -> int | None:
         return student.preprocess([""], prompt=prompt).get("prompt_length")
 
-    return PromptingCollator(student.preprocess, store, prompts, length)
+    return PromptingCollator(student.preprocess, rows, prompts, length)

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 
 from gisttools.common import DataError, cache_folder
-from gisttools.data import blocks, padded_columns, table_texts
+from gisttools.data import blocks, padded_columns, slots, table_texts
 from gisttools.models import (
     KEY,
     NumberedTexts,
@@ -23,8 +23,10 @@ from gisttools.models import (
     text_keys,
 )
 from gisttools.training.embedding import BatchRows
+from gisttools.training.labelled import LabelledRows
 
 _TAG_SHIFT = 32
+_SEVERAL, _JOIN = "MultilabelClassification", " | "  # as conversion writes several labels
 _LOOKED_AT = 300  # rows whose texts tell whether the guide reads them
 
 
@@ -41,7 +43,7 @@ class GuideStore:
     Attributes:
         table: the triplet table.
         text_ids, label_ids: int64 (N, 2 + K); columns anchor, positive, negatives. Equal texts (labels) have equal
-            numbers; -1 stands for no text and for no label.
+            numbers; -1 stands for no text and for no label. Where texts may have several labels (N, 2 + K, M).
         fingerprint: 32 hex digits of the texts and labels in their order.
         reading: how much the guide reads of the texts; None where that cannot be told.
         row_ids: int64 (N,), the row's number with a tag of this table in the upper 32 bits.
@@ -60,13 +62,14 @@ class GuideStore:
         tag = int(fingerprint[:8], 16) >> 1 or 1  # 31 bits: ids stay positive; not 0: that would be no tag
         self.row_ids = (np.int64(tag) << _TAG_SHIFT) + np.arange(len(table), dtype=np.int64)
         self._vectors = vectors
+        self._labelled: LabelledRows | None = None
 
     @classmethod
     def build(cls, table: Dataset, guide: VectorCache | None) -> GuideStore:
         """Number texts and labels, and embed what `guide` has not seen yet.
 
-        Labels are compared as strings. One that two tasks of different names use, such as 0 or positive, gets a number
-        for each task.
+        Labels are compared as strings, each by itself where a row's task_type says that texts have several. One that
+        two tasks of different names use, such as 0 or positive, gets a number for each task.
 
         Args:
             table: a triplet table.
@@ -83,7 +86,7 @@ class GuideStore:
         digest = hashlib.blake2b(repr(labels.shape).encode(), digest_size=16)
         for part in (texts.keys, labels):
             digest.update(part.view(np.uint8).data)
-        label_ids = _by_task(numbered(labels)[0], _task_keys(table))
+        label_ids = _by_task(numbered(_each_label(table, labels))[0], _task_keys(table))
         vectors = None if guide is None else texts.embedded(guide)
         store = cls(table, texts.ids, label_ids, digest.hexdigest(), vectors)
         store.reading = read
@@ -115,6 +118,13 @@ class GuideStore:
             return BatchRows(None, None, None, text_ids, label_ids)
         vectors = torch.from_numpy(self._vectors.of(rows))  # of padding any; the loss masks it by its id
         return BatchRows(vectors[:, 0], vectors[:, 1], vectors[:, 2:], text_ids, label_ids)
+
+    def labelled_texts(self) -> LabelledRows:
+        """The distinct texts of the rows that carry labels, for batches of labelled texts."""
+        if self._labelled is None:
+            vectors = None if self._vectors is None else self._vectors.at
+            self._labelled = LabelledRows(self.table, self.text_ids, self.label_ids, self.fingerprint, vectors)
+        return self._labelled
 
     def training_columns(self) -> Dataset:
         """What `SentenceTransformerTrainer` trains on: anchor, positive, negative_1..K, and the row id as label.
@@ -154,14 +164,42 @@ def _task_keys(table: Dataset) -> np.ndarray:
     return keys
 
 
+def _each_label(table: Dataset, labels: np.ndarray) -> np.ndarray:
+    """The keys (N, 2 + K) of labels, or (N, 2 + K, M) where a row's task says that a text has several, joined by one
+    mark: then each counts by itself, and two texts may share one of them."""
+    kinds = np.concatenate([block["task_type"].to_numpy() for block in blocks(table, ["task_type"])] or [[]])
+    rows = np.flatnonzero(kinds == _SEVERAL)
+    columns = ("anchor_label", "positive_label", "negative_labels")
+    part = table.select_columns(list(columns)).select(rows)
+    joined = {
+        label
+        for block in (blocks(part, columns) if len(rows) else ())
+        for column in slots(block, columns, labels.shape[1] - 2)
+        for label in column.unique().to_pylist()
+        if label is not None and _JOIN in label
+    }
+    if not joined:
+        return labels
+    split = {text_keys([label])[0]: text_keys(label.split(_JOIN)) for label in sorted(joined)}
+    found = np.zeros((*labels.shape, max(map(len, split.values()))), dtype=KEY)
+    found[..., 0] = labels
+    known, which = np.unique(labels[rows], return_inverse=True)
+    each = np.zeros((len(known), found.shape[2]), dtype=KEY)
+    for number, key in enumerate(known):
+        names = split.get(key, [key])
+        each[number, : len(names)] = names
+    found[rows] = each[which.reshape(labels[rows].shape)]
+    return found
+
+
 def _by_task(label_ids: np.ndarray, task_keys: np.ndarray) -> np.ndarray:
     """The label ids, with new ones for labels that several known tasks use: one for each task, and one for no task."""
-    tasks = numbered(task_keys)[0]
+    tasks = numbered(task_keys)[0].reshape(-1, *[1] * (label_ids.ndim - 1))
     if tasks.max(initial=-1) < 1:
         return label_ids
-    known = (label_ids >= 0) & (tasks >= 0)[:, None]
+    known = (label_ids >= 0) & (tasks >= 0)
     count = tasks.max() + 1
-    pairs = pd.unique((label_ids * count + tasks[:, None])[known])
+    pairs = pd.unique((label_ids * count + tasks)[known])
     times = np.bincount(pairs // count, minlength=label_ids.max(initial=-1) + 2)
     shared = times[label_ids] > 1  # -1 reads the last place, which no label has
-    return np.where(shared, label_ids + len(times) * (tasks[:, None] + 1), label_ids)
+    return np.where(shared, label_ids + len(times) * (tasks + 1), label_ids)

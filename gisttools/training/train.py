@@ -24,19 +24,16 @@ from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback, TrackioCallback
 
-from gisttools.common import DataError, MissingError, ModelError, ParameterError, notice, problems
+from gisttools.common import DataError, MissingError, ModelError, ParameterError, notice
 from gisttools.data import count_rows
 from gisttools.models import (
     Reading,
     RowPrompts,
-    check_length,
-    is_static,
     keep_code,
     native_bfloat16,
     prompts_in_words,
     prompts_of,
     settle_prompts,
-    student_reading,
     weights_sha,
 )
 from gisttools.training.batches import BatchPlan
@@ -49,15 +46,19 @@ from gisttools.training.callbacks import (
     TemperatureSchedule,
     agreed,
 )
+from gisttools.training.checks import check_fit, check_use, warn_unread
+from gisttools.training.class_batches import ClassPlan, classes_of
 from gisttools.training.health import Trend, Watch, own_loss
-from gisttools.training.loss import BLOCKS, GISTLoss
+from gisttools.training.labelled import LabelledRows
+from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
 from gisttools.training.prompting import prompting
 from gisttools.training.rates import Rate, rate_of
 from gisttools.training.retention import Retention, RetentionLoss
-from gisttools.training.store import GuideStore, sampled_texts
+from gisttools.training.store import GuideStore
 
 log = logging.getLogger(__name__)
+_MANY = 0.05  # of the rows, a share that is told of
 INSTALL = 'pip install "gisttools[lora]"'
 
 
@@ -146,7 +147,8 @@ class Trained:
             "final_loss": self.trend.end,
             "loss_steps": self.trend.steps,
             "masked": masked,
-            "labels_masked": bool(self.loss.mask_same_label and (store.label_ids >= 0).any()),
+            "labels_masked": bool(self.loss.of_same_label == "mask" and (store.label_ids >= 0).any()),
+            "positives": {name: _mean(self.history[name]) for name in POSITIVES},
             "model_mb": round(sum(w.numel() * w.element_size() for w in weights) / 1e6, 1),
         }
 
@@ -157,6 +159,11 @@ class Trained:
             if len(told) == 1:
                 found |= {f"{prefix}{side}_prompt": told[0][side] for side in ("query", "document")}
         return found
+
+
+def _mean(column: pd.Series) -> float | None:
+    mean = column.mean()
+    return None if np.isnan(mean) else float(mean)
 
 
 def masked_means(history: pd.DataFrame) -> dict[str, float | None]:
@@ -237,32 +244,28 @@ def finetune(
     student, store = _student_and_store(loss)
     rate = rate_of(settings, student)
     settings = settings.model_copy(update={"learning_rate": rate.value})
-    data = store.training_columns()
-    if len(data) < 2:
-        raise DataError(f"The triplet table has {len(data)} row(s); training needs at least 2, better some hundred.")
+    if len(store.table) < 2:
+        raise DataError(
+            f"The triplet table has {len(store.table)} row(s); training needs at least 2, better some hundred."
+        )
     check_fit(student, settings)
-    _check_use(loss, settings, development)
+    check_use(loss, settings, development)
+    rows = _rows(store, settings)
+    data = rows.training_columns()
     read = warn_unread(student, store.table)
     if settings.max_length:
         student.max_seq_length = settings.max_length
     prompts = _prompts(student, store, settings)
     devices = int(os.environ.get("WORLD_SIZE", "1"))
-    plan = BatchPlan(
-        np.zeros(len(data), dtype=int) if set_of_row is None else set_of_row,
-        batch_size=settings.batch_size,
-        steps=settings.max_steps,
-        passes=settings.epochs,
-        mix=settings.part(Mix),
-        seed=settings.seed,
-        devices=devices,
-    )
+    plan = _plan(store, settings, set_of_row, devices)
     precision = choose_precision(settings.precision, student)
-    log.info("training on %d triplets for %d steps in %s: %s", len(data), plan.steps, precision, settings)
+    what = "triplets" if settings.train_on == "triplets" else "labelled texts"
+    log.info("training on %d %s for %d steps in %s: %s", len(data), what, plan.steps, precision, settings)
     if rate.warning:
         notice(rate.warning, level=logging.WARNING)
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
     recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data))
-    _card_examples(student, data)
+    _card_examples(student, store.table)
     watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         work = checkpoints or Path(scratch)
@@ -282,7 +285,7 @@ def finetune(
             train_dataset=data,
             loss=_wrapped(loss, settings, retention, recorder),
             evaluator=development,
-            data_collator=prompting(student, store, prompts),
+            data_collator=prompting(student, rows, prompts),
             callbacks=[c for c in callbacks if c is not None],
         )
         trainer.remove_callback(PrinterCallback)
@@ -296,6 +299,7 @@ def finetune(
         writes = trainer.is_world_process_zero()
         _refuse(watch, recorder, best, folder, writes=writes)
         _leave(student, folder, settings, best, keeper, writes=writes)
+    _tell_unopposed(recorder.history())
     steps, kept = trainer.state.global_step, best and best.best
     return Trained(
         folder=folder,
@@ -356,6 +360,50 @@ def _leave(
         keep_code(student, folder)
         if keeper is not None:
             keeper.remove()
+
+
+def _rows(store: GuideStore, settings: TrainSettings) -> GuideStore | LabelledRows:
+    """What is trained on. Raises DataError: no row carries a label."""
+    if settings.train_on == "triplets":
+        return store
+    rows = store.labelled_texts()
+    if not len(rows.row_ids):
+        raise DataError("train_on is 'labelled', but no row has an anchor_label. Leave train_on out, for triplets.")
+    if rows.left_out:
+        log.warning(
+            "%d of %d rows have no anchor_label and are left out (train_on: labelled)", rows.left_out, len(store.table)
+        )
+    return rows
+
+
+def _plan(
+    store: GuideStore, settings: TrainSettings, set_of_row: Sequence[int] | np.ndarray | None, devices: int
+) -> BatchPlan:
+    sets = np.zeros(len(store.table), dtype=int) if set_of_row is None else np.asarray(set_of_row)
+    given: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "steps": settings.max_steps,
+        "passes": settings.epochs,
+        "mix": settings.part(Mix),
+        "seed": settings.seed,
+        "devices": devices,
+    }
+    if settings.train_on == "triplets":
+        return BatchPlan(sets, **given)
+    rows = store.labelled_texts()
+    members = rows.members(sets)
+    centroids = None
+    if settings.meet == "confusable":
+        centroids = np.stack([rows.centroid(texts) for _, texts in classes_of(members)])
+    return ClassPlan(members, texts_per_class=settings.texts_per_class, centroids=centroids, **given)
+
+
+def _tell_unopposed(history: pd.DataFrame) -> None:
+    """Say so where rows had no negative, or no positive: they teach nothing."""
+    for column, what in (("without_negatives", "negative"), ("without_positives", "positive")):
+        share = history[column].mean()
+        if share > _MANY:
+            log.warning("%.0f %% of the rows met no %s in their batch: they taught nothing", 100 * share, what)
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -441,51 +489,6 @@ def _arguments(
     return arguments
 
 
-def warn_unread(student: SentenceTransformer, table: Dataset, name: str = "") -> Reading | None:
-    """How much a student reads of a triplet table's texts, with a warning where that is too little to learn from."""
-    return student_reading(student, sampled_texts(table), name)
-
-
-def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
-    """Refuse settings that do not fit the student.
-
-    Raises:
-        ModelError: adapters for a student without layers.
-        ParameterError: a length beyond its positions, layers or dimensions that it does not have, a package that is not
-            installed; all problems at once.
-    """
-    if settings.lora_rank and is_static(student):
-        raise ModelError(
-            f"lora_rank is {settings.lora_rank}, but this student has no transformer layers. Set lora_rank to null."
-        )
-    found = [trouble for trouble in [check_length(student, settings.max_length, "max_length")] if trouble]
-    if settings.max_length and is_static(student):
-        found.append(f"max_length is {settings.max_length}, but a static student reads whole texts, whatever it says")
-    if settings.gradient_checkpointing and is_static(student):
-        found.append("gradient_checkpointing is true, but this student has no transformer layers")
-    dimension, dims = student.get_embedding_dimension(), settings.matryoshka_dims
-    if any(d > dimension for d in dims):
-        found.append(f"matryoshka_dims are {dims}, but the student has {dimension} dimensions")
-    if settings.tracking and importlib.util.find_spec(settings.tracking) is None:
-        found.append(f"tracking is {settings.tracking!r}, but it is not installed: pip install {settings.tracking}")
-    if found:
-        raise ParameterError(problems("training settings:", found))
-
-
-def _check_use(loss: GISTLoss, settings: TrainSettings, development: DevelopmentScore | None) -> None:
-    """Refuse options that would do nothing."""
-    found, options = [], loss.options
-    if isinstance(loss.guide, GuideStore) and loss.guide.guide_id is None and options.margin:
-        found.append(
-            f"margin is {options.margin}, but the store has no guide: nothing has a similarity to keep away from"
-        )
-    told = [name for name in ("dev_every", "patience") if getattr(settings, name) is not None]
-    if development is None and told:
-        found.append(f"{' and '.join(told)} set, but there is no development data to look at")
-    if found:
-        raise ParameterError(problems("training:", found, "Leave these out."))
-
-
 def _identity(
     loss: GISTLoss, settings: TrainSettings, plan: BatchPlan, precision: str, retention: Retention | None
 ) -> dict[str, object]:
@@ -522,7 +525,8 @@ def _tracking(settings: TrainSettings, folder: Path) -> TrainerCallback | None:
 
 
 def _card_examples(student: SentenceTransformer, data: Dataset) -> None:
-    """Examples for the model card; left to itself the trainer draws them, under a bar that no switch hides."""
+    """Examples for the model card, of a triplet table; left to itself the trainer draws them, under a bar that no
+    switch hides."""
     texts = [data[0]["anchor"], data[0]["positive"], data[len(data) // 2]["anchor"]]
     student.model_card_data.widget = [{"source_sentence": texts[0], "sentences": texts[1:]}]
     student.model_card_data.usage_examples = texts

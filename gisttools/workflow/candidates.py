@@ -116,7 +116,7 @@ def _guide(
     told = next((p for run in trainings.values() if (p := told_parameters(run)).get("guide")), None)
     if told is None:
         return []
-    what = "the guide, as it came"
+    what = "the guide of the training, untouched"
     if GUIDE in entries.references:
         return [
             Encoder(

@@ -108,6 +108,20 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(
             ("margin_strategy",), lambda p: p.guide is not None and p.margin != 0, "a guide, and a margin other than 0"
         ),
+        Rule(("guide_masks",), lambda p: p.guide is not None, "a guide"),
+        Rule(
+            ("positive_temperature",),
+            lambda p: p.guide is not None and p.same_label == "positive",
+            "a guide, and same_label 'positive'",
+        ),
+        Rule(("train_on",), lambda p: p.same_label == "positive", "same_label 'positive': texts of a label are such"),
+        Rule(("texts_per_class",), lambda p: p.train_on == "labelled", "train_on 'labelled'"),
+        Rule(("meet",), lambda p: p.train_on == "labelled" and p.guide is not None, "train_on 'labelled', and a guide"),
+        Rule(
+            ("contrast_anchors", "contrast_positives"),
+            lambda p: p.train_on == "triplets",
+            "triplets: labelled texts are neither anchors nor positives",
+        ),
         Rule(("retain_weight", "retain_a_step"), lambda p: bool(p.retain), "general texts (retain)"),
         Rule(_FILES, lambda p: bool(p.dev), "development data (dev), which is read so"),
         Rule(("dev_every", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),

@@ -274,12 +274,9 @@ def _set_parameters(recipe: Recipe, given: Mapping[str, Any], overrides: Mapping
     return found
 
 
-_USUAL = ("data", "text", "label", "test_share", "encoding", "guide", "student")  # options of `gisttools run`
-
-
 def _unknown(name: str, recipe: Recipe) -> str:
     """That a recipe has no such input, or no such step."""
-    if "." in name or not (recipe.inputs or name in _USUAL):
+    if "." in name:
         return f"-p {name}: {_no_such(name.split('.')[0], [s.name for s in recipe.steps])}"
     inputs = f"its inputs: {', '.join(recipe.inputs)}" if recipe.inputs else "it has none"
     steps = ", ".join(s.name for s in recipe.steps)

@@ -46,6 +46,9 @@ TABLES: dict[str, dict[str, str]] = {
         "masked_aa": "of other anchors",
         "masked_pp": "of other positives, against the own positive",
         "masked_an": "of negatives",
+        "positives": "mean effective number of positives a row; empty unless `same_label` is positive",
+        "without_positives": "share of rows without one, which do not count",
+        "without_negatives": "share of rows that met no negative, which teach nothing",
     },
     "finetune: masked_examples.parquet": {
         "anchor": "of the row",

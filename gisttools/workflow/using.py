@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gisttools.evaluation import Comparison
 
 MODEL = "model"  # the folder of an evaluate run that holds what is to be used
+# of the earlier evaluation: which models it scored, and what is not asked here
+_OTHERWISE = {"model", "model_revision", "baseline", "baseline_revision", "references", "candidates", "cross_entropy"}
 
 
 def model_folder(name: str) -> Path:
@@ -88,11 +90,9 @@ def check_against(model: str, against: str, allowed_loss: float) -> tuple[Finish
         raise ParameterError(f"{run.id} is a {run.verb} run. Name an evaluate run: gisttools runs evaluate.")
     told = told_parameters(run)
     before = told["model"] if isinstance(told["model"], str) else told["model"][0]
-    named = ("tasks", "files", "guards", "subsets", "seed", "batch_size", "allow_overlap", "trust_remote_code")
-    given = {name: told[name] for name in named}
-    done = run_notebook(
-        "evaluate", {**given, "model": model, "baseline": before, "baseline_revision": told.get("model_revision")}
-    )
+    given = {name: value for name, value in told.items() if name not in _OTHERWISE}
+    given |= {"model": model, "baseline": before, "baseline_revision": told["model_revision"], "candidates": False}
+    done = run_notebook("evaluate", given)
     rows = read_comparisons(pd.read_parquet(done.artefact("comparison.parquet")))
     # clustering of texts that are classified too is a second look at them
     looked = [row for row in rows if row.task_type != "Clustering"] or rows

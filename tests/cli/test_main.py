@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -269,6 +270,16 @@ def test_model_and_report_are_the_last_lines(make_run, capsys, monkeypatch, resu
     ]
     assert _last_lines(runs[:1], capsys) == [f"Model:  {results.name}/{trained.name}/model"]
     assert _last_lines(runs[1:2], capsys) == [f"Folder: {results.name}/{evaluated.name}"]
+
+
+def test_the_model_that_an_evaluation_left_is_the_one_that_is_named(make_run, capsys, monkeypatch, results):
+    monkeypatch.chdir(results.parent)
+    told = json.dumps({"advice": {"models": [{"folder": "model"}, {"folder": "faster_model"}]}})
+    trained, evaluated = make_run("finetune"), make_run("evaluate", files={"summary.json": told.encode()})
+    for folder in (trained / "model", evaluated / "faster_model"):
+        folder.mkdir()
+    runs = [read_run(folder) for folder in (trained, evaluated)]
+    assert _last_lines(runs, capsys) == [f"Model:  {results.name}/{evaluated.name}/faster_model"]
 
 
 def _last_lines(runs, capsys):

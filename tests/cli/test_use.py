@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from helpers import WORDLLAMA
 from helpers.evaluation_folders import TOPICS
 
-from gisttools import Classifier, VectorCache, search
+from gisttools import Classifier, VectorCache
 from gisttools.cli.main import main
 from gisttools.models.loading import open_model
+from gisttools.models.searching import search
 from gisttools.workflow.using import judged
 
 TEXTS = [text for texts in TOPICS.values() for text in texts]
@@ -191,3 +192,29 @@ def test_a_check_fails_where_a_model_got_worse(command, tmp_path, results):
     assert (status, "WORSE" in said) == (1, True), said
     status, said = command("check", WORDLLAMA, "--against", run)
     assert (status, "WORSE" in said) == (0, False), said
+
+
+def test_a_check_reads_the_files_as_the_earlier_evaluation_did(monkeypatch, results):
+    """The same share of a file, its columns and its prompts; other models, and no candidates."""
+    from helpers.report_runs import comparison_row, evaluate
+
+    from gisttools.workflow import using
+
+    told = {
+        "files": ["t.csv"],
+        "text_column": "words",
+        "test_share": 0.2,
+        "query_prompt": "q: ",
+        "references": ["bm25"],
+    }
+    before = evaluate(results, [comparison_row()], ["finetune-1"], parameters={"model": "old", **told})
+    given = {}
+
+    def run_notebook(verb, parameters):
+        given.update(parameters)
+        return using.open_run(before)
+
+    monkeypatch.setattr(using, "run_notebook", run_notebook)
+    using.check_against("new", str(before), 0.5)
+    assert {name: given.get(name) for name in told} == told | {"references": None}
+    assert (given["model"], given["baseline"], given["candidates"]) == ("new", "old", False)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def content(rows: list[tuple[str, str]], kind: str, *, encoding: str = "utf-8", 
         sink = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(objects), sink)
         return sink.getvalue()
+    if kind == ".xlsx":
+        return workbook(rows)
     if kind == ".jsonl":
         text = "\n".join(json.dumps(o, ensure_ascii=ascii_only) for o in objects)
     elif kind == ".json":
@@ -58,6 +61,22 @@ def content(rows: list[tuple[str, str]], kind: str, *, encoding: str = "utf-8", 
         writer.writerows([("text", "other", "label"), *((t, 1, x) for t, x in rows)])
         text = sink.getvalue()
     return text.encode(encoding)
+
+
+NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def workbook(rows: list[tuple[str, str]]) -> bytes:
+    """As openpyxl writes it, every cell a string; without the characters that no workbook can hold."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book, sink = openpyxl.Workbook(), io.BytesIO()
+    for i, row in enumerate([("text", "other", "label"), *((t, "1", x) for t, x in rows)], 1):
+        for j, value in enumerate(row, 1):
+            cell = book.active.cell(i, j)
+            cell.value = NOT_IN_XML.sub("", value)
+            cell.data_type = "s"  # else = makes a formula of it
+    book.save(sink)
+    return sink.getvalue()
 
 
 def packed(data: bytes, ending: str) -> bytes:
@@ -72,7 +91,10 @@ def read(path: Path, **told) -> list[tuple]:
 
 
 def as_cells(rows: list[tuple[str, str]], path: Path) -> list[tuple]:
-    """The rows with None for an empty cell of CSV, quoted or not, which is a missing one."""
+    """The rows with None for an empty cell of CSV, quoted or not, which is a missing one; so in a workbook."""
+    if file_kind(path) == ".xlsx":
+        rows = [(NOT_IN_XML.sub("", t), NOT_IN_XML.sub("", x)) for t, x in rows]
+        return [(t or None, x or None) for t, x in rows]
     return [(t or None, x or None) for t, x in rows] if file_kind(path) in (".csv", ".tsv") else rows
 
 

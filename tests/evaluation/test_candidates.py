@@ -65,7 +65,7 @@ def by_hand(model, texts):
     train, labels, test, _ = texts
     vectors = [model.encode(t, show_progress_bar=False).astype(np.float64) for t in (train, test)]
     unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in vectors]
-    return LogisticRegression(C=30, max_iter=2000).fit(unit[0], labels).predict(unit[1])
+    return LogisticRegression(C=3, max_iter=2000).fit(unit[0], labels).predict(unit[1])
 
 
 def test_an_encoder_scores_what_scikit_learn_gives_by_hand(rows, wordllama, texts):
@@ -87,7 +87,7 @@ def test_over_seeds_it_is_the_mean(rows, seeds, texts):
 def test_words_score_what_scikit_learn_gives_by_hand(rows, texts):
     train, labels, test, gold = texts
     terms = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit(train)
-    fitted = LogisticRegression(C=30, max_iter=2000).fit(terms.transform(train), labels)
+    fitted = LogisticRegression(C=100, max_iter=2000).fit(terms.transform(train), labels)
     answers = fitted.predict(terms.transform(test))
     assert rows[TF_IDF].score == accuracy_score(gold, answers)
     assert rows[TF_IDF].macro_f1 == pytest.approx(f1_score(gold, answers, average="macro"), abs=1e-15)
@@ -227,6 +227,7 @@ def test_searches_are_held_against_bm25_query_by_query(wordllama, minilm, tmp_pa
     found = find_candidates([encoder(wordllama), encoder(minilm, "guide", "guide")], sources, cache=cache)
     rows = {row.name: row for row in found.rows}
     assert set(rows) == {"BM25", "student", "guide"}
+    assert 0 < rows["BM25"].megabytes < rows["student"].megabytes  # its index of twelve documents
     import mteb
 
     for name, model in (("student", wordllama), ("BM25", open_scored("bm25").encoder)):
@@ -338,3 +339,29 @@ def test_a_table_has_its_columns_without_rows_too():
     for name, table in empty.tables().items():
         assert isinstance(table, pd.DataFrame), name
         assert len(table.columns) > 5
+
+
+def test_the_model_that_is_advised_is_left_and_of_two_that_are_not_decided_both(wordllama, minilm, tmp_path, cache):
+    """Twelve test texts decide nothing."""
+    sources = task_sources(files=[label_folder(tmp_path / "own")])
+    found = find_candidates([encoder(wordllama), encoder(minilm, "guide", "guide")], sources, cache=cache)
+    advice = found.targets[0].advice
+    folders = found.folders()
+    wanted = [name for name in (advice.best, advice.other) if name in ("student", "guide")]
+    assert [one.name for one in folders.values()] == (wanted or [max(found.rows, key=lambda r: r.score).name])
+    assert list(folders) == ["model", "faster_model"][: len(folders)]
+    (told, *_) = found.summary()["models"]
+    row = next(row for row in found.rows if row.name == told["name"])
+    assert (told["accuracy"], told["folder"], told["fitted_on"]) == (row.score, "model", row.n_train)
+
+
+def test_what_training_changed_is_the_paired_difference(wordllama, tmp_path, cache):
+    sources = task_sources(files=[label_folder(tmp_path / "own")])
+    entrants = [encoder(wordllama, kind="base"), encoder(shaken(wordllama, 1), "tuned", "tuned")]
+    found = find_candidates(entrants, sources, cache=cache)
+    ((one, other, gap),) = found.targets[0].changed
+    scores = {row.name: row.score for row in found.rows}
+    assert (one.name, other.name) == ("student", "tuned")
+    assert gap.difference == pytest.approx(scores["tuned"] - scores["student"])
+    (told,) = found.summary()["targets"][0]["changed"]
+    assert (told["from"]["score"], told["to"]["score"]) == (scores["student"], scores["tuned"])

@@ -431,8 +431,8 @@ def test_a_model_whose_vectors_have_collapsed_is_told(wordllama, folders, tmp_pa
 
 def test_while_it_evaluates_the_status_tells_texts_task_and_model(wordllama, folders, tmp_path, monkeypatch):
     monkeypatch.setenv("GISTTOOLS_STATUS_FILE", str(tmp_path / "status.txt"))
-    monkeypatch.setattr("gisttools.evaluation.models._SECONDS_WITHOUT_BAR", 0)
-    monkeypatch.setattr("gisttools.evaluation.models._MANY", 10)
+    monkeypatch.setattr("gisttools.evaluation.kept_vectors._SECONDS_WITHOUT_BAR", 0)
+    monkeypatch.setattr("gisttools.evaluation.kept_vectors.MANY", 10)
     monkeypatch.setattr("gisttools.evaluation.evaluating._MANY", 10)
     seen = []
     write = progress._Status.write

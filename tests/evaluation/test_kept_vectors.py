@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gisttools.evaluation.models import EmbedOnce, KeptVectors
+from gisttools.evaluation.kept_vectors import EmbedOnce, KeptVectors
 
 TEXTS = ["a key", "no warm water", "a key", "the lift", ""]
 

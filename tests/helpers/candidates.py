@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gisttools.evaluation.advice import Candidate, advise
-from gisttools.evaluation.candidates import Candidates, CandidateScore, TargetAdvice
+from gisttools.evaluation.candidate_scores import Candidates, CandidateScore, TargetAdvice
 from gisttools.evaluation.intervals import student_interval
 
 

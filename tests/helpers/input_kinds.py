@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 
 from gisttools.data.labelled import read_labelled
@@ -52,7 +53,10 @@ def _write(path: Path, rows: list[dict]) -> None:
     """As `write`, also a JSON array and packed."""
     packing = _PACKED.get(path.suffix)
     plain = path.with_suffix("") if packing else path
-    if plain.suffix == ".json":
+    if plain.suffix == ".xlsx":
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_excel(plain, index=False)
+    elif plain.suffix == ".json":
         plain.parent.mkdir(parents=True, exist_ok=True)
         plain.write_text(json.dumps(rows), encoding="utf-8")
     else:
@@ -120,6 +124,7 @@ _SETS = "any of these with the columns of triplets"
 _ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".csv.gz", ".jsonl.zst")
 TRAINING = (
     Training("labelled files", _TABLE, {f"texts{i}{e}": _labelled for i, e in enumerate(_ENDINGS)}),
+    Training("labelled workbook", "the first sheet of a workbook", {"texts.xlsx": _labelled}),
     Training("labelled folder", "a folder", {"mine/train.csv": _labelled}, folder="mine"),
     Training("labelled, columns named", "or named: `text_column`, `label_column`", {
         "t.csv": lambda texts: [{"words": t, "kind": label} for t, label in texts]},

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 from helpers.candidates import found, row
 from helpers.html_page import Page, seen
 from helpers.report_runs import EVIL, comparison_row, evaluate, finetune
 
-from gisttools.evaluation.candidates import Candidates, CandidateScore, TargetAdvice
+from gisttools.evaluation.candidate_scores import Candidates, CandidateScore, TargetAdvice
 from gisttools.evaluation.judging import headline as headline_of
+from gisttools.report import candidates
 from gisttools.report.candidates import _speed, view
 from gisttools.report.data import collect
 from gisttools.report.render import numbers, render_html, render_markdown
@@ -132,3 +136,70 @@ def test_several_targets_each_have_their_line(tmp_path):
 )
 def test_a_speed_has_two_digits_that_count(speed, told):
     assert _speed(speed) == told
+
+
+@pytest.mark.parametrize(("right", "n"), [(53, 79), (0, 10), (280, 280)])
+def test_how_sure_an_accuracy_is_by_wilson(right, n):
+    """By his formula, by hand."""
+    z, p = 1.959963984540054, right / n
+    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n))
+    row = CandidateScore(task="own", name="a", kind="tuned", score=p, n_train=5, n_test=n)
+    assert candidates._sure(row) == f"{100 * max(low, 0):.1f} to {100 * high:.1f}"
+    assert candidates._sure(replace(row, seeds=3)) == ""
+
+
+def left(name, **told):
+    """What an evaluation says of a model that it left."""
+    about = {"name": name, "folder": "model", "classifier": True, "labels": ["a", "b"], "texts": 280, "accuracy": 0.64}
+    return {**about, "fitted_on": 476, "calibration_error": 0.05, "threshold": 0.3, "right_lost": 0.05, **told}
+
+
+def with_advice(data, **more):
+    """The same with more said in its advice."""
+    data.evaluate.summary["advice"].update(more)
+    return data
+
+
+def test_both_models_of_an_undecided_page_have_the_lines_that_use_them(tmp_path):
+    models = [left("guide"), left("tuned", folder="faster_model", wrong_caught=0.4)]
+    data = with_advice(data_of(tmp_path, found(*ROWS)), models=models)
+    page = seen(render_html(data))
+    for folder in ("model", "faster_model"):
+        assert f"gisttools predict results/{data.evaluate.id}/{folder} texts.csv --out labelled.csv" in page
+        assert f'Classifier.load("results/{data.evaluate.id}/{folder}")' in page
+    assert "fitted on 476 texts. Of 280 test texts it labels 64.0 % right" in page
+    assert "in place of 5 % of its right answers and 40 % of the wrong ones" in page
+    text = render_markdown(data)
+    assert f"```\ngisttools predict results/{data.evaluate.id}/model texts.csv --out labelled.csv\n```" in text
+    assert 'print(classifier.predict(["a first text", "a second one"]))\n' in text
+
+
+def test_what_training_changed_is_said_by_the_score_of_the_advice_too(tmp_path):
+    data = data_of(tmp_path, found(*ROWS))
+    of = {"name": "student", "kind": "base", "score": 0.41}
+    head = {"name": "student + linear head", "kind": "head", "score": 0.5}
+    tuned = {"name": "tuned", "kind": "tuned", "score": 0.44}
+    pairs = [
+        {"from": of, "to": tuned, "difference": 0.03, "low": -0.01, "high": 0.07},
+        {"from": head, "to": tuned, "difference": -0.06, "low": None, "high": None},
+    ]
+    data.evaluate.summary["advice"]["targets"][0]["changed"] = pairs
+    page = seen(render_html(data))
+    assert "tuned: by a classifier fitted on all your labels from 41.0 to 44.0 (+3.0 points, −1.0 to +7.0)." in page
+    assert "tuned has 44.0, student + linear head 50.0 (−6.0 points, no interval)." in page
+    assert "from 41.0 to 44.0 (+3.0 points" in render_markdown(data)
+
+
+def test_the_classes_that_the_advised_model_finds_least_often_are_named(tmp_path):
+    data = data_of(tmp_path, found(*ROWS))
+    recalls = {"a": 0.9, "b": 0.3, "c": 0.8, "d": 0.0}
+    rows = [
+        {"task": "support", "subset": "default", "candidate": "guide", "seed": 0, "label": label, "precision": 0.5,
+         "recall": recall, "f1": 0.5, "support": 2 if label == "d" else 20}
+        for label, recall in recalls.items()
+    ]  # fmt: skip
+    known = replace(data, classes=pd.DataFrame(rows))
+    told = "guide finds b (30.0 % of its texts) least often: texts of these are what to label next."
+    assert candidates.weakest(known) == told  # of d there are too few texts
+    assert candidates.weakest(data) == ""

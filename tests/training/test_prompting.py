@@ -91,6 +91,26 @@ def test_an_equal_text_under_two_prompts_is_embedded_twice(student):
     assert not torch.allclose(anchor, positive, atol=1e-3)
 
 
+def test_labelled_texts_stand_behind_the_prompt_of_texts_that_are_alike(student):
+    store = GuideStore.build(make_triplets(LABELLED), None)
+    rows = store.labelled_texts()
+    collate = prompting(student, rows, RowPrompts.of(store.table, prompts_of(student)))
+    columns = list(rows.training_columns())
+    found = {k.removeprefix("text_"): v for k, v in collate(columns).items() if k.startswith("text_")}
+    with torch.no_grad():
+        (vectors,) = embed_columns(student, [found])
+    assert vectors.numpy() == pytest.approx(student.encode([row["text"] for row in columns]), abs=2e-6)
+
+
+def test_the_guide_reads_labelled_texts_under_their_prompts(student, tmp_path):
+    student.save(str(tmp_path / "guide"))
+    guide = VectorCache(str(tmp_path / "guide"), folder=tmp_path)
+    rows = GuideStore.build(make_triplets([*SEARCH, *LABELLED]), guide).labelled_texts()
+    texts = [row["text"] for row in rows.training_columns()]
+    wanted = guide.alike("own", "Classification").embed(texts)
+    assert rows.guide_vectors(np.arange(len(texts))) == pytest.approx(wanted, abs=1e-6)
+
+
 def first_loss(student, rows, guide, folder, **settings) -> float:
     store = GuideStore.build(make_triplets(rows), guide)
     loss = GISTLoss(student, store, LossOptions(temperature=0.05))

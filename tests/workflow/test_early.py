@@ -105,3 +105,11 @@ def test_a_missing_file_takes_less_than_a_second_of_the_processor(here, results,
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert time.monotonic() - began < 30
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
+def test_what_looks_at_parameters_early_loads_nothing_slow():
+    """pandas alone takes a third of a second."""
+    program = (
+        "import sys, gisttools.workflow.early; print(*sorted({'pandas', 'torch', 'mteb', 'scipy'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "\n"

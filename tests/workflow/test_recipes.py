@@ -150,7 +150,7 @@ def test_a_bad_recipe_is_refused(recipe, text, expected):
             1,
             r"-p secnd\.epochs: say <step>\.<parameter>; the steps are first, second\. Did you mean 's",
         ),
-        ("epochs", 1, "-p epochs: say <step>"),
+        ("epochs", 1, r"epochs: recipe two has no input of that name; it has none\. Or say -p <step>"),
         ("second.", 1, r"-p second\.: say <step>"),
         ("second.triplets", ["$third"], r"step 'second' refers to \$third"),
     ],

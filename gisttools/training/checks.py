@@ -1,0 +1,84 @@
+"""Refuses settings that do not fit a student, or that would do nothing, before a training begins."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+
+from gisttools.common import ModelError, ParameterError, problems
+from gisttools.models import Reading, check_length, is_static, student_reading
+from gisttools.training.callbacks import DevelopmentScore
+from gisttools.training.loss import GISTLoss
+from gisttools.training.options import TrainSettings
+from gisttools.training.store import GuideStore, sampled_texts
+
+
+def warn_unread(student: SentenceTransformer, table: Dataset, name: str = "") -> Reading | None:
+    """How much a student reads of a triplet table's texts, with a warning where that is too little to learn from."""
+    return student_reading(student, sampled_texts(table), name)
+
+
+def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
+    """Refuse settings that do not fit the student.
+
+    Raises:
+        ModelError: adapters for a student without layers.
+        ParameterError: a length beyond its positions, layers or dimensions that it does not have, a package that is not
+            installed; all problems at once.
+    """
+    if settings.lora_rank and is_static(student):
+        raise ModelError(
+            f"lora_rank is {settings.lora_rank}, but this student has no transformer layers. Set lora_rank to null."
+        )
+    found = [trouble for trouble in [check_length(student, settings.max_length, "max_length")] if trouble]
+    if settings.max_length and is_static(student):
+        found.append(f"max_length is {settings.max_length}, but a static student reads whole texts, whatever it says")
+    if settings.gradient_checkpointing and is_static(student):
+        found.append("gradient_checkpointing is true, but this student has no transformer layers")
+    dimension, dims = student.get_embedding_dimension(), settings.matryoshka_dims
+    if any(d > dimension for d in dims):
+        found.append(f"matryoshka_dims are {dims}, but the student has {dimension} dimensions")
+    if settings.tracking and importlib.util.find_spec(settings.tracking) is None:
+        found.append(f"tracking is {settings.tracking!r}, but it is not installed: pip install {settings.tracking}")
+    if found:
+        raise ParameterError(problems("training settings:", found))
+
+
+def check_use(loss: GISTLoss, settings: TrainSettings, development: DevelopmentScore | None) -> None:
+    """Refuse options that would do nothing."""
+    found, options = _labels_unused(loss, settings), loss.options
+    if isinstance(loss.guide, GuideStore) and loss.guide.guide_id is None and options.margin:
+        found.append(
+            f"margin is {options.margin}, but the store has no guide: nothing has a similarity to keep away from"
+        )
+    told = [name for name in ("dev_every", "patience") if getattr(settings, name) is not None]
+    if development is None and told:
+        found.append(f"{' and '.join(told)} set, but there is no development data to look at")
+    if found:
+        raise ParameterError(problems("training:", found, "Leave these out."))
+
+
+def _labels_unused(loss: GISTLoss, settings: TrainSettings) -> list[str]:
+    """What does not go together of labels and the guide."""
+    found, options, defaults = [], loss.options, TrainSettings.defaults()
+    guided = isinstance(loss.guide, GuideStore) and loss.guide.guide_id is not None
+    labelled = settings.train_on == "labelled"
+    if labelled and options.of_same_label != "positive":
+        found.append(
+            f"train_on is 'labelled' and same_label {options.of_same_label!r}: texts of a label are each other's "
+            "positives there, so set same_label to 'positive'"
+        )
+    for name in ("texts_per_class", "meet"):
+        if not labelled and getattr(settings, name) != defaults[name]:
+            found.append(f"{name} is {getattr(settings, name)!r}, which needs train_on 'labelled'")
+    if labelled and settings.meet == "confusable" and not guided:
+        found.append("meet is 'confusable', but the store has no guide that could confuse classes")
+    if labelled and not (options.contrast_anchors and options.contrast_positives):
+        found.append("contrast_anchors or contrast_positives is False: labelled texts are neither, they have one block")
+    if options.positive_temperature is not None and not (guided and options.of_same_label == "positive"):
+        found.append(
+            f"positive_temperature is {options.positive_temperature}, which needs a guide and same_label 'positive'"
+        )
+    return found
