@@ -69,7 +69,7 @@ def forest(comparison: pd.DataFrame, most: int = MOST) -> Drawing:
     left, right = _scale(axes, rows, tall)
     y = 0.0
     for name, part in groups:
-        write(axes, (left, y + 10), name.upper(), size=8, color=MUTED, weight="bold")
+        write(axes, (left, y + 10), name.upper(), size=8, color=MUTED, weight="bold", backed=True)
         y += _HEAD
         for row in part:
             _draw(axes, row, y, left, right)

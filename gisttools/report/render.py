@@ -32,6 +32,7 @@ from gisttools.report.tables import NOISE_NAMES, Noise, means, noise
 from gisttools.report.texts import all_texts, confusion_tables
 from gisttools.report.verdict import interval, judged, main_rows, metric_name, task_name
 
+_MAP_HOLDS = 0.3  # of the variance; a map of less puts texts side by side that are not alike
 _FIRST_SCREEN = 7  # tasks in the forest plot at the top
 _MOST_CLASS_FIGURES = 3
 
@@ -77,7 +78,9 @@ def _of_embedding(data: ReportData) -> dict[str, Markup]:
     if table is None or not {"x", "y", "label", "neighbour", "low", "high"} <= set(table):
         return {}
     kinds = set(table["kind"])
-    found = {"map": _svg(figures.embedding_maps, table)} if "point" in kinds else {}
+    told = [v for v in figures.number(table, "explained").values() if is_number(v)]
+    shown = "point" in kinds and bool(told) and max(told) >= _MAP_HOLDS
+    found = {"map": _svg(figures.embedding_maps, table)} if shown else {}
     if kinds >= {"same", "different"}:
         found["similarities"] = _svg(figures.similarities, table)
     return found

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, duration, notice, problems
+from gisttools.workflow import warm
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
 from gisttools.workflow.early import early_error
 from gisttools.workflow.execute import Rerun, RunFailed, check_before, check_task, run_notebook
@@ -141,7 +142,8 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
         RunFailed: at the end, with all that failed; what was done is kept and will not be done again.
     """
     if executor is None:
-        return _Walk(steps, partial(_here, rerun=rerun), _Lines(None)).go()
+        with warm.kept(len(steps) > 1):
+            return _Walk(steps, partial(_here, rerun=rerun), _Lines(None)).go()
     if isinstance(executor, ClusterWorkers):
         for step in steps:
             executor.check(step.resources)

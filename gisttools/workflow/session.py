@@ -32,6 +32,7 @@ from gisttools.common import (
     results_folder,
 )
 from gisttools.workflow.folders import as_run
+from gisttools.workflow.forks import parent_gone
 from gisttools.workflow.manifest import (
     LOCK,
     PROFILE,
@@ -484,8 +485,7 @@ def _warnings(log_file: Path, most: int = 20) -> list[str]:
 
 def _refuse_orphan() -> None:
     # a kernel sees only once a second whether its parent still lives, and then ends
-    parent = os.environ.get("JPY_PARENT_PID") if os.environ.get(RUN_FOLDER) and os.name != "nt" else None
-    if parent and os.getppid() != int(parent):
+    if os.environ.get(RUN_FOLDER) and parent_gone():
         raise GistError("The process that started this run is gone; the run does not count. Run it again.")
 
 
