@@ -50,11 +50,11 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         (
             "The loss",
             (
-                "loss_temperature", "final_temperature", "margin*", "mask_*", "contrast_*", "candidates",
+                "loss_temperature", "final_temperature", "margin*", "contrast_*", "candidates",
                 "matryoshka_dims", "cross_entropy*", "positive_temperature",
             ),
         ),
-        ("Labels", ("train_on", "texts_per_class", "meet", "same_label")),
+        ("Labels", ("mask_same_label", "same_label", "train_on", "texts_per_class", "meet")),
         ("The optimiser", ("max_steps", "warmup_ratio", "schedule", "weight_decay", "lora_rank", "deterministic")),
         (
             "Memory and speed",
