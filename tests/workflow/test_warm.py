@@ -22,7 +22,7 @@ from gisttools.workflow.folders import finished_runs
 pytestmark = pytest.mark.skipif(not warm.can_be(), reason="runs are no forks here")
 WHO = "import os\nprint('of', os.getppid())"
 DIES_AT_13 = WHO + "\nif seed == 13:\n    os.kill(os.getpid(), __import__('signal').SIGKILL)"
-PASSING = {"run_id", "started", "seconds", "spec_hash", "parents"}
+PASSING = {"run_id", "started", "seconds", "spec_hash", "parents", "git"}
 
 
 def starter(run) -> str:
