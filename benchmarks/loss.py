@@ -7,7 +7,7 @@ and the relative difference of the gradients' norms. Prints a table and, last, o
 
     python benchmarks/loss.py [--batches 32 256 1024] [--rounds 3]
     python benchmarks/loss.py --scaling
-    python benchmarks/loss.py --labels [--batches 64 256 1024 4096] [--classes 2 64]
+    python benchmarks/loss.py --labels [--batches 64 256 1024 2048] [--classes 2 64]
 
 At batch 1,024 GISTEmbedLoss needs 19 GB; where it is killed for memory, the table says so. `--scaling` measures
 gist_loss alone at 1,024 to 16,384 rows, against the bare matrix products that it cannot do without, in blocks of 256
@@ -28,6 +28,7 @@ import time
 from pathlib import Path
 
 OURS, PEER, CACHED, PRODUCTS = "gisttools", "GISTEmbedLoss", "CachedGISTEmbedLoss", "products"
+LABELS = ("mask", "positive", "one column")
 SCALING = [1024, 2048, 4096, 8192, 16384]
 D, G = 384, 768
 
@@ -66,24 +67,50 @@ def _ours(students, guides):
 
 
 def labels(batches: list[int], classes: list[int], rounds: int) -> list[dict]:
-    """CPU milliseconds of "mask", "positive" and labelled texts, and extra peak memory of the two."""
-    print(f"{'batch':>6} {'classes':>8} {'guide':>6} {'mask, ms':>9} {'positive':>9} {'ratio':>6} {'one column':>11}")
+    """CPU milliseconds of "mask", "positive" and labelled texts, and with a guide their extra peak memory."""
+    print(f"{'batch':>6} {'classes':>8} {'guide':>6}", *(f"{side:>11}" for side in LABELS), f"{'ratio':>6}")
     figures = []
     for batch in batches:
         for of_classes in classes:
-            command = [sys.executable, __file__, "--one-labels", str(batch), str(of_classes), str(rounds)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            for row in json.loads(done.stdout.splitlines()[-1]):
-                figures.append(row)
-                print(
-                    f"{batch:>6} {of_classes:>8} {'yes' if row['guided'] else 'no':>6} {row['mask']:>9.2f} "
-                    f"{row['positive']:>9.2f} {row['ratio']:>6.2f} {row['one_column']:>11.2f}",
-                    flush=True,
-                )
+            for guided in (True, False):
+                row = _in_a_process("--one-labels", str(batch), str(of_classes), str(int(guided)), str(rounds), "all")
+                figures.append({"batch": batch, "classes": of_classes, "guided": guided, **row})
+                times, guide = [f"{row[side]:>11.2f}" for side in LABELS], "yes" if guided else "no"
+                print(f"{batch:>6} {of_classes:>8} {guide:>6}", *times, f"{row['ratio']:>6.2f}", flush=True)
+        memory = {side: _in_a_process("--one-labels", str(batch), str(classes[0]), "1", "0", side) for side in LABELS}
+        figures.append({"batch": batch, "guided": True, "extra_mb": memory})
+        print(f"{batch:>6} {'MB':>15}", *(f"{memory[side]:>11.1f}" for side in LABELS), flush=True)
     return figures
 
 
-def measure_labels(batch: int, classes: int, rounds: int) -> list[dict[str, float]]:
+def _in_a_process(*arguments: str):
+    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure_labels(batch: int, classes: int, guided: bool, rounds: int, only: str) -> dict[str, float] | float:
+    """Median CPU milliseconds of all sides in turn; or of one of them the extra peak memory."""
+    _be_the_first_to_be_killed()
+    sides = _label_sides(batch, classes, guided)
+    if only != "all":
+        _label_sides(8, 2, guided)[only]().backward()  # thread pools
+        before = _peak_mb()
+        for _ in range(3):
+            sides[only]().backward()
+        return _peak_mb() - before
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    while len(times["mask"]) < 3 * rounds or sum(times["mask"]) < rounds:
+        for side, run in sides.items():
+            started = time.process_time()
+            run().backward()
+            times[side].append(time.process_time() - started)
+    median = {side: 1e3 * statistics.median(x[1:]) for side, x in times.items()}
+    # of neighbours in time, which a machine that slows down for others slows down alike
+    pairs = zip(times["positive"][1:], times["mask"][1:], strict=True)
+    return {**median, "ratio": statistics.median(positive / mask for positive, mask in pairs)}
+
+
+def _label_sides(batch: int, classes: int, guided: bool):
     import torch
 
     from gisttools.training import gist_loss
@@ -94,30 +121,19 @@ def measure_labels(batch: int, classes: int, rounds: int) -> list[dict[str, floa
     anchors = torch.randint(0, classes, (batch, 1))
     label_ids = torch.cat([anchors, anchors, (anchors + 1) % classes], 1)
     text_ids = torch.arange(3 * batch).view(batch, 3)
-    found = []
-    for guided in (True, False):
-        names = ("guide_anchor", "guide_positive", "guide_negatives")
-        guide = dict(zip(names, (guides[0], guides[1], guides[2][:, None]), strict=True)) if guided else {}
-        one = {"guide_anchor": guides[0]} if guided else {}
+    names = ("guide_anchor", "guide_positive", "guide_negatives")
+    guide = dict(zip(names, (guides[0], guides[1], guides[2][:, None]), strict=True)) if guided else {}
+    one = {"guide_anchor": guides[0]} if guided else {}
 
-        def of_triplets(how, guide=guide):
-            return gist_loss(*students, **guide, text_ids=text_ids, label_ids=label_ids, same_label=how)
+    def of_triplets(how):
+        return gist_loss(*students, **guide, text_ids=text_ids, label_ids=label_ids, same_label=how)
 
-        def one_column(one=one):
-            ids = {"text_ids": text_ids[:, :1], "label_ids": label_ids[:, :1]}
-            return gist_loss(students[0], **one, **ids, same_label="positive")
+    def one_column():
+        ids = {"text_ids": text_ids[:, :1], "label_ids": label_ids[:, :1]}
+        return gist_loss(students[0], **one, **ids, same_label="positive")
 
-        sides = {"mask": lambda: of_triplets("mask"), "positive": lambda: of_triplets("positive")}
-        times: dict[str, list[float]] = {side: [] for side in (*sides, "one_column")}
-        while len(times["mask"]) < 3 * rounds or sum(times["mask"]) < rounds:
-            for side, run in {**sides, "one_column": one_column}.items():
-                started = time.process_time()
-                run().backward()
-                times[side].append(time.process_time() - started)
-        median = {side: 1e3 * statistics.median(x[1:]) for side, x in times.items()}
-        found.append({"batch": batch, "classes": classes, "guided": guided, **median,
-                      "ratio": median["positive"] / median["mask"]})  # fmt: skip
-    return found
+    runs = (lambda: of_triplets("mask"), lambda: of_triplets("positive"), one_column)
+    return dict(zip(LABELS, runs, strict=True))
 
 
 def _peer(students, guides):
@@ -258,14 +274,15 @@ def main() -> None:
     parser.add_argument("--scaling", action="store_true", help="gist_loss alone, against its bare matrix products")
     parser.add_argument("--labels", action="store_true", help='same_label "positive" against "mask"')
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 64], help="with --labels")
-    parser.add_argument("--one-labels", type=int, nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--one-labels", nargs=5, help=argparse.SUPPRESS)
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "BATCH"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args.one[0], int(args.one[1]))))
         return
     if args.one_labels:
-        print(json.dumps(measure_labels(*args.one_labels)))
+        batch, classes, guided, rounds = (int(x) for x in args.one_labels[:4])
+        print(json.dumps(measure_labels(batch, classes, bool(guided), rounds, args.one_labels[4])))
         return
     if args.labels:
         figures = labels(args.batches or [64, 256, 1024], args.classes, args.rounds)

@@ -1,20 +1,21 @@
-"""What the guide and the labels bring: the same triplets, the same number of steps, several seeds, scored by mteb.
+"""The contest: which way of training an encoder on labelled texts gives the best model for the same CPU seconds.
 
-Arms: the student as it came (base); trained unguided; under the guide as in the GISTEmbed paper (gist); under the guide
-with the labels of the rows (labels); the same, held near its start on general texts (held, by `Retention`).
-all-MiniLM-L6-v2 is trained under all-mpnet-base-v2 on the train splits of Banking77 and AmazonCounterfactual (en) and
-scored on their test splits; STSBenchmark is the guard. Learning rate and hold were chosen on held-out train texts and
-the validation splits. `--equal-time` adds sentence-transformers' GISTEmbedLoss for as many seconds as the labelled arm
-took, the vectors of its guide included. `--clean` leaves out training rows that overlap a test text, equal or nearly
-(`gisttools.data.overlap`), as `2_convert` does.
+The sides are those of `sides.py`: sentence-transformers' losses, supervised contrastive loss, a linear head by
+cross-entropy, SetFit, the frozen encoder, and this project. Every side trains all-MiniLM-L6-v2 on the train part of
+each set for `--seconds` CPU seconds, and is scored on its test part by mteb's few-shot accuracy (classifiers fitted on
+8 texts a label), by a classifier fitted on all training texts, and on STSBenchmark, which none of them trains on.
 
-Each training has a process of its own, and its result a file in `--folder`: a benchmark that was stopped goes on where
-it was. Intervals are over seeds and test items together (`gisttools.evaluation.crossed_interval`; over items alone with
-one seed), on STSBenchmark over seeds. Without the hub's data, or with `--small`, embedded models and the texts of
-data/support_intents stand in: minutes become seconds, and the numbers say little. Prints tables and, last, a JSON line.
+The learning rate of each side and set is the best of `--rates` on a quarter of the train part that is held out, near
+copies on one side, after a third of the seconds; the test part is looked at once a seed. Intervals are over seeds and
+test items together (`gisttools.evaluation.crossed_interval`), on STSBenchmark over seeds.
 
-    python benchmarks/quality.py [--seeds 0 1 2] [--steps 150] [--arms unguided gist labels held] [--equal-time]
-        [--clean]
+`--labels 8` gives each side 8 texts a label, for encoder and classifier both. A set is an mteb task, or NAME=FOLDER
+with train and test files. Each training has a process of its own, and its result a file in `--folder`: a benchmark that
+was stopped goes on where it was, and `--table` prints what there is. Without the hub's data, or with `--small`, an
+embedded static student and data/support_intents stand in: the numbers say little. Prints tables and, last, a JSON line.
+
+    python benchmarks/quality.py [--sets Banking77Classification ... hwu64=FOLDER] [--sides ours mnr ...]
+        [--seeds 0 1 2] [--seconds 120] [--rates 5e-5 1e-4 3e-4] [--labels 8] --folder results/contest
 """
 
 from __future__ import annotations
@@ -26,339 +27,276 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scoring import few_shot, interval, linear, score
 
-BASE, PEER, LABELS = "base", "sentence-transformers", "labels"
-ARMS = ("unguided", "gist", LABELS, "held")
-HUB = "sentence-transformers/"
+BASE, GUARD, ALL = "frozen", "STSBenchmark", "all labels"
+SIDES = ("ours", "mnr", "gist", "cached_gist", "triplet", "supcon", "head", "setfit")
+PARTS = ("ours-unheld", "ours-start", "ours-mask")  # this project with a part changed: a table of its own
+STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
+SUPPORT = str(Path(__file__).parents[1] / "data" / "support_intents")
+MOST_DEV = 1000  # held-out texts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
-    """Models, data and settings of one size of the benchmark."""
+class Cell:
+    """One training: of a side on a set, by seed and learning rate, for so many CPU seconds."""
 
-    student: tuple[str, str | None]
-    guide: tuple[str, str | None]
-    sources: tuple[str, ...]
-    tasks: tuple[str, ...] = ()
-    guards: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    general: tuple[str, str, str] | None = None  # data set, configuration (and split), revision of the texts held to
-    steps: int
-    batch_size: int
-    learning_rate: float
-    temperature: float
-    clean: bool = False
+    set: str
+    side: str
+    seed: int
+    rate: float
+    seconds: float
+    labels: int | None
+    part: str  # "dev" or "test"
+    student: str
 
-
-FULL = Setup(
-    student=(f"{HUB}all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a"),
-    guide=(f"{HUB}all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642"),
-    sources=("Banking77Classification", "AmazonCounterfactualClassification"),
-    tasks=("Banking77Classification", "AmazonCounterfactualClassification"),
-    guards=("STSBenchmark",),
-    general=("mteb/MLQuestions", "corpus", "99f13956087b5c2e21beeec8022a5f0f86d9f577"),
-    steps=150,
-    batch_size=64,
-    learning_rate=1e-4,
-    temperature=0.05,
-)
-SUPPORT = str(Path(__file__).parents[1] / "data" / "support_intents")
-SMALL = Setup(
-    student=("embedded:wordllama-256", None),
-    guide=("embedded:all-MiniLM-L6-v2", None),
-    sources=(SUPPORT,),
-    files=(SUPPORT,),
-    steps=30,
-    batch_size=32,
-    learning_rate=1e-2,
-    temperature=0.05,
-)
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        few = f"-{self.labels}" if self.labels else ""
+        return f"{self.set.split('=')[0]}{few}-{self.part}-{self.side}-{self.seed}-{self.rate:g}-{self.seconds:g}"
 
 
-def run_one(setup: Setup, arm: str, seed: int, steps: int, budget: float, folder: Path) -> None:
-    """Train one arm and score it; leaves its items as `<arm>-<seed>.npz` and, last, its numbers as JSON."""
-    from gisttools.models import open_model
+def texts_of(name: str, part: str) -> tuple[list[str], list[str]]:
+    """The texts and labels of a part of a set."""
+    from gisttools.data import ReadOptions, read_labelled
 
-    name, revision = setup.student
-    student = open_model(name, revision, device="cpu")
-    facts = {"steps": 0, "seconds": 0.0}
-    if arm == PEER:
-        facts = train_peer(setup, student, seed, budget)
-    elif arm != BASE:
-        facts = train(setup, student, arm, seed, steps)
-    scores, items = score(setup, student)
-    np.savez_compressed(folder / f"{arm}-{seed}.npz", **items)
-    text = json.dumps({"arm": arm, "seed": seed, "asked_steps": steps, "clean": setup.clean, **facts, "scores": scores})
-    partial = folder / f"{arm}-{seed}.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / f"{arm}-{seed}.json")
+    data = read_labelled(name.split("=")[-1], ReadOptions(split=part))
+    return list(data.texts), [str(label) for label in data.labels]
 
 
-def triplets(setup: Setup):
-    """The same table for every arm and seed: the paper's mining, one negative a row. Also the guide's cache."""
-    from gisttools.data import eval_sets
-    from gisttools.mining import convert
-    from gisttools.models import VectorCache
+def parts_of(cell: Cell):
+    """What the cell trains on and is asked about: (texts, labels) each."""
+    train = texts_of(cell.set, "train")
+    if cell.labels:
+        train = few_of(train, cell.labels, cell.seed)
+    if cell.part == "test":
+        return train, texts_of(cell.set, "test")
+    from gisttools.data import split_texts
 
-    guide, known = VectorCache(named(setup.guide)), {}
-    if setup.clean:
-        known = eval_sets(setup.tasks, setup.files, subsets=["en"] if setup.tasks else None)
-    return convert(setup.sources, guide, eval_sets=known).triplets, guide
-
-
-def named(model: tuple[str, str | None], precision="auto"):
-    """Name and revision of a model, as a guide."""
-    from gisttools.models import GuideOptions
-
-    return GuideOptions(name=model[0], revision=model[1], precision=precision)
+    held = split_texts(*train, share=0.25, seed=0).test
+    kept, asked = (tuple([x for x, k in zip(side, mask, strict=True) if k] for side in train) for mask in (~held, held))
+    rows = np.random.default_rng(0).permutation(len(asked[0]))[:MOST_DEV]
+    return kept, tuple([side[i] for i in rows] for side in asked)
 
 
-def train(setup: Setup, student, arm: str, seed: int, steps: int) -> dict:
-    from gisttools.models import VectorCache
-    from gisttools.training import GISTLoss, GuideStore, LossOptions, Retention, TrainSettings, finetune
-
-    table, guide = triplets(setup)
-    store = GuideStore.build(table, None if arm == "unguided" else guide)
-    loss = GISTLoss(
-        student, store, LossOptions(temperature=setup.temperature, mask_same_label=arm not in ("unguided", "gist"))
-    )
-    retention = None
-    if arm == "held":
-        retention = Retention(general_texts(setup, table), VectorCache(named(setup.student, precision="float32")))
-    settings = TrainSettings(max_steps=steps, batch_size=setup.batch_size, learning_rate=setup.learning_rate, seed=seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        trained = finetune(loss, Path(scratch) / "model", settings, retention=retention)
-    facts = {"steps": trained.steps, "seconds": round(trained.seconds, 1), "precision": trained.precision}
-    return {**facts, "guide_seconds": guide_seconds(setup, table) if arm == LABELS else 0.0}
+def few_of(train: tuple[list[str], list[str]], count: int, seed: int) -> tuple[list[str], list[str]]:
+    """`count` texts of each label, drawn by the seed."""
+    labels, rng = np.asarray(train[1]), np.random.default_rng(seed)
+    rows = np.concatenate([rng.permutation(np.flatnonzero(labels == name))[:count] for name in np.unique(labels)])
+    return [train[0][i] for i in rows], [train[1][i] for i in rows]
 
 
-def general_texts(setup: Setup, table) -> list[str]:
-    """Sentences of 5 to 35 words from a set that is no task here; the anchors where the setup names none."""
-    if setup.general is None:
-        return list(dict.fromkeys(table["anchor"][:]))
-    from datasets import load_dataset
-
-    name, part, revision = setup.general
-    passages = load_dataset(name, part, split=part, revision=revision)["text"]
-    found = dict.fromkeys(s.strip() for p in passages for s in p.split(". ") if 5 <= len(s.split()) <= 35)
-    return sorted(found)[:: max(1, len(found) // 4000)]
-
-
-def guide_seconds(setup: Setup, table) -> float:
-    """Seconds that the guide's vectors of all texts cost, from 256 of them: the cache may have held them already."""
-    from gisttools.models import VectorCache
-
-    texts = sorted({*table["anchor"][:], *table["positive"][:], *(n for ns in table["negatives"][:] for n in ns)})
-    sample = np.random.default_rng(0).permutation(texts)[:256].tolist()
-    with tempfile.TemporaryDirectory() as scratch:
-        guide = VectorCache(named(setup.guide), folder=Path(scratch))
-        started = time.monotonic()
-        guide.embed(sample)
-        return round((time.monotonic() - started) * len(texts) / len(sample), 1)
-
-
-def train_peer(setup: Setup, student, seed: int, budget: float) -> dict:
-    """sentence-transformers' own loss and trainer, as many steps as fit into `budget` seconds (by a trial of 3)."""
-    from datasets import Dataset
-    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
+def run_cell(cell: Cell, folder: Path) -> None:
+    """Train and score; leaves `<name>.npz` and, last, `<name>.json`."""
+    import torch
+    from sides import train
 
     from gisttools.models import open_model
-    from gisttools.training import choose_precision
 
-    table, _ = triplets(setup)
-    columns = {"anchor": table["anchor"][:], "positive": table["positive"][:]}
-    data = Dataset.from_dict({**columns, "negative": [n[0] for n in table["negatives"][:]]})
-    guide = open_model(*setup.guide, device="cpu")
-    bf16 = choose_precision("auto", student) == "bfloat16"
+    torch.set_num_threads(1)
 
-    def steps_of(model, steps: int) -> float:
-        with tempfile.TemporaryDirectory() as scratch:
-            arguments = SentenceTransformerTrainingArguments(
-                output_dir=scratch,
-                max_steps=steps,
-                per_device_train_batch_size=setup.batch_size,
-                learning_rate=setup.learning_rate,
-                warmup_steps=0.1,
-                bf16=bf16,
-                use_cpu=True,
-                seed=seed,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-            )
-            loss = GISTEmbedLoss(model, guide, temperature=setup.temperature)
-            trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, loss=loss)
+    named = STUDENT if cell.student == STUDENT[0] else (cell.student, None)
+    known, asked = parts_of(cell)
+    facts = {"steps": 0, "cpu_seconds": 0.0}
+    student = open_model(*named, device="cpu")
+    if cell.side != BASE:
+        student, facts = train(cell.side, named, *known, cell.seed, cell.rate, cell.seconds)
+    items = {}
+    if cell.part == "dev":
+        scores = {"few-shot": few_shot(student, known, asked)}
+    else:
+        right = linear(student, known, asked)
+        scores, items = {ALL: 100 * float(right.mean())}, {ALL: right}
+        if not cell.labels:
+            named, folder_set = ([], [cell.set.split("=")[-1]]) if is_folder(cell.set) else ([cell.set], [])
+            found, answers = score(student, named, folder_set, guards=[GUARD] if cell.student == STUDENT[0] else [])
+            scores |= {"few-shot" if name != GUARD else name: value for name, value in found.items()}
+            items |= {key if key.startswith(GUARD) else "few-shot": value for key, value in answers.items()}
+    np.savez_compressed(folder / f"{cell.name}.npz", **items)
+    partial = folder / f"{cell.name}.partial"
+    partial.write_text(json.dumps({**vars(cell), **facts, "scores": scores}), encoding="utf-8")
+    partial.replace(folder / f"{cell.name}.json")
+
+
+def is_folder(name: str) -> bool:
+    """Whether a set is files here, not an mteb task."""
+    return "=" in name or Path(name).exists()
+
+
+class Contest:
+    """The cells of a contest: runs those that are missing, reads the others."""
+
+    def __init__(self, options: argparse.Namespace, student: str) -> None:
+        self.o, self.student = options, student
+
+    def cell(self, name: str, side: str, seed: int, rate: float, seconds: float, part: str) -> Cell:
+        """One of them."""
+        return Cell(
+            set=name,
+            side=side,
+            seed=seed,
+            rate=rate,
+            seconds=seconds,
+            labels=self.o.labels,
+            part=part,
+            student=self.student,
+        )
+
+    def result(self, cell: Cell) -> dict | None:
+        """What it found, after running it where that is missing; None where it is missing and only tables are asked."""
+        kept = self.o.folder / f"{cell.name}.json"
+        if not kept.exists():
+            if self.o.table:
+                return None
             started = time.monotonic()
-            trainer.train()
-            return time.monotonic() - started
+            command = [sys.executable, __file__, "--one", json.dumps(vars(cell)), "--folder", str(self.o.folder)]
+            environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, capture_output=True, text=True, env=environment)
+            if done.returncode:
+                raise SystemExit(f"{cell.name} failed:\n{done.stderr[-3000:]}")
+            print(f"  {cell.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        return json.loads(kept.read_text(encoding="utf-8"))
 
-    name, revision = setup.student
-    steps = max(1, int(budget / (steps_of(open_model(name, revision, device="cpu"), 3) / 3)))
-    seconds = steps_of(student, steps)
-    return {"steps": steps, "seconds": round(seconds, 1), "budget": round(budget, 1)}
+    def items(self, cell: Cell) -> dict[str, np.ndarray]:
+        """What it got right, by score."""
+        return dict(np.load(self.o.folder / f"{cell.name}.npz"))
 
+    def rate(self, name: str, side: str) -> tuple[float, dict[float, float]]:
+        """The learning rate of a side on a set, and the development scores of all that were tried."""
+        results = [(cell.rate, self.result(cell)) for cell in self.tried(name, side)]
+        found = {rate: result["scores"]["few-shot"] for rate, result in results if result is not None}
+        return max(found, key=lambda rate: found[rate]) if found else self.o.rates[0], found
 
-def score(setup: Setup, student) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Main scores (0 to 100) by task; by task, the share of draws that got each item right, or an STS set's cosines."""
-    import mteb
-
-    from gisttools.data import load_task, split_of
-    from gisttools.evaluation import task_sources
-
-    sources = task_sources(setup.tasks, setup.files, subsets=["en"] if setup.tasks else None, guards=setup.guards)
-    scores, items = {}, {}
-    for source in sources:
-        task = source.make()
-        name, kind = task.metadata.name, task.metadata.type
-        if kind not in ("Classification", "STS"):
-            continue
-        load_task(task)
-        with tempfile.TemporaryDirectory() as scratch:  # no cache: models of a path share one key
-            options = {"batch_size": 64, "show_progress_bar": False}
-            quiet = {"show_progress_bar": False, "co2_tracker": False}
-            done = mteb.evaluate(student, task, cache=None, prediction_folder=scratch, encode_kwargs=options, **quiet)
-            saved = json.loads((Path(scratch) / task.prediction_file_name).read_text(encoding="utf-8"))
-        ((split, (part,)),) = done.task_results[0].scores.items()
-        subset = part["hf_subset"]
-        data = split_of(task, subset, split)
-        scores[name] = 100 * part["main_score"]
-        if kind == "STS":
-            items[name] = np.asarray(saved[subset][split]["cosine_scores"])
-            items[f"{name}.gold"] = np.asarray(data["score"])
-        else:
-            answers = np.asarray(saved[subset][split])
-            items[name] = (answers == np.asarray(data[task.label_column_name])).mean(0)
-    return scores, items
-
-
-def interval(task: str, one: list, other: list):
-    """`other` minus `one`, paired by seed: arrays of items, one a seed."""
-    from gisttools.evaluation import crossed_interval, draws_interval, metric_bootstrap, spearman
-
-    if f"{task}.gold" not in one[0]:
-        return crossed_interval(*(np.stack([x[task] for x in side]) for side in (one, other)))
-    gold = one[0][f"{task}.gold"]
-    if len(one) == 1:
-        return metric_bootstrap(one[0][task], other[0][task], gold, spearman)
-    return draws_interval(*([float(spearman(x[task], gold)) for x in side] for side in (one, other)))
-
-
-def report(setup: Setup, arms: list[str], seeds: list[int], folder: Path) -> dict:
-    """Print the tables of what lies in `folder`; the figures behind them."""
-    read = {(a, s): json.loads((folder / f"{a}-{s}.json").read_text(encoding="utf-8")) for a in arms for s in seeds}
-    items = {key: dict(np.load(folder / f"{key[0]}-{key[1]}.npz")) for key in read}
-    tasks = list(read[BASE, seeds[0]]["scores"])
-    print("mean score and, after the sign, the standard deviation over seeds")
-    print(f"{'arm':<22}" + "".join(f"{t[:22]:>24}" for t in tasks) + f"{'steps':>8}{'seconds':>9}")
-    figures = {}
-    for arm in arms:
-        values = {t: [read[arm, s]["scores"][t] for s in seeds] for t in tasks}
-        spread = {t: float(np.std(v, ddof=1)) if len(v) > 1 else None for t, v in values.items()}
-        steps, seconds = (round(float(np.mean([read[arm, s][k] for s in seeds])), 1) for k in ("steps", "seconds"))
-        cells = [f"{np.mean(values[t]):.2f}" + (f" ± {spread[t]:.2f}" if len(seeds) > 1 else "") for t in tasks]
-        print(f"{arm:<22}" + "".join(f"{c:>24}" for c in cells) + f"{steps:>8.0f}{seconds:>9.0f}")
-        figures[arm] = {
-            "scores": {t: {"mean": round(float(np.mean(v)), 3), "by_seed": v} for t, v in values.items()},
-            "steps": steps,
-            "seconds": seconds,
-        }
-    pairs = [(BASE, a) for a in arms[1:]] + [(a, b) for a, b in pairwise(a for a in arms[1:] if a != PEER)]
-    pairs += [(PEER, LABELS)] if PEER in arms and LABELS in arms else []
-    print("\ndifferences in points, 95 % intervals")
-    differences = []
-    for one, other in pairs:
+    def cells(self, name: str, side: str) -> list[Cell]:
+        """The trainings that are tested, of each seed; the frozen encoder has no seed, and few labels have."""
+        rate, _ = self.rate(name, side)
         cells = []
-        for task in tasks:
-            found = interval(task, [items[one, s] for s in seeds], [items[other, s] for s in seeds])
-            points = [100 * x for x in (found.difference, found.low, found.high)]
-            cells.append(f"{points[0]:+.2f} ({points[1]:+.2f} to {points[2]:+.2f})")
-            row = {"from": one, "to": other, "task": task, "method": found.method}
-            differences.append({**row, **dict(zip(("difference", "low", "high"), points, strict=True))})
-        print(f"{one + ' > ' + other:<34}" + "".join(f"{c:>28}" for c in cells))
-    return {
-        "benchmark": "quality",
-        "student": setup.student[0],
-        "seeds": seeds,
-        "arms": figures,
-        "differences": differences,
-    }
+        for seed in self.o.seeds:
+            drawn = seed if side != BASE or self.o.labels else 0
+            cells.append(self.cell(name, side, drawn, rate, self.o.seconds if side != BASE else 0, "test"))
+        return cells
+
+    def tried(self, name: str, side: str) -> list[Cell]:
+        """The trainings of a side on a set by which its learning rate is chosen."""
+        if len(self.o.rates) == 1 or side == BASE:
+            return []
+        return [self.cell(name, side, 0, rate, self.o.seconds / 3, "dev") for rate in self.o.rates]
+
+    def run(self) -> None:
+        """All cells, one seed of all sides after the other, so that what there is can be compared early."""
+        pairs = [(name, side) for name in self.o.sets for side in (BASE, *self.o.sides)]
+        self._run([cell for pair in pairs for cell in self.tried(*pair)])
+        for place in range(len(self.o.seeds)):
+            self._run([self.cells(*pair)[place] for pair in pairs])
+
+    def _run(self, cells: list[Cell]) -> None:
+        with ThreadPoolExecutor(self.o.workers) as pool:
+            list(pool.map(self.result, {cell.name: cell for cell in cells}.values()))
 
 
-def have_hub_data() -> bool:
-    """Whether models and data can be read; says what is missing where they cannot."""
+def report(contest: Contest) -> dict:
+    """Print the tables of what there is; the figures behind them."""
+    o, figures = contest.o, {}
+    for name in o.sets:
+        done = {}
+        for side in (BASE, *o.sides):
+            cells = [c for c in contest.cells(name, side) if (o.folder / f"{c.name}.json").exists()]
+            if len(cells) == len(o.seeds):
+                done[side] = cells
+        if done:
+            figures[name.split("=")[0]] = print_set(contest, name, done)
+    return {"benchmark": "quality", "student": contest.student, "seconds": o.seconds, "seeds": o.seeds, "sets": figures}
+
+
+def print_set(contest: Contest, name: str, done: dict[str, list[Cell]]) -> dict:
+    """The table of one set: scores, and what the first side is ahead of each other by."""
+    results = {side: [contest.result(c) for c in cells] for side, cells in done.items()}
+    items = {side: [contest.items(c) for c in cells] for side, cells in done.items()}
+    metrics, first = list(results[next(iter(done))][0]["scores"]), next((s for s in done if s != BASE), BASE)
+    print(f"\n{name.split('=')[0]}, {contest.o.seconds:g} CPU seconds, seeds {contest.o.seeds}")
+    print(
+        f"{'side':<14}{'rate':>8}{'steps':>7}{'CPU s':>7}"
+        + "".join(f"{m:>16}  {first + ' is ahead':>24}" for m in metrics)
+    )
+    found = {}
+    for side, of_seeds in results.items():
+        rate, tried = contest.rate(name, side)
+        row = {
+            "rate": rate,
+            "dev": tried,
+            **{k: float(np.mean([r[k] for r in of_seeds])) for k in ("steps", "cpu_seconds")},
+        }
+        cells = f"{side:<14}{rate if side != BASE else '':>8}{row['steps']:>7.0f}{row['cpu_seconds']:>7.0f}"
+        for metric in metrics:
+            values = [r["scores"][metric] for r in of_seeds]
+            row[metric] = {"mean": round(float(np.mean(values)), 2), "by_seed": values}
+            spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 and side != BASE else ""
+            ahead = ""
+            if side != first:
+                gap = interval(metric, items[side], items[first])
+                row[metric]["ahead"] = [round(100 * x, 2) for x in (gap.difference, gap.low, gap.high)]
+                ahead = "{:+.1f} ({:+.1f} to {:+.1f})".format(*row[metric]["ahead"])
+            cells += f"{f'{np.mean(values):.1f}{spread}':>16}  {ahead:>24}"
+        print(cells)
+        found[side] = row
+    tried = {side: row["dev"] for side, row in found.items() if row["dev"]}
+    for side, scores in tried.items():
+        print(f"  rates of {side} on held-out train texts: " + ", ".join(f"{r:g}: {v:.1f}" for r, v in scores.items()))
+    return found
+
+
+def have_hub_data(sets: list[str]) -> bool:
+    """Whether model and data can be read; says what is missing where they cannot."""
     from gisttools.common import GistError
-    from gisttools.data import load_task, mteb_task, read_labelled
+    from gisttools.data import load_task, mteb_task
     from gisttools.models import open_model
 
     try:
-        for source in FULL.sources:
-            read_labelled(source)
-        load_task(mteb_task(FULL.guards[0]))
-        for name, revision in (FULL.student, FULL.guide):
-            open_model(name, revision, device="cpu")
+        for name in sets:
+            texts_of(name, "train")
+        load_task(mteb_task(GUARD))
+        open_model(*STUDENT, device="cpu")
     except GistError as error:
-        print(f"The hub's data or models are missing, so the small version runs instead. {error}\n")
+        print(f"The hub's data or model are missing, so the small version runs instead. {error}\n")
         return False
     return True
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", default=["Banking77Classification", "AmazonCounterfactualClassification"])
+    parser.add_argument("--sides", nargs="+", choices=[*SIDES, *PARTS], default=list(SIDES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, help="optimiser steps of each arm")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seconds", type=float, default=120.0, help="CPU seconds of a training")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=[5e-5, 1e-4, 3e-4], help="learning rates to choose from"
+    )
+    parser.add_argument("--labels", type=int, help="texts of each label; all of them if left out")
     parser.add_argument("--folder", type=Path, help="keeps results, so that a stopped benchmark goes on")
-    parser.add_argument("--equal-time", action="store_true")
-    parser.add_argument("--clean", action="store_true", help="leave out rows that overlap a test text")
-    parser.add_argument("--small", action="store_true", help="embedded models on data/support_intents")
-    parser.add_argument("--one", nargs=3, metavar=("ARM", "SEED", "BUDGET"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.equal_time and (args.small or LABELS not in args.arms):
-        parser.error(f"--equal-time needs the arm {LABELS}, whose seconds are the budget, and no static student")
-    full = not (args.small or (not args.one and not have_hub_data()))
-    setup = replace(FULL if full else SMALL, clean=args.clean)
-    steps = args.steps or setup.steps
-    if args.one:
-        run_one(setup, args.one[0], int(args.one[1]), steps, float(args.one[2]), args.folder)
+    parser.add_argument("--small", action="store_true", help="an embedded static student on data/support_intents")
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time, a core each")
+    parser.add_argument("--table", action="store_true", help="print what there is and run nothing")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        run_cell(Cell(**json.loads(options.one)), options.folder)
         return
-    folder = args.folder or Path(tempfile.mkdtemp(prefix="gisttools-quality-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    arms = [BASE, *args.arms] + [PEER] * (args.equal_time and full)
-    print(f"{setup.student[0]} under {setup.guide[0]}, {steps} steps of {setup.batch_size}; results in {folder}\n")
-    for seed in args.seeds:
-        for arm in arms:
-            result, first = folder / f"{arm}-{seed}.json", folder / f"{BASE}-{args.seeds[0]}.json"
-            if arm == BASE and first.exists() and not result.exists():  # no seed in it: scored once
-                result.with_suffix(".npz").write_bytes(first.with_suffix(".npz").read_bytes())
-                result.write_bytes(first.read_bytes())
-            if result.exists():
-                check_kept(result, arm, steps, args.clean)
-                continue
-            budget = 0.0
-            if arm == PEER:
-                ours = json.loads((folder / f"{LABELS}-{seed}.json").read_text(encoding="utf-8"))
-                budget = ours["seconds"] + ours["guide_seconds"]
-            command = [sys.executable, __file__, "--one", arm, str(seed), str(budget), "--folder", str(folder)]
-            command += ["--steps", str(steps)] + ["--small"] * (not full) + ["--clean"] * args.clean
-            environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode:
-                sys.exit(f"{arm}, seed {seed}, failed:\n{done.stderr[-3000:]}")
-    print(json.dumps(report(setup, arms, args.seeds, folder)))
-
-
-def check_kept(result: Path, arm: str, steps: int, clean: bool) -> None:
-    """Kept results of another number of steps, or of other rows, are not mixed in."""
-    kept = json.loads(result.read_text(encoding="utf-8"))
-    seen, asked = (kept["asked_steps"], kept.get("clean", False)), (steps, clean)
-    if arm != BASE and seen != asked:
-        sys.exit(f"{result} has (steps, clean) = {seen}, asked are {asked}. Give another --folder, or delete it.")
+    small = options.small or not have_hub_data(options.sets)
+    if small:
+        options.sets, options.sides, options.seeds = [SUPPORT], ["ours", "supcon", "mnr"], options.seeds[:1]
+        options.seconds, options.rates = 4.0, [1e-2]
+    options.folder = options.folder or Path(tempfile.mkdtemp(prefix="gisttools-quality-"))
+    options.folder.mkdir(parents=True, exist_ok=True)
+    contest = Contest(options, "embedded:wordllama-256" if small else STUDENT[0])
+    if not options.table:
+        contest.run()
+    print(json.dumps(report(contest)))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ FILES = {  # what each run leaves, besides manifest, notebook and summary
     "report": {"report.html", "report.md", "scores.csv", "model_card.md"},
     "cost_to_gain": {"curve.parquet", "curve.svg"},
     "compare": {"leaderboard.html", "leaderboard.csv", "leaderboard.md"},
+    "read": {"chunks.parquet"},
 }
 SUMMARIES = {
     "synthesize": "task kind prompt_id llm_model base_url asked accepted rejected reasons by_label calls cached_calls "
@@ -45,6 +46,7 @@ SUMMARIES = {
     "report": "evaluation seconds",
     "cost_to_gain": "task metric base enough verdict caveat sizes seconds",
     "compare": "task metric baseline base word sentences findings recipes effects tasks seconds",
+    "read": "name documents test_documents chunks test_chunks tokens longest left_out dropped languages seconds",
 }
 MANIFEST = (
     "run_id verb status started seconds parameters changed spec_hash git versions hardware seeds artefacts parents "

@@ -49,21 +49,29 @@ _CLUSTER = click.option(
 
 
 _INPUTS = {
-    "data": "your texts: a file (CSV, TSV, JSONL, Parquet, XLSX), or a folder with train and test files",
+    "data": "your texts: a file (CSV, TSV, JSONL, Parquet, XLSX), or a folder with train and test files; or documents",
     "text": "the column of texts, where it has no usual name",
     "label": "the column of labels, likewise",
     "test_share": "of a file without a test part: the share to test on, e.g. 0.2",
     "encoding": "of a text file that is not UTF-8, e.g. cp1252",
     "guide": "the guide model",
     "student": "the model to be tuned",
+    "llm": "the address of an OpenAI-compatible endpoint that writes",
+    "llm_model": "the LLM's name there",
+    "domain": "what your documents are, in a few words",
+    "questions": "so many questions to train on",
+    "test_questions": "so many to test with",
+    "budget": "US dollars that the LLM may cost at most",
+    "decisions": "questions.csv of an earlier run, edited",
 }
+_NUMBERS = {"test_share": float, "budget": float, "questions": int, "test_questions": int}
 
 
 def _inputs(command: Callable) -> Callable:
     """The options for inputs that many recipes have; `-p NAME VALUE` sets any."""
     for name, about in reversed(_INPUTS.items()):
         option = f"--{name.replace('_', '-')}"
-        kind = {"type": float} if name == "test_share" else {"multiple": name == "data"}
+        kind = {"type": _NUMBERS[name]} if name in _NUMBERS else {"multiple": name == "data"}
         command = click.option(option, f"input_{name}", metavar=name.upper(), help=f"Of a recipe: {about}.", **kind)(
             command
         )

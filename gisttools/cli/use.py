@@ -15,11 +15,13 @@ from gisttools.cli.complete import Remembering, complete_run
 from gisttools.common import DataError, ParameterError, quiet_libraries, signed, whole_file
 
 if TYPE_CHECKING:
-    from gisttools.models import Classifier
+    from gisttools.data import Chunks, Documents
+    from gisttools.models import Classifier, VectorCache
 
 _AT_ONCE = 4096
 _NONE = ""  # "none of these", in a table
 _WIDTH = 160
+_SMALLEST = 8  # tokens of a chunk
 
 
 @click.command(cls=Remembering, short_help="Label the texts of a file with a model that a run left.")
@@ -137,24 +139,41 @@ def _write(file: TextIO, answers: Iterator[dict[str, Any]], *, jsonl: bool) -> i
 def search(model: str, documents: Path, question: str, top: int, column: str | None, as_json: bool) -> None:
     """Find the passages of DOCUMENTS, a file or a folder, that answer QUESTION, by MODEL: a folder, an evaluate run,
     latest, or a name of the hub. Passages are embedded once; the next question takes no time."""
-    from gisttools.data import read_passages
-    from gisttools.models import search as nearest
+    from gisttools.data import read_documents
+    from gisttools.models import VectorCache, search as nearest
     from gisttools.workflow import as_run, model_folder, resolve
 
     quiet_libraries()
-    passages = read_passages(documents, column)
     is_run = model == "latest" or as_run(model) is not None
     name = str(model_folder(model)) if is_run else str(resolve(model)) if resolve(model).is_dir() else model
-    found = nearest(name, [p.text for p in passages], question, top=top)
+    read = read_documents(documents, column=column)
+    cache = VectorCache(name)
+    chunks = _chunks(read, cache)
+    found = [(chunks[hit.place], hit) for hit in nearest(cache, [c.passage for c in chunks], question, top=top)]
     if as_json:
-        hits = [(passages[hit.place], hit) for hit in found]
-        rows = [{"file": str(p.file), "line": p.line, "score": hit.score, "text": p.text} for p, hit in hits]
+        rows = [
+            {"file": str(c.file), "line": c.line, "score": hit.score, "heading": c.heading, "text": c.text}
+            for c, hit in found
+        ]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    for hit in found:
-        passage = passages[hit.place]
-        text = passage.text if len(passage.text) <= _WIDTH else f"{passage.text[: _WIDTH - 1]}…"
-        click.echo(f"{hit.score:.2f}  {passage.file}:{passage.line}  {text}")
+    for chunk, hit in found:
+        text = " ".join(chunk.text.split())
+        text = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+        click.echo(f"{hit.score:.2f}  {chunk.file}:{chunk.line}  {text}")
+
+
+def _chunks(documents: Documents, cache: VectorCache) -> Chunks:
+    """Documents cut to what the model reads; nothing is dropped, for each place may be asked for."""
+    from gisttools.data import ChunkOptions, count_words, make_chunks
+    from gisttools.models import token_counter
+
+    counter = token_counter(cache.guide)
+    size = ChunkOptions().chunk_size
+    if counter is not None and counter.most is not None:
+        size = min(size, max(counter.most, _SMALLEST))
+    options = ChunkOptions(chunk_size=size, drop_near_copies=None, drop_boilerplate=False)
+    return make_chunks(documents, options, counter or count_words)
 
 
 @click.command(cls=Remembering, short_help="Fail where a model is worse than that of an earlier run.")

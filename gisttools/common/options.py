@@ -100,7 +100,8 @@ def _is_unknown(problem: str) -> bool:
 
 
 def _of_one_branch(errors: Sequence[ErrorDetails], given: dict[str, Any]) -> list[ErrorDetails]:
-    """Of a parameter that is a text or a list of texts pydantic tells what is wrong with it as either; one is meant."""
+    """Of a parameter that is a text or a list of texts, or a number or a word, pydantic tells what is wrong with it as
+    either; one is meant."""
     found = []
     for error in errors:
         name, *branch = error["loc"]
@@ -112,6 +113,12 @@ def _of_one_branch(errors: Sequence[ErrorDetails], given: dict[str, Any]) -> lis
         elif kind.startswith("list[") and is_list:
             error["loc"] = (name, *branch[1:])
             found.append(error)
+        elif kind.startswith("literal["):
+            if not isinstance(given.get(str(name)), int | float):
+                found.append({**error, "loc": (name,), "msg": f"{error['msg']}, or a number"})
+        elif kind.endswith("float"):
+            if isinstance(given.get(str(name)), int | float):
+                found.append({**error, "loc": (name,)})
         elif kind != "str" and not kind.startswith("list["):
             found.append(error)
     return found

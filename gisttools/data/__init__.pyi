@@ -1,9 +1,26 @@
 from .characters import (
+    UNSPACED as UNSPACED,
     broken as broken,
     cleaned as cleaned,
     count_unseen as count_unseen,
     normalise as normalise,
     tell_unseen as tell_unseen,
+)
+from .chunk_table import (
+    CHUNKS_FILE as CHUNKS_FILE,
+    CORPUS_FILE as CORPUS_FILE,
+    ReadChunks as ReadChunks,
+    load_chunks as load_chunks,
+    read_chunks as read_chunks,
+)
+from .chunks import (
+    Chunk as Chunk,
+    Chunks as Chunks,
+    CountTokens as CountTokens,
+    count_words as count_words,
+    document_of as document_of,
+    make_chunks as make_chunks,
+    split_chunks as split_chunks,
 )
 from .columns import (
     TEXT_COLUMNS as TEXT_COLUMNS,
@@ -11,6 +28,8 @@ from .columns import (
     is_triplet_shaped as is_triplet_shaped,
     labelled_columns as labelled_columns,
 )
+from .copies import near_groups as near_groups
+from .documents import Document as Document, Documents as Documents, read_documents as read_documents
 from .files import (
     FILE_ENDINGS as FILE_ENDINGS,
     LINE_ENDINGS as LINE_ENDINGS,
@@ -33,7 +52,11 @@ from .folders import (
 )
 from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream as open_stream
 from .labelled import LabelledTexts as LabelledTexts, read_labelled as read_labelled
-from .languages import language_identifier as language_identifier, languages_of as languages_of
+from .languages import (
+    language_code as language_code,
+    language_identifier as language_identifier,
+    languages_of as languages_of,
+)
 from .mteb_tasks import (
     cleaned_task as cleaned_task,
     load_task as load_task,
@@ -46,6 +69,7 @@ from .mteb_tasks import (
 from .near_duplicates import NearIndex as NearIndex, jaccard as jaccard, near_pairs as near_pairs, trigrams as trigrams
 from .options import (
     NEAR as NEAR,
+    ChunkOptions as ChunkOptions,
     FileOptions as FileOptions,
     ReadOptions as ReadOptions,
     Tiers as Tiers,
@@ -66,15 +90,23 @@ from .overlap import (
     texts_of as texts_of,
 )
 from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
-from .passages import Passage as Passage, read_passages as read_passages
+from .retrieval_files import Question as Question, write_retrieval as write_retrieval
 from .saved import is_saved as is_saved
+from .searches import (
+    passage_of as passage_of,
+    read_search as read_search,
+    search_layout as search_layout,
+    search_pairs as search_pairs,
+    search_revision as search_revision,
+)
 from .sources import (
     expand_sources as expand_sources,
     is_task as is_task,
     kind_of as kind_of,
     read_sources as read_sources,
 )
-from .splitting import near_groups as near_groups, split_texts as split_texts
+from .splitting import split_texts as split_texts
+from .structure import Block as Block
 from .triplet_sets import (
     concatenate as concatenate,
     count_rows as count_rows,
@@ -95,3 +127,4 @@ from .triplets import (
     triplet_id as triplet_id,
     write_triplets as write_triplets,
 )
+from .words import WordIndex as WordIndex

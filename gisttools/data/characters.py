@@ -32,7 +32,8 @@ _DIRECTION = f"{_EMBEDDINGS}\u2066-\u2069\u200e\u200f\u061c"
 _RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
 # scripts whose letters join, or stack by a joiner: Arabic to N'Ko, Devanagari to Sinhala, Tibetan to Mongolian
 _JOINING = "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1700-\u18af\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff"
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3040-\u30ff\u3400-\u9fff"
+# scripts whose words have no spaces between them: Thai to Khmer, Chinese, Japanese
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3040-\u30ff\u3400-\u9fff"
 _EMOJI = "\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff\ufe0f\u20e3"
 _FLAG = "\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]{1,6}\U000e007f"
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef\u180b-\u180d\u180f"
@@ -49,7 +50,7 @@ _SUSPECT = re.compile(
 # What stays, by its surroundings; the rest of the same characters goes.
 _KEPT = re.compile(
     rf"(?P<flag>{_FLAG})|(?<=[{_JOINING}])[\u200c\u200d]|[\u200c\u200d](?=[{_JOINING}])"
-    rf"|(?<=[{_EMOJI}\U0001f3fb-\U0001f3ff])\u200d(?=[{_EMOJI}])|(?<=[{_UNSPACED}])\u200b|\u200b(?=[{_UNSPACED}])"
+    rf"|(?<=[{_EMOJI}\U0001f3fb-\U0001f3ff])\u200d(?=[{_EMOJI}])|(?<=[{UNSPACED}])\u200b|\u200b(?=[{UNSPACED}])"
     rf"|(?<=[^\s{_SELECTORS}])[\ufe00-\ufe0f\u180b-\u180d\u180f]|(?<=[\u3400-\u9fff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
     rf"|(?<=[^\s])\u034f(?=\w)|[\u115f\u1160](?=[\u1100-\u11ff])|(?<=[\u1100-\u115f])\u1160|\u2800(?=[\u2801-\u28ff])|(?<=[\u2801-\u28ff])\u2800"
 )

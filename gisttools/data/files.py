@@ -471,7 +471,7 @@ class _Text(io.RawIOBase):
             self._bytes = pa.CompressedInputStream(pa.PythonFile(self._disk, "r"), packing) if packing else self._disk
             head = self._bytes.read(_BLOCK)
             _check_head(path, kind, head[:_HEAD])
-            self._code = _code_of(head, encoding)
+            self._code = code_of(head, encoding)
             self._decoder = codecs.getincrementaldecoder(self._code)()
             self._ready = memoryview(self._checked(head).removeprefix(codecs.BOM_UTF8))
         except BaseException:
@@ -588,7 +588,7 @@ def _check_head(path: Path, kind: str, head: bytes) -> None:
         raise DataError(f"{path} cannot be read as {kind}: it is {found[0]}. {found[1]}.")
 
 
-def _code_of(head: bytes, encoding: str | None) -> str:
+def code_of(head: bytes, encoding: str | None) -> str:
     """The codec that a mark in front tells, else the one that was named, else UTF-8."""
     try:
         named = codecs.lookup(encoding or "utf-8").name

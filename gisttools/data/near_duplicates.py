@@ -44,7 +44,8 @@ def jaccard(text: str, other: str) -> float:
 
 
 def near_pairs(texts: Sequence[str], others: Sequence[str], threshold: float) -> Iterator[Pairs]:
-    """The pairs (i, j) with `jaccard(texts[i], others[j]) >= threshold`, each once, in parts, in no special order.
+    """The pairs (i, j) with `jaccard(texts[i], others[j]) >= threshold`, each once, in parts; i ascends over all parts
+    where there are at least as many texts as others, else j does.
 
     The smaller side is indexed, the larger one walks past it; memory grows with the smaller side, by about 8 bytes for
     each trigram of a text and 400 for the text.
@@ -155,13 +156,13 @@ class NearIndex:
         sizes, members = np.diff(begins), place[member]
         known = members >= 0
         sets = self._rows(members[known], np.diff(np.concatenate([[0], np.cumsum(known)])[begins]))
-        for begin, end in _chunks(found.sum(axis=0), _CANDIDATES):
+        for begin, end in runs(found.sum(axis=0), _CANDIDATES):
             i, j = self._candidates(first[:, begin:end], found[:, begin:end])
             i += begin
             small, large = np.minimum(sizes[i], self._sizes[j]), np.maximum(sizes[i], self._sizes[j])
             keep = small >= self._threshold * large * (1 - 1e-9)
             i, j, total = i[keep], j[keep], (small + large)[keep]
-            for a, b in _chunks(total, _COMPARED):
+            for a, b in runs(total, _COMPARED):
                 left, right = i[a:b], j[a:b]
                 both = sets[left].multiply(self._sets[right]).sum(axis=1)
                 score = both / (total[a:b] - both)
@@ -186,11 +187,11 @@ class NearIndex:
 
 def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     """Texts in order, some `_CHARACTERS` at a time."""
-    for begin, end in _chunks(np.array([len(t) + 2 for t in texts], dtype=np.int64), _CHARACTERS):
+    for begin, end in runs(np.array([len(t) + 2 for t in texts], dtype=np.int64), _CHARACTERS):
         yield texts[begin:end]
 
 
-def _chunks(sizes: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
+def runs(sizes: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
     """Begin and end of runs whose sizes sum up to at most `limit`; of a single one where that is larger."""
     ends, begin = np.cumsum(sizes), 0
     while begin < len(sizes):

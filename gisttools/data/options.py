@@ -116,3 +116,29 @@ class Tiers(Options):
         """What each tier asks for; None where it is not asked."""
         semantic = SEMANTIC if self.semantic is None else self.semantic
         return {"exact": 1.0, "near": self.near, "semantic": None if self.guide is None else semantic}
+
+
+class ChunkOptions(Options):
+    """How documents are cut into chunks; see `make_chunks`.
+
+    chunk_size: most tokens of a chunk, its headings included, by the counter that is given: the student's tokenizer
+        (`gisttools.models.token_counter`), else words and marks.
+    chunk_overlap: a chunk begins with the last sentences of the one before, up to so many tokens; never across a
+        heading.
+    """
+
+    about = "cutting documents"
+
+    chunk_size: int = Field(256, ge=8, description="most tokens of a chunk, its headings included")
+    chunk_overlap: int = Field(0, ge=0, description="tokens that a chunk repeats of the one before")
+    drop_near_copies: float | None = Field(
+        NEAR, gt=0, le=1, description="least likeness (Jaccard) of chunks of which only the first stays; null: all stay"
+    )
+    drop_boilerplate: bool = Field(True, description="leave out lines that repeat over many documents")
+
+    def conflicts(self) -> list[str]:
+        """More overlap than new text."""
+        found = super().conflicts()
+        if self.chunk_overlap > self.chunk_size // 2:
+            found.append(f"chunk_overlap is {self.chunk_overlap}, must be at most half of chunk_size {self.chunk_size}")
+        return found

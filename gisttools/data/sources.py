@@ -16,9 +16,10 @@ from gisttools.data.labelled import LabelledTexts, read_labelled, shares_of, spl
 from gisttools.data.mteb_tasks import mteb_task, parse_task_name, task_names
 from gisttools.data.options import ReadOptions
 from gisttools.data.saved import is_saved
+from gisttools.data.searches import search_layout
 from gisttools.data.triplets import FILE_NAME
 
-Kind = Literal["labelled", "triplets"]
+Kind = Literal["labelled", "triplets", "search"]
 # The English classification tasks of MTEB(eng, v1) but AmazonPolarity: those whose train splits the method's paper adds
 PRESETS = {
     "mteb_eng_v1_classification": (
@@ -84,7 +85,8 @@ def read_sources(sources: Sequence[str | Path], options: ReadOptions | None = No
 
 def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = None) -> Kind:
     """Whether a source holds labelled texts or triplets, by its columns: an anchor and a positive make triplets, a text
-    and a label labelled texts. MTEB tasks are labelled; a folder with `triplets.parquet` is triplets.
+    and a label labelled texts. MTEB tasks are labelled; a folder with `triplets.parquet` is triplets. Queries, a corpus
+    and judgements, in a layout of `gisttools.data.read_search`, are a search.
 
     Args:
         source: as in `gisttools.data.read_labelled`; a hub set is asked for its first row.
@@ -103,7 +105,11 @@ def kind_of(source: str | Path | pd.DataFrame, options: ReadOptions | None = Non
     if path.is_dir():
         if (path / FILE_NAME).is_file():
             return "triplets"
+        if not split_file(path, "train") and search_layout(path):
+            return "search"
         path = split_file(path, "train" if options.split in shares_of(path, options) else options.split) or path
+    if path.is_file() and search_layout(path):
+        return "search"
     if path.is_file() or is_saved(path) or file_kind(path):
         return _kind_by_columns(name, column_names(path, options.encoding), options)
     if path.is_dir() or is_hub_name(name):

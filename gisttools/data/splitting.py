@@ -14,7 +14,7 @@ import numpy as np
 
 from gisttools.common import DataError, ParameterError, digest
 from gisttools.data.characters import normalise
-from gisttools.data.near_duplicates import near_pairs
+from gisttools.data.copies import near_groups
 from gisttools.data.options import NEAR
 
 _KEPT: dict[str, np.ndarray] = {}  # parts of what was split last: each reader of a file asks again
@@ -37,7 +37,13 @@ class Split:
 
 
 def split_texts(
-    texts: Sequence[str], labels: Sequence[str] | None = None, *, share: float = 0.2, seed: int = 0, near: float = NEAR
+    texts: Sequence[str],
+    labels: Sequence[str] | None = None,
+    *,
+    share: float = 0.2,
+    seed: int = 0,
+    near: float = NEAR,
+    groups: np.ndarray | None = None,
 ) -> Split:
     """Choose about `share` of the texts to test on, of each label alike.
 
@@ -47,6 +53,7 @@ def split_texts(
         share: of the texts, between 0 and 1.
         seed: of the choice.
         near: similarity from which two texts are near copies.
+        groups: (n,) numbers, where it is known already what stays together, such as the chunks of one document.
 
     Raises:
         ParameterError: `share` is not between 0 and 1.
@@ -58,14 +65,14 @@ def split_texts(
     if len(labels) != len(texts):
         raise DataError(f"There are {len(labels)} labels for {len(texts)} texts.")
     plain = [normalise(text) for text in texts]
-    groups = near_groups(plain, near)
+    groups = near_groups(plain, near) if groups is None else groups
     members: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(groups.tolist()):
         members[group].append(row)
-    counts = [Counter(labels[row] for row in rows) for rows in members.values()]
-    order = sorted(range(len(counts)), key=lambda g: digest(f"{seed}\n{min(plain[row] for row in members[g])}", 16))
-    chosen = _choose(counts, order, share)
-    test = np.isin(groups, chosen)
+    counts, numbers = [Counter(labels[row] for row in rows) for rows in members.values()], list(members)
+    first = [min(plain[row] for row in rows) for rows in members.values()]
+    order = sorted(range(len(counts)), key=lambda g: digest(f"{seed}\n{first[g]}", 16))
+    test = np.isin(groups, [numbers[place] for place in _choose(counts, order, share)])
     if not test.any():
         raise DataError(
             f"None of the {len(texts):,} texts can be tested on: they are too few, or near copies of one another. "
@@ -109,20 +116,6 @@ def _split_parts(texts: Sequence[str], labels: Sequence[str] | None, shares: Map
         parts[np.array(rows, dtype=np.int64)[split.test]] = name
         left, seed = left - share, seed + 1
     return parts
-
-
-def near_groups(texts: Sequence[str], near: float = NEAR) -> np.ndarray:
-    """(n,) int64: texts that are near copies, or are linked by others that are, share a number; 0 comes first."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    different = list(dict.fromkeys(texts))
-    places = {text: place for place, text in enumerate(different)}
-    pairs = [np.stack([i, j]) for i, j, _ in near_pairs(different, different, near)]
-    i, j = np.concatenate([np.empty((2, 0), dtype=np.int64), *pairs], axis=1)
-    graph = coo_array((np.ones(len(i), dtype=np.int8), (i, j)), shape=(len(different),) * 2)
-    of_different = connected_components(graph, directed=False)[1].astype(np.int64)
-    return of_different[[places[text] for text in texts]]
 
 
 def _choose(counts: Sequence[Counter[str]], order: Sequence[int], share: float) -> list[int]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gisttools.common import DataError
+from gisttools.data import document_of
 from gisttools.evaluation.intervals import (
     Interval,
     clustered_interval,
@@ -151,8 +152,9 @@ def query_scores(
 
 
 def source_documents(relevant: Mapping[str, Mapping[str, int]], queries: list[str]) -> list[tuple[str, ...]]:
-    """The documents each query was written for: queries that share all of theirs are no independent items."""
-    return [tuple(sorted(d for d, r in relevant[q].items() if r > 0)) or (q,) for q in queries]
+    """The documents each query was written for: queries that share all of theirs are no independent items. Chunks count
+    as the document that they are of, where their ids tell it."""
+    return [tuple(sorted({document_of(d) for d, r in relevant[q].items() if r > 0})) or (q,) for q in queries]
 
 
 def _reciprocal_rank(documents: Mapping[str, float], relevant: Mapping[str, int], k: int) -> float:

@@ -18,6 +18,7 @@ from datasets import Dataset, concatenate_datasets
 
 from gisttools.common import DataError, ParameterError, problems
 from gisttools.data import (
+    CORPUS_FILE,
     LabelledTexts,
     ReadOptions,
     Tiers,
@@ -30,7 +31,12 @@ from gisttools.data import (
     kind_of,
     nested_subset,
     parse_task_name,
+    passage_of,
+    read_rows,
+    read_search,
     read_sources,
+    search_pairs,
+    search_revision,
     shares_of,
     table_texts,
     train_texts_in_test,
@@ -39,6 +45,7 @@ from gisttools.data import (
 )
 from gisttools.mining.card import DataCard, data_card
 from gisttools.mining.miner import mine_labelled, score_triplets, triplet_table
+from gisttools.mining.negatives import bare_rows, with_hard_negatives
 from gisttools.mining.noise import LabelNoise, label_noise
 from gisttools.mining.options import MiningOptions
 from gisttools.mining.repairs import FILE_NAME, labels_to_repair
@@ -130,7 +137,8 @@ def convert(
 
     Args:
         sources: MTEB tasks, presets, hub sets, files and folders, as in `gisttools.data.expand_sources`; they hold
-            labelled texts, or triplets or pairs (`gisttools.data.triplet_sets`).
+            labelled texts, triplets or pairs (`gisttools.data.triplet_sets`), or queries and a corpus
+            (`gisttools.data.read_search`).
         guide: its similarities pick positives and negatives, and score every row.
         reading: how to read labelled texts.
         mining: how to mine them.
@@ -145,14 +153,14 @@ def convert(
     mining = mining or MiningOptions()
     if not names:
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
-    data, foreign = _read(names, reading, mining, threshold)
-    read = guide.reading(_all_texts(data, foreign), warn=True)
+    data, pairs = _read(names, reading, mining, threshold)
+    read = guide.reading(_all_texts(data, pairs), warn=True)
     tables: dict[str, Dataset] = {}
     counts, overlaps = [], []
-    for name in [*data, *foreign]:
+    for name in [*data, *pairs]:
         texts = data.get(name)
         if texts is None:
-            table, dropped, recall = score_triplets(foreign[name], guide), {}, None
+            table, dropped, recall = score_triplets(_with_negatives(name, pairs[name], guide, mining), guide), {}, None
         else:
             table, dropped, recall = _mined(texts, guide, mining)
         tables[name], found = drop_overlap(table, known, tiers)
@@ -200,21 +208,69 @@ def convert(
     )
 
 
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs or triplets: the rows that are taken, all rows there are, and of a search the texts of its corpus."""
+
+    table: Dataset
+    whole: Dataset
+    corpus: Sequence[str] = ()
+
+
 def _read(
     names: Sequence[str], reading: ReadOptions | None, mining: MiningOptions, threshold: float | None
-) -> tuple[dict[str, LabelledTexts], dict[str, Dataset]]:
-    """Labelled texts and triplet sets by name; all are read before any work, so that errors come first."""
+) -> tuple[dict[str, LabelledTexts], dict[str, _Pairs]]:
+    """Labelled texts, and pairs and triplets, by name; all are read before any work, so that errors come first."""
     kinds = {name: kind_of(name, reading) for name in names}
     _refuse_idle(kinds, reading or ReadOptions(), mining, threshold)
     labelled = [texts for name in names if kinds[name] == "labelled" for texts in read_sources([name], reading)]
     foreign = triplet_tables([name for name in names if kinds[name] == "triplets"], threshold=threshold)
-    limited = foreign
-    if mining.limit is not None:  # as many rows as there would be anchors; of each set, as of each labelled source
-        parts = {
-            name: nested_subset({name: t}, min(mining.limit, len(t)), seed=mining.seed) for name, t in foreign.items()
-        }
-        limited = {name: part[name] for name, part in parts.items()}
-    return {texts.source: texts for texts in labelled}, limited
+    pairs = {name: _Pairs(_limited(table, mining), table, _corpus_beside(name)) for name, table in foreign.items()}
+    for name in names:
+        if kinds[name] == "search":
+            pairs[name] = _search(name, reading or ReadOptions(), mining)
+    if (
+        mining.strategy == "hard"
+        and not labelled
+        and not any(bare_rows(source.table).any() for source in pairs.values())
+    ):
+        raise ParameterError(
+            f"strategy is 'hard', but every row of {', '.join(pairs)} has negatives, or a label. Leave strategy out."
+        )
+    return {texts.source: texts for texts in labelled}, {name: pairs[name] for name in names if name in pairs}
+
+
+def _corpus_beside(name: str) -> list[str]:
+    """The texts that lie beside a table of pairs, as questions on documents have them."""
+    file = Path(name).expanduser() / CORPUS_FILE
+    return [str(row["text"]) for row in read_rows(file)] if file.is_file() else []
+
+
+def _limited(table: Dataset, mining: MiningOptions) -> Dataset:
+    """As many rows as there would be anchors; of each set, as of each labelled source."""
+    if mining.limit is None:
+        return table
+    return nested_subset({"": table}, min(mining.limit, len(table)), seed=mining.seed)[""]
+
+
+def _search(name: str, reading: ReadOptions, mining: MiningOptions) -> _Pairs:
+    found = read_search(name, reading.split, reading.encoding)
+    table = search_pairs(found, name, search_revision(name))
+    return _Pairs(_limited(table, mining), table, [passage_of(*document) for document in found.corpus.values()])
+
+
+def _with_negatives(name: str, source: _Pairs, guide: VectorCache, mining: MiningOptions) -> Dataset:
+    """The table of a source; where mining is hard, with negatives in the rows that have none."""
+    if mining.strategy != "hard" or not (wanted := bare_rows(source.table)).any():
+        return source.table
+    table = with_hard_negatives(source.table, guide, mining, known=source.whole, corpus=source.corpus)
+    counts = [len(found) for found, mined in zip(table["negatives"][:], wanted.tolist(), strict=True) if mined]
+    if short := sum(n < mining.negatives for n in counts):
+        log.warning(
+            "%s: %d of %d rows have fewer than the %d negatives asked for: no more lie under the margin.",
+            name, short, len(counts), mining.negatives,
+        )  # fmt: skip
+    return table
 
 
 def _refuse_idle(
@@ -230,17 +286,22 @@ def _refuse_idle(
     mined = {name: value for name, value in mining.changed().items() if name not in ("limit", "seed")}
     told = reading.changed() | mined
     found = [*idle_shares]
-    for what, names, those in _needs(kinds, list(mined)):
+    for what, names, those in _needs(kinds, mining):
         found += [f"{name} is {told[name]!r}, which needs {what}" for name in names if name in told and not those]
     if threshold is not None and not triplets:
         found.append(f"threshold is {threshold}, which needs a set of scored pairs")
     if found:
         here = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
         raise ParameterError(problems(f"options that would do nothing with {here}:", found, "Leave them out."))
-    if mined and triplets:
-        log.warning(
-            "%s do nothing with %s, which hold pairs or triplets already.", ", ".join(mined), ", ".join(triplets)
-        )
+    _tell_idle(kinds, mining, list(mined))
+
+
+def _tell_idle(kinds: Mapping[str, str], mining: MiningOptions, mined: Sequence[str]) -> None:
+    """Say which of these options of mining do nothing with which sources."""
+    others = [name for name, kind in kinds.items() if kind != "labelled"]
+    idle = [name for name in mined if name in _OF_LABELS or mining.strategy != "hard"]
+    if idle and others:
+        log.warning("%s do nothing with %s, which hold pairs or triplets already.", ", ".join(idle), ", ".join(others))
 
 
 def _idle_shares(kinds: Mapping[str, str], reading: ReadOptions) -> list[str]:
@@ -254,27 +315,40 @@ def _idle_shares(kinds: Mapping[str, str], reading: ReadOptions) -> list[str]:
     ]
 
 
-def _needs(kinds: Mapping[str, str], mined: Sequence[str]) -> list[tuple[str, Sequence[str], list[str]]]:
+# options of mining that say something of labelled texts alone
+_OF_LABELS = (
+    "positives", "topk", "temperature", "negatives_from", "least", "per_class", "balanced", "drop_singletons", "search",
+)  # fmt: skip
+
+
+def _needs(kinds: Mapping[str, str], mining: MiningOptions) -> list[tuple[str, Sequence[str], list[str]]]:
     """What options need, the options, and the sources here that are so."""
     labelled = [name for name, kind in kinds.items() if kind == "labelled"]
     tasks = [name for name in labelled if is_task(name)]
     others = [name for name in labelled if name not in tasks]
     hub = [name for name in others if is_hub_name(name) and not Path(name).expanduser().exists()]
     files = [name for name in others if name not in hub]
-    pairs = "labelled texts: of pairs and triplets no positives or negatives are mined yet"
+    searches = [name for name, kind in kinds.items() if kind == "search"]
+    pairs = [name for name, kind in kinds.items() if kind != "labelled"]
+    mined = labelled + (pairs if mining.strategy == "hard" else [])
+    of_pairs = "labelled texts; or strategy 'hard', by which negatives of pairs are mined"
     return [
         ("labelled texts of a file or of the hub", ("text_column", "label_column", "id_column"), others),
-        ("labelled texts", ("drop_empty", "drop_unlabelled", "split", "relabel"), labelled),
-        ("labelled texts in a file or folder here", ("encoding",), files),
+        ("labelled texts", ("drop_empty", "drop_unlabelled", "relabel"), labelled),
+        ("labelled texts, or a search", ("split",), labelled + searches),
+        ("labelled texts or a search in a file or folder here", ("encoding",), files + searches),
         ("an MTEB task, or labelled texts of the hub", ("subset",), tasks + hub),
         ("labelled texts of the hub, without @revision in the name", ("revision",), [n for n in hub if "@" not in n]),
-        (pairs, mined, labelled),
+        ("labelled texts", _OF_LABELS, labelled),
+        (of_pairs, ("strategy", "negatives", "margin"), mined),
+        ("pairs, or a search", ("hard_from",), pairs),
     ]
 
 
-def _all_texts(data: Mapping[str, LabelledTexts], foreign: Mapping[str, Dataset]) -> list[str]:
+def _all_texts(data: Mapping[str, LabelledTexts], pairs: Mapping[str, _Pairs]) -> list[str]:
     """Texts of all sources, of large tables a part."""
-    parts = [table.select(range(0, len(table), max(1, len(table) // _LOOKED_AT))) for table in foreign.values()]
+    tables = [source.table for source in pairs.values()]
+    parts = [table.select(range(0, len(table), max(1, len(table) // _LOOKED_AT))) for table in tables]
     return [
         *(text for texts in data.values() for text in texts.texts),
         *(t for part in parts for t in table_texts(part)),

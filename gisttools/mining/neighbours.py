@@ -81,7 +81,8 @@ def compare(vectors: np.ndarray, joins: Iterable[Join], work: Work) -> None:
 
 def _compare(vectors: np.ndarray, join: Join, work: Work) -> None:
     columns = join.parts[0] if len(join.parts) == 1 else np.sort(np.concatenate(join.parts))
-    others = vectors if len(columns) == len(vectors) else vectors[columns]
+    whole = len(columns) > 0 and columns[-1] - columns[0] + 1 == len(columns)
+    others = vectors[columns[0] : columns[-1] + 1] if whole else vectors[columns]  # a view where that will do
     height = _height(len(columns))
     for begin in range(0, len(join.rows), height):
         rows = join.rows[begin : begin + height]

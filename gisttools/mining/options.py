@@ -12,6 +12,7 @@ Strategy = Literal["gistembed", "hard"]
 Positives = Literal["softmax", "nearest", "farthest", "random"]
 NegativesFrom = Literal["uniform", "softmax", "least_similar"]
 Search = Literal["auto", "exact", "approximate"]
+HardFrom = Literal["guide", "bm25", "both"]
 
 
 class MiningOptions(Options):
@@ -25,6 +26,8 @@ class MiningOptions(Options):
         class.
     negatives_from: `gistembed` only. `uniform` over the texts of other classes; from the `softmax` of similarity /
         `temperature` over them; or uniform over the `least` ones least similar to the anchor. With replacement.
+    hard_from: `hard`, of pairs and searches. The nearest by the `guide`, those with the highest `bm25` score, or `both`
+        in turns; the guide's margin holds for all of them.
     rank_from, rank_to: `hard` only. The `rank_from` nearest allowed texts are skipped. Where `rank_to` is set,
         negatives are drawn at random, without replacement, from the ranks rank_from <= rank < rank_to.
     per_class, limit: anchors are drawn at random, `limit` after `per_class`. Texts that are no anchors still serve as
@@ -49,6 +52,7 @@ class MiningOptions(Options):
     negatives_from: NegativesFrom = Field("uniform", description="gistembed only")
     least: int = Field(100, ge=1, description="least_similar: among so many")
     margin: float = Field(0.95, gt=0, description="hard: largest share of the positive's similarity")
+    hard_from: HardFrom = Field("guide", description="hard, of pairs and searches: who finds the negatives")
     rank_from: int = Field(0, ge=0, description="hard: so many nearest are skipped")
     rank_to: int | None = Field(None, ge=1, description="hard: negatives are drawn from the ranks below")
     per_class: int | None = Field(None, ge=1, description="most anchors of a class")
@@ -64,6 +68,8 @@ class MiningOptions(Options):
             found.append(f"negatives_from is {self.negatives_from!r}, which needs strategy 'gistembed'")
         if self.strategy != "hard" and (self.rank_from or self.rank_to is not None):
             found.append("rank_from and rank_to need strategy 'hard'")
+        if self.strategy != "hard" and self.hard_from != "guide":
+            found.append(f"hard_from is {self.hard_from!r}, which needs strategy 'hard'")
         fewest = self.rank_from + self.negatives
         if self.rank_to is not None and self.rank_to < fewest:
             found.append(f"rank_to is {self.rank_to!r}, must be a whole number >= rank_from + negatives ({fewest})")

@@ -55,4 +55,5 @@ from .reading import (
 )
 from .searching import Hit as Hit, search as search
 from .spread import ALIKE as ALIKE, Spread as Spread, spread_of as spread_of
+from .tokens import TokenCounter as TokenCounter, token_counter as token_counter
 from .vectors import KEY as KEY, VectorCache as VectorCache, VectorFolder as VectorFolder, text_keys as text_keys

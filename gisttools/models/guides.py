@@ -197,7 +197,7 @@ class ModelGuide:
         self._reading = f"model|{weights_sha(model)}|{reading_sha(model)}"
         self._prompt = self.prompts.alike if prompt is None else prompt
         self.dimension = model.get_embedding_dimension()
-        self.tokenizer = model.tokenizer
+        self.tokenizer, self.max_seq_length = model.tokenizer, model.max_seq_length
         self._models = [copy.deepcopy(model).to(device) for device in devices] or [model]
         slow = not self._static and self._models[0].device.type == "cpu"
         self.portion, self._batch = (512, 32) if slow else (4096 * len(self._models), 128)

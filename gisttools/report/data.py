@@ -84,6 +84,16 @@ class ReportData:
         return self.finetunes[0] if self.finetunes else None
 
     @property
+    def tuned_before(self) -> tuple[FinishedRun, ...]:
+        """The trainings that the student had gone through, the nearest first; others were averaged, or chosen from."""
+        runs, found = {run.id: run for run in self.finetunes}, []
+        one = self.finetune
+        while one is not None:
+            one = runs.pop(str(one.parameters.get("student")).rstrip("/").rpartition("/")[2], None)
+            found += [one] if one else []
+        return tuple(found)
+
+    @property
     def runs(self) -> tuple[FinishedRun, ...]:
         """All runs, the oldest step first."""
         return (*self.syntheses, *self.converts, *reversed(self.finetunes), self.evaluate)

@@ -380,6 +380,18 @@ def class_balance(labels: Iterable[object]) -> Drawing:
 
 
 @or_nothing
+def chunk_lengths(tokens: Sequence[int]) -> Drawing:
+    """How many chunks have how many tokens, in eight steps."""
+    values = not_empty(list(tokens), "there are no chunks")
+    step = max(8, -(-(max(values) + 1) // 64) * 8)
+    counts = Counter(n // step for n in values)
+    names = [f"{i * step}\u2013{(i + 1) * step - 1} tokens" for i in range(max(counts) + 1)]
+    numbers = [counts[i] for i in range(len(names))]
+    alt = f"{len(values)} chunks, from {min(values)} to {max(values)} tokens."
+    return _bars("Chunks by length", alt, names, numbers, [GOOD] * len(names), [f"{n:,}" for n in numbers])
+
+
+@or_nothing
 def label_noise(confused: pd.DataFrame, most: int = 10) -> Drawing:
     """Pairs of classes that the guide confuses most: the share of their texts that are nearer to the other's centroid,
     those of the left one in blue, those of the right one in grey.

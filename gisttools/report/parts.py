@@ -23,7 +23,7 @@ class Brought:
 
 
 def parts(data: ReportData) -> list[Brought]:
-    """The LLM's rows, the guide, and labels as a mask. One training cannot tell them apart: each is measured by the
+    """The LLM's rows, the guide, and labels. One training cannot tell them apart: each is measured by the
     same training without it, on the same rows and as many steps."""
     if data.finetune is None:
         return []
@@ -38,11 +38,17 @@ def parts(data: ReportData) -> list[Brought]:
 _NOT_MEASURED = "Not measured: the same training without"
 
 
+def as_positives(summary: Mapping[str, Any]) -> bool:
+    """Whether a training was on labelled texts, whose labels say what is alike, and no guide has a say."""
+    settings = summary.get("settings") or {}
+    return settings.get("train_on") == "labelled" and settings.get("guide_masks") == "unlabelled"
+
+
 def _written(data: ReportData) -> Brought:
     name = "The rows that an LLM wrote"
     if not data.syntheses:
         return Brought(name=name, told="There were none.")
-    if not data.converts:
+    if not data.converts or data.syntheses[0].parameters.get("documents"):
         return Brought(name=name, told="Not measured: there were no other rows, so nothing is left without them.")
     given = {"synthesize.task": data.syntheses[0].parameters.get("task"), **_data_of(data)}
     return Brought(name=name, told=f"{_NOT_MEASURED} them was not evaluated.", command=_command("llm_rows", given))
@@ -50,13 +56,18 @@ def _written(data: ReportData) -> Brought:
 
 def _guide(data: ReportData) -> Brought:
     guide = data.finetune.parameters.get("guide") if data.finetune else None
-    if not guide:
+    if not data.finetune or not guide:
         return Brought(name="The guide", told="There was none.")
+    if as_positives(data.finetune.summary):
+        return Brought(name="The guide", told="It masked nothing: every text has a label, and labels decided.")
     told = f"{_NOT_MEASURED} it was not evaluated."
     return Brought(name="The guide", told=told, command=_command("guided_vs_unguided", _data_of(data)))
 
 
 def _labels(data: ReportData) -> Brought:
+    if data.finetune and as_positives(data.finetune.summary):
+        told = f"{_NOT_MEASURED} them, on triplets (train_on: triplets), was not evaluated."
+        return Brought(name="Labels, as positives", told=told)
     name = "Labels, as a mask"
     if not (data.finetune and data.finetune.summary.get("labels_masked")):
         return Brought(name=name, told="They masked nothing.")

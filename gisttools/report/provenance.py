@@ -223,6 +223,12 @@ def mask_quality(run: FinishedRun | None) -> str:
     )
 
 
+def positives(run: FinishedRun | None) -> str:
+    """How many of its label a text met, on average; empty where labels were no positives."""
+    found = ((run.summary.get("positives") or {}) if run else {}).get("positives")
+    return "" if found is None else f"{found:.1f}"
+
+
 def masked_examples(data: ReportData) -> list[dict[str, str]]:
     """A few candidates that the loss masked, with the guide's cosine, the threshold and the reason."""
     if data.masked is None:
@@ -284,7 +290,7 @@ def reproduction(data: ReportData) -> list[dict[str, Any]]:
                 "git": plain(git.get("sha"))[:12] + (" with changes" if git.get("dirty") else ""),
                 "hardware": plain(", ".join(str(x) for x in machine if x) or None),
                 "seeds": ", ".join(f"{k} {v}" for k, v in (m.get("seeds") or {}).items()) or "none recorded",
-                "command": anonymous(command(run.verb, m.get("parameters") or {}, m.get("changed"))),
+                "command": anonymous(command(run.verb, m.get("parameters") or {}, m.get("changed"), m.get("resolved"))),
                 "files": [(clip(name, 80), str(sha)[:16]) for name, sha in sorted(files.items())[:_FILES]],
                 "more_files": max(len(files) - _FILES, 0),
             }
@@ -292,10 +298,18 @@ def reproduction(data: ReportData) -> list[dict[str, Any]]:
     return entries
 
 
-def command(verb: str, parameters: Mapping[str, Any], changed: Sequence[str] | None = None) -> str:
+def command(
+    verb: str,
+    parameters: Mapping[str, Any],
+    changed: Sequence[str] | None = None,
+    resolved: Mapping[str, Any] | None = None,
+) -> str:
     """The command that runs this step again, one parameter a line: those in `changed`, which differed from the
-    defaults; all of them where that is not recorded, as in runs of earlier versions."""
+    defaults; all of them where that is not recorded, as in runs of earlier versions. In place of a time budget stand
+    the steps that it led to: another machine would take others."""
     told = {k: v for k, v in parameters.items() if changed is None or k in changed}
+    if resolved and told.get("max_minutes") is not None and "max_steps" in resolved:
+        told = {k: v for k, v in told.items() if k != "max_minutes"} | {"max_steps": resolved["max_steps"]}
     lines = [f"gisttools run {verb}"]
     lines += [f"  -p {k} {shlex.quote(json.dumps(v, ensure_ascii=False))}" for k, v in told.items()]
     return clip_lines(" \\\n".join(lines))

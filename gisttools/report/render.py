@@ -27,7 +27,7 @@ from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
 from gisttools.report.latex import escape
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
-from gisttools.report.parts import parts
+from gisttools.report.parts import as_positives, parts
 from gisttools.report.tables import NOISE_NAMES, Noise, means, noise
 from gisttools.report.texts import all_texts, confusion_tables
 from gisttools.report.verdict import interval, judged, main_rows, metric_name, task_name
@@ -387,9 +387,11 @@ def _view(data: ReportData) -> dict[str, Any]:
 def _of_training(data: ReportData) -> dict[str, Any]:
     return {
         "finetune": data.finetune,
-        "earlier": data.finetunes[1:],
+        "earlier": data.tuned_before,
         "training": provenance.training(data.finetune),
         "developed": bool(data.finetune and data.finetune.summary.get("development")),
+        "labelled_texts": data.finetune is not None and as_positives(data.finetune.summary),
+        "positives": provenance.positives(data.finetune),
         "masked": provenance.masked(data.finetune),
         "masked_examples": provenance.masked_examples(data),
         "synthetic": provenance.synthetic(data),

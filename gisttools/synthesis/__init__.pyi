@@ -8,11 +8,19 @@ from .llm.server import serve_local as serve_local
 from .options import Checks as Checks, Known as Known, SynthesisOptions as SynthesisOptions
 from .plan import check_prompt as check_prompt, check_start as check_start
 from .prompts import load_prompt as load_prompt
+from .questions import (
+    read_thrown_out as read_thrown_out,
+    save_documents as save_documents,
+    training_pairs as training_pairs,
+    without as without,
+)
 from .task import (
     DIFFICULTIES as DIFFICULTIES,
     LENGTHS as LENGTHS,
     PERSONAS as PERSONAS,
     REGISTERS as REGISTERS,
+    TEST as TEST,
     Task as Task,
+    document_task as document_task,
     read_task as read_task,
 )

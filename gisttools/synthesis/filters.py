@@ -7,6 +7,7 @@ All reasons, the cheapest check first; the first that objects is the row's:
     unreadable                                                  the answer (`read_answer`)
     length, not-text, prompt-leak, assistant-voice,
     forbidden-pattern, language                                 a text (`bad_form`, `PromptWords`)
+    names-source, copied                                        a question on a chunk (`bad_question`)
     in-evaluation-set, duplicate, near-duplicate, copy          against other texts (`judge.Judge`)
     label-mismatch, off-topic                                   against the label (`label_checks`)
     blind-label                                                 a second call of the LLM (`blind`)
@@ -24,7 +25,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from gisttools.data import broken, cleaned
+from gisttools.data import UNSPACED, broken, cleaned
 from gisttools.synthesis.llm.asking import REFUSED, Reply
 from gisttools.synthesis.task import Task, is_foreign
 
@@ -33,12 +34,31 @@ MIN_CHARACTERS = 8
 _MIN_LETTERS = 0.7  # share of letters and spaces
 _HALVES = re.compile("[\ud800-\udfff]")  # of characters, which no table can hold
 _RUN = 7  # words in a row that count as the prompt's own
+_CHARACTERS = 20  # in a row that count as copied, where a script has no spaces
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 _NOT_TEXT = re.compile(r"https?://|www\.|</?\w+>|(.)\1{5,}|\b(\S+)(\W+\2\b){3,}", re.IGNORECASE)
 # An answer about the answer, and places to fill in: [Name].
 _LEAK = re.compile(
     r"\bas an? (ai|assistant|language model|chatbot)\b|\[[^\W\d][^\]]*\](?!\()"
     r"|\b(here is|here's|this is) (a|an|the|your|my)( \w+)? (message|query|passage|sentence|example|response)\b",
+    re.IGNORECASE,
+)
+# A question that speaks of what it was written on: "this passage", "according to the text", "im obigen Abschnitt".
+# Whoever asks about a word processor may well say "in the document".
+_PAPER = r"(text|passage|document|section|excerpt|extract|paragraph|article|snippet|chunk|note|author)"
+_SAYS = r"(say|state|mention|describe|explain|discuss|tell|list|suggest|recommend)"
+_TOLD = r"(stated|described|mentioned|discussed|given|listed|explained|provided|outlined)"
+_SOURCE = re.compile(
+    rf"\b(this|that|given|above|following|provided) (text|passage|excerpt|extract|paragraph|snippet|chunk)\b"
+    rf"|\bthe (given|above|following|provided) {_PAPER}\b"
+    r"|\b(in|from|by|per) the (passage|excerpt|snippet)\b(?! (between|through|to))"
+    rf"|\b(according to|based on|(as )?{_TOLD} in) (the|this) ({_TOLD} |above |following )?{_PAPER}\b"
+    rf"|\b(the|this) {_PAPER} {_SAYS}s?\b|\b(does|did) (the|this) {_PAPER} {_SAYS}\b"
+    rf"|\b{_TOLD} (above|below)\b"
+    r"|\b(laut|gemäß) (dem|diesem) (text|abschnitt|dokument|artikel)\b"
+    r"|\b(obige[nmrs]?|diese[mnr]?) (abschnitt|passage|textstelle)\b"
+    r"|\b(selon|dans) (le|ce) (texte|passage|document)\b|\b(según|en) (el|este) (texto|pasaje)\b",
     re.IGNORECASE,
 )
 _REWRITER = re.compile(
@@ -115,6 +135,22 @@ class PromptWords:
     def leak(self, text: str) -> str | None:
         """prompt-leak, where the text repeats the prompt; else None."""
         return "prompt-leak" if not self._runs.isdisjoint(_runs(_words(text))) else None
+
+
+def bad_question(text: str, chunk: str) -> str | None:
+    """names-source, where a question speaks of the chunk that it was written on, which whoever asks has not seen;
+    copied, where it repeats seven of its words in a row (of scripts without spaces, twenty characters)."""
+    if _SOURCE.search(text.replace("’", "'")):
+        return "names-source"
+    return "copied" if not set(_word_runs(text)).isdisjoint(_word_runs(chunk)) else None
+
+
+def _word_runs(text: str) -> Iterable[tuple[str, ...]]:
+    words = _words(text)
+    if 2 * len(_UNSPACED.findall(text)) > sum(map(len, words)):
+        whole = "".join(words)
+        return ((whole[i : i + _CHARACTERS],) for i in range(len(whole) - _CHARACTERS + 1))
+    return _runs(words)
 
 
 def _names(label: str, text: str) -> bool:

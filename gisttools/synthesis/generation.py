@@ -16,14 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from gisttools.common import DataError, ParameterError, plural, problems, tqdm
+from gisttools.common import DataError, ParameterError, notice, plural, problems, tqdm
 from gisttools.synthesis.filters import was_cleaned
+from gisttools.synthesis.forecast import forecast_of
 from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.llm.client import LLM
@@ -37,16 +38,18 @@ from gisttools.synthesis.plan import (
     check_prompt,
     check_start,
     needs_ideas,
-    quotas,
+    quotas_of,
     write_ideas,
 )
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
-from gisttools.synthesis.task import Task
+from gisttools.synthesis.round_trip import DocumentPartners
+from gisttools.synthesis.task import TEST, TRAIN, Task
 
 # Why one text a call, and a rewritten one: of 42 answers of the embedded model (135 million parameters) to a request
 # for anchor, positive and negative at once, 3 passed rough filters. Of 150 calls for one text, 55 passed the filters
 # (27 lost their label) with the label's seeds as earlier turns, and 66 (13 lost it) by rewriting a seed.
 
+Partners: TypeAlias = LabelPartners | WrittenPartners | DocumentPartners
 OVER, OVER_BUDGET = "over-quota", "over-budget"
 PROBE = 8  # calls of the first round, from which the whole is estimated
 _FEW = 8  # rows that are missing, up to which no more are asked for than that
@@ -119,7 +122,9 @@ def _generate(
         llm = llm.live()
     reading = getattr(guide, "reading", None)  # before anything is asked for
     read = reading(task.seeds or list(task.groups.values()), warn=True) if reading else None
-    wanted = quotas(task, options.rows, options.seed)
+    wanted = quotas_of(task, options)
+    forecast = forecast_of(task, template, wanted, options, llm.options)
+    notice(forecast.in_words())
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):
         groups = PROBE if options.dry_run else None
@@ -129,13 +134,13 @@ def _generate(
         llm=llm,
         judge=judge,
         look=partial(ask_blind, task, llm, folder=options.prompts) if checks.blind else None,
-        partners=_partners(task, template, judge, checks, options.seed),
-        plan=CallPlan(task, options.rows, options.seed, ideas.by_group),
+        partners=_partners(task, template, judge, checks, options.seed, guide),
+        plan=CallPlan(task, wanted, options.seed, ideas.by_group),
         requests=Requests(task, template),
         counts=Quotas(wanted, options.attempts, hasty=llm.options.transport == "batch"),
         ideas=ideas,
     )
-    estimate = synthesis.run(options.rows, options.dry_run)
+    estimate = synthesis.run(sum(wanted.values()), options.dry_run)
     candidates, priced = synthesis.candidates, llm.options.price is not None
     good, bad = ([c for c in candidates if (c.reason is None) == ok] for ok in (True, False))
     counts = tally(candidates, wanted, template.variables, priced)
@@ -149,6 +154,7 @@ def _generate(
         "dry_run": options.dry_run,
         "guide_reading": read.facts if read else None,
         "rounds": synthesis.rounds,
+        "forecast": forecast.facts(),
         "estimate": estimate,
         "spent_usd": llm.spent.usd - spent_before if priced else None,
         "seconds": round(time.monotonic() - start, 2),
@@ -190,6 +196,8 @@ class SynthesisResult:
             took = f"dry run, {s['accepted']} of {s['asked']} rows accepted"
             return f"{took}; {s['wanted']} would take {in_words(s['estimate'])}"
         line = f"{s['accepted']} rows of {s['asked']} asked for ({s['accepted'] / s['asked']:.0%})"
+        if test := s["by_label"].get(TEST) if TRAIN in s["by_label"] else None:
+            line += f", {test['accepted']} of them to test with"
         line += f", {s['wanted']} wanted; short of {_named(s['short'])}" if s["short"] else ""
         reasons = [f"{reason} {n}" for reason, n in list(s["reasons"].items())[:3]]
         return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
@@ -255,7 +263,7 @@ class _Rounds:
     llm: LLM
     judge: Judge
     look: Callable[[Sequence[Candidate]], None] | None  # the blind one, where it is asked for
-    partners: LabelPartners | WrittenPartners
+    partners: Partners
     plan: CallPlan
     requests: Requests
     counts: Quotas
@@ -345,10 +353,20 @@ class _Rounds:
                 log.warning("the budget will end before all rows are there: %s of %s", needed, budget)
 
 
-def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: int) -> LabelPartners | WrittenPartners:
+def _partners(task: Task, prompt: Prompt, judge: Judge, checks: Checks, seed: int, guide: Guide) -> Partners:
+    if task.documents:
+        return DocumentPartners(task, checks, *_sides(guide, task))
     if prompt.layout.positive is None:
         return LabelPartners(task, judge, checks, seed)
     return WrittenPartners(task, checks, judge.given(task.passages))
+
+
+def _sides(guide: Any, task: Task) -> tuple[Embed, Embed]:
+    """How the guide embeds questions, and chunks: behind its prompts for either, where it has some."""
+    if not hasattr(guide, "with_prompt"):
+        return guide.embed, guide.embed
+    asked, answers = guide.prompts.of(task.name, task.spec.task_type, searches=True)
+    return guide.with_prompt(asked).embed, guide.with_prompt(answers).embed
 
 
 def _check(task: Task, checks: Checks) -> None:
@@ -359,6 +377,10 @@ def _check(task: Task, checks: Checks) -> None:
         found += [f"{name} is for tasks with labels, and {task.name} has none" for name in labels]
     elif "skip_nearest" in told:
         found.append(f"skip_nearest is for mined negatives; those of {task.name} are texts of other labels")
+    if not task.documents and "found_by" in told:
+        found.append(f"found_by is for questions on documents, and {task.name} starts from {task.start}")
+    if task.documents and "skip_nearest" in told:
+        found.append("skip_nearest is for mined negatives; those of questions on documents are mined by 2_convert")
     if not task.spec.round_trip and "top_k" in told:
         found.append(f"top_k is for retrieval and reranking, and {task.name} is of kind {task.kind}")
     if found:

@@ -114,19 +114,26 @@ class Judge:
         self._against_evaluation([c for c in candidates if c.reason is None])
         alive = [c for c in candidates if c.reason is None]
         texts = list(dict.fromkeys(text for c in alive for text in c.texts))
-        vectors = dict(zip(texts, self._vectors_of(texts), strict=True))
+        compared = [] if self._task.documents else texts  # those have prompts of their own, see `round_trip`
+        vectors = dict(zip(compared, self._vectors_of(compared), strict=True))
         read = dict(zip(texts, self._reads(texts), strict=True))
         for c in alive:
-            c.vectors = {text: vectors[text] for text in c.texts}
+            c.vectors = {text: vectors[text] for text in c.texts if text in vectors}
             c.read = all(read[text] for text in c.texts)
-            key = c.texts[self._key]
-            c.reason = self._seen.repeats(key)
-            if c.reason is None and c.item.subject and _near(key, c.item.subject):
-                c.reason = "near-duplicate"
-            if c.reason is None and self._label is not None and c.read:
-                c.reason = self._label.judge(c.vectors[c.anchor_text], c.item.group)
+            c.reason = self._against_others(c)
             if c.reason is None:
-                self._seen.add(key)
+                self._seen.add(c.texts[self._key])
+
+    def _against_others(self, c: Candidate) -> str | None:
+        """duplicate or near-duplicate, of a text before it or of its subject, or what its label's check says."""
+        key = c.texts[self._key]
+        if found := self._seen.repeats(key):
+            return found
+        if c.item.subject and _near(key, c.item.subject):
+            return "near-duplicate"
+        if self._label is None or not c.read:
+            return None
+        return self._label.judge(c.vectors[c.anchor_text], c.item.group)
 
     def _read(self, c: Candidate) -> None:
         row = self._row
@@ -137,10 +144,12 @@ class Judge:
         c.negatives = [texts[name] for name in row.negatives if name in texts]
         c.negative_sources = ["written"] * len(c.negatives)
         for name, text in answer.items():
-            language = self._task.target_language if name != row.anchor else None
+            language = self._task.target_language if name != row.anchor else c.item.language
             c.reason = c.reason or filters.bad_form(text, self._task, language) or self._words.leak(text)
             if c.reason is None and self._lines.repeats(text):
                 c.reason = "prompt-leak"
+            if c.reason is None and self._task.documents and c.item.subject:
+                c.reason = filters.bad_question(text, c.item.subject)
         forms = [normalise(text) for text in c.texts]
         if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
             c.reason = "copy"

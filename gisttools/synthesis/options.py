@@ -13,12 +13,15 @@ from gisttools.common import Options
 from gisttools.data import NEAR
 
 LabelBy = Literal["centroids", "nearest", "none"]
+FoundBy = Literal["either", "both", "guide", "bm25"]
 
 
 class SynthesisOptions(Options):
     """How much is written, and by which prompts.
 
-    rows: shared out equally between the task's groups (labels, topics, search terms).
+    rows: shared out equally between the task's groups (labels, topics, search terms); of documents those to train on.
+    test_rows, per_chunk: of documents; rows on chunks that are held back, and the most that are wanted of a chunk, on
+        average, however many rows are asked for.
     prompt: name or path of a prompt file; the kind's own where None.
     prompts: a folder of the user's, where prompts are looked for first.
     """
@@ -26,6 +29,8 @@ class SynthesisOptions(Options):
     about = "synthesis"
 
     rows: int = Field(100, ge=1, description="accepted rows wanted, equally many of each label or topic")
+    test_rows: int = Field(200, ge=1, description="of documents: accepted questions to test with")
+    per_chunk: float = Field(3.0, gt=0, description="of documents: questions of a chunk, at most, on average")
     attempts: float = Field(4.0, ge=1, description="calls for each of them, at most")
     seed: int = Field(0, description="seed of the plan and of the LLM's sampling")
     prompt: str | Path | None = Field(None, description="prompt file, or its name; null: that of the task's kind")
@@ -43,6 +48,8 @@ class Checks(Options):
         that fails teaches nothing under GIST and is replaced. Switch it off where the guide does not know the language.
     top_k: of retrieval and reranking: the positive must be among so many texts nearest to the anchor; None: any place
         will do.
+    found_by: of documents: who must find the chunk again, among so many: the guide, BM25, one of them, or both. A
+        question in other words than its chunk's teaches the most, and BM25 alone would stop it.
     skip_nearest: a mined negative is none of so many texts nearest to the anchor, for these may answer as well. Of
         small pools at most a third.
     near: least Jaccard similarity of trigrams to a text of an evaluation set, as in `gisttools.data.Tiers`.
@@ -54,6 +61,7 @@ class Checks(Options):
     blind: bool = Field(False, description="a second call sorts each text without knowing its label")
     guide_order: bool = Field(True, description="the guide must find the positive nearer than a negative")
     top_k: int | None = Field(10, ge=1, description="the positive must be so near to its query; null: not looked at")
+    found_by: FoundBy = Field("either", description="of documents: who must find the chunk among top_k")
     skip_nearest: int = Field(10, ge=0, description="nearest texts that are no mined negatives")
     near: float = Field(NEAR, gt=0, le=1, description="least likeness (Jaccard) to a test text of what is left out")
 

@@ -183,6 +183,7 @@ def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
     tokens_in, tokens_out, cost = cost_of(c)
     return {
         "anchor": c.anchor if c.anchor is not None else c.reply.content[:_RAW_SHOWN],
+        **({"language": c.item.language} if c.item.language else {}),
         "positive": c.positive,
         "negatives": c.negatives,
         **_labels(task, prompt, c),
@@ -204,6 +205,8 @@ def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
 
 def _attributes(task: Task, prompt: Prompt, c: Candidate) -> dict[str, str]:
     found = {a: getattr(c.item, a) for a in ATTRIBUTES if a in prompt.variables}
+    if task.documents:
+        return {"part": c.item.group, **found}
     return {"topic": c.item.group, **found} if task.topics or task.search_terms else found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from itertools import cycle
 from pathlib import Path
 
 from gisttools.common import DataError, ParameterError, problems
-from gisttools.data import broken, cleaned, normalise
+from gisttools.data import broken, cleaned, language_code, normalise
 from gisttools.synthesis.llm.asking import REFUSED, UNANSWERED, Reply, Request
 from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.options import SynthesisOptions
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
-from gisttools.synthesis.task import Task, name_of
+from gisttools.synthesis.task import TEST, TRAIN, Task, name_of
 
-ATTRIBUTES = ("register", "persona", "length", "difficulty")
+ATTRIBUTES = ("register", "persona", "length", "difficulty", "form")
 # What a prompt may use.
 VARIABLES = ("domain", "description", "language", "target_language", "about", "contrast", "subject", "idea", "seeds",
              *ATTRIBUTES)  # fmt: skip
@@ -38,9 +40,10 @@ class PlannedCall:
         group: label, topic or search term; see `Task.groups`.
         contrast: the label that the row's negative comes from; None where there are no labels.
         subject: the text that the call starts from: a seed, passage, term, text or idea; None where there is none.
-        subject_id: `<group>:<number>` of the subject.
+        subject_id: `<group>:<number>` of the subject; of documents the chunk's id.
         idea: of prompts that use one.
-        register, persona, length, difficulty: how the text should be.
+        language: the text's, where it is not the task's.
+        register, persona, length, difficulty, form: how the text should be.
     """
 
     group: str
@@ -48,10 +51,12 @@ class PlannedCall:
     subject: str | None = None
     subject_id: str | None = None
     idea: str | None = None
+    language: str | None = None
     register: str
     persona: str
     length: str
     difficulty: str
+    form: str = ""
 
 
 class CallPlan:
@@ -62,7 +67,7 @@ class CallPlan:
 
     Args:
         task: what to write.
-        rows: accepted rows that are wanted in all; `quotas` shares them out equally.
+        wanted: accepted rows that are wanted of each group, see `quotas`; or in all.
         seed: of the draws.
         ideas: by group, where the prompt uses them or the task starts from topics.
 
@@ -70,11 +75,19 @@ class CallPlan:
         ParameterError: `rows` is not above 0.
     """
 
-    def __init__(self, task: Task, rows: int, seed: int, ideas: Mapping[str, Sequence[str]] | None = None) -> None:
-        self.quotas = quotas(task, rows, seed)
+    def __init__(
+        self,
+        task: Task,
+        wanted: int | Mapping[str, int],
+        seed: int,
+        ideas: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.quotas = quotas(task, wanted, seed) if isinstance(wanted, int) else dict(wanted)
+        own = ideas or {}
         self._streams = {
-            group: _stream(task, group, (ideas or {}).get(group, ()), random.Random(f"{seed}/{group}"))
+            group: _on_chunks(task, group, rng) if task.documents else _stream(task, group, own.get(group, ()), rng)
             for group in self.quotas
+            if (rng := random.Random(f"{seed}/{group}"))
         }
 
     def take(self, wanted: Mapping[str, int]) -> list[PlannedCall]:
@@ -100,6 +113,20 @@ def quotas(task: Task, rows: int, seed: int) -> dict[str, int]:
     each, more = divmod(rows, len(names))
     shares = {name: each + (i < more) for i, name in enumerate(names)}
     return {name: n for name, n in shares.items() if n}
+
+
+def quotas_of(task: Task, options: SynthesisOptions) -> dict[str, int]:
+    """Accepted rows wanted of each group: `quotas`; of documents `rows` to train on and `test_rows` to test with, of
+    each no more than `per_chunk` allows.
+
+    Raises:
+        ParameterError: `rows` is not above 0.
+    """
+    if not task.documents:
+        return quotas(task, options.rows, options.seed)
+    parts = {TRAIN: (options.rows, task.documents), TEST: (options.test_rows, task.held_back)}
+    found = {name: min(n, math.ceil(options.per_chunk * len(chunks))) for name, (n, chunks) in parts.items() if chunks}
+    return {name: found[name] for name in (TEST, TRAIN) if name in found}
 
 
 def check_prompt(prompt: Prompt) -> None:
@@ -148,7 +175,7 @@ def values_of(task: Task, item: PlannedCall) -> dict[str, object]:
     return {
         "domain": task.domain,
         "description": task.description,
-        "language": name_of(task.language),
+        "language": name_of(item.language or task.language),
         "target_language": name_of(task.target_language) if task.target_language else None,
         "about": task.groups[item.group],
         "contrast": task.groups.get(item.contrast) if item.contrast else None,
@@ -178,8 +205,9 @@ def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) ->
                (others, task.registers, task.personas, task.lengths, task.difficulties)]  # fmt: skip
     numbers: Sequence[int | None] = range(len(subjects)) or [None]
     streams += [cycle(numbers) if task.topics else _cycle(numbers, random.Random(rng.random())), cycle(ideas or [None])]
+    streams.append(_cycle(task.forms, random.Random(rng.random())))
     while True:
-        contrast, register, persona, length, difficulty, number, idea = (next(s) for s in streams)
+        contrast, register, persona, length, difficulty, number, idea, form = (next(s) for s in streams)
         subject = None if number is None else subjects[number]
         yield PlannedCall(
             group=group,
@@ -191,6 +219,30 @@ def _stream(task: Task, group: str, ideas: Sequence[str], rng: random.Random) ->
             persona=persona,
             length=length,
             difficulty=difficulty,
+            form=form,
+        )
+
+
+def _on_chunks(task: Task, group: str, rng: random.Random) -> Iterator[PlannedCall]:
+    """The calls on a part of documents: every chunk once, then every chunk once again in another form, and so on."""
+    chunks = list((task.held_back if group == TEST else task.documents).items())
+    streams = [_cycle(values, random.Random(rng.random())) for values in
+               (task.registers, task.personas, task.lengths, task.difficulties, range(len(chunks)))]  # fmt: skip
+    forms = rng.sample(list(task.forms), len(task.forms))
+    first: dict[int, int] = {}  # of each chunk, which form it had at first
+    for dealt in itertools.count():
+        register, persona, length, difficulty, number = (next(s) for s in streams)
+        name, text = chunks[number]
+        yield PlannedCall(
+            group=group,
+            subject=text,
+            subject_id=name,
+            language=language_code([text]) if task.as_written else None,
+            register=register,
+            persona=persona,
+            length=length,
+            difficulty=difficulty,
+            form=forms[(first.setdefault(number, len(first)) + dealt // len(chunks)) % len(forms)],
         )
 
 

@@ -2,9 +2,9 @@
 
 It is a YAML file that a person writes, so everything that is wrong with it is said at once.
 
-A task of a kind *starts* from labels, topics, passages, search terms or texts of the user's; each call then starts from
-one *subject*: a seed of the label, a passage, a term. From topics there are no subjects yet: a first round of calls
-writes ideas, which are the subjects of the second (`plan.write_ideas`).
+A task of a kind *starts* from labels, topics, passages, documents, search terms or texts of the user's; each call then
+starts from one *subject*: a seed of the label, a passage, a chunk, a term. From topics there are no subjects yet: a
+first round of calls writes ideas, which are the subjects of the second (`plan.write_ideas`).
 
 A language is named as in mteb, by ISO 639-3 and script: eng-Latn. Which one a text is in is py3langid's judgement (Lui
 and Baldwin, langid.py, 2012), followed only where it is sure; of short texts only the script is looked at.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,16 +24,25 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from gisttools.common import DataError, MissingError, YamlProblem, did_you_mean, problems, read_yaml
-from gisttools.data import language_identifier
+from gisttools.common import DataError, MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
+from gisttools.data import ReadChunks, language_code, language_identifier
 
 PATTERN = r"^[a-z]{3}-[A-Z][a-z]{3}$"
 REGISTERS = ("neutral", "polite", "annoyed", "casual")
 PERSONAS = ("an ordinary person", "a person in a hurry", "a person who is new to this", "a person who knows this well")
 LENGTHS = ("a few words", "one sentence", "two sentences")
 DIFFICULTIES = ("plain", "less obvious")
+FORMS = (
+    "a question",
+    "a few keywords",
+    "a statement that somebody wants to check",
+    "the title of a page that somebody looks for",
+    "a message in a chat",
+)
+TRAIN, TEST = "train", "test"  # the groups of a task that starts from documents
 WHOLE = "all"  # the one group of a task that starts from passages or texts
-_LISTS = ("registers", "personas", "lengths", "difficulties", "passages", "search_terms", "texts")
+_LISTS = ("registers", "personas", "lengths", "difficulties", "forms", "passages", "search_terms", "texts")
+_NOT_IN_FILES = ("documents", "held_back", "as_written")
 _LEAST_CHARACTERS = 20  # below it a language is anyone's guess
 _SURE = 0.95  # probability from which another language is believed; of 756 English messages, none
 _LEAST_LETTERS = 0.5  # share of a text's letters that must be of the script: names and brands may be foreign
@@ -60,6 +69,7 @@ class Kind:
         task_type: mteb's name of it.
         prompts: by what a task may start from, the prompt file that is used.
         hard_prompts: the same, where the task asks for `negatives: written` and another prompt writes them.
+        documents: the prompt for chunks of documents, which no task file holds but which stand beside one.
         idea: of kinds that may start from topics, what an idea is, in the words of the prompt `ideas`.
         round_trip: the positive must be among the texts that the guide finds nearest to the anchor.
         voice: texts are what people say, so that a phrase of an assistant or of the prompt's rewriting gives it away.
@@ -68,6 +78,7 @@ class Kind:
     task_type: str
     prompts: dict[str, str]
     hard_prompts: dict[str, str] = field(default_factory=dict)
+    documents: str | None = None
     idea: str | None = None
     round_trip: bool = False
     voice: bool = False
@@ -84,6 +95,7 @@ KINDS = {
             "search_terms": "retrieval_from_terms",
         },
         hard_prompts={"passages": "retrieval_from_passages_hard"},
+        documents="retrieval_from_documents",
         idea="a thing that somebody wants to find out or to find a text about",
         round_trip=True,
     ),
@@ -105,6 +117,7 @@ KINDS = {
     ),
 }
 STARTS = ("labels", "topics", "passages", "search_terms", "texts")
+DOCUMENTS = "documents"  # one more, which no file names
 
 
 class Label(BaseModel):
@@ -130,7 +143,8 @@ class Task(BaseModel):
     `registers`, `personas`, `lengths` and `difficulties` are phrases that the prompt inserts as they stand. `forbidden`
     lists regular expressions (case does not matter) that show that a text is not what was asked for, such as words that
     only the other side of a conversation uses. A task starts from exactly one of `STARTS`, one that its kind
-    knows.
+    knows. `documents`, which no file holds, are chunks by id to train on, `held_back` those to test on;
+    `as_written`: what is written on a chunk is in the language that the chunk is in, where that is told surely.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -144,6 +158,9 @@ class Task(BaseModel):
     labels: dict[StrictStr, Label] = {}
     topics: Annotated[dict[StrictStr, StrictStr], BeforeValidator(_lines)] = {}
     passages: tuple[StrictStr, ...] = ()
+    documents: dict[StrictStr, StrictStr] = {}
+    held_back: dict[StrictStr, StrictStr] = {}
+    as_written: bool = False
     search_terms: tuple[StrictStr, ...] = ()
     texts: tuple[StrictStr, ...] = ()
     negatives: Literal["written", "mined"] | None = None  # None: as the prompt of the kind has it
@@ -151,6 +168,7 @@ class Task(BaseModel):
     personas: tuple[StrictStr, ...] = PERSONAS
     lengths: tuple[StrictStr, ...] = LENGTHS
     difficulties: tuple[StrictStr, ...] = DIFFICULTIES
+    forms: tuple[StrictStr, ...] = FORMS
     forbidden: tuple[StrictStr, ...] = ()
 
     @property
@@ -160,12 +178,14 @@ class Task(BaseModel):
 
     @property
     def start(self) -> str:
-        """What it starts from: one of `STARTS`."""
-        return next(name for name in STARTS if getattr(self, name))
+        """What it starts from: one of `STARTS`, or documents."""
+        return next(name for name in (*STARTS, DOCUMENTS) if getattr(self, name))
 
     @property
     def prompt(self) -> str:
         """Name of the prompt file that it uses unless another one is told."""
+        if self.documents and self.spec.documents:
+            return self.spec.documents
         hard = self.spec.hard_prompts if self.negatives == "written" else {}
         return hard.get(self.start) or self.spec.prompts[self.start]
 
@@ -174,12 +194,16 @@ class Task(BaseModel):
         """What rows are shared out equally between, with a line each: labels, topics, search terms, or one for all."""
         if self.labels:
             return {name: label.about for name, label in self.labels.items()}
+        if self.documents:
+            parts = {TRAIN: self.documents, TEST: self.held_back}
+            return {name: self.description for name, part in parts.items() if part}
         return dict(self.topics) or {term: term for term in self.search_terms} or {WHOLE: self.description}
 
     @property
     def seeds(self) -> list[str]:
-        """Every text that the user gave: seeds of labels, passages, texts."""
-        return [*(text for label in self.labels.values() for text in label.seeds), *self.passages, *self.texts]
+        """Every text that the user gave: seeds of labels, passages, chunks, texts."""
+        seeds = [text for label in self.labels.values() for text in label.seeds]
+        return [*seeds, *self.passages, *self.documents.values(), *self.held_back.values(), *self.texts]
 
     def table(self) -> pd.DataFrame:
         """One row a label (label, about, confusable, seeds), topic or search term; else the first texts."""
@@ -188,12 +212,20 @@ class Task(BaseModel):
             return pd.DataFrame(rows, columns=["label", "about", "confusable", "seeds"])
         if self.topics:
             return pd.DataFrame(list(self.topics.items()), columns=["topic", "about"])
+        if self.documents:
+            return pd.DataFrame(list(self.documents.items())[:20], columns=["chunk", "text"])
         return pd.DataFrame({self.start: list(getattr(self, self.start))}).head(20)
 
 
-def read_task(path: str | Path) -> Task:
+def read_task(
+    path: str | Path, documents: Mapping[str, str] | None = None, held_back: Mapping[str, str] | None = None
+) -> Task:
     """Read a task description from a YAML file. `passages`, `texts` and `search_terms` may name a file next to it: one
     text a line (.txt), or a file of rows with a column text.
+
+    Args:
+        path: the file.
+        documents, held_back: chunks by id, where the task starts from documents; the file then tells the rest.
 
     Raises:
         MissingError: there is no such file, or one that it names.
@@ -213,6 +245,11 @@ def read_task(path: str | Path) -> Task:
     if found:  # what is not even text cannot be checked further
         raise DataError(problems(f"{path}: {len(found)} value(s) that YAML did not read as text", found))
     content |= {key: read_texts(path.parent / content[key]) for key in files_in(content)}
+    if told := [key for key in _NOT_IN_FILES if key in content]:
+        wrong = [f"{key}: no file holds it. Name the documents beside the task: -p documents RUN" for key in told]
+        raise DataError(problems(f"{path}: {len(told)} problem(s)", wrong, "Fix the file, then retry."))
+    if documents is not None:
+        content |= {"documents": dict(documents), "held_back": dict(held_back or {})}
     try:
         task = Task.model_validate(content)
     except ValidationError as error:
@@ -222,6 +259,48 @@ def read_task(path: str | Path) -> Task:
     if found:
         raise DataError(problems(f"{path}: {len(found)} problem(s)", found, "Fix the file, then retry."))
     return task
+
+
+def document_task(
+    read: ReadChunks,
+    *,
+    file: str | Path | None = None,
+    domain: str | None = None,
+    language: str | None = None,
+) -> Task:
+    """The task to write questions on the chunks of documents.
+
+    Args:
+        read: the chunks; nothing is trained on those that are held back.
+        file: a task description of kind retrieval without passages, which tells the rest; else it is made here.
+        domain: where the chunks come from, in a few words; the folder's name if None.
+        language: of the questions; that of each chunk if None.
+
+    Raises:
+        As `read_task`; DataError: there are no chunks to train on; ParameterError: there is no such language.
+    """
+    parts = [
+        {c.id: c.passage for c, t in zip(read.chunks, read.test.tolist(), strict=True) if t is side}
+        for side in (False, True)
+    ]
+    if language is not None and not re.fullmatch(PATTERN, language):
+        raise ParameterError(f"language is {language!r}, no language and script such as eng-Latn or deu-Latn.")
+    if not parts[0]:
+        raise DataError(f"{read.name}: there are no chunks to train on. Read the documents with a smaller test_share.")
+    if file is not None:
+        return read_task(file, *parts)
+    told = language or language_code([chunk.text for chunk in read.chunks])
+    return Task(
+        name=read.name,
+        kind="retrieval",
+        description=f"What people look for in {domain or read.name}.",
+        domain=domain or f"documents called {read.name!r}",
+        language=told or "eng-Latn",
+        as_written=language is None,
+        lengths=("short", "with the details that matter"),
+        documents=parts[0],
+        held_back=parts[1],
+    )
 
 
 def files_in(content: dict) -> list[str]:
@@ -310,7 +389,9 @@ def contradictions(task: Task) -> Iterator[str]:
 
 
 def _starts(task: Task) -> Iterator[str]:
-    given, known = [key for key in STARTS if getattr(task, key)], list(task.spec.prompts)
+    given, known = [key for key in (*STARTS, DOCUMENTS) if getattr(task, key)], list(task.spec.prompts)
+    if given == [DOCUMENTS] and task.spec.documents:
+        return
     wanted = f"a task of kind {task.kind} starts from one of: {', '.join(known)}"
     if len(given) != 1:
         yield f"{wanted}; given: {', '.join(given) or 'none'}"

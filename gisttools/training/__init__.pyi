@@ -3,6 +3,7 @@ from .callbacks import DevelopmentScore as DevelopmentScore
 from .checks import check_fit as check_fit, warn_unread as warn_unread
 from .class_batches import ClassPlan as ClassPlan
 from .cross_entropy import HeadOptions as HeadOptions, train_head as train_head
+from .defaults import forgets as forgets
 from .health import Trend as Trend
 from .labelled import LabelledRows as LabelledRows
 from .loss import GISTLoss as GISTLoss, gist_loss as gist_loss
@@ -17,8 +18,8 @@ from .options import (
     RetentionOptions as RetentionOptions,
     TrainSettings as TrainSettings,
 )
-from .retention import Retention as Retention, read_texts as read_texts
-from .soup import Soup as Soup, averaged as averaged, soup as soup
+from .retention import Retention as Retention, general_texts as general_texts, read_texts as read_texts
+from .soup import SHARES as SHARES, Average as Average, Soup as Soup, averaged as averaged, soup as soup
 from .store import GuideStore as GuideStore
 from .train import (
     Trained as Trained,

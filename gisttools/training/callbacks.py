@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mteb
 import numpy as np
@@ -29,6 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from gisttools.common import (
@@ -60,8 +61,9 @@ from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
 from gisttools.training.retention import RetentionLoss
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 SCORE = "dev_score"
-NOTE = "note.json"
+NOTE, TRAINING = "note.json", "training.json"
 _WAIT = 30  # seconds
 COLUMNS = (
     "step",
@@ -85,12 +87,13 @@ class Recorder(TrainerCallback):
         loss: whose masked shares and temperature are kept.
         steps: of the whole training.
         epochs: passes over the rows in these steps.
+        wrapped: the loss with what stands around it; its retention is kept, where there is one.
     """
 
-    def __init__(self, loss: GISTLoss, steps: int, epochs: float) -> None:
+    def __init__(self, loss: GISTLoss, steps: int, epochs: float, wrapped: nn.Module | None = None) -> None:
         self.loss, self.steps, self.epochs, self.rows = loss, steps, epochs, []
         self.seconds_before, self.started = 0.0, time.monotonic()
-        self.retention: RetentionLoss | None = None
+        self.retention = wrapped if isinstance(wrapped, RetentionLoss) else None
 
     def seconds(self) -> float:
         """Seconds of training, over all processes that worked on it one after the other."""
@@ -98,8 +101,16 @@ class Recorder(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         hidden = not state.is_world_process_zero
+        self._forget()
         self.bar = tqdm(total=self.steps, initial=state.global_step, desc="training", unit="step", disable=hidden)
         self.started = time.monotonic()
+
+    def _forget(self) -> None:
+        """What was measured before the first step is of no step."""
+        self.loss.masked_shares()
+        self.loss.positives()
+        if self.retention:
+            self.retention.mean_distance()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.bar.update(1)
@@ -346,8 +357,8 @@ class Checkpoints(TrainerCallback):
                 self._lock.acquire(timeout=_WAIT)  # what is left of a killed run needs a moment to end
             except Timeout:
                 raise DataError(f"Another process is training with the checkpoints in {folder}. Wait for it.") from None
-        known, given = folder / "training.json", json.loads(json.dumps(identity, default=str))
-        before = _read_object(known)
+        known, given = folder / TRAINING, json.loads(json.dumps(identity, default=str))
+        before = read_object(known)
         if before is None:  # none yet, or it is damaged: then nothing says whose the checkpoints are
             self._set_aside([p.name for p in folder.glob("checkpoint-*")], "nothing tells which training they are of")
             write_whole(known, json.dumps(given))
@@ -370,7 +381,7 @@ class Checkpoints(TrainerCallback):
         for folder in sorted(there, key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
             if not (folder / NOTE).exists():
                 continue  # it was being written when the training was stopped
-            note = _read_object(folder / NOTE) or {}
+            note = read_object(folder / NOTE) or {}
             changed = _changed(folder, note.get("files"))
             if changed or not note.keys() >= {"rows", "seconds", "development"}:
                 self._set_aside([folder.name], f"damaged: {', '.join(changed) or NOTE}")
@@ -426,7 +437,7 @@ class Checkpoints(TrainerCallback):
         write_whole(folder / NOTE, json.dumps(note))
 
 
-def _read_object(path: Path) -> dict[str, Any] | None:
+def read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -445,10 +456,10 @@ def _changed(folder: Path, files: object) -> list[str]:
     return [name for name, told in files.items() if not (folder / name).is_file() or sha256(folder / name) != told]
 
 
-def agreed(due: bool) -> bool:
+def agreed(due: T) -> T:
     """Clocks differ between processes; the first one's counts."""
     if not dist.is_initialized():
         return due
-    answer = [due]
+    answer: list[Any] = [due]
     dist.broadcast_object_list(answer, src=0)
     return answer[0]

@@ -11,6 +11,7 @@ Of labelled texts there is one column, and each text is scored against all other
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,7 +19,11 @@ from torch import Tensor
 from gisttools.training.loss_inputs import Batch, Unit
 from gisttools.training.options import LossOptions
 
+MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
 _TINY = 1e-30
+_EXACT = 1 << 24  # from here on float32 does not tell whole numbers apart
+
+Pairs = list[tuple[Tensor, Tensor]]  # numbers of rows (B, 1), and of the candidates (width,) of all of them
 
 
 class Layout:
@@ -32,14 +37,13 @@ class Layout:
         self.contrast_positives = options.contrast_positives and not one_column
         self.width = self.width_anchor + b * self.contrast_positives
 
-    def scores(self, unit: Tensor, rows: slice, out: Tensor) -> Tensor:
-        """(rows, width)"""
+    def scores(self, unit: Tensor, rows: slice, scale: float, out: Tensor) -> None:
+        """Write `scale` times the cosines to `out` (rows, width)."""
         b, w = self.b, self.width_anchor
-        torch.mm(unit[rows], unit[self.candidates].T, out=out[:, :w])
+        _products(unit[rows], unit[self.candidates], scale, out[:, :w])
         if self.contrast_positives:
             positives = unit[b : 2 * b]
-            torch.mm(positives[rows], positives.T, out=out[:, w:])
-        return out
+            _products(positives[rows], positives, scale, out[:, w:])
 
     def target(self, scores: Tensor, rows: slice) -> Tensor:
         """The row's own positive, as a view."""
@@ -74,192 +78,247 @@ class Layout:
             self.target(block, rows).fill_(value)
 
 
+def _products(left: Tensor, right: Tensor, scale: float, out: Tensor) -> None:
+    torch.addmm(out, left, right.T, beta=0, alpha=scale, out=out)  # with beta 0 what `out` holds is not read
+
+
 @dataclass(frozen=True, kw_only=True)
 class Positives:
     """The positives of a block of rows among what is scored against the anchor.
 
     Attributes:
-        weight: (rows, width_anchor), 0 where a candidate is none; in no measure yet.
-        total: (rows,) sums of the weights; 0 for a row without positives.
-        even: are all weights 0 or 1?
+        others: (rows, width_anchor), 1 where a candidate is no positive, else 0.
+        weight: the same shape, 0 where a candidate is no positive, in no measure yet; None if all positives weigh 1.
+        total: (rows, 1) sums of the weights; 0 for a row without positives.
     """
 
-    weight: Tensor
+    others: Tensor
+    weight: Tensor | None
     total: Tensor
-    even: bool
 
-    def mean_of(self, values: Tensor) -> Tensor:
+    def mean_of(self, values: Tensor, spare: Tensor) -> Tensor:
         """Weighted means (rows, 1) of values like the weights; 0 for a row without positives."""
-        return ((self.weight * values).sum(1) / self.divisor)[:, None]
+        spare = spare[:, : values.shape[1]]
+        if self.weight is None:
+            weighed = torch.addcmul(values, values, self.others, value=-1, out=spare)
+        else:
+            weighed = torch.mul(values, self.weight, out=spare)
+        return weighed.sum(1, keepdim=True).mul_(self.share)
 
-    @property
-    def divisor(self) -> Tensor:
-        """`total`, or 1 where there is nothing to divide."""
-        return torch.where(self.total > 0, self.total, 1)
+    @cached_property
+    def share(self) -> Tensor:
+        """1 / `total`, (rows, 1); finite where that is 0."""
+        return self.total.clamp_min(_TINY).reciprocal_()
 
     def effective(self) -> Tensor:
-        """Effective numbers of positives (rows,): 1 / sum of squared weights, where these sum to 1."""
-        return self.total if self.even else self.total.square() / self.weight.square().sum(1).clamp_min(_TINY)
+        """Effective numbers of positives (rows, 1): 1 / sum of squared weights, where these sum to 1."""
+        if self.weight is None:
+            return self.total
+        return self.total.square() / self.weight.square().sum(1, keepdim=True).clamp_min_(_TINY)
 
     def by_guide(self, guide: Tensor, temperature: float) -> Positives:
         """Weighed by softmax(guide cosine / temperature) as well."""
-        weight = torch.softmax(self.weight.log().add_(guide, alpha=1 / temperature), 1)
-        weight.mul_((self.total > 0)[:, None]).nan_to_num_()
-        return Positives(weight=weight, total=(self.total > 0).to(weight.dtype), even=False)
+        logits = torch.mul(guide, 1 / temperature)
+        if self.weight is not None:
+            logits.add_(self.weight.log().clamp_min_(MASKED))
+        weight = torch.softmax(logits.add_(self.others, alpha=MASKED), 1)
+        has_positive = (self.total > 0).to(weight.dtype)
+        return Positives(others=self.others, weight=weight.mul_(has_positive), total=has_positive)
 
 
 class Mask:
-    """Which candidates of a block of rows do not count, and how many these were."""
+    """Which candidates of a block of rows do not count, and how many these were.
+
+    Truths are the numbers 0 and 1, and ids are numbers of the scores' type: CPUs are several times faster to compare
+    and to apply these than whole numbers and truth values.
+    """
 
     def __init__(
-        self, guide: Unit | None, batch: Batch, layout: Layout, options: LossOptions, dtype: torch.dtype
+        self, guide: Unit | None, batch: Batch, layout: Layout, options: LossOptions, like: Tensor, count: bool
     ) -> None:
-        self.layout, self.options, self.dtype = layout, options, dtype
-        device = batch.anchor.device
-        self.guide: tuple[Tensor, Tensor | None] | None = None  # vectors, the cosine (B, 1) above which a row masks
-        if guide is not None:
-            b, limit = layout.b, None
-            if not layout.one_column:
-                theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
-                limit = options.masks_above(theta)
-            self.guide = guide.vectors, limit
-        self.equal: list[tuple[Tensor, Tensor]] = []  # an id of the row (B, 1) that no candidate (width,) may have
-        if batch.text_ids is not None:
-            ids = batch.text_ids.to(device)
+        self.layout, self.options, self.count = layout, options, count
+        self.guide = None if guide is None else guide.vectors
+        self.limit: Tensor | None = None  # the cosine (B, 1) above which the guide masks
+        if guide is not None and not layout.one_column:
+            b = layout.b
+            theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
+            self.limit = options.masks_above(theta)
+        self.equal: Pairs = []  # the text of the anchor, or of its positive
+        self.never: Tensor | None = None  # (width,), 1 at what no row counts
+        if batch.text_ids is not None and not _all_differ(batch.text_ids):  # else a row's texts are met by it alone
+            ids = _exact(batch.text_ids, like)
             candidates = layout.side_by_side(ids)
-            self.equal += [(ids[:, i : i + 1], candidates) for i in range(min(2, ids.shape[1]))]
+            self.equal = [(ids[:, i : i + 1], candidates) for i in range(min(2, ids.shape[1]))]
             if batch.real_negatives() < batch.negatives[..., 0].numel():
-                self.equal.append((torch.full_like(ids[:, :1], -1), candidates))  # padding
+                self.never = (candidates < 0).to(like.dtype)  # padding
         self.labels: Labels | None = None
         if batch.label_ids is not None and options.of_same_label != "ignore":
-            self.labels = Labels(batch.label_ids.to(device), layout)
-        self.masked = torch.zeros(layout.width, dtype=dtype, device=device)
+            self.labels = Labels(_exact(batch.label_ids, like), layout)
+            if layout.one_column and guide is None:
+                self.never = self.labels.unknown  # nothing vouches for them
+        self.masked = like.new_zeros(layout.width)
 
-    def dropped(self, rows: slice, out: Tensor) -> Tensor:
-        """(rows, width): 1 where a candidate does not count, else 0; counted by column. As numbers and not as truth
-        values, which CPUs are several times slower to write and to apply."""
-        layout = self.layout
-        self._closer(rows, out, None)
-        _drop(out, *self._same_and_equal(rows))
-        layout.fill_own(out, rows, 1.0)
-        layout.fill_target(out, rows, 0.0)  # the positive is the target, never a candidate
-        self.masked += out.sum(0)
-        return out
+    def guide_scores(self, rows: slice, out: Tensor) -> None:
+        """Write the guide's cosines, if there is one, to `out` (rows, width), where `dropped` and `split` read them."""
+        if self.guide is not None:
+            self.layout.scores(self.guide, rows, 1.0, out)
 
-    def split(self, rows: slice, out: Tensor, weight: Tensor) -> tuple[Tensor, Positives]:
-        """As `dropped`, with 1 at the positives as well, which are not counted as masked; and the positives, which are
-        written to `weight`."""
-        layout = self.layout
-        same, equal = self._same_and_equal(rows)
-        weight.copy_(self._are_positive(rows, same, equal))
-        counts = weight.sum(0)
-        found = self._by_labels(rows, weight)
-        found = self._closer(rows, out, found) or found
-        _drop(out, same, equal)
+    def dropped(self, rows: slice, out: Tensor, spare: Tensor) -> None:
+        """Write to `out` (rows, width) a 1 where a candidate does not count, else 0; and count these by column, if they
+        are to be counted."""
+        self._drop(rows, out, spare, None if self.limit is None else self.limit[rows])
+        self.layout.fill_own(out, rows, 1.0)
+        self.layout.fill_target(out, rows, 0.0)  # the positive is the target, never a candidate
+        if self.count:
+            self.masked += out.sum(0)
+
+    def split(self, rows: slice, out: Tensor, spare: Tensor, others: Tensor) -> Positives:
+        """As `dropped`, with 1 at the positives as well, which are not counted as masked; and the positives, of which
+        `others` (rows, width_anchor) is written."""
+        layout, options = self.layout, self.options
+        self._are_others(rows, others, spare)
+        found = self._by_labels(rows, others)
+        limit = None if self.limit is None else self.limit[rows]
+        if self.guide is not None:
+            guide = out[:, : layout.width_anchor]
+            if limit is None:  # of labelled texts the mean over the positives has the threshold's place
+                limit = options.masks_above(found.mean_of(guide, spare))
+            if options.positive_temperature is not None:
+                found = found.by_guide(guide, options.positive_temperature)
+        self._drop(rows, out, spare, limit)
         layout.fill_own(out, rows, 1.0)
         layout.fill_target(out, rows, 1.0)
-        self.masked += out.sum(0)
-        self.masked[: layout.width_anchor] -= counts
-        return out, found
+        if self.count:
+            self.masked += out.sum(0)
+            self.masked[: layout.width_anchor].add_(others.sum(0).sub_(len(others)))
+        return found
 
     def rows_with_positives(self, size: int) -> Tensor:
         """Of the whole batch, `size` rows at a time; without scores."""
-        rows = [slice(begin, min(begin + size, self.layout.b)) for begin in range(0, self.layout.b, size)]
-        found = [self._are_positive(part, *self._same_and_equal(part)).any(1).sum() for part in rows]
-        return torch.stack(found).sum().to(self.dtype)
-
-    def _same_and_equal(self, rows: slice) -> tuple[Tensor | None, Tensor | None]:
-        """(rows, width) each: a label of the anchor's; the text of the anchor or its positive, or padding."""
-        equal = None
-        for own, candidates in self.equal:
-            found = candidates == own[rows]
-            equal = found if equal is None else equal.logical_or_(found)
-        return None if self.labels is None else self.labels.same(rows), equal
-
-    def _are_positive(self, rows: slice, same: Tensor | None, equal: Tensor | None) -> Tensor:
-        """(rows, width_anchor): the row's own positive and all candidates of its label, but for equal texts. What is
-        scored against the positive is none."""
-        layout, w = self.layout, self.layout.width_anchor
-        if same is None:
-            found = torch.zeros(rows.stop - rows.start, w, dtype=torch.bool, device=self.masked.device)
-        else:
-            found = same[:, :w].clone() if equal is None else same[:, :w] > equal[:, :w]
-        if layout.anchor_columns:
-            found[:, rows].fill_diagonal_(False)
-        layout.fill_target(found, rows, True)
+        b, w, found = self.layout.b, self.layout.width_anchor, self.masked.new_zeros(())
+        buffers = [self.masked.new_empty(min(size, b), w) for _ in range(2)]
+        for begin in range(0, b, size):
+            rows = slice(begin, min(begin + size, b))
+            others, spare = (buffer[: rows.stop - begin] for buffer in buffers)
+            self._are_others(rows, others, spare)
+            found += (others.sum(1) < w).sum()
         return found
 
-    def _by_labels(self, rows: slice, weight: Tensor) -> Positives:
-        """With weights alike, or of several labels by what both texts have in common."""
-        even = self.labels is None or not self.labels.several
-        if self.labels is not None and not even:
-            weight.mul_(self.labels.shared(rows, weight.shape[1], weight.dtype))
-            self.layout.fill_target(weight, rows, 1.0)  # the own positive is one, whatever its labels are
-        return Positives(weight=weight, total=weight.sum(1), even=even)
-
-    def _closer(self, rows: slice, out: Tensor, found: Positives | None) -> Positives | None:
-        """Write to `out` (rows, width) a 1 where the guide finds a candidate too close, and where one of labelled texts
-        has neither label nor guide to vouch for it; return the positives as the guide weighs them."""
-        layout, options, labels = self.layout, self.options, self.labels
-        if self.guide is None:
-            out.zero_()
-            if layout.one_column and labels is not None:
-                out.add_(~labels.known)
-            return found
-        vectors, limit = self.guide
-        layout.scores(vectors, rows, out)
+    def _drop(self, rows: slice, out: Tensor, spare: Tensor, limit: Tensor | None) -> None:
+        """Write to `out` a 1 where the guide, whose cosines it holds, finds a candidate closer than `limit` (rows, 1),
+        where a candidate has a text or a label of the row's, and where none counts."""
+        labels = self.labels
         if limit is not None:
-            limit = limit[rows]
-        if found is not None:
-            guide = out[:, : layout.width_anchor]
-            if limit is None:  # of labelled texts the mean over the positives has the threshold's place
-                limit = options.masks_above(found.mean_of(guide))
-            if options.positive_temperature is not None:
-                found = found.by_guide(guide, options.positive_temperature)
-        assert limit is not None
-        out.gt_(limit)
-        if options.guide_masks == "unlabelled" and labels is not None:
-            out.mul_(~(labels.known_row[rows] & labels.known))
-        return found
+            out.gt_(limit)
+            if self.options.guide_masks == "unlabelled" and labels is not None:
+                out.mul_(torch.maximum(labels.unknown_rows[rows], labels.unknown, out=spare))
+        pairs = self.equal if labels is None else [*self.equal, *labels.pairs]
+        _add_equal(out, pairs, rows, spare, empty=limit is None)
+        if self.never is not None:
+            torch.maximum(out, self.never, out=out)
 
+    def _are_others(self, rows: slice, out: Tensor, spare: Tensor) -> None:
+        """Write to `out` (rows, width_anchor) a 1 but at the row's own positive and at all candidates of its label that
+        are no text of its own. What is scored against the positive is no positive."""
+        layout = self.layout
+        _unlike(out, [] if self.labels is None else self.labels.pairs, rows, spare)
+        _add_equal(out, self.equal, rows, spare)
+        if self.never is not None and not layout.one_column:
+            torch.maximum(out, self.never[: out.shape[1]], out=out)
+        if layout.anchor_columns:
+            out[:, rows].fill_diagonal_(1.0)
+        layout.fill_target(out, rows, 0.0)
 
-def _drop(out: Tensor, *which: Tensor | None) -> None:
-    """Write a 1 where any of the given truth values, of the shape of `out`, is true; they are written over."""
-    given = [x for x in which if x is not None]
-    if given:
-        for other in given[1:]:
-            given[0].logical_or_(other)
-        torch.maximum(out, given[0].to(out.dtype), out=out)
+    def _by_labels(self, rows: slice, others: Tensor) -> Positives:
+        """With weights alike, or of several labels by what both texts have in common."""
+        if self.labels is None or not self.labels.several:
+            return Positives(others=others, weight=None, total=others.shape[1] - others.sum(1, keepdim=True))
+        weight = self.labels.shared(rows, others)
+        weight.addcmul_(weight, others, value=-1)
+        self.layout.fill_target(weight, rows, 1.0)  # the own positive is one, whatever its labels are
+        return Positives(others=others, weight=weight, total=weight.sum(1, keepdim=True))
 
 
 class Labels:
-    """Which candidates have a label of the row's: of ids (B, 2 + K), or of several a text (B, 2 + K, M)."""
+    """Which candidates have a label of the row's: of numbers (B, 2 + K), or of several a text (B, 2 + K, M).
+
+    Attributes:
+        pairs: a label of the row, and one of each candidate; unknown ones equal nothing.
+        unknown_rows, unknown: (B, 1) and (width,), 1 at rows and candidates without any known label.
+    """
 
     def __init__(self, ids: Tensor, layout: Layout) -> None:
         self.several = ids.ndim == 3
-        self.own, self.candidates = ids[:, 0], layout.side_by_side(ids)  # (B,) and (width,), or (B, M) and (width, M)
-        known = (self.own >= 0, self.candidates >= 0)
-        self.known_row, self.known = (x.any(1) if self.several else x for x in known)
-        self.known_row = self.known_row[:, None]
-        self.own = self.own.masked_fill(self.own < 0, -2)  # unknown equals nothing
+        slots = _each_once(ids).unbind(2) if self.several else [ids]
+        self.own = [slot[:, :1] for slot in slots]
+        self.candidates = [layout.side_by_side(slot) for slot in slots]
+        known = [own.masked_fill(own < 0, -2) for own in self.own]
+        self.pairs: Pairs = [(one, other) for one in known for other in self.candidates]
 
-    def same(self, rows: slice) -> Tensor:
-        """(rows, width): whether a candidate has one of the row's labels."""
-        own = self.own[rows]
-        if not self.several:
-            return self.candidates == own[:, None]
-        found = torch.zeros(len(own), len(self.candidates), dtype=torch.bool, device=own.device)
-        for one in own.unbind(1):
-            for other in self.candidates.unbind(1):
-                found.logical_or_(other == one[:, None])
-        return found
+    @cached_property
+    def unknown_rows(self) -> Tensor:
+        return _none_known(self.own)
 
-    def shared(self, rows: slice, width: int, dtype: torch.dtype) -> Tensor:
-        """(rows, width): of the labels that two texts have how many they share (Jaccard)."""
-        own, others = self.own[rows], self.candidates[:width]
-        both = torch.zeros(len(own), width, dtype=dtype, device=own.device)
-        for one in own.unbind(1):
-            for other in others.unbind(1):
-                both += other == one[:, None]
-        either = (own >= 0).sum(1)[:, None] + (others >= 0).sum(1) - both
-        return both.div_(either.clamp_min_(1))
+    @cached_property
+    def unknown(self) -> Tensor:
+        return _none_known(self.candidates)
+
+    def shared(self, rows: slice, like: Tensor) -> Tensor:
+        """Of the labels that two texts have how many they share (Jaccard), of the shape of `like`."""
+        width = like.shape[1]
+        both, either = torch.zeros_like(like), torch.zeros_like(like)
+        for own, candidates in self.pairs:
+            both.add_(candidates[:width] == own[rows])
+        for own, candidates in zip(self.own, self.candidates, strict=True):
+            either.add_(own[rows] >= 0).add_(candidates[:width] >= 0)
+        return both.div_(either.sub_(both).clamp_min_(1))
+
+
+def _none_known(slots: list[Tensor]) -> Tensor:
+    """1 where no slot holds a label, else 0."""
+    return (torch.stack(slots).amax(0) < 0).to(slots[0].dtype)
+
+
+def _each_once(ids: Tensor) -> Tensor:
+    """Labels (.., M), written over, with -1 in place of what stands in an earlier slot."""
+    for i in range(1, ids.shape[-1]):
+        ids[..., i].masked_fill_((ids[..., :i] == ids[..., i : i + 1]).any(-1), -1)
+    return ids
+
+
+def _exact(ids: Tensor, like: Tensor) -> Tensor:
+    """Ids of the type of `like`, the negative ones -1. Where that does not tell all whole numbers apart, ids are
+    numbered anew."""
+    ids = ids.long()
+    if ids.numel() and int(ids.amax()) >= _EXACT:
+        values, ids = torch.unique(ids, return_inverse=True)
+        ids = ids - (values < 0).sum()
+    return ids.clamp_min(-1).to(like.device, like.dtype)
+
+
+def _all_differ(ids: Tensor) -> bool:
+    """Are all ids distinct, and none of them padding?"""
+    found = set(ids.flatten().tolist())  # no slower than sorting them, and of few several times faster
+    return len(found) == ids.numel() and min(found) >= 0
+
+
+def _add_equal(out: Tensor, pairs: Pairs, rows: slice, spare: Tensor, empty: bool = False) -> None:
+    """Write to `out` (rows, w) a 1 where the numbers of any pair are equal; `empty`: and a 0 elsewhere."""
+    if empty and not pairs:
+        out.zero_()
+    for i, (own, candidates) in enumerate(pairs):
+        w = out.shape[1]
+        found = torch.eq(candidates[:w], own[rows], out=out if empty and not i else spare[:, :w])
+        if found is not out:
+            torch.maximum(out, found, out=out)
+
+
+def _unlike(out: Tensor, pairs: Pairs, rows: slice, spare: Tensor) -> None:
+    """Write to `out` (rows, w) a 1 where no pair has equal numbers, else 0."""
+    if not pairs:
+        out.fill_(1.0)
+    for i, (own, candidates) in enumerate(pairs):
+        w = out.shape[1]
+        found = torch.ne(candidates[:w], own[rows], out=spare[:, :w] if i else out)
+        if i:
+            out.mul_(found)

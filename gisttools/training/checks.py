@@ -56,6 +56,8 @@ def check_use(loss: GISTLoss, settings: TrainSettings, development: DevelopmentS
     told = [name for name in ("dev_every", "patience") if getattr(settings, name) is not None]
     if development is None and told:
         found.append(f"{' and '.join(told)} set, but there is no development data to look at")
+    if development is None and settings.keep_start == "auto":
+        found.append("keep_start is 'auto', but there is no development data to choose by")
     if found:
         raise ParameterError(problems("training:", found, "Leave these out."))
 

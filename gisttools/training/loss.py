@@ -118,18 +118,19 @@ def gist_loss(
         guide_masks=guide_masks,
         block_rows=block_rows,
     )
-    return _gist_loss(batch, options)[0]
+    return _told_loss(batch, options, tell=False)[0]
 
 
-def _gist_loss(batch: Batch, options: LossOptions, first: int = 0, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """The loss of the rows first..first+count (all if None), and how often each column of the scores was masked."""
-    return _told_loss(batch, options, first, count)[:2]
+def _gist_loss(batch: Batch, options: LossOptions) -> tuple[Tensor, Tensor]:
+    """The loss, and how often each column of the scores was masked."""
+    return _told_loss(batch, options)[:2]
 
 
 def _told_loss(
-    batch: Batch, options: LossOptions, first: int = 0, count: int | None = None
+    batch: Batch, options: LossOptions, first: int = 0, count: int | None = None, tell: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `_gist_loss`, and the numbers that `TOLD` names."""
+    """The loss of the rows first..first+count (all if None). If it is to `tell`, also how often each column of the
+    scores was masked, and the numbers that `TOLD` names; else zeros."""
     if batch.one_column and (options.of_same_label != "positive" or batch.label_ids is None):
         raise ParameterError(
             f"The loss was given one column and same_label {options.of_same_label!r}"
@@ -140,7 +141,7 @@ def _told_loss(
     with torch.autocast(batch.anchor.device.type, enabled=False):
         vectors = (batch.anchor, batch.positive, batch.negatives)
         want_grad = torch.is_grad_enabled() and any(x.requires_grad for x in vectors)
-        return RowBlocks.apply(*vectors, batch, options, want_grad, first, count)
+        return RowBlocks.apply(*vectors, batch, options, want_grad, tell, slice(first, first + count))
 
 
 class GuideRows(Protocol):
@@ -205,7 +206,8 @@ class GISTLoss(nn.Module):
         return self._guide[0]
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
-        features, o = list(sentence_features), self.options
+        features = list(sentence_features)
+        o = self.options.settled(labelled=len(features) == 1)
         if not features or (len(features) == 1 and o.of_same_label != "positive"):
             raise DataError(
                 f"GISTLoss needs the columns anchor, positive, negatives...; it got {len(features)}. One column, of "

@@ -71,15 +71,15 @@ def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, mask: MaskOpti
     for block in _blocks(known, texts, mask):
         reasons = {
             "equal text": (block.text_ids == anchor) | (block.text_ids == positive),
-            "label": _share_one(label, block.label_ids) & (mask.of_same_label != "ignore"),
+            "label": _share_one(label, block.label_ids) & torch.tensor(mask.of_same_label != "ignore"),
         }
         if limit is not None and block.scores is not None:
             asked = ~((label >= 0).any(-1, keepdim=True) & (block.label_ids >= 0).any(-1))
-            asked |= torch.tensor(mask.guide_masks == "all")
+            asked |= torch.tensor(mask.guide_masks != "unlabelled" or mask.of_same_label == "ignore")
             reasons = {"guide": (block.scores > limit[:, None]) & asked, **reasons}
         masked = torch.stack(list(reasons.values())).any(0) & block.candidates
         if block.name not in from_label:  # of the anchor's label, and so no negative, but a positive
-            masked &= ~reasons["label"] | reasons["equal text"]
+            masked &= ~reasons.pop("label") | reasons["equal text"]
         for i, j in masked.nonzero().tolist():
             yield {
                 "batch": number,

@@ -60,6 +60,7 @@ def write_card(trained: Trained, made_from: MadeFrom) -> Path:
         masked=", ".join(f"{block} {100 * share:.0f} %" for block, share in masked.items()),
         development=trained.development.to_dict("records"),
         best_step=trained.best_step,
+        average=trained.average,
         citation=CITATION,
     )
     path = trained.folder / "README.md"

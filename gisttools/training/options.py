@@ -5,7 +5,7 @@ Each option is declared here once; the parameters of `3_finetune` are the same f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ Batches = Literal["mixed", "one_set"]
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Tracking = Literal["tensorboard", "trackio"]
+LearningRate = Annotated[float, Field(gt=0)] | Literal["low", "high"]
+KeepStart = Annotated[float, Field(ge=0, lt=1)] | Literal["auto"]
 
 
 class MaskOptions(Options):
@@ -37,15 +39,29 @@ class MaskOptions(Options):
     contrast_anchors: bool = Field(True, description="anchor-anchor candidates")
     contrast_positives: bool = Field(True, description="positive-positive candidates")
     mask_same_label: bool = Field(True, description="mask candidates of the anchor's label")
-    same_label: SameLabel = Field(
-        "mask", description="candidates of the anchor's label: masked, further positives, or like any other"
+    same_label: SameLabel | None = Field(
+        None,
+        description="candidates of the anchor's label: masked, further positives, or like any other; null: positives "
+        "among labelled texts, masked among triplets",
     )
-    guide_masks: GuideMasks = Field("all", description="all candidates, or those of which no label tells")
+    guide_masks: GuideMasks | None = Field(
+        None,
+        description="all candidates, or those of which no label tells; null: the latter among labelled texts, else all",
+    )
 
     @property
     def of_same_label(self) -> SameLabel:
-        """What becomes of candidates of the anchor's label; `mask_same_label: false` is `same_label: ignore`."""
-        return self.same_label if self.mask_same_label else "ignore"
+        """What becomes of candidates of the anchor's label: "mask" where that is left open."""
+        return (self.same_label or "mask") if self.mask_same_label else "ignore"
+
+    def settled(self, labelled: bool) -> Self:
+        """With nothing left open: for batches of labelled texts, or of triplets."""
+        chosen: dict[str, object] = {}
+        if self.same_label is None:
+            chosen["same_label"] = "positive" if labelled and self.mask_same_label else "mask"
+        if self.guide_masks is None:
+            chosen["guide_masks"] = "unlabelled" if labelled else "all"
+        return self.model_copy(update=chosen)
 
     def conflicts(self) -> list[str]:
         """Labels that are to be used and not to be used."""
@@ -115,14 +131,21 @@ class TrainSettings(Mix):
 
     train_on: "labelled" takes the rows apart: each distinct text that a row with a label holds, its anchor, positive or
         negative, is embedded once a step and is the positive of the others of its label; rows without a label are left
-        out. It goes with same_label "positive".
+        out. It goes with same_label "positive". Left open, it is so where each row's anchor and positive are of one
+        label, no text is of several, and nothing is asked for that only triplets have (same_label "mask" or "ignore",
+        mask_same_label or contrast_anchors or contrast_positives false).
     texts_per_class: 64 texts of 4 a class are 16 classes; where there are fewer classes, each gives more.
     meet: which classes are in a batch: drawn, or also those that the guide finds near to the drawn ones.
     max_steps: the schedule is run through by then.
+    max_minutes: some steps are timed first, and as many are taken as fit, at most those that epochs ask for. They are
+        told in the record; `max_steps` with that number gives the same model again.
     precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static model),
         else float32.
     gradient_checkpointing: activations are computed again in the backward pass: a third more time.
     lora_rank: the adapters are merged into the saved model.
+    keep_start: the saved weights are (1 - keep_start) of the tuned and keep_start of the start's, an average taken
+        after the training (arXiv 2109.01903). "auto" takes the share of `gisttools.training.SHARES` that scores best on
+        the development data, of equal scores the largest.
     matryoshka_dims: arXiv 2205.13147.
     checkpoint_minutes: where `finetune` is given a folder for checkpoints.
     deterministic: slower, and an error where there is no such algorithm.
@@ -130,19 +153,38 @@ class TrainSettings(Mix):
 
     about = "training settings"
 
-    epochs: float = Field(1.0, gt=0, description="passes over the triplets, where max_steps is null")
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        description="passes over the rows, where max_steps is null; null: 10 for a static student, for a transformer "
+        "one, or as many as make 100 steps",
+    )
     max_steps: int | None = Field(None, ge=1, description="train so many steps, whatever epochs says")
+    max_minutes: float | None = Field(
+        None, gt=0, description="time for the training: so many of the steps that epochs ask for as fit"
+    )
     batch_size: int = Field(64, ge=1, description="triplets (or labelled texts) a step, over all devices together")
-    train_on: TrainOn = Field("triplets", description="triplets as they are, or the labelled texts that they hold")
+    train_on: TrainOn | None = Field(
+        None,
+        description="triplets as they are, or the labelled texts that they hold; null: labelled, where every row has a "
+        "label",
+    )
     texts_per_class: int = Field(4, ge=2, description="of each class in a batch of labelled texts")
     meet: Meet = Field("random", description="classes of a batch of labelled texts; confusable: alike to the guide")
-    learning_rate: float | None = Field(
-        None, gt=0, description="peak; null: 1e-2 for a static student, 5e-5 for a transformer, 5e-4 for LoRA"
+    learning_rate: LearningRate | None = Field(
+        None,
+        description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 2e-4 (on labelled texts); "
+        "low, high: a third, three times that",
     )
     seed: int = Field(42, description="seed of the order of rows and of dropout")
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
     schedule: Schedule = Field("linear", description="of the learning rate, after the warm-up")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    keep_start: KeepStart | None = Field(
+        None,
+        description="share of the start's weights in the saved model: it forgets less; auto: by dev; null: 0.3 of a "
+        "transformer's on labelled texts, else 0",
+    )
     final_temperature: float | None = Field(None, gt=0, description="the temperature moves to this in a straight line")
     matryoshka_dims: list[int] = Field([], description="train the first so many dimensions as well, e.g. [128, 64]")
     max_length: int | None = Field(None, ge=4, description="tokens kept of a text")
@@ -162,9 +204,16 @@ class TrainSettings(Mix):
     tracking: Tracking | None = Field(None, description="log there as well")
 
     def conflicts(self) -> list[str]:
-        """As `Mix`, and dimensions that are none."""
-        none = any(d < 1 for d in self.matryoshka_dims)
-        return super().conflicts() + ([f"matryoshka_dims are {self.matryoshka_dims}, must be > 0"] if none else [])
+        """As `Mix`, dimensions that are none, and two lengths."""
+        found = super().conflicts()
+        if any(d < 1 for d in self.matryoshka_dims):
+            found.append(f"matryoshka_dims are {self.matryoshka_dims}, must be > 0")
+        if self.max_steps is not None and self.max_minutes is not None:
+            found.append(
+                f"max_steps is {self.max_steps} and max_minutes {self.max_minutes:g}: the latter chooses the steps, so"
+                " leave out one of them"
+            )
+        return found
 
 
 class RetentionOptions(Options):

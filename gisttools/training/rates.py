@@ -12,6 +12,7 @@ from gisttools.training.options import TrainSettings
 
 Kind = Literal["static", "transformer", "lora"]
 FAR = 10.0  # times outside of the usual range
+TIMES = {"low": 1 / 3, "high": 3.0}  # the words for a rate, and what they make of that of the kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +21,16 @@ class Usual:
 
     what: str
     rate: float
+    labelled: float  # where it is trained on labelled texts: their batches bear more
     low: float
     high: float
 
 
 # the rates are those of `benchmarks/rates.py`; the ranges also hold what others train such models at
 USUAL: dict[Kind, Usual] = {
-    "static": Usual(what="a static student", rate=1e-2, low=1e-3, high=2e-1),
-    "transformer": Usual(what="a transformer", rate=5e-5, low=1e-6, high=1e-4),
-    "lora": Usual(what="adapters in a transformer (LoRA)", rate=5e-4, low=5e-5, high=1e-3),
+    "static": Usual(what="a static student", rate=1e-2, labelled=1e-2, low=1e-3, high=2e-1),
+    "transformer": Usual(what="a transformer", rate=5e-5, labelled=2e-4, low=1e-6, high=3e-4),
+    "lora": Usual(what="adapters in a transformer (LoRA)", rate=5e-4, labelled=1e-3, low=5e-5, high=1e-3),
 }
 
 
@@ -40,11 +42,13 @@ class Rate:
         value: the peak.
         kind: of the student.
         told: was it set, or left to the kind?
+        null: what it is where it is left to the kind.
     """
 
     value: float
     kind: Kind
     told: bool
+    null: float
 
     @property
     def usual(self) -> Usual:
@@ -60,15 +64,14 @@ class Rate:
         times, end = (value / usual.high, "above") if value > usual.high else (usual.low / value, "below")
         return (
             f"learning_rate is {value:g}, {times:,.0f} times {end} the range that is usual for {usual.what} "
-            f"({usual.low:g} to {usual.high:g}); null takes {usual.rate:g}."
+            f"({usual.low:g} to {usual.high:g}); null takes {self.null:g}."
         )
 
     @property
     def advice(self) -> str:
         """What to set in its place, after a training that it spoilt."""
-        usual = self.usual
-        if self.value > usual.rate:
-            return f"Lower learning_rate, or leave it null: that is {usual.rate:g} for {usual.what}."
+        if self.value > self.null:
+            return f"Lower learning_rate, or leave it null: that is {self.null:g} for {self.usual.what}."
         return f"Lower learning_rate, which is {self.value:g}: try {self.value / 10:.2g}."
 
     def told_in(self) -> dict[str, object]:
@@ -77,10 +80,19 @@ class Rate:
         return {"value": self.value, "kind": self.kind, "usual": usual, "told": self.told}
 
 
+def kind_of(settings: TrainSettings, student: SentenceTransformer) -> Kind:
+    """Static, a transformer, or adapters in one."""
+    if is_static(student):
+        return "static"
+    adapted = bool(settings.lora_rank) or getattr(student.transformers_model, "_hf_peft_config_loaded", False)
+    return "lora" if adapted else "transformer"
+
+
 def rate_of(settings: TrainSettings, student: SentenceTransformer) -> Rate:
-    """The rate that is told, or the one that suits the kind of student: static, a transformer, or adapters in one."""
-    transformer = None if is_static(student) else getattr(student, "transformers_model", None)
-    adapted = bool(settings.lora_rank) or getattr(transformer, "_hf_peft_config_loaded", False)
-    kind: Kind = "static" if is_static(student) else "lora" if adapted else "transformer"
-    told = settings.learning_rate
-    return Rate(value=USUAL[kind].rate if told is None else told, kind=kind, told=told is not None)
+    """The rate that is told, or the one that suits the kind of student and what it is trained on; a third of it where
+    "low" is told, three times where "high" is."""
+    kind, told = kind_of(settings, student), settings.learning_rate
+    usual = USUAL[kind]
+    own = usual.labelled if settings.train_on == "labelled" else usual.rate
+    value = told if isinstance(told, float) else own * TIMES.get(told or "", 1.0)
+    return Rate(value=value, kind=kind, told=told is not None, null=own)

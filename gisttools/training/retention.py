@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,12 @@ from gisttools.training.embedding import embed_columns
 from gisttools.training.options import RetentionOptions
 
 _COLUMNS = (*TEXT_COLUMNS, "sentence", "anchor", "positive", "passage", "document")
+
+
+def general_texts() -> list[str]:
+    """The package's own general sentences, in English: what SmolLM2-135M-Instruct (Apache-2.0) wrote of some three
+    hundred subjects (`benchmarks/general_texts.py`). With them, holding a student needs neither files nor network."""
+    return resources.files("gisttools.training").joinpath("general.txt").read_text(encoding="utf-8").splitlines()
 
 
 class Retention:

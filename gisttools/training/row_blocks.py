@@ -3,60 +3,64 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from gisttools.training.candidates import Layout, Mask, Positives
+from gisttools.training.candidates import MASKED, Layout, Mask
 from gisttools.training.loss_inputs import Batch
 from gisttools.training.options import LossOptions
 
-_MASKED = -1e30  # not -inf: a row that is masked whole must give a weight of 0, not NaN
+TOLD = ("rows", "alone", "unopposed", "positives")  # what `_SeveralPositives.told` are
 _DEEP = -80.0  # of a lower score float32 has no sigmoid
 _FEWEST_ROWS = 256  # flatter blocks make slow matrix products
 _CPU_BLOCK_BYTES, _GPU_BLOCK_BYTES = 4 << 20, 256 << 20  # scores of one row block: fit a CPU's cache, fill a GPU
+_CPU_PART_BYTES = 1 << 20  # of its part that is worked on at a time, which stays in the cache nearest to a core
 
 
 class RowBlocks(torch.autograd.Function):
-    """Mean loss of the rows first..first+count, and gradients for all vectors of the batch. Also how often each column
-    of the scores was masked, which `count_masked` sums up, and a `_Tally` of positives.
+    """Mean loss of some rows, and gradients for all vectors of the batch. Also how often each column of the scores was
+    masked, which `count_masked` sums up, and the numbers of `TOLD`; zeros where neither is asked for.
 
-    `first` and `count` are 0 and B, but where vectors were gathered from several devices: then each device scores its
-    own rows against everybody's candidates, and divides by its share of the rows that count on all of them, so that
-    the mean over the devices is the loss of the whole batch. `vectors` are those of the batch, for autograd to see.
+    The rows are all, but where vectors were gathered from several devices: then each device scores its own rows against
+    everybody's candidates, and divides by its share of the rows that count on all of them, so that the mean over the
+    devices is the loss of the whole batch. `vectors` are those of the batch, for autograd to see.
     """
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """inputs: the batch's three student tensors, then batch, options, want_grad, first and count."""
-        *vectors, batch, options, want_grad, first, count = inputs
+        """inputs: the batch's three student tensors, then batch, options, want_grad, tell and a slice of rows."""
+        *vectors, batch, options, want_grad, tell, own = inputs
         student, guide = batch.unit()
-        unit, b, scale = student.vectors, len(batch.anchor), 1.0 / options.temperature
+        unit, b, scale, count = student.vectors, len(batch.anchor), 1.0 / options.temperature, own.stop - own.start
         layout = Layout(b, len(unit), options, batch.one_column)
-        mask = Mask(guide, batch, layout, options, unit.dtype)
+        mask = Mask(guide, batch, layout, options, unit, tell)
         grad = torch.zeros_like(unit) if want_grad else unit.new_empty(0)
-        budget = _CPU_BLOCK_BYTES if unit.device.type == "cpu" else _GPU_BLOCK_BYTES
-        size = options.block_rows or max(_FEWEST_ROWS, budget // (layout.width * unit.element_size()))
-        several = options.of_same_label == "positive"
+        row_bytes, on_cpu = layout.width * unit.element_size(), unit.device.type == "cpu"
+        size = options.block_rows or max(_FEWEST_ROWS, (_CPU_BLOCK_BYTES if on_cpu else _GPU_BLOCK_BYTES) // row_bytes)
+        size = min(size, count)
+        part = min(size, max(1, _CPU_PART_BYTES // row_bytes)) if on_cpu else size
         # written again by each block: fresh memory of this size would cost more than what is computed in it
-        buffers = [unit.new_empty(min(size, count), layout.width) for _ in range(4 if several else 2)]
+        scores, weights = (unit.new_empty(size, layout.width) for _ in range(2))
+        weigh = (_SeveralPositives if options.of_same_label == "positive" else _OnePositive)(mask, part)
         total = unit.new_zeros(())
-        tally = _Tally(unit)
-        weigh = _several_positives if several else _one_positive
 
-        for start in range(first, first + count, size):
-            rows = slice(start, min(start + size, first + count))
-            scores, *spares = (buffer[: rows.stop - rows.start] for buffer in buffers)
-            layout.scores(unit, rows, scores).mul_(scale)
-            loss, weights = weigh(scores, spares, rows, layout, mask, options, tally, want_grad)
-            total += loss
+        for rows in _slices(own.start, own.stop, size):
+            block, its_weights = scores[: rows.stop - rows.start], weights[: rows.stop - rows.start]
+            layout.scores(unit, rows, scale, block)
+            mask.guide_scores(rows, its_weights)
+            parts = zip(_slices(rows.start, rows.stop, part), block.split(part), its_weights.split(part), strict=True)
+            for some, some_scores, some_weights in parts:
+                total -= weigh(some, some_scores, some_weights, want_grad)
             if want_grad:
-                layout.add_gradients(grad, weights, unit, rows, scale)
+                layout.add_gradients(grad, its_weights, unit, rows, scale)
+        told = weigh.told() if tell else unit.new_zeros(len(TOLD))
         divisor: Tensor | int = count
         if batch.one_column:
-            counting = tally.rows_with_positives if count == b else mask.rows_with_positives(size) * (count / b)
+            counting = weigh.counting() if count == b else mask.rows_with_positives(part) * (count / b)
             divisor = torch.where(counting > 0, counting, 1)
         if want_grad:
             grad.div_(divisor)
@@ -64,7 +68,6 @@ class RowBlocks(torch.autograd.Function):
             grad.addcmul_(unit, (grad * unit).sum(1, keepdim=True), value=-1.0).div_(student.norms)
             ctx.save_for_backward(grad)
             ctx.given = [(x.shape, x.device, x.dtype) for x in vectors]
-        told = tally.numbers
         ctx.mark_non_differentiable(mask.masked, told)
         return total / divisor, mask.masked, told
 
@@ -77,92 +80,101 @@ class RowBlocks(torch.autograd.Function):
         return *(part.view(shape).to(device, dtype) for part, (shape, device, dtype) in given), *[None] * 5
 
 
-TOLD = ("rows", "alone", "unopposed", "positives")  # what `_Tally.numbers` are
+def _slices(begin: int, end: int, size: int) -> Iterator[slice]:
+    """begin..end, `size` at a time."""
+    return (slice(at, min(at + size, end)) for at in range(begin, end, size))
 
 
-class _Tally:
-    """Counts, over the rows scored: `rows` with a positive, `alone` without one, `unopposed` with positives and no
-    negative, and the sum of the effective numbers of `positives`, 1 / sum of squared weights."""
+class _OnePositive:
+    """Called with some rows and their scores, gives the sum of their log-probabilities, and writes to `weights`, which
+    holds the guide's cosines, the gradient of the loss with respect to the scores. It writes over the scores."""
 
-    def __init__(self, like: Tensor) -> None:
-        self.numbers = like.new_zeros(len(TOLD))
+    def __init__(self, mask: Mask, part: int) -> None:
+        self.mask, self.layout, self.rows = mask, mask.layout, 0
+        self.spare = mask.masked.new_empty(part, mask.layout.width)
 
-    @property
-    def rows_with_positives(self) -> Tensor:
-        return self.numbers[0]
+    def __call__(self, rows: slice, scores: Tensor, weights: Tensor, want_grad: bool) -> Tensor:
+        self.rows += len(scores)
+        spare = self.spare[: len(scores)]
+        self.mask.dropped(rows, weights, spare)
+        scores.add_(weights, alpha=MASKED)
+        target = self.layout.target(scores, rows)
+        if self.mask.options.candidates == "hard":
+            scores.add_(torch.lt(scores, target[:, None], out=spare), alpha=MASKED)
+        # exp and logsumexp are several times slower on CPUs than softmax, so the latter is read off the former:
+        # the largest weight of a row is exp(max - log_z)
+        torch.softmax(scores, dim=1, out=weights)
+        log_p = (target - scores.amax(1)).add_(weights.amax(1).log_()).sum()
+        if want_grad:
+            self.layout.target(weights, rows).sub_(1.0)  # d(log_z - target) / d(scores)
+        return log_p
 
-    def add(self, found: Positives, log_n: Tensor) -> None:
-        """The positives of a block of rows, and the log of the sum over each row's negatives."""
-        has_positive, effective = found.total > 0, found.effective().sum()
-        unopposed = (has_positive & (log_n < _MASKED / 2)).sum()
-        self.numbers += torch.stack([has_positive.sum(), (~has_positive).sum(), unopposed, effective])
+    def told(self) -> Tensor:
+        return self.spare.new_zeros(len(TOLD))
 
-
-def _one_positive(
-    scores: Tensor,
-    spares: list[Tensor],
-    rows: slice,
-    layout: Layout,
-    mask: Mask,
-    options: LossOptions,
-    tally: _Tally,
-    want_grad: bool,
-) -> tuple[Tensor, Tensor]:
-    """Of a block of scores the sum of the rows' losses, and the gradient with respect to the scores."""
-    (spare,) = spares
-    scores.add_(mask.dropped(rows, spare), alpha=_MASKED)
-    target = layout.target(scores, rows)
-    if options.candidates == "hard":
-        scores.masked_fill_(scores < target[:, None], _MASKED)
-    # exp and logsumexp are several times slower on CPUs than softmax, so the latter is read off the former:
-    # the largest weight of a row is exp(max - log_z)
-    weights = torch.softmax(scores, dim=1, out=spare)
-    loss = (scores.amax(1) - weights.amax(1).log_() - target).sum()
-    if want_grad:
-        layout.target(weights, rows).sub_(1.0)  # d(log_z - target) / d(scores)
-    return loss, weights
+    def counting(self) -> Tensor:
+        return self.spare.new_tensor(self.rows)  # each has its own positive
 
 
-def _several_positives(
-    scores: Tensor,
-    spares: list[Tensor],
-    rows: slice,
-    layout: Layout,
-    mask: Mask,
-    options: LossOptions,
-    tally: _Tally,
-    want_grad: bool,
-) -> tuple[Tensor, Tensor]:
-    """As `_one_positive`, of the mean over each row's positives p of log(e^z_p + sum over negatives e^z_n) - z_p.
+class _SeveralPositives:
+    """As `_OnePositive`, of the mean over each row's positives p of log(e^z_p + sum over negatives e^z_n) - z_p.
 
     With log_n the log of the sum, that is -log sigma_p with sigma_p = sigmoid(z_p - log_n); 1 - sigma_p is how hard p
     is pulled, and the negatives are pushed by the sum of it, each by its share.
     """
-    spare, opposed, weight = spares
-    w = layout.width_anchor
-    dropped, found = mask.split(rows, spare, weight[:, :w])
-    torch.add(scores, dropped, alpha=_MASKED, out=opposed)
-    z, pull = scores[:, :w], opposed[:, :w]
-    if options.candidates == "hard":
-        lowest = z.masked_fill(found.weight == 0, math.inf).amin(1, keepdim=True)
-        opposed.masked_fill_(scores < lowest, _MASKED)
-    weights = torch.softmax(opposed, dim=1, out=spare)
-    log_n = opposed.amax(1) - weights.amax(1).log_()
-    above = z.sub_(log_n[:, None])
-    # what is no positive is made 0, which has a finite logarithm of its sigmoid
-    above = above.mul_(found.weight) if found.even else above.masked_fill_(found.weight == 0, 0)
-    tally.add(found, log_n)
-    sigma = torch.sigmoid(above, out=pull)
-    # several times slower than sigmoid and log are, but for scores that these two cannot tell from 0
-    extreme = above.device.type != "cpu" or float(above.amin()) < _DEEP
-    log_sigma = logsigmoid(above) if extreme else torch.log(sigma, out=above)
-    share = 1 / found.divisor[:, None]
-    loss = -(log_sigma.mul_(found.weight).sum(1, keepdim=True) * share).sum()
-    if want_grad:
-        torch.addcmul(found.weight, found.weight, sigma, value=-1, out=pull)
-        weights.mul_(pull.sum(1, keepdim=True).mul_(share))
-        weights[:, :w].addcmul_(pull, share, value=-1)
-    return loss, weights
+
+    def __init__(self, mask: Mask, part: int) -> None:
+        like, layout = mask.masked, mask.layout
+        self.mask, self.layout = mask, layout
+        self.spares = [like.new_empty(part, width) for width in (layout.width, layout.width_anchor)]
+        self.one, self.on_cpu = like.new_ones(()), like.device.type == "cpu"
+        # z is a cosine / temperature, and so is the largest of those that log_n sums up
+        self.deepest = -2 / mask.options.temperature - math.log(layout.width) - 1
+        # (rows, 1) of the rows so far: sums of weights, logs of the sums over negatives, effective numbers
+        self.found: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __call__(self, rows: slice, scores: Tensor, weights: Tensor, want_grad: bool) -> Tensor:
+        spare, others = (buffer[: len(scores)] for buffer in self.spares)
+        w = self.layout.width_anchor
+        found = self.mask.split(rows, weights, spare, others)
+        share, z = found.share, scores[:, :w]
+        # what is no positive is put so far above that its sigma is 1 and its logarithm 0
+        above = torch.add(z, others, alpha=-MASKED, out=others)
+        if self.mask.options.candidates == "hard":
+            weights.add_(torch.lt(scores, above.amin(1, keepdim=True), out=spare))
+        opposed = scores.add_(weights, alpha=MASKED)
+        torch.softmax(opposed, dim=1, out=weights)
+        log_n = opposed.amax(1, keepdim=True) - weights.amax(1, keepdim=True).log_()
+        above.sub_(log_n)
+        self.found.append((found.total, log_n, found.effective()))
+        # several times slower than sigmoid and log are, but for scores that these two cannot tell from 0
+        extreme = not self.on_cpu or (self.deepest < _DEEP and float(above.amin()) < _DEEP)
+        log_sigma = logsigmoid(above) if extreme else None
+        sigma = above.sigmoid_()
+        log_sigma = torch.log(sigma, out=z) if log_sigma is None else log_sigma
+        if found.weight is not None:
+            log_sigma.mul_(found.weight)
+        log_p = log_sigma.sum(1).dot(share.flatten())
+        if want_grad:
+            pull = torch.sub(self.one, sigma, out=sigma)
+            if found.weight is not None:
+                pull.mul_(found.weight)
+            weights.mul_(pull.sum(1, keepdim=True).mul_(share))
+            weights[:, :w].addcmul_(pull, share, value=-1)
+        return log_p
+
+    def told(self) -> Tensor:
+        """Over the rows so far: how many have a positive, how many none, how many positives and no negative; and the
+        sum of their effective numbers of positives."""
+        total, log_n, effective = (torch.cat(x) for x in zip(*self.found, strict=True))
+        has_positive = total > 0
+        rows = has_positive.sum()
+        unopposed = has_positive.logical_and_(log_n < MASKED / 2).sum()
+        return torch.stack([rows, len(total) - rows, unopposed, effective.sum()]).to(total.dtype)
+
+    def counting(self) -> Tensor:
+        """How many of the rows so far have a positive."""
+        return (torch.cat([total for total, _, _ in self.found]) > 0).sum()
 
 
 def count_masked(by_column: Tensor, batch: Batch, options: LossOptions, rows: int) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -39,6 +39,39 @@ class Soup:
     models: int
     start_share: float
     scores: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average:
+    """How the weights of a saved model were averaged.
+
+    Attributes:
+        trainings: how many trainings are in it, this one among them.
+        of: how many there were to choose from.
+        start_share: weight of the start in it, between 0 and 1.
+        score: its development score, 0 to 1; None without development data.
+        tried: what was tried on the development data, a row each: models, start_share, score.
+    """
+
+    trainings: int
+    of: int
+    start_share: float
+    score: float | None
+    tried: pd.DataFrame
+
+    def words(self) -> str:
+        """`average of 2 of 3 trainings and 30 % of the start (84.1)`."""
+        of_start = f"{100 * self.start_share:.3g} % of the start" if self.start_share else ""
+        told = "" if self.score is None else f" ({100 * self.score:.1f})"
+        if self.of == 1:
+            return f"with {of_start}{told}" if of_start else "nothing of the start kept"
+        which = f"average of {self.trainings} of" if self.trainings > 1 else "the best alone of"
+        return f"{which} {self.of} trainings" + (f" and {of_start}" if of_start else "") + told
+
+    def told(self) -> dict[str, object]:
+        """JSON values."""
+        own = {"trainings": self.trainings, "of": self.of, "start_share": self.start_share, "score": self.score}
+        return {**own, "tried": self.tried.to_dict("records")}
 
 
 def soup(
@@ -85,6 +118,49 @@ def soup(
     return Soup(model=model, models=len(chosen), start_share=share, scores=pd.DataFrame(rows))
 
 
+def average_in(
+    model: SentenceTransformer,
+    others: Sequence[SentenceTransformer],
+    start: Mapping[str, Tensor] | None,
+    share: float | None,
+    score: Score | None,
+) -> Average:
+    """Average a model's weights, in place, with those of others, and then with those of their start.
+
+    Args:
+        others: tuned from the same start; with a score only those that help are in the average. They are not changed.
+        start: weights that `weights_of` copied; None leaves them out.
+        share: of the start; None for the one of `SHARES` that scores best.
+        score: of development data, larger is better; None averages all.
+
+    Raises:
+        ParameterError: neither a share nor a score is told.
+        ModelError: the models are of different shape.
+    """
+    found, tried = None, []
+    if others:
+        found = soup([model, *others], score=score)
+        tried.append(found.scores)
+        mix_in(model, weights_of(found.model), 1.0)
+    if start is not None and share is None:
+        begun = copy.deepcopy(model)
+        mix_in(begun, start, 1.0)
+        chosen = soup([model], begun, score=score)
+        tried.append(chosen.scores)
+        share = chosen.start_share
+    if start is not None and share:
+        mix_in(model, start, share)
+    return Average(
+        trainings=found.models if found else 1,
+        of=1 + len(others),
+        start_share=share or 0.0,
+        score=None if score is None else score(model),
+        tried=pd.concat(tried, ignore_index=True)
+        if tried
+        else pd.DataFrame(columns=["models", "start_share", "score"]),
+    )
+
+
 def averaged(parts: Sequence[tuple[SentenceTransformer, float]]) -> SentenceTransformer:
     """A copy of the first with the weighted sum of all models' weights; what is no floating-point number (positions,
     counters) is the first's.
@@ -101,7 +177,35 @@ def averaged(parts: Sequence[tuple[SentenceTransformer, float]]) -> SentenceTran
     return found
 
 
-def _each(states: Sequence[tuple[dict[str, Tensor], float]], name: str, like: Tensor) -> Iterator[tuple[Tensor, float]]:
+def weights_of(model: SentenceTransformer) -> dict[str, Tensor]:
+    """A copy of all its weights, in the CPU's memory."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+
+
+def mix_in(model: SentenceTransformer, other: Mapping[str, Tensor], share: float) -> None:
+    """Make the model's weights, in place, the weighted sum of its own and of others that `weights_of` copied; what is
+    no floating-point number stays.
+
+    Args:
+        share: of the others, between 0 and 1.
+
+    Raises:
+        ModelError: they are of different shape; the model is as it was.
+    """
+    states, mixed = [(model.state_dict(), 1 - share), (other, share)], {}
+    with torch.no_grad():
+        # all sums before the first is written: two names may stand for one tensor
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                mixed[name] = sum(weight * state.float() for state, weight in _each(states, name, value))
+        for name, value in model.state_dict().items():
+            if name in mixed:
+                value.copy_(mixed[name])
+
+
+def _each(
+    states: Sequence[tuple[Mapping[str, Tensor], float]], name: str, like: Tensor
+) -> Iterator[tuple[Tensor, float]]:
     for state, weight in states:
         other = state.get(name)
         if other is None or other.shape != like.shape:
@@ -127,6 +231,13 @@ def _greedy(
         if found >= best:
             chosen, best = tried, found
     return chosen, best
+
+
+def check_alike(models: Sequence[SentenceTransformer]) -> None:
+    """Raise a `ModelError` where models are of different shape, so that their weights have no average."""
+    states = [(model.state_dict(), 1.0) for model in models]
+    for name, value in models[0].state_dict().items():
+        list(_each(states, name, value))
 
 
 def _check(

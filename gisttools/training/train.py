@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from gisttools.models import (
     weights_sha,
 )
 from gisttools.training.batches import BatchPlan
+from gisttools.training.budget import Fit, fit_of
 from gisttools.training.callbacks import (
     SCORE,
     Checkpoints,
@@ -48,13 +49,15 @@ from gisttools.training.callbacks import (
 )
 from gisttools.training.checks import check_fit, check_use, warn_unread
 from gisttools.training.class_batches import ClassPlan, classes_of
+from gisttools.training.defaults import settle
 from gisttools.training.health import Trend, Watch, own_loss
 from gisttools.training.labelled import LabelledRows
 from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
 from gisttools.training.prompting import prompting
-from gisttools.training.rates import Rate, rate_of
+from gisttools.training.rates import Rate, kind_of, rate_of
 from gisttools.training.retention import Retention, RetentionLoss
+from gisttools.training.soup import Average, average_in, check_alike, weights_of
 from gisttools.training.store import GuideStore
 
 log = logging.getLogger(__name__)
@@ -77,6 +80,8 @@ class Trained:
         loss, settings: and how; the learning rate is the one that was taken.
         rate: that rate, and what is usual.
         trend: where the loss came from and where it went, like compared with like.
+        average: how the saved weights were averaged; None where they are those of the training alone.
+        fit: how its steps were chosen; None without a time budget.
         reading: how much of the texts the student reads; None where that cannot be told.
         prompts: the student's, as `gisttools.models.RowPrompts.told` has them.
     """
@@ -94,6 +99,8 @@ class Trained:
     settings: TrainSettings
     rate: Rate
     trend: Trend
+    average: Average | None = None
+    fit: Fit | None = None
     reading: Reading | None = None
     prompts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -102,7 +109,18 @@ class Trained:
         text = f"{self.steps} steps in {self.seconds:.0f} s, {self.trend.words()}"
         if len(self.development):
             text += f", development score {100 * self.development[SCORE].max():.1f} at step {self.best_step}"
+        if self.average is not None:
+            text += f", {self.average.words()}"
+        if self.fit is not None and self.fit.steps < self.fit.asked:
+            text += f"; {self.fit.asked} steps asked for, max_minutes {self.fit.minutes:g}"
         return text + (f"; unusual learning rate {self.rate.value:g}" if self.rate.warning else "")
+
+    @property
+    def score(self) -> float | None:
+        """The development score, 0 to 1, of the model that was saved; None without development data."""
+        if self.average is not None:
+            return self.average.score
+        return float(self.development[SCORE].max()) if len(self.development) else None
 
     def options(self) -> dict[str, object]:
         """The options of loss and training by the names that they have in `3_finetune`."""
@@ -118,7 +136,7 @@ class Trained:
         store, masked = self.store, masked_means(self.history)
         weights = list(self.student.parameters())
         hidden = {"triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature"}
-        told = {**self.options(), **made_from.model_dump(), "learning_rate": self.rate.value}
+        told = {**made_from.model_dump(), **self.options(), "learning_rate": self.rate.value}
         settings = {name: value for name, value in told.items() if name not in hidden}
         return {
             "student": made_from.student,
@@ -131,6 +149,9 @@ class Trained:
             "steps": self.steps,
             "best_step": self.best_step,
             "development": self.development.to_dict("records"),
+            "development_score": self.score,
+            "steps_chosen": None if self.fit is None else self.fit.told(),
+            "average": None if self.average is None else self.average.told(),
             "training_seconds": round(self.seconds, 1),
             "parameters_trained": sum(w.numel() for w in weights),
             "dimension": self.student.get_embedding_dimension(),
@@ -213,6 +234,7 @@ def finetune(
     retention: Retention | None = None,
     development: DevelopmentScore | None = None,
     checkpoints: Path | None = None,
+    soup: Sequence[SentenceTransformer] = (),
 ) -> Trained:
     """Train the loss's student in place on the rows of its store, and save it for `SentenceTransformer(folder)`.
 
@@ -231,6 +253,8 @@ def finetune(
         development: scored while training; the best step's weights are kept in place of the last's.
         checkpoints: folder for checkpoints. A training that was stopped, even killed, goes on from the last one when
             it is called again with the same folder; it is deleted when the model is saved.
+        soup: models tuned from the same start, say of other seeds: their weights and these are averaged after the
+            training; with development data those that help (`gisttools.training.soup`). They are not changed.
 
     Raises:
         DataError: the table has fewer than two rows, so that no batch holds a candidate negative; or `checkpoints` is
@@ -238,11 +262,13 @@ def finetune(
         ParameterError: the loss has no guide store, or the settings do not fit the student, the sets, the number of
             devices or what is installed.
         ModelError: the student's vectors collapsed, or the loss ended above its start. No model is written;
-            checkpoints stay, and `history.parquet` is written next to where the model would be.
+            checkpoints stay, and `history.parquet` is written next to where the model would be. Or a model of `soup`
+            is of another shape; this is seen before the training.
     """
-    settings, options = settings or TrainSettings(), loss.options
+    settings = settings or TrainSettings()
     student, store = _student_and_store(loss)
-    rate = rate_of(settings, student)
+    loss.options, settings = settle(loss.options, settings, store, kind_of(settings, student))
+    options, rate = loss.options, rate_of(settings, student)
     settings = settings.model_copy(update={"learning_rate": rate.value})
     if len(store.table) < 2:
         raise DataError(
@@ -250,6 +276,7 @@ def finetune(
         )
     check_fit(student, settings)
     check_use(loss, settings, development)
+    check_alike([student, *soup])
     rows = _rows(store, settings)
     data = rows.training_columns()
     read = warn_unread(student, store.table)
@@ -258,47 +285,54 @@ def finetune(
     prompts = _prompts(student, store, settings)
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     plan = _plan(store, settings, set_of_row, devices)
+    identity = _identity(loss, settings, retention) | {"devices": devices, "prompts": _identifying(prompts)}
     precision = choose_precision(settings.precision, student)
     what = "triplets" if settings.train_on == "triplets" else "labelled texts"
-    log.info("training on %d %s for %d steps in %s: %s", len(data), what, plan.steps, precision, settings)
     if rate.warning:
         notice(rate.warning, level=logging.WARNING)
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
-    recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data))
     _card_examples(student, store.table)
-    watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
+    start = weights_of(student) if settings.keep_start else None  # before there are adapters
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         work = checkpoints or Path(scratch)
         best = None if development is None else KeepBest(student, work / "best.safetensors", settings.patience)
-        keeper = None
-        if checkpoints is not None:
-            identity = _identity(loss, settings, plan, precision, retention) | {"prompts": _identifying(prompts)}
-            keeper = Checkpoints(checkpoints, identity, settings.checkpoint_minutes, recorder, best, watch)
         if settings.lora_rank:
+            torch.manual_seed(settings.seed)  # adapters begin at random; the trainer seeds only what comes later
             add_lora(student, settings.lora_rank)
+        wrapped, collator = _wrapped(loss, settings, retention), prompting(student, rows, prompts)
+
+        def trainer_of(plan: BatchPlan, watch: Watch | None = None, callbacks: Any = ()) -> _Trainer:
+            return _Trainer(
+                plan,
+                watch,
+                model=student,
+                args=_arguments(settings, plan, precision, work, folder.parent.name, student.device, development),
+                train_dataset=data,
+                loss=wrapped,
+                evaluator=development,
+                data_collator=collator,
+                callbacks=[c for c in callbacks if c is not None],
+            )
+
+        fit = fit_of(settings, plan, trainer_of, development, checkpoints)
+        if fit is not None:
+            plan = _plan(store, settings.model_copy(update={"max_steps": fit.steps}), set_of_row, devices)
+        log.info("training on %d %s for %d steps in %s: %s", len(data), what, plan.steps, precision, settings)
+        recorder = Recorder(loss, plan.steps, plan.steps * plan.whole / len(data), wrapped)
+        watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
+        identity |= {"precision": precision, "steps": plan.steps}
+        keeper = _keeper(checkpoints, identity, settings, recorder, best, watch)
         callbacks = [recorder, best, keeper, watch, _temperature(loss, settings), _tracking(settings, folder.parent)]
-        trainer = _Trainer(
-            plan,
-            watch,
-            model=student,
-            args=_arguments(settings, plan, precision, work, folder.parent.name, student.device, development),
-            train_dataset=data,
-            loss=_wrapped(loss, settings, retention, recorder),
-            evaluator=development,
-            data_collator=prompting(student, rows, prompts),
-            callbacks=[c for c in callbacks if c is not None],
-        )
+        trainer = trainer_of(plan, watch, callbacks)
         trainer.remove_callback(PrinterCallback)
-        try:
-            trainer.train(resume_from_checkpoint=keeper.resume() if keeper else None)
-        finally:
-            if keeper is not None:
-                keeper.release()
-            if settings.deterministic:
-                torch.use_deterministic_algorithms(False)
+        _go(trainer, keeper, settings)
         writes = trainer.is_world_process_zero()
         _refuse(watch, recorder, best, folder, writes=writes)
-        _leave(student, folder, settings, best, keeper, writes=writes)
+        _plain(student, settings, best, writes=writes)
+        average = None
+        if writes:
+            average = _average(student, settings, start, soup, development)
+            _save(student, folder, keeper)
     _tell_unopposed(recorder.history())
     steps, kept = trainer.state.global_step, best and best.best
     return Trained(
@@ -312,11 +346,13 @@ def finetune(
         student=student,
         store=store,
         loss=options,
-        settings=settings,
+        settings=_settled(settings, fit, average),
         reading=read,
         prompts=prompts.told(),
         rate=rate,
         trend=watch.trend(),
+        average=average,
+        fit=fit,
     )
 
 
@@ -341,25 +377,65 @@ def _refuse(watch: Watch, recorder: Recorder, best: KeepBest | None, folder: Pat
         raise
 
 
-def _leave(
-    student: SentenceTransformer,
-    folder: Path,
+def _go(trainer: SentenceTransformerTrainer, keeper: Checkpoints | None, settings: TrainSettings) -> None:
+    """Train, from the last checkpoint on if there is one; then what was taken for it is given back."""
+    try:
+        trainer.train(resume_from_checkpoint=keeper.resume() if keeper else None)
+    finally:
+        if keeper is not None:
+            keeper.release()
+        if settings.deterministic:
+            torch.use_deterministic_algorithms(False)
+
+
+def _keeper(
+    folder: Path | None,
+    identity: dict[str, object],
     settings: TrainSettings,
+    recorder: Recorder,
     best: KeepBest | None,
-    keeper: Checkpoints | None,
-    *,
-    writes: bool,
-) -> None:
-    """The model as it is to be kept, a plain one of the best step; one process of all saves it."""
+    watch: Watch,
+) -> Checkpoints | None:
+    """What writes checkpoints, where there is a folder for them."""
+    if folder is None:
+        return None
+    return Checkpoints(folder, identity, settings.checkpoint_minutes, recorder, best, watch)
+
+
+def _settled(settings: TrainSettings, fit: Fit | None, average: Average | None) -> TrainSettings:
+    """The settings, with what was left to the training as it was chosen."""
+    chosen = {} if fit is None else {"max_steps": fit.steps}
+    return settings.model_copy(update=chosen | ({} if average is None else {"keep_start": average.start_share}))
+
+
+def _plain(student: SentenceTransformer, settings: TrainSettings, best: KeepBest | None, *, writes: bool) -> None:
+    """Make the student a plain model of the best step; one process of all has the best weights."""
     if best is not None and writes:
         best.restore()
     if settings.lora_rank:
         merge_lora(student)
-    if writes:
-        student.save(str(folder))
-        keep_code(student, folder)
-        if keeper is not None:
-            keeper.remove()
+
+
+def _average(
+    student: SentenceTransformer,
+    settings: TrainSettings,
+    start: Mapping[str, torch.Tensor] | None,
+    others: Sequence[SentenceTransformer],
+    development: DevelopmentScore | None,
+) -> Average | None:
+    """Average the student's weights, in place, with those of the others that help, and with its start's; None where
+    there is nothing to average with."""
+    score = None if development is None else lambda model: development(model)[SCORE]
+    share = None if settings.keep_start == "auto" else settings.keep_start
+    return average_in(student, others, start, share, score) if others or start is not None else None
+
+
+def _save(student: SentenceTransformer, folder: Path, keeper: Checkpoints | None) -> None:
+    """Write the model, and only then give up the checkpoints."""
+    student.save(str(folder))
+    keep_code(student, folder)
+    if keeper is not None:
+        keeper.remove()
 
 
 def _rows(store: GuideStore, settings: TrainSettings) -> GuideStore | LabelledRows:
@@ -409,13 +485,14 @@ def _tell_unopposed(history: pd.DataFrame) -> None:
 class _Trainer(SentenceTransformerTrainer):
     """The trainer, with the batches of a plan; tells each step's loss to the watch."""
 
-    def __init__(self, plan: BatchPlan, watch: Watch, **options: Any) -> None:
+    def __init__(self, plan: BatchPlan, watch: Watch | None, **options: Any) -> None:
         self.plan, self.watch = plan, watch
         super().__init__(**options)
 
     def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
         whole = super().training_step(*arguments, **options)
-        self.watch.add(own_loss(self.loss, whole).detach())
+        if self.watch is not None:
+            self.watch.add(own_loss(self.loss, whole).detach())
         return whole
 
     def get_batch_sampler(self, *_: Any, **__: Any) -> BatchPlan:
@@ -438,13 +515,11 @@ def _student_and_store(loss: GISTLoss) -> tuple[SentenceTransformer, GuideStore]
     return loss.model, loss.guide
 
 
-def _wrapped(loss: GISTLoss, settings: TrainSettings, retention: Retention | None, recorder: Recorder) -> nn.Module:
+def _wrapped(loss: GISTLoss, settings: TrainSettings, retention: Retention | None) -> nn.Module:
     """The loss, at several dimensions and with what holds the student, where these are asked for."""
     dims = settings.matryoshka_dims
     wrapped: nn.Module = MatryoshkaLoss(loss.model, loss, list(dims)) if dims else loss
-    if retention is not None:
-        wrapped = recorder.retention = RetentionLoss(loss.model, wrapped, retention)
-    return wrapped
+    return wrapped if retention is None else RetentionLoss(loss.model, wrapped, retention)
 
 
 def _arguments(
@@ -489,21 +564,17 @@ def _arguments(
     return arguments
 
 
-def _identity(
-    loss: GISTLoss, settings: TrainSettings, plan: BatchPlan, precision: str, retention: Retention | None
-) -> dict[str, object]:
-    """What makes this training the one that a checkpoint belongs to."""
+def _identity(loss: GISTLoss, settings: TrainSettings, retention: Retention | None) -> dict[str, object]:
+    """What makes this training the one that a checkpoint belongs to, but for its length; of a student as it begins."""
     student, store = _student_and_store(loss)
     return {
         "student": weights_sha(student),
         "data": store.fingerprint,
         "guide": store.guide_id,
         "loss": loss.get_config_dict(),
-        "precision": precision,
-        "steps": plan.steps,
-        "devices": plan.devices,
         "retention": None if retention is None else retention.identity,
-        **settings.model_dump(exclude={"checkpoint_minutes", "tracking"}),
+        # but for what bears on no step
+        **settings.model_dump(exclude={"checkpoint_minutes", "tracking", "keep_start"}),
     }
 
 

@@ -32,10 +32,11 @@ from gisttools.workflow.folders import RUN_ID, as_run
 from gisttools.workflow.params import LATEST, Params
 from gisttools.workflow.places import resolve
 
-_MODELS = ("student", "guide", "model", "baseline", "references")
+_MODELS = ("student", "guide", "model", "baseline", "references", "soup")
 _FOLDERS = ("files", "eval_files", "labelled_files")
 _SCORED = ("files", "eval_files", "dev")
 _READ = ("sources", "labelled_files")
+_PLACES = ("data", "decisions")
 _TABLES = ("sources", "triplets", "avoid", "retain", "relabel")
 _SCHEMES = ("embedded:", "endpoint:", "mteb:", "published:")
 _WORDS = ("guide", "bm25", "random", "latest")  # references and runs that are no path
@@ -72,6 +73,10 @@ def early_problems(told: Mapping[str, Any]) -> Iterator[str]:
                 yield from _folder(name, one)
             elif name in _TABLES:
                 yield from _table(name, one)
+            elif name in _PLACES and not resolve(one).exists():
+                yield f"{name}: there is no file or folder {one}.{_near(one)}"
+            elif name == "documents" and as_run(one) is None and not resolve(one).is_file():
+                yield f"{name}: {one} is no run of 8_read. Read the documents first: gisttools run read -p data {one}"
     yield from dict.fromkeys([*_labelled(told), *_idle_shares(told)])
 
 

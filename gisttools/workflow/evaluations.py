@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 _OWN = {"model", "model_revision", "baseline", "baseline_revision", "batch_size", "allow_overlap", "references"}
 _OWN |= {"allowed_loss", "published", "base_url", "key_variable", "candidates", "cross_entropy"}
 _NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
+_CHOSEN_BY = {"best_of"}  # runs that chose parameters, which are told as they were chosen
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
 _CARD = "model/README.md"
 _DRAWS = ("base_draws", "tuned_draws")
@@ -367,6 +368,8 @@ def _made_of(run: FinishedRun, before: str = "") -> tuple[dict[str, Any], Seeds]
     seeds: list[tuple[str, Any]] = []
     times: Counter[str] = Counter()
     for name, value in told_parameters(run).items():
+        if name in _CHOSEN_BY:
+            continue
         shown = []
         for one in value if isinstance(value, list) else [value]:
             folder = as_run(one) if isinstance(one, str) and one else None

@@ -39,6 +39,7 @@ from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetch
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import parents_of, settled, spec_hash
 from gisttools.workflow.terminal import LATER, line
+from gisttools.workflow.tuning import with_best
 
 if TYPE_CHECKING:
     from traitlets.config import Config
@@ -105,8 +106,8 @@ def run_notebook(
         EndpointError: the run is done, but could not be published.
     """
     load_env_files()
-    params = check_params(verb, with_fetched(check_params(verb, parameters).model_dump(include=set(parameters))))
-    params = settled(params, tell=True)
+    fetched = with_fetched(check_params(verb, parameters).model_dump(include=set(parameters)))
+    params = settled(check_params(verb, with_best(verb, fetched)), tell=True)
     parents = parents_of(params)
     spec = spec_hash(verb, params)
     rank, devices = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

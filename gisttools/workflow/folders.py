@@ -39,6 +39,7 @@ from gisttools.workflow.params import LATEST, VERBS
 from gisttools.workflow.places import resolve
 
 RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?P<spec>[0-9a-f]{{8}})")
+MEASURED = ("max_steps", "keep_start")  # by a clock, and by a score
 Status = Literal["ok", "failed", "running", "unfinished", "damaged"]
 _NAMED = 3  # damaged runs in a line
 _A_MOMENT = 60  # seconds; a new run holds its lock before it writes anything else
@@ -136,9 +137,24 @@ def open_run(name: str | Path) -> FinishedRun:
 
 def told_parameters(run: FinishedRun) -> dict[str, Any]:
     """A run's parameters; those that came after its time are what their defaults are, and those that were left to the
-    step what it chose."""
+    step what it chose, but for what it measured: there, seeds of one training differ."""
     defaults = VERBS[run.verb].defaults() if run.verb in VERBS else {}
-    return {**defaults, **run.parameters, **(run.manifest.get("resolved") or {})}
+    resolved = run.manifest.get("resolved") or {}
+    chosen = {name: value for name, value in resolved.items() if name not in MEASURED}
+    return {**defaults, **run.parameters, **chosen}
+
+
+def paths(names: list[str]) -> list[str]:
+    """Names that are paths, relative to the project where need be; runs are their folders, other names as they are. A
+    kind may stand behind (`folder#kind`)."""
+    found = []
+    for name in names:
+        path, mark, kind = name.partition("#")
+        if (run := as_run(path)) is not None:
+            found.append(f"{run}{mark}{kind}")
+        else:
+            found.append(f"{resolve(path)}{mark}{kind}" if Path(path).suffix or resolve(path).exists() else name)
+    return found
 
 
 def artefact(name: str, file: str) -> Path:

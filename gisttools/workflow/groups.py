@@ -23,6 +23,10 @@ _FILES = (
 )
 _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "synthesize": (
+        (
+            "Questions on documents",
+            ("documents", "found_by", "test_rows", "per_chunk", "domain", "language", "decisions"),
+        ),
         ("What is asked", ("attempts", "prompt", "prompts", "seed", "label_by")),
         ("The LLM", ("llm_*", "temperature", "max_tokens", "concurrency", "*_per_minute")),
         ("What it may cost", ("budget_*", "price_*")),
@@ -39,7 +43,7 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
             "Mining",
             (
                 "positives", "negatives", "negatives_from", "topk", "temperature", "least", "margin", "rank_*",
-                "search",
+                "search", "hard_from",
             ),
         ),
         ("What overlaps test texts", ("eval_*", "near", "semantic")),
@@ -55,14 +59,18 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
             ),
         ),
         ("Labels", ("mask_same_label", "same_label", "train_on", "texts_per_class", "meet")),
-        ("The optimiser", ("max_steps", "warmup_ratio", "schedule", "weight_decay", "lora_rank", "deterministic")),
+        (
+            "The optimiser",
+            ("max_steps", "max_minutes", "warmup_ratio", "schedule", "weight_decay", "lora_rank", "deterministic"),
+        ),
         (
             "Memory and speed",
             ("precision", "max_length", "mini_batch_size", "tokens_per_forward", "equal_texts_once", "gradient_*"),
         ),
         ("Stopping, checkpoints, tracking", ("dev_every", "dev_subsets", "patience", "checkpoint_*", "tracking")),
         ("Several sets, and which rows", ("mix", "weights", "batches", "group_by", "rows", "limit*", "instructions")),
-        ("What the student knew before", ("retain*",)),
+        ("What the student knew before", ("keep_start", "retain*")),
+        ("Other trainings", ("best_of", "soup")),
         ("The student", ("student_*", "query_prompt", "document_prompt", "licence")),
         _GUIDE,
         _FILES,

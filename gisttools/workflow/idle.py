@@ -75,6 +75,16 @@ _GUIDE = (
 RULES: dict[str, tuple[Rule, ...]] = {
     "synthesize": (
         *_GUIDE,
+        Rule(
+            ("domain", "language", "decisions", "test_rows", "per_chunk"),
+            lambda p: p.documents is not None,
+            "documents",
+        ),
+        Rule(
+            ("domain", "language"),
+            lambda p: p.described is None,
+            "documents alone: a task description tells both itself",
+        ),
         Rule(_FILES, lambda p: bool(p.eval_files or p.labelled_files), "files (eval_files, labelled_files)"),
         Rule(("llm_context",), lambda p: p.llm_base_url == "embedded", "the embedded server (llm_base_url: embedded)"),
         Rule(
@@ -111,20 +121,20 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(("guide_masks",), lambda p: p.guide is not None, "a guide"),
         Rule(
             ("positive_temperature",),
-            lambda p: p.guide is not None and p.same_label == "positive",
+            lambda p: p.guide is not None and p.same_label in (None, "positive"),
             "a guide, and same_label 'positive'",
         ),
-        Rule(("train_on",), lambda p: p.same_label == "positive", "same_label 'positive': texts of a label are such"),
-        Rule(("texts_per_class",), lambda p: p.train_on == "labelled", "train_on 'labelled'"),
-        Rule(("meet",), lambda p: p.train_on == "labelled" and p.guide is not None, "train_on 'labelled', and a guide"),
+        Rule(("texts_per_class",), lambda p: p.train_on != "triplets", "train_on 'labelled'"),
+        Rule(("meet",), lambda p: p.train_on != "triplets" and p.guide is not None, "train_on 'labelled', and a guide"),
         Rule(
             ("contrast_anchors", "contrast_positives"),
-            lambda p: p.train_on == "triplets",
+            lambda p: p.train_on != "labelled",
             "triplets: labelled texts are neither anchors nor positives",
         ),
-        Rule(("retain_weight", "retain_a_step"), lambda p: bool(p.retain), "general texts (retain)"),
+        Rule(("retain_weight", "retain_a_step"), lambda p: p.retain != [], "general texts (retain)"),
         Rule(_FILES, lambda p: bool(p.dev), "development data (dev), which is read so"),
         Rule(("dev_every", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
+        Rule(("keep_start",), lambda p: p.keep_start != "auto" or bool(p.dev), "development data (dev) to choose by"),
         Rule(("limit_seed",), lambda p: p.limit is not None, "a limit"),
         Rule(
             ("group_by",),

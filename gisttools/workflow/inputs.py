@@ -12,13 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gisttools.common import FinishedRun, Options, ParameterError, ancestors, problems, read_run, results_folder
-from gisttools.workflow.folders import as_run, inputs, open_run, told_parameters
-from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, GuideParams, SynthesizeParams
+from gisttools.common import (
+    FinishedRun,
+    Options,
+    ParameterError,
+    ancestors,
+    problems,
+    read_run,
+    results_folder,
+)
+from gisttools.workflow.documents import check_task_to_come, prompt_of, prompts_of, synthetic_told, task_of, tests_of
+from gisttools.workflow.folders import as_run, inputs, open_run, paths, told_parameters
+from gisttools.workflow.params import (
+    ConvertParams,
+    EvaluateParams,
+    FinetuneParams,
+    GuideParams,
+    SynthesizeParams,
+)
 from gisttools.workflow.places import resolve
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
 
     from gisttools.data import (
         FileOptions,
@@ -31,7 +47,7 @@ if TYPE_CHECKING:
     )
     from gisttools.models import VectorCache
     from gisttools.synthesis import Known
-    from gisttools.training import DevelopmentScore, Retention
+    from gisttools.training import DevelopmentScore, GISTLoss, Retention
 
 T = TypeVar("T", bound=Options)
 
@@ -157,12 +173,17 @@ def open_guide(name: str, params: GuideParams) -> VectorCache:
     return VectorCache(params.guide_options(model_path(name)))
 
 
-def retention_of(params: FinetuneParams) -> Retention | None:
-    """The general texts that hold the student; None where none are named."""
+def retention_of(params: FinetuneParams, loss: GISTLoss) -> Retention | None:
+    """The general texts that hold the student; where `retain` is left open, those of the package, if a training of this
+    kind forgets without them. None where nothing holds it."""
     from gisttools.models import GuideOptions, VectorCache
-    from gisttools.training import Retention, RetentionOptions, read_texts
+    from gisttools.training import Retention, RetentionOptions, TrainSettings, forgets, general_texts, read_texts
 
-    if not params.retain:
+    if params.retain is None:
+        texts = general_texts() if forgets(loss, params.part(TrainSettings)) else []
+    else:
+        texts = read_texts(paths(params.retain)) if params.retain else []
+    if not texts:
         return None
     student = GuideOptions(
         name=model_path(params.student),
@@ -173,7 +194,35 @@ def retention_of(params: FinetuneParams) -> Retention | None:
         precision="float32",
     )
     options = RetentionOptions(weight=params.retain_weight, texts_a_step=params.retain_a_step)
-    return Retention(read_texts(paths(params.retain)), VectorCache(student), options)
+    return Retention(texts, VectorCache(student), options)
+
+
+_OF_A_SOUP = ("student", "student_revision", "query_prompt", "document_prompt", "max_length")
+
+
+def soup_of(params: FinetuneParams) -> list[SentenceTransformer]:
+    """The models of the runs in `soup`, opened.
+
+    Raises:
+        ParameterError: one is no finetune run, is named twice, or did not start as this training does; all at once.
+        MissingError, DataError: a run is not there, or failed.
+    """
+    from gisttools.models import open_model
+
+    found, own = [], params.model_dump()
+    for name in params.soup:
+        folder = as_run(name)
+        if folder is None or read_run(folder).verb != "finetune":
+            found.append(f"{name} is no finetune run, so that its start is not known")
+            continue
+        told = FinetuneParams.defaults() | read_run(folder).parameters  # as they were told, not as they were settled
+        apart = [k for k in _OF_A_SOUP if told[k] != own[k]]
+        found += [f"{name} has {k} {told[k]!r}, this training {own[k]!r}" for k in apart]
+    if twice := [name for name in dict.fromkeys(params.soup) if params.soup.count(name) > 1]:
+        found.append(f"named more than once: {', '.join(twice)}")
+    if found:
+        raise ParameterError(problems("soup:", found, "Name runs that differ in seed, data or rate alone."))
+    return [open_model(model_path(name), trust_remote_code=params.trust_remote_code) for name in params.soup]
 
 
 def reading_of(params: FileOptions, kind: type[T]) -> T:
@@ -188,16 +237,6 @@ def development_of(params: FinetuneParams) -> DevelopmentScore | None:
 
     reading = reading_of(params, FileOptions)
     return DevelopmentScore(paths(params.dev), subsets=params.dev_subsets, reading=reading) if params.dev else None
-
-
-def paths(names: list[str]) -> list[str]:
-    """Names that are paths, relative to the project where need be; other names as they are. A kind may stand behind
-    (`folder#kind`)."""
-    found = []
-    for name in names:
-        path, mark, kind = name.partition("#")
-        found.append(f"{resolve(path)}{mark}{kind}" if Path(path).suffix or resolve(path).exists() else name)
-    return found
 
 
 _ROWS = 10_000
@@ -265,9 +304,9 @@ def tasks_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
     from gisttools.evaluation import default_guards, task_sources
 
     guards, note = (params.guards, None) if params.guards is not None else default_guards(params.tasks)
-    files, reading = paths(params.files), reading_of(params, FileOptions)
+    files, reading = tests_of(params.files), reading_of(params, FileOptions)
     sources = task_sources(params.tasks, files, subsets=params.subsets, guards=guards, reading=reading)
-    return sources, [*([note] if note else []), *_splits_told(files, reading)]
+    return sources, [*([note] if note else []), *_splits_told(files, reading), *synthetic_told(params.files)]
 
 
 def _splits_told(files: Sequence[str], reading: FileOptions) -> list[str]:
@@ -343,7 +382,9 @@ def _names(groups: Sequence[Sequence[str]], origins: Mapping[str, Origin]) -> li
     runs = [t for t in told if t]
     differ = [k for k in (runs[0] if runs else {}) if k != "seed" and len({_json(t.get(k)) for t in runs}) > 1]
     names = []
-    for members, parameters in zip(groups, told, strict=True):
+    for members, parameters in zip(
+        groups, [{**t, "soup": len(t.get("soup", ()))} if t else t for t in told], strict=True
+    ):
         name = ", ".join(f"{k}={_json(parameters.get(k))}" for k in differ) if parameters and differ else members[0]
         name = name if len(name) <= _LONGEST else members[0]
         names.append(name if name not in names else members[0])
@@ -433,7 +474,7 @@ def eval_sets_of(params: ConvertParams) -> dict[str, list[str]]:
     """
     from gisttools.data import FileOptions, eval_sets, expand_sources, is_task, mteb_task, parse_task_name, subset_of
 
-    files = _tested(params) if params.eval_files is None else paths(params.eval_files)
+    files = _tested(params) if params.eval_files is None else tests_of(params.eval_files)
     found = eval_sets(folders=files, reading=reading_of(params, FileOptions))
     told = params.eval_tasks
     names = [s for s in expand_sources(paths(params.sources)) if is_task(s)] if told is None else told
@@ -472,7 +513,7 @@ def known_of(params: SynthesizeParams) -> Known:
 
     told = reading_of(params, FileOptions)
     reading = ReadOptions(**told.model_dump())
-    sets = eval_sets(params.eval_tasks, paths(params.eval_files), reading=told)
+    sets = eval_sets(params.eval_tasks, tests_of(params.eval_files), reading=told)
     avoid = inputs(params.avoid, "triplets.parquet")
     labelled = [read_labelled(resolve(folder), reading) for folder in params.labelled_files]
     return Known(
@@ -488,23 +529,14 @@ def check_inputs(params: SynthesizeParams) -> None:
     Raises:
         MissingError, DataError: the task description or the prompt is missing, or wrong; all problems of one at once.
     """
-    from gisttools.synthesis import check_prompt, check_start, load_prompt, read_task
+    from gisttools.synthesis import check_prompt, check_start, load_prompt
 
-    task = read_task(resolve(params.task))
+    if params.documents is not None and params.documents.startswith("$"):  # the run of a step that is still to come
+        return check_task_to_come(params)
+    task = task_of(params)
     prompt = load_prompt(prompt_of(params) or task.prompt, prompts_of(params))
     check_prompt(prompt)
     check_start(prompt, task)
-
-
-def prompts_of(params: SynthesizeParams) -> Path | None:
-    """The user's folder of prompts."""
-    return resolve(params.prompts) if params.prompts else None
-
-
-def prompt_of(params: SynthesizeParams) -> str | Path | None:
-    """The prompt that is told: a path, or a name as it is."""
-    named = params.prompt is not None and not params.prompt.endswith((".yaml", ".yml"))
-    return params.prompt if params.prompt is None or named else resolve(params.prompt)
 
 
 def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, Any]:

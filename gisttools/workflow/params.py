@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 from pydantic import Field, ValidationInfo, field_validator
 
 from gisttools.common import Options, named_like_a_secret, secret_in
-from gisttools.data import FileOptions, ReadOptions, Tiers
+from gisttools.data import ChunkOptions, FileOptions, ReadOptions, Tiers
 from gisttools.evaluation import EvaluateOptions
 from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
@@ -25,6 +25,7 @@ WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
 DEMO_TRIPLETS = "data/support_intents/triplets.jsonl"
 LATEST = "latest"  # stands for the newest run that made such a thing
+_TASK = "prompts/tasks/support_intents.yaml"
 _NOTHING = ("none", "null", "~")
 _TRUTHS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -105,7 +106,7 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     about = "finetune"
     cell = (
         "triplets", "student", "student_revision", "guide", "guide_revision", "loss_temperature", "margin",
-        "mask_same_label", "epochs", "max_steps", "batch_size", "learning_rate", "dev", "seed",
+        "train_on", "epochs", "max_steps", "batch_size", "learning_rate", "dev", "seed",
     )  # fmt: skip
 
     triplets: list[str] = Field(
@@ -118,7 +119,6 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     guide: str | None = Field(
         MINILM, description="guide model, endpoint:MODEL, or a file of vectors; null for the unguided baseline"
     )
-    epochs: float = TrainSettings.field("epochs", 10.0)
     batch_size: int = Field(64, ge=2, description=TrainSettings.model_fields["batch_size"].description)
     # more of the loss
     loss_temperature: float = LossOptions.field("temperature", 0.05)
@@ -130,9 +130,20 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     )
     equal_texts_once: bool | None = LossOptions.field("equal_texts_once")
     # what the student knew before
-    retain: list[str] = Field([], description="general texts (files, hub sets) that hold the student near its start")
+    retain: list[str] | None = Field(
+        None,
+        description="general texts (files, hub sets) that hold the student near its start; [] for none; null: "
+        "the package's own, for a transformer on labelled texts",
+    )
     retain_weight: float = RetentionOptions.field("weight")
     retain_a_step: int = RetentionOptions.field("texts_a_step")
+    soup: list[str] = Field(
+        [],
+        description="finetune runs of one start, such as other seeds: averaged with this one, by dev those that help",
+    )
+    best_of: list[str] = Field(
+        [], description="finetune runs with dev: what they differ in is taken from the one of the best score"
+    )
     # several sets
     group_by: Literal["source", "task_name"] = Field(
         "source", description="what a set is: an entry of triplets, a task"
@@ -157,7 +168,17 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
         "concurrency", "guide", "guide_revision", "eval_files", "labelled_files", "seed", "dry_run",
     )  # fmt: skip
 
-    task: str = Field("prompts/tasks/support_intents.yaml", description="task description (YAML)")
+    task: str = Field(_TASK, description="task description (YAML)")
+    documents: str | None = Field(
+        None, description="run of 8_read: questions on its chunks; task may then describe them, without passages"
+    )
+    domain: str | None = Field(None, description="of documents: where they come from, in a few words")
+    language: str | None = Field(
+        None, description="of questions on documents, such as eng-Latn; null: that of each chunk"
+    )
+    decisions: str | None = Field(
+        None, description="questions.csv of an earlier run, edited: keep says which questions on documents stay"
+    )
     rows: int = SynthesisOptions.field("rows", 14)
     attempts: float = SynthesisOptions.field("attempts", 3.0)
     llm_base_url: str = LLMOptions.field("base_url")
@@ -190,6 +211,11 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
     llm_timeout: float = LLMOptions.field("timeout")
     requests_per_minute: float | None = LLMOptions.field("requests_per_minute")
     tokens_per_minute: float | None = LLMOptions.field("tokens_per_minute")
+
+    @property
+    def described(self) -> str | None:
+        """The task description; None where there are documents and nothing else is told of them."""
+        return None if self.documents and self.task == _TASK else self.task
 
     def llm_options(self) -> LLMOptions:
         """Which LLM is asked, and how."""
@@ -289,6 +315,32 @@ class CostToGainParams(Params):
     task: str | None = Field(None, description="task that is drawn; null: the mean of the targets")
 
 
+class ReadParams(Params, ChunkOptions):
+    """`8_read`: a folder of documents gives chunks, some of them held back to test on."""
+
+    about = "read"
+    cell = ("data", "student", "chunk_size", "chunk_overlap", "test_share", "encoding", "text_column", "seed")
+
+    data: str = Field("data/handbook", description="folder or file of documents: text, Markdown, HTML, PDF, tables")
+    student: str = Field(WORDLLAMA, description="model that is to find the chunks: its tokens count")
+    student_revision: str | None = Field(None, description="of a student of the hub")
+    trust_remote_code: bool | list[str] = GuideOptions.field("trust_remote_code")
+    chunk_size: int | None = Field(  # type: ignore[assignment]
+        None, ge=8, description="most tokens of a chunk, its headings included; null: 256, or what the student reads"
+    )
+    test_share: float | None = Field(
+        0.2, gt=0, lt=1, description="share of the chunks to test on, in whole documents; null: none"
+    )
+    encoding: str | None = FileOptions.field("encoding")
+    text_column: str | None = Field(None, description="of tables: the column of the texts, where it has no usual name")
+    strict: bool = Field(False, description="refuse files that would be left out")
+    seed: int = Field(0, description="of what is held back")
+
+    def conflicts(self) -> list[str]:
+        """More overlap than new text, where the size is told."""
+        return [] if self.chunk_size is None else super().conflicts()
+
+
 class CompareParams(Params):
     """`7_compare`: evaluations of many trainings give a leaderboard."""
 
@@ -309,6 +361,7 @@ VERBS: dict[str, type[Params]] = {
     "report": ReportParams,
     "cost_to_gain": CostToGainParams,
     "compare": CompareParams,
+    "read": ReadParams,
 }
 
 

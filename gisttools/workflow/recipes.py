@@ -53,7 +53,8 @@ class Step(BaseModel):
 class Input(BaseModel):
     """A name for parameters that are set together.
 
-    `sets`: `step.parameter` that get the value; where one is a list, a single value becomes a list of one. `clears`:
+    `sets`: `step.parameter` that get the value; where one is a list, a single value becomes a list of one, and where
+    none is, a list of one its value. `clears`:
     those that become null, such as the revision of the model that was there before. `default`: where nothing is told.
     """
 
@@ -295,16 +296,19 @@ def _set_inputs(recipe: Recipe, given: Mapping[str, Any]) -> None:
             set_parameter(steps[step], parameter, None)
         for place in recipe.inputs[name].sets:
             step, _, parameter = place.partition(".")
-            wanted = [value] if _is_list(steps[step].verb, parameter) and not isinstance(value, list) else value
+            wanted = _fitted(value, steps[step].verb, parameter)
             in_matrix = parameter in steps[step].matrix and isinstance(wanted, list) and wanted is not value
             set_parameter(steps[step], parameter, [wanted] if in_matrix else wanted)
 
 
-def _is_list(verb: str, parameter: str) -> bool:
-    """Whether a parameter takes lists, and no single value."""
+def _fitted(value: Any, verb: str, parameter: str) -> Any:
+    """A single value as a list of one where a parameter takes lists alone, and the other way round."""
     kind = VERBS[verb].model_fields[parameter].annotation
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return str not in kinds and any(get_origin(k) is list for k in kinds)
+    takes_lists = any(get_origin(k) is list for k in kinds)
+    if not isinstance(value, list):
+        return [value] if takes_lists and str not in kinds else value
+    return value[0] if len(value) == 1 and not takes_lists else value
 
 
 def _input_problems(recipe: Recipe) -> list[str]:

@@ -24,6 +24,26 @@ from gisttools.workflow.places import resolve
 _INTERVAL = {"low": "lower end of the 95 % interval of the difference", "high": "upper end"}
 
 TABLES: dict[str, dict[str, str]] = {
+    "read: chunks.parquet": {
+        "id": "document, place in it and a hash of the content: `guide/keys.md#3-1f2e3d4c`",
+        "document": "path below the folder; of a table also the row",
+        "title": "the document's",
+        "headings": "those above the chunk, the outermost first",
+        "text": "as it is written",
+        "tokens": "of title, headings and text, as the student counts them",
+        "file": "where it stands",
+        "line": "where it begins: a line, of tables a row, of PDF a page",
+        "part": "`train`, or `test`: held back",
+    },
+    "synthesize: questions.csv": {
+        "keep": '"yes"; write "no" to throw a question out, and name the file as `decisions`',
+        "part": "`train` or `test`",
+        "form": "a question, keywords, a claim, a title, a message",
+        "question": "what the LLM wrote",
+        "heading": "title and headings of the chunk",
+        "text": "of the chunk, which answers it",
+        "chunk": "its id",
+    },
     "convert: overlap.parquet": {
         "place": "number of the row that was left out, from 0",
         "row": "its id",

@@ -35,6 +35,7 @@ from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
 from gisttools.workflow.spec import parents_of, settled, spec_hash
 from gisttools.workflow.terminal import LATER
+from gisttools.workflow.tuning import recipe_problems, with_best
 from gisttools.workflow.workers import LocalWorkers
 
 _CLEAR = "\r\x1b[2K"
@@ -121,6 +122,8 @@ def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, pr
             failed.setdefault(str(problem), problem)
     if early := early_error(right):
         failed[str(early)] = early
+    elif lines := recipe_problems(right):
+        failed[""] = ParameterError(problems(f"{path}: {len(lines)} problem(s)", lines))
     if len(failed) > 1:
         raise ParameterError("\n".join(failed))
     if failed:
@@ -252,8 +255,9 @@ def _answer_of(step: Step, params: Params, pending: bool) -> tuple[FinishedRun |
 
 def _preview(step: Step, before: dict[str, StepPreview], rerun: Rerun) -> StepPreview:
     runs = {name: p.run.id if p.run and p.state == "done" else f"${name}" for name, p in before.items()}
-    params = _settled(check_params(step.verb, fill(step, runs)))
+    given = fill(step, runs)
     after = tuple(name for name in dict.fromkeys(references(step)) if runs[name].startswith("$"))
+    params = _settled(check_params(step.verb, given if after else with_best(step.verb, given)))
     pending = bool(os.environ.get(PUBLISH_TO)) or any(p.state == "to run" for p in before.values())
     done, note = (None, "") if after else _answer_of(step, params, pending)
     if done is None or rerun == "always":

@@ -27,6 +27,7 @@ from gisttools.common import (
     GistError,
     ParameterError,
     digest,
+    is_number,
     quiet_libraries,
     read_run,
     results_folder,
@@ -49,6 +50,7 @@ from gisttools.workflow.params import (
     EvaluateParams,
     FinetuneParams,
     Params,
+    ReadParams,
     ReportParams,
     SynthesizeParams,
     check_params,
@@ -56,17 +58,18 @@ from gisttools.workflow.params import (
 from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
 from gisttools.workflow.spec import evaluations_of, parents_of, settled, spec_hash
+from gisttools.workflow.tuning import with_best
 
 if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
 
-    from gisttools.data import ReadOptions, Tiers
+    from gisttools.data import ReadChunks, ReadOptions, Tiers
     from gisttools.evaluation import Candidates, Contender, EvaluateOptions, TaskSource
     from gisttools.mining import MiningOptions
     from gisttools.models import VectorCache
     from gisttools.synthesis import Checks, Known, SynthesisOptions, SynthesisResult, Task
-    from gisttools.training import DevelopmentScore, Retention
+    from gisttools.training import DevelopmentScore, GISTLoss, Retention
     from gisttools.workflow.evaluations import Pages
     from gisttools.workflow.inputs import Entries
 
@@ -172,10 +175,10 @@ class SynthesizeRun(Run):
     params: SynthesizeParams
 
     def task(self) -> Task:
-        """The task description. Raises as `read_task`."""
-        from gisttools.synthesis import read_task
+        """The task description, with the chunks of documents where these are told. Raises as `task_of`."""
+        from gisttools.workflow.documents import task_of
 
-        return read_task(resolve(self.params.task))
+        return task_of(self.params)
 
     def guide(self) -> VectorCache:
         """The guide that checks labels and similarities."""
@@ -186,7 +189,7 @@ class SynthesizeRun(Run):
     def options(self) -> SynthesisOptions:
         """How much is written, and by which prompts; their paths are seen from where the run was started."""
         from gisttools.synthesis import SynthesisOptions
-        from gisttools.workflow.inputs import prompt_of, prompts_of
+        from gisttools.workflow.documents import prompt_of, prompts_of
 
         return self.params.part(SynthesisOptions, prompt=prompt_of(self.params), prompts=prompts_of(self.params))
 
@@ -202,13 +205,25 @@ class SynthesizeRun(Run):
 
         return known_of(self.params)
 
+    def looked_through(self, outcome: SynthesisResult) -> SynthesisResult:
+        """Without the questions on documents that `decisions` throws out. Raises as `read_thrown_out`."""
+        from gisttools.synthesis import read_thrown_out, without
+
+        file = self.params.decisions
+        return outcome if file is None else without(outcome, read_thrown_out(resolve(file)))
+
     def save(self, outcome: SynthesisResult) -> None:
-        """Write both tables, and a page to look through them, into the run's folder."""
+        """Write both tables, and a page to look through them, into the run's folder; of documents also the test."""
         from gisttools.data import write_triplets
         from gisttools.mining import data_card
         from gisttools.report import write_browser
+        from gisttools.synthesis import save_documents, training_pairs
+        from gisttools.workflow.documents import chunks_of
 
-        write_triplets(outcome.accepted, self.folder)
+        read = chunks_of(self.params)
+        if read is not None:
+            save_documents(outcome, read, self.folder)
+        write_triplets(outcome.accepted if read is None else training_pairs(outcome.accepted), self.folder)
         write_triplets(outcome.rejected, self.path("rejected.parquet"))
         card = data_card(outcome.accepted, dropped=outcome.summary["reasons"])
         card = card.with_cleaned(outcome.summary["cleaned"])
@@ -222,8 +237,9 @@ class ConvertRun(Run):
     params: ConvertParams
 
     def sources(self) -> list[str]:
-        """The sources of labelled texts and triplets; paths are seen from where the run was started."""
-        from gisttools.workflow.inputs import paths
+        """The sources of labelled texts and triplets; paths are seen from where the run was started, runs are their
+        folders."""
+        from gisttools.workflow.folders import paths
 
         return paths(self.params.sources)
 
@@ -236,7 +252,8 @@ class ConvertRun(Run):
     def reading(self) -> ReadOptions:
         """How to read labelled texts."""
         from gisttools.data import FileOptions, ReadOptions, expand_sources, is_task
-        from gisttools.workflow.inputs import paths, reading_of
+        from gisttools.workflow.folders import paths
+        from gisttools.workflow.inputs import reading_of
 
         reading = reading_of(self.params, ReadOptions)
         if all(
@@ -301,11 +318,18 @@ class FinetuneRun(Run):
 
         return development_of(self.params)
 
-    def retention(self) -> Retention | None:
-        """What holds the student near its start, if texts for it are told."""
+    def retention(self, loss: GISTLoss) -> Retention | None:
+        """What holds the student of this loss near its start: texts that are told, or the package's own where a
+        training of this kind forgets without them."""
         from gisttools.workflow.inputs import retention_of
 
-        return retention_of(self.params)
+        return retention_of(self.params, loss)
+
+    def soup(self) -> list[SentenceTransformer]:
+        """The models that are averaged with this one. Raises ParameterError, MissingError, DataError."""
+        from gisttools.workflow.inputs import soup_of
+
+        return soup_of(self.params)
 
     def rows_cost(self, tables: Mapping[str, Dataset]) -> dict[str, Any]:
         """What the rows trained on cost, for the summary; see `gisttools.workflow.inputs.rows_cost`."""
@@ -380,6 +404,22 @@ class CompareRun(Run):
         return contenders_to_compare(self.params.evaluations)
 
 
+class ReadRun(Run):
+    """A run of `8_read`."""
+
+    params: ReadParams
+
+    def chunks(self) -> ReadChunks:
+        """The documents, read, cut and split. Raises as `read_chunks` and `open_model`."""
+        from gisttools.models import open_model
+        from gisttools.workflow.documents import read_documents_of
+        from gisttools.workflow.inputs import model_path
+
+        p = self.params
+        student = open_model(model_path(p.student), p.student_revision, trust_remote_code=p.trust_remote_code)
+        return read_documents_of(p, student)
+
+
 _KINDS: dict[str, type[Run]] = {
     "synthesize": SynthesizeRun,
     "convert": ConvertRun,
@@ -388,6 +428,7 @@ _KINDS: dict[str, type[Run]] = {
     "report": ReportRun,
     "cost_to_gain": CostToGainRun,
     "compare": CompareRun,
+    "read": ReadRun,
 }
 
 
@@ -408,7 +449,7 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
     }
     load_env_files()
-    params = settled(check_params(verb, with_fetched(given)), tell=True)
+    params = settled(check_params(verb, with_best(verb, with_fetched(given))), tell=True)
     parents = parents_of(params)
     told = os.environ.get(RUN_FOLDER)
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
@@ -467,10 +508,13 @@ def _profile_of(parents: Sequence[str]) -> str:
 
 
 def _resolved(params: Params, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters that were null and that the step chose, as its summary tells them among its settings."""
+    """Parameters that were null, or a word in place of a number, and that the step chose, as its summary tells them
+    among its settings."""
     settings = summary.get("settings") or {}
-    left = [name for name, value in params.model_dump().items() if value is None]
-    return {name: settings[name] for name in left if settings.get(name) is not None}
+    given = params.model_dump()
+    left = [name for name, value in given.items() if value is None and settings.get(name) is not None]
+    words = [name for name, value in given.items() if isinstance(value, str) and is_number(settings.get(name))]
+    return {name: settings[name] for name in [*left, *words]}
 
 
 def _warnings(log_file: Path, most: int = 20) -> list[str]:

@@ -24,7 +24,9 @@ from gisttools.data import (
     concatenate,
     expand_sources,
     kind_of,
+    read_search,
     read_sources,
+    search_pairs,
     triplet_tables,
 )
 from gisttools.evaluation import (
@@ -42,7 +44,8 @@ from gisttools.models import GuideOptions, ModelGuide, ShardedGuide, embed_shard
 from gisttools.training import GuideStore
 from gisttools.workflow.cluster import open_executor
 from gisttools.workflow.execute import Rerun, run_notebook
-from gisttools.workflow.inputs import guide_of, model_path, open_entries, paths, tasks_of, training_tables
+from gisttools.workflow.folders import paths
+from gisttools.workflow.inputs import guide_of, model_path, open_entries, tasks_of, training_tables
 from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
 from gisttools.workflow.recipes import Step
@@ -163,7 +166,8 @@ def _tables(params: FinetuneParams | ConvertParams) -> list[Dataset | LabelledTe
     kinds = {name: kind_of(name, reading) for name in names}
     foreign = triplet_tables([n for n in names if kinds[n] == "triplets"], threshold=params.threshold)
     labelled = read_sources([n for n in names if kinds[n] == "labelled"], reading)
-    return [*labelled, *foreign.values()]
+    found = {n: read_search(n, reading.split, reading.encoding) for n in names if kinds[n] == "search"}
+    return [*labelled, *foreign.values(), *(search_pairs(search, name) for name, search in found.items())]
 
 
 SHARED = ("evaluate", "finetune", "convert")

@@ -129,7 +129,7 @@ def test_a_question_finds_the_passage_with_its_place(command, folder, documents)
     status, said = command("search", folder, documents, "my radiator is cold", "--top", 2)
     assert status == 0
     first = said.splitlines()[0]
-    assert first.endswith(f"{documents}/heat.md:3  The radiator stays cold: open the valve.")
+    assert first.endswith(f"{documents}/heat.md:3  The radiator stays cold: open the valve. Call the plumber.")
     found = command("search", folder, documents, "what does a second key cost", "--json")[1]
     (best, *_) = json.loads(found)
     assert (best["text"], best["line"], best["file"]) == (

@@ -11,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 from gisttools.common import DataError, ParameterError
 from gisttools.data import NEAR, jaccard, normalise
-from gisttools.data.splitting import near_groups, split_texts
+from gisttools.data.copies import near_groups
+from gisttools.data.splitting import split_texts
 
 WORDS = (
     "card",

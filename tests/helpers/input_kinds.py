@@ -119,6 +119,24 @@ def _of_several_labels(texts: list[tuple[str, str]]) -> list[dict]:
     return [{"text": text, "label": [label, "urgent"] if i % 3 else [label]} for i, (text, label) in enumerate(texts)]
 
 
+def _corpus(texts: list[tuple[str, str]]) -> list[dict]:
+    return [{"_id": f"d{i}", "title": "", "text": text} for i, (text, _) in enumerate(texts)]
+
+
+def _queries(texts: list[tuple[str, str]]) -> list[dict]:
+    return [{"_id": f"q{i}", "text": f"{text}?"} for i, (text, _) in enumerate(texts)]
+
+
+def _judged(texts: list[tuple[str, str]]) -> list[dict]:
+    return [{"query-id": f"q{i}", "corpus-id": f"d{i}", "score": 1} for i in range(len(texts))]
+
+
+def _llamaindex(texts: list[tuple[str, str]]) -> dict:
+    parts = {"queries": {row["_id"]: row["text"] for row in _queries(texts)}}
+    parts["corpus"] = {row["_id"]: row["text"] for row in _corpus(texts)}
+    return {**parts, "relevant_docs": {row["query-id"]: [row["corpus-id"]] for row in _judged(texts)}, "mode": "text"}
+
+
 _TABLE = "`texts.csv`, `.tsv`, `.jsonl`, `.json`, `.parquet`, also `.gz` and `.zst`"
 _SETS = "any of these with the columns of triplets"
 _ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".csv.gz", ".jsonl.zst")
@@ -136,6 +154,12 @@ TRAINING = (
              more={"strategy": "hard", "negatives": 2, "margin": 1.0}),
     Training("pairs", _SETS, {"p.csv": _named("anchor", "positive"), "p.parquet": _named("question", "answer")},
              triplets=True),
+    Training("pairs with mined negatives", "**Pairs and searches.**", {"p.csv": _named("anchor", "positive")},
+             more={"strategy": "hard", "negatives": 2, "hard_from": "both"}),
+    Training("search in BEIR's layout", "BEIR's folder", {
+        "s/corpus.jsonl": _corpus, "s/queries.jsonl": _queries, "s/qrels/train.tsv": _judged}, folder="s"),
+    Training("search in LlamaIndex's layout", "LlamaIndex's JSON", {"train.json": _llamaindex},
+             more={"strategy": "hard", "margin": 0.99}),
     Training("scored pairs", "scored pairs from `threshold` up", {"p.csv": _scored}, more={"threshold": 4.0}),
     Training("triplets", "`anchor/positive/negative`", {"t.csv": _named("anchor", "positive", "negative")},
              triplets=True),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,12 @@ def synthesize(told: dict) -> None:
     write_triplets(outcome.accepted, folder / "accepted.parquet")
     write_triplets(outcome.rejected, folder / "rejected.parquet")
     (folder / "summary.json").write_text(json.dumps(outcome.summary), encoding="utf-8")
+
+
+def asker(number: int, body: dict) -> tuple[int, dict, dict]:
+    """Asks on a chunk of documents: some of its longer words, in another order, which BM25 and a guide find again."""
+    question = body["messages"][-1]["content"]
+    chunk = json.loads(re.search(r'Note from [^"]*("(?:[^"\\]|\\.)*")', question)[1])
+    words = list(dict.fromkeys(re.findall(r"[^\W\d_]{5,}", chunk.casefold())))
+    rng = random.Random(request_of(body))
+    return completion(json.dumps({"query": " ".join(rng.sample(words, min(7, len(words))))}), number=number)

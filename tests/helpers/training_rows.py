@@ -49,7 +49,7 @@ def table(rows_per_label=4, ragged=False):
 
 def train(
     rows, guide: VectorCache | None, folder: Path, *, student=WORDLLAMA, sets=None, retention=None, development=None,
-    checkpoints=None, loss_options=None, **settings,
+    checkpoints=None, soup=(), loss_options=None, **settings,
 ) -> Trained:  # fmt: skip
     """`finetune` on the CPU with settings that suit a few rows."""
     model, store = open_model(student, device="cpu"), GuideStore.build(rows, guide)
@@ -63,6 +63,7 @@ def train(
         retention=retention,
         development=development,
         checkpoints=checkpoints,
+        soup=soup,
     )
 
 

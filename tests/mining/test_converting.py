@@ -175,16 +175,14 @@ def pairs_file(folder, rows=6):
 
 @pytest.mark.parametrize(
     "options",
-    [{"strategy": "hard", "negatives": 5}, {"per_class": 2}, {"balanced": True}, {"negatives": 2}, {"topk": 3},
-     {"drop_singletons": True}],
-)  # fmt: skip
-def test_mining_of_pairs_is_refused_until_there_is_some(guide, tmp_path, options):
+    [{"per_class": 2}, {"balanced": True}, {"negatives": 2}, {"topk": 3}, {"drop_singletons": True}],
+)
+def test_options_that_do_nothing_with_pairs_are_refused(guide, tmp_path, options):
     with pytest.raises(ParameterError) as caught:
         convert([pairs_file(tmp_path)], guide, mining=MiningOptions(**options))
     assert all(
         f"{name} is {value!r}, which needs labelled texts" in str(caught.value) for name, value in options.items()
     )
-    assert "no positives or negatives are mined yet" in str(caught.value)
 
 
 @pytest.mark.parametrize("limit", [1, 4, 100])
@@ -239,3 +237,47 @@ def test_fewer_negatives_than_asked_for_are_told(guide, tmp_path, caplog):
     (tmp_path / "t.csv").write_text("text,label\nwarm,a\nhot,a\ncold,b\nfrosty,b\n")
     convert([str(tmp_path / "t.csv")], guide, mining=MiningOptions(strategy="hard", negatives=3, margin=2.0))
     assert "4 of 4 rows have fewer than the 3 negatives asked for" in caplog.text
+
+
+@pytest.mark.parametrize("hard_from", ["guide", "bm25", "both"])
+def test_negatives_of_pairs_are_mined(guide, tmp_path, hard_from):
+    mining = MiningOptions(strategy="hard", negatives=2, margin=2.0, hard_from=hard_from)
+    converted = convert([pairs_file(tmp_path)], guide, mining=mining)
+    rows = converted.triplets.to_list()
+    assert all(r["negative_sources"] == ["mined"] * len(r["negatives"]) for r in rows)
+    assert any(r["negatives"] for r in rows) == (hard_from != "bm25")  # these pairs share no word
+    for r in rows:
+        answers = {other["positive"] for other in rows if other["anchor"] == r["anchor"]}
+        assert not answers & set(r["negatives"])
+        assert len(r["guide_an"]) == len(r["negatives"])
+
+
+def test_a_search_is_a_source_with_its_whole_corpus_and_without_its_test_queries(guide, tmp_path):
+    place = tmp_path / "search"
+    (place / "qrels").mkdir(parents=True)
+    corpus = ["in the box by the door", "the lift company", "ask the caretaker", "on the roof"]
+    queries = ["where is my key", "who repairs the lift", "who knows"]
+    (place / "corpus.jsonl").write_text("\n".join(json.dumps({"_id": i, "text": t}) for i, t in enumerate(corpus)))
+    (place / "queries.jsonl").write_text("\n".join(json.dumps({"_id": i, "text": t}) for i, t in enumerate(queries)))
+    (place / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n0\t0\t1\n1\t1\t1\n1\t2\t1\n")
+    (place / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n2\t2\t1\n")
+    bare = convert([str(place)], guide)
+    assert [len(n) for n in bare.triplets["negatives"][:]] == [0, 0, 0]
+    mined = convert([str(place)], guide, mining=MiningOptions(strategy="hard", negatives=9, margin=9.0))
+    by_pair = {(r["anchor"], r["positive"]): set(r["negatives"]) for r in mined.triplets.to_list()}
+    assert by_pair == {
+        (queries[0], corpus[0]): set(corpus[1:]),
+        (queries[1], corpus[1]): {corpus[0], corpus[3]},
+        (queries[1], corpus[2]): {corpus[0], corpus[3]},
+    }
+    one = convert([str(place)], guide, mining=MiningOptions(strategy="hard", negatives=9, margin=9.0, limit=1))
+    (row,) = one.triplets.to_list()
+    assert set(row["negatives"]) == by_pair[row["anchor"], row["positive"]]
+
+
+def test_hard_without_rows_to_mine_for_is_refused(guide, tmp_path):
+    (tmp_path / "t.jsonl").write_text(json.dumps({"query": "q", "pos": ["p"], "neg": ["n"]}))
+    with pytest.raises(ParameterError, match="has negatives, or a label"):
+        convert([str(tmp_path / "t.jsonl")], guide, mining=MiningOptions(strategy="hard"))
+    with pytest.raises(ParameterError, match="hard_from is 'both', which needs pairs, or a search"):
+        convert(["data/support_intents"], guide, mining=MiningOptions(strategy="hard", hard_from="both"))

@@ -172,3 +172,11 @@ def test_columns_that_only_newer_evaluations_have_may_be_missing(tmp_path):
     data = collect(evaluate(tmp_path, [comparison_row()]), tmp_path)
     assert all(math.isnan(row.p_holm) for row in data.comparison)
     assert "not run" in render_markdown(data)
+
+
+def test_a_time_budget_is_repeated_by_the_steps_that_it_led_to():
+    given, changed = {"max_minutes": 5.0, "seed": 1}, ["max_minutes", "seed"]
+    text = command("finetune", given, changed, {"max_steps": 137, "learning_rate": 0.01})
+    assert "max_minutes" not in text
+    assert "-p max_steps 137" in text
+    assert "max_steps" not in command("finetune", {"seed": 1}, ["seed"], {"max_steps": 137})

@@ -76,6 +76,7 @@ FIGURES = {
     figures.accept_reject: [[{}], [{"asked": None, "accepted": None, "reasons": None}], [{"reasons": {}}]],
     figures.label_counts: [[{}], [{"by_label": None}], [{"by_label": {}}]],
     figures.class_balance: [[[]], [[None, float("nan")]], [iter(())], [pd.Series(dtype=object)], [np.array([])]],
+    figures.chunk_lengths: [[[]], [()]],
     figures.label_noise: [[BLANK], [frame(CONFUSED)], [frame(["share"])], [frame(CONFUSED, 2)]],
     figures.per_class: [[BLANK], [frame(ITEMS)], [frame(ITEMS, 2)], [frame(["task", "gold"], 2)]],
     curves.loss_curve: [[BLANK], [frame(HISTORY)], [frame(HISTORY, 2)], [BLANK, BLANK], [BLANK, None, 3],

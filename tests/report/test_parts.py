@@ -48,3 +48,16 @@ def test_rows_of_an_llm_alone_leave_nothing_without_them(tmp_path):
 
 def test_a_model_of_unknown_training_has_no_parts(tmp_path):
     assert parts(data_of(tmp_path, parents=())) == []
+
+
+def test_where_labels_were_positives_no_mask_is_spoken_of(tmp_path):
+    settings = {"train_on": "labelled", "same_label": "positive", "guide_masks": "unlabelled"}
+    finetune(tmp_path, settings=settings, positives={"positives": 3.62, "without_positives": 0.0})
+    data = data_of(tmp_path)
+    told = {part.name: part.told for part in parts(data)}
+    assert "on triplets" in told["Labels, as positives"]
+    page, text = seen(render_html(data)), render_markdown(data)
+    assert "A text met 3.6 of its label in its batch" in page
+    assert "Candidates that were masked" not in page
+    assert "- labels as positives: a text met 3.6 of its label in its batch, on average.\n" in text
+    assert "- masked" not in text

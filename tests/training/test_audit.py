@@ -21,6 +21,7 @@ ROWS = [
     ("stop the order please", "please cancel it", ["my delivery is overdue"], "cancel"),
     ("the voucher does not work", "my code is refused", ["please cancel it", "where is it"], None),
 ]
+SEVERAL = ["late", "late | cancel", "cancel | refund", "refund", None]
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +37,27 @@ def cache(tmp_path_factory):
 
 
 @pytest.mark.parametrize("guided", [True, False], ids=["guided", "unguided"])
-@pytest.mark.parametrize("labels", [True, False], ids=["labels", "no-labels"])
+@pytest.mark.parametrize("same_label", ["mask", "positive", "ignore"])
+@pytest.mark.parametrize("several", [True, False], ids=["several-labels", "one-label"])
 @pytest.mark.parametrize("margin", [{"margin": 0.0}, {"margin": 0.2}, {"margin": 0.3, "margin_strategy": "relative"}])
-def test_as_many_masked_as_the_loss_masks(table, cache, guided, labels, margin):
+def test_as_many_masked_as_the_loss_masks(table, cache, guided, same_label, several, margin):
+    """Positives of the same label are not masked, neither there nor here."""
+    if several:
+        table = table.map(lambda row: {**row, "task_type": "MultilabelClassification"})
+        table = table.map(
+            lambda row, i: {**row, "anchor_label": SEVERAL[i], "positive_label": SEVERAL[i]}, with_indices=True
+        )
     store = GuideStore.build(table, cache if guided else None)
+    assert (store.label_ids.ndim == 3) == several
     student = open_model(MINILM, device="cpu").eval()
     columns = store.training_columns()
     names = [c for c in columns.column_names if c != "label"]
-    loss = GISTLoss(student, store, LossOptions(**margin, mask_same_label=labels))
+    masks = {**margin, "same_label": same_label, "guide_masks": "unlabelled" if several else "all"}
+    loss = GISTLoss(student, store, LossOptions(**masks))
     loss([student.preprocess(columns[c][:]) for c in names], columns.with_format("torch")["label"][:])
-    found = audit(store, mask=MaskOptions(**margin, mask_same_label=labels)).groupby("block").size().to_dict()
+    found = audit(store, mask=MaskOptions(**masks))
+    assert same_label == "mask" or not found[found.block != "pp"].masked_by.str.contains("label").any()
+    found = found.groupby("block").size().to_dict()
     b, given = len(ROWS), sum(len(n) for _, _, n, _ in ROWS)
     pairs = {"ap": b * (b - 1), "aa": b * (b - 1), "pp": b * (b - 1), "an": b * given}
     masked = {name: round(share * pairs[name]) for name, share in loss.masked_shares().items()}

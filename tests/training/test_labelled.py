@@ -170,9 +170,17 @@ def test_a_stopped_training_on_labelled_texts_goes_on_as_if_it_had_not_been(guid
 @pytest.mark.parametrize(
     ("options", "settings", "said"),
     [
-        ({}, {"train_on": "labelled"}, "set same_label to 'positive'"),
-        (POSITIVE, {"texts_per_class": 8}, "texts_per_class is 8, which needs train_on 'labelled'"),
-        (POSITIVE, {"meet": "confusable"}, "meet is 'confusable', which needs train_on 'labelled'"),
+        ({"same_label": "mask"}, {"train_on": "labelled"}, "set same_label to 'positive'"),
+        (
+            POSITIVE,
+            {"train_on": "triplets", "texts_per_class": 8},
+            "texts_per_class is 8, which needs",
+        ),
+        (
+            POSITIVE,
+            {"train_on": "triplets", "meet": "confusable"},
+            "meet is 'confusable', which needs",
+        ),
         (POSITIVE, {"train_on": "labelled", "meet": "confusable"}, "has no guide that could confuse classes"),
         ({**POSITIVE, "contrast_anchors": False}, {"train_on": "labelled"}, "they have one block"),
         ({**POSITIVE, "positive_temperature": 0.1}, {}, "needs a guide and same_label 'positive'"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from helpers.two_ranks import Rows, alone, on_two_ranks
 from hypothesis import given, settings, strategies as st
 from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -370,80 +372,17 @@ def test_mini_batches_repeat_the_dropout_of_the_first_pass(step):
         torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5)
 
 
-def _rank(rank, world, port, queue):
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    students, guides, ids = ranks_batch()
-    own = slice(rank * 3, rank * 3 + 3)
-    vectors = Vectors([x[own] for x in students])
-    loss = GISTLoss(
-        vectors, Answers([g[own] for g in guides], ids[own]), LossOptions(temperature=0.1), gather_across_devices=True
-    )
-    value = loss([{"column": i} for i in range(3)], torch.zeros(3))
-    value.backward()
-    queue.put((rank, value.item(), [p.grad.numpy() for p in vectors.parameters()]))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def ranks_batch():
+@pytest.mark.slow
+def test_two_ranks_give_loss_and_gradients_of_one():
     (a, p, n), (ga, gp, gn) = draw(6, 1, seed=11)
     ids = torch.arange(18).view(6, 3)
     ids[4, 1] = ids[0, 1]  # a tie across ranks
-    return [a.detach(), p.detach(), n.detach()[:, 0]], [ga, gp, gn], ids
-
-
-class Vectors(torch.nn.Module):
-    """A model whose columns are its parameters."""
-
-    def __init__(self, columns):
-        super().__init__()
-        self.columns = torch.nn.ParameterList([torch.nn.Parameter(c.clone()) for c in columns])
-
-    def forward(self, features):
-        return {"sentence_embedding": self.columns[features["column"]]}
-
-
-class Answers:
-    """A guide store that answers any rows with the vectors it holds."""
-
-    def __init__(self, guides, ids):
-        self.anchor, self.positive, self.negatives = guides
-        self.text_ids, self.label_ids = ids, ids % 4
-
-    def rows(self, row_ids):
-        return self
-
-
-@pytest.mark.slow
-def test_two_ranks_give_loss_and_gradients_of_one():
-    import socket
-
-    import torch.multiprocessing as mp
-
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    context = mp.get_context("forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn")
-    context.set_forkserver_preload(["sentence_transformers", "gisttools.training.loss"])  # once for both
-    queue = context.Queue()
-    workers = [context.Process(target=_rank, args=(rank, 2, port, queue)) for rank in range(2)]
-    for w in workers:
-        w.start()
-    answers = sorted((queue.get(timeout=120) for _ in workers), key=lambda x: x[0])
-    for w in workers:
-        w.join(30)
-    students, guides, ids = ranks_batch()
-    one = Vectors(students)
-    loss = GISTLoss(one, Answers(guides, ids), LossOptions(temperature=0.1))(
-        [{"column": i} for i in range(3)], torch.zeros(6)
-    )
-    loss.backward()
-    assert sum(value for _, value, _ in answers) / 2 == pytest.approx(loss.item())
-    for column, parameter in enumerate(one.parameters()):
-        both = torch.cat([torch.from_numpy(grads[column]) for _, _, grads in answers]) / 2  # as DDP averages
-        torch.testing.assert_close(both, parameter.grad, rtol=1e-6, atol=1e-9)
+    columns = (a.detach(), p.detach(), n.detach()[:, 0])
+    rows, options = Rows(columns, (ga, gp, gn), ids, ids % 4), LossOptions(temperature=0.1)
+    whole, (both, _) = alone(rows, options), on_two_ranks(rows, options)
+    assert both.loss == pytest.approx(whole.loss)
+    for got, want in zip(both.gradients, whole.gradients, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
 
 
 def test_inside_matryoshka_loss(step):

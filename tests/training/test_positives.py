@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.two_ranks import Rows, alone, on_two_ranks
 from hypothesis import given, settings, strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -311,6 +312,67 @@ def test_one_class_alone_gives_zero_and_is_told():
     assert told.tolist() == pytest.approx([5, 0, 5, 20])
 
 
+def test_each_pair_of_labelled_texts_is_one_candidate_a_row():
+    """Anchors, positives and both against each other are one matrix: no block but one has candidates."""
+    batch = Batch.make(torch.randn(7, 3), None, None, None, None, None, None, torch.arange(7)[:, None] % 3)
+    options = LossOptions(same_label="positive")
+    _, masked, _ = _told_loss(batch, options)
+    assert count_masked(masked, batch, options, 7).tolist() == [[0, 0], [0, 7 * 6], [0, 0], [0, 0]]
+
+
+def test_equal_texts_are_neither_positives_nor_negatives():
+    """Whatever their label says: of a row's own text the score has no part in its loss."""
+    texts, labels = torch.tensor([[0], [0], [1], [2]]), torch.tensor([[0], [0], [0], [1]])
+    x = torch.randn(4, 5, dtype=torch.float64)
+    batch = Batch.make(x, None, None, None, None, None, texts, labels)
+    loss, masked, told = _told_loss(batch, LossOptions(same_label="positive", temperature=0.5))
+    assert told.tolist() == [3, 1, 0, 1 + 1 + 2]
+    assert masked.tolist() == [2, 2, 1, 1]  # each by itself, and by its double
+    z = torch.nn.functional.normalize(x) @ torch.nn.functional.normalize(x).T / 0.5
+    rows = [[(i, j) for j in positives] for i, positives in ((0, [2]), (1, [2]), (2, [0, 1]))]
+    wanted = [sum(torch.logaddexp(z[i, j], z[i, 3]) - z[i, j] for i, j in row) / len(row) for row in rows]
+    torch.testing.assert_close(loss, sum(wanted) / 3)
+
+
+def test_labels_that_a_text_has_twice_count_once():
+    (x, _, _), _, _ = draw(5, 0)
+    once = torch.tensor([[0, -1], [0, 1], [1, -1], [2, 0], [2, -1]])[:, None]
+    twice = torch.cat([once, once], 2)
+    losses = [gist_loss(x, label_ids=ids, same_label="positive", temperature=0.1) for ids in (once, twice)]
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [1 << 24, 1 << 53, (1 << 63) - 200])
+@pytest.mark.parametrize("how", ["mask", "positive"])
+@pytest.mark.parametrize("several", [0, 2])
+def test_ids_of_any_size_are_told_apart(size, how, several):
+    """Neighbours beyond what a floating-point number holds are other texts and other labels."""
+    students, _, generator = draw(12, 2)
+    students = [x.detach().float() for x in students]
+    text_ids = torch.randint(0, 40, (12, 4), generator=generator)
+    text_ids[:, 2:][torch.rand(12, 2, generator=generator) < 0.2] = -1
+    label_ids = draw_labels((12, 4), 6, several, generator)
+
+    def loss(step):
+        ids = {"text_ids": text_ids, "label_ids": label_ids}
+        ids = {name: torch.where(x < 0, x, x + step) for name, x in ids.items()}
+        return gist_loss(*students, **ids, same_label=how, temperature=0.1)
+
+    torch.testing.assert_close(loss(size), loss(0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.uint8])
+def test_ids_of_any_whole_type(dtype):
+    students, _, _ = draw(6, 1)
+    ids = torch.arange(18).view(6, 3)
+    given = {"text_ids": ids // 2, "label_ids": ids // 6}
+    losses = [
+        gist_loss(*students, **{name: x.to(kind) for name, x in given.items()}, same_label="positive")
+        for kind in (torch.int64, dtype)
+    ]
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("how", ["mask", "ignore"])
 def test_one_column_needs_labels_as_positives(how):
     x, labels = torch.randn(4, 3), torch.tensor([[0], [0], [1], [1]])
@@ -347,8 +409,10 @@ def test_extreme_scores_stay_finite_in_float32():
     assert torch.isfinite(x.grad).all()
 
 
+@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize("one_column", [True, False], ids=["labelled-texts", "triplets"])
 @pytest.mark.parametrize("labels", [2, 64], ids=["two-classes", "many"])
-def test_no_tensor_grows_with_the_square_of_the_batch(labels):
+def test_no_tensor_grows_with_the_square_of_the_batch(labels, one_column, guided):
     class Largest(TorchDispatchMode):
         numel = 0
 
@@ -359,88 +423,38 @@ def test_no_tensor_grows_with_the_square_of_the_batch(labels):
                     self.numel = max(self.numel, x.numel())
             return out
 
-    x = torch.randn(2048, 8, requires_grad=True)
-    ids = torch.arange(2048)[:, None]
+    b, columns = 1024, 1 if one_column else 3
+    students = [torch.randn(b, 8, requires_grad=True) for _ in range(columns)]
+    names = ("guide_anchor", "guide_positive", "guide_negatives")
+    guides = {name: torch.randn(b, 8) for name in names[:columns]} if guided else {}
+    if guided and not one_column:
+        guides["guide_negatives"] = guides["guide_negatives"][:, None]
+    ids = torch.arange(b * columns).view(b, columns) // 2  # each text stands there twice
     with Largest() as largest:
-        loss = gist_loss(x, text_ids=ids, label_ids=ids % labels, same_label="positive", block_rows=16)
-        loss.backward()
-    assert largest.numel <= 2 * 16 * 2048  # the places of a block's positives, row and column
-
-
-def _rank(rank, world, port, queue, one_column):
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    queue.put((rank, *run_part(one_column, rank)))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-class Vectors(torch.nn.Module):
-    """A model whose columns are its parameters."""
-
-    def __init__(self, columns):
-        super().__init__()
-        self.columns = torch.nn.ParameterList([torch.nn.Parameter(c.clone()) for c in columns])
-
-    def forward(self, features):
-        return {"sentence_embedding": self.columns[features["column"]]}
-
-
-class Answers:
-    """A guide store that answers any rows with what it holds."""
-
-    def __init__(self, guides, text_ids, label_ids):
-        self.anchor, self.positive, self.negatives = [*guides, None, None][:3]
-        self.text_ids, self.label_ids = text_ids, label_ids
-
-    def rows(self, row_ids):
-        return self
-
-
-def run_part(one_column, rank=None):
-    """Loss and gradients of the rank's part of a batch; of all of it, in one process, where there is no rank."""
-    (a, p, _), (ga, gp, _), _ = draw(8, 0, seed=11)
-    columns, guides = ([a], [ga]) if one_column else ([a, p], [ga, gp])
-    labels = torch.tensor([0, 1, 2, 0, 0, 3, 1, -1])[:, None].expand(8, len(columns))  # 3 rows of 8 have no positive
-    own = slice(None) if rank is None else slice(4 * rank, 4 * rank + 4)
-    texts = torch.arange(8 * len(columns)).view(8, -1)
-    vectors = Vectors([c.detach()[own] for c in columns])
-    store = Answers([g[own] for g in guides], texts[own], labels[own])
-    if not one_column:
-        store.negatives = ga.new_zeros(len(ga[own]), 0, ga.shape[1])
-    options = LossOptions(temperature=0.1, same_label="positive", positive_temperature=0.2)
-    loss = GISTLoss(vectors, store, options, gather_across_devices=rank is not None)
-    value = loss([{"column": i} for i in range(len(columns))], torch.zeros(8))
-    value.backward()
-    return value.item(), [c.grad.numpy() for c in vectors.parameters()]
+        gist_loss(
+            *students, **guides, text_ids=ids, label_ids=ids % labels, same_label="positive", block_rows=16,
+            positive_temperature=0.1 if guided else None,
+        ).backward()  # fmt: skip
+    assert largest.numel <= 16 * b * (1 if one_column else 4)  # one block's scores
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("one_column", [True, False], ids=["labelled-texts", "pairs"])
 def test_two_ranks_give_loss_and_gradients_of_one(one_column):
     """The ranks hold unlike numbers of rows that count; what is averaged is the mean over all of them."""
-    import socket
-
-    import torch.multiprocessing as mp
-
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    context = mp.get_context("forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn")
-    context.set_forkserver_preload(["sentence_transformers", "gisttools.training.loss"])
-    queue = context.Queue()
-    workers = [context.Process(target=_rank, args=(rank, 2, port, queue, one_column)) for rank in range(2)]
-    for w in workers:
-        w.start()
-    answers = sorted((queue.get(timeout=120) for _ in workers), key=lambda x: x[0])
-    for w in workers:
-        w.join(30)
-    value, gradients = run_part(one_column)
-    assert sum(v for _, v, _ in answers) / 2 == pytest.approx(value)
-    for column, whole in enumerate(gradients):
-        both = np.concatenate([grads[column] for _, _, grads in answers]) / 2  # as DDP averages
-        np.testing.assert_allclose(both, whole, rtol=1e-6, atol=1e-9)
+    (a, p, _), (ga, gp, _), _ = draw(8, 0, seed=11)
+    a, p = a.detach(), p.detach()
+    columns, guides = ((a,), (ga, None, None)) if one_column else ((a, p), (ga, gp, ga.new_zeros(8, 0, ga.shape[1])))
+    labels = torch.tensor([0, 1, 2, 0, 0, 3, 1, -1])[:, None].expand(8, len(columns))  # 3 rows of 8 have no positive
+    rows = Rows(columns, guides, torch.arange(8 * len(columns)).view(8, -1), labels)
+    options = LossOptions(temperature=0.1, same_label="positive", positive_temperature=0.2)
+    whole, (both, ranks) = alone(rows, options), on_two_ranks(rows, options)
+    assert both.loss == pytest.approx(whole.loss)
+    for got, want in zip(both.gradients, whole.gradients, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
+    assert {len(r.gradients[0]) for r in ranks} == {4}
+    for name in ("without_positives", "without_negatives"):  # of as many rows each
+        assert np.mean([r.positives[name] for r in ranks]) == pytest.approx(whole.positives[name])
 
 
 TEXTS = ["my parcel is late", "where is it", "I want my money back", "refund please", "the code is rejected", "hello"]
@@ -479,11 +493,11 @@ def test_the_module_tells_of_positives_since_it_was_last_asked(minilm):
 
 def test_one_column_without_labels_as_positives_is_refused(minilm):
     with pytest.raises(DataError, match="needs same_label 'positive'"):
-        GISTLoss(minilm, None)([minilm.preprocess(TEXTS)], torch.zeros(6))
+        GISTLoss(minilm, None, LossOptions(same_label="mask"))([minilm.preprocess(TEXTS)], torch.zeros(6))
 
 
 def test_guide_on_the_fly_reads_one_column(minilm):
-    options = LossOptions(temperature=0.05, same_label="positive", positive_temperature=0.2)
+    options = LossOptions(temperature=0.05, guide_masks="all", positive_temperature=0.2)
     loss = GISTLoss(minilm, minilm, options)([minilm.preprocess(TEXTS)], torch.tensor([0, 0, 1, 1, 2, 2]))
     vectors = minilm.encode(TEXTS, convert_to_tensor=True)
     ids = torch.arange(6)[:, None]

@@ -10,7 +10,7 @@ import torch
 from helpers.evaluation_folders import shaken
 
 from gisttools.common.errors import ModelError, ParameterError
-from gisttools.training.soup import averaged, soup
+from gisttools.training.soup import averaged, mix_in, soup, weights_of
 
 
 @pytest.fixture
@@ -87,3 +87,33 @@ def test_models_of_other_shape_are_refused(wordllama, minilm):
 def test_integers_are_the_firsts(minilm):
     found = averaged([(minilm, 0.5), (minilm, 0.5)])
     assert np.allclose(found.encode(["a key"]), minilm.encode(["a key"]), atol=1e-6)
+
+
+def test_a_tensor_of_two_names_is_mixed_once():
+    model = torch.nn.ModuleDict({"in": torch.nn.Linear(2, 2, bias=False), "out": torch.nn.Linear(2, 2, bias=False)})
+    model["out"].weight = model["in"].weight
+    with torch.no_grad():
+        model["in"].weight.fill_(1.0)
+        start = weights_of(model)
+        model["in"].weight.fill_(3.0)
+    mix_in(model, start, 0.25)
+    assert torch.equal(model["out"].weight, torch.full((2, 2), 2.5))
+
+
+def test_weights_of_other_shape_are_not_mixed_in(three, minilm):
+    before = table(three[0]).clone()
+    with pytest.raises(ModelError, match="cannot be averaged"):
+        mix_in(three[0], weights_of(minilm), 0.5)
+    assert torch.equal(table(three[0]), before)
+
+
+def test_half_precision_is_averaged_in_single(three):
+    half = copy.deepcopy(three[0]).half()
+    start = weights_of(half)
+    with torch.no_grad():
+        half[0].embedding.weight += 1
+    tuned = table(half).clone()
+    mix_in(half, start, 0.3)
+    wanted = (0.7 * tuned.float() + 0.3 * start["0.embedding.weight"].float()).half()
+    assert table(half).dtype == torch.float16
+    assert torch.equal(table(half), wanted)

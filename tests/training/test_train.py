@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +24,12 @@ from gisttools.common.errors import DataError, ModelError, ParameterError
 from gisttools.data.triplets import make_triplets
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
-from gisttools.training.callbacks import Recorder
+from gisttools.training.callbacks import SCORE, DevelopmentScore, Recorder
 from gisttools.training.loss import GISTLoss
+from gisttools.training.model_card import write_card
 from gisttools.training.options import LossOptions, MadeFrom, TrainSettings
+from gisttools.training.rates import USUAL, rate_of
+from gisttools.training.soup import SHARES
 from gisttools.training.store import GuideStore
 from gisttools.training.train import choose_precision, finetune
 from gisttools.workflow.params import check_params
@@ -123,6 +128,92 @@ def test_lora_trains_adapters_and_saves_a_plain_model(guide, tmp_path):
     torch.testing.assert_close(
         opened.encode(texts, convert_to_tensor=True), trained.student.encode(texts, convert_to_tensor=True)
     )
+
+
+@pytest.mark.parametrize("lora", [None, 4], ids=["static", "lora"])
+def test_a_share_of_the_start_is_mixed_into_the_saved_weights(guide, tmp_path, lora):
+    if lora:
+        pytest.importorskip("peft")
+    given = {"student": MINILM if lora else WORDLLAMA, "lora_rank": lora, "max_steps": 3, "precision": "float32"}
+    start = open_model(given["student"], device="cpu").state_dict()
+    plain, kept = (
+        SentenceTransformer(str(train(table(), guide, tmp_path / f"{k}", keep_start=k, **given).folder), device="cpu")
+        for k in (0.0, 0.25)
+    )
+    tuned = plain.state_dict()
+    assert any(not torch.equal(value, tuned[name]) for name, value in start.items())
+    for name, value in kept.state_dict().items():
+        wanted = 0.75 * tuned[name] + 0.25 * start[name] if value.is_floating_point() else tuned[name]
+        torch.testing.assert_close(value, wanted)
+
+
+def test_what_is_mixed_in_stands_in_record_card_and_headline(guide, tmp_path, caretaker):
+    dev = developing(tmp_path, caretaker)
+    trained = train(table(), guide, tmp_path / "model", keep_start=0.3, max_steps=4, development=dev)
+    saved = dev(SentenceTransformer(str(trained.folder), device="cpu"))[SCORE]
+    assert trained.score == pytest.approx(saved)
+    assert trained.average.score == trained.score
+    made_from = MadeFrom(student=WORDLLAMA, dev=[str(tmp_path)])
+    summary = trained.summary(made_from)
+    assert (summary["settings"]["keep_start"], summary["development_score"]) == (0.3, trained.score)
+    card = write_card(trained, made_from).read_text(encoding="utf-8")
+    assert "70 % the trained ones and 30 % those of embedded:wordllama-256" in card
+    assert f"averaged, the score is {saved:.4f}" in card
+    assert f"with 30 % of the start ({100 * saved:.1f})" in trained.headline()
+
+
+def developing(folder: Path, caretaker: Path) -> DevelopmentScore:
+    """Scored on texts that are not trained on."""
+    for name, file in (("train", "train"), ("dev", "test")):
+        shutil.copy(caretaker / f"{file}.jsonl", folder / f"{name}.jsonl")
+    return DevelopmentScore([str(folder)])
+
+
+def test_the_share_of_the_start_may_be_left_to_the_development_data(guide, tmp_path, caretaker):
+    dev = developing(tmp_path, caretaker)
+    trained = train(table(), guide, tmp_path / "model", keep_start="auto", learning_rate=0.3, development=dev)
+    tried = trained.average.tried
+    assert tried["start_share"].tolist() == list(SHARES)
+    best = tried["score"].max()
+    assert trained.settings.keep_start == tried[tried["score"] == best]["start_share"].max()
+    assert trained.score == pytest.approx(best)
+    saved = dev(SentenceTransformer(str(trained.folder), device="cpu"))[SCORE]
+    assert saved == pytest.approx(best)
+
+
+def test_the_share_of_the_start_cannot_be_chosen_by_nothing(tmp_path):
+    with pytest.raises(ParameterError, match="keep_start is 'auto', but there is no development data"):
+        train(table(), None, tmp_path, keep_start="auto")
+
+
+def test_other_trainings_are_averaged_with_this_one_and_stay_as_they_are(guide, tmp_path, caretaker):
+    others = [train(table(), guide, tmp_path / f"{seed}", seed=seed).student for seed in (1, 2)]
+    start, before = open_model(WORDLLAMA, device="cpu").state_dict(), copy.deepcopy([o.state_dict() for o in others])
+    alone = train(table(), guide, tmp_path / "alone", seed=3).student.state_dict()
+    trained = train(table(), guide, tmp_path / "model", seed=3, soup=others, keep_start=0.1)
+    (name,) = start
+    wanted = 0.9 * (alone[name] + sum(b[name] for b in before)) / 3 + 0.1 * start[name]
+    torch.testing.assert_close(trained.student.state_dict()[name], wanted)
+    assert (trained.average.trainings, trained.average.of, trained.score) == (3, 3, None)
+    assert all(torch.equal(o.state_dict()[name], b[name]) for o, b in zip(others, before, strict=True))
+    assert "average of 3 of 3 trainings and 10 % of the start" in trained.headline()
+    card = write_card(trained, MadeFrom(student=WORDLLAMA)).read_text(encoding="utf-8")
+    assert "average of 3 of 3 trainings from one start" in card
+
+
+def test_a_training_that_spoils_the_average_stays_out_of_it(guide, tmp_path, caretaker):
+    dev, spoilt = developing(tmp_path, caretaker), open_model(WORDLLAMA, device="cpu")
+    with torch.no_grad():
+        spoilt[0].embedding.weight.normal_()
+    trained = train(table(), guide, tmp_path / "model", soup=[spoilt], development=dev)
+    assert (trained.average.trainings, trained.average.of) == (1, 2)
+    assert trained.score == pytest.approx(trained.development[SCORE].max())
+
+
+def test_models_of_another_shape_are_refused_before_the_training(guide, tmp_path):
+    with pytest.raises(ModelError, match="cannot be averaged"):
+        train(table(), guide, tmp_path / "model", soup=[open_model(MINILM, device="cpu")])
+    assert not (tmp_path / "model").exists()
 
 
 def test_lora_needs_a_transformer(guide, tmp_path):
@@ -328,3 +419,18 @@ def test_a_student_that_hardly_reads_its_texts_is_told_of(tmp_path, caplog):
     trained = train(rows, None, tmp_path / "model", student=MINILM, max_steps=1, learning_rate=1e-6)
     assert "Student does not know 8" in caplog.text
     assert trained.summary(MadeFrom(student=MINILM))["student_reading"]["hardly_read"] == 4
+
+
+@pytest.mark.parametrize(("word", "times"), [("low", 1 / 3), ("high", 3.0), (None, 1.0)])
+@pytest.mark.parametrize("kind", ["static", "transformer", "lora"])
+def test_words_for_a_rate_are_a_third_and_three_times_that_of_the_kind(word, times, kind, wordllama, minilm):
+    settings = TrainSettings(learning_rate=word, lora_rank=4 if kind == "lora" else None)
+    rate = rate_of(settings, wordllama if kind == "static" else minilm)
+    assert rate.value == pytest.approx(times * USUAL[kind].rate)
+    assert rate.warning == ""
+
+
+@pytest.mark.parametrize("rate", ["middle", 0.0, -1.0, True])
+def test_no_other_word_or_number_is_a_rate(rate):
+    with pytest.raises(ParameterError, match="learning_rate"):
+        TrainSettings(learning_rate=rate)

@@ -18,8 +18,8 @@ IDLE = [
     ("finetune", {"guide_key_variable": "MY_KEY"}, "guide_key_variable"),
     ("finetune", {"guide_base_url": "http://127.0.0.1:1/v1"}, "guide_base_url"),
     ("finetune", {"guide": "vectors.npy", "guide_prompt": "query: "}, "guide_prompt"),
-    ("finetune", {"retain_weight": 2.0}, "retain_weight"),
-    ("finetune", {"retain_a_step": 2}, "retain_a_step"),
+    ("finetune", {"retain": [], "retain_weight": 2.0}, "retain_weight"),
+    ("finetune", {"retain": [], "retain_a_step": 2}, "retain_a_step"),
     ("finetune", {"dev_every": 3}, "dev_every"),
     ("finetune", {"dev_subsets": ["en"]}, "dev_subsets"),
     ("finetune", {"limit_seed": 3}, "limit_seed"),
@@ -76,7 +76,7 @@ def test_what_works_is_let_through(verb, given):
 
 def test_all_come_in_one_message():
     with pytest.raises(ParameterError) as caught:
-        check_params("finetune", {"guide": None, "margin": 0.1, "dev_every": 3, "retain_weight": 2.0})
+        check_params("finetune", {"guide": None, "margin": 0.1, "dev_every": 3, "retain": [], "retain_weight": 2.0})
     assert all(
         name in str(caught.value) for name in ("3 parameter problem(s)", "margin is", "dev_every is", "retain_w")
     )

@@ -6,13 +6,17 @@ import json
 
 import pytest
 
-from gisttools.common.errors import MissingError
+from gisttools.common.errors import MissingError, ParameterError
 from gisttools.common.project import prompts_folder
+from gisttools.common.runs import read_run
 from gisttools.data.triplets import COLUMNS, write_triplets
 from gisttools.synthesis.options import Checks
 from gisttools.synthesis.prompts import load_prompt
-from gisttools.workflow.inputs import known_of, prompt_of, prompts_of
+from gisttools.workflow.folders import told_parameters
+from gisttools.workflow.inputs import known_of, prompt_of, prompts_of, soup_of
 from gisttools.workflow.params import check_params
+from gisttools.workflow.session import new_run
+from gisttools.workflow.spec import parents_of
 
 
 def _params(**given):
@@ -99,3 +103,45 @@ def test_the_prompts_of_prompts_is_the_users_own_or_none(tmp_path):
     assert prompts_of(_params()) is None
     assert prompts_of(_params(prompts=str(tmp_path))) == tmp_path
     assert prompts_of(_params(prompts="prompts")).resolve() == prompts_folder()
+
+
+def _training(model, **given) -> str:
+    """A finished finetune run."""
+    run = new_run("finetune", given)
+    model.save(str(run.path("model")))
+    run.finish({"steps": 3}, headline="trained")
+    return run.folder.name
+
+
+def test_the_runs_of_a_soup_are_opened(results, wordllama):
+    names = [_training(wordllama, seed=seed) for seed in (1, 2)]
+    opened = soup_of(check_params("finetune", {"seed": 3, "soup": names}))
+    assert [m.get_embedding_dimension() for m in opened] == [256, 256]
+    assert soup_of(check_params("finetune", {})) == []
+
+
+def test_all_that_cannot_be_averaged_is_named_at_once(results, wordllama):
+    other = _training(wordllama, student="embedded:all-MiniLM-L6-v2")
+    prompted, fine = _training(wordllama, query_prompt="query: ", seed=2), _training(wordllama, seed=3)
+    given = {"soup": [other, prompted, "embedded:wordllama-256", fine, fine]}
+    with pytest.raises(ParameterError) as caught:
+        soup_of(check_params("finetune", given))
+    said = str(caught.value)
+    assert f"{other} has student 'embedded:all-MiniLM-L6-v2', this training 'embedded:wordllama-256'" in said
+    assert f"{prompted} has query_prompt 'query: ', this training None" in said
+    assert "embedded:wordllama-256 is no finetune run" in said
+    assert f"named more than once: {fine}" in said
+
+
+def test_a_run_of_a_soup_is_a_parent(results, wordllama):
+    name = _training(wordllama, seed=1)
+    assert parents_of(check_params("finetune", {"soup": [name]})) == [name]
+
+
+def test_what_a_training_measured_is_told_but_does_not_set_seeds_apart(results, wordllama):
+    run = new_run("finetune", {"keep_start": "auto", "dev": ["data/support_intents"], "max_minutes": 1.0})
+    run.finish({"settings": {"keep_start": 0.15, "max_steps": 70, "learning_rate": 0.01}}, headline="trained")
+    found = read_run(run.folder)
+    assert found.manifest["resolved"] == {"keep_start": 0.15, "max_steps": 70, "learning_rate": 0.01}
+    told = told_parameters(found)
+    assert (told["keep_start"], told["max_steps"], told["learning_rate"]) == ("auto", None, 0.01)

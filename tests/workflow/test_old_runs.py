@@ -61,7 +61,7 @@ def test_old_runs_are_listed_shown_and_verified(tuned, results):
     assert [(run.run_id, run.status) for run in all_runs()] == [(name, "ok") for name in tuned]
     facts = run_facts(results / tuned[1])
     assert (facts["headline"], [p["run_id"] for p in facts["parents"]]) == ("an old finetune", [tuned[0]])
-    assert set(facts["changed"]) == {"triplets", "guide", "learning_rate"}  # its default was 0.01
+    assert set(facts["changed"]) == {"triplets", "guide", "learning_rate", "epochs"}  # defaults were 0.01 and 10
     assert verify_run(results / tuned[1]).ok
     assert removable() == []
     assert latest("finetune") == tuned[1]

@@ -11,7 +11,8 @@ from helpers import MINILM, ROOT, WORDLLAMA
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.data.triplets import write_triplets
-from gisttools.workflow.inputs import Origin, model_path, open_entries, origin_of, paths
+from gisttools.workflow.folders import paths
+from gisttools.workflow.inputs import Origin, model_path, open_entries, origin_of
 from gisttools.workflow.params import check_params
 
 

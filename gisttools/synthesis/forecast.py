@@ -1,0 +1,94 @@
+"""Says what a synthesis will take before anything is asked: calls, tokens, dollars, minutes.
+
+It knows the prompts, which it renders, and the price; how many texts are accepted, how long answers are and how fast
+the endpoint is are assumed, which it says. The first eight calls tell more exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gisttools.common import plural
+from gisttools.synthesis.llm.options import EMBEDDED, LLMOptions
+from gisttools.synthesis.options import SynthesisOptions
+from gisttools.synthesis.plan import CallPlan, Requests, needs_ideas
+from gisttools.synthesis.prompts import Prompt
+from gisttools.synthesis.task import Task
+
+_LOOKED_AT = 32  # calls whose prompts are rendered
+_BYTES = 4.0  # of a token; of English it is about that
+_ACCEPTED = 0.6  # of the texts
+_SECONDS = 2.0  # of a call
+_ANSWER = 30  # tokens of a short text, and the JSON around it
+_LONG_ANSWER = 150  # of a passage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What is expected.
+
+    Attributes:
+        subjects: chunks, passages, texts that calls start from; 0 where there are none.
+        rows: accepted texts that are wanted.
+        calls: so many will do, if `accepted` of the texts are; `most` is the limit.
+        tokens_in, tokens_out: of all calls.
+        usd: None where the price is not known.
+        seconds: of all calls, if one takes 2 seconds.
+    """
+
+    subjects: int
+    rows: int
+    calls: int
+    most: int
+    tokens_in: int
+    tokens_out: int
+    usd: float | None
+    seconds: float
+    on_documents: bool = False
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def in_words(self) -> str:
+        """A sentence."""
+        what, subject = ("question", "chunk") if self.on_documents else ("row", "text")
+        on = f" on {plural(self.subjects, subject)}" if self.subjects else ""
+        money = "free" if self.usd == 0 else "price not known" if self.usd is None else f"about ${self.usd:.2f}"
+        return (
+            f"{plural(self.rows, what)}{on}: about {plural(self.calls, 'call')} (at most {self.most:,}), "
+            f"{self.tokens_in + self.tokens_out:,} tokens, {money}, {max(1, round(self.seconds / 60)):,} min, if "
+            f"{_ACCEPTED:.0%} are accepted and a call takes {_SECONDS:g} s; the first calls tell more exactly, what "
+            "was asked before takes nothing"
+        )
+
+
+def forecast_of(
+    task: Task, prompt: Prompt, wanted: Mapping[str, int], options: SynthesisOptions, llm: LLMOptions
+) -> Forecast:
+    """What these rows will take.
+
+    Args:
+        task, prompt, options, llm: what is asked, and whom.
+        wanted: accepted rows of each group.
+    """
+    rows = sum(wanted.values())
+    ideas = {group: [task.description] for group in wanted} if needs_ideas(task, prompt) else {}
+    looked = {group: min(n, max(1, _LOOKED_AT // len(wanted))) for group, n in wanted.items()}
+    requests = Requests(task, prompt).of(CallPlan(task, wanted, options.seed, ideas).take(looked))
+    sizes = [sum(len(m["content"].encode("utf-8", "replace")) for m in r.messages) / _BYTES for r in requests]
+    calls, most = math.ceil(rows / _ACCEPTED), sum(math.ceil(n * options.attempts) for n in wanted.values())
+    calls = min(calls, most)
+    properties = prompt.output["properties"].values()
+    answer = sum(_LONG_ANSWER if node.get("maxLength", 0) > 500 else _ANSWER for node in properties)
+    tokens = round(calls * sum(sizes) / max(1, len(sizes))), round(calls * min(answer, llm.max_tokens))
+    price = llm.price
+    usd = 0.0 if llm.base_url == EMBEDDED else None if price is None else price.of(*tokens)
+    at_once = 1 if llm.base_url == EMBEDDED else llm.concurrency  # slots of the embedded server share its cores
+    return Forecast(
+        subjects=len(set(task.seeds)), rows=rows, calls=calls, most=most, tokens_in=tokens[0], tokens_out=tokens[1],
+        usd=usd, seconds=calls * _SECONDS / at_once, on_documents=bool(task.documents),
+    )  # fmt: skip

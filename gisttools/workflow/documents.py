@@ -1,0 +1,132 @@
+"""Opens what steps on documents name: the chunks of a run, the task of asking on them, the test that comes of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gisttools.common import MissingError, plural
+from gisttools.workflow.folders import artefact, as_run, open_run, paths
+from gisttools.workflow.params import ReadParams, SynthesizeParams
+from gisttools.workflow.places import resolve
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from gisttools.data import ReadChunks
+    from gisttools.synthesis import Task
+
+log = logging.getLogger(__name__)
+_SMALLEST = 8  # tokens of a chunk
+
+
+def tests_of(names: Sequence[str]) -> list[str]:
+    """As `paths`, of what is scored: a synthesize run on documents stands for the test that it left.
+
+    Raises:
+        MissingError: a run left none.
+        DataError: the files of one changed since.
+    """
+    found = []
+    for name in names:
+        folder = as_run(name)
+        if folder is None:
+            found += paths([name])
+            continue
+        run = open_run(folder)
+        tests = dict.fromkeys(file.partition("/")[0] for file in run.artefacts if file.endswith("/queries.jsonl"))
+        if not tests:
+            raise MissingError(
+                f"{run.id} left no test. A synthesize run on documents leaves one, where chunks were held back "
+                "(test_share) and questions on them were accepted."
+            )
+        found += [str(run.artefact(test)) for test in tests]
+    return found
+
+
+def read_documents_of(params: ReadParams, student: SentenceTransformer) -> ReadChunks:
+    """The documents, cut as the student counts tokens. Raises as `read_chunks`."""
+    from gisttools.data import ChunkOptions, count_words, read_chunks
+    from gisttools.models import token_counter
+
+    counter = token_counter(student)
+    size = params.chunk_size or ChunkOptions.defaults()["chunk_size"]
+    if counter is not None and counter.most is not None:
+        if params.chunk_size is not None and size > counter.most:
+            log.warning(
+                "chunk_size is %d, but %s reads no more than %d tokens of a text: it will not see the ends of chunks.",
+                size, params.student, counter.most,
+            )  # fmt: skip
+        size = size if params.chunk_size is not None else min(size, max(counter.most, _SMALLEST))
+    return read_chunks(
+        resolve(params.data),
+        params.part(ChunkOptions, chunk_size=size),
+        counter or count_words,
+        share=params.test_share,
+        seed=params.seed,
+        column=params.text_column,
+        encoding=params.encoding,
+        strict=params.strict,
+    )
+
+
+def chunks_of(params: SynthesizeParams) -> ReadChunks | None:
+    """The chunks that questions are asked on; None where no documents are told. Raises as `load_chunks`."""
+    from gisttools.data import CHUNKS_FILE, load_chunks
+
+    return None if params.documents is None else load_chunks(artefact(params.documents, CHUNKS_FILE))
+
+
+def check_task_to_come(params: SynthesizeParams) -> None:
+    """What can be said of task and prompt before there are chunks: those of a step that is still to be run. Raises as
+    `read_task`, `load_prompt`, `check_prompt`."""
+    from gisttools.synthesis import check_prompt, load_prompt, read_task
+
+    if params.described is not None:
+        read_task(resolve(params.described), {"a chunk": "that is still to come"})
+    check_prompt(load_prompt(prompt_of(params) or "retrieval_from_documents", prompts_of(params)))
+
+
+def task_of(params: SynthesizeParams) -> Task:
+    """The task description, with the chunks of documents where these are told. Raises as `read_task`, `load_chunks`,
+    `document_task`."""
+    from gisttools.synthesis import document_task, read_task
+
+    read, file = chunks_of(params), params.described
+    if read is None:
+        return read_task(resolve(params.task))
+    described = None if file is None else resolve(file)
+    return document_task(read, file=described, domain=params.domain, language=params.language)
+
+
+def synthetic_told(files: Sequence[str]) -> list[str]:
+    """A note on each test that an LLM wrote."""
+    from gisttools.synthesis import TEST
+
+    found = []
+    for name in files:
+        folder = as_run(name)
+        if folder is None:
+            continue
+        told = open_run(folder).summary
+        count = plural(told["by_label"][TEST]["accepted"], "question")
+        found += [
+            f"{Path(test).name} is a synthetic test: {count} written by {told['llm_model']} on documents that were "
+            "held back, one chunk taken as the answer to each. People ask otherwise, and other chunks may answer too: "
+            "it tells models apart, not how good they are."
+            for test in tests_of([name])
+        ]
+    return found
+
+
+def prompts_of(params: SynthesizeParams) -> Path | None:
+    """The user's folder of prompts."""
+    return resolve(params.prompts) if params.prompts else None
+
+
+def prompt_of(params: SynthesizeParams) -> str | Path | None:
+    """The prompt that is told: a path, or a name as it is."""
+    named = params.prompt is not None and not params.prompt.endswith((".yaml", ".yml"))
+    return params.prompt if params.prompt is None or named else resolve(params.prompt)

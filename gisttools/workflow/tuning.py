@@ -1,0 +1,160 @@
+"""Takes the settings of the best of some trainings, by a score of held-out training texts; refuses to choose by chance.
+
+The trials are finetune runs that differ in a few parameters; `best_of` of a further one names them, and it takes these
+parameters from the best of them. Test texts have no say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gisttools.common import FinishedRun, GistError, ParameterError, problems, read_run
+from gisttools.data import DEV_SPLITS, FileOptions, eval_folder, has_split, parse_eval_name, read_scored
+from gisttools.workflow.folders import as_run, open_run, told_parameters
+from gisttools.workflow.params import FinetuneParams, Params, check_params
+from gisttools.workflow.places import resolve
+
+log = logging.getLogger(__name__)
+MOST = 6  # settings to choose from: the more there are, the luckier the best of them
+FEWEST = 700  # held-out texts: see docs/training.md, "The best of a few settings"
+_SEED = "seed"
+_NOT_CHOSEN = {"best_of", "licence", "tracking", "checkpoint_minutes", _SEED}
+# what is trained, and what it is scored on, must be the same for scores to compare
+_SAME = {"triplets", "limit", "soup", "student", "student_revision", "dev", "dev_subsets", *FileOptions.model_fields}
+
+
+def with_best(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with what `best_of` stands for: those in which the trials differ, as the best of them has them.
+
+    Raises:
+        ParameterError: the trials cannot be compared, are too many, or were scored on too few texts; or a parameter
+            that they choose is set here as well; all problems at once.
+        MissingError, DataError: a run is not there, unfinished or failed.
+    """
+    names = given.get("best_of") if verb == "finetune" else None
+    if not names:
+        return dict(given)
+    runs = {name: _trial(name) for name in check_params(verb, dict(given)).best_of}
+    trials, scores = {name: told_parameters(run) for name, run in runs.items()}, _scores(runs)
+    if found := trial_problems(trials):
+        raise ParameterError(problems("best_of:", found))
+    chosen = _best(trials, scores)
+    told = [a for a in chosen if a in given and given[a] not in (FinetuneParams.defaults()[a], chosen[a])]
+    if told:
+        lines = [f"{a} is {given[a]!r} here, and the best of the trials has {chosen[a]!r}" for a in told]
+        raise ParameterError(problems("best_of:", lines, "Leave out what it chooses, or best_of."))
+    return {**given, **chosen}
+
+
+def _best(trials: Mapping[str, Mapping[str, Any]], scores: Mapping[str, float]) -> dict[str, Any]:
+    """What the trials differ in, as the best setting has it; the first of equals."""
+    axes = axes_of(trials)
+    settings = _settings(trials, axes)
+    mean = {key: float(np.mean([scores[name] for name in members])) for key, members in settings.items()}
+    best = max(mean, key=lambda key: mean[key])
+    chosen = {axis: trials[settings[best][0]][axis] for axis in axes}
+    others = sorted(100 * value for key, value in mean.items() if key != best)
+    rest = f"; the others {others[0]:.1f} to {others[-1]:.1f}" if others else ""
+    words = ", ".join(f"{axis} {value}" for axis, value in chosen.items()) or "nothing, for the trials are alike"
+    log.info("best_of takes %s: development score %.1f%s", words, 100 * mean[best], rest)
+    return chosen
+
+
+def axes_of(trials: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The parameters that trials differ in, but for seeds."""
+    told = list(trials.values())
+    return [name for name in told[0] if name not in _NOT_CHOSEN | _SAME and any(t[name] != told[0][name] for t in told)]
+
+
+def trial_problems(trials: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why trials cannot be chosen from, by their parameters; where that can be told."""
+    first, *others = trials.values()
+    apart = [name for name in sorted(_SAME) if any(t[name] != first[name] for t in others)]
+    found = [f"the trials differ in {', '.join(apart)}: their scores do not compare"] if apart else []
+    settings = len(_settings(trials, axes_of(trials)))
+    if settings > MOST:
+        found.append(
+            f"the trials are of {settings} settings, at most {MOST} are allowed: of many the best is only the luckiest"
+        )
+    texts = held_out(first["dev"], FileOptions(**{name: first[name] for name in FileOptions.model_fields}))
+    if not apart and texts is not None and texts < FEWEST:
+        found.append(
+            f"there are {texts} held-out texts ({', '.join(first['dev'])}), and at least {FEWEST} are needed: by fewer "
+            "the choice is chance (docs/training.md). Use the defaults, or hold out more"
+        )
+    return found
+
+
+def held_out(names: Sequence[str], reading: FileOptions) -> int | None:
+    """How many labelled texts the development data holds; None where only reading it in full, or from the hub, would
+    tell, or what is scored are no texts with labels."""
+    counts = [_labelled(str(resolve(n.partition("#")[0])) + "".join(n.partition("#")[1:]), reading) for n in names]
+    known = [n for n in counts if n is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def recipe_problems(steps: Mapping[str, Params]) -> list[str]:
+    """Why the grids of a recipe cannot be chosen from, by the checked parameters of its steps, before anything runs."""
+    found: list[str] = []
+    for params in steps.values():
+        names = [name.removeprefix("$") for name in getattr(params, "best_of", ())]
+        trials = {name: steps[name].model_dump() for name in names if isinstance(steps.get(name), FinetuneParams)}
+        if trials:
+            undeveloped = [name for name, told in trials.items() if not told["dev"]]
+            found += [f"best_of: {name} has no dev, so that it gets no score" for name in undeveloped]
+            found += [] if undeveloped else [f"best_of: {problem}" for problem in trial_problems(trials)]
+    return list(dict.fromkeys(found))
+
+
+def _settings(trials: Mapping[str, Mapping[str, Any]], axes: Sequence[str]) -> dict[str, list[str]]:
+    """The trials of each setting: seeds of one are one."""
+    found: dict[str, list[str]] = {}
+    for name, told in trials.items():
+        found.setdefault(repr([told[axis] for axis in axes]), []).append(name)
+    return found
+
+
+def _trial(name: str) -> FinishedRun:
+    folder = as_run(name)
+    if folder is None or read_run(folder).verb != "finetune":
+        raise ParameterError(f"best_of: {name} is no finetune run. Name the trials to choose from.")
+    return open_run(folder)
+
+
+def _scores(runs: Mapping[str, FinishedRun]) -> dict[str, float]:
+    """Development scores of the saved models, 0 to 1; of runs of earlier versions those of their best steps.
+
+    Raises:
+        ParameterError: some have none.
+    """
+    found: dict[str, float] = {}
+    for name, run in runs.items():
+        told = [row["dev_score"] for row in run.summary.get("development") or ()]
+        score = run.summary.get("development_score", max(told, default=None))
+        if score is not None:
+            found[name] = score
+    if lacking := [
+        f"{name} has no development score: it was trained without dev" for name in runs if name not in found
+    ]:
+        raise ParameterError(problems("best_of:", lacking))
+    return found
+
+
+def _labelled(name: str, reading: FileOptions) -> int | None:
+    path, _ = parse_eval_name(name)
+    if not path.exists():
+        return None
+    split = next((s for s in DEV_SPLITS if has_split(path, s)), "dev")
+    if reading.relabel is not None:
+        reading = reading.model_copy(update={"relabel": str(resolve(reading.relabel))})
+    try:
+        folder = eval_folder(str(Path(name)), split, reading, tell=False)
+        return len(read_scored(folder).texts) if "classification" in folder.kind and "pair" not in folder.kind else None
+    except GistError as error:
+        log.info("held-out texts of %s were not counted: %s", name, error)
+        return None
