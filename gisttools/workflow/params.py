@@ -378,6 +378,7 @@ def as_declared(value: Any, annotation: Any) -> Any:
     """A value as its parameter's type means it: the word None is nothing where nothing is allowed, yes and no are truth
     values where these are wanted, 1e-5 is a number. What does not fit is left for whoever checks it."""
     kinds = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
+    kinds = {get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds}  # a number in bounds
     if isinstance(value, list):
         inner = next((get_args(kind)[0] for kind in kinds if get_origin(kind) is list), None)
         return value if inner is None else [as_declared(v, inner) for v in value]
