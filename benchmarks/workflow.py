@@ -8,11 +8,14 @@ list       `gisttools runs` over 1,000 runs, with 10 and 100 artefacts in each m
            CPU seconds hold the imports too
 start      `gisttools --help` and `import gisttools`, against Python itself
 sweep      8 short runs one after the other in one process, and by `sweep(specs, workers=2)`
+short      20 trainings of 5 steps by `sweep(specs, workers=1)`: each loads the libraries itself, and as forks of one
+           process that has loaded them (`GISTTOOLS_WARM`)
 
 Prints a table (next to other work, CPU seconds of a process and its children say more than wall seconds; Windows does
 not tell them) and, last, one JSON line. Everything is written to a temporary folder.
 
-    python benchmarks/workflow.py [--parts notebook cached list start sweep] [--rounds 3] [--runs 8] [--manifests 1000]
+    python benchmarks/workflow.py [--parts notebook cached list start sweep short] [--rounds 3] [--runs 8] [--short 20]
+        [--manifests 1000]
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = "embedded:wordllama-256"
 SHORT = {"sources": ["data/support_intents"], "eval_files": [], "guide": GUIDE}
-PARTS = ("notebook", "cached", "list", "start", "sweep")
+PARTS = ("notebook", "cached", "list", "start", "sweep", "short")
 RECIPE = f"""
 name: five
 steps:
@@ -63,18 +66,31 @@ if __name__ == "__main__":
 """
 
 
+SHORT_TRAININGS = """
+import json
+from gisttools.workflow.execute import run_notebook
+from gisttools.workflow.schedule import sweep
+if __name__ == "__main__":
+    rows = run_notebook("convert", {short})
+    told = {{"triplets": [rows.id], "student": "{guide}", "guide": "{guide}", "max_steps": 5}}
+    done = sweep([("finetune", told | {{"seed": seed}}) for seed in range({runs})], workers=1)
+    assert [run.status for run in done] == ["ok"] * {runs}
+    print(json.dumps([run.artefacts["model/model.safetensors"] for run in done]))
+"""
+
+
 class Home:
     """A temporary folder: caches that all measurements share, and results for each that wants its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def process(self, command: list[str], results: str) -> tuple[float, str]:
-        """Seconds and output of a process that writes its runs to this results folder."""
+    def process(self, command: list[str], results: str, **more: str) -> tuple[float, str]:
+        """Seconds and output of a process that writes its runs to this results folder; `more` is in its environment."""
         told = {"GISTTOOLS_RESULTS": str(self.folder / results), "GISTTOOLS_CACHE": str(self.folder / "cache")}
         offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(self.folder / "hub")}
         started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | told | offline)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | told | offline | more)
         seconds = time.perf_counter() - started
         if done.returncode:
             sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
@@ -83,10 +99,10 @@ class Home:
     def gisttools(self, *arguments: str, results: str) -> float:
         return self.process([sys.executable, "-m", "gisttools.cli.main", *arguments], results)[0]
 
-    def script(self, text: str, results: str) -> str:
+    def script(self, text: str, results: str, **more: str) -> tuple[float, str]:
         path = self.folder / "script.py"  # a file: spawned processes read it again
         path.write_text(text, encoding="utf-8")
-        return self.process([sys.executable, str(path)], results)[1]
+        return self.process([sys.executable, str(path)], results, **more)
 
 
 def children_cpu() -> float:
@@ -168,7 +184,7 @@ def listing(home: Home, args: argparse.Namespace) -> dict[str, dict[str, float]]
         results = f"many{artefacts}"
         write_runs(home.folder / results, args.manifests, artefacts)
         read = READ.format(count=args.manifests)
-        sides[f"{artefacts} artefacts, reading alone"] = lambda _, r=results, s=read: float(home.script(s, r))
+        sides[f"{artefacts} artefacts, reading alone"] = lambda _, r=results, s=read: float(home.script(s, r)[1])
         sides[f"{artefacts} artefacts, gisttools runs"] = lambda _, r=results: home.gisttools("runs", results=r)
     return in_turn(sides, args.rounds)
 
@@ -188,7 +204,7 @@ def side_by_side(home: Home, args: argparse.Namespace) -> dict[str, dict[str, fl
 
     def measure(side: str, call: str, i: int) -> float:
         script = SWEEP.format(short=SHORT, runs=args.runs, call=call)
-        seconds, made[side] = json.loads(home.script(script, f"{side}{i}").splitlines()[-1])
+        seconds, made[side] = json.loads(home.script(script, f"{side}{i}")[1].splitlines()[-1])
         return seconds
 
     sides = {
@@ -204,14 +220,37 @@ def side_by_side(home: Home, args: argparse.Namespace) -> dict[str, dict[str, fl
     }
 
 
+def short(home: Home, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    made: dict[str, list[str]] = {}
+
+    def measure(warm: str, runs: int, results: str) -> float:
+        script = SHORT_TRAININGS.format(short=SHORT, guide=GUIDE, runs=runs)
+        seconds, said = home.script(script, results, GISTTOOLS_WARM=warm)
+        made[warm] = json.loads(said.splitlines()[-1])
+        return seconds
+
+    measure("1", 1, "warm-up")  # the guide's vectors, and all files of the libraries read once
+    sides = {"each loads the libraries": "0", "forks of one that has": "1"}
+    found = in_turn(
+        {side: lambda i, w=w: measure(w, args.short, f"short{w}{i}") for side, w in sides.items()},
+        max(1, args.rounds // 2),
+    )
+    if made["0"] != made["1"]:
+        sys.exit("The models of both sides differ.")
+    one, other = found.values()
+    return found | {"times faster": {name: one[name] / other[name] for name in one}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=8, help="of the sweep")
+    parser.add_argument("--short", type=int, default=20, help="trainings of the part of that name")
     parser.add_argument("--manifests", type=int, default=1000)
     args = parser.parse_args()
     functions = {"notebook": notebook, "cached": cached, "list": listing, "start": start, "sweep": side_by_side}
+    functions["short"] = short
     found = {}
     with tempfile.TemporaryDirectory(prefix="gisttools-") as folder:
         for part in args.parts:
@@ -221,7 +260,8 @@ def main() -> None:
         for name, told in figures.items():
             print(f"{part:<10}{name:<34}" + "".join(f"{value:>9.2f}" for value in told.values()))
     rounded = {p: {n: {k: round(v, 3) for k, v in told.items()} for n, told in f.items()} for p, f in found.items()}
-    options = {"rounds": args.rounds, "runs": args.runs, "manifests": args.manifests, "cores": os.cpu_count()}
+    told = ("rounds", "runs", "short", "manifests")
+    options = {name: getattr(args, name) for name in told} | {"cores": os.cpu_count()}
     print(json.dumps({"benchmark": "workflow", **options, **rounded}))
 
 

@@ -125,7 +125,7 @@ def make_run():
     from gisttools.workflow.spec import spec_hash
 
     def make(verb: str, *, status: str = "ok", started: str = "2026-01-01T00:00:00+00:00", parents=(), files=(),
-             message: str = "it broke", missing: str = "", **given) -> Path:  # fmt: skip
+             message: str = "it broke", missing: str = "", headline: str = "", **given) -> Path:  # fmt: skip
         params = check_params(verb, given)
         spec = spec_hash(verb, params)
         folder = new_folder(verb, spec)
@@ -136,7 +136,8 @@ def make_run():
         write_manifest(
             folder,
             {
-                "verb": verb, "status": status, "headline": f"{verb} is {status}", "started": started, "seconds": 1.0,
+                "verb": verb, "status": status, "headline": headline or f"{verb} is {status}", "started": started,
+                "seconds": 1.0,
                 "parameters": params.model_dump(), "spec_hash": spec, "seeds": {}, "parents": list(parents),
                 "error": failed, "missing": missing,
             },

@@ -50,7 +50,7 @@ SUMMARIES = {
 }
 MANIFEST = (
     "run_id verb status started seconds parameters changed spec_hash git versions hardware seeds artefacts parents "
-    "error headline missing resolved warnings"
+    "error headline missing resolved warnings profile"
 )
 COMPARISON = (
     "task task_type subset metric base tuned difference low high n_items n_draws method verdict trained_on is_target "
@@ -94,7 +94,7 @@ def test_cell_ids_are_slugs_and_unique(path):
 
 @each_notebook
 def test_a_notebook_is_short(path):
-    cells = [c for c in code_cells(path) if "parameters" not in c.metadata.get("tags", [])]
+    cells = [c for c in code_cells(path) if c.source and "parameters" not in c.metadata.get("tags", [])]
     assert len(cells) <= 12
     assert [c.id for c in cells if c.source.count("\n") >= 10] == []
 
@@ -179,11 +179,11 @@ def chain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GISTTOOLS_RESULTS", str(folder))
-        done = {"convert": run_notebook("convert", {})}
+        done = {"synthesize": run_notebook("synthesize", {"rows": 4, "attempts": 1.5})}
+        done["convert"] = run_notebook("convert", {})
         done["finetune"] = run_notebook("finetune", {})
         done["evaluate"] = run_notebook("evaluate", {})
         done["report"] = run_notebook("report", {})
-        done["synthesize"] = run_notebook("synthesize", {"rows": 4, "attempts": 1.5})
         sizes = [("finetune", {"limit": n, "max_steps": 20}) for n in (60, 240)]
         steps = [step for size in sizes for step in (size, ("evaluate", {"model": "$"}))]
         script = ROOT / "tests" / "helpers" / "notebook_cells.py"
@@ -240,6 +240,14 @@ def test_an_executed_notebook_shows_a_table_and_a_picture(chain, verb):
     shown = [o.data for c in executed.cells if c.cell_type == "code" for o in c.outputs if "data" in o]
     assert any("<table" in d.get("text/html", "") or "| ---" in d.get("text/markdown", "") for d in shown)
     assert any({"image/png", "image/svg+xml"} & set(d) or "<svg" in d.get("text/html", "") for d in shown)
+
+
+@pytest.mark.slow
+def test_one_to_five_speak_of_the_same_model(chain):
+    done, _ = chain
+    assert done["finetune"].parents == [done["convert"].id]
+    assert done["evaluate"].parents == [done["finetune"].id]
+    assert done["report"].parents == [done["evaluate"].id]
 
 
 @pytest.mark.slow
@@ -317,6 +325,8 @@ def test_the_leaderboard_is_of_all_evaluations_that_can_stand_side_by_side(chain
     done, results = chain
     summary = json.loads((results / done["compare"].id / "summary.json").read_text())
     recipes = {r["recipe"] for r in summary["recipes"]}
-    assert recipes == {"limit=60", "limit=240", "model=embedded:all-MiniLM-L6-v2"}
-    assert [(e["against"], e["value"]) for e in summary["effects"]] == [("60", "240")]
+    assert recipes == {"max_steps=20, limit=60", "max_steps=20, limit=240", "max_steps=none, limit=none"}
+    assert [(e["against"], e["value"]) for e in summary["effects"]] == [
+        ("none", "20"), ("none", "60"), ("none", "240"),
+    ]  # fmt: skip
     assert len(done["compare"].parents) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import traceback
@@ -68,8 +69,11 @@ def _say(error: Exception, debug: bool) -> None:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of what goes wrong.")
 @click.version_option(package_name="gisttools")
-def main(debug: bool) -> None:
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
     """Synthetic data, GIST fine-tuning and honest evaluation for text embeddings."""
+    if os.environ.get("NO_COLOR"):  # no-color.org
+        context.color = False
 
 
 for _command in (run, runs, show, clean, verify, publish, compare, predict, search, check, parameters, new, doctor):

@@ -149,7 +149,8 @@ def run(
     if Path(what).suffix in (".yaml", ".yml") or verb not in VERBS:
         path = _recipe_of(what, VERBS)
         if dry_run:
-            return _show_preview(path.stem, checked_recipe(path, overrides=given, profile=profile).steps, rerun)
+            recipe = checked_recipe(path, overrides=given, profile=profile)
+            return _show_preview(path.stem, recipe.steps, rerun, notes=recipe.notes)
         done = run_recipe(path, overrides=given, profile=profile, rerun=rerun, workers=workers, cluster=cluster)
     elif named:
         known = ", ".join(_with_inputs())
@@ -173,6 +174,7 @@ def run(
     if os.environ.get("RANK", "0") == "0":  # the first of several processes says what came out
         _show_result(done[-1])
         _show_use(done)
+        _show_places(done)
 
 
 def _recipe_of(what: str, verbs: Collection[str]) -> Path:
@@ -193,11 +195,49 @@ def _with_inputs() -> list[str]:
 
 
 def _show_result(run: FinishedRun) -> None:
-    click.echo(f"\n{run.headline}")
-    pages = [run.folder / name for name in ("report.html", "leaderboard.html") if (run.folder / name).exists()]
-    click.echo(pages[0] if pages else run.folder)
+    mark = click.style("SMOKE RUN, its numbers mean nothing: ", fg="yellow") if run.smoke else ""
+    click.echo(f"\n{mark}{_with_verdict(run.headline)}")
     if run.missing:
         click.echo(f"Not finished: {run.missing}")
+
+
+def _with_verdict(headline: str) -> str:
+    """A headline, its verdict in a colour where there are colours."""
+    colours = {"HELPED": "green", "HURT": "red"}
+    return re.sub(r"\b(HELPED|HURT)\b", lambda m: click.style(m.group(), fg=colours[m.group()], bold=True), headline)
+
+
+def _show_places(done: Sequence[FinishedRun]) -> None:
+    """Where the model and the page lie, as the last lines: they are what people open next."""
+    places = [("Model", _model_of(done)), ("Report", _page_of(done[-1]))]
+    if not any(path for _, path in places):
+        places = [("Folder", done[-1].folder)]
+    click.echo()
+    for title, path in places:
+        if path is not None:
+            click.echo(f"{click.style(f'{title}:', bold=True)} {' ' * (6 - len(title))}{_short(path)}")
+
+
+def _model_of(done: Sequence[FinishedRun]) -> Path | None:
+    """The folder of the model that an evaluation left, the first of two, else of the last one that was trained."""
+    left = [
+        run.folder / model["folder"]
+        for run in reversed(done)
+        if run.verb == "evaluate"
+        for model in (run.summary.get("advice") or {}).get("models") or []
+    ]
+    trained = [run.folder / "model" for run in reversed(done) if run.verb == "finetune"]
+    return next((folder for folder in [*left, *trained] if folder.is_dir()), None)
+
+
+def _page_of(run: FinishedRun) -> Path | None:
+    pages = (run.folder / name for name in ("report.html", "leaderboard.html", "browse.html"))
+    return next((page for page in pages if page.exists()), None)
+
+
+def _short(path: Path) -> Path:
+    """Seen from here where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _show_use(done: Sequence[FinishedRun]) -> None:
@@ -209,21 +249,22 @@ def _show_use(done: Sequence[FinishedRun]) -> None:
         from gisttools.evaluation import python_lines, shell_lines
 
         for model in models:
-            folder = run.folder / model["folder"]
-            folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+            folder = _short(run.folder / model["folder"])
             told = {**model, "text_column": run.parameters.get("text_column")}
-            click.echo(f"\nUse {model['name']}:")
+            click.echo(f"\n{click.style('Use it', bold=True)} ({model['name']}):")
             for line in [*shell_lines(folder, told), *(line for line in python_lines(folder, told) if line)]:
                 click.echo(f"  {line}")
         return
 
 
-def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun) -> None:
+def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun, notes: Sequence[str] = ()) -> None:
     from gisttools.workflow import preview
 
     previews = preview(steps, rerun=rerun)
     count = {state: sum(p.state == state for p in previews) for state in ("done", "to run", "refused")}
     click.echo(f"{name}: {', '.join(f'{n} {state}' for state, n in count.items() if n)}. Nothing was run.\n")
+    for note in notes:
+        click.echo(f"{note}\n")
     for i, step in enumerate(previews, 1):
         first, *rest = step.lines()
         click.echo("\n".join([f"[{i}/{len(previews)}] {first}", *rest]))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -144,10 +146,22 @@ def _show_list(found: Sequence[ListedRun], of: int, verb: str | None, as_json: b
     elif not found:
         click.echo(f"None of {of} runs is like that.")
     else:
+        columns = shutil.get_terminal_size().columns
         width, status_width = (max(len(getattr(run, name)) for run in found) for name in ("run_id", "status"))
         for run in found:
             status = coloured(run.status, status_width)
-            click.echo(f"{run.run_id:<{width}}  {status}  {elapsed(run.seconds):>11}  {run.headline}")
+            told = f"{run.run_id:<{width}}  {status}  {elapsed(run.seconds):>11}"
+            _echo_beside(told, f"SMOKE: {run.headline}" if run.run and run.run.smoke else run.headline, columns)
+
+
+def _echo_beside(told: str, headline: str, columns: int) -> None:
+    """A line with the headline behind it, or below it where the terminal is too narrow; nothing is cut."""
+    if len(click.unstyle(told)) + 2 + len(headline) <= columns:
+        click.echo(f"{told}  {headline}".rstrip())
+        return
+    click.echo(told)
+    for line in textwrap.wrap(headline, max(columns - 4, 30), break_on_hyphens=False):
+        click.echo(f"    {line}")
 
 
 def _value(name: str, text: str, verb: str | None) -> object:

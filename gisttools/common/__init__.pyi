@@ -65,6 +65,7 @@ from .secrets import (
 from .thresholds import share_of as share_of
 from .wording import (
     NOT_RUN as NOT_RUN,
+    anonymous as anonymous,
     count as count,
     dollars as dollars,
     duration as duration,

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
+import traceback
 from collections.abc import Iterable
 
 
 class GistError(Exception):
     """Base of all errors that gisttools raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows of it: the message alone; all of it where a runner keeps the notebook."""
+        if os.environ.get("GISTTOOLS_STATUS_FILE"):
+            return traceback.format_exception(self)
+        return [f"{type(self).__name__}: {self}"]
 
 
 class ParameterError(GistError):

@@ -82,6 +82,11 @@ class FinishedRun:
         return [str(parent) for parent in self.manifest.get("parents") or ()]
 
     @property
+    def smoke(self) -> bool:
+        """Whether a recipe's profile `smoke` cut it, or a run that it stands on, short: its numbers mean nothing."""
+        return self.manifest.get("profile") == "smoke"
+
+    @property
     def artefacts(self) -> dict[str, str]:
         """Checksum (SHA-256) of each file that it wrote, by its path in the folder."""
         return self.manifest.get("artefacts") or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from numbers import Real
 from pathlib import PurePath
 from typing import Final, TypeGuard
@@ -101,3 +102,16 @@ def plain(value: object, length: int = 200) -> str:
         return "yes" if value else "no"
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+_ERRNO = re.compile(r"\[(?:Errno|WinError) -?\d+\]\s*")
+_PATH = re.compile(r"(?<![\w:/.…])(?:~?/|[A-Za-z]:\\)(?:[^\s/\\'\"<>|]+[/\\])+([^\s/\\'\"<>|,;:)\]]+)")
+
+
+def anonymous(text: str) -> str:
+    """A text without what only the machine that it was written on understands: places of files, numbers of errors.
+
+    >>> anonymous("cannot read /home/me/data/mine.csv: [Errno 2] No such file; see https://a.org/b/c and data/x.csv")
+    'cannot read …/mine.csv: No such file; see https://a.org/b/c and data/x.csv'
+    """
+    return _PATH.sub(r"…/\1", _ERRNO.sub("", text))

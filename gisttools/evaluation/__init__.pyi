@@ -55,7 +55,10 @@ from .models import (
 from .options import EvaluateOptions as EvaluateOptions
 from .published import PREFIX as PREFIX
 from .ranking import (
+    LEAST_SEEDS as LEAST_SEEDS,
+    NO_VERDICT as NO_VERDICT,
     Effect as Effect,
+    Grid as Grid,
     Leaderboard as Leaderboard,
     Ranked as Ranked,
     leaderboard as leaderboard,
@@ -73,4 +76,4 @@ from .usage import (
     python_lines as python_lines,
     shell_lines as shell_lines,
 )
-from .variants import MODEL as MODEL, value_name as value_name
+from .variants import MODEL as MODEL, shortened as shortened, value_name as value_name

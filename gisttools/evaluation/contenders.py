@@ -78,6 +78,8 @@ class Contender:
         targets: the parts it is meant to help on.
         seconds, cost: of its training, and US dollars for its rows; None where not known.
         word: HELPED, HURT, MIXED or NOT SHOWN, as its evaluation says of its variant; None where that is not known.
+        weights: hash of the model that it is; empty where that is not known.
+        smoke: whether its training was cut short to see whether all of it works.
         rows, priced: rows that it was trained on, and those of them that name a price; None and 0 where not known.
     """
 
@@ -95,6 +97,8 @@ class Contender:
     priced: int = 0
     evaluation: str = ""
     word: Word | None = None
+    weights: str = ""
+    smoke: bool = False
 
     @property
     def training_seeds(self) -> tuple[int, int]:

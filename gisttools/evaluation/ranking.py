@@ -28,16 +28,21 @@ from gisttools.evaluation.contenders import (
     task_name,
     weights_of,
 )
-from gisttools.evaluation.intervals import Interval, Verdict, verdict
+from gisttools.evaluation.intervals import Interval, verdict
 from gisttools.evaluation.variants import (
     MODEL,
     Factor,
     ScoredVariant,
     difference,
     group,
+    one_a_model,
     over_baseline,
+    same_models,
     value_name,
 )
+
+LEAST_SEEDS = 3  # of which a verdict speaks of a method; below it speaks of these models alone
+TOO_FEW = "too few seeds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,7 @@ class Effect:
         interval: the difference in score; None where no two variants differ in this parameter alone.
         settings: pairs of variants that are the same in all else.
         seeds: seeds it is taken over.
+        same: whether the models of all these pairs are the same, so that the value does nothing here.
     """
 
     parameter: str
@@ -59,11 +65,17 @@ class Effect:
     interval: Interval | None = None
     settings: int = 0
     seeds: int = 0
+    same: bool = False
 
     @property
     def verdict(self) -> str:
-        """helped, hurt or not shown; `not separable` where there is no interval."""
-        return verdict(self.interval) if self.interval else "not separable"
+        """helped, hurt or not shown; `not separable` where there is no interval, `same models` where nothing changed,
+        and `too few seeds` where another training could say otherwise."""
+        if self.interval is None:
+            return "not separable"
+        if self.same:
+            return "same models"
+        return verdict(self.interval) if self.seeds >= LEAST_SEEDS else TOO_FEW
 
 
 def effects(
@@ -98,7 +110,8 @@ def effect(
         return found
     before, after = (list(side) for side in zip(*pairs, strict=True))
     interval, seeds = difference(before, after, weights)
-    return replace(found, interval=interval, settings=len(pairs), seeds=seeds)
+    same = all(same_models(*pair) for pair in pairs)
+    return replace(found, interval=interval, settings=len(pairs), seeds=seeds, same=same)
 
 
 def effect_table(found: Sequence[Effect]) -> pd.DataFrame:
@@ -111,6 +124,8 @@ def effect_table(found: Sequence[Effect]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+NO_VERDICT = "NO VERDICT"
+_NO_METHOD = f"Below {LEAST_SEEDS} seeds there is no verdict on a way to train, only on these models."
 GUIDE, LABELS, ROWS = "guide", "mask_same_label", "triplets"
 _TWO = 2
 
@@ -228,8 +243,12 @@ def _where(
 
 
 def _finding(question: str, what: str, against: str, found: Effect) -> Finding:
-    word = {"not shown": "is not shown to help"}.get(found.verdict, found.verdict)
-    sentence = ""
+    words = {
+        "not shown": "is not shown to help",
+        "same models": "does nothing here, the models are the same",
+        TOO_FEW: f"has no verdict, which takes {LEAST_SEEDS} seeds",
+    }
+    word, sentence = words.get(found.verdict, found.verdict), ""
     if found.interval is not None:
         over = plural(found.seeds, "seed") + (f" in {found.settings} settings" if found.settings > 1 else "")
         along = f" {' and '.join(found.along)} changed with it, so this may be theirs." if found.along else ""
@@ -253,7 +272,9 @@ class Ranked:
         with_best: is it not distinguishable from the best?
         seconds, cost_usd: of a training; NaN where not known.
         settings, runs: the parts of its name, and its evaluate runs.
-        word: HELPED, HURT, MIXED or NOT SHOWN, of targets and guards together: what its evaluations say of it; where
+        alike: names of the variants that it stands for, where their models are the same.
+        word: NO VERDICT of a training of too few seeds; else
+            HELPED, HURT, MIXED or NOT SHOWN, of targets and guards together: what its evaluations say of it; where
             they differ, or say nothing, what the tasks say over all of its seeds.
     """
 
@@ -265,7 +286,7 @@ class Ranked:
     difference: float
     low: float
     high: float
-    verdict: Verdict
+    verdict: str
     behind: float
     behind_low: float
     behind_high: float
@@ -274,7 +295,8 @@ class Ranked:
     cost_usd: float
     settings: list[str]
     runs: list[str]
-    word: Word
+    alike: list[str]
+    word: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,6 +313,8 @@ class Leaderboard:
         task, metric: what is scored.
         shared: parameters that all models trained here have in common.
         evaluations: ids of the evaluate runs, which may hold several models each.
+        smoke: whether some of the trainings were cut short to see whether all of it works.
+        grid: scores by the values of two parameters, where just two vary.
     """
 
     ranked: tuple[Ranked, ...]
@@ -303,6 +327,13 @@ class Leaderboard:
     metric: str
     shared: Mapping[str, object]
     evaluations: tuple[str, ...] = ()
+    smoke: bool = False
+    grid: Grid | None = None
+
+    @property
+    def few(self) -> list[str]:
+        """Variants of too few seeds for a verdict on them."""
+        return [row.recipe for row in self.ranked if row.word == NO_VERDICT]
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -330,6 +361,9 @@ class Leaderboard:
             return self.findings[0].verdict
         if len(self.ranked) < 2:
             return self.ranked[0].word.lower() if self.ranked else "not shown"
+        leading = [self.ranked[0].recipe, *(self.tied or [self.ranked[1].recipe])]
+        if set(leading) & set(self.few):
+            return TOO_FEW
         return "no clear best" if self.tied else "one ahead"
 
     def question(self) -> str:
@@ -351,7 +385,10 @@ class Leaderboard:
         )
         text = f"{said}, {_points(best.difference, best.low, best.high)} over the baseline's {100 * self.base:.1f}."
         if one:
-            return f"{text} It is the only variant here: evaluate others to compare."
+            few = f" {_NO_METHOD}" if self.few else ""
+            return f"{text} It is the only variant here: evaluate others to compare.{few}"
+        if self.few:
+            return f"{text} {_NO_METHOD}"
         if not self.tied:
             return f"{text} It is distinguishable from all others."
         if len(self.tied) == len(self.ranked) - 1:
@@ -361,17 +398,27 @@ class Leaderboard:
 
     def sentences(self) -> list[str]:
         """What is to be said, the most important first."""
-        return [*(f.sentence for f in self.findings), self.best_sentence()]
+        return [*(f.sentence for f in self.findings), self.best_sentence(), *self._nothing()]
+
+    def _nothing(self) -> list[str]:
+        """A sentence on parameters that do nothing here."""
+        told = {f.effect.parameter for f in self.findings}
+        by_name: dict[str, list[Effect]] = {}
+        for one in self.effects:
+            by_name.setdefault(one.parameter, []).append(one)
+        idle = [n for n, of in by_name.items() if n not in told and all(e.verdict == "same models" for e in of)]
+        return [f"{name} does nothing here: whatever its value, the models are the same." for name in idle]
 
     def headline(self) -> str:
         """One line for the run."""
-        what = f"{plural(len(self.ranked), 'variant')} of {plural(self.runs, 'run')} on {self.task}"
+        smoke = "SMOKE RUN, " if self.smoke else ""
+        what = f"{smoke}{plural(len(self.ranked), 'variant')} of {plural(self.runs, 'run')} on {self.task}"
         return f"{what}: {self.sentences()[0]}"
 
     def shown(self) -> pd.DataFrame:
         """The table as people read it: points out of 100, minutes."""
         shares = ["score", "seed_sd", "difference", "low", "high", "behind", "behind_low", "behind_high"]
-        table = self.table.drop(columns=["runs", "settings", "seconds"]).assign(
+        table = self.table.drop(columns=["runs", "settings", "alike", "seconds"]).assign(
             minutes=(self.table["seconds"] / 60).round(1)
         )
         return table.assign(**{c: (100 * table[c]).round(1) for c in shares})
@@ -392,6 +439,7 @@ class Leaderboard:
         tables = {"recipes": self.table, "effects": effect_table(self.effects), "tasks": self.tasks}
         return {
             **told,
+            "smoke": self.smoke,
             "word": self.word(),
             "sentences": self.sentences(),
             "findings": findings,
@@ -416,13 +464,16 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
     check_comparable(contenders)
     first = contenders[0]
     weights = weights_of(first, task)
-    variants, factors = group(contenders)
-    variants.sort(key=lambda variant: -float(np.mean(variant.scores(weights))))
+    every, factors = group(contenders)
+    every.sort(key=lambda variant: -float(np.mean(variant.scores(weights))))
+    variants = one_a_model(every)
     return Leaderboard(
         ranked=tuple(_ranked(i, variant, variants[0], weights, first) for i, variant in enumerate(variants)),
         tasks=pd.DataFrame([row for variant in variants for row in _by_task(variant, first)]),
-        effects=effects(variants, factors, weights),
-        findings=guided_findings(variants, factors, weights),
+        effects=effects(every, factors, weights),
+        findings=guided_findings(every, factors, weights),
+        smoke=any(c.smoke for c in contenders),
+        grid=_grid(every, factors, weights),
         baseline=first.baseline,
         base=mean_score(first.base, weights),
         task=task_name(weights),
@@ -445,7 +496,7 @@ def _ranked(
         score=float(np.mean(scores)),
         seed_sd=standard_deviation(scores),
         **_ends(gain),
-        verdict=verdict(gain),
+        verdict=verdict(gain) if _enough(variant) else TOO_FEW,
         behind=ends["difference"],
         behind_low=ends["low"],
         behind_high=ends["high"],
@@ -454,8 +505,36 @@ def _ranked(
         cost_usd=variant.cost,
         settings=list(variant.named_by),
         runs=[run.name for run in variant.runs.values()],
-        word=_word(variant, first),
+        alike=list(variant.alike),
+        word=_word(variant, first) if _enough(variant) else NO_VERDICT,
     )
+
+
+def _enough(variant: ScoredVariant) -> bool:
+    """Whether there are seeds enough for a verdict on a variant; a model from elsewhere is no method and needs one."""
+    return MODEL in variant.parameters or len(variant.runs) >= LEAST_SEEDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Mean scores by the values of two parameters, one a row and one a column; NaN where there is no such variant."""
+
+    rows: Factor
+    columns: Factor
+    scores: tuple[tuple[float, ...], ...]
+
+
+def _grid(variants: Sequence[ScoredVariant], factors: Sequence[Factor], weights: Mapping[Part, float]) -> Grid | None:
+    if len(factors) != _TWO:
+        return None
+    rows, columns = sorted(factors, key=lambda factor: -len(factor.values))
+    found = {
+        (repr(v.settings[rows.name]), repr(v.settings[columns.name])): float(np.mean(v.scores(weights)))
+        for v in variants
+        if v.settings
+    }
+    scores = tuple(tuple(found.get((repr(r), repr(c)), math.nan) for c in columns.values) for r in rows.values)
+    return Grid(rows=rows, columns=columns, scores=scores)
 
 
 def _word(variant: ScoredVariant, first: Contender) -> Word:
@@ -484,7 +563,7 @@ def _by_task(variant: ScoredVariant, first: Contender) -> list[dict[str, Any]]:
                 "base": first.base[part].score,
                 "score": float(np.mean(variant.scores({part: 1.0}))),
                 **_ends(gain),
-                "verdict": verdict(gain),
+                "verdict": verdict(gain) if _enough(variant) else TOO_FEW,
             }
         )
     return found

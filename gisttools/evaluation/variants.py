@@ -6,14 +6,17 @@ seed, draw by draw and item by item.
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from gisttools.common import digest
 from gisttools.evaluation.contenders import (
     Contender,
     Part,
@@ -28,6 +31,10 @@ from gisttools.evaluation.intervals import Interval
 
 MODEL = "model"  # the only parameter of a model that was not trained here
 _LONGEST = 120  # characters of a value
+# a text that reads like no text: nothing, a truth value, a number, several
+_MISREAD = re.compile(
+    r"^(none|true|false|[+-]?[\d.]+(e[+-]?\d+)?|\s.*|.*\s|)$|[,\[\]\"]|[\x00-\x1f]", re.IGNORECASE | re.DOTALL
+)
 _TELLING = ("guide", "mask_same_label", "student")  # name a variant that differs from no other
 
 
@@ -55,12 +62,14 @@ class ScoredVariant:
         parameters: all it is made of.
         settings: its value of each factor; empty for a model that was not trained here.
         runs: its models by their seeds.
+        alike: names of variants whose models are the same, seed by seed, and which this one stands for.
     """
 
     named_by: tuple[str, ...]
     parameters: Mapping[str, object]
     settings: Mapping[str, object]
     runs: Mapping[Seeds, Contender]
+    alike: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -100,8 +109,37 @@ def group(contenders: Sequence[Contender]) -> tuple[list[ScoredVariant], list[Fa
     return variants, factors
 
 
+def one_a_model(variants: Sequence[ScoredVariant]) -> list[ScoredVariant]:
+    """The variants, those whose models are the same to the last bit, seed by seed, as one: it is named by the values of
+    all of them."""
+    found: dict[object, list[ScoredVariant]] = {}
+    for number, variant in enumerate(variants):
+        weights = {repr(seeds): run.weights for seeds, run in variant.runs.items()}
+        key = repr(sorted(weights.items())) if all(weights.values()) and variant.settings else number
+        found.setdefault(key, []).append(variant)
+    return [_as_one(several) if len(several) > 1 else several[0] for several in found.values()]
+
+
+def _as_one(variants: Sequence[ScoredVariant]) -> ScoredVariant:
+    first, names = variants[0], []
+    for name in first.settings:
+        values = dict.fromkeys(value_name(v) for v in sorted((of.settings[name] for of in variants), key=_order))
+        names.append(f"{name}={' or '.join(values)}")
+    return replace(first, named_by=tuple(names), alike=tuple(variant.name for variant in variants))
+
+
+def same_models(one: ScoredVariant, other: ScoredVariant) -> bool:
+    """Whether two variants are of the same models, to the last bit, seed by seed."""
+    return len(one_a_model([one, other])) == 1
+
+
 def value_name(value: object) -> str:
-    """A parameter's value as people write it; the middle of a very long one is left out."""
+    """A parameter's value as people write it. Values that differ have names that differ: a text that reads like
+    something else is quoted, and of a very long one the middle is left out, and a hash says which it is.
+
+    >>> value_name(None), value_name("none"), value_name(0.05), value_name(["a", "b"]), value_name("a, b")
+    ('none', '"none"', '0.05', '[a, b]', '"a, b"')
+    """
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -109,9 +147,20 @@ def value_name(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(value_name(v) for v in value) + "]"
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, str) and _MISREAD.search(value):
+        value = json.dumps(value, ensure_ascii=False)
     text = str(value).encode("utf-8", "replace").decode("utf-8")  # JSON can name half a surrogate pair, no file can
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
+    return shortened(text, _LONGEST)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text without its middle where it is longer than `most`; texts that differ stay different, by a hash."""
+    if len(text) <= most:
+        return text
+    mark = f"…{digest(text, 2)}…"
+    left = (most - len(mark) + 1) // 2
+    return f"{text[:left]}{mark}{text[len(text) - (most - len(mark) - left) :]}"
 
 
 def difference(

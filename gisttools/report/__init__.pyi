@@ -7,8 +7,10 @@ from . import (
     verdict as verdict,
 )
 from .browse import write_browser as write_browser
+from .cells import shown as shown
 from .data import ReportData as ReportData, collect as collect
 from .figures import forest as forest
+from .page import Inline as Inline
 from .render import write_report as write_report
 from .sweep import (
     TEXT as TEXT,

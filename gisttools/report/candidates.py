@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gisttools.common import count, dollars, is_number, is_true, plural, score, signed
+from gisttools.common import anonymous, count, dollars, is_number, is_true, plural, score, signed
 from gisttools.evaluation import CandidateScore, measured_lines, python_lines, read_rows, shell_lines
 from gisttools.report.data import ReportData
 
@@ -33,7 +33,7 @@ def view(data: ReportData) -> dict[str, Any]:
     overall = told.get("overall")
     tables = [] if data.candidates is None else _tables(data.candidates)
     empty = {"head": "", "why": "", "trades": [], "each": [], "tables": tables, "notes": [], "missing": "", "seeds": ""}
-    notes = [str(note) for note in told.get("notes") or []]
+    notes = [anonymous(str(note)) for note in told.get("notes") or []]
     if not told:
         return {**empty, "missing": _NOT_MEASURED}
     if not targets:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from gisttools.common import (
     NOT_RUN,
     FinishedRun,
+    anonymous,
     count,
     dollars,
     duration,
@@ -336,8 +337,8 @@ def _code_pins(parameters: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_the_runs(data: ReportData) -> list[str]:
     """What is missing, what failed, and what else the runs noted."""
-    found = [f"A step could not be read: {m}." for m in data.missing]
-    found += [plain(note) for note in data.evaluate.summary.get("notes") or []]
+    found = [f"A step could not be read: {anonymous(m)}." for m in data.missing]
+    found += [anonymous(plain(note)) for note in data.evaluate.summary.get("notes") or []]
     if data.others:
         found.append("This page is about the first of several variants; the others stand in one table and scores.csv.")
     if data.failed is not None:

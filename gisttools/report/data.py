@@ -45,6 +45,7 @@ class ReportData:
     averages: tuple[Average, ...] = ()  # mean differences by category
     failed: pd.DataFrame | None = None  # tasks that could not be scored
     candidates: pd.DataFrame | None = None  # every way to do the targets, as `CandidateScore`
+    answers: pd.DataFrame | None = None  # of these to every test text
     classes: pd.DataFrame | None = None  # precision and recall of these by class
     embedding: pd.DataFrame | None = None  # as `gisttools.evaluation.maps` tells
     finetunes: tuple[FinishedRun, ...] = ()  # the nearest one first
@@ -60,7 +61,17 @@ class ReportData:
 
     def __post_init__(self) -> None:
         """A table without rows is none, so that whoever reads it asks once."""
-        for name in ("items", "references", "failed", "candidates", "classes", "embedding", "history", "masked"):
+        for name in (
+            "items",
+            "references",
+            "failed",
+            "candidates",
+            "answers",
+            "classes",
+            "embedding",
+            "history",
+            "masked",
+        ):
             table = getattr(self, name)
             if table is not None and table.empty:
                 object.__setattr__(self, name, None)
@@ -121,6 +132,11 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         averages=() if averages is None else tuple(read_rows(Average, _of(averages, variant))),
         failed=_optional(run, "failed.parquet", ("task", "error")),
         candidates=_optional(run, "candidates.parquet", ("task", "subset", "name", "kind", "score", "best")),
+        answers=_optional(
+            run,
+            "answers.parquet",
+            ("task", "subset", "item", "text", "gold", "candidate", "seed", "answer", "probability"),
+        ),
         classes=_optional(run, "classes.parquet", ("task", "subset", "candidate", "seed", "label", "support")),
         embedding=_optional(run, "embedding.parquet", ("role", "kind", "value")),
         finetunes=by_verb["finetune"],

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import is_number, signed
@@ -70,7 +69,7 @@ def forest(comparison: pd.DataFrame, most: int = MOST) -> Drawing:
     left, right = _scale(axes, rows, tall)
     y = 0.0
     for name, part in groups:
-        write(axes, (left, y + 10), name.upper(), size=8, color=MUTED, weight="bold")
+        write(axes, (left, y + 10), name.upper(), size=8, color=MUTED, weight="bold", backed=True)
         y += _HEAD
         for row in part:
             _draw(axes, row, y, left, right)
@@ -249,8 +248,6 @@ def _steps(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 _MOST_BARS = 24  # of one section
 _MOST_LABELS = 20  # of the matrix
-_BLUES = LinearSegmentedColormap.from_list("blues", [PAPER, GOOD])
-_ORANGES = LinearSegmentedColormap.from_list("oranges", [PAPER, BAD])
 
 
 @or_nothing
@@ -292,42 +289,47 @@ def confusion(summary: Mapping[str, Any]) -> Drawing:
     """
     table = {name: row for name, row in (summary.get("confusion") or {}).items() if row}
     not_empty(table, "blind is not set, so no second call sorted the texts unseen")
+    return _label_grid(table, "Labels by a second look", "texts sorted under the label they were written for")
+
+
+@or_nothing
+def answers(table: Mapping[str, Mapping[str, int]], title: str) -> Drawing:
+    """Of the texts of a class (rows), how many were answered with which (columns): right ones in blue, the rest in
+    orange. Of many classes those that are confused most."""
+    not_empty(table, "no answers to single texts were kept")
+    return _label_grid(table, title, "texts answered right")
+
+
+def _label_grid(table: Mapping[str, Mapping[str, int]], title: str, what: str) -> Drawing:
     names = list(dict.fromkeys([*table, *(said for row in table.values() for said in row)]))
     counts = np.array([[table.get(a, {}).get(b, 0) for b in names] for a in names])
-    alt = f"{int(np.trace(counts))} of {counts.sum()} texts sorted under the label they were written for."
+    alt = f"{int(np.trace(counts))} of {counts.sum()} {what}."
     wrong = counts - np.diag(np.diag(counts))
     worst = np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:_MOST_LABELS]
     shown = np.sort(worst)
     names, counts = [names[i] for i in shown], counts[np.ix_(shown, shown)]
     margin = min(150.0, max(width_of(clip(n, 22), 9) for n in names) + 8)
     side = min(26.0, (WIDTH - margin - 8) / len(names))
-    figure = Drawing(side * len(names) + margin + 8, "Labels by a second look", alt)
+    figure = Drawing(side * len(names) + margin + 8, title, alt)
     axes = figure.panel(margin, 4, side * len(names), side * len(names))
     axes.set(xlim=(0, len(names)), ylim=(len(names), 0), xticks=[], yticks=[])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     for i, name in enumerate(names):
         write(axes, (-6 / side, i + 0.5), clip(name, 22), size=9, align=("right", "center"))
-        axes.text(i + 0.5, -5 / side, clip(name, 22), size=9, rotation=90, ha="center", va="bottom", parse_math=False)
+        told = axes.text(i + 0.5, -5 / side, clip(name, 22), size=9, color=INK, parse_math=False)
+        told.set(rotation=90, ha="center", va="bottom")
         for j in range(len(names)):
-            colours = _BLUES if i == j else _ORANGES
-            axes.add_patch(_cell(j, i, colours(0.1 + 0.8 * shares[i, j]) if counts[i, j] else FAINT, counts[i, j]))
+            axes.add_patch(_cell(j, i, (GOOD if i == j else BAD) if counts[i, j] else FAINT, shares[i, j]))
             if counts[i, j] and side >= 12:
-                ink = PAPER if shares[i, j] > 0.55 else "#1f2328"
-                write(
-                    axes,
-                    (j + 0.5, i + 0.5),
-                    str(counts[i, j]),
-                    size=min(9, 0.45 * side),
-                    color=ink,
-                    align=("center", "center"),
-                )
+                write(axes, (j + 0.5, i + 0.5), str(counts[i, j]), size=min(9, 0.45 * side), align=("center", "center"))
     return figure
 
 
-def _cell(x: float, y: float, colour: Any, count: int) -> Any:
+def _cell(x: float, y: float, colour: str, share: float) -> Any:
+    """So faint that ink stands out on it, on a light page and on a dark one."""
     from matplotlib.patches import Rectangle
 
-    return Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=colour, alpha=1 if count else 0.35, linewidth=0)
+    return Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=colour, alpha=0.12 + 0.3 * share, linewidth=0)
 
 
 def _shares(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int, int]]:

@@ -74,6 +74,13 @@ def guide_matrix(cosines: ArrayLike, masked: ArrayLike, labels: Sequence[str]) -
     return figure
 
 
+def quality_table(found: Mapping[str, Mapping[str, float | None]]) -> str:
+    """How right the guide's mask is on several sets of rows (`gisttools.training.mask_quality`), as lines of text."""
+    table = pd.DataFrame({name: dict(told) for name, told in found.items()}).T
+    counts = {c: table[c].astype(int) for c in ("masked", "same_label") if c in table}
+    return table.assign(**counts).round(2).to_string()
+
+
 @or_nothing
 def mask_blocks(masked: Mapping[str, ArrayLike], same_label: Mapping[str, ArrayLike]) -> Drawing:
     """The four blocks of candidates, cell by cell: what counts, what the guide takes out, what only labels can.
@@ -119,11 +126,12 @@ def temperatures(weights: Mapping[float, ArrayLike], cosines: ArrayLike) -> Draw
     alt = "; ".join(f"temperature {t:g}: the three nearest have {100 * s:.0f} %" for t, s in first.items())
     tall = 66
     figure = Drawing(len(weights) * (tall + 26) + 26, "Temperature: who is pushed", alt)
+    top = 105 * max(float(np.max(np.asarray(w))) for w in weights.values())
     for i, (temperature, weight) in enumerate(weights.items()):
         axes = figure.panel(38, 30 + (len(weights) - 1 - i) * (tall + 26), WIDTH - 42, tall)
         grid(axes)
         axes.bar(np.arange(len(order)), 100 * np.asarray(weight)[order], color=GOOD, width=0.8)
-        axes.set(xticks=[], xlim=(-0.8, len(order) - 0.2))
+        axes.set(xticks=[], xlim=(-0.8, len(order) - 0.2), ylim=(0, top))
         axes.yaxis.set_major_formatter("{x:.0f} %")
         axes.locator_params(axis="y", nbins=3)
         told = f"temperature {temperature:g}{GAP}three nearest: {100 * first[temperature]:.0f} % of the push"
@@ -164,10 +172,11 @@ def margins(margin: ArrayLike, false_negatives: ArrayLike, others: ArrayLike) ->
 
 @or_nothing
 def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -> Drawing:
-    """Loss by step of several trainings, and below what each gained on test texts, with its interval.
+    """What each of several trainings gained on test texts, with its interval. Their losses are means over different
+    candidates, so they are not drawn side by side.
 
     Args:
-        histories: by the name of the training, with the columns step and loss.
+        histories: by the name of the training.
         comparison: as of an evaluation with these names as variants: base, tuned, difference, low, high (0 to 1).
     """
     comparison = with_columns(comparison, "variant", "base", "tuned", "difference", "low", "high")
@@ -177,19 +186,8 @@ def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -
     alt = "; ".join(f"{name}: {signed(r.difference)} points ({signed(r.low)} to {signed(r.high)})"
                     for name, r in zip(rows.index, rows.itertuples(), strict=True))  # fmt: skip
     row = 30
-    below = 62 + row * len(rows)
-    figure = Drawing(176 + below, "Three trainings", alt)
-    axes = figure.panel(38, below + 24, WIDTH - 46, 128)
-    grid(axes)
-    colours = dict(zip(histories, (BASE, GOOD, BAD), strict=False))
-    for i, (name, history) in enumerate(histories.items()):
-        history = with_columns(history, "step", "loss")
-        smooth = pd.to_numeric(history["loss"]).rolling(5, min_periods=1, center=True).mean()
-        axes.plot(history["step"], smooth, color=colours[name], linewidth=2)
-        axes.annotate(name, (0.98, 0.92 - 0.12 * i), xycoords="axes fraction", ha="right", va="center",
-                      color=colours[name], fontsize=10)  # fmt: skip
-    axes.set_ylim(bottom=0)
-    axes.set_title("training loss, by step", fontsize=10, color=INK, loc="left", pad=6)
+    figure = Drawing(62 + row * len(rows), "Three trainings", alt)
+    colours = dict(zip(histories, (BASE, GOOD, INK), strict=False))
     axes = figure.panel(100, 34, WIDTH - 150, row * len(rows))
     axes.set_title(f"accuracy on test texts, points over the start ({100 * rows['base'].iloc[0]:.1f})", fontsize=10,
                    color=INK, loc="left", pad=8, x=-100 / (WIDTH - 150))  # fmt: skip

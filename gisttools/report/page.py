@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ def style(*names: str) -> Markup:
     return Markup("\n".join((_TEMPLATES / name).read_text(encoding="utf-8").strip() for name in names))
 
 
-def script(name: str) -> tuple[Markup, str]:
-    """A script and the hash by which the page's content security policy lets it run, and no other."""
-    code = (_TEMPLATES / name).read_text(encoding="utf-8").strip()
+def script(*names: str) -> tuple[Markup, str]:
+    """Scripts, one after the other, and the hash by which the page's content security policy lets them run alone."""
+    code = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8").strip() for name in names)
     return Markup(code), base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
 
 
@@ -61,6 +62,34 @@ def as_markdown(text: object, longest: int = 4000) -> str:
     text = " ".join(clean(text)[:longest].split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
+
+
+class Inline:
+    """A page as the last line of a notebook's cell shows it: in a frame, with its own scripts and links, in Jupyter and
+    in the executed copy; its text where frames are not shown.
+
+    Args:
+        page: a self-contained HTML file.
+        text: the same as Markdown.
+        height: of the frame, in pixels.
+    """
+
+    def __init__(self, page: Path, text: Path | None = None, *, height: int = 900) -> None:
+        self.page, self.text, self.height = page, text, height
+
+    def __repr__(self) -> str:
+        return str(self.page)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # without a base of its own the links within the page would open the notebook in the frame
+        source = self.page.read_text(encoding="utf-8").replace("<head>", '<head><base href="about:srcdoc">', 1)
+        frame = (
+            f"<p>The whole page; it is also the file <code>{escape(str(self.page))}</code>.</p>"
+            f'<iframe title="The page" srcdoc="{escape(source)}" '
+            f'style="width:100%;height:{self.height}px;border:1px solid #8888"></iframe>'
+        )
+        text = {} if self.text is None else {"text/markdown": self.text.read_text(encoding="utf-8")}
+        return {"text/plain": repr(self), **text, "text/html": frame}
 
 
 def write_files(folder: Path, content: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from gisttools.common import FinishedRun, count, duration, is_number, model_name, plain, plural, share
+from gisttools.common import FinishedRun, anonymous, count, duration, is_number, model_name, plain, plural, share
 from gisttools.models import prompts_in_words
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
@@ -63,7 +63,7 @@ def converted(data: ReportData) -> list[dict[str, Any]]:
     """One row for each source of each convert run."""
     return [
         {
-            "source": plain(source.get("source")),
+            "source": anonymous(plain(source.get("source"))),
             "revision": plain(source.get("revision"))[:19],
             "split": plain(source.get("split")),
             **{k: count(source.get(k)) for k in ("texts", "classes", "triplets")},
@@ -105,8 +105,7 @@ def left_out(data: ReportData) -> list[dict[str, Any]]:
         found.append(
             {
                 "run": run_id,
-                "count": count(len(table)),
-                "tiers": ", ".join(f"{count(n)} {plain(tier)}" for tier, n in tiers.items()),
+                "told": _left_out_told(table, ", ".join(f"{count(n)} {plain(tier)}" for tier, n in tiers.items())),
                 "texts": [
                     {"tier": plain(r.get("tier")), "texts": [clip(r[c], _LONGEST) for c in sorted(names, reverse=True)]}
                     for r in ranked.head(_SHARED).to_dict("records")
@@ -114,6 +113,18 @@ def left_out(data: ReportData) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _left_out_told(table: pd.DataFrame, tiers: str) -> str:
+    """How many rows a table of overlaps stands for: a row that overlaps several test texts is there several times."""
+    pairs, of = len(table), f" ({tiers})" if tiers else ""
+    column = next((name for name in ("place", "row") if name in table), None)
+    if column is None:
+        return f"{plural(pairs, 'pair')} of a training text and a test text that overlap were left out{of}."
+    rows = table[column].nunique()
+    found = f", found in {plural(pairs, 'pair')} of a training text and a test text" if pairs != rows else ""
+    verb = "was" if rows == 1 else "were"
+    return f"{plural(rows, 'row')} {verb} left out for overlapping a test set{found}{of}."
 
 
 def _samples(accepted: pd.DataFrame | None, rejected: pd.DataFrame | None, reasons: list[str]) -> list[dict[str, Any]]:
@@ -151,7 +162,7 @@ _SPACE = {  # kinds of one number in the embedding table
     "neighbours": "texts whose nearest text has their class",
     "separation": "how often a pair of one class is more alike than a pair of two",
 }
-_EXAMPLES = 12  # masked candidates shown
+_EXAMPLES = 5  # masked candidates shown
 _FILES = 30  # artefacts listed of a run
 _LONG = 200
 
@@ -164,7 +175,7 @@ def training(run: FinishedRun | None) -> list[tuple[str, str]]:
     by_source = ", ".join(f"{k} {count(n)}" for k, n in (s.get("by_source") or {}).items())
     rows = [
         ("student", model_name(s.get("student"))),
-        ("guide", plain(s.get("guide_id")) if s.get("guide_id") else "none (unguided)"),
+        ("guide", anonymous(plain(s.get("guide_id"))) if s.get("guide_id") else "none (unguided)"),
         *_prompts(s.get("prompts")),
         ("triplets", f"{count(s.get('triplets'))}{f' ({by_source})' if by_source else ''}"),
         ("steps", count(s.get("steps"))),
@@ -196,6 +207,20 @@ def masked(run: FinishedRun | None) -> list[tuple[str, str]]:
         for k, name in _BLOCKS.items()
         if shares
     ]
+
+
+def mask_quality(run: FinishedRun | None) -> str:
+    """How right the guide's mask is, where labels are known; empty where that was not measured."""
+    told = (run.summary.get("mask_quality") or {}) if run else {}
+    if not is_number(told.get("precision")) and not is_number(told.get("recall")):
+        return ""
+    precision, recall = (share(told[k], 1) if is_number(told.get(k)) else "–" for k in ("precision", "recall"))
+    return (
+        f"How right was the guide? Of {count(told.get('masked'))} candidates that it masks in some batches, {precision}"
+        f" carry the anchor's label (precision); of {count(told.get('same_label'))} that carry it, it masks {recall} "
+        "(recall). What it masks of other labels may still mean the same, but where precision is low, it mostly takes "
+        "out true negatives."
+    )
 
 
 def positives(run: FinishedRun | None) -> str:
@@ -253,7 +278,7 @@ def reproduction(data: ReportData) -> list[dict[str, Any]]:
         git, hardware = m.get("git") or {}, m.get("hardware") or {}
         machine = [hardware.get("cpu"), plural(hardware.get("cores"), "core") if hardware.get("cores") else None]
         machine += [f"{hardware['memory_gb']:.0f} GB" if is_number(hardware.get("memory_gb")) else None]
-        machine += [*map(str, hardware.get("gpu") or []), hardware.get("platform")]
+        machine += [*map(str, hardware.get("gpu") or []), str(hardware.get("platform") or "").split("-")[0]]
         files = m.get("artefacts") or {}
         entries.append(
             {
@@ -265,7 +290,7 @@ def reproduction(data: ReportData) -> list[dict[str, Any]]:
                 "git": plain(git.get("sha"))[:12] + (" with changes" if git.get("dirty") else ""),
                 "hardware": plain(", ".join(str(x) for x in machine if x) or None),
                 "seeds": ", ".join(f"{k} {v}" for k, v in (m.get("seeds") or {}).items()) or "none recorded",
-                "command": command(run.verb, m.get("parameters") or {}, m.get("changed"), m.get("resolved")),
+                "command": anonymous(command(run.verb, m.get("parameters") or {}, m.get("changed"), m.get("resolved"))),
                 "files": [(clip(name, 80), str(sha)[:16]) for name, sha in sorted(files.items())[:_FILES]],
                 "more_files": max(len(files) - _FILES, 0),
             }

@@ -25,11 +25,14 @@ from gisttools.report import candidates, checks, figures, provenance, tables, ve
 from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
+from gisttools.report.latex import escape
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 from gisttools.report.parts import as_positives, parts
 from gisttools.report.tables import NOISE_NAMES, Noise, means, noise
+from gisttools.report.texts import all_texts, confusion_tables
 from gisttools.report.verdict import interval, judged, main_rows, metric_name, task_name
 
+_MAP_HOLDS = 0.3  # of the variance; a map of less puts texts side by side that are not alike
 _FIRST_SCREEN = 7  # tasks in the forest plot at the top
 _MOST_CLASS_FIGURES = 3
 
@@ -45,6 +48,8 @@ def pictures(data: ReportData) -> dict[str, Any]:
     if data.items is not None:
         for task in list(dict.fromkeys(data.items["task"]))[:_MOST_CLASS_FIGURES]:
             found["classes"].append((task, _svg(figures.per_class, data.items[data.items["task"] == task])))
+    told = confusion_tables(data)[:_MOST_CLASS_FIGURES]
+    found["confusions"] = [(t, m, Markup(figures.to_svg(figures.answers(n, f"Answers on {t}")))) for t, m, n in told]
     for run in data.syntheses:
         if is_number(run.summary.get("asked")):
             found["fates"][run.id] = _svg(figures.accept_reject, run.summary)
@@ -73,7 +78,9 @@ def _of_embedding(data: ReportData) -> dict[str, Markup]:
     if table is None or not {"x", "y", "label", "neighbour", "low", "high"} <= set(table):
         return {}
     kinds = set(table["kind"])
-    found = {"map": _svg(figures.embedding_maps, table)} if "point" in kinds else {}
+    told = [v for v in figures.number(table, "explained").values() if is_number(v)]
+    shown = "point" in kinds and bool(told) and max(told) >= _MAP_HOLDS
+    found = {"map": _svg(figures.embedding_maps, table)} if shown else {}
     if kinds >= {"same", "different"}:
         found["similarities"] = _svg(figures.similarities, table)
     return found
@@ -142,12 +149,6 @@ def _jsonable(value: Any) -> Any:
     return None if value is None or value is pd.NA or value is pd.NaT else clip(value, _TEXT)
 
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "→": r"$\to$", "†": r"$\dagger$",
-}  # fmt: skip
-
-
 def latex_table(data: ReportData) -> str:
     """A `table` environment: task, metric, base, tuned, difference with its interval; targets first, averages last."""
     targets = {(row.task, row.subset, row.metric) for row in judged(data)}
@@ -180,11 +181,6 @@ def latex_table(data: ReportData) -> str:
             "",
         ]
     )
-
-
-def escape(text: object) -> str:
-    """Text that LaTeX reads as text, on one line."""
-    return re.sub("|".join(map(re.escape, _SPECIAL)), lambda m: _SPECIAL[m[0]], " ".join(str(text).split()))
 
 
 def _line(*cells: str) -> str:
@@ -294,7 +290,7 @@ def write_report(data: ReportData, folder: str | Path, *, latex: bool = False) -
 
 def render_html(data: ReportData) -> str:
     """The page: one self-contained HTML file, light and dark, for screens and paper."""
-    code, digest = script("sort.js.j2")
+    code, digest = script("sort.js.j2", "texts.js.j2")
     page = (
         environment(autoescape=True, finalize=_cut)
         .get_template("report.html.j2")
@@ -346,6 +342,9 @@ def _view(data: ReportData) -> dict[str, Any]:
         "said": partial(_said, trained=verdict.trained(data)),
         "advised": candidates.view(data),
         "use": candidates.use(data),
+        "texts": all_texts(data),
+        "smoke": data.evaluate.smoke,
+        "mask_quality": provenance.mask_quality(data.finetune),
         "changed_by": candidates.changed(data),
         "weakest": candidates.weakest(data),
         "classes_of": candidates.classes(data),

@@ -18,7 +18,17 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from gisttools.common import NOT_RUN, dollars, duration, is_number, model_name, plural, score, signed
-from gisttools.evaluation import Effect, Interval, Leaderboard, Ranked, value_name
+from gisttools.evaluation import (
+    LEAST_SEEDS,
+    NO_VERDICT,
+    Effect,
+    Grid,
+    Interval,
+    Leaderboard,
+    Ranked,
+    shortened,
+    value_name,
+)
 from gisttools.report.drawing import (
     FAINT,
     GAP,
@@ -26,12 +36,13 @@ from gisttools.report.drawing import (
     MUTED,
     WIDTH,
     Drawing,
-    clip,
+    clean,
     not_empty,
     or_nothing,
     to_svg,
     write,
 )
+from gisttools.report.latex import escape as latex
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 
 _MOST_ROWS = 40
@@ -102,10 +113,12 @@ def _forest(lines: Sequence[_Line], title: str, unit: str) -> Drawing:
     y, before = 0.0, ""
     for r in table.itertuples():
         if r.group != before:
-            write(axes, (left, y + 13), clip(r.group, _NAME), size=9, color=MUTED, weight="bold", backed=True)
+            write(
+                axes, (left, y + 13), shortened(clean(r.group), _NAME), size=9, color=MUTED, weight="bold", backed=True
+            )
             y, before = y + _HEAD_ROOM, r.group
         line, marker, fill = LOOKS.get(r.verdict, LOOKS["not shown"])
-        write(axes, (left, y + 8), clip(r.name, _NAME), size=9.5, backed=True)
+        write(axes, (left, y + 8), shortened(clean(r.name), _NAME), size=9.5, backed=True)
         write(
             axes,
             (right + (_VALUES - 3) * point, y + 22),
@@ -133,9 +146,12 @@ def leaderboard_text(board: Leaderboard, *, width: int = 100) -> str:
     """The findings, the variants and the effects of parameters; numbers are points out of 100, with 95 % intervals."""
     counts = f"{plural(len(board.ranked), 'variant')}, {plural(board.runs, 'run')}"
     lines = [f"{board.task}, {board.metric}: {counts}; baseline {board.baseline} {score(board.base)}", ""]
+    lines += [f"SMOKE RUN: {_SMOKE}", ""] if board.smoke else []
     lines += [*board.sentences(), "", _HEAD]
     for row in board.ranked:
         lines += [f"{row.rank:>3} {row.recipe}: {row.word}", _numbers(row)]
+    if board.grid:
+        lines += ["", *_grid_text(board.grid)]
     if board.effects:
         lines += ["", "Effects of parameters, paired over the others (interactions are not modelled)"]
         for e in board.effects:
@@ -144,6 +160,34 @@ def leaderboard_text(board: Leaderboard, *, width: int = 100) -> str:
             said = _interval(e.interval.difference, e.interval.low, e.interval.high) if e.interval else "not separable"
             lines.append(f"        {said:<24}{e.verdict:<15}{over}".rstrip())
     return "\n".join(part for line in lines for part in _fold(line, width))
+
+
+_SMOKE = "trainings were cut short to see whether all of it works. Its numbers mean nothing."
+
+
+def _grid_text(grid: Grid) -> list[str]:
+    """Scores by the values of two parameters."""
+    heads = [value_name(value) for value in grid.columns.values]
+    names = [value_name(value) for value in grid.rows.values]
+    left, wide = max(map(len, [*names, grid.rows.name])), max(7, *(len(shortened(h, 20)) + 2 for h in heads))
+    lines = [f"Scores by {grid.rows.name} (down) and {grid.columns.name} (across)"]
+    lines.append(f"    {'':<{left}}" + "".join(f"{shortened(h, 20):>{wide}}" for h in heads))
+    for name, scores in zip(names, grid.scores, strict=True):
+        cells = (f"{score(s) if is_number(s) else '–':>{wide}}" for s in scores)
+        lines.append(f"    {name:<{left}}" + "".join(cells))
+    return lines
+
+
+def _heat(grid: Grid) -> dict[str, Any]:
+    """The same for the page: each cell with how warm it is, from 0 for the lowest score to 1 for the highest."""
+    known = [s for row in grid.scores for s in row if is_number(s)]
+    low, span = min(known), (max(known) - min(known)) or 1.0
+    rows = [
+        (value_name(value), [(score(s), f"{(s - low) / span:.3f}") if is_number(s) else ("–", "0") for s in scores])
+        for value, scores in zip(grid.rows.values, grid.scores, strict=True)
+    ]
+    heads = [value_name(value) for value in grid.columns.values]
+    return {"down": grid.rows.name, "across": grid.columns.name, "heads": heads, "rows": rows}
 
 
 def _numbers(row: Ranked) -> str:
@@ -170,17 +214,19 @@ def _fold(line: str, width: int) -> list[str]:
     return textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=True) or [line[:width]]
 
 
-PAGE, TABLE, TEXT = "leaderboard.html", "leaderboard.csv", "leaderboard.md"
+PAGE, TABLE, TEXT, LATEX = "leaderboard.html", "leaderboard.csv", "leaderboard.md", "leaderboard.tex"
 
 
 def write_sweep(board: Leaderboard, folder: str | Path) -> Path:
-    """Write `leaderboard.html`, `leaderboard.csv` and `leaderboard.md` into a folder, all of them or none.
+    """Write `leaderboard.html`, `.csv`, `.md` and `.tex` into a folder, all of them or none.
 
     Returns:
         The path of the page. The same leaderboard gives the same bytes on the same day.
     """
-    table = board.table.drop(columns="settings").assign(runs=board.table["runs"].map("; ".join))
+    lists = {name: board.table[name].map("; ".join) for name in ("runs", "alike")}
+    table = board.table.drop(columns="settings").assign(**lists)
     made = {PAGE: render_sweep(board), TABLE: table.to_csv(index=False), TEXT: sweep_markdown(board)}
+    made[LATEX] = sweep_latex(board)
     write_files(Path(folder), made)
     return Path(folder) / PAGE
 
@@ -202,10 +248,51 @@ def render_sweep(board: Leaderboard) -> str:
     )
 
 
+def sweep_latex(board: Leaderboard) -> str:
+    """A `table` environment with the variants: score and its standard deviation over seeds, difference to the baseline
+    with its interval, seeds."""
+    rows = [
+        ("baseline", score(board.base), "", "", ""),
+        *(
+            (
+                row.recipe,
+                score(row.score) + (f" ± {100 * row.seed_sd:.1f}" if is_number(row.seed_sd) else ""),
+                signed(row.difference),
+                _to(row.low, row.high),
+                str(row.seeds),
+            )
+            for row in board.ranked
+        ),
+    ]
+    few = f" Below {LEAST_SEEDS} seeds there is no verdict on a way to train." if board.few else ""
+    smoke = f" Smoke run: {_SMOKE}" if board.smoke else ""
+    caption = (
+        f"{board.task}, {board.metric} times 100, against {_baseline(board)}; mean ± standard deviation over seeds."
+    )
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            r"\begin{tabular}{lrrlr}",
+            r"\hline",
+            r"Variant & Score & Difference & 95\,\% interval & Seeds \\",
+            r"\hline",
+            *(" & ".join(map(latex, row)) + r" \\" for row in rows),
+            r"\hline",
+            r"\end{tabular}",
+            rf"\caption{{{latex(caption + few + smoke)}}}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
 def sweep_markdown(board: Leaderboard) -> str:
     """The same in Markdown: what is said, the variants, the effects."""
     view = sweep_view(board)
-    lines = [f"# {as_markdown(view['title'])}", "", *(as_markdown(s) + "\n" for s in view["sentences"])]
+    lines = [f"# {as_markdown(view['title'])}", ""]
+    lines += [f"**Smoke run**: {view['smoke']}", ""] if view["smoke"] else []
+    lines += [*(as_markdown(s) + "\n" for s in view["sentences"])]
     head = ["", "variant", "score", "sd", "over the baseline", "verdict", "to the best", "seeds", "minutes", "dollars"]
     rows = [
         [r["rank"], r["variant"], r["score"], r["sd"], f"{r['difference']} ({r['interval']})", r["word"],
@@ -228,6 +315,8 @@ def sweep_view(board: Leaderboard) -> dict[str, Any]:
         "title": f"{board.task}, {board.metric}",
         "baseline": _baseline(board),
         "guided": bool(board.findings),
+        "smoke": _SMOKE if board.smoke else "",
+        "grid": _heat(board.grid) if board.grid else None,
         "question": board.question(),
         "word": board.word(),
         "sentences": board.sentences(),
@@ -254,6 +343,11 @@ def limits(board: Leaderboard) -> list[str]:
         found.append(
             "The best variant was picked by the very scores it is compared by, so its lead flatters it. Choose on "
             "development data, and let test texts have the last word."
+        )
+    if board.few:
+        found.append(
+            f"Below {LEAST_SEEDS} seeds there is no verdict: the next training of the same could say otherwise, "
+            "however narrow the interval over test texts is."
         )
     if any(row.seeds < 2 for row in board.ranked):
         found.append("A variant of one seed is one model: its interval says nothing of another training of the same.")
@@ -296,7 +390,8 @@ def _variant(row: Ranked) -> dict[str, Any]:
         "difference": signed(row.difference),
         "interval": _to(row.low, row.high),
         "verdict": row.verdict,
-        "word": row.word,
+        "word": row.word if row.word != NO_VERDICT else f"no verdict, {plural(row.seeds, 'seed')}",
+        "alike": row.alike,
         "behind": "best" if best else signed(row.behind),
         "behind_interval": "" if best else _to(row.behind_low, row.behind_high),
         "with_best": row.with_best and not best,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gisttools.common import count, is_number, is_true, model_name, p_value, score, signed
+from gisttools.common import anonymous, count, is_number, is_true, model_name, p_value, score, signed
 from gisttools.evaluation import Average, Comparison, averages, crossed_interval, targets_and_guards, verdict
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
@@ -225,7 +225,11 @@ def failures(data: ReportData) -> list[dict[str, str]]:
     if data.failed is None:
         return []
     return [
-        {"task": clip(r["task"], 80), "model": clip(r.get("model") or "", 60), "error": clip(r["error"], _LONG)}
+        {
+            "task": clip(r["task"], 80),
+            "model": clip(r.get("model") or "", 60),
+            "error": clip(anonymous(str(r["error"])), _LONG),
+        }
         for r in data.failed.head(ROWS).to_dict("records")
     ]
 

@@ -24,7 +24,7 @@ from gisttools.evaluation import (
     targets_and_guards,
     verdict_words,
 )
-from gisttools.models import ALIKE
+from gisttools.models import ALIKE, EMBEDDED
 from gisttools.report.candidates import advice, few_shot
 from gisttools.report.data import ReportData
 
@@ -212,7 +212,9 @@ def trained(data: ReportData) -> bool:
 
 def shown(data: ReportData) -> str:
     """The word of the verdict as the page says it; nothing of a smoke run."""
-    return shown_word(verdict_word(data), trained=trained(data), smoke=is_true(advice(data).get("smoke")))
+    return shown_word(
+        verdict_word(data), trained=trained(data), smoke=data.evaluate.smoke or is_true(advice(data).get("smoke"))
+    )
 
 
 def not_compared(data: ReportData) -> list[str]:
@@ -380,9 +382,16 @@ def _allowed(rows: Sequence[Comparison]) -> str:
     return f"{100 * max(allowed):g} points" if allowed else "what is allowed"
 
 
+def _without_run_id(data: ReportData, name: str) -> str:
+    """A run's id says nothing to a reader: the model that it made is named after the one that it started from."""
+    if data.finetune is None or name != data.finetune.id:
+        return name
+    return f"tuned {model_name(data.finetune.summary.get('student')).removeprefix(EMBEDDED)}"
+
+
 def compared_name(data: ReportData, role: str) -> str:
     """What the baseline ("base") or the tuned model is called: of several variants the first, with how many seeds."""
-    name = model_name(data.evaluate.summary.get(role))
+    name = _without_run_id(data, model_name(data.evaluate.summary.get(role)).removeprefix(EMBEDDED))
     told = data.evaluate.summary.get("variants") or []
     if role == "base" or not told:
         return name

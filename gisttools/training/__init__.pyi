@@ -7,7 +7,7 @@ from .defaults import forgets as forgets
 from .health import Trend as Trend
 from .labelled import LabelledRows as LabelledRows
 from .loss import GISTLoss as GISTLoss, gist_loss as gist_loss
-from .masked import audit as audit, masked_examples as masked_examples
+from .masked import audit as audit, mask_quality as mask_quality, masked_examples as masked_examples
 from .model_card import write_card as write_card
 from .options import (
     Candidates as Candidates,

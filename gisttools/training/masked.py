@@ -94,6 +94,49 @@ def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, mask: MaskOpti
             }
 
 
+def mask_quality(
+    store: GuideStore,
+    mask: MaskOptions | None = None,
+    *,
+    rows: Sequence[int] | None = None,
+    batch_size: int = 64,
+    seed: int = 42,
+    batches: int = BATCHES,
+) -> dict[str, float | int | None]:
+    """How right the guide's mask is, where labels are known: a candidate of the anchor's label is a false negative.
+
+    Equal texts are left out, for they are masked whatever the guide says. `rows` are the row numbers to look at, all if
+    None; other arguments as of `masked_examples`.
+
+    Returns:
+        `masked`: candidates that the guide masks; `same_label`: those of the anchor's label; `precision`: share of
+        `masked` that are of the label; `recall`: share of `same_label` that is masked. None for a share of nothing; all
+        of it empty without a guide or without labels.
+    """
+    mask = mask or MaskOptions()
+    among = np.arange(len(store.table)) if rows is None else np.asarray(rows, dtype=np.int64)
+    order = np.random.default_rng(seed).permutation(among)[: batches * batch_size]
+    masked = same = both = 0
+    for begin in range(0, len(order), batch_size):
+        ids = order[begin : begin + batch_size]
+        known = store.rows(torch.from_numpy(store.row_ids[ids]))
+        limit, label = _limit(known, mask), known.label_ids[:, :1]
+        anchor, positive = known.text_ids[:, :1], known.text_ids[:, 1:2]
+        for block in _blocks(known, store.table.select(ids).to_pandas(), mask):
+            if limit is None or block.scores is None:
+                return {}
+            counts = block.candidates & (label >= 0) & (block.label_ids >= 0)
+            counts &= (block.text_ids != anchor) & (block.text_ids != positive)
+            by_guide, alike = (block.scores > limit[:, None]) & counts, (block.label_ids == label) & counts
+            masked, same = masked + int(by_guide.sum()), same + int(alike.sum())
+            both += int((by_guide & alike).sum())
+    if not same:
+        return {}
+    return {
+        "masked": masked, "same_label": same, "precision": both / masked if masked else None, "recall": both / same,
+    }  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Block:
     """All candidates of one kind, C of them, for B rows: guide cosines (B, C), which are candidates at all (B, C), and

@@ -22,6 +22,7 @@ from .folders import (
     find_runs as find_runs,
     run_facts as run_facts,
 )
+from .groups import grouped as grouped
 from .manifest import hardware as hardware, scrub as scrub, write_manifest as write_manifest
 from .params import MINILM as MINILM, VERBS as VERBS, WORDLLAMA as WORDLLAMA, check_params as check_params
 from .places import load_env_files as load_env_files, resolve as resolve

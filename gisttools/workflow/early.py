@@ -29,7 +29,7 @@ from gisttools.data import (
     split_file,
 )
 from gisttools.workflow.folders import RUN_ID, as_run
-from gisttools.workflow.params import Params
+from gisttools.workflow.params import LATEST, Params
 from gisttools.workflow.places import resolve
 
 _MODELS = ("student", "guide", "model", "baseline", "references", "soup")
@@ -83,6 +83,7 @@ def early_problems(told: Mapping[str, Any]) -> Iterator[str]:
 def _texts(value: object) -> list[str]:
     """Names that stand for something here: no step of a recipe, no address, no run, which others look after."""
     values = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, str) and v]
+    values = [v for v in values if v != LATEST]
     return [v for v in values if not v.startswith("$") and "://" not in v and not RUN_ID.fullmatch(Path(v).name)]
 
 

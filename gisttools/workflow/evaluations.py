@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import logging
 import math
 from collections import Counter
@@ -29,6 +30,7 @@ from gisttools.common import (
     FinishedRun,
     MissingError,
     ParameterError,
+    digest,
     problems,
     read_run,
     results_folder,
@@ -61,6 +63,7 @@ _OWN |= {"allowed_loss", "published", "base_url", "key_variable", "candidates", 
 _NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
 _CHOSEN_BY = {"best_of"}  # runs that chose parameters, which are told as they were chosen
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
+_CARD = "model/README.md"
 _DRAWS = ("base_draws", "tuned_draws")
 
 
@@ -125,7 +128,10 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
         return read_contenders(names)
     runs = [run for run in finished_runs("evaluate") if run.ok]
     if not runs:
-        raise MissingError(f"No finished evaluate run in {results_folder()}. Run 4_evaluate, or a recipe, first.")
+        raise MissingError(
+            f"No finished evaluate run in {results_folder()}. First run 3_finetune and 4_evaluate, or a "
+            "recipe: gisttools run quickstart."
+        )
     newest: Contender | None = None
     chosen: dict[str, Contender] = {}
     for run in reversed(runs):
@@ -244,7 +250,15 @@ def _with_training(contender: Contender, folder: Path | None) -> Contender:
         cost=summary.get("rows_cost_usd"),
         rows=summary.get("rows", summary.get("triplets")),
         priced=summary.get("rows_priced", 0),
+        weights=_weights(training),
+        smoke=training.smoke,
     )
+
+
+def _weights(training: FinishedRun) -> str:
+    """A hash of the model that a training left, whatever its card says; empty where it has none."""
+    files = {name: sha for name, sha in training.artefacts.items() if name.startswith("model/") and name != _CARD}
+    return digest(json.dumps(files, sort_keys=True), 32) if files else ""
 
 
 def _with_scores(

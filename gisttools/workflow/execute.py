@@ -28,6 +28,7 @@ from gisttools.common import (
     read_run,
     results_folder,
 )
+from gisttools.workflow import warm
 from gisttools.workflow.early import check_early
 from gisttools.workflow.folders import find_finished, remove_unfinished
 from gisttools.workflow.machine import environment, without_grammar
@@ -36,7 +37,7 @@ from gisttools.workflow.params import Params, SynthesizeParams, check_params
 from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
 from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
-from gisttools.workflow.spec import parents_of, spec_hash
+from gisttools.workflow.spec import parents_of, settled, spec_hash
 from gisttools.workflow.terminal import LATER, line
 from gisttools.workflow.tuning import with_best
 
@@ -73,6 +74,7 @@ def turn(verb: str, spec: str, waits: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
+_START_S = 600  # a busy machine may take minutes to load a kernel; of one that dies it is known at once
 Rerun = Literal["only-missing", "always", "never", "only-cache"]
 
 
@@ -105,7 +107,7 @@ def run_notebook(
     """
     load_env_files()
     fetched = with_fetched(check_params(verb, parameters).model_dump(include=set(parameters)))
-    params = check_params(verb, with_best(verb, fetched))
+    params = settled(check_params(verb, with_best(verb, fetched)), tell=True)
     parents = parents_of(params)
     spec = spec_hash(verb, params)
     rank, devices = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -207,33 +209,31 @@ def _follow(run: Run) -> FinishedRun:
 
 def _execute(run: Run) -> dict[str, Any] | None:
     """Run the notebook; None if it ended well, else what went wrong."""
-    with without_grammar():
+    output, told = run.folder / "notebook.ipynb", _told(run)
+    with environment(told), without_grammar():
+        warm.begin(run.verb)  # while it loads, so does this process
         import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from gisttools.workflow.kernels import ForkingManager
+
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    output = run.folder / "notebook.ipynb"
-    told = {
-        RUN_FOLDER: str(run.folder),
-        SPEC_HASH: run.spec,
-        **({} if Path.cwd() == project_root() else {STARTED_IN: os.getcwd()}),
-        STATUS_FILE: str(run.folder / "status.txt"),
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # idle threads must not starve others
-        "PYTHONWARNINGS": "ignore::FutureWarning",
-    }
+
     try:
         with environment(told), tempfile.TemporaryDirectory(prefix="gist-", ignore_cleanup_errors=True) as sockets:
+            forks = {} if warm.server() is None else {"kernel_manager_class": ForkingManager}
             papermill.execute_notebook(
                 str(notebook_of(run.verb)),
                 str(output),
                 parameters=run.params.changed(),
                 kernel_name="python3",
                 progress_bar=False,
+                start_timeout=_START_S,
                 cwd=str(project_root()),
                 config=_kernel_config(sockets),
                 extra_arguments=["--IPKernelApp.log_level=50"],  # an idle kernel logs that it was told to end
+                **forks,
             )
     except PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt":  # Ctrl-C: the kernel was interrupted, and is gone
@@ -258,6 +258,19 @@ def _execute(run: Run) -> dict[str, Any] | None:
     finally:
         (run.folder / "status.txt").unlink(missing_ok=True)
     return None
+
+
+def _told(run: Run) -> dict[str, str]:
+    """Environment variables of the kernel."""
+    return {
+        RUN_FOLDER: str(run.folder),
+        SPEC_HASH: run.spec,
+        **({} if Path.cwd() == project_root() else {STARTED_IN: os.getcwd()}),
+        STATUS_FILE: str(run.folder / "status.txt"),
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # idle threads must not starve others
+        "PYTHONWARNINGS": "ignore::FutureWarning",
+    }
 
 
 def _write_html(notebook: Path) -> None:

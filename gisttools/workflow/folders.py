@@ -35,11 +35,10 @@ from gisttools.common import (
 )
 from gisttools.data import is_hub_name
 from gisttools.workflow.manifest import LOCK
-from gisttools.workflow.params import VERBS
+from gisttools.workflow.params import LATEST, VERBS
 from gisttools.workflow.places import resolve
 
 RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?P<spec>[0-9a-f]{{8}})")
-LATEST = "latest"
 MEASURED = ("max_steps", "keep_start")  # by a clock, and by a score
 Status = Literal["ok", "failed", "running", "unfinished", "damaged"]
 _NAMED = 3  # damaged runs in a line
@@ -84,7 +83,10 @@ def latest(verb: str) -> str:
     """
     good = [run for run in finished_runs(verb) if run.ok]
     if not good:
-        raise MissingError(f"No finished {verb} run in {results_folder()}. Run that notebook first.")
+        notebook = f"{list(VERBS).index(verb) + 1}_{verb}"
+        raise MissingError(
+            f"No finished {verb} run in {results_folder()}. First run {notebook}, or: gisttools run quickstart."
+        )
     return good[-1].id
 
 

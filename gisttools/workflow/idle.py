@@ -174,6 +174,19 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
+def idle_names(verb: str, params: Any) -> set[str]:
+    """The parameters that were changed and do nothing. Arguments as of `idle`."""
+    defaults = params.defaults()
+    changed = {name for name, value in defaults.items() if getattr(params, name) != value}
+    rules = (rule for rule in RULES.get(verb, ()) if not rule.works(params))
+    return {name for rule in rules for name in rule.names if name in changed}
+
+
+def idle_needs(verb: str, name: str) -> list[str]:
+    """What a parameter needs to do anything."""
+    return [rule.needs for rule in RULES.get(verb, ()) if name in rule.names]
+
+
 def idle(verb: str, params: Any) -> Iterator[str]:
     """A line for each parameter that was changed and does nothing.
 

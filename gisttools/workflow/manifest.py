@@ -32,6 +32,7 @@ from gisttools.common import (
 if TYPE_CHECKING:
     from pyarrow import DataType, RecordBatch
 
+PROFILE = "GISTTOOLS_PROFILE"  # the profile of a recipe that changed the step under way
 LOCK = ".lock"  # held as long as the run is under way
 _PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
 _NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", NOTICES, "notebook.ipynb", "notebook.html"}

@@ -23,6 +23,8 @@ from gisttools.workflow.idle import idle
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
+DEMO_TRIPLETS = "data/support_intents/triplets.jsonl"
+LATEST = "latest"  # stands for the newest run that made such a thing
 _TASK = "prompts/tasks/support_intents.yaml"
 _NOTHING = ("none", "null", "~")
 _TRUTHS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
@@ -108,7 +110,10 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     )  # fmt: skip
 
     triplets: list[str] = Field(
-        ["data/support_intents/triplets.jsonl"], min_length=1, description=MadeFrom.model_fields["triplets"].description
+        [LATEST],
+        min_length=1,
+        description="triplet files, runs that wrote one, hub sets (org/name@revision); latest: the newest run of "
+        "1_synthesize or 2_convert, without one the demo data",
     )
     student: str = MadeFrom.field("student", WORDLLAMA)
     guide: str | None = Field(
@@ -256,10 +261,12 @@ class EvaluateParams(Params, EvaluateOptions, FileOptions):
     )  # fmt: skip
 
     model: str | Annotated[list[str], Field(min_length=1)] = Field(
-        MINILM, description="finetune run, folder, hub model, mteb:NAME, endpoint:MODEL; several: seeds or variants"
+        LATEST,
+        description="finetune run, folder, hub model, mteb:NAME, endpoint:MODEL; several: seeds or variants; latest: "
+        "the newest finetune run, without one a demo",
     )
     model_revision: str | None = Field(None, description="of a single model")
-    baseline: str | None = Field(WORDLLAMA, description="null: the student that the finetune run started from")
+    baseline: str | None = Field(None, description="null: the student that the finetune run started from")
     baseline_revision: str | None = Field(None, description="of a hub model")
     tasks: list[str] = Field(
         [], description="what the tuning is meant to help: mteb tasks, MTEB(eng, v2), type:STS language:deu"

@@ -11,10 +11,14 @@ A recipe may have inputs: names for what its users set most, each for one or sev
 
 A recipe may have profiles, say a `smoke` one that shows in minutes that all of it works: `step.parameter: value` lines
 that replace parameters, and `skip`, a list of steps to leave out.
+
+Combinations of a matrix that can only be the same are done once: where a parameter of the matrix does nothing next to
+the others (`gisttools.workflow.idle`), as a margin without a guide, its values are one.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -22,9 +26,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
+from gisttools.workflow.idle import idle_names, idle_needs
 from gisttools.workflow.params import VERBS
 
 # (step that has the axis, parameter) -> (number of the value, value)
@@ -32,7 +37,8 @@ Combination = dict[tuple[str, str], tuple[int, Any]]
 
 
 class Step(BaseModel):
-    """One notebook with its parameters; with a matrix, one for each combination of its values."""
+    """One notebook with its parameters; with a matrix, one for each combination of its values. `profile` is set when a
+    recipe is read: the one that changed this step."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -40,6 +46,7 @@ class Step(BaseModel):
     about: str = ""
     parameters: dict[str, Any] = Field(default_factory=dict)
     matrix: dict[str, list[Any]] = Field(default_factory=dict)
+    profile: str = ""  # the profile that changed it, if one did
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
@@ -69,9 +76,15 @@ class Recipe(BaseModel):
     name: str
     about: str = ""
     publish_to: str | None = None
+    _notes: list[str] = PrivateAttr(default_factory=list)
     inputs: dict[str, Input] = Field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     steps: list[Step] = Field(min_length=1)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of its steps before they run, such as combinations that were left out."""
+        return self._notes
 
 
 def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profile: str | None = None) -> Recipe:
@@ -107,7 +120,7 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
     found += _step_problems(steps, skipped)
     if found:
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
-    return recipe.model_copy(update={"steps": expand(steps)})
+    return _whole(recipe, steps, profile or "")
 
 
 def expand(steps: Iterable[Step]) -> list[Step]:
@@ -119,8 +132,7 @@ def expand(steps: Iterable[Step]) -> list[Step]:
     made: dict[str, list[tuple[Combination, Step]]] = {}
     for step in steps:
         made[step.name] = []
-        for choice in product(*(list(enumerate(values)) for values in step.matrix.values())):
-            own = {(step.name, name): picked for name, picked in zip(step.matrix, choice, strict=True)}
+        for own in _own_combinations(step):
             parameters = step.parameters | {name: value for (_, name), (_, value) in own.items()}
             followed = [v[1:] for v in parameters.values() if is_reference(v)]
             for combination in _joined(made[name] for name in dict.fromkeys(followed)):
@@ -129,6 +141,69 @@ def expand(steps: Iterable[Step]) -> list[Step]:
                 told = {"name": step.name + _label(whole), "parameters": filled, "matrix": {}}
                 made[step.name].append((whole, step.model_copy(update=told)))
     return [step for several in made.values() for _, step in several]
+
+
+def _own_combinations(step: Step) -> list[Combination]:
+    """The combinations of a step's matrix, without axes that do nothing in them; of those that are the same, one."""
+    found: dict[str, Combination] = {}
+    for choice in product(*(list(enumerate(values)) for values in step.matrix.values())):
+        own = {(step.name, name): picked for name, picked in zip(step.matrix, choice, strict=True)}
+        given = {name: value for (_, name), (_, value) in own.items()}
+        nothing = without_effect(step.verb, step.parameters | given, step.matrix)
+        does = {n: VERBS[step.verb].model_fields[n].default if n in nothing else v for n, v in given.items()}
+        kept = {axis: picked for axis, picked in own.items() if axis[1] not in nothing}
+        found.setdefault(repr(does), kept)
+    return list(found.values())
+
+
+def without_effect(verb: str, given: Mapping[str, Any], axes: Iterable[str]) -> set[str]:
+    """Which of these parameters do nothing next to the others, as a margin without a guide, and are not the default."""
+    nothing: set[str] = set()
+    model = VERBS.get(verb)
+    while model is not None:
+        told = {name: value for name, value in given.items() if name not in nothing}
+        try:
+            idle = idle_names(verb, model.model_construct(**told)) & set(axes)
+        except (TypeError, AttributeError):  # a value of a wrong kind, which is told where parameters are checked
+            return set()
+        if not idle:
+            break
+        nothing |= idle
+    return nothing
+
+
+def _collapsed_note(step: Step) -> list[str]:
+    """What is said of combinations that are done once: how many, and which parameters do nothing in them."""
+    left = math.prod(map(len, step.matrix.values())) - len(_own_combinations(step))
+    if not left:
+        return []
+    idle: set[str] = set()
+    for choice in product(*step.matrix.values()):
+        given = dict(zip(step.matrix, choice, strict=True))
+        idle |= without_effect(step.verb, step.parameters | given, step.matrix)
+    why = "; ".join(f"{name} needs {' or '.join(idle_needs(step.verb, name))}" for name in step.matrix if name in idle)
+    several = "combination is" if left == 1 else "combinations are"
+    return [f"{step.name}: {left} {several} left out, being the same as others. {why}."]
+
+
+def _whole(recipe: Recipe, steps: Sequence[Step], profile: str) -> Recipe:
+    """The recipe with these steps spelled out, those that the profile changes marked, and its notes."""
+    changed = _changed_by_profile(recipe, recipe.profiles.get(profile, {}))
+    steps = [step.model_copy(update={"profile": profile}) if step.name in changed else step for step in steps]
+    whole = recipe.model_copy(update={"steps": expand(steps)})
+    whole._notes = [note for step in steps for note in _collapsed_note(step)]
+    return whole
+
+
+def _changed_by_profile(recipe: Recipe, told: Mapping[str, Any]) -> set[str]:
+    """The steps that a profile changes in more than their seeds."""
+    steps = {step.name: step for step in recipe.steps}
+    found = set()
+    for key in told:
+        step, _, parameter = key.partition(".")
+        if step in steps and parameter and not parameter.endswith("seed"):
+            found.add(step)
+    return found
 
 
 def references(step: Step) -> list[str]:

@@ -260,8 +260,8 @@ TABLES: dict[str, dict[str, str]] = {
         "seed_sd": "standard deviation over seeds",
         "difference": "over the baseline",
         **_INTERVAL,
-        "verdict": "`helped`, `hurt` or `not shown`",
-        "word": "of targets and guards together: `HELPED`, `HURT`, `MIXED` or `NOT SHOWN`",
+        "verdict": "`helped`, `hurt`, `not shown`, or `too few seeds`",
+        "word": "of targets and guards: `HELPED`, `HURT`, `MIXED` or `NOT SHOWN`; `NO VERDICT` below three seeds",
         "behind": "difference to the best; empty of the best itself",
         "behind_low": "lower end of its 95 % interval",
         "behind_high": "upper end",
@@ -269,6 +269,7 @@ TABLES: dict[str, dict[str, str]] = {
         "seconds": "of one training",
         "cost_usd": "US dollars of its rows",
         "runs": "evaluate runs",
+        "alike": "variants of the very same models, which this row stands for",
     },
 }
 

@@ -22,16 +22,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, duration, problems
+from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, duration, notice, problems
+from gisttools.workflow import warm
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
 from gisttools.workflow.early import early_error
 from gisttools.workflow.execute import Rerun, RunFailed, check_before, check_task, run_notebook
 from gisttools.workflow.folders import find_finished
 from gisttools.workflow.machine import Surroundings, environment, surroundings
+from gisttools.workflow.manifest import PROFILE
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
-from gisttools.workflow.spec import parents_of, spec_hash
+from gisttools.workflow.spec import parents_of, settled, spec_hash
 from gisttools.workflow.terminal import LATER
 from gisttools.workflow.tuning import recipe_problems, with_best
 from gisttools.workflow.workers import LocalWorkers
@@ -51,6 +53,7 @@ class Job:
     rerun: Rerun
     title: str
     surroundings: Surroundings
+    profile: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,8 @@ def do_job(job: Job) -> JobResult:
     """Do a run in this process; its lines are not written to the terminal but come back whole."""
     said = io.StringIO()
     try:
-        with job.surroundings.entered(), contextlib.redirect_stdout(said):
+        told = environment({PROFILE: job.profile})
+        with job.surroundings.entered(), told, contextlib.redirect_stdout(said):
             run = run_notebook(job.verb, job.parameters, rerun=job.rerun, title=job.title)
     except GistError as error:
         return JobResult(error=error, said=said.getvalue())
@@ -98,6 +102,8 @@ def run_recipe(
     recipe = checked_recipe(path, overrides=overrides, profile=profile)
     # an address told for this very command goes before that of the recipe
     told = {PUBLISH_TO: recipe.publish_to} if recipe.publish_to and not os.environ.get(PUBLISH_TO) else {}
+    for note in recipe.notes:
+        notice(note)
     with environment(told), open_executor(workers, cluster) as executor:
         return run_steps(recipe.steps, executor, rerun=rerun)
 
@@ -139,7 +145,8 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
         RunFailed: at the end, with all that failed; what was done is kept and will not be done again.
     """
     if executor is None:
-        return _Walk(steps, partial(_here, rerun=rerun), _Lines(None)).go()
+        with warm.kept(len(steps) > 1):
+            return _Walk(steps, partial(_here, rerun=rerun), _Lines(None)).go()
     if isinstance(executor, ClusterWorkers):
         for step in steps:
             executor.check(step.resources)
@@ -147,6 +154,7 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
 
         def start(step: Step, parameters: dict[str, Any], title: str, _later: str) -> Future[JobResult]:
             job = Job(verb=step.verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
+            job = replace(job, profile=step.profile)
             return _elsewhere(executor, step, job)
 
         return _Walk(steps, start, _Lines(len(steps)), together=True).go()
@@ -249,12 +257,19 @@ def _preview(step: Step, before: dict[str, StepPreview], rerun: Rerun) -> StepPr
     runs = {name: p.run.id if p.run and p.state == "done" else f"${name}" for name, p in before.items()}
     given = fill(step, runs)
     after = tuple(name for name in dict.fromkeys(references(step)) if runs[name].startswith("$"))
-    params = check_params(step.verb, given if after else with_best(step.verb, given))
+    params = _settled(check_params(step.verb, given if after else with_best(step.verb, given)))
     pending = bool(os.environ.get(PUBLISH_TO)) or any(p.state == "to run" for p in before.values())
     done, note = (None, "") if after else _answer_of(step, params, pending)
     if done is None or rerun == "always":
         check_before(step.verb, params)
     return _by_policy(done, rerun, {"step": step, "params": params, "after": after, "note": note})
+
+
+def _settled(params: Params) -> Params:
+    """With the runs that "latest" stands for, where there are any yet."""
+    with contextlib.suppress(MissingError):
+        return settled(params)
+    return params
 
 
 def _by_policy(done: FinishedRun | None, rerun: Rerun, told: dict[str, Any]) -> StepPreview:
@@ -354,7 +369,8 @@ def _time(seconds: float | None) -> str:
 def _here(step: Step, parameters: dict[str, Any], title: str, later: str, *, rerun: Rerun) -> Future[JobResult]:
     LATER.set(later)
     try:
-        return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title)))
+        with environment({PROFILE: step.profile}):
+            return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title)))
     except GistError as error:
         return _ended(JobResult(error=error))
     finally:

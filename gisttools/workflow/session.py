@@ -30,10 +30,14 @@ from gisttools.common import (
     is_number,
     notice,
     quiet_libraries,
+    read_run,
     results_folder,
 )
+from gisttools.workflow.folders import as_run
+from gisttools.workflow.forks import parent_gone
 from gisttools.workflow.manifest import (
     LOCK,
+    PROFILE,
     artefact_texts,
     key_variables,
     scrub,
@@ -55,7 +59,7 @@ from gisttools.workflow.params import (
 )
 from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
-from gisttools.workflow.spec import evaluations_of, parents_of, spec_hash
+from gisttools.workflow.spec import evaluations_of, parents_of, settled, spec_hash
 from gisttools.workflow.tuning import best_told, with_best
 
 if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
@@ -73,6 +77,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
 SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of
+_SHOWN = 400  # characters of a text in a table
 _WARNS = " WARNING "  # in a line of the log
 _KERNEL_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
@@ -151,6 +156,7 @@ class Run:
             "verb": self.verb,
             "status": status,
             "headline": headline,
+            "profile": os.environ.get(PROFILE) or _profile_of(self.parents),
             "missing": missing,
             "started": self.started.isoformat(timespec="milliseconds"),
             "seconds": round(time.monotonic() - self.clock, 1),
@@ -439,6 +445,7 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
         MissingError, DataError: a run that they name is not there, unfinished or failed.
     """
     quiet_libraries()
+    _show_whole_texts()
     atexit.register(gc.freeze)  # or a process that holds torch is taken apart object by object: two seconds
     given = {
         k: v for k, v in notebook.items() if not k.startswith("_") and k not in _KERNEL_NAMES and _could_be_parameter(v)
@@ -447,7 +454,7 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
     told, given = os.environ.get(RUN_FOLDER), with_fetched(given)
     if not told:  # the runner has seen to it
         given |= with_best(verb, {k: v for k, v in given.items() if v != VERBS[verb].defaults().get(k, ...)})
-    params = check_params(verb, given)
+    params = settled(check_params(verb, given), tell=True)
     parents = parents_of(params)
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
@@ -457,6 +464,13 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
     if isinstance(params, FinetuneParams) and params.best_of:
         notice(best_told(params.best_of))
     return _KINDS[verb](verb, params, folder, spec, datetime.now(UTC), parents, lock)
+
+
+def _show_whole_texts() -> None:
+    """Tables show texts, broken into lines, and not their first fifty characters."""
+    import pandas as pd
+
+    pd.set_option("display.max_colwidth", _SHOWN)
 
 
 def new_run(verb: str, parameters: Mapping[str, Any]) -> Run:
@@ -474,7 +488,7 @@ def new_run(verb: str, parameters: Mapping[str, Any]) -> Run:
         ParameterError: unknown names, wrong types, values out of range.
         MissingError, DataError: a run that is named is not there, or failed.
     """
-    params, started = check_params(verb, parameters), datetime.now(UTC)
+    params, started = settled(check_params(verb, parameters)), datetime.now(UTC)
     spec = digest(json.dumps([verb, params.model_dump(), started.isoformat()]), 32)
     folder = results_folder() / f"{verb}-{started:%Y%m%dT%H%M%SZ}-{spec[:8]}"
     folder.mkdir(parents=True)
@@ -484,9 +498,19 @@ def new_run(verb: str, parameters: Mapping[str, Any]) -> Run:
 def start_lesson() -> Path:
     """Begin a notebook that keeps no run: libraries are quiet, and the folder it may write to goes when it ends."""
     quiet_libraries()
+    _show_whole_texts()
     folder = tempfile.mkdtemp(prefix="gisttools-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def _profile_of(parents: Sequence[str]) -> str:
+    """The profile that a run was changed by which this one stands on."""
+    for name in parents:
+        folder = as_run(name)
+        if folder is not None and (told := read_run(folder).manifest.get("profile")):
+            return str(told)
+    return ""
 
 
 def _resolved(params: Params, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -511,8 +535,7 @@ def _warnings(log_file: Path, most: int = 20) -> list[str]:
 
 def _refuse_orphan() -> None:
     # a kernel sees only once a second whether its parent still lives, and then ends
-    parent = os.environ.get("JPY_PARENT_PID") if os.environ.get(RUN_FOLDER) and os.name != "nt" else None
-    if parent and os.getppid() != int(parent):
+    if os.environ.get(RUN_FOLDER) and parent_gone():
         raise GistError("The process that started this run is gone; the run does not count. Run it again.")
 
 

@@ -50,6 +50,7 @@ from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps
+from gisttools.workflow.spec import settled
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -193,6 +194,7 @@ def run_single(
         raise ParameterError(
             f"--workers is for recipes and for {', '.join(SHARED)}; {verb} has nothing to share out. Leave it out."
         )
+    parameters = settled(check_params(verb, parameters)).changed()
     if rerun in ("only-missing", "only-cache"):
         try:
             return run_notebook(verb, parameters, rerun="only-cache")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gisttools.common import (
     MANIFEST,
@@ -17,6 +17,7 @@ from gisttools.common import (
     SUMMARY,
     MissingError,
     YamlProblem,
+    notice,
     prompts_folder,
     read_run,
     read_yaml,
@@ -24,9 +25,20 @@ from gisttools.common import (
     sha256,
 )
 from gisttools.workflow.folders import RUN_ID, as_run, finished_runs, latest, open_run, run_folder, told_parameters
-from gisttools.workflow.params import CompareParams, Params
+from gisttools.workflow.params import (
+    DEMO_TRIPLETS,
+    LATEST,
+    MINILM,
+    WORDLLAMA,
+    CompareParams,
+    EvaluateParams,
+    FinetuneParams,
+    Params,
+    ReportParams,
+)
 from gisttools.workflow.places import notebook_of, resolve
 
+P = TypeVar("P", bound=Params)
 _LARGE = 1 << 26  # files in a named folder above this size count by name and size only
 
 
@@ -109,11 +121,70 @@ def parents_of(params: Params) -> list[str]:
     return list(found)
 
 
+def settled(params: P, *, tell: bool = False) -> P:
+    """The parameters with each "latest" replaced by the run that it stands for now; where nothing but "latest" is said
+    and there is no such run, by the demo.
+
+    Args:
+        params: of any verb.
+        tell: say which run it is.
+
+    Raises:
+        MissingError: there is no such run.
+    """
+    found: dict[str, Any] = {}
+    if isinstance(params, FinetuneParams) and LATEST in params.triplets:
+        newest = _newest_table()
+        if newest is None and params.triplets != [LATEST]:
+            raise MissingError(f"triplets name {LATEST!r}, and no run of 1_synthesize or 2_convert is finished.")
+        found["triplets"] = [(newest or DEMO_TRIPLETS) if name == LATEST else name for name in params.triplets]
+    elif isinstance(params, EvaluateParams) and LATEST in names_in(params.model):
+        found |= _settled_models(params)
+    elif isinstance(params, ReportParams) and LATEST in names_in(params.evaluation):
+        evaluation = latest("evaluate")
+        names = [evaluation if name == LATEST else name for name in names_in(params.evaluation)]
+        found["evaluation"] = evaluation if isinstance(params.evaluation, str) else names
+    if not found:
+        return params
+    if tell:
+        for name, value in found.items():
+            notice(f"{name}: {_told(value)}")
+    return type(params)(**(params.changed() | found))
+
+
+def _settled_models(params: EvaluateParams) -> dict[str, Any]:
+    runs = [run for run in finished_runs("finetune") if run.ok]
+    if runs:
+        names = [runs[-1].id if name == LATEST else name for name in names_in(params.model)]
+        return {"model": names[0] if isinstance(params.model, str) else names}
+    if params.model != LATEST:
+        raise MissingError(f"model names {LATEST!r}, and no run of 3_finetune is finished.")
+    return {"model": MINILM} | ({"baseline": WORDLLAMA} if params.baseline is None else {})
+
+
+def _newest_table() -> str | None:
+    """Id of the newest run that left triplets."""
+    runs = [run for verb in ("synthesize", "convert") for run in finished_runs(verb)]
+    left = [run for run in runs if run.ok and "triplets.parquet" in run.artefacts and not run.parameters.get("dry_run")]
+    return max(left, key=lambda run: run.started).id if left else None
+
+
+def names_in(value: str | list[str]) -> list[str]:
+    """One name, or several."""
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _told(value: str | list[str]) -> str:
+    """Names, each run with what came out of it."""
+    names = names_in(value)
+    runs = {name: read_run(folder).headline for name in names if (folder := as_run(name)) is not None}
+    demo = "" if runs else ", a demo: no run made one yet"
+    return ", ".join(f"{name} ({runs[name]})" if name in runs else name for name in names) + demo
+
+
 def named(params: Params) -> dict[str, Any]:
-    """The parameters as a dict; `evaluation = "latest"` and `evaluations = []` name the runs they stand for now."""
-    values = params.model_dump()
-    if values.get("evaluation") == "latest":
-        values["evaluation"] = latest("evaluate")
+    """The parameters as a dict; "latest" and `evaluations = []` name the runs they stand for now."""
+    values = settled(params).model_dump()
     if values.get("evaluations") == []:
         values["evaluations"] = _to_compare() if isinstance(params, CompareParams) else evaluations_by_size()
     return values
@@ -147,8 +218,8 @@ def evaluations_by_size() -> list[str]:
             found[alike] = found.pop(alike, {}) | {size: run.id}  # the newest kind last
     if not found:
         raise MissingError(
-            f"No finished evaluate run in {results_folder()} is of a finetune run with a limit. Name evaluations, or "
-            "run the recipe that makes them: gisttools run cost_to_gain.yaml."
+            f"No finished evaluate run in {results_folder()} is of a finetune run with a limit. First run the recipe "
+            "that makes them: gisttools run cost_to_gain.yaml."
         )
     return list(found[next(reversed(found))].values())
 

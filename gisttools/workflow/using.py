@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from gisttools.common import FinishedRun, MissingError, ParameterError, results_folder
 from gisttools.workflow.execute import run_notebook
-from gisttools.workflow.folders import LATEST, as_run, finished_runs, open_run, told_parameters
+from gisttools.workflow.folders import as_run, finished_runs, open_run, told_parameters
+from gisttools.workflow.params import LATEST
 from gisttools.workflow.places import resolve
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from gisttools.common import GistError, ParameterError
+from gisttools.workflow import warm
 from gisttools.workflow.machine import at_once, environment, forbid_grammar, gpus, share_of_cores
 
 _MOST_DEATHS = 3
@@ -156,6 +157,7 @@ def _begin(alive: Connection, environment: dict[str, str]) -> None:
     """In a new process, before anything is loaded in it: its threads, and its end with the one that started it."""
     os.environ.update(environment)
     forbid_grammar()
+    warm.keep()
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole group; who started this one ends it
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
 

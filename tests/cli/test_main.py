@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -14,7 +15,11 @@ from click.testing import CliRunner
 from helpers import ROOT, files_under
 
 from gisttools.cli.main import main
+from gisttools.cli.run import _show_places
+from gisttools.common import read_run
 from gisttools.workflow.folders import finished_runs
+from gisttools.workflow.groups import FIRST, grouped
+from gisttools.workflow.params import VERBS
 
 
 @pytest.fixture
@@ -189,6 +194,97 @@ def test_runs_are_listed_oldest_first_with_status_and_headline(command, make_run
     assert status == 0
     assert [line.split()[:2] for line in said.splitlines()] == [[first.name, "ok"], [second.name, "failed"]]
     assert command("runs", "convert")[1].count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", ["80", "60"])
+def test_the_list_fits_the_terminal_and_cuts_nothing(command, make_run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    headline = "Use a model (accuracy 61.8 with a classifier fitted on all labels). " * 3 + "HELPED"
+    make_run("synthesize", headline=headline)
+    make_run("convert", status="failed")
+    lines = command("runs")[1].splitlines()
+    assert max(map(len, lines)) <= int(columns)
+    assert headline in " ".join(line.strip() for line in lines)
+
+
+def test_a_run_fits_one_line_where_there_is_room(command, make_run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    make_run("convert", headline="476 triplets of 476 texts in 14 classes")
+    assert command("runs")[1].count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_parameters_stand_in_groups_the_few_that_matter_first_and_fit_80_columns(command, monkeypatch, verb):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, said = command("parameters", verb)
+    assert (status, said.splitlines()[0]) == (0, FIRST)
+    assert max(map(len, said.splitlines())) <= 80
+    named = re.findall(r"^  ([a-z]\w*)", said, re.MULTILINE)
+    assert sorted(named) == sorted(VERBS[verb].model_fields)
+    assert [name for _, names in grouped(verb) for name in names] == named
+
+
+def test_no_parameter_of_the_large_notebooks_is_left_without_a_group():
+    left = {verb: dict(grouped(verb)).get("More", []) for verb in VERBS}
+    assert {name for names in left.values() for name in names} <= {"trust_remote_code"}
+
+
+def test_parameters_alone_lists_the_verbs(command):
+    status, said = command("parameters")
+    assert status == 0
+    assert re.findall(r"^  (\w+)", said, re.MULTILINE) == list(VERBS)
+
+
+def test_no_help_is_cut(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for arguments in ([], ["new"]):
+        assert "..." not in command(*arguments, "--help")[1].split("Commands:")[1]
+
+
+def test_colour_is_for_terminals(make_run, monkeypatch):
+    make_run("convert")
+    seen = {
+        name: CliRunner().invoke(main, ["runs"], color=terminal, env=env).output
+        for name, terminal, env in (
+            ("terminal", True, {}),
+            ("file", False, {}),
+            ("NO_COLOR", True, {"NO_COLOR": "1"}),
+        )
+    }
+    assert {name: "\x1b[" in said for name, said in seen.items()} == {
+        "terminal": True,
+        "file": False,
+        "NO_COLOR": False,
+    }
+
+
+def test_model_and_report_are_the_last_lines(make_run, capsys, monkeypatch, results):
+    monkeypatch.chdir(results.parent)
+    trained, evaluated, reported = (make_run(verb) for verb in ("finetune", "evaluate", "report"))
+    (trained / "model").mkdir()
+    (reported / "report.html").write_text("x")
+    runs = [read_run(folder) for folder in (trained, evaluated, reported)]
+    assert _last_lines(runs, capsys) == [
+        f"Model:  {results.name}/{trained.name}/model",
+        f"Report: {results.name}/{reported.name}/report.html",
+    ]
+    assert _last_lines(runs[:1], capsys) == [f"Model:  {results.name}/{trained.name}/model"]
+    assert _last_lines(runs[1:2], capsys) == [f"Folder: {results.name}/{evaluated.name}"]
+
+
+def test_the_model_that_an_evaluation_left_is_the_one_that_is_named(make_run, capsys, monkeypatch, results):
+    monkeypatch.chdir(results.parent)
+    told = json.dumps({"advice": {"models": [{"folder": "model"}, {"folder": "faster_model"}]}})
+    trained, evaluated = make_run("finetune"), make_run("evaluate", files={"summary.json": told.encode()})
+    for folder in (trained / "model", evaluated / "faster_model"):
+        folder.mkdir()
+    runs = [read_run(folder) for folder in (trained, evaluated)]
+    assert _last_lines(runs, capsys) == [f"Model:  {results.name}/{evaluated.name}/faster_model"]
+
+
+def _last_lines(runs, capsys):
+    _show_places(runs)
+    return capsys.readouterr().out.strip().splitlines()
 
 
 def test_without_runs_the_list_says_what_to_try(command):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from helpers import ROOT
 
 from gisttools.cli.main import main
 from gisttools.cli.new import _KINDS
@@ -14,6 +16,7 @@ from gisttools.common.errors import DataError
 from gisttools.synthesis.plan import CallPlan, Requests, needs_ideas
 from gisttools.synthesis.prompts import load_prompt
 from gisttools.synthesis.task import KINDS, Task, read_task
+from gisttools.workflow.recipes import read_recipe
 
 
 @pytest.fixture(params=KINDS)
@@ -85,3 +88,18 @@ def test_it_never_overwrites(tmp_path, monkeypatch, name, there):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     done = CliRunner().invoke(main, ["new", "task", str(tmp_path / "nowhere" / "plants")])
     assert (done.exit_code, "nowhere/plants.yaml cannot be written" in done.output) == (1, True)
+
+
+def test_a_recipe_to_start_from_is_right_and_stands_in_the_docs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["new", "recipe", "ablation"])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "ablation.yaml").read_text()
+    assert text.count("\n") == 15
+    assert text.replace('"ablation"', "ablation") in (ROOT / "docs" / "ablation.md").read_text()
+    whole, smoke = (read_recipe(tmp_path / "ablation.yaml", profile=profile) for profile in (None, "smoke"))
+    count = {name: Counter(step.verb for step in r.steps)["finetune"] for name, r in (("all", whole), ("smoke", smoke))}
+    assert count == {"all": 9, "smoke": 3}  # guided with and without a margin, unguided
+    assert "margin needs a guide" in whole.notes[0]
+    again = CliRunner().invoke(main, ["new", "recipe", "ablation"])
+    assert (again.exit_code, "There is a file ablation.yaml already" in again.output) == (1, True)

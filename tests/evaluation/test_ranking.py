@@ -14,7 +14,7 @@ from gisttools.common.errors import ParameterError
 from gisttools.evaluation.contenders import Scored
 from gisttools.evaluation.intervals import seed_spread
 from gisttools.evaluation.ranking import effect_table, effects, leaderboard
-from gisttools.evaluation.variants import group
+from gisttools.evaluation.variants import group, shortened, value_name
 
 GUIDED = {"guide": (None, "minilm"), "mask_same_label": (False, True)}
 
@@ -272,3 +272,77 @@ def test_rows_of_an_llm_are_said_to_help_or_to_bring_nothing(gain, word, said):
 def test_rows_that_differ_without_an_llm_say_nothing_of_one():
     axes = {"triplets": [["convert"], ["convert", "convert2"]]}
     assert leaderboard(grid(lambda triplets: 0.1 * len(triplets), axes)).findings == []
+
+
+# --- what a verdict needs, and what is the same -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seeds", "enough"), [((0,), False), ((0, 1), False), ((0, 1, 2), True)])
+def test_below_three_seeds_there_is_no_verdict_on_a_way_to_train(seeds, enough):
+    board = guided(lambda guide, mask_same_label: 0.3 * (guide is not None), seeds=seeds)
+    words = {row.word for row in board.ranked} | {row.verdict for row in board.ranked} | {board.word()}
+    words |= {f.verdict for f in board.findings} | {e.verdict for e in board.effects} | set(board.tasks["verdict"])
+    assert bool(words & {"HELPED", "helped", "HURT", "hurt", "MIXED", "NOT SHOWN", "not shown"}) is enough
+    assert bool(words & {"NO VERDICT", "too few seeds"}) is not enough
+    said = " ".join(board.sentences())
+    assert ("Below 3 seeds there is no verdict" in said) is not enough
+    assert ("distinguishable" in said) is enough
+
+
+def test_which_is_best_has_no_verdict_either_and_one_variant_has_none():
+    two = leaderboard(grid(lambda limit: limit / 100, {"limit": (1, 2)}, seeds=(0,)))
+    assert (two.question(), two.word()) == ("Which variant is best?", "too few seeds")
+    one = leaderboard(grid(lambda limit: 0.3, {"limit": (1,)}, seeds=(0, 1)))
+    assert one.word() == "no verdict"
+
+
+def test_a_model_from_elsewhere_is_no_way_to_train_and_needs_no_seeds():
+    runs = grid(lambda **_: 0.3, {"model": ("org/m",)}, seeds=(0,))
+    runs = [replace(c, parameters={"model": "org/m"}) for c in runs]
+    assert leaderboard(runs).ranked[0].word == "HELPED"
+
+
+def with_weights(runs, name):
+    return [replace(c, weights=name(c)) for c in runs]
+
+
+def test_variants_of_the_same_models_are_one_row_and_it_is_said_what_does_nothing():
+    runs = grid(lambda guide, mask: 0.1 * (guide is not None), {"guide": (None, "m"), "mask": (False, True)})
+    board = leaderboard(with_weights(runs, lambda c: f"{c.parameters['guide']} {c.seeds}"))
+    assert [row.recipe for row in board.ranked] == ["guide=m, mask=false or true", "guide=none, mask=false or true"]
+    assert [len(row.alike) for row in board.ranked] == [2, 2]
+    assert {e.parameter: e.verdict for e in board.effects}["mask"] == "same models"
+    assert "mask does nothing here: whatever its value, the models are the same." in board.sentences()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda c: "",
+        lambda c: f"{c.parameters} {c.seeds}",
+        lambda c: f"{c.seeds}" if c.seeds != (("seed", 2),) else c.name,
+    ],
+)
+def test_models_that_differ_in_one_seed_or_are_not_known_are_rows_of_their_own(name):
+    board = leaderboard(with_weights(grid(lambda mask: 0.0, {"mask": (False, True)}), name))
+    assert len(board.ranked) == 2
+    assert board.effects[0].verdict == "not shown"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (None, "none"), (True, "true"), (1, "1"), (0.1234567, 0.1234568), (["a", "b"], "[a, b]"),
+        (["a, b"], ["a", "b"]),
+        ("x" * 200 + "1" + "y" * 200, "x" * 200 + "2" + "y" * 200), ("a", "a "), ("", None), ("1e-3", 1e-3),
+    ],
+)  # fmt: skip
+def test_labels_that_differ_look_different(one, other):
+    assert value_name(one) != value_name(other)
+    assert shortened(f"p={value_name(one)}, q=1", 62) != shortened(f"p={value_name(other)}, q=1", 62)
+    assert len(shortened(f"p={value_name(one)}", 62)) <= 62
+
+
+def test_usual_names_are_as_they_are():
+    names = ["embedded:all-MiniLM-L6-v2", "org/name@main", "data/my file.csv", "a=b", "gistembed"]
+    assert [value_name(name) for name in names] == names

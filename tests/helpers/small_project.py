@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
+import psutil
 
 CELLS = {
     "parameters": "seed = 1029\nsources = ['x']",
@@ -67,12 +68,14 @@ class Switchboard:
         (project / "port").write_text(str(self._server.getsockname()[1]))
 
     def take(self) -> tuple[int, int, int, socket.socket]:
-        """The next call: seed, the kernel's process, that of who started it, and the line to answer on."""
+        """The next call: seed, the kernel's process, the worker that asked for it, and the line to answer on."""
         line, _ = self._server.accept()
         line.settimeout(120)
         with line.makefile() as text:
             seed, kernel, parent = map(int, text.readline().split())
-        return seed, kernel, parent, line
+        started = psutil.Process(parent)
+        forked = "gisttools.workflow.forks" in " ".join(started.cmdline())  # by the worker's server
+        return seed, kernel, started.ppid() if forked else parent, line
 
     def close(self) -> None:
         self._server.close()

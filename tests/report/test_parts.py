@@ -58,6 +58,6 @@ def test_where_labels_were_positives_no_mask_is_spoken_of(tmp_path):
     assert "on triplets" in told["Labels, as positives"]
     page, text = seen(render_html(data)), render_markdown(data)
     assert "A text met 3.6 of its label in its batch" in page
-    assert "False negatives that were masked" not in page
+    assert "Candidates that were masked" not in page
     assert "- labels as positives: a text met 3.6 of its label in its batch, on average.\n" in text
     assert "- masked" not in text

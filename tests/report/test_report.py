@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from itertools import pairwise
@@ -134,7 +135,7 @@ def test_all_missing_columns_are_named(tmp_path):
 
 def test_hostile_texts_stay_texts(page):
     read = Page(page)
-    assert [tag for tag, _ in read.elements].count("script") == 2
+    assert [tag for tag, _ in read.elements].count("script") == 3
     assert not any("alert(1)" in code for code in read.scripts if not code.startswith("{"))
     assert any("<script>alert(1)</script>" in text for text in read.text)
 
@@ -167,7 +168,7 @@ def test_headings_are_in_order_and_figures_have_titles(page):
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b - a <= 1 for a, b in pairwise(levels))
-    assert [t for t, _ in elements].count("svg") == [t for t, _ in elements].count("desc") == 6
+    assert [t for t, _ in elements].count("svg") == [t for t, _ in elements].count("desc") == 7
 
 
 def test_every_table_has_a_caption_and_scoped_heads(page):
@@ -185,6 +186,18 @@ def test_a_lone_evaluation_says_not_run_where_steps_are_missing(alone):
     assert "the training texts are not known here" in text
     assert "Map of the embeddings: not run" in text
     assert "Where the noise comes from: not run" in text
+
+
+@pytest.mark.parametrize(("share", "drawn"), [(0.05, False), (0.29, False), (0.31, True), (float("nan"), False)])
+def test_a_map_is_drawn_only_where_two_dimensions_hold_enough_to_say_something(alone, share, drawn):
+    one = {"role": "base", "kind": "point", "x": 0.0, "y": 0.0, "label": "a", "neighbour": "a"}
+    points = [one | {"role": role, "x": x} for role in ("base", "tuned") for x in (0.0, 1.0)]
+    held = [{"role": role, "kind": "explained", "value": share / n} for n, role in enumerate(("tuned", "base"), 1)]
+    table = pd.DataFrame([*points, *held], columns=[*one, "low", "high", "value"])
+    page = render_html(dataclasses.replace(alone, embedding=table))
+    assert ("one dot each" in page) == drawn
+    assert ("would hold too little of the variance to say anything" in seen(page)) == (not drawn and share == share)
+    assert "nan" not in seen(page)
 
 
 def test_a_missing_score_reads_not_run_and_never_nan(whole, page):

@@ -21,7 +21,7 @@ addEventListener("load", async () => {
   const seen = { width: innerWidth, dark: matchMedia("(prefers-color-scheme: dark)").matches, fits: [fits()], errors };
   const table = document.querySelector("#tasks table[data-sortable]");
   const column = (n) => [...table.tBodies[0].rows].filter((r) => !r.hasAttribute("data-fixed"))
-    .map((r) => r.cells[n].textContent.trim());
+    .map((r) => r.cells[n].firstChild.textContent.trim());  // without the interval below
   const click = (n) => table.tHead.rows[0].cells[n].querySelector("button").click();
   click(3); seen.down = column(3); seen.sort = table.tHead.rows[0].cells[3].getAttribute("aria-sort");
   click(3); seen.up = column(3);
@@ -123,7 +123,7 @@ def test_the_browser_has_nothing_to_complain_about_and_loads_nothing(used):
 @pytest.mark.slow
 def test_hostile_texts_are_read_and_never_run(used):
     assert used["text"]
-    assert used["alive"] == 2
+    assert used["alive"] == 3
     assert used["verdict"] == "MIXED"
 
 

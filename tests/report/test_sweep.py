@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +26,15 @@ from gisttools.evaluation.contenders import Contender, Scored, ScoredOn
 from gisttools.evaluation.ranking import leaderboard
 from gisttools.report import sweep
 from gisttools.report.drawing import to_svg
-from gisttools.report.sweep import effects_forest, leaderboard_text, render_sweep, variants_forest, write_sweep
+from gisttools.report.sweep import (
+    effects_forest,
+    leaderboard_text,
+    render_sweep,
+    sweep_latex,
+    sweep_markdown,
+    variants_forest,
+    write_sweep,
+)
 
 EVIL = "</script><script>document.title='gone'</script><!-- \"quotes\" 🙂 שלום \u202e <b>bold</b> \x1b[31m \udc80"
 GUIDED = {"guide": (None, "embedded:all-MiniLM-L6-v2"), "mask_same_label": (False, True)}
@@ -102,13 +111,54 @@ def test_hostile_names_stay_text():
 
 def test_files_are_written_whole_with_csv_and_markdown_beside(tmp_path):
     path = write_sweep(guided_board(), tmp_path / "new")
-    assert files_under(tmp_path / "new") == ["leaderboard.csv", "leaderboard.html", "leaderboard.md"]
+    assert files_under(tmp_path / "new") == [f"leaderboard.{kind}" for kind in ("csv", "html", "md", "tex")]
     assert path == tmp_path / "new" / "leaderboard.html"
     table = pd.read_csv(tmp_path / "new" / "leaderboard.csv")
     assert table["rank"].tolist() == [1, 2, 3, 4]
     assert table["runs"].str.split("; ").map(len).tolist() == [3] * 4
     text = (tmp_path / "new" / "leaderboard.md").read_text()
     assert "| 1 | guide=embedded:all-MiniLM-L6-v2, mask\\_same\\_label=true |" in text
+
+
+def test_the_latex_table_holds_every_variant_and_escapes_it():
+    text = sweep_latex(guided_board())
+    rows = [line for line in text.splitlines() if line.startswith("guide=")]
+    assert len(rows) == 4
+    assert all(r"mask\_same\_label" in row and row.count("&") == 4 and row.endswith(r"\\") for row in rows)
+    assert r"$\pm$" in rows[0]
+    hostile = [line for line in sweep_latex(hostile_board()).splitlines() if "guide=" in line]
+    assert all(re.sub(r"\\[&_%#${}]", "", line).count("&") == 4 for line in hostile)
+
+
+def test_a_smoke_run_is_marked_on_the_page_and_in_the_terminal():
+    smoke = leaderboard([replace(c, smoke=i == 0) for i, c in enumerate(grid(lambda **_: 0.1, {"limit": (60, 120)}))])
+    assert "SMOKE RUN" in leaderboard_text(smoke)
+    assert "Smoke run" in render_sweep(smoke)
+    assert "Smoke run" in sweep_markdown(smoke)
+    assert "Smoke run" in sweep_latex(smoke)
+    assert smoke.headline().startswith("SMOKE RUN")
+    whole = guided_board()
+    said = leaderboard_text(whole) + render_sweep(whole) + sweep_markdown(whole) + sweep_latex(whole) + whole.headline()
+    assert "smoke run" not in said.lower()
+
+
+def test_two_parameters_are_a_heat_map_and_three_are_none():
+    two = leaderboard(grid(lambda a, b: a / 10 + b / 100, {"a": (0, 1), "b": (0, 1, 2)}))
+    page = render_sweep(two)
+    assert page.count("--heat:") == 6
+    assert 'style="--heat: 1.000"' in page
+    assert "Scores by b (down) and a (across)" in leaderboard_text(two)
+    three = leaderboard(grid(lambda **_: 0.1, {"a": (0, 1), "b": (0, 1), "c": (0, 1)}))
+    assert "Scores by" not in leaderboard_text(three)
+    assert three.grid is None
+
+
+def test_a_cell_without_a_variant_is_empty():
+    runs = grid(lambda guide, margin: margin, {"guide": (None, "m"), "margin": (0.0, 0.1)})
+    board = leaderboard([c for c in runs if c.parameters["guide"] or not c.parameters["margin"]])
+    assert "nan" not in render_sweep(board).split("<script")[0].lower()
+    assert "nan" not in leaderboard_text(board)
+    assert "–" in leaderboard_text(board).split("Scores by")[1]
 
 
 def test_hostile_names_are_written_too(tmp_path):

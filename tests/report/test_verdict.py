@@ -210,7 +210,7 @@ def test_the_tuned_model_is_called_by_its_variant_and_seeds(tmp_path, names, see
     rows = [comparison_row(variant=name, n_seeds=seeds) for name in names]
     data = data_of(tmp_path, *rows, summary={"variants": told})
     assert compared_name(data, "tuned") == said
-    assert compared_name(data, "base") == "embedded:base"
+    assert compared_name(data, "base") == "base"
 
 
 def test_without_a_gain_no_point_has_a_cost(tmp_path):
@@ -354,3 +354,10 @@ def test_an_unusual_learning_rate_is_told(tmp_path):
     finetune(tmp_path, parents=(), warnings=["learning_rate is 0.01, 100 times above"])
     data = data_of(tmp_path, comparison_row(), parents=("finetune-1",))
     assert "learning_rate is 0.01, 100 times above" in limits(data)
+
+
+@pytest.mark.parametrize("profile", ["smoke", ""])
+def test_a_smoke_run_is_marked_and_has_no_verdict(tmp_path, profile):
+    page = render_html(data_of(tmp_path, comparison_row(), profile=profile))
+    assert ("Smoke run" in page) is bool(profile)
+    assert ('class="word helped"' in page) is not bool(profile)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gisttools.data.triplets import make_triplets
-from gisttools.training.masked import EXAMPLE_COLUMNS, masked_examples
+from gisttools.training.masked import EXAMPLE_COLUMNS, audit, mask_quality, masked_examples
 from gisttools.training.options import MaskOptions
 from gisttools.training.store import GuideStore
 
@@ -65,3 +65,23 @@ def test_nothing_masked_is_an_empty_table_of_the_same_columns(table):
     found = masked_examples(GuideStore.build(table, None), mask, batch_size=8)
     assert list(found.columns) == EXAMPLE_COLUMNS
     assert len(found) == 0
+
+
+def test_precision_and_recall_are_of_candidates_of_the_anchors_label(table, guide):
+    """Counted once more from what the audit lists: all that the guide masks, and all of the anchor's label."""
+    store = GuideStore.build(table, guide)
+    told = mask_quality(store, MaskOptions(), batch_size=8)
+    whole = audit(store, batch_size=8)
+    whole = whole[~whole["masked_by"].str.contains("equal text")]
+    by_guide, of_label = whole["masked_by"].str.contains("guide"), whole["masked_by"].str.contains("label")
+    assert told["masked"] == by_guide.sum()
+    assert told["same_label"] == of_label.sum()
+    assert told["precision"] == pytest.approx((by_guide & of_label).sum() / by_guide.sum())
+    assert told["recall"] == pytest.approx((by_guide & of_label).sum() / of_label.sum())
+
+
+def test_without_a_guide_or_labels_nothing_is_said_of_how_right_it_is(table, guide):
+    assert mask_quality(GuideStore.build(table, None), batch_size=8) == {}
+    bare = table.remove_columns(["anchor_label", "positive_label", "negative_labels"])
+    bare = make_triplets([{k: r[k] for k in ("anchor", "positive", "negatives")} for r in bare.to_list()])
+    assert mask_quality(GuideStore.build(bare, guide), batch_size=8) == {}

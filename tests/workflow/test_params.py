@@ -84,6 +84,7 @@ def test_all_problems_come_in_one_message():
 @pytest.mark.parametrize("text", ["1e-5", "1E-5", "+1e-5", "1.e-5", "10e-6"])
 def test_numbers_that_yaml_reads_as_text_are_numbers(text):
     assert check_params("finetune", {"learning_rate": text}).learning_rate == pytest.approx(1e-5)
+    assert check_params("finetune", {"keep_start": text}).keep_start == pytest.approx(1e-5)
 
 
 @pytest.mark.parametrize("word", ["None", "none", "null", "~"])

@@ -71,7 +71,7 @@ def test_items_of_an_older_run_are_done_without(evaluated):
 
 def test_all_that_is_no_trial_is_named_at_once(evaluated, make_run):
     good, other = evaluated(60), evaluated(120, base="another")
-    convert, loose = make_run("convert"), make_run("evaluate")
+    convert, loose = make_run("convert"), make_run("evaluate", model="embedded:all-MiniLM-L6-v2")
     with pytest.raises(ParameterError) as caught:
         read_trainings([good, other, convert.name, loose.name, "nothing"])
     for part in (
