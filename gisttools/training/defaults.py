@@ -28,7 +28,7 @@ def settle(
     """The options with nothing left open that the rows decide.
 
     Args:
-        options, settings: `train_on`, `same_label`, `guide_masks`, `epochs` and `keep_start` may be None.
+        options, settings: `train_on`, `same_label`, `guide_masks`, `epochs`, `keep_start` and `dropout` may be None.
         store: the rows, and what is known of their labels.
         kind: of the student.
     """
@@ -40,6 +40,8 @@ def settle(
         chosen["epochs"] = passes(len(rows.row_ids), settings.batch_size, kind)
     if settings.keep_start is None:
         chosen["keep_start"] = _KEPT if labelled and kind != "static" else 0.0
+    if settings.dropout is None:
+        chosen["dropout"] = not labelled
     return options.settled(labelled), settings.model_copy(update=chosen)
 
 

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from sentence_transformers.sentence_transformer.losses.matryoshka import ForwardDecorator
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint
 
 from gisttools.common import DataError
+from gisttools.training.computing import has_dropout
 
 _CPU_TOKENS, _GPU_TOKENS = 1024, 65536  # one micro-batch: fits the caches of a core, or fills a GPU
 
@@ -128,23 +128,6 @@ def _skipped(lengths: list[Lengths], mask: Tensor) -> Tensor:
 def _plain_text(features: list[dict]) -> bool:
     """Are all columns padded token batches of one kind?"""
     return all(_is_padded_text(f) and f.keys() == features[0].keys() for f in features)
-
-
-def has_dropout(model: nn.Module) -> bool:
-    """Whether the model draws at random in its present mode: a dropout module, or a rate that an attention applies
-    itself, be it kept on the module or in its configuration. Rather once too often than once too few."""
-
-    def applies(names: dict[str, object]) -> bool:
-        rates = (value for name, value in names.items() if "drop" in name and "classifier" not in name)
-        return any(isinstance(rate, int | float) and rate > 0 for rate in rates)
-
-    return any(
-        (isinstance(module, _DropoutNd) and module.p > 0)
-        or applies(vars(module))
-        or applies(getattr(vars(module).get("config"), "__dict__", {}))
-        for module in model.modules()
-        if module.training
-    )
 
 
 @dataclass(frozen=True)

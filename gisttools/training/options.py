@@ -194,6 +194,9 @@ class TrainSettings(Mix):
     document_prompt: str | None = Field(
         None, description='text put before positives and negatives of a search; "" for none; null: the model\'s own'
     )
+    dropout: bool | None = Field(
+        None, description="whether the student's dropout acts while it trains; null: not on labelled texts"
+    )
     precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
     lora_rank: int | None = Field(None, ge=1, description="train adapters of this rank in place of the weights")
     gradient_checkpointing: bool = Field(False, description="less memory, more time")

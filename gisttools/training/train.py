@@ -5,6 +5,7 @@ Low-rank adapters (LoRA, arXiv 2106.09685) come from peft: trained in place of t
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -49,6 +50,7 @@ from gisttools.training.callbacks import (
 )
 from gisttools.training.checks import check_fit, check_use, warn_unread
 from gisttools.training.class_batches import ClassPlan, classes_of
+from gisttools.training.computing import quick_attention, without_dropout
 from gisttools.training.defaults import settle
 from gisttools.training.health import Trend, Watch, own_loss
 from gisttools.training.labelled import LabelledRows
@@ -293,12 +295,15 @@ def finetune(
     loss.gather_across_devices = loss.gather_across_devices or devices > 1
     _card_examples(student, store.table)
     start = weights_of(student) if settings.keep_start else None  # before there are adapters
-    with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch, contextlib.ExitStack() as computing:
         work = checkpoints or Path(scratch)
         best = None if development is None else KeepBest(student, work / "best.safetensors", settings.patience)
         if settings.lora_rank:
             torch.manual_seed(settings.seed)  # adapters begin at random; the trainer seeds only what comes later
             add_lora(student, settings.lora_rank)
+        computing.enter_context(quick_attention(student, precision))
+        if not settings.dropout:
+            computing.enter_context(without_dropout(student))
         wrapped, collator = _wrapped(loss, settings, retention), prompting(student, rows, prompts)
 
         def trainer_of(plan: BatchPlan, watch: Watch | None = None, callbacks: Any = ()) -> _Trainer:
@@ -326,6 +331,7 @@ def finetune(
         trainer = trainer_of(plan, watch, callbacks)
         trainer.remove_callback(PrinterCallback)
         _go(trainer, keeper, settings)
+        computing.close()  # the model that is saved is as it came
         writes = trainer.is_world_process_zero()
         _refuse(watch, recorder, best, folder, writes=writes)
         _plain(student, settings, best, writes=writes)

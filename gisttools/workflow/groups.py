@@ -61,7 +61,10 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("Labels", ("mask_same_label", "same_label", "train_on", "texts_per_class", "meet")),
         (
             "The optimiser",
-            ("max_steps", "max_minutes", "warmup_ratio", "schedule", "weight_decay", "lora_rank", "deterministic"),
+            (
+                "max_steps", "max_minutes", "warmup_ratio", "schedule", "weight_decay", "dropout", "lora_rank",
+                "deterministic",
+            ),
         ),
         (
             "Memory and speed",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gisttools.models.loading import open_model
-from gisttools.training.embedding import embed_columns, has_dropout
+from gisttools.training.embedding import embed_columns
 
 COLUMNS = [
     ["short", "a text of middling length, with a comma", "where is it"],
@@ -112,21 +112,3 @@ def test_pairs_of_one_text_padded_to_other_widths_are_equal(minilm):
     wide = minilm.preprocess(["one text", columns[1][0]])
     embed_columns(model, [minilm.preprocess(["one text", "one text"]), wide])
     assert sum(shape[0] for shape in model.shapes) == 2
-
-
-@pytest.mark.parametrize("kind", ["module", "attribute", "configuration"])
-def test_dropout_is_found_wherever_a_model_keeps_it_and_only_in_training(kind):
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.1 if kind == "module" else 0.0))
-    if kind == "attribute":
-        model[0].attention_dropout = 0.1  # as attentions hand it on to a fused kernel
-    if kind == "configuration":
-        model[0].config = type("Config", (), {})()
-        model[0].config.attention_probs_dropout_prob = 0.1
-    assert has_dropout(model.train())
-    assert not has_dropout(model.eval())
-
-
-def test_a_model_of_no_rates_has_no_dropout():
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.0))
-    model[0].attention_dropout, model[0].classifier_dropout = 0.0, None
-    assert not has_dropout(model.train())
