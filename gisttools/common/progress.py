@@ -96,6 +96,8 @@ class tqdm(_tqdm):
         if os.environ.get(STATUS_FILE):
             kwargs["file"] = io.StringIO()  # tqdm ends a bar with a line break of its own
         else:
+            if _in_notebook():
+                kwargs.setdefault("file", sys.stdout)  # what comes from stderr has a red background
             out = kwargs.get("file") or sys.stderr
             self._sparse = not (hasattr(out, "isatty") and out.isatty()) and not _in_notebook()
         super().__init__(*args, **kwargs)

@@ -171,23 +171,23 @@ def margins(margin: ArrayLike, false_negatives: ArrayLike, others: ArrayLike) ->
 
 
 @or_nothing
-def trainings(histories: Mapping[str, pd.DataFrame], comparison: pd.DataFrame) -> Drawing:
+def trainings(names: Sequence[str], comparison: pd.DataFrame) -> Drawing:
     """What each of several trainings gained on test texts, with its interval. Their losses are means over different
     candidates, so they are not drawn side by side.
 
     Args:
-        histories: by the name of the training.
+        names: of the trainings.
         comparison: as of an evaluation with these names as variants: base, tuned, difference, low, high (0 to 1).
     """
     comparison = with_columns(comparison, "variant", "base", "tuned", "difference", "low", "high")
     scored = comparison.dropna(subset=["base", "difference"]).set_index("variant")
-    names = not_empty([name for name in histories if name in scored.index], "no training was scored")
+    names = not_empty([name for name in names if name in scored.index], "no training was scored")
     rows = scored.loc[names]
     alt = "; ".join(f"{name}: {signed(r.difference)} points ({signed(r.low)} to {signed(r.high)})"
                     for name, r in zip(rows.index, rows.itertuples(), strict=True))  # fmt: skip
     row = 30
-    figure = Drawing(62 + row * len(rows), "Three trainings", alt)
-    colours = dict(zip(histories, (BASE, GOOD, INK), strict=False))
+    figure = Drawing(62 + row * len(rows), "Trainings", alt)
+    colours = dict.fromkeys(names, INK) | {names[0]: BASE, names[-1]: GOOD}
     axes = figure.panel(100, 34, WIDTH - 150, row * len(rows))
     axes.set_title(f"accuracy on test texts, points over the start ({100 * rows['base'].iloc[0]:.1f})", fontsize=10,
                    color=INK, loc="left", pad=8, x=-100 / (WIDTH - 150))  # fmt: skip

@@ -120,14 +120,14 @@ def mask_quality(
     for begin in range(0, len(order), batch_size):
         ids = order[begin : begin + batch_size]
         known = store.rows(torch.from_numpy(store.row_ids[ids]))
-        limit, label = _limit(known, mask), known.label_ids[:, :1]
+        limit, label = _limit(known, mask), _labels(known)
         anchor, positive = known.text_ids[:, :1], known.text_ids[:, 1:2]
         for block in _blocks(known, store.table.select(ids).to_pandas(), mask):
             if limit is None or block.scores is None:
                 return {}
             counts = block.candidates & (label >= 0) & (block.label_ids >= 0)
             counts &= (block.text_ids != anchor) & (block.text_ids != positive)
-            by_guide, alike = (block.scores > limit[:, None]) & counts, (block.label_ids == label) & counts
+            by_guide, alike = (block.scores > limit[:, None]) & counts, _share_one(label, block.label_ids) & counts
             masked, same = masked + int(by_guide.sum()), same + int(alike.sum())
             both += int((by_guide & alike).sum())
     if not same:
@@ -171,9 +171,7 @@ def _blocks(known: BatchRows, texts: pd.DataFrame, mask: MaskOptions) -> Iterato
             scores=None if vectors is None else vectors[against] @ vectors[column].T,
             candidates=counted,
             text_ids=known.text_ids[:, columns].flatten(),
-            label_ids=(labels if (labels := known.label_ids).ndim == 3 else labels[..., None])[:, columns].flatten(
-                0, 1
-            ),
+            label_ids=labels[:, columns].flatten(0, 1),
         )
 
 

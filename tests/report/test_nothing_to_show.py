@@ -90,7 +90,7 @@ FIGURES = {
     lesson.mask_blocks: [[{}, {}], [{b: np.zeros((0, 0), bool) for b in ("ap", "aa", "pp", "an")}] * 2],
     lesson.temperatures: [[{}, []], [{0.1: []}, []], [{}, [0.5]]],
     lesson.margins: [[[], [], []]],
-    lesson.trainings: [[{}, BLANK], [{"a": BLANK}, BLANK], [{"a": BLANK}, frame(["variant", "base"], 1)]],
+    lesson.trainings: [[[], BLANK], [["a"], BLANK], [["a"], frame(["variant", "base"], 1)]],
 }  # fmt: skip
 CASES = [(draw, arguments) for draw, cases in FIGURES.items() for arguments in cases]
 
