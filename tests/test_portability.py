@@ -8,11 +8,14 @@ import re
 import pytest
 from helpers import ROOT
 
+from gisttools.workflow import warm
+
 MODULES = sorted((ROOT / "gisttools").rglob("*.py"))
 POSIX = {
     "os.fork", "os.killpg", "os.setsid", "os.getuid", "os.geteuid", "os.mkfifo", "signal.SIGKILL", "signal.SIGALRM",
     "signal.SIGHUP", "signal.SIGUSR1", "signal.alarm", "os.sched_getaffinity", "os.sysconf",
 }  # fmt: skip
+ONLY_LINUX = {"forks.py", "warm.py"}  # used where `warm.can_be` says so, which is tested below
 ONLY_POSIX = {"fcntl", "resource", "pwd", "grp", "termios", "pty"}
 _GUARD = re.compile(r"hasattr\(|os\.name|sys\.platform")
 
@@ -47,6 +50,8 @@ def test_texts_are_read_and_written_as_utf_8(path):
 def test_what_only_posix_has_is_asked_for_first():
     found = []
     for path in MODULES:
+        if path.name in ONLY_LINUX:
+            continue
         lines = lines_of(path)
         for node in ast.walk(ast.parse("\n".join(lines))):
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -60,3 +65,11 @@ def test_what_only_posix_has_is_asked_for_first():
             if used and not _GUARD.search(near):
                 found.append(f"{path.name}:{node.lineno}: {used}")
     assert found == []
+
+
+def test_runs_are_forks_on_linux_alone(monkeypatch):
+    for platform in ("win32", "darwin"):
+        monkeypatch.setattr("sys.platform", platform)
+        with warm.kept():
+            warm.begin("convert")
+            assert warm.server() is None

@@ -116,8 +116,8 @@ def read_documents(
         ParameterError: there is no such encoding.
     """
     place = Path(place).expanduser()
-    if not place.exists():
-        raise MissingError(f"There is no file and no folder {place}.")
+    if not os.path.exists(place):  # pathlib raises where a folder above is shut
+        raise MissingError(f"There is no file and no folder {place}, or it may not be read.")
     code_of(b"", encoding)
     root = place if place.is_dir() else place.parent
     left_out: dict[str, str] = {}

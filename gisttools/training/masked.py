@@ -125,7 +125,7 @@ def mask_quality(
         for block in _blocks(known, store.table.select(ids).to_pandas(), mask):
             if limit is None or block.scores is None:
                 return {}
-            counts = block.candidates & (label >= 0) & (block.label_ids >= 0)
+            counts = block.candidates & (label >= 0).any(-1)[:, None] & (block.label_ids >= 0).any(-1)
             counts &= (block.text_ids != anchor) & (block.text_ids != positive)
             by_guide, alike = (block.scores > limit[:, None]) & counts, _share_one(label, block.label_ids) & counts
             masked, same = masked + int(by_guide.sum()), same + int(alike.sum())

@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from gisttools.common import FinishedRun, GistError, ParameterError, problems, read_run
-from gisttools.data import DEV_SPLITS, FileOptions, eval_folder, has_split, parse_eval_name, read_scored
+from gisttools.data import FileOptions
 from gisttools.workflow.folders import as_run, open_run, told_parameters
 from gisttools.workflow.params import FinetuneParams, Params, check_params
 from gisttools.workflow.places import resolve
@@ -68,7 +67,7 @@ def _best(trials: Mapping[str, Mapping[str, Any]], scores: Mapping[str, float]) 
     """The first trial of the setting that scored best, the first of equals; and that in words."""
     axes = axes_of(trials)
     settings = _settings(trials, axes)
-    mean = {key: float(np.mean([scores[name] for name in members])) for key, members in settings.items()}
+    mean = {key: fmean(scores[name] for name in members) for key, members in settings.items()}
     best = max(mean, key=lambda key: mean[key])
     name = settings[best][0]
     others = sorted(100 * value for key, value in mean.items() if key != best)
@@ -167,6 +166,8 @@ def _scores(runs: Mapping[str, FinishedRun]) -> dict[str, float]:
 
 
 def _labelled(name: str, reading: FileOptions) -> int | None:
+    from gisttools.data import DEV_SPLITS, eval_folder, has_split, parse_eval_name, read_scored
+
     path, _ = parse_eval_name(name)
     if not path.exists():
         return None

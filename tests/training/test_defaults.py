@@ -58,7 +58,7 @@ def test_what_only_triplets_have_asks_for_triplets(options):
 
 
 def test_what_is_told_stays():
-    told = {"train_on": "triplets", "epochs": 3.0, "learning_rate": 1e-5, "keep_start": 0.1}
+    told = {"train_on": "triplets", "epochs": 3.0, "learning_rate": 1e-5, "keep_start": 0.1, "dropout": False}
     options, settings = settled(rows(), {"same_label": "positive", "guide_masks": "unlabelled"}, told)
     assert settings == TrainSettings(**told)
     assert (options.same_label, options.guide_masks) == ("positive", "unlabelled")
@@ -84,8 +84,8 @@ def test_a_training_tells_what_was_chosen(tmp_path):
     ("given", "said"),
     [
         ({"learning_rate": 0.0, "keep_start": 2}, ["learning_rate = 0.0: input should be greater than 0"]),
-        ({"learning_rate": "medium"}, ["learning_rate = 'medium': input should be 'low' or 'high', or a number"]),
-        ({"keep_start": "some"}, ["keep_start = 'some': input should be 'auto', or a number"]),
+        ({"learning_rate": "medium"}, ["learning_rate = 'medium': input should be a valid number, or 'low' or 'high'"]),
+        ({"keep_start": "some"}, ["keep_start = 'some': input should be a valid number, or 'auto'"]),
     ],
 )
 def test_a_number_or_a_word_is_refused_once_and_by_its_name(given, said):

@@ -32,6 +32,7 @@ from gisttools.workflow.params import check_params
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps
 from gisttools.workflow.shards import share_guide_vectors, share_scores
+from gisttools.workflow.spec import settled
 from gisttools.workflow.workers import LocalWorkers
 
 
@@ -94,7 +95,8 @@ def test_a_worker_with_another_guide_is_refused_and_nothing_is_kept(tmp_path):
 def test_a_finetune_and_a_convert_find_their_guide_vectors(pool, tmp_path, monkeypatch):
     monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path))
     for verb, texts in (("finetune", 476), ("convert", 476)):
-        params = check_params(verb, {"guide": WORDLLAMA, **({"guide_prompt": "so: "} if verb == "convert" else {})})
+        told = {"guide": WORDLLAMA, **({"guide_prompt": "so: "} if verb == "convert" else {})}
+        params = settled(check_params(verb, told))
         with surroundings() as place:
             share_guide_vectors(params, pool, place)
         assert guide_of(params)._files.alive >= texts
@@ -102,8 +104,8 @@ def test_a_finetune_and_a_convert_find_their_guide_vectors(pool, tmp_path, monke
 
 @pytest.mark.slow
 def test_scores_of_two_workers_are_those_of_one_process(pool, tmp_path, monkeypatch, caretaker):
-    given = {"references": ["random"], "guards": [], "files": [str(caretaker)]}
-    params = check_params("evaluate", given)
+    params = settled(check_params("evaluate", {"references": ["random"], "guards": [], "files": [str(caretaker)]}))
+    given = params.changed()
     sources, _ = tasks_of(params)
     entries = open_entries(params)
     told = {"variants": entries.variants, "references": entries.references, "options": params.part(EvaluateOptions)}
