@@ -11,6 +11,7 @@ from .cells import shown as shown
 from .data import ReportData as ReportData, collect as collect
 from .figures import forest as forest
 from .page import Inline as Inline
+from .provenance import quality_words as quality_words
 from .render import write_report as write_report
 from .sweep import (
     TEXT as TEXT,

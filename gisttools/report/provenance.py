@@ -210,8 +210,12 @@ def masked(run: FinishedRun | None) -> list[tuple[str, str]]:
 
 
 def mask_quality(run: FinishedRun | None) -> str:
-    """How right the guide's mask is, where labels are known; empty where that was not measured."""
-    told = (run.summary.get("mask_quality") or {}) if run else {}
+    """How right the guide's mask of a training is; empty where that was not measured."""
+    return quality_words((run.summary.get("mask_quality") or {}) if run else {})
+
+
+def quality_words(told: Mapping[str, Any]) -> str:
+    """How right a guide's mask is, of `gisttools.training.mask_quality`; empty where that was not measured."""
     if not is_number(told.get("precision")) and not is_number(told.get("recall")):
         return ""
     precision, recall = (share(told[k], 1) if is_number(told.get(k)) else "–" for k in ("precision", "recall"))

@@ -55,6 +55,7 @@ from gisttools.training.defaults import settle
 from gisttools.training.health import Trend, Watch, own_loss
 from gisttools.training.labelled import LabelledRows
 from gisttools.training.loss import BLOCKS, POSITIVES, GISTLoss
+from gisttools.training.masked import mask_quality, masked_examples
 from gisttools.training.options import LossOptions, MadeFrom, Mix, Precision, TrainSettings
 from gisttools.training.prompting import prompting
 from gisttools.training.rates import Rate, kind_of, rate_of
@@ -123,6 +124,29 @@ class Trained:
         if self.average is not None:
             return self.average.score
         return float(self.development[SCORE].max()) if len(self.development) else None
+
+    def masked_examples(self) -> pd.DataFrame:
+        """Some masked candidates, as `gisttools.training.masked_examples`; none of a training on labelled texts, which
+        are no triplets."""
+        found = masked_examples(self.store, self.loss, batch_size=self.settings.batch_size, seed=self.settings.seed)
+        return found if self.settings.train_on == "triplets" else found.head(0)
+
+    def mask_quality(self) -> dict[str, float | int | None]:
+        """How right the mask is, as `gisttools.training.mask_quality`; empty of a training on labelled texts."""
+        if self.settings.train_on != "triplets":
+            return {}
+        return mask_quality(self.store, self.loss, batch_size=self.settings.batch_size, seed=self.settings.seed)
+
+    def met(self) -> str:
+        """Of a training on labelled texts: what a text met in its batch; empty of one on triplets."""
+        if self.settings.train_on == "triplets":
+            return ""
+        masked, met = self.history["masked_aa"].mean(), self.history["positives"].mean()
+        return (
+            f"In a batch of {self.settings.batch_size} a text met {met:.1f} others of its own label, its positives. "
+            "All the others were its negatives"
+            + (f", but for the {masked:.1%} that the guide masked." if masked > 0 else ".")
+        )
 
     def options(self) -> dict[str, object]:
         """The options of loss and training by the names that they have in `3_finetune`."""
