@@ -124,6 +124,8 @@ def test_a_training_on_labelled_texts_learns_and_tells_of_positives(guide, tmp_p
     assert summary["positives"]["positives"] == pytest.approx(trained.history["positives"].mean())
     assert summary["positives"]["without_negatives"] == summary["positives"]["without_positives"] == 0
     assert not summary["labels_masked"]
+    assert trained.met().startswith("In a batch of 12 a text met ")
+    assert len(trained.masked_examples()) == len(trained.mask_quality()) == 0  # there was no mask
 
 
 def test_triplets_with_labels_as_positives_are_trained(guide, tmp_path):

@@ -55,6 +55,8 @@ def test_learns_and_can_be_opened_again(guide, tmp_path, guided, ragged):
     torch.testing.assert_close(
         opened.encode(texts, convert_to_tensor=True), trained.student.encode(texts, convert_to_tensor=True)
     )
+    assert trained.met() == ""
+    assert len(trained.masked_examples()) > 0
 
 
 @pytest.mark.slow
