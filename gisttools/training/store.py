@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import pandas as pd
-import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 
@@ -23,6 +21,7 @@ from gisttools.models import (
     text_keys,
 )
 from gisttools.training.embedding import BatchRows
+from gisttools.training.label_space import labels_by_task
 from gisttools.training.labelled import LabelledRows
 
 _TAG_SHIFT = 32
@@ -69,7 +68,8 @@ class GuideStore:
         """Number texts and labels, and embed what `guide` has not seen yet.
 
         Labels are compared as strings, each by itself where a row's task_type says that texts have several. One that
-        two tasks of different names use, such as 0 or positive, gets a number for each task.
+        two tasks of different names use, such as 0 or positive, gets a number for each task, unless these tasks have
+        their labels in common (`gisttools.training.label_space`).
 
         Args:
             table: a triplet table.
@@ -86,7 +86,8 @@ class GuideStore:
         digest = hashlib.blake2b(repr(labels.shape).encode(), digest_size=16)
         for part in (texts.keys, labels):
             digest.update(part.view(np.uint8).data)
-        label_ids = _by_task(numbered(_each_label(table, labels))[0], _task_keys(table))
+        numbers, names, _ = numbered(_each_label(table, labels))
+        label_ids = labels_by_task(numbers, names, table)
         vectors = None if guide is None else texts.embedded(guide)
         store = cls(table, texts.ids, label_ids, digest.hexdigest(), vectors)
         store.reading = read
@@ -152,18 +153,6 @@ class GuideStore:
         return rows
 
 
-def _task_keys(table: Dataset) -> np.ndarray:
-    """The key of each row's task name, shape (N,); b"" where it is not told."""
-    keys, begin = np.zeros(len(table), dtype=KEY), 0
-    for block in blocks(table, ["task_name"]):
-        told = block["task_name"].combine_chunks().dictionary_encode()
-        known = np.append(text_keys(told.dictionary.to_pylist()), KEY.type())
-        codes = pc.fill_null(told.indices, len(known) - 1).to_numpy(zero_copy_only=False)
-        keys[begin : begin + len(block)] = known[codes]
-        begin += len(block)
-    return keys
-
-
 def _each_label(table: Dataset, labels: np.ndarray) -> np.ndarray:
     """The keys (N, 2 + K) of labels, or (N, 2 + K, M) where a row's task says that a text has several, joined by one
     mark: then each counts by itself, and two texts may share one of them."""
@@ -190,16 +179,3 @@ def _each_label(table: Dataset, labels: np.ndarray) -> np.ndarray:
         each[number, : len(names)] = names
     found[rows] = each[which.reshape(labels[rows].shape)]
     return found
-
-
-def _by_task(label_ids: np.ndarray, task_keys: np.ndarray) -> np.ndarray:
-    """The label ids, with new ones for labels that several known tasks use: one for each task, and one for no task."""
-    tasks = numbered(task_keys)[0].reshape(-1, *[1] * (label_ids.ndim - 1))
-    if tasks.max(initial=-1) < 1:
-        return label_ids
-    known = (label_ids >= 0) & (tasks >= 0)
-    count = tasks.max() + 1
-    pairs = pd.unique((label_ids * count + tasks)[known])
-    times = np.bincount(pairs // count, minlength=label_ids.max(initial=-1) + 2)
-    shared = times[label_ids] > 1  # -1 reads the last place, which no label has
-    return np.where(shared, label_ids + len(times) * (tasks + 1), label_ids)

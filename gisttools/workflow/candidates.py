@@ -139,10 +139,10 @@ def _guide(
 
 
 def _references(entries: Entries) -> list[Encoder]:
-    """Other models that the parameters name."""
+    """Other models that the parameters name, but for trainings of this project."""
     found = []
     for name, model in entries.references.items():
-        if name == GUIDE:
+        if name == GUIDE or as_run(name) is not None:  # another training is shown beside, it is no other way
             continue
         kind: Kind = "floor" if model.kind == RANDOM else "classic" if model.kind == BM25 else "reference"
         what = {"floor": "vectors that know nothing", "classic": "a search by words, no encoder"}.get(kind, "a model")

@@ -17,6 +17,7 @@ from gisttools.common import (
     Options,
     ParameterError,
     ancestors,
+    model_name,
     problems,
     read_run,
     results_folder,
@@ -306,7 +307,20 @@ def tasks_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
     guards, note = (params.guards, None) if params.guards is not None else default_guards(params.tasks)
     files, reading = tests_of(params.files), reading_of(params, FileOptions)
     sources = task_sources(params.tasks, files, subsets=params.subsets, guards=guards, reading=reading)
-    return sources, [*([note] if note else []), *_splits_told(files, reading), *synthetic_told(params.files)]
+    notes = [*_splits_told(files, reading), *synthetic_told(params.files), *_trainings_told(params.references)]
+    return sources, [*([note] if note else []), *notes]
+
+
+def _trainings_told(references: Sequence[str]) -> list[str]:
+    """A note on each reference that is a training: what of, and on which rows."""
+    runs = [open_run(folder) for name in references if (folder := as_run(name)) is not None]
+    return [
+        f"{run.id}, shown beside: {model_name(str(run.parameters['student'])).removeprefix('embedded:')} trained on "
+        + (" and ".join(f"{n:,} {kind}" for kind, n in (run.summary.get("by_source") or {}).items()) or "its own")
+        + " rows."
+        for run in runs
+        if run.verb == "finetune"
+    ]
 
 
 def _splits_told(files: Sequence[str], reading: FileOptions) -> list[str]:

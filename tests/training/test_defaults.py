@@ -47,6 +47,16 @@ def test_other_rows_are_triplets(store):
     assert (settings.train_on, options.same_label, options.guide_masks) == ("triplets", "mask", "all")
 
 
+def test_a_copy_that_somebody_labelled_twice_changes_nothing():
+    texts = [f"text {i}" for i in range(40)]
+    anchors = {"anchor": [*texts, texts[0]], "positive": [*texts[2:], *texts[:2], texts[1]]}
+    labels = {"anchor_label": ["a", "b"] * 20 + ["b"], "positive_label": ["a", "b"] * 20 + ["b"]}
+    columns = {name: pa.array(values) for name, values in {**anchors, **labels}.items()}
+    store = GuideStore.build(make_triplets_from_columns(columns, 41), None)
+    assert store.labelled_texts().label_ids.shape == (40, 2)
+    assert all_labelled(store)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"same_label": "mask"}, {"same_label": "ignore"}, {"mask_same_label": False}, {"contrast_anchors": False}],

@@ -261,6 +261,44 @@ def test_a_label_that_two_tasks_use_is_told_apart_by_task():
     assert g == -1
 
 
+@pytest.mark.parametrize(
+    ("labels", "others", "source", "alike"),
+    [
+        ("refund lost damaged", "refund lost damaged", "labelled", True),
+        ("refund lost damaged", "refund lost damaged late wrong", "labelled", True),  # a part of them
+        ("refund lost damaged", "refund lost broken", "labelled", False),
+        ("0 1 2 3", "0 1 2 3", "labelled", False),  # numbers may mean anything
+        ("yes no", "yes no", "labelled", False),  # and so may two words
+        ("yes no", "yes no", "llm", True),  # but not those that an LLM was given
+        ("0 1", "0 1", "llm", True),
+        ("refund", "refund lost", "llm", False),  # one name says too little
+    ],
+)
+def test_tasks_that_have_their_labels_in_common_share_them(labels, others, source, alike):
+    rows = [
+        {"anchor": f"{task} {label}", "positive": f"p {task} {label}", "anchor_label": label, "task_name": task,
+         "source": by}
+        for task, told, by in (("mine", labels, source), ("yours", others, "labelled"))
+        for label in told.split()
+    ]  # fmt: skip
+    ids = GuideStore.build(make_triplets(rows), None).label_ids[:, 0].tolist()
+    mine, yours = ids[: len(labels.split())], ids[len(labels.split()) :]
+    in_common = [i for i, label in enumerate(labels.split()) if label in others.split()]
+    assert [mine[i] == yours[others.split().index(labels.split()[i])] for i in in_common] == [alike] * len(in_common)
+    assert len(set(ids)) == len(set(labels.split()) | set(others.split())) + (0 if alike else len(in_common))
+
+
+def test_labels_are_shared_along_a_chain_of_tasks():
+    told = {"small": "a b c", "middle": "a b c d", "large": "a b c d e", "other": "x y z"}
+    rows = [
+        {"anchor": f"{task} {label}", "positive": "p", "anchor_label": label, "task_name": task}
+        for task, labels in told.items()
+        for label in labels.split()
+    ]
+    ids = GuideStore.build(make_triplets(rows), None).label_ids[:, 0]
+    assert len(set(ids.tolist())) == 8
+
+
 def test_keys_that_share_their_first_half_are_told_apart():
     keys = np.array([[b"12345678b", b""], [b"12345678a", b"12345678b"]], dtype="S16")
     ids, known, first = numbered(keys)

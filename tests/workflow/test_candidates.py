@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from helpers import MINILM, WORDLLAMA
@@ -12,7 +13,7 @@ from gisttools.data.triplets import write_triplets
 from gisttools.evaluation.tasks import task_sources
 from gisttools.workflow.candidates import _guide, _heads, _models, _references, _trainings, candidates_of, is_smoke
 from gisttools.workflow.folders import open_run
-from gisttools.workflow.inputs import open_entries
+from gisttools.workflow.inputs import open_entries, tasks_of
 from gisttools.workflow.params import check_params
 
 
@@ -111,6 +112,17 @@ def test_references_are_candidates_and_chance_is_a_floor():
     assert [(e.name, e.kind) for e in _references(entries)] == [
         ("random", "floor"), ("BM25", "classic"), ("all-MiniLM-L6-v2", "reference"),
     ]  # fmt: skip
+
+
+def test_another_training_is_shown_beside_and_is_no_candidate(trained):
+    run = trained()
+    _, entries = opened(WORDLLAMA, baseline=WORDLLAMA, references=[MINILM])
+    beside = SimpleNamespace(references={run: entries.references[MINILM], MINILM: entries.references[MINILM]})
+    assert [e.name for e in _references(beside)] == ["all-MiniLM-L6-v2"]
+    (note,) = tasks_of(
+        check_params("evaluate", {"references": [run], "guards": [], "files": ["data/support_intents"]})
+    )[1]
+    assert note.startswith(f"{run}, shown beside: wordllama-256 trained on ")
 
 
 @pytest.mark.parametrize(("most", "smoke"), [(20, True), (24, True), (25, False), (None, False)])
