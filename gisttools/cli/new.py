@@ -58,7 +58,7 @@ steps:
     parameters: {{sources: [data/support_intents]}}
   - name: finetune
     verb: finetune
-    parameters: {{triplets: [$convert], max_steps: 75}}
+    parameters: {{triplets: [$convert], train_on: triplets, max_steps: 75}}
     matrix: {{guide: [null, "embedded:all-MiniLM-L6-v2"], margin: [0.0, 0.1], seed: [1, 2, 3]}}
   - name: evaluate
     verb: evaluate

@@ -226,7 +226,14 @@ def _model_of(done: Sequence[FinishedRun]) -> Path | None:
         if run.verb == "evaluate"
         for model in (run.summary.get("advice") or {}).get("models") or []
     ]
-    trained = [run.folder / "model" for run in reversed(done) if run.verb == "finetune"]
+    evaluated = [run.parameters.get("model") for run in done if run.verb == "evaluate"]
+    named = evaluated[-1] if evaluated else None
+    meant = {Path(str(name)).name for name in ([named] if isinstance(named, str) else named or [])}
+    trained = [
+        run.folder / "model"
+        for run in reversed(done)
+        if run.verb == "finetune" and (not evaluated or meant == {run.id})  # of several none is the one
+    ]
     return next((folder for folder in [*left, *trained] if folder.is_dir()), None)
 
 

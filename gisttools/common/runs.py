@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -202,18 +202,19 @@ def read_run(folder: str | Path) -> FinishedRun:
     return FinishedRun(folder=folder, manifest=manifest)
 
 
-def ancestors(run: FinishedRun, results: Path) -> tuple[list[FinishedRun], list[str]]:
+def ancestors(run: FinishedRun, results: Path, but: Collection[str] = ()) -> tuple[list[FinishedRun], list[str]]:
     """The runs that `run` came from, their parents and so on, nearest first; and what is not there, with the reason.
 
     Args:
         results: the folder in which parents are looked up by id.
+        but: ids of parents that are left out, with what they alone came from.
 
     Raises:
         DataError: the manifest of one cannot be read.
     """
     found: list[FinishedRun] = []
     missing: list[str] = []
-    queue, seen = run.parents, {run.id}
+    queue, seen = [name for name in run.parents if name not in but], {run.id}
     while queue:
         run_id = queue.pop(0)
         if run_id in seen:

@@ -114,7 +114,7 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
     scores = _scores(run)
     first, others = _split(read_comparisons(_needed(run, "comparison.parquet", _COMPARISON)))
     variant = first[0].variant
-    came_from, missing = ancestors(run, Path(results))
+    came_from, missing = ancestors(run, Path(results), _beside(run))
     for one in (run, *came_from):
         one.find(SUMMARY)  # what changed is refused here, not half-way through the page
     by_verb = {v: tuple(r for r in came_from if r.verb == v) for v in ("finetune", "convert", "synthesize")}
@@ -150,6 +150,14 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         left_out=_filled({r.id: r.table("overlap.parquet") for r in by_verb["convert"]}),
         missing=tuple(missing),
     )
+
+
+def _beside(run: FinishedRun) -> set[str]:
+    """Ids of trainings that an evaluation only shows beside: the models did not come from them."""
+    told = run.parameters
+    named = told.get("model") or []
+    ours = {Path(str(name)).name for name in [*([named] if isinstance(named, str) else named), told.get("baseline")]}
+    return {Path(str(name)).name for name in told.get("references") or []} - ours
 
 
 def _evaluation(folder: str | Path) -> FinishedRun:

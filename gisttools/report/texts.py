@@ -98,7 +98,10 @@ def _of_candidates(data: ReportData) -> _Answers | None:
     table = table.rename(columns={"candidate": "model", "probability": "sure"})
     rows = data.candidates.sort_values("score", ascending=False, kind="stable")
     there = set(table["model"])
-    kinds = {kind: str(name) for name, kind in zip(rows["name"], rows["kind"], strict=True) if name in there}
+    kinds: dict[str, str] = {}
+    for name, kind in zip(rows["name"], rows["kind"], strict=True):
+        if name in there:
+            kinds.setdefault(str(kind), str(name))  # the best of several variants
     models = [str(name) for name in dict.fromkeys(rows["name"]) if name in there]
     if not models:
         return None

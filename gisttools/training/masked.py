@@ -111,9 +111,11 @@ def mask_quality(
     Returns:
         `masked`: candidates that the guide masks; `same_label`: those of the anchor's label; `precision`: share of
         `masked` that are of the label; `recall`: share of `same_label` that is masked. None for a share of nothing; all
-        of it empty without a guide or without labels.
+        of it empty without a guide, without labels, or where the guide masks only what has none.
     """
     mask = mask or MaskOptions()
+    if mask.guide_masks == "unlabelled" and mask.of_same_label != "ignore":
+        return {}
     among = np.arange(len(store.table)) if rows is None else np.asarray(rows, dtype=np.int64)
     order = np.random.default_rng(seed).permutation(among)[: batches * batch_size]
     masked = same = both = 0

@@ -132,8 +132,8 @@ class TrainSettings(Mix):
     train_on: "labelled" takes the rows apart: each distinct text that a row with a label holds, its anchor, positive or
         negative, is embedded once a step and is the positive of the others of its label; rows without a label are left
         out. It goes with same_label "positive". Left open, it is so where each row's anchor and positive are of one
-        label, no text is of several, and nothing is asked for that only triplets have (same_label "mask" or "ignore",
-        mask_same_label or contrast_anchors or contrast_positives false).
+        label, hardly a text is of several, and nothing is asked for that only triplets have (same_label "mask" or
+        "ignore", mask_same_label or contrast_anchors or contrast_positives false).
     texts_per_class: 64 texts of 4 a class are 16 classes; where there are fewer classes, each gives more.
     meet: which classes are in a batch: drawn, or also those that the guide finds near to the drawn ones.
     max_steps: the schedule is run through by then.

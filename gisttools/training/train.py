@@ -325,7 +325,9 @@ def finetune(
         if settings.lora_rank:
             torch.manual_seed(settings.seed)  # adapters begin at random; the trainer seeds only what comes later
             add_lora(student, settings.lora_rank)
-        computing.enter_context(quick_attention(student, precision))
+        again = settings.gradient_checkpointing or (settings.matryoshka_dims and loss.options.mini_batch_size)
+        if not again:  # activations that are computed again would be so by the attention of the last forward pass
+            computing.enter_context(quick_attention(student, precision))
         if not settings.dropout:
             computing.enter_context(without_dropout(student))
         wrapped, collator = _wrapped(loss, settings, retention), prompting(student, rows, prompts)

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
 from gisttools.workflow.idle import idle_names, idle_needs
-from gisttools.workflow.params import VERBS
+from gisttools.workflow.params import VERBS, as_declared
 
 # (step that has the axis, parameter) -> (number of the value, value)
 Combination = dict[tuple[str, str], tuple[int, Any]]
@@ -150,21 +150,37 @@ def _own_combinations(step: Step) -> list[Combination]:
         own = {(step.name, name): picked for name, picked in zip(step.matrix, choice, strict=True)}
         given = {name: value for (_, name), (_, value) in own.items()}
         nothing = without_effect(step.verb, step.parameters | given, step.matrix)
-        does = {n: VERBS[step.verb].model_fields[n].default if n in nothing else v for n, v in given.items()}
+        does = {n: _meant(step.verb, n, None if n in nothing else v, idle=n in nothing) for n, v in given.items()}
         kept = {axis: picked for axis, picked in own.items() if axis[1] not in nothing}
         found.setdefault(repr(does), kept)
     return list(found.values())
 
 
+def _meant(verb: str, name: str, value: Any, *, idle: bool) -> Any:
+    """A value as its parameter takes it; its default, where it does nothing or is equal to that."""
+    field = VERBS[verb].model_fields.get(name) if verb in VERBS else None
+    if field is None:
+        return value
+    meant = as_declared(value, field.annotation)
+    return field.default if idle or meant == field.default else meant
+
+
 def without_effect(verb: str, given: Mapping[str, Any], axes: Iterable[str]) -> set[str]:
     """Which of these parameters do nothing next to the others, as a margin without a guide, and are not the default."""
     nothing: set[str] = set()
-    model = VERBS.get(verb)
-    while model is not None:
+    model, axes = VERBS.get(verb), set(axes)
+    if model is not None:
+        known = model.model_fields
+        given = {n: as_declared(v, known[n].annotation) if n in known else v for n, v in given.items()}
+    while model is not None and axes:
         told = {name: value for name, value in given.items() if name not in nothing}
         try:
-            idle = idle_names(verb, model.model_construct(**told)) & set(axes)
-        except (TypeError, AttributeError):  # a value of a wrong kind, which is told where parameters are checked
+            idle = idle_names(verb, model.model_construct(**told)) & axes
+        except (
+            TypeError,
+            AttributeError,
+            IndexError,
+        ):  # a value of a wrong kind, which is told where parameters are checked
             return set()
         if not idle:
             break

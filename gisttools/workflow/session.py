@@ -454,12 +454,14 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
     told, given = os.environ.get(RUN_FOLDER), with_fetched(given)
     if not told:  # the runner has seen to it
         given |= with_best(verb, {k: v for k, v in given.items() if v != VERBS[verb].defaults().get(k, ...)})
-    params = settled(check_params(verb, given), tell=True)
+    asked = check_params(verb, given)
+    params = settled(asked)
     parents = parents_of(params)
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
     lock = None if told else hold(folder)
     _log_to(folder / "log.txt", key_variables(params.model_dump()))
+    settled(asked, tell=True)  # in the log of this run
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
     if isinstance(params, FinetuneParams) and params.best_of:
         notice(best_told(params.best_of))

@@ -194,7 +194,8 @@ def run_single(
         raise ParameterError(
             f"--workers is for recipes and for {', '.join(SHARED)}; {verb} has nothing to share out. Leave it out."
         )
-    parameters = settled(check_params(verb, parameters)).changed()
+    told = settled(check_params(verb, parameters), tell=True)
+    parameters = told.model_dump(include={*parameters, *told.changed()})
     if rerun in ("only-missing", "only-cache"):
         try:
             return run_notebook(verb, parameters, rerun="only-cache")

@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from gisttools.common import PACKAGE, STATUS_FILE
 from gisttools.workflow.manifest import PROFILE
@@ -91,6 +92,7 @@ class Server:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = _shared(environment)
         self._fit: bool | None = None
+        self.unfit: dict[str, str] | None = None  # the environment in which it found that forks would be no good
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -108,6 +110,7 @@ class Server:
             told = self._lines.readline().strip()
             self._fit = told == "ready"
             if not self._fit:
+                self.unfit = self._environment if told else None  # one that was ended says nothing
                 log.info("Each run loads the libraries itself: %s", told or "the process that would do it has ended")
         return self._fit and self._process.poll() is None and self._environment == _shared(environment)
 
@@ -118,9 +121,9 @@ class Server:
             self._lines.write(json.dumps(asked) + "\n")
             self._lines.flush()
             pid = self._lines.readline()
-        except OSError:
+            return ForkedProcess(int(pid)) if pid else None
+        except OSError:  # also where it ended in between
             return None
-        return ForkedProcess(int(pid)) if pid else None
 
     def end(self) -> None:
         """End it, and with it what it forked."""
@@ -142,9 +145,11 @@ class _State:
 
     wanted: int = 0  # how many want it
     server: Server | None = None
+    unfit: dict[str, str] | None = None  # where the last server was of no use, and another would be of none
 
     def end(self) -> None:
         if self.server is not None:
+            self.unfit = self.server.unfit or self.unfit
             self.server.end()
         self.server = None
 
@@ -174,7 +179,7 @@ def begin(verb: str) -> None:
     wanted = _STATE.wanted and can_be()
     if _STATE.server is not None and not (wanted and _STATE.server.serves(os.environ)):
         _STATE.end()
-    if _STATE.server is None and wanted and verb not in _LIGHT:
+    if _STATE.server is None and wanted and verb not in _LIGHT and _STATE.unfit != _shared(os.environ):
         _STATE.server = Server(os.environ)
 
 
@@ -188,4 +193,14 @@ def server() -> Server | None:
 def can_be() -> bool:
     """Whether runs can be forks here, and are not told otherwise."""
     wanted = os.environ.get(SWITCH, "1") != "0" and os.environ.get("WORLD_SIZE", "1") == "1"
-    return wanted and sys.platform == "linux" and hasattr(os, "pidfd_open")
+    return wanted and sys.platform == "linux" and _has_handles()
+
+
+@cache
+def _has_handles() -> bool:
+    """Whether the kernel gives handles of processes: not before 5.3, nor in some sandboxes."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,7 +14,8 @@ from helpers.html_page import Page, seen
 from helpers.report_runs import EVIL, comparison_row, convert, evaluate, finetune, item_rows, synthesize
 
 from gisttools.common.errors import DataError, MissingError
-from gisttools.report.data import collect
+from gisttools.common.runs import ancestors
+from gisttools.report.data import _beside, collect
 from gisttools.report.render import render_html, render_markdown, write_report
 
 
@@ -71,6 +73,17 @@ def test_a_missing_ancestor_is_named_not_fatal(tmp_path):
     assert data.finetune is None
     assert "finetune-gone" in data.missing[0]
     assert "finetune-gone" in seen(render_html(data))
+
+
+def test_a_training_shown_beside_is_none_of_the_models(tmp_path):
+    def told(**parameters):
+        return _beside(SimpleNamespace(parameters=parameters))
+
+    assert told(model="finetune-1", references=["guide", "results/finetune-2"]) == {"guide", "finetune-2"}
+    assert told(model=["finetune-1", "finetune-2"], references=["finetune-2"]) == set()
+    assert told(model="finetune-1", baseline="finetune-2", references=["finetune-2"]) == set()
+    parents = SimpleNamespace(id="evaluate-1", parents=["finetune-1", "finetune-2"])
+    assert all("finetune-2" not in line for line in ancestors(parents, tmp_path, {"finetune-2"})[1])
 
 
 def test_parents_cannot_point_out_of_the_results_folder(tmp_path):

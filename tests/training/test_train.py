@@ -234,6 +234,14 @@ def test_gradient_checkpointing_gives_the_same_weights(guide, tmp_path):
     torch.testing.assert_close(weights[0], weights[1], atol=2e-5, rtol=0)
 
 
+@pytest.mark.slow
+def test_gradient_checkpointing_in_bfloat16_takes_short_and_long_texts(guide, tmp_path):
+    rows = [{"anchor": f"{'word ' * n} {i}", "positive": f"text {i}"} for i, n in enumerate((2, 200, 3, 190))]
+    options = {"student": MINILM, "max_steps": 2, "batch_size": 4, "precision": "bfloat16"}
+    trained = train(make_triplets(rows), guide, tmp_path / "model", gradient_checkpointing=True, **options)
+    assert trained.history["loss"].notna().all()
+
+
 def test_tensorboard_gets_the_curve(guide, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

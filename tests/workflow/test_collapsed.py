@@ -39,6 +39,19 @@ def test_whatever_the_order_of_the_values_and_whether_the_default_is_among_them(
     assert [step.parameters.get("margin", 0.0) for step in without] == [0.0]
 
 
+@pytest.mark.parametrize("none", [None, "none", "null"])
+def test_values_are_compared_as_they_are_meant(tmp_path, none):
+    assert len(recipe_of(tmp_path, {"guide": [none, MINE], "margin": [0, 0.1]}).steps) == 3
+
+
+def test_a_list_of_nothing_is_told_where_values_are_checked(tmp_path):
+    assert recipe_of(tmp_path, {"triplets": [[], ["t.jsonl"]]}).steps
+    path = tmp_path / "e.yaml"
+    steps = [{"name": "evaluate", "verb": "evaluate", "parameters": {"model": []}}]
+    path.write_text(yaml.safe_dump({"name": "e", "steps": steps}))
+    assert read_recipe(path).steps
+
+
 def test_what_needs_what_does_nothing_does_nothing_either(tmp_path):
     recipe = recipe_of(
         tmp_path, {"guide": [None, MINE], "margin": [0.0, 0.1], "margin_strategy": ["absolute", "relative"]}

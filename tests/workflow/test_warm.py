@@ -122,3 +122,41 @@ def test_a_fork_knows_when_the_process_that_asked_is_gone(monkeypatch):
     ours.close()
     assert forks.parent_gone()
     theirs.close()
+
+
+def test_what_cannot_be_is_not_tried_again(monkeypatch):
+    begun = []
+
+    class Unfit:
+        unfit = None
+
+        def __init__(self, environment):
+            begun.append(self)
+
+        def serves(self, environment):
+            self.unfit = warm._shared(environment)
+            return False
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(warm, "Server", Unfit)
+    monkeypatch.setattr(warm, "_STATE", warm._State())
+    with warm.kept():
+        for _ in range(3):
+            warm.begin("convert")
+            assert warm.server() is None
+        assert len(begun) == 1
+        monkeypatch.setenv("OMP_NUM_THREADS", "7")  # there it may be
+        warm.begin("convert")
+        assert len(begun) == 2
+
+
+def test_without_handles_of_processes_there_are_no_forks(monkeypatch):
+    def refused(pid):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    warm._has_handles.cache_clear()
+    assert not warm.can_be()
+    warm._has_handles.cache_clear()
