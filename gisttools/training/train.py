@@ -10,7 +10,7 @@ import importlib.util
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -325,11 +325,7 @@ def finetune(
         if settings.lora_rank:
             torch.manual_seed(settings.seed)  # adapters begin at random; the trainer seeds only what comes later
             add_lora(student, settings.lora_rank)
-        again = settings.gradient_checkpointing or (settings.matryoshka_dims and loss.options.mini_batch_size)
-        if not again:  # activations that are computed again would be so by the attention of the last forward pass
-            computing.enter_context(quick_attention(student, precision))
-        if not settings.dropout:
-            computing.enter_context(without_dropout(student))
+        computing.enter_context(_computing(loss, settings, precision))
         wrapped, collator = _wrapped(loss, settings, retention), prompting(student, rows, prompts)
 
         def trainer_of(plan: BatchPlan, watch: Watch | None = None, callbacks: Any = ()) -> _Trainer:
@@ -386,6 +382,19 @@ def finetune(
         average=average,
         fit=fit,
     )
+
+
+@contextlib.contextmanager
+def _computing(loss: GISTLoss, settings: TrainSettings, precision: str) -> Iterator[None]:
+    """Inside, the student attends and drops as the settings have it for the training."""
+    student, _ = _student_and_store(loss)
+    again = settings.gradient_checkpointing or (settings.matryoshka_dims and loss.options.mini_batch_size)
+    with contextlib.ExitStack() as inside:
+        if not again:  # what is computed again would be so by the attention of the last forward pass
+            inside.enter_context(quick_attention(student, precision))
+        if not settings.dropout:
+            inside.enter_context(without_dropout(student))
+        yield
 
 
 def _prompts(student: SentenceTransformer, store: GuideStore, settings: TrainSettings) -> RowPrompts:

@@ -260,16 +260,20 @@ def test_colour_is_for_terminals(make_run, monkeypatch):
 
 def test_model_and_report_are_the_last_lines(make_run, capsys, monkeypatch, results):
     monkeypatch.chdir(results.parent)
-    trained, evaluated, reported = (make_run(verb) for verb in ("finetune", "evaluate", "report"))
+    trained, other = make_run("finetune"), make_run("finetune", seed=1)
+    evaluated, reported = make_run("evaluate", model=trained.name), make_run("report")
+    (other / "model").mkdir()
     (trained / "model").mkdir()
     (reported / "report.html").write_text("x")
-    runs = [read_run(folder) for folder in (trained, evaluated, reported)]
+    runs = [read_run(folder) for folder in (trained, other, evaluated, reported)]
     assert _last_lines(runs, capsys) == [
         f"Model:  {results.name}/{trained.name}/model",
         f"Report: {results.name}/{reported.name}/report.html",
     ]
     assert _last_lines(runs[:1], capsys) == [f"Model:  {results.name}/{trained.name}/model"]
-    assert _last_lines(runs[1:2], capsys) == [f"Folder: {results.name}/{evaluated.name}"]
+    assert _last_lines(runs[2:3], capsys) == [f"Folder: {results.name}/{evaluated.name}"]
+    several = read_run(make_run("evaluate", model=[trained.name, other.name]))
+    assert _last_lines([*runs[:2], several], capsys) == [f"Folder: {results.name}/{several.id}"]
 
 
 def test_the_model_that_an_evaluation_left_is_the_one_that_is_named(make_run, capsys, monkeypatch, results):

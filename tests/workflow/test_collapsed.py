@@ -45,7 +45,6 @@ def test_values_are_compared_as_they_are_meant(tmp_path, none):
 
 
 def test_a_list_of_nothing_is_told_where_values_are_checked(tmp_path):
-    assert recipe_of(tmp_path, {"triplets": [[], ["t.jsonl"]]}).steps
     path = tmp_path / "e.yaml"
     steps = [{"name": "evaluate", "verb": "evaluate", "parameters": {"model": []}}]
     path.write_text(yaml.safe_dump({"name": "e", "steps": steps}))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from helpers import WORDLLAMA
 
 from gisttools.cli.main import main
 from gisttools.common import ParameterError, read_run, recipes_folder
@@ -125,7 +126,7 @@ def test_a_share_of_a_folder_with_a_test_file_is_refused(results):
 def test_one_line_makes_a_report_of_a_csv(tickets, results):
     found = run(
         "labelled", "--data", tickets, *LINE, "-p", "finetune.max_steps", "4", "-p", "finetune.batch_size", "16",
-        "-p", "convert.limit", "60", "-p", "evaluate.guards", "[]",
+        "-p", "convert.limit", "60", "-p", "evaluate.guards", "[]", "--student", WORDLLAMA,
     )  # fmt: skip
     assert found.exit_code == 0, found.output
     runs = {run.verb: run for run in map(read_run, results.glob("*-*"))}
