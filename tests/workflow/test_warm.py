@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -39,7 +40,9 @@ def starter(run) -> str:
 def record(run) -> dict:
     """What a run left, but for times and names that no two runs have alike."""
     told = {key: value for key, value in run.manifest.items() if key not in PASSING}
-    told["artefacts"] = {name: digest for name, digest in told["artefacts"].items() if name != "summary.json"}
+    timed = ("summary.json", "model/README.md")  # tell seconds
+    told["artefacts"] = {name: digest for name, digest in told["artefacts"].items() if name not in timed}
+    told["headline"] = re.sub(r"\d+ s", "… s", told["headline"])
     cells = nbformat.read(run.folder / "notebook.ipynb", as_version=4).cells
     outputs = [cell.get("outputs") for cell in cells if cell.id not in ("injected-parameters", "injected")]
     return told | {"outputs": json.loads(json.dumps(outputs)), "files": sorted(p.name for p in run.folder.iterdir())}
