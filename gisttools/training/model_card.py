@@ -11,7 +11,7 @@ from gisttools.data import count_rows
 from gisttools.models import prompts_in_words, prompts_of
 from gisttools.training.loss import CITATION
 from gisttools.training.options import LossOptions, MadeFrom, TrainSettings
-from gisttools.training.train import Trained, masked_means
+from gisttools.training.trained import Trained, masked_means
 
 _ALWAYS_SHOWN = {"loss_temperature", "batch_size", "learning_rate", "seed", "mask_same_label"}
 _NOT_SHOWN = {"triplets", "student", "guide", "licence", "dev", "guide_key_variable", "tracking", "checkpoint_minutes"}

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from gisttools.common import (
-    NOTICES,
     SUMMARY,
     GistError,
     ParameterError,
@@ -40,7 +39,6 @@ from gisttools.workflow.manifest import (
     PROFILE,
     artefact_texts,
     key_variables,
-    scrub,
     scrub_files,
     write_manifest,
 )
@@ -59,6 +57,7 @@ from gisttools.workflow.params import (
 )
 from gisttools.workflow.places import load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
+from gisttools.workflow.run_log import log_to, warnings_in
 from gisttools.workflow.spec import evaluations_of, parents_of, settled, spec_hash
 from gisttools.workflow.tuning import best_told, with_best
 
@@ -78,7 +77,6 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
 SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of
 _SHOWN = 400  # characters of a text in a table
-_WARNS = " WARNING "  # in a line of the log
 _KERNEL_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 log = logging.getLogger(__name__)
@@ -163,7 +161,7 @@ class Run:
             "parameters": parameters,
             "changed": list(self.params.changed()),
             "resolved": dict(resolved or {}),
-            "warnings": _warnings(self.folder / "log.txt"),
+            "warnings": warnings_in(self.folder / "log.txt"),
             "spec_hash": self.spec,
             "seeds": {k: v for k, v in parameters.items() if k.endswith("seed")},
             "parents": self.parents,
@@ -460,7 +458,7 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
     folder = Path(told) if told else new_folder(verb, spec)
     lock = None if told else hold(folder)
-    _log_to(folder / "log.txt", key_variables(params.model_dump()))
+    log_to(folder / "log.txt", key_variables(params.model_dump()), under_runner=bool(told))
     settled(asked, tell=True)  # in the log of this run
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
     if isinstance(params, FinetuneParams) and params.best_of:
@@ -525,16 +523,6 @@ def _resolved(params: Params, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in [*left, *words]}
 
 
-def _warnings(log_file: Path, most: int = 20) -> list[str]:
-    """What was warned of, each once, as the run's log has it."""
-    try:
-        lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    told = [line.partition(_WARNS)[2].partition(": ")[2] for line in lines if _WARNS in line]
-    return list(dict.fromkeys(told))[:most]
-
-
 def _refuse_orphan() -> None:
     # a kernel sees only once a second whether its parent still lives, and then ends
     if os.environ.get(RUN_FOLDER) and parent_gone():
@@ -546,33 +534,6 @@ def _could_be_parameter(value: object) -> bool:
     if isinstance(value, list):
         return all(_could_be_parameter(v) for v in value)
     return value is None or isinstance(value, str | int | float | bool)
-
-
-class _WithoutSecrets(logging.Formatter):
-    def __init__(self, form: str, variables: list[str]) -> None:
-        super().__init__(form)
-        self._variables = variables
-
-    def format(self, record: logging.LogRecord) -> str:
-        return scrub(super().format(record), self._variables)
-
-
-def _log_to(path: Path, variables: list[str]) -> None:
-    """Send what the package logs to a run's `log.txt`, and no longer to that of an earlier run in this kernel; under
-    the runner warnings also to where it shows them from."""
-    logger = logging.getLogger("gisttools")
-    for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
-        logger.removeHandler(handler)
-        handler.close()
-    wanted = [(path, logging.INFO, "%(asctime)s %(levelname)s %(name)s: %(message)s")]
-    if os.environ.get(RUN_FOLDER):
-        wanted.append((path.with_name(NOTICES), logging.WARNING, "! %(message)s"))
-    for file, level, form in wanted:
-        handler = logging.FileHandler(file, encoding="utf-8", errors="replace", delay=True)
-        handler.setLevel(level)
-        handler.setFormatter(_WithoutSecrets(form, variables))
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
 
 
 def hold(folder: Path) -> FileLock:

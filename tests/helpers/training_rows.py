@@ -14,7 +14,8 @@ from gisttools.models.vectors import VectorCache
 from gisttools.training.loss import GISTLoss
 from gisttools.training.options import LossOptions, TrainSettings
 from gisttools.training.store import GuideStore
-from gisttools.training.train import Trained, finetune
+from gisttools.training.train import finetune
+from gisttools.training.trained import Trained
 
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
