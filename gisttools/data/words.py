@@ -1,4 +1,4 @@
-"""Scores texts by the words that they share with a query: BM25."""
+"""Scores texts by BM25, the words that they share with a query."""
 
 from __future__ import annotations
 

@@ -361,10 +361,15 @@ class Leaderboard:
             return self.findings[0].verdict
         if len(self.ranked) < 2:
             return self.ranked[0].word.lower() if self.ranked else "not shown"
-        leading = [self.ranked[0].recipe, *(self.tied or [self.ranked[1].recipe])]
-        if set(leading) & set(self.few):
+        if self._undecided:
             return TOO_FEW
         return "no clear best" if self.tied else "one ahead"
+
+    @property
+    def _undecided(self) -> bool:
+        """Whether one of those that are ahead, or of the two best, is of too few seeds."""
+        leading = [self.ranked[0].recipe, *(self.tied or [self.ranked[1].recipe])]
+        return bool(set(leading) & set(self.few))
 
     def question(self) -> str:
         """What `word` answers."""
@@ -387,7 +392,7 @@ class Leaderboard:
         if one:
             few = f" {_NO_METHOD}" if self.few else ""
             return f"{text} It is the only variant here: evaluate others to compare.{few}"
-        if self.few:
+        if self._undecided:
             return f"{text} {_NO_METHOD}"
         if not self.tied:
             return f"{text} It is distinguishable from all others."
@@ -479,7 +484,7 @@ def leaderboard(contenders: Sequence[Contender], *, task: str | None = None) -> 
         task=task_name(weights),
         metric=metric_name(first, weights, several="main scores"),
         evaluations=tuple(dict.fromkeys(c.evaluation or c.name for c in contenders)),
-        shared=_shared([variant.parameters for variant in variants if MODEL not in variant.parameters]),
+        shared=_shared([variant.parameters for variant in every if MODEL not in variant.parameters]),
     )
 
 
@@ -504,7 +509,7 @@ def _ranked(
         seconds=variant.seconds,
         cost_usd=variant.cost,
         settings=list(variant.named_by),
-        runs=[run.name for run in variant.runs.values()],
+        runs=[run.name for run in (*variant.runs.values(), *variant.same)],
         alike=list(variant.alike),
         word=_word(variant, first) if _enough(variant) else NO_VERDICT,
     )

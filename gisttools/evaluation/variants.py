@@ -63,6 +63,7 @@ class ScoredVariant:
         settings: its value of each factor; empty for a model that was not trained here.
         runs: its models by their seeds.
         alike: names of variants whose models are the same, seed by seed, and which this one stands for.
+        same: the runs of the others of these.
     """
 
     named_by: tuple[str, ...]
@@ -70,6 +71,7 @@ class ScoredVariant:
     settings: Mapping[str, object]
     runs: Mapping[Seeds, Contender]
     alike: tuple[str, ...] = ()
+    same: tuple[Contender, ...] = ()
 
     @property
     def name(self) -> str:
@@ -125,7 +127,8 @@ def _as_one(variants: Sequence[ScoredVariant]) -> ScoredVariant:
     for name in first.settings:
         values = dict.fromkeys(value_name(v) for v in sorted((of.settings[name] for of in variants), key=_order))
         names.append(f"{name}={' or '.join(values)}")
-    return replace(first, named_by=tuple(names), alike=tuple(variant.name for variant in variants))
+    same = tuple(run for variant in variants[1:] for run in variant.runs.values())
+    return replace(first, named_by=tuple(names), alike=tuple(variant.name for variant in variants), same=same)
 
 
 def same_models(one: ScoredVariant, other: ScoredVariant) -> bool:

@@ -355,7 +355,7 @@ def _sentence(path: Path) -> str:
 def _parameter(name: str, field: FieldInfo) -> tuple[str, ...]:
     plain = field.annotation if isinstance(field.annotation, type) and not get_args(field.annotation) else None
     told = plain.__name__ if plain else str(field.annotation).replace("typing.", "")
-    told = re.sub(r"Annotated\[(\w+\[\w+\]), .*?\)\]\)?\]", r"\1", told)  # a bound of the list's length
+    told = re.sub(r"Annotated\[([\w\[\]]+), FieldInfo\(.*?\]\)\]", r"\1", told)  # the bounds are in the text
     default = json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False)
     return f"`{name}`", f"`{told}`", f"`{default}`", field.description or ""
 

@@ -23,6 +23,8 @@ MOST = 6  # settings to choose from: the more there are, the luckier the best of
 FEWEST = 700  # held-out texts: see docs/training.md, "The best of a few settings"
 _SEED = "seed"
 _NOT_CHOSEN = {"best_of", "licence", "tracking", "checkpoint_minutes", "dev_every", "patience", _SEED}
+_NOT_CHOSEN |= {"limit_seed", "rows", "group_by", "mix", "weights", "batches"}  # of the rows, which may be others
+_LENGTH = {"epochs", "max_steps", "max_minutes"}  # one of them says how long
 # what is trained, and what it is scored on, must be the same for scores to compare
 _SAME = {"triplets", "limit", "soup", "student", "student_revision", "dev", "dev_subsets", *FileOptions.model_fields}
 
@@ -49,6 +51,8 @@ def with_best(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ParameterError(problems("best_of:", found))
     best, _ = _best(trials, scores)
     chosen = _settings_of(runs[best], trials[best], axes_of(trials))
+    if _LENGTH & set(given) and not _LENGTH & set(axes_of(trials)):
+        chosen = {name: value for name, value in chosen.items() if name not in _LENGTH}
     told = [axis for axis in axes_of(trials) if axis in given and given[axis] != chosen[axis]]
     if told:
         lines = [f"{a} is {given[a]!r} here, and the best of the trials has {chosen[a]!r}" for a in told]

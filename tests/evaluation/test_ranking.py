@@ -296,6 +296,21 @@ def test_which_is_best_has_no_verdict_either_and_one_variant_has_none():
     assert one.word() == "no verdict"
 
 
+def test_a_variant_of_few_seeds_far_behind_takes_nothing_from_those_ahead():
+    runs = grid(lambda limit: limit / 100, {"limit": (1, 20, 60)})
+    runs = [run for run in runs if run.parameters["limit"] != 1 or run.seeds == runs[0].seeds]
+    board = leaderboard(runs)
+    assert (board.few, board.word()) == (["limit=1"], "one ahead")
+    assert board.best_sentence().endswith("It is distinguishable from all others.")
+
+
+def test_what_only_one_of_the_same_models_was_told_is_not_said_of_all():
+    runs = grid(lambda guide: 0.1, {"guide": (None, "m")})
+    board = leaderboard(with_weights(runs, lambda c: str(c.seeds)))
+    assert len(board.ranked) == 1
+    assert board.shared.keys() == {"epochs"}
+
+
 def test_a_model_from_elsewhere_is_no_way_to_train_and_needs_no_seeds():
     runs = grid(lambda **_: 0.3, {"model": ("org/m",)}, seeds=(0,))
     runs = [replace(c, parameters={"model": "org/m"}) for c in runs]
@@ -311,6 +326,8 @@ def test_variants_of_the_same_models_are_one_row_and_it_is_said_what_does_nothin
     board = leaderboard(with_weights(runs, lambda c: f"{c.parameters['guide']} {c.seeds}"))
     assert [row.recipe for row in board.ranked] == ["guide=m, mask=false or true", "guide=none, mask=false or true"]
     assert [len(row.alike) for row in board.ranked] == [2, 2]
+    assert sorted(run for row in board.ranked for run in row.runs) == sorted(run.name for run in runs)
+    assert board.runs == len(runs)
     assert {e.parameter: e.verdict for e in board.effects}["mask"] == "same models"
     assert "mask does nothing here: whatever its value, the models are the same." in board.sentences()
 

@@ -15,7 +15,7 @@ from gisttools.common.wording import dollars, duration, model_name, p_value, plu
 from gisttools.evaluation.comparison import Comparison
 from gisttools.report.checks import cost, limits, trust
 from gisttools.report.data import collect
-from gisttools.report.render import render_html
+from gisttools.report.render import render_html, render_markdown
 from gisttools.report.verdict import action, compared_name, guard_note, size, targets, verdict_sentence, verdict_word
 
 
@@ -358,6 +358,8 @@ def test_an_unusual_learning_rate_is_told(tmp_path):
 
 @pytest.mark.parametrize("profile", ["smoke", ""])
 def test_a_smoke_run_is_marked_and_has_no_verdict(tmp_path, profile):
-    page = render_html(data_of(tmp_path, comparison_row(), profile=profile))
+    data = data_of(tmp_path, comparison_row(), profile=profile)
+    page = render_html(data)
+    assert ("SMOKE RUN" in render_markdown(data)) is bool(profile)
     assert ("Smoke run" in page) is bool(profile)
     assert ('class="word helped"' in page) is not bool(profile)

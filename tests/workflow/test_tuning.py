@@ -63,6 +63,14 @@ def test_what_the_trials_have_in_common_is_taken_too_and_gives_way_to_what_is_to
     assert found == {"best_of": names, "learning_rate": 1e-2, "loss_temperature": 0.02, "epochs": 10.0}
 
 
+def test_how_long_and_which_rows_are_not_taken_beside_what_is_told_of_them(results, dev):
+    alike = {"max_steps": 75, "limit": 60, "limit_seed": 1, "mix": "weights", "weights": [1.0]}
+    names = [trial(score, dev, learning_rate=rate, **alike) for rate, score in ((1e-3, 0.5), (1e-2, 0.6))]
+    assert with_best("finetune", {"best_of": names}) == {"best_of": names, "learning_rate": 1e-2, "max_steps": 75}
+    told = {"best_of": names, "epochs": 10.0}
+    assert with_best("finetune", told) == told | {"learning_rate": 1e-2}
+
+
 def test_a_share_of_the_start_is_taken_as_it_was_chosen(results, dev):
     names = [
         trial(s, dev, {"keep_start": k}, keep_start="auto", epochs=e) for s, k, e in ((0.5, 0.0, 2.0), (0.6, 0.3, 4.0))
