@@ -15,7 +15,7 @@ was stopped goes on where it was, and `--table` prints what there is. Without th
 embedded static student and data/support_intents stand in: the numbers say little. Prints tables and, last, a JSON line.
 
     python benchmarks/quality.py [--sets Banking77Classification ... hwu64=FOLDER] [--sides ours mnr ...]
-        [--seeds 0 1 2] [--seconds 120] [--rates 5e-5 1e-4 3e-4] [--labels 8] --folder results/contest
+        [--seeds 0 1 2] [--seconds 120] [--rates 1e-4 3e-4 1e-3] [--labels 8] --folder results/contest
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seconds", type=float, default=120.0, help="CPU seconds of a training")
     parser.add_argument(
-        "--rates", type=float, nargs="+", default=[5e-5, 1e-4, 3e-4], help="learning rates to choose from"
+        "--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3], help="learning rates to choose from"
     )
     parser.add_argument("--labels", type=int, help="texts of each label; all of them if left out")
     parser.add_argument("--folder", type=Path, help="keeps results, so that a stopped benchmark goes on")

@@ -28,6 +28,7 @@ from torch import nn
 
 BATCH = 64
 SHOTS = 8  # of SetFit
+SHORT = 20  # steps of a training that tells how many fit into the seconds
 
 
 def train(
@@ -242,17 +243,25 @@ def _ours(side: str, named, open_student: Callable, texts, labels, seed: int, ra
     table = make_triplets_from_columns({name: pa.array(values) for name, values in columns.items()}, len(texts))
     store = GuideStore.build(table, None)
 
+    class Clocked(GISTLoss):
+        """Tells when its steps began."""
+
+        def forward(self, *given):
+            began.append(time.process_time())
+            return super().forward(*given)
+
     def steps_of(model, steps: int) -> float:
         begun = time.process_time()
         with tempfile.TemporaryDirectory() as scratch:
             asked = settings.model_copy(update={"max_steps": steps, "learning_rate": rate, "seed": seed})
-            finetune(GISTLoss(model, store, loss_options), Path(scratch) / "model", asked, retention=retention)
+            finetune(Clocked(model, store, loss_options), Path(scratch) / "model", asked, retention=retention)
         return time.process_time() - begun
 
+    began: list[float] = []
     ready = time.process_time() - started
-    few, more = steps_of(open_student(), 2), steps_of(open_student(), 8)
-    a_step = max((more - few) / 6, 1e-4)
-    steps = max(2, int((budget - ready - max(few - 2 * a_step, 0)) / a_step))
+    short = steps_of(open_student(), SHORT)
+    a_step = (began[-1] - began[SHORT // 2]) / (SHORT - 1 - SHORT // 2)  # the first are slower
+    steps = max(2, SHORT + int((budget - ready - short) / a_step))
     spent = ready + steps_of(student, steps)
     return student, {"steps": steps, "cpu_seconds": round(spent, 1)}
 

@@ -94,7 +94,7 @@ def measure_cache(rows: int) -> dict[str, float]:
         options = LLMOptions(base_url="http://127.0.0.1:9/v1", model="m", mode="replay")
         llm = LLM(options, cache=Path(folder) / "c.sqlite")
         with CallCache(llm.cache) as cache:
-            asker = Asker(options, cache, llm.seen)
+            asker = Asker(options, cache, llm.seen[0])
             cache.connection.execute("BEGIN")
             for request in asked:
                 key = asker.key(list(request.messages), request, options.max_tokens)

@@ -18,6 +18,7 @@ from helpers import ROOT, files_under
 
 from gisttools.common.files import sha256
 from gisttools.data.triplets import COLUMNS
+from gisttools.workflow import warm
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.params import VERBS, check_params
 from gisttools.workflow.places import notebook_of
@@ -178,7 +179,7 @@ def chain(tmp_path_factory):
     """All notebooks with their defaults, in the order of their use: {verb: run}, results folder. For the curve two
     trainings of other sizes are evaluated as well, without kernels."""
     folder = tmp_path_factory.mktemp("chain")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warm.kept():
         patch.setenv("GISTTOOLS_RESULTS", str(folder))
         done = {"synthesize": run_notebook("synthesize", {"rows": 4, "attempts": 1.5})}
         done["convert"] = run_notebook("convert", {})

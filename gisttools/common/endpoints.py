@@ -31,12 +31,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ATTEMPTS = 6
+_ATTEMPTS_BESIDE_OTHERS = 2  # where another endpoint takes the call
 _LONGEST_WORDS = 500  # characters of an error that are told
 _NOT_CONNECTED = ("ConnectError", "ConnectTimeout", "UnsupportedProtocol", "LocalProtocolError")
 _LONGEST_WAIT = 300.0  # seconds; an endpoint that asks for more is not worth waiting for
 _PATIENCE_AT_START = 4.0  # seconds without a connection, before the first answer
 _PATIENCE_LATER = 90.0
 _PATIENCE_BUSY = 180.0  # seconds of nothing but "too many requests"
+_PATIENCE_BESIDE_OTHERS = 20.0
 _FAILURES_IN_A_ROW = 5
 _REFUSALS_IN_A_ROW = 3
 _OUTAGE = 60.0  # seconds without an answer, from which failures in a row mean that the endpoint is out of order
@@ -49,6 +51,7 @@ class Health:
 
     Attributes:
         url, key_name, model: for messages.
+        others: there are other endpoints that take over: this one is given up sooner.
         reached: something came back in this run, if only a refusal.
         answered: it has answered a call, now or earlier: what fails then may be the request's fault.
         failed_in_a_row, refused_in_a_row: calls that failed after all attempts, and those among them that were refused
@@ -60,6 +63,7 @@ class Health:
     url: str
     key_name: str
     model: str
+    others: bool = False
     reached: bool = False
     answered: bool = False
     failed_in_a_row: int = 0
@@ -170,11 +174,12 @@ class _Patience:
     def __call__(self, state: tenacity.RetryCallState) -> bool:
         error, seconds = _error_of(state), state.seconds_since_start or 0.0
         if error is not None and _no_connection(error):
-            return seconds >= (_PATIENCE_LATER if self._health.reached else _PATIENCE_AT_START)
+            later = self._health.reached and not self._health.others
+            return seconds >= (_PATIENCE_LATER if later else _PATIENCE_AT_START)
         if isinstance(error, openai.RateLimitError):
-            return seconds >= _PATIENCE_BUSY
+            return seconds >= (_PATIENCE_BESIDE_OTHERS if self._health.others else _PATIENCE_BUSY)
         self._failures += 1
-        return self._failures >= _ATTEMPTS
+        return self._failures >= (_ATTEMPTS_BESIDE_OTHERS if self._health.others else _ATTEMPTS)
 
 
 def _asked_wait(error: BaseException | None) -> float | None:

@@ -89,6 +89,8 @@ class Options(BaseModel):
         if error["type"] == "extra_forbidden":
             fix = f" {cls.gone[name]}" if name in cls.gone else did_you_mean(name, cls.model_fields)
             return f"{_UNKNOWN} {name!r} = {error['input']!r}.{fix}"
+        if error["type"] == "missing":
+            return f"{name} is not given"
         return f"{name} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gisttools.common import plural
-from gisttools.synthesis.llm.options import EMBEDDED, LLMOptions
+from gisttools.synthesis.llm.options import LLMOptions
 from gisttools.synthesis.options import SynthesisOptions
 from gisttools.synthesis.plan import CallPlan, Requests, needs_ideas
 from gisttools.synthesis.prompts import Prompt
@@ -93,8 +93,8 @@ def forecast_of(
     answer = sum(_LONG_ANSWER if node.get("maxLength", 0) > 500 else _ANSWER for node in properties)
     tokens = round(calls * sum(sizes) / max(1, len(sizes))), round(calls * min(answer, llm.max_tokens))
     price = llm.price
-    usd = 0.0 if llm.base_url == EMBEDDED else None if price is None else price.of(*tokens)
+    usd = None if price is None else price.of(*tokens)
     return Forecast(
         subjects=len(set(task.seeds)), rows=rows, calls=calls, most=most, tokens_in=tokens[0], tokens_out=tokens[1],
-        usd=usd, seconds=calls * _SECONDS / (1 if alone else llm.concurrency), on_documents=bool(task.documents),
+        usd=usd, seconds=calls * _SECONDS / (1 if alone else llm.at_once), on_documents=bool(task.documents),
     )  # fmt: skip

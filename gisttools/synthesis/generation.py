@@ -149,7 +149,7 @@ def _generate(
         "kind": task.kind,
         "prompt_id": template.prompt_id,
         "wanted": sum(wanted.values()),
-        "llm_model": llm.options.model,
+        "llm_model": llm.options.models,
         "base_url": llm.options.url,
         "dry_run": options.dry_run,
         "guide_reading": read.facts if read else None,
@@ -284,7 +284,7 @@ class _Rounds:
                 if estimate is None:
                     estimate = self._estimate(new, time.monotonic() - began)
                     self._tell(estimate, rows)
-                if dry_run or any(c.reason == OVER_BUDGET for c in new) or self.llm.seen.health.gave_up:
+                if dry_run or any(c.reason == OVER_BUDGET for c in new) or self.llm.gave_up:
                     break
         return estimate
 
@@ -332,7 +332,7 @@ class _Rounds:
     def _estimate(self, first: Sequence[Candidate], seconds: float) -> Estimate:
         """What all rows take by the first of them, and the ideas before."""
         options, ideas = self.llm.options, self.ideas
-        found = self.counts.estimate(first, seconds, options.concurrency, options.price is not None)
+        found = self.counts.estimate(first, seconds, options.at_once, options.price is not None)
         if ideas.calls:
             share = ideas.calls / len(ideas.replies)
             found["calls"] += ideas.calls

@@ -17,7 +17,7 @@ from gisttools.data import ChunkOptions, FileOptions, ReadOptions, Tiers
 from gisttools.evaluation import EvaluateOptions
 from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
-from gisttools.synthesis import Checks, LLMOptions, SynthesisOptions
+from gisttools.synthesis import Checks, Endpoint, LLMOptions, SynthesisOptions
 from gisttools.training import Candidates, LossOptions, MadeFrom, MaskOptions, RetentionOptions, TrainSettings
 from gisttools.workflow.idle import idle
 
@@ -206,6 +206,7 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
     price_out: float | None = LLMOptions.field("price_out")
     llm_mode: Literal["auto", "record", "replay"] = LLMOptions.field("mode")
     llm_transport: Literal["live", "batch"] = LLMOptions.field("transport")
+    llm_endpoints: list[Endpoint] = LLMOptions.field("endpoints")
     llm_leave_out: list[Literal["seed", "temperature", "max_tokens", "response_format"]] = LLMOptions.field("leave_out")
     llm_context: int = LLMOptions.field("context")
     llm_timeout: float = LLMOptions.field("timeout")

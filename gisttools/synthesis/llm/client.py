@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from gisttools.common import (
@@ -31,6 +32,7 @@ from gisttools.synthesis.llm.cache import RENEWED, CallCache
 from gisttools.synthesis.llm.live import answer_live
 from gisttools.synthesis.llm.options import EMBEDDED, LLMOptions
 from gisttools.synthesis.llm.server import find_model, identity, serve_local
+from gisttools.synthesis.llm.several import answer_by_several, from_caches, order_of
 
 _EMBEDDED_KEY = "local"  # the embedded server's port changes from run to run; its model's name says its content
 _SHOWN = 5  # missing requests named in an error
@@ -47,7 +49,7 @@ class LLM:
             `forget_spent`; None: it is for this object's calls.
 
     Attributes:
-        seen: what the endpoint taught, what its calls cost so far, and how they went.
+        seen: of each endpoint, what it taught, what its calls cost so far, and how they went.
 
     Raises:
         ParameterError: there is no cache, but mode or transport need one; or the embedded server is not started.
@@ -62,12 +64,17 @@ class LLM:
         job: str | None = None,
     ) -> None:
         self.options, self.cache = options, cache
-        self.seen = Seen.of(options, endpoint, job)
+        self._name = uuid.uuid4().hex
+        self.seen = [Seen.of(of_one, endpoint, job) for of_one in options.each]
+        for seen in self.seen:
+            seen.health.others = len(self.seen) > 1
         found = []
-        if options.base_url == EMBEDDED:
+        if options.base_url == EMBEDDED and not options.endpoints:
             found.append(f"base_url is {EMBEDDED!r}, a server that open_llm starts: use that")
         if cache is None and options.mode != "auto":
             found.append(f"mode is {options.mode!r}, but there is no cache: name its file")
+        if cache is None and options.endpoints and (options.budget_usd, options.budget_tokens) != (None, None):
+            found.append("several endpoints share one budget, but there is no cache, which keeps it: name its file")
         if cache is None and options.transport == "batch":
             found.append("transport is 'batch', but there is no cache, which remembers the batches: name its file")
         if found:
@@ -82,29 +89,38 @@ class LLM:
     @property
     def is_embedded(self) -> bool:
         """Whether it is the server that `open_llm` starts here, whose slots share the cores."""
-        return self.seen.endpoint == _EMBEDDED_KEY
+        return self.seen[0].endpoint == _EMBEDDED_KEY
 
     @property
     def spent(self) -> Spent:
         """Tokens and dollars of its calls so far."""
-        return self.seen.spent
+        each = [seen.spent for seen in self.seen]
+        return Spent(tokens=sum(spent.tokens for spent in each), usd=sum(spent.usd for spent in each))
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether no endpoint is asked any more, for they answered and then failed again and again."""
+        return all(seen.health.gave_up for seen in self.seen)
 
     @contextmanager
     def for_job(self, about: Sequence[object]) -> Iterator[None]:
         """Inside, the budget is for the job that `about` (frozen options and the like) describes, so that what killed
         starts of it spent counts; unless the object was told another job."""
-        told, seen = self.seen.job, self.seen
-        seen.job = told or digest(repr(about), 32)
+        told, name = [seen.job for seen in self.seen], digest(repr(about), 32)
+        for seen in self.seen:
+            seen.job = seen.job or name
         try:
             yield
         finally:
-            seen.job = told
+            for seen, job in zip(self.seen, told, strict=True):
+                seen.job = job
 
     def forget_spent(self) -> None:
         """The job is done: another run of it has its whole budget."""
-        if self.seen.job and self.cache is not None:
+        if self.cache is not None:
             with CallCache(self.cache) as cache:
-                cache.forget_spent(self.seen.job)
+                for job in {seen.job for seen in self.seen if seen.job}:
+                    cache.forget_spent(job)
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer all requests; the replies stand in the order of the requests. Raises as `stream` does."""
@@ -127,18 +143,21 @@ class LLM:
 
     async def _answer(self, requests: Sequence[Request], put: Callable[[tuple[int, Reply]], None]) -> None:
         try:
-            await self._answer_all(requests, put)
+            with self.for_job([self._name]) if self.options.endpoints else nullcontext():  # one budget for all
+                await self._answer_all(requests, put)
         except sqlite3.Error as error:
             raise DataError(
                 f"The cache {self.cache} cannot be used: {error}. Make room, or name another file."
             ) from error
 
     async def _answer_all(self, requests: Sequence[Request], put: Callable[[tuple[int, Reply]], None]) -> None:
-        options = self.options
+        options, each = self.options, self.options.each
+        orders = [order_of(request, each, options.weights) for request in requests]
         with CallCache(self.cache) as cache:
-            asker, todo = Asker(options, cache, self.seen), []
+            askers = [Asker(of_one, cache, seen) for of_one, seen in zip(each, self.seen, strict=True)]
+            todo = []
             for i, request in enumerate(requests):
-                reply = None if options.mode == "record" else await asker.from_cache(request)
+                reply = None if options.mode == "record" else await from_caches(askers, orders[i], request)
                 if reply is None:
                     todo.append(i)
                 else:
@@ -147,13 +166,23 @@ class LLM:
             if todo and options.mode == "replay":
                 raise MissingError(self._not_recorded(requests, todo))
             if todo:
-                async with open_client(options.base_url, options.key_variable, options.timeout) as client:
-                    carry = answer_live if options.transport == "live" else answer_by_batches
-                    renewing = asyncio.create_task(_renew(cache))
-                    try:
-                        await carry(asker, client, requests, todo, put)
-                    finally:
-                        renewing.cancel()
+                renewing = asyncio.create_task(_renew(cache))
+                try:
+                    await self._carry(askers, orders, requests, todo, put)
+                finally:
+                    renewing.cancel()
+
+    async def _carry(
+        self, askers: list[Asker], orders: list[list[int]], requests: Sequence[Request], todo: list[int], put: Callable
+    ) -> None:
+        """Ask for what is not in the cache."""
+        if len(askers) > 1:
+            await answer_by_several(askers, orders, requests, todo, put)
+            return
+        options = askers[0].options
+        async with open_client(options.base_url, options.key_variable, options.timeout) as client:
+            carry = answer_live if options.transport == "live" else answer_by_batches
+            await carry(askers[0], client, requests, todo, put)
 
     def _not_recorded(self, requests: Sequence[Request], todo: list[int]) -> str:
         found = []
@@ -162,7 +191,7 @@ class LLM:
             words = words if len(words) <= 80 else f"{words[:80]}..."
             found.append(f"number {i}, replicate {requests[i].replicate}: {words!r}")
         found += [f"and {len(todo) - _SHOWN} more"] if len(todo) > _SHOWN else []
-        title = f"{len(todo)} of {len(requests)} requests to {self.options.model!r} are not in the cache {self.cache}:"
+        title = f"{len(todo)} of {len(requests)} requests to {self.options.models!r} are not in the cache {self.cache}:"
         return problems(title, found, "Ask for the same as when it was recorded, or run with mode auto.")
 
 
@@ -194,7 +223,7 @@ def open_llm(
         there = {"base_url": base_url, "model": model, "price_in": 0.0, "price_out": 0.0}
         return LLM(options.part(LLMOptions, **there), cache=cache, endpoint=_EMBEDDED_KEY, job=job)
 
-    if options.base_url != EMBEDDED:
+    if options.base_url != EMBEDDED or options.endpoints:
         yield LLM(options, cache=cache, job=job)
     elif options.mode == "replay":  # the file says which answers count; nobody is asked
         yield embedded("http://127.0.0.1/v1", identity(find_model(options.model)))

@@ -8,15 +8,37 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from gisttools.common import Options, safe_url
+from gisttools.common import Options, ParameterError, safe_url
 from gisttools.synthesis.llm.budget import Price, known_price
 
 Optional = Literal["seed", "temperature", "max_tokens", "response_format"]
 EMBEDDED = "embedded"  # in place of an address: the server that `open_llm` starts
 
 
+class Endpoint(Options):
+    """One of several endpoints: what is not said here is as in the `LLMOptions` that it is one of.
+
+    weight: of the requests each endpoint gets its part of all weights.
+    """
+
+    about = "endpoint"
+
+    base_url: str = Field(description="address of an OpenAI-compatible endpoint")
+    model: str = Field(min_length=1, description="model name at the endpoint")
+    weight: float = Field(1.0, gt=0, description="its share of the requests, beside the others' weights")
+    key_variable: str | None = Field(None, description="environment variable that holds the key")
+    concurrency: int | None = Field(None, ge=1, description="calls in flight")
+    price_in: float | None = Field(None, ge=0, description="US dollars for a million tokens in; null: the list price")
+    price_out: float | None = Field(None, ge=0, description="US dollars for a million tokens out")
+    requests_per_minute: float | None = Field(None, gt=0, description="the account's limit")
+    tokens_per_minute: float | None = Field(None, gt=0, description="the account's limit")
+
+
 class LLMOptions(Options):
     """Which model, behind which OpenAI-compatible endpoint, and how it is asked.
+
+    endpoints: each request goes to one of them, by its content and their weights, so that a run asked again asks the
+        same; to another where that one fails. One budget and one cache hold for all. Live calls only.
 
     base_url: address with its version part, as `http://127.0.0.1:8080/v1`; or `embedded`, the server that `open_llm`
         starts, which is free, and knows no batches.
@@ -43,6 +65,11 @@ class LLMOptions(Options):
     base_url: str = Field(EMBEDDED, description='OpenAI-compatible endpoint, or "embedded"')
     model: str = Field(
         "embedded:SmolLM2-135M-Instruct", min_length=1, description="model name at the endpoint, or a GGUF file"
+    )
+    endpoints: list[Endpoint] = Field(
+        [],
+        description="several in place of one: each with base_url, model and, where it "
+        "differs, weight, key_variable, concurrency, price_in, price_out; where one fails the others take over",
     )
     key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
     temperature: float = Field(0.8, ge=0, le=2, description="sampling temperature of the LLM")
@@ -75,8 +102,11 @@ class LLMOptions(Options):
         return found
 
     def conflicts(self) -> list[str]:
-        """Half a price, a budget in dollars without one, batches of the embedded server."""
+        """Half a price, a budget in dollars without one, batches of the embedded server; what is wrong with one of
+        several endpoints."""
         found = super().conflicts()
+        if self.endpoints:
+            return found + self._endpoint_conflicts()
         if (self.price_in is None) != (self.price_out is None):
             found.append(f"price_in and price_out are {self.price_in} and {self.price_out}; give both, or neither")
         elif self.budget_usd is not None and self.price is None:
@@ -93,14 +123,66 @@ class LLMOptions(Options):
             )
         return found
 
+    def _endpoint_conflicts(self) -> list[str]:
+        found = [] if self.base_url == EMBEDDED else ["base_url and endpoints are both given: name it among endpoints"]
+        if self.price_in is not None or self.price_out is not None:
+            found.append("price_in and price_out are of one endpoint: give each of endpoints its own")
+        if self.transport == "batch":
+            found.append("transport is 'batch' with several endpoints: batches go to one, so set base_url, or live")
+        names = [(e.base_url, e.model) for e in self.endpoints]
+        for number, (endpoint, name) in enumerate(zip(self.endpoints, names, strict=True)):
+            if endpoint.base_url == EMBEDDED or not _is_address(endpoint.base_url):
+                found.append(f"endpoints.{number}.base_url is no address such as http://127.0.0.1:8080/v1")
+            elif name in names[:number]:
+                found.append(f"endpoints.{number} is {endpoint.model!r} at {safe_url(endpoint.base_url)} once more")
+            else:
+                try:
+                    self._asking(endpoint)
+                except ParameterError as error:
+                    found += [f"endpoints.{number}: {line.strip(' -')}" for line in str(error).splitlines()[1:]]
+        return found
+
+    def _asking(self, endpoint: Endpoint) -> LLMOptions:
+        told = {name: value for name, value in endpoint.model_dump(exclude={"weight"}).items() if value is not None}
+        return self.part(LLMOptions, **{"endpoints": [], **told})
+
+    @property
+    def each(self) -> list[LLMOptions]:
+        """How each of several endpoints is asked; these options alone where there is one."""
+        return [self._asking(endpoint) for endpoint in self.endpoints] or [self]
+
+    @property
+    def weights(self) -> list[float]:
+        """Of `each`."""
+        return [endpoint.weight for endpoint in self.endpoints] or [1.0]
+
     @property
     def url(self) -> str:
-        """The address without user name and password."""
-        return safe_url(self.base_url)
+        """The address without user name and password; of several, all of them."""
+        return ", ".join(dict.fromkeys(safe_url(e.base_url) for e in self.endpoints)) or safe_url(self.base_url)
+
+    @property
+    def models(self) -> str:
+        """The name of the model; of several, all of them."""
+        return ", ".join(dict.fromkeys(e.model for e in self.endpoints)) or self.model
+
+    @property
+    def at_once(self) -> int:
+        """Calls in flight, at all endpoints together."""
+        return sum(options.concurrency for options in self.each)
 
     @cached_property
     def price(self) -> Price | None:
-        """What a million tokens cost; None where it is not known."""
+        """What a million tokens cost, of several endpoints by their weights; None where it is not known."""
+        if self.endpoints:
+            prices, total = [options.price for options in self.each], sum(self.weights)
+            known = [(p, w / total) for p, w in zip(prices, self.weights, strict=True) if p is not None]
+            if len(known) < len(prices):
+                return None
+            return Price(
+                per_million_in=sum(p.per_million_in * share for p, share in known),
+                per_million_out=sum(p.per_million_out * share for p, share in known),
+            )
         if self.base_url == EMBEDDED:
             return Price(per_million_in=0.0, per_million_out=0.0)
         if self.price_in is not None and self.price_out is not None:
