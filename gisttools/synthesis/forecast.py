@@ -13,7 +13,7 @@ from typing import Any
 
 from gisttools.common import plural
 from gisttools.synthesis.llm.options import LLMOptions
-from gisttools.synthesis.options import SynthesisOptions
+from gisttools.synthesis.options import Checks, SynthesisOptions
 from gisttools.synthesis.plan import CallPlan, Requests, needs_ideas
 from gisttools.synthesis.prompts import Prompt
 from gisttools.synthesis.task import Task
@@ -24,6 +24,7 @@ _ACCEPTED = 0.6  # of the texts
 _SECONDS = 2.0  # of a call
 _ANSWER = 30  # tokens of a short text, and the JSON around it
 _LONG_ANSWER = 150  # of a passage
+_SHORT_ANSWER = 10  # of a second look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +74,14 @@ def forecast_of(
     options: SynthesisOptions,
     llm: LLMOptions,
     *,
+    checks: Checks | None = None,
     alone: bool = False,
 ) -> Forecast:
     """What these rows will take.
 
     Args:
         task, prompt, options, llm: what is asked, and whom.
+        checks: what the LLM is asked again about each text.
         wanted: accepted rows of each group.
         alone: the endpoint answers one call at a time, however many are under way: the embedded one, on these cores.
     """
@@ -89,12 +92,22 @@ def forecast_of(
     sizes = [sum(len(m["content"].encode("utf-8", "replace")) for m in r.messages) / _BYTES for r in requests]
     calls, most = math.ceil(rows / _ACCEPTED), sum(math.ceil(n * options.attempts) for n in wanted.values())
     calls = min(calls, most)
+    again = _looks(checks or Checks())
     properties = prompt.output["properties"].values()
     answer = sum(_LONG_ANSWER if node.get("maxLength", 0) > 500 else _ANSWER for node in properties)
-    tokens = round(calls * sum(sizes) / max(1, len(sizes))), round(calls * min(answer, llm.max_tokens))
+    calls_again = rows * again
+    size = sum(sizes) / max(1, len(sizes))
+    tokens_out = calls * min(answer, llm.max_tokens) + calls_again * _SHORT_ANSWER
+    tokens = round((calls + calls_again) * size), round(tokens_out)
+    calls, most = calls + calls_again, most + most * again
     price = llm.price
     usd = None if price is None else price.of(*tokens)
     return Forecast(
         subjects=len(set(task.seeds)), rows=rows, calls=calls, most=most, tokens_in=tokens[0], tokens_out=tokens[1],
         usd=usd, seconds=calls * _SECONDS / (1 if alone else llm.at_once), on_documents=bool(task.documents),
     )  # fmt: skip
+
+
+def _looks(checks: Checks) -> int:
+    """Calls about one text that passed the filters, at most."""
+    return checks.blind + (checks.least_score is not None) + (checks.also_answers + 1 if checks.also_answers else 0)

@@ -12,9 +12,8 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from typing import Any, Protocol, TypeAlias, TypedDict
 
@@ -25,7 +24,7 @@ from datasets import Dataset
 from gisttools.common import DataError, ParameterError, notice, plural, problems, tqdm
 from gisttools.synthesis.filters import was_cleaned
 from gisttools.synthesis.forecast import forecast_of
-from gisttools.synthesis.judge import Candidate, Embed, Judge, ask_blind, confusion
+from gisttools.synthesis.judge import Candidate, Embed, Judge
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.options import Checks, Known, SynthesisOptions
@@ -43,6 +42,7 @@ from gisttools.synthesis.plan import (
 )
 from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
 from gisttools.synthesis.round_trip import DocumentPartners
+from gisttools.synthesis.second_looks import SecondLooks, confusion
 from gisttools.synthesis.task import TEST, TRAIN, Task
 
 # Why one text a call, and a rewritten one: of 42 answers of the embedded model (135 million parameters) to a request
@@ -123,18 +123,19 @@ def _generate(
     reading = getattr(guide, "reading", None)  # before anything is asked for
     read = reading(task.seeds or list(task.groups.values()), warn=True) if reading else None
     wanted = quotas_of(task, options)
-    forecast = forecast_of(task, template, wanted, options, llm.options, alone=llm.is_embedded)
+    forecast = forecast_of(task, template, wanted, options, llm.options, checks=checks, alone=llm.is_embedded)
     notice(forecast.in_words())
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):
         groups = PROBE if options.dry_run else None
         ideas = write_ideas(task, llm, wanted, options.seed, options.prompts, groups=groups)
     judge = Judge(task, template, guide.embed, checks, known, getattr(guide, "reads", None))
+    partners = _partners(task, template, judge, checks, options.seed, guide)
     synthesis = _Rounds(
         llm=llm,
         judge=judge,
-        look=partial(ask_blind, task, llm, folder=options.prompts) if checks.blind else None,
-        partners=_partners(task, template, judge, checks, options.seed, guide),
+        looks=SecondLooks(task, llm, checks, partners, options.prompts),
+        partners=partners,
         plan=CallPlan(task, wanted, options.seed, ideas.by_group),
         requests=Requests(task, template),
         counts=Quotas(wanted, options.attempts, hasty=llm.options.transport == "batch"),
@@ -172,7 +173,7 @@ def _generate(
 
 def _calls_made(candidates: Sequence[Candidate], ideas: Ideas, priced: bool) -> dict[str, Any]:
     """How many calls it took, blind looks and ideas included, and what the ideas cost."""
-    replies = [r for c in candidates for r in (c.reply, c.second) if r is not None] + ideas.replies
+    replies = [r for c in candidates for r in (c.reply, *c.looks)] + ideas.replies
     return {
         "ideas": sum(map(len, ideas.by_group.values())),
         "idea_cost_usd": sum(r.cost_usd or 0.0 for r in ideas.replies) if priced else None,
@@ -262,7 +263,7 @@ class _Rounds:
 
     llm: LLM
     judge: Judge
-    look: Callable[[Sequence[Candidate]], None] | None  # the blind one, where it is asked for
+    looks: SecondLooks
     partners: Partners
     plan: CallPlan
     requests: Requests
@@ -290,11 +291,11 @@ class _Rounds:
 
     def _round(self, batch: Mapping[str, int], bar: tqdm) -> list[Candidate]:
         new = self._ask(batch, bar)
-        if self.look is not None:
-            self.look([c for c in new if c.reason is None])
+        self.looks.at_texts([c for c in new if c.reason is None])
         passed = [c for c in new if c.reason is None]
         pending = [c for c in self.candidates if c.reason in _PENDING]
         self.partners.complete(passed, [*pending, *passed])
+        self.looks.at_rows([c for c in passed if c.reason is None])
         for c in (*pending, *new):
             if c.reason not in _PENDING:
                 c.vectors = {}  # whoever needs them later has them in a pool
@@ -377,8 +378,9 @@ def _check(task: Task, checks: Checks) -> None:
         found += [f"{name} is for tasks with labels, and {task.name} has none" for name in labels]
     elif "skip_nearest" in told:
         found.append(f"skip_nearest is for mined negatives; those of {task.name} are texts of other labels")
-    if not task.documents and "found_by" in told:
-        found.append(f"found_by is for questions on documents, and {task.name} starts from {task.start}")
+    if not task.documents:
+        named = [name for name in ("found_by", "also_answers") if name in told]
+        found += [f"{name} is for questions on documents, and {task.name} starts from {task.start}" for name in named]
     if task.documents and "skip_nearest" in told:
         found.append("skip_nearest is for mined negatives; those of questions on documents are mined by 2_convert")
     if not task.spec.round_trip and "top_k" in told:

@@ -8,30 +8,24 @@ LLM, which sorts the text without knowing the label that it was written for.
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 
 from gisttools.common import ParameterError
 from gisttools.data import NEAR, NearIndex, jaccard, normalise
 from gisttools.synthesis import filters
-from gisttools.synthesis.filters import NOT_ANSWERED
-from gisttools.synthesis.llm.asking import Reply, Request
-from gisttools.synthesis.llm.client import LLM
+from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.options import Checks, Known
 from gisttools.synthesis.plan import PlannedCall
-from gisttools.synthesis.prompts import SUBJECT, Prompt, load_prompt
+from gisttools.synthesis.prompts import SUBJECT, Prompt
 from gisttools.synthesis.task import Task
 
 Embed = Callable[[list[str]], np.ndarray]
 Reads = Callable[[Sequence[str]], np.ndarray]
-NONE = "(no label)"  # what the blind look found where it named none of the labels
 _FARTHEST_SEEDS = 0.1  # share of the seeds that may be farther from their label than a text must be
 _K = 5  # nearest labelled texts
 
@@ -46,7 +40,9 @@ class Candidate:
         anchor, positive, negatives: texts, as far as they are known yet.
         vectors: unit vectors (dim) of these texts, by text.
         negative_sources: of each: written, replaced, mined or label; see `partners`.
-        second: the answer to the blind question, and the label in it.
+        looks: answers to what the LLM was asked of it afterwards, see `second_looks`.
+        second_label, score: the label that the blind look found, and how well the LLM says the row fits, 1 to 5.
+        also: of documents, the chunks that answer it too.
         read: the guide reads its texts. If not, what its vectors say of them is not heard.
     """
 
@@ -60,8 +56,10 @@ class Candidate:
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     guide_ap: float | None = None
     guide_an: list[float] = field(default_factory=list)
-    second: Reply | None = None
+    looks: list[Reply] = field(default_factory=list)
     second_label: str | None = None
+    score: int | None = None
+    also: list[str] = field(default_factory=list)
     read: bool = True
     reason: str | None = None
 
@@ -204,35 +202,6 @@ class Judge:
 
     def _vectors_of(self, texts: Sequence[str]) -> np.ndarray:
         return np.asarray(self._embed(list(texts))) if texts else np.zeros((0, 0), np.float32)
-
-
-def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str | Path | None = None) -> None:
-    """Fill `second` and `second_label`, and the reason blind-label where it is not the label that was asked for.
-
-    Raises as `LLM.stream` does.
-    """
-    prompt = load_prompt("blind_label", folder)
-    schema = copy.deepcopy(prompt.output)
-    schema["properties"]["label"]["enum"] = list(task.labels)
-    labels = [{"name": name, "about": label.about} for name, label in task.labels.items()]
-    common = {"domain": task.domain, "labels": labels}
-    requests = [Request(messages=prompt.render({**common, "text": c.anchor}), schema=schema) for c in candidates]
-    for c, reply in zip(candidates, llm.ask(requests), strict=True):
-        c.second = reply
-        if reply.finish_reason in NOT_ANSWERED:  # nothing was said against the text, but nobody looked at it either
-            c.reason = NOT_ANSWERED[reply.finish_reason]
-            continue
-        said = (reply.answer or {}).get("label")
-        c.second_label = said if isinstance(said, str) and said in task.labels else NONE
-        if c.second_label != c.item.group:
-            c.reason = "blind-label"
-
-
-def confusion(candidates: Sequence[Candidate]) -> pd.DataFrame:
-    """How often a text that was asked for under one label (rows) was sorted under another (columns)."""
-    pairs = [(c.item.group, c.second_label) for c in candidates if c.second_label is not None]
-    frame = pd.DataFrame(pairs, columns=["asked for", "sorted under"])
-    return pd.crosstab(frame["asked for"], frame["sorted under"])
 
 
 class Seen:

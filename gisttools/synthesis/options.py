@@ -46,6 +46,11 @@ class Checks(Options):
     label_by: how the guide judges a text's label: by the nearest centre of a label's seeds and line, by the five
         nearest labelled texts (`Known.labelled`, and seeds), or not at all.
     blind: ask the LLM a second time which label the text has, without telling the one it was written for.
+    least_score: the LLM is asked how well a row fits, from 1 to 5, and rows below this are dropped. Of questions on
+        documents it sees question and chunk, of labels text and line, else anchor and positive.
+    also_answers: of documents: the LLM is shown so many chunks, at most, that the guide finds nearer to a question than
+        its own, one by one. Those that answer as well are answers too; where they do and its own does not, the question
+        is dropped.
     guide_order: the guide must find the positive nearer to the anchor than at least one negative; a negative for which
         that fails teaches nothing under GIST and is replaced. Switch it off where the guide does not know the language.
     top_k: of retrieval and reranking: the positive must be among so many texts nearest to the anchor; None: any place
@@ -61,6 +66,14 @@ class Checks(Options):
 
     label_by: LabelBy = Field("centroids", description="nearest: by the nearest texts of labelled_files")
     blind: bool = Field(False, description="a second call sorts each text without knowing its label")
+    least_score: int | None = Field(
+        None, ge=1, le=5, description="the LLM scores each row from 1 to 5; lower ones are dropped; null: not asked"
+    )
+    also_answers: int = Field(
+        0,
+        ge=0,
+        description="of documents: the LLM says of so many chunks that the guide finds nearer if they answer too",
+    )
     guide_order: bool = Field(True, description="the guide must find the positive nearer than a negative")
     top_k: int | None = Field(10, ge=1, description="the positive must be so near to its query; null: not looked at")
     found_by: FoundBy = Field("either", description="of documents: who must find the chunk among top_k")

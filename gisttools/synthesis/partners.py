@@ -165,8 +165,8 @@ def table_of(task: Task, prompt: Prompt, guide_id: str, candidates: Sequence[Can
 
 
 def cost_of(c: Candidate) -> tuple[int, int, float]:
-    """Tokens in, tokens out and US dollars (0 where unknown) of a candidate, its blind look included."""
-    replies = [r for r in (c.reply, c.second) if r is not None]
+    """Tokens in, tokens out and US dollars (0 where unknown) of a candidate, second looks at it included."""
+    replies = [c.reply, *c.looks]
     return (
         sum(r.tokens_in for r in replies),
         sum(r.tokens_out for r in replies),
@@ -189,7 +189,7 @@ def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
         **_labels(task, prompt, c),
         "negative_sources": c.negative_sources if c.negatives else [],
         "attributes": json.dumps(_attributes(task, prompt, c), ensure_ascii=False),
-        "seed_ids": [c.item.subject_id] if c.item.subject_id else [],
+        "seed_ids": [c.item.subject_id, *c.also] if c.item.subject_id else [],
         "llm_model": c.reply.model,
         "call_key": c.reply.key,
         "tokens_in": tokens_in,
@@ -205,6 +205,7 @@ def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
 
 def _attributes(task: Task, prompt: Prompt, c: Candidate) -> dict[str, str]:
     found = {a: getattr(c.item, a) for a in ATTRIBUTES if a in prompt.variables}
+    found |= {"score": str(c.score)} if c.score is not None else {}
     if task.documents:
         return {"part": c.item.group, **found}
     return {"topic": c.item.group, **found} if task.topics or task.search_terms else found

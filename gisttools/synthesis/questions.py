@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 
 from gisttools.common import DataError, problems, whole_file
-from gisttools.data import CORPUS_FILE, Question, ReadChunks, normalise, read_rows, write_retrieval
+from gisttools.data import COLUMNS, CORPUS_FILE, Question, ReadChunks, normalise, read_rows, triplet_id, write_retrieval
 from gisttools.synthesis.generation import SynthesisResult
 from gisttools.synthesis.task import TEST, TRAIN
 
@@ -30,13 +30,15 @@ _SHOWN = 5
 
 
 def questions_of(result: SynthesisResult, read: ReadChunks) -> pd.DataFrame:
-    """The accepted questions, to be looked through: keep ("yes"), part, form, question, heading, text, chunk."""
+    """The accepted questions, to be looked through: keep ("yes"), part, form, question, heading, text, chunk, also (ids
+    of other chunks that answer it, where the LLM was asked: one a line)."""
     chunks = {chunk.id: chunk for chunk in read.chunks}
     rows = []
     for row in _rows(result.accepted):
         told, chunk = json.loads(row["attributes"]), chunks[row["seed_ids"][0]]
-        rows.append(("yes", told["part"], told.get("form"), row["anchor"], chunk.heading, chunk.text, chunk.id))
-    return pd.DataFrame(rows, columns=["keep", "part", "form", "question", "heading", "text", "chunk"])
+        also = "\n".join(row["seed_ids"][1:])
+        rows.append(("yes", told["part"], told.get("form"), row["anchor"], chunk.heading, chunk.text, chunk.id, also))
+    return pd.DataFrame(rows, columns=["keep", "part", "form", "question", "heading", "text", "chunk", "also"])
 
 
 def read_thrown_out(file: str | Path) -> set[str]:
@@ -86,9 +88,15 @@ def without(result: SynthesisResult, gone: Collection[str]) -> SynthesisResult:
     return replace(result, accepted=kept, rejected=rejected, summary={**s, **changed})
 
 
-def training_pairs(accepted: Dataset) -> Dataset:
-    """The rows on chunks to train on."""
-    return accepted.select([i for i, row in enumerate(_rows(accepted)) if _part(row) == TRAIN])
+def training_pairs(accepted: Dataset, read: ReadChunks) -> Dataset:
+    """The rows on chunks to train on; a row for each chunk that answers a question."""
+    table = accepted.select([i for i, row in enumerate(_rows(accepted)) if _part(row) == TRAIN])
+    passages, also = {chunk.id: chunk.passage for chunk in read.chunks}, []
+    for row in table.filter(lambda row: len(row["seed_ids"]) > 1):
+        for name in row["seed_ids"][1:]:
+            new = {"id": triplet_id(row["anchor"], passages[name], []), "positive": passages[name], "seed_ids": [name]}
+            also.append({**row, **new, "guide_ap": None, "tokens_in": 0, "tokens_out": 0, "cost_usd": None})
+    return concatenate_datasets([table, Dataset(pa.Table.from_pylist(also, schema=COLUMNS))]) if also else table
 
 
 def save_documents(result: SynthesisResult, read: ReadChunks, folder: Path) -> Path | None:
@@ -104,7 +112,10 @@ def save_documents(result: SynthesisResult, read: ReadChunks, folder: Path) -> P
     asked = table[table["part"] == TEST]
     if asked.empty:
         return None
-    questions = [Question(text=q, answers=[c]) for q, c in zip(asked["question"], asked["chunk"], strict=True)]
+    questions = [
+        Question(text=text, answers=[chunk, *also.splitlines()])
+        for text, chunk, also in zip(asked["question"], asked["chunk"], asked["also"], strict=True)
+    ]
     return write_retrieval(folder / f"{_name(read.name)}{SYNTHETIC}", read.chunks, questions)
 
 

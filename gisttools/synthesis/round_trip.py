@@ -28,7 +28,10 @@ class DocumentPartners:
 
     def __init__(self, task: Task, checks: Checks, embed_questions: Embed, embed_chunks: Embed) -> None:
         self._checks, self._embed = checks, embed_questions
-        texts = list(dict.fromkeys([*task.documents.values(), *task.held_back.values()]))
+        ids: dict[str, str] = {}
+        for name, text in (*task.documents.items(), *task.held_back.items()):
+            ids.setdefault(text, name)
+        texts, self._ids = list(ids), list(ids.values())
         self._places = {text: place for place, text in enumerate(texts)}
         self._vectors = np.asarray(embed_chunks(texts))
         asks_words = checks.top_k is not None and checks.found_by != "guide"
@@ -43,6 +46,16 @@ class DocumentPartners:
                 place = self._places[c.positive_text]
                 c.guide_ap = float(row[place])
                 c.reason = None if self._found(c, int((row > row[place]).sum()), place) else "round-trip"
+
+    def nearer(self, c: Candidate, most: int) -> list[str]:
+        """Ids of the chunks, at most so many, that the guide finds nearer to a question than its own, the nearest
+        first; none for a guide that does not read it."""
+        if not c.read:
+            return []
+        scores = self._vectors @ np.asarray(self._embed([c.anchor_text]))[0]
+        own = scores[self._places[c.positive_text]]
+        order = np.argsort(-scores, kind="stable")[: most + 1].tolist()
+        return [self._ids[place] for place in order if scores[place] > own][:most]
 
     def _found(self, c: Candidate, rank: int, place: int) -> bool:
         """Whether a question leads back; a guide that does not read it is not heard."""

@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
         "heading": "title and headings of the chunk",
         "text": "of the chunk, which answers it",
         "chunk": "its id",
+        "also": "ids of other chunks that answer it, one a line, where `also_answers` asked for them",
     },
     "convert: overlap.parquet": {
         "place": "number of the row that was left out, from 0",
@@ -354,7 +355,7 @@ def _sentence(path: Path) -> str:
 
 def _parameter(name: str, field: FieldInfo) -> tuple[str, ...]:
     plain = field.annotation if isinstance(field.annotation, type) and not get_args(field.annotation) else None
-    told = plain.__name__ if plain else str(field.annotation).replace("typing.", "")
+    told = plain.__name__ if plain else re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(field.annotation))
     told = re.sub(r"Annotated\[([\w\[\]]+), FieldInfo\(.*?\]\)\]", r"\1", told)  # the bounds are in the text
     default = json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False)
     return f"`{name}`", f"`{told}`", f"`{default}`", field.description or ""

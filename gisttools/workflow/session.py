@@ -223,7 +223,7 @@ class SynthesizeRun(Run):
         read = chunks_of(self.params)
         if read is not None:
             save_documents(outcome, read, self.folder)
-        write_triplets(outcome.accepted if read is None else training_pairs(outcome.accepted), self.folder)
+        write_triplets(outcome.accepted if read is None else training_pairs(outcome.accepted, read), self.folder)
         write_triplets(outcome.rejected, self.path("rejected.parquet"))
         card = data_card(outcome.accepted, dropped=outcome.summary["reasons"])
         card = card.with_cleaned(outcome.summary["cleaned"])

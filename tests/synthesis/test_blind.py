@@ -7,9 +7,10 @@ import json
 import pytest
 from helpers.scripted_author import labelled_task, reply_of
 
-from gisttools.synthesis.judge import NONE, Candidate, ask_blind, confusion
+from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.plan import PlannedCall
+from gisttools.synthesis.second_looks import NONE, ask_blind, confusion
 from gisttools.synthesis.task import Task
 
 CASES = [  # text, label asked for, answer, finish reason; label told, reason

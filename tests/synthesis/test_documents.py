@@ -237,7 +237,7 @@ def asked(read):
 def test_questions_become_pairs_and_a_test_each_on_its_side(asked, read, tmp_path):
     assert asked.summary["by_label"]["train"]["accepted"] == 8
     assert asked.headline().endswith(", 4 of them to test with")
-    pairs = training_pairs(asked.accepted)
+    pairs = training_pairs(asked.accepted, read)
     held_back = {c.passage for c in read.chunks[4:]}
     assert len(pairs) == 8
     assert held_back.isdisjoint(pairs["positive"][:])
@@ -268,7 +268,7 @@ def test_what_people_throw_out_is_neither_trained_on_nor_tested_with(asked, read
     assert left.summary["by_label"]["test"]["accepted"] == 3
     rejected = dict(zip(left.rejected["anchor"][:], left.rejected["reject_reason"][:], strict=True))
     assert [rejected[text] for text in gone] == ["thrown-out"] * 2
-    assert len(training_pairs(left.accepted)) == 7
+    assert len(training_pairs(left.accepted, read)) == 7
     assert without(asked, set()) is asked
 
 

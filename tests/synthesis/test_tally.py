@@ -10,9 +10,10 @@ import pytest
 from helpers.scripted_author import reply_of
 
 from gisttools.synthesis.generation import diversity, tally
-from gisttools.synthesis.judge import NONE, Candidate, ask_blind
+from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.plan import PlannedCall
+from gisttools.synthesis.second_looks import NONE, ask_blind
 from gisttools.synthesis.task import Task
 
 TEXTS = [
@@ -33,7 +34,7 @@ def _candidate(group="a", reason=None, *, usd=0.25, ap=None, an=(), sources=(), 
     item = PlannedCall(group=group, register=register, persona="p", length="l", difficulty="d")
     second = None if said is None else _reply(look_usd, 10)
     return Candidate(item=item, reply=_reply(usd), reason=reason, anchor="t", guide_ap=ap, guide_an=list(an),
-                     negative_sources=list(sources), second=second, second_label=said)  # fmt: skip
+                     negative_sources=list(sources), looks=[second] if second else [], second_label=said)  # fmt: skip
 
 
 def _tally(candidates, quotas=None, variables=(), priced=True):

@@ -104,5 +104,6 @@ async def answer_by_several(
         async with asyncio.TaskGroup() as group:
             for number in todo:
                 group.create_task(answer(number))
-    if not several.some_work:
-        raise next(call.failed for call in several.calls if call.failed is not None)
+    errors = [call.failed for call in several.calls if call.failed is not None]
+    if len(errors) == len(several.calls):
+        raise errors[0]
