@@ -231,17 +231,12 @@ _PEERS = {
 
 def _ours(side: str, named, open_student: Callable, texts, labels, seed: int, rate: float, budget: float):
     """As `gisttools run labelled` trains where nothing is set; the options behind a side's name leave a part out."""
-    from gisttools.data import make_triplets_from_columns
-    from gisttools.training import GISTLoss, GuideStore, finetune
+    from gisttools.training import GISTLoss, finetune
 
     started = time.process_time()
     student = open_student()
     loss_options, settings, retention = _ours_options(side, named, student)
-    rng, of = np.random.default_rng(seed), {name: np.flatnonzero(np.asarray(labels) == name) for name in set(labels)}
-    partner = [texts[of[label][rng.integers(len(of[label]))]] for label in labels]
-    columns = {"anchor": texts, "positive": partner, "anchor_label": labels, "positive_label": labels}
-    table = make_triplets_from_columns({name: pa.array(values) for name, values in columns.items()}, len(texts))
-    store = GuideStore.build(table, None)
+    store = labelled_store(texts, labels, seed)
 
     class Clocked(GISTLoss):
         """Tells when its steps began."""
@@ -264,6 +259,18 @@ def _ours(side: str, named, open_student: Callable, texts, labels, seed: int, ra
     steps = max(2, SHORT + int((budget - ready - short) / a_step))
     spent = ready + steps_of(student, steps)
     return student, {"steps": steps, "cpu_seconds": round(spent, 1)}
+
+
+def labelled_store(texts: Sequence[str], labels: Sequence[str], seed: int):
+    """What a `GISTLoss` knows of labelled texts: each with another of its label, drawn by the seed; no guide."""
+    from gisttools.data import make_triplets_from_columns
+    from gisttools.training import GuideStore
+
+    rng, of = np.random.default_rng(seed), {name: np.flatnonzero(np.asarray(labels) == name) for name in set(labels)}
+    partner = [texts[of[label][rng.integers(len(of[label]))]] for label in labels]
+    columns = {"anchor": texts, "positive": partner, "anchor_label": labels, "positive_label": labels}
+    table = make_triplets_from_columns({name: pa.array(values) for name, values in columns.items()}, len(texts))
+    return GuideStore.build(table, None)
 
 
 def _ours_options(side: str, named: tuple[str, str | None], student):

@@ -1,6 +1,11 @@
 from .advice import Advice as Advice, Candidate as Candidate, Kind as Kind, Trade as Trade, advise as advise
 from .candidate_scores import Candidates as Candidates, CandidateScore as CandidateScore
-from .candidates import Encoder as Encoder, Heads as Heads, find_candidates as find_candidates
+from .candidates import (
+    Encoder as Encoder,
+    Heads as Heads,
+    Reranking as Reranking,
+    find_candidates as find_candidates,
+)
 from .comparison import (
     POINT as POINT,
     Average as Average,

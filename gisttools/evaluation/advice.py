@@ -19,7 +19,7 @@ from gisttools.common import signed
 from gisttools.evaluation.comparison import holm
 from gisttools.evaluation.intervals import Interval, student_interval
 
-Kind = Literal["floor", "classic", "head", "base", "tuned", "guide", "reference"]
+Kind = Literal["floor", "classic", "head", "base", "tuned", "guide", "reranked", "reference"]
 SPEED_NOISE = 0.8  # a candidate counts as being as fast as another from this share of its texts a second on
 _ALPHA = 0.05
 _FEWEST = 2  # models, to compare
@@ -33,7 +33,8 @@ class Candidate:
         name: what it is called on the page; no other candidate has it.
         kind: `floor` is a guess that nobody would use (the most frequent class); `classic` needs no encoder (TF-IDF,
             BM25); `head` an encoder trained with a linear head; `base` the student before training; `tuned` a model
-            trained here; `guide`; `reference` any other.
+            trained here; `guide`; `reranked` a search whose first documents a cross-encoder puts in order; `reference`
+            any other.
         score: of what is compared, between 0 and 1.
         texts_per_s: on this machine; None where it was not measured.
     """

@@ -48,10 +48,11 @@ from gisttools.evaluation.intervals import (
 )
 from gisttools.evaluation.items import query_scores, source_documents
 from gisttools.evaluation.models import BM25, ScoredModel, open_scored, scored
+from gisttools.evaluation.reranking import queries_per_second, reordered
 from gisttools.evaluation.scores import KeptScores, ScoreCache, kept_scores, one_line, score
 from gisttools.evaluation.shipping import Shipped, shipped
 from gisttools.evaluation.tasks import TaskSource
-from gisttools.models import Linear
+from gisttools.models import Linear, Reranker
 
 if TYPE_CHECKING:
     from mteb import AbsTask
@@ -81,6 +82,21 @@ class Encoder:
     models: tuple[ScoredModel, ...]
     dollars: float | None = 0.0
     labels: int | None = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reranking:
+    """A cross-encoder on top of a search.
+
+    Attributes:
+        name: what it is called on the page.
+        reranker: reads query and document together.
+        depth: documents of each query that it puts in order.
+    """
+
+    name: str
+    reranker: Reranker
+    depth: int = 50
 
 
 class Heads(Protocol):
@@ -126,6 +142,7 @@ def find_candidates(
     sources: Sequence[TaskSource],
     *,
     heads: Heads | None = None,
+    rerankings: Sequence[Reranking] = (),
     cache: ScoreCache | None = None,
     batch_size: int = 64,
     smoke: bool = False,
@@ -140,6 +157,7 @@ def find_candidates(
             their training.
         sources: from `task_sources`.
         heads: trains encoders with a linear head; left out where None.
+        rerankings: of searches, on top of the first tuned model, else of the first model.
         cache: where scores and vectors are kept; the usual folder if None.
         batch_size: texts embedded at a time.
         smoke: was the training only to see that everything works? Then nothing is advised.
@@ -147,7 +165,7 @@ def find_candidates(
     if isinstance(encoders, Mapping):
         told = encoders.items()
         encoders = [Encoder(name=n, kind="reference", what="a model", models=(m,), labels=None) for n, m in told]
-    work = _Work(_once(encoders), heads, cache or ScoreCache(), batch_size)
+    work = _Work(_once(encoders), heads, rerankings, cache or ScoreCache(), batch_size)
     for source in (source for source in sources if source.is_target):
         with doing(f"candidates on {source.name}"):
             try:
@@ -173,8 +191,16 @@ def _once(encoders: Sequence[Encoder]) -> list[Encoder]:
 class _Work:
     """Candidates on one task after the other."""
 
-    def __init__(self, encoders: Sequence[Encoder], heads: Heads | None, cache: ScoreCache, batch_size: int) -> None:
-        self.encoders, self.heads, self.cache, self.batch_size = encoders, heads, cache, batch_size
+    def __init__(
+        self,
+        encoders: Sequence[Encoder],
+        heads: Heads | None,
+        rerankings: Sequence[Reranking],
+        cache: ScoreCache,
+        batch_size: int,
+    ) -> None:
+        self.encoders, self.heads, self.rerankings = encoders, heads, rerankings
+        self.cache, self.batch_size = cache, batch_size
         self.parts: dict[tuple[str, str, str], list[_Found]] = {}
         self.notes: list[str] = []
 
@@ -293,15 +319,29 @@ class _Work:
             yield from self._tried(source, "BM25", lambda: self._search(source, task, subset, data, _bm25()))
         for encoder in self.encoders:
             yield from self._tried(source, encoder.name, partial(self._search, source, task, subset, data, encoder))
+        below = [e for e in self.encoders if e.kind == "tuned"] or list(self.encoders)
+        for one in self.rerankings if below else ():
+            about = (source, task, subset, data, below[0], one)
+            yield from self._tried(source, one.name, partial(self._search, *about))
 
     def _search(
-        self, source: TaskSource, task: AbsTask, subset: str, data: Mapping[str, Any], encoder: Encoder
+        self,
+        source: TaskSource,
+        task: AbsTask,
+        subset: str,
+        data: Mapping[str, Any],
+        encoder: Encoder,
+        then: Reranking | None = None,
     ) -> _Found:
+        """The queries' scores of an encoder, or of what a cross-encoder makes of its search."""
         metric, relevant = task.metadata.main_score, data["relevant_docs"]
         options = {k: getattr(task, k, False) for k in ("ignore_identical_ids", "skip_first_result")}
         each = []
         for model in encoder.models:
             ranked = self._scored(source, model, encoder).result().predictions.get(subset)
+            if ranked is not None and then is not None:
+                with doing(f"{then.name} on {source.name}"):
+                    ranked = reordered(ranked, data, then.reranker, then.depth)
             values = None if ranked is None else query_scores(ranked, relevant, metric, **options)
             if values is None:
                 raise DataError(f"{metric} is no mean over queries, or the ranking was not kept.")
@@ -315,11 +355,18 @@ class _Work:
             score=float(values_of.mean()), n_test=len(queries), encoder_labels=encoder.labels,
             megabytes=_search_size(model), texts_per_s=speed, dollars=encoder.dollars, seeds=len(each),
         )  # fmt: skip
+        clusters = source_documents(relevant, queries)
+        if then is not None:
+            row = replace(
+                row, name=then.name, kind="reranked", encoder_labels=None,
+                what=f"{encoder.name}, its first {then.depth} documents put in order by a cross-encoder",
+                megabytes=then.reranker.megabytes + (row.megabytes or 0.0),
+                texts_per_s=queries_per_second(then.reranker, data, then.depth),
+            )  # fmt: skip
+            return _Found(row=row, values=values_of, clusters=clusters, shape=then.name)
         about = {"task": source.name, "metric": metric, "score": row.score, "queries": len(queries)}
         left = model.transformer and partial(Shipped, name=encoder.name, encoder=model.transformer, about=about)
-        return _Found(
-            row=row, values=values_of, clusters=source_documents(relevant, queries), shape=_shape(model), left=left
-        )
+        return _Found(row=row, values=values_of, clusters=clusters, shape=_shape(model), left=left)
 
     def result(self, *, smoke: bool) -> Candidates:
         """Each candidate held against the best of its task, and the advice."""

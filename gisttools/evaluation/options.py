@@ -24,3 +24,9 @@ class EvaluateOptions(Options):
     cross_entropy: bool = Field(
         False, description="train the student with a linear head too, as many steps as the tuned model"
     )
+    reranker: str | None = Field(
+        None,
+        description="of searches: a cross-encoder (name or folder) that puts the first documents in order; a candidate",
+    )
+    reranker_revision: str | None = Field(None, description="commit of a hub cross-encoder")
+    rerank_depth: int = Field(50, ge=2, description="documents of each query that a cross-encoder puts in order")

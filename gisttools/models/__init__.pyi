@@ -53,6 +53,7 @@ from .reading import (
     reading_of as reading_of,
     student_reading as student_reading,
 )
+from .reranker import Reranker as Reranker, open_cross_encoder as open_cross_encoder
 from .searching import Hit as Hit, search as search
 from .spread import ALIKE as ALIKE, Spread as Spread, spread_of as spread_of
 from .tokens import TokenCounter as TokenCounter, token_counter as token_counter

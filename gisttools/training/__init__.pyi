@@ -2,6 +2,7 @@ from .batches import BatchPlan as BatchPlan
 from .callbacks import DevelopmentScore as DevelopmentScore
 from .checks import check_fit as check_fit, warn_unread as warn_unread
 from .class_batches import ClassPlan as ClassPlan
+from .cross_encoder import train_reranker as train_reranker
 from .cross_entropy import HeadOptions as HeadOptions, train_head as train_head
 from .defaults import forgets as forgets
 from .health import Trend as Trend
@@ -15,6 +16,7 @@ from .options import (
     MadeFrom as MadeFrom,
     MaskOptions as MaskOptions,
     Mix as Mix,
+    RerankerOptions as RerankerOptions,
     RetentionOptions as RetentionOptions,
     TrainSettings as TrainSettings,
 )

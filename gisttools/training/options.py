@@ -225,7 +225,18 @@ class RetentionOptions(Options):
     about = "retention"
 
     weight: float = Field(8.0, gt=0, description="of that term in the loss")
-    texts_a_step: int = Field(32, ge=1, description="general texts a step")
+    texts_a_step: int = Field(8, ge=1, description="general texts a step")
+
+
+class RerankerOptions(Options):
+    """How a cross-encoder is trained; see `train_reranker`."""
+
+    about = "training a cross-encoder"
+
+    steps: int | None = Field(None, ge=1, description="optimiser steps of the cross-encoder; null: one pass")
+    batch_size: int = Field(32, ge=1, description="pairs of a query and a passage a step")
+    learning_rate: float = Field(2e-5, gt=0, description="peak, of the cross-encoder")
+    seed: int = Field(42, description="of the order of pairs, of a fresh head and of dropout")
 
 
 class MadeFrom(Options):

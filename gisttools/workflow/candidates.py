@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisttools.common import FinishedRun, GistError, ancestors, first_line, model_name, results_folder
-from gisttools.evaluation import BM25, RANDOM, Candidates, Encoder, Heads, Kind, TaskSource, find_candidates
-from gisttools.models import EMBEDDED, ENDINGS, open_model
+from gisttools.evaluation import BM25, RANDOM, Candidates, Encoder, Heads, Kind, Reranking, TaskSource, find_candidates
+from gisttools.models import EMBEDDED, ENDINGS, Reranker, open_cross_encoder, open_model
 from gisttools.training import HeadOptions, train_head
 from gisttools.workflow.folders import as_run, open_run, told_parameters
 from gisttools.workflow.inputs import BASE, GUIDE, Entries, guide_reference, labelled_texts, model_path
 from gisttools.workflow.params import EvaluateParams
+from gisttools.workflow.places import RERANKER
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -41,7 +42,10 @@ def candidates_of(params: EvaluateParams, entries: Entries, sources: Sequence[Ta
     )
     smoke = any(is_smoke(run) for run in trainings.values())
     heads = _heads(params, entries, trainings, notes)
-    found = find_candidates(encoders, sources, heads=heads, batch_size=params.batch_size, smoke=smoke)
+    rerankings = _rerankings(params, trainings)
+    found = find_candidates(
+        encoders, sources, heads=heads, rerankings=rerankings, batch_size=params.batch_size, smoke=smoke
+    )
     return replace(found, notes=(*notes, *found.notes))
 
 
@@ -199,6 +203,19 @@ class _Heads:
             )
             found.append(train_head(student, texts, labels, options))
         return found
+
+
+def _rerankings(params: EvaluateParams, trainings: Mapping[str, FinishedRun]) -> list[Reranking]:
+    """The cross-encoder that is named, and the one of the first training that has one."""
+    trust = params.trust_remote_code
+    told = [] if params.reranker is None else [(model_path(params.reranker), params.reranker_revision)]
+    told += [(str(run.folder / RERANKER), None) for run in trainings.values() if (run.folder / RERANKER).is_dir()][:1]
+    found = []
+    for name, revision in told:
+        reranker = Reranker(open_cross_encoder(name, revision, trust_remote_code=trust))
+        called = "tuned cross-encoder" if name.endswith(RERANKER) else _called(name)
+        found.append(Reranking(name=f"{called} on top", reranker=reranker, depth=params.rerank_depth))
+    return found
 
 
 def _heads(

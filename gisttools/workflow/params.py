@@ -18,7 +18,15 @@ from gisttools.evaluation import EvaluateOptions
 from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
 from gisttools.synthesis import Checks, Endpoint, LLMOptions, SynthesisOptions
-from gisttools.training import Candidates, LossOptions, MadeFrom, MaskOptions, RetentionOptions, TrainSettings
+from gisttools.training import (
+    Candidates,
+    LossOptions,
+    MadeFrom,
+    MaskOptions,
+    RerankerOptions,
+    RetentionOptions,
+    TrainSettings,
+)
 from gisttools.workflow.idle import idle
 
 WORDLLAMA = "embedded:wordllama-256"
@@ -144,6 +152,13 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     best_of: list[str] = Field(
         [], description="finetune runs with dev, of the same rows: train as the one of the best score was trained"
     )
+    reranker: str | None = Field(
+        None,
+        description="a cross-encoder, or an encoder to make one of, trained on the same rows as well: reranker/ in the "
+        "run's folder, a candidate of the evaluation",
+    )
+    reranker_revision: str | None = Field(None, description="commit of a hub cross-encoder")
+    reranker_steps: int | None = RerankerOptions.field("steps")
     # several sets
     group_by: Literal["source", "task_name"] = Field(
         "source", description="what a set is: an entry of triplets, a task"

@@ -10,6 +10,7 @@ from pathlib import Path
 from gisttools.common import ParameterError, cache_folder, notebooks_folder, problems, project_root, results_folder
 from gisttools.workflow.params import VERBS
 
+RERANKER = "reranker"  # the folder of a cross-encoder in a finetune run
 STARTED_IN = "GISTTOOLS_STARTED_IN"  # the runner tells a kernel, which works in the project's root
 
 

@@ -55,7 +55,7 @@ from gisttools.workflow.params import (
     SynthesizeParams,
     check_params,
 )
-from gisttools.workflow.places import load_env_files, resolve
+from gisttools.workflow.places import RERANKER, load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
 from gisttools.workflow.run_log import log_to, warnings_in
 from gisttools.workflow.spec import evaluations_of, parents_of, settled, spec_hash
@@ -330,6 +330,21 @@ class FinetuneRun(Run):
         from gisttools.workflow.inputs import soup_of
 
         return soup_of(self.params)
+
+    def reranker(self, table: Dataset) -> dict[str, Any] | None:
+        """Train the cross-encoder that was asked for on these rows, into `reranker/`; what became of it, for the
+        summary. None where none was asked for. Raises as `open_cross_encoder` and `train_reranker`."""
+        from gisttools.models import open_cross_encoder
+        from gisttools.training import RerankerOptions, train_reranker
+        from gisttools.workflow.inputs import model_path
+
+        p = self.params
+        if p.reranker is None:
+            return None
+        name, trust = model_path(p.reranker), p.trust_remote_code
+        model = open_cross_encoder(name, p.reranker_revision, fresh=True, trust_remote_code=trust)
+        told = train_reranker(model, table, self.path(RERANKER), RerankerOptions(steps=p.reranker_steps, seed=p.seed))
+        return {"started_from": p.reranker, **told}
 
     def rows_cost(self, tables: Mapping[str, Dataset]) -> dict[str, Any]:
         """What the rows trained on cost, for the summary; see `gisttools.workflow.inputs.rows_cost`."""
