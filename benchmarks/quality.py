@@ -9,13 +9,16 @@ The learning rate of each side and set is the best of `--rates` on a quarter of 
 copies on one side, after a third of the seconds; the test part is looked at once a seed. Intervals are over seeds and
 test items together (`gisttools.evaluation.crossed_interval`), on STSBenchmark over seeds.
 
+`--curve 20 40 80 160` draws, for each set, the development score after so many CPU seconds, each side at its rate, into
+`--folder`: the trainings of the picture are added where they are missing.
+
 `--labels 8` gives each side 8 texts a label, for encoder and classifier both. A set is an mteb task, or NAME=FOLDER
 with train and test files. Each training has a process of its own, and its result a file in `--folder`: a benchmark that
 was stopped goes on where it was, and `--table` prints what there is. Without the hub's data, or with `--small`, an
 embedded static student and data/support_intents stand in: the numbers say little. Prints tables and, last, a JSON line.
 
     python benchmarks/quality.py [--sets Banking77Classification ... hwu64=FOLDER] [--sides ours mnr ...]
-        [--seeds 0 1 2] [--seconds 120] [--rates 1e-4 3e-4 1e-3] [--labels 8] --folder results/contest
+        [--seeds 0 1 2] [--seconds 120] [--rates 1e-4 3e-4 1e-3] [--labels 8] [--curve 20 40 80] --folder DIR
 """
 
 from __future__ import annotations
@@ -195,6 +198,21 @@ class Contest:
         for place in range(len(self.o.seeds)):
             self._run([self.cells(*pair)[place] for pair in pairs])
 
+    def curves(self, name: str, seconds: list[float]) -> dict[str, list[tuple[float, float]]]:
+        """Of each side its development score (0 to 100) after so many seconds, from trainings of that length; of those
+        that there are, where only tables are asked for."""
+        cells = {
+            side: [self.cell(name, side, 0, self.rate(name, side)[0], budget, "dev") for budget in sorted(seconds)]
+            for side in self.o.sides
+        }
+        if not self.o.table:
+            self._run([cell for of_side in cells.values() for cell in of_side])
+        found = {}
+        for side, of_side in cells.items():
+            told = [(cell.seconds, self.result(cell)) for cell in of_side]
+            found[side] = [(budget, result["scores"]["few-shot"]) for budget, result in told if result is not None]
+        return {side: points for side, points in found.items() if points}
+
     def _run(self, cells: list[Cell]) -> None:
         with ThreadPoolExecutor(self.o.workers) as pool:
             list(pool.map(self.result, {cell.name: cell for cell in cells}.values()))
@@ -251,6 +269,36 @@ def print_set(contest: Contest, name: str, done: dict[str, list[Cell]]) -> dict:
     return found
 
 
+def draw_curves(curves: dict[str, list[tuple[float, float]]], name: str, file: Path) -> None:
+    """A line a side, the first one thick; each named at its end, names apart."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    ends = sorted((points[-1][1], side) for side, points in curves.items())
+    low, high = min(y for points in curves.values() for _, y in points), ends[-1][0]
+    gap, place = 0.05 * (high - low), float("-inf")
+    first = next(iter(curves))
+    for end, side in ends:
+        points, ours = curves[side], side == first
+        colour = "#0b6bb8" if ours else "#646b75"
+        axes.plot(*zip(*points, strict=True), "o-", color=colour, linewidth=2.4 if ours else 1.1, markersize=4)
+        place = max(end, place + gap)
+        told = {"color": colour, "va": "center", "weight": "bold" if ours else "normal", "fontsize": 9}
+        axes.annotate(f"{side} {end:.1f}", (points[-1][0] * 1.05, place), annotation_clip=False, **told)
+    axes.set_xscale("log")
+    ticks = sorted({x for points in curves.values() for x, _ in points})
+    axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(ticks[0] * 0.92, ticks[-1] * 1.6)
+    axes.set_xlabel("CPU seconds of the training")
+    axes.set_title(f"{name}: accuracy by 8 texts a label, on held-out train texts", loc="left", fontsize=10)
+    axes.grid(axis="y", color="#dcdfe4", linewidth=0.7)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0, labelsize=9, labelcolor="#646b75")
+    figure.savefig(file)
+
+
 def have_hub_data(sets: list[str]) -> bool:
     """Whether model and data can be read; says what is missing where they cannot."""
     from gisttools.common import GistError
@@ -281,6 +329,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps results, so that a stopped benchmark goes on")
     parser.add_argument("--small", action="store_true", help="an embedded static student on data/support_intents")
     parser.add_argument("--workers", type=int, default=1, help="trainings at a time, a core each")
+    parser.add_argument("--curve", type=float, nargs="+", default=[], help="draw scores after so many CPU seconds")
     parser.add_argument("--table", action="store_true", help="print what there is and run nothing")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -294,6 +343,13 @@ def main() -> None:
     options.folder = options.folder or Path(tempfile.mkdtemp(prefix="gisttools-quality-"))
     options.folder.mkdir(parents=True, exist_ok=True)
     contest = Contest(options, "embedded:wordllama-256" if small else STUDENT[0])
+    if options.curve:
+        for name in options.sets:
+            title = name.split("=")[0]
+            if found := contest.curves(name, options.curve):
+                draw_curves(found, title, options.folder / f"{title}.svg")
+                print(f"{title}: " + json.dumps(found))
+        return
     if not options.table:
         contest.run()
     print(json.dumps(report(contest)))
