@@ -1,0 +1,281 @@
+"""What questions of a small LLM on unlabelled documents are worth: MLQuestions, whose human queries are the test.
+
+The corpus of MLQuestions (9,211 passages on machine learning) stands for the documents. An LLM asks on passages drawn
+at random, blind to which of them people asked about; a fifth of all passages is held back for a synthetic test. The
+student, all-MiniLM-L6-v2, is trained on what is left in several ways, as many steps each, and searches the whole corpus
+with the 1,500 human queries, which nothing else ever sees: nDCG@10, paired by query (and seed).
+
+Sides: `ours` (round trip, hard negatives by guide and BM25, as `gisttools run documents`); `in_batch` (the same
+questions, negatives of the batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered`
+(also the questions that filters of quality stopped, mined); `small` (`--small-folder`: questions of another LLM).
+
+The learning rate is the best of `--rates` for `ours` on the synthetic test, one seed; every side is trained at it. The
+writing and each training are kept in `--folder`, so that a benchmark that was stopped goes on. Without the hub's data
+it says so and ends.
+
+    python benchmarks/documents.py --model qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --folder DIR [--ask-only]
+        [--calls 1500] [--steps 100] [--batch 64] [--rates 1e-5 3e-5 1e-4] [--seeds 0 1 2] [--small-folder DIR2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from scoring import interval
+
+from gisttools.common import GistError
+from gisttools.data import Chunk, ReadChunks, load_task, mteb_task, read_triplets, split_of, write_triplets
+
+TASK, METRIC = "MLQuestions", "ndcg_at_10"
+STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
+GUIDE = ("sentence-transformers/all-mpnet-base-v2", None)
+SIDES = ("ours", "in_batch", "unmined", "unfiltered", "small")
+QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
+HELD_BACK = 0.2
+
+
+def corpus_and_queries() -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
+    """Passages and queries by id, and which passage answers which query."""
+    task = mteb_task(TASK)
+    load_task(task)
+    data = split_of(task, "default", "test")
+    assert isinstance(data, dict)
+    passages = {str(row["id"]): f"{row.get('title') or ''} {row['text']}".strip() for row in data["corpus"]}
+    queries = {str(row["id"]): row["text"] for row in data["queries"]}
+    return passages, queries, data["relevant_docs"]
+
+
+def read_corpus(passages: dict[str, str]) -> ReadChunks:
+    """Each passage a chunk of a document of its own; a fifth, drawn at random, is held back."""
+    names = list(passages)
+    chunks = tuple(
+        Chunk(id=n, document=n, title="", headings=(), text=passages[n], tokens=1, file=Path(TASK), line=1)
+        for n in names
+    )
+    test = np.zeros(len(names), dtype=bool)
+    test[np.random.default_rng(0).permutation(len(names))[: round(HELD_BACK * len(names))]] = True
+    return ReadChunks(name=TASK, chunks=chunks, test=test)
+
+
+def ask(options, read: ReadChunks) -> dict:
+    """Let the LLM ask, where it has not yet; the summary of the writing."""
+    from gisttools.models import GuideOptions, VectorCache
+    from gisttools.synthesis import Checks, LLMOptions, SynthesisOptions, document_task, generate, open_llm
+
+    told = options.folder / "summary.json"
+    if told.exists():
+        return json.loads(told.read_text(encoding="utf-8"))
+    rows = round(options.calls / options.attempts / (1 + HELD_BACK))
+    plan = SynthesisOptions(rows=rows, test_rows=round(HELD_BACK * rows), attempts=options.attempts, per_chunk=1.0)
+    asked = LLMOptions(model=options.model, temperature=0.4, max_tokens=300, concurrency=options.slots, timeout=900.0)
+    started = time.monotonic()
+    with open_llm(asked, log=options.folder / "server.log", cache=options.folder / "llm.sqlite", job=TASK) as llm:
+        task = document_task(read, domain="a textbook and notes on machine learning", language="eng-Latn")
+        done = generate(task, llm, VectorCache(GuideOptions(name=GUIDE[0])), plan, checks=Checks(top_k=5))
+    write_triplets(done.accepted, options.folder / "accepted.parquet")
+    write_triplets(done.rejected, options.folder / "rejected.parquet")
+    summary = {**done.summary, "wall_seconds": round(time.monotonic() - started)}
+    told.write_text(json.dumps(summary, default=str), encoding="utf-8")
+    return summary
+
+
+def rows_of(side: str, options, read: ReadChunks) -> Path:
+    """The folder of a side's rows: pairs on the passages that are not held back, with mined negatives where it has
+    some."""
+    from datasets import concatenate_datasets
+
+    folder = options.folder / "rows" / side
+    if (folder / "triplets.parquet").exists():
+        return folder
+    source = options.small_folder if side == "small" else options.folder
+    held = {chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if test}
+    tables = [read_triplets(source / "accepted.parquet")]
+    if side == "unfiltered":
+        stopped = read_triplets(source / "rejected.parquet")
+        tables.append(stopped.filter(lambda row: row["reject_reason"] in QUALITY and row["positive"]))
+    pairs = concatenate_datasets(tables).filter(lambda row: row["positive"] not in held)
+    folder.mkdir(parents=True, exist_ok=True)
+    if side not in ("in_batch", "unmined"):
+        pairs = mined(pairs, read)
+    write_triplets(pairs, folder / "triplets.parquet")
+    return folder
+
+
+def mined(pairs, read: ReadChunks):
+    """With four hard negatives each, by guide and BM25, among the passages that are not held back."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from gisttools.data import CORPUS_FILE
+    from gisttools.mining import MiningOptions, convert
+    from gisttools.models import GuideOptions, VectorCache
+
+    own = [chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if not test]
+    with tempfile.TemporaryDirectory() as scratch:
+        write_triplets(pairs, Path(scratch) / "triplets.parquet")
+        pq.write_table(pa.table({"text": list(dict.fromkeys(own))}), Path(scratch) / CORPUS_FILE)
+        mining = MiningOptions(strategy="hard", hard_from="both", negatives=4)
+        return convert([scratch], VectorCache(GuideOptions(name=GUIDE[0])), mining=mining).triplets
+
+
+def searched(model, passages, queries, relevant) -> np.ndarray:
+    """nDCG@10 of each query, in the order of `queries`."""
+    from gisttools.evaluation.items import query_scores
+
+    names = np.array(list(passages))
+    documents, asked = (
+        model.encode(list(texts.values()), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+        for texts in (passages, queries)
+    )
+    ranked = {}
+    for query, scores in zip(queries, asked @ documents.T, strict=True):
+        best = np.argpartition(-scores, 100)[:100]
+        ranked[query] = {str(names[i]): float(scores[i]) for i in best}
+    found = query_scores(ranked, relevant, METRIC)
+    assert found is not None
+    return np.array([found[query] for query in queries])
+
+
+def synthetic_test(folder: Path, read: ReadChunks) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """The questions on passages that are held back, and which passage answers each."""
+    ids = {chunk.passage: chunk.id for chunk in read.chunks}
+    held = {chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if test}
+    rows = [row for row in read_triplets(folder / "accepted.parquet") if row["positive"] in held]
+    return (
+        {f"s{i}": row["anchor"] for i, row in enumerate(rows)},
+        {f"s{i}": {ids[row["positive"]]: 1} for i, row in enumerate(rows)},
+    )
+
+
+def run_one(options, side: str, seed: int, rate: float) -> None:
+    """Train one side and let it search; leaves its scores by query and, last, its means."""
+    import torch
+
+    from gisttools.models import GuideOptions, VectorCache, open_model
+    from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
+
+    torch.set_num_threads(1)
+    passages, queries, relevant = corpus_and_queries()
+    read = read_corpus(passages)
+    model, seconds = open_model(*STUDENT, device="cpu"), 0.0
+    if side != "base":
+        table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
+        guide = None if side == "in_batch" else VectorCache(GuideOptions(name=GUIDE[0]))
+        loss = GISTLoss(model, GuideStore.build(table, guide), LossOptions(temperature=0.05))
+        settings = TrainSettings(max_steps=options.steps, batch_size=options.batch, learning_rate=rate, seed=seed)
+        started = time.process_time()
+        with tempfile.TemporaryDirectory() as scratch:
+            finetune(loss, Path(scratch) / "model", settings)
+        seconds = time.process_time() - started
+        model.eval()
+    asked, answers = synthetic_test(options.folder, read)
+    items = {"human": searched(model, passages, queries, relevant)}
+    if asked:
+        items["synthetic"] = searched(model, passages, asked, answers)
+    name = cell(options, side, seed, rate)
+    np.savez_compressed(options.folder / f"{name}.npz", **items)
+    told = {"side": side, "seed": seed, "rate": rate, "cpu_seconds": round(seconds)}
+    told |= {key: round(100 * float(values.mean()), 2) for key, values in items.items()}
+    (options.folder / f"{name}.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def cell(options, side: str, seed: int, rate: float) -> str:
+    """The name of a training's files."""
+    return "base" if side == "base" else f"{side}-{seed}-{rate:g}-{options.steps}-{options.batch}"
+
+
+def result(options, side: str, seed: int, rate: float) -> dict:
+    """What came of a training, after running it in a process of its own where that is missing."""
+    kept = options.folder / f"{cell(options, side, seed, rate)}.json"
+    if not kept.exists():
+        told = ["--folder", str(options.folder), "--steps", str(options.steps), "--batch", str(options.batch)]
+        told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
+        command = [sys.executable, __file__, *told, "--one", side, str(seed), str(rate)]
+        subprocess.run(command, check=True)
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
+def report(options, sides: list[str], rate: float) -> dict:
+    """Print the tables; the figures behind them."""
+    passages, queries, relevant = corpus_and_queries()
+    written = {row["positive"] for row in read_triplets(options.folder / "accepted.parquet")}
+    on_written = np.array([any(passages[d] in written for d in relevant[query]) for query in queries])
+    items: dict[str, list[dict[str, np.ndarray]]] = {}
+    for side in ("base", *sides):
+        seeds = options.seeds if side != "base" else [0] * len(options.seeds)
+        items[side] = [dict(np.load(options.folder / f"{cell(options, side, s, rate)}.npz")) for s in seeds]
+        for found in items[side]:
+            found |= {"written on": found["human"][on_written], "not written on": found["human"][~on_written]}
+    figures: dict = {
+        "benchmark": "documents",
+        "rate": rate,
+        "steps": options.steps,
+        "batch": options.batch,
+        "sides": {},
+    }
+    parts = [name for name in ("human", "written on", "not written on", "synthetic") if name in items["base"][0]]
+    print(f"nDCG@10 by {METRIC}; {int(on_written.sum())} of {len(on_written)} human queries on passages written on")
+    for side, of_seeds in items.items():
+        line, row = f"{side:<12}", {}
+        for part in parts:
+            mean = 100 * float(np.mean([found[part].mean() for found in of_seeds]))
+            gap = interval(part, items["base"], of_seeds)
+            row[part] = [round(x, 2) for x in (mean, *(100 * y for y in (gap.difference, gap.low, gap.high)))]
+            change = "" if side == "base" else " {:+.1f} ({:+.1f} to {:+.1f})".format(*row[part][1:])
+            line += f"  {part} {mean:.2f}{change}"
+        print(line)
+        figures["sides"][side] = row
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a GGUF file, or the name of an embedded LLM")
+    parser.add_argument("--folder", type=Path, required=True, help="keeps what was done")
+    parser.add_argument("--small-folder", type=Path, help="of another LLM's questions, asked with --ask-only")
+    parser.add_argument("--calls", type=int, default=1500, help="at most")
+    parser.add_argument("--attempts", type=float, default=1.25, help="calls for each question that is wanted, at most")
+    parser.add_argument("--slots", type=int, default=2, help="calls at a time")
+    parser.add_argument("--ask-only", action="store_true")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES[:-1]))
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-5, 3e-5, 1e-4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--one", nargs=3, metavar=("SIDE", "SEED", "RATE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.folder = options.folder.resolve()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.one:
+        run_one(options, options.one[0], int(options.one[1]), float(options.one[2]))
+        return
+    try:
+        passages, _, _ = corpus_and_queries()
+    except GistError as error:
+        print(f"The hub's data are missing: {error}")
+        return
+    summary = ask(options, read_corpus(passages))
+    told = ("asked", "accepted", "reasons", "calls", "tokens_out", "wall_seconds")
+    print(json.dumps({name: summary.get(name) for name in told}))
+    if options.ask_only:
+        return
+    result(options, "base", 0, 0.0)
+    tried = {rate: result(options, "ours", options.seeds[0], rate)["synthetic"] for rate in options.rates}
+    print(f"rates on the synthetic test: {tried}")
+    rate = max(tried, key=lambda r: tried[r])
+    sides = [*options.sides, *(["small"] if options.small_folder and "small" not in options.sides else [])]
+    for seed in options.seeds:
+        for side in sides:
+            result(options, side, seed, rate)
+    print(json.dumps(report(options, sides, rate)))
+
+
+if __name__ == "__main__":
+    main()
