@@ -177,7 +177,9 @@ class _Patience:
             later = self._health.reached and not self._health.others
             return seconds >= (_PATIENCE_LATER if later else _PATIENCE_AT_START)
         if isinstance(error, openai.RateLimitError):
-            return seconds >= (_PATIENCE_BESIDE_OTHERS if self._health.others else _PATIENCE_BUSY)
+            if self._health.others:
+                return seconds + (_asked_wait(error) or 0.0) >= _PATIENCE_BESIDE_OTHERS
+            return seconds >= _PATIENCE_BUSY
         self._failures += 1
         return self._failures >= (_ATTEMPTS_BESIDE_OTHERS if self._health.others else _ATTEMPTS)
 

@@ -1,6 +1,7 @@
 from .advice import Advice as Advice, Candidate as Candidate, Kind as Kind, Trade as Trade, advise as advise
 from .candidate_scores import Candidates as Candidates, CandidateScore as CandidateScore
 from .candidates import (
+    SEARCHES as SEARCHES,
     Encoder as Encoder,
     Heads as Heads,
     Reranking as Reranking,

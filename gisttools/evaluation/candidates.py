@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from mteb import AbsTask
 
 log = logging.getLogger(__name__)
-_SEARCHES = ("Retrieval", "Reranking")
+SEARCHES = ("Retrieval", "Reranking")
 _TOP = 10  # documents that a search answers with, while its speed is measured
 TF_IDF = "TF-IDF + logistic regression"
 
@@ -212,7 +212,7 @@ class _Work:
         """All candidates on all subsets of a task."""
         task = source.make()
         kind, name = task.metadata.type, source.name
-        ways = {"Classification": self._labelled} | dict.fromkeys(_SEARCHES, self._searched)
+        ways = {"Classification": self._labelled} | dict.fromkeys(SEARCHES, self._searched)
         if kind == "MultilabelClassification":
             self.note(f"{name}: its texts have several labels each; candidates are compared where they have one.")
         elif kind not in ways:

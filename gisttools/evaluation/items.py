@@ -153,8 +153,21 @@ def query_scores(
 
 def source_documents(relevant: Mapping[str, Mapping[str, int]], queries: list[str]) -> list[tuple[str, ...]]:
     """The documents each query was written for: queries that share all of theirs are no independent items. Chunks count
-    as the document that they are of, where their ids tell it."""
-    return [tuple(sorted({document_of(d) for d, r in relevant[q].items() if r > 0})) or (q,) for q in queries]
+    as the document that they are of, where their ids tell it; documents whose chunks answer one question are one."""
+    answers = [[d for d, r in relevant[q].items() if r > 0] for q in queries]
+    joined: dict[str, str] = {}  # of documents whose chunks answer one question together: another of them
+
+    def of(document: str) -> str:
+        while document in joined:
+            document = joined[document]
+        return document
+
+    for found in answers:
+        first, *others = dict.fromkeys(of(document_of(d)) for d in found if document_of(d) != d) or [""]
+        joined |= dict.fromkeys(others, first)
+    return [
+        tuple(sorted({of(document_of(d)) for d in found})) or (q,) for q, found in zip(queries, answers, strict=True)
+    ]
 
 
 def _reciprocal_rank(documents: Mapping[str, float], relevant: Mapping[str, int], k: int) -> float:

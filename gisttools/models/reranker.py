@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gisttools.common import GistError, MissingError, ModelError, cache_folder, digest, first_line
 from gisttools.models.custom_code import trusted
-from gisttools.models.loading import EMBEDDED, open_model, reading_sha, weights_sha
+from gisttools.models.loading import EMBEDDED, is_static, open_model, reading_sha, weights_sha
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -27,6 +27,7 @@ def open_cross_encoder(
     revision: str | None = None,
     *,
     fresh: bool = False,
+    seed: int = 42,
     device: str | None = None,
     trust_remote_code: bool | Sequence[str] = False,
 ) -> CrossEncoder:
@@ -36,6 +37,7 @@ def open_cross_encoder(
         name: a model folder, a name on the hub, or with `fresh` `embedded:all-MiniLM-L6-v2`.
         revision: commit, tag or branch of a hub model.
         fresh: an encoder may be opened that gives no scores yet; it is to be trained.
+        seed: of what it is given then, drawn at random.
         device: as in torch; the best one present if None.
         trust_remote_code: let code run that comes with the model, as in `gisttools.models.trusted`.
 
@@ -44,14 +46,20 @@ def open_cross_encoder(
         ModelError: it cannot be loaded, gives a pair several scores, or is an encoder that was not trained for it.
     """
     from sentence_transformers import CrossEncoder
+    from transformers import set_seed
 
-    if fresh and name.startswith(EMBEDDED):
-        name = str(open_model(name, device="cpu")[0].auto_model.config._name_or_path)
+    if name.startswith(EMBEDDED):
+        encoder = open_model(name, device="cpu")
+        if not fresh or is_static(encoder):
+            raise ModelError(f"{name} reads no pairs. Name a cross-encoder, or a transformer to make one of.")
+        name = str(encoder[0].auto_model.config._name_or_path)
     folder = Path(name).expanduser()
     if not folder.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise MissingError(f"No cross-encoder at {name}. Name a folder, or a hub model (org/name).")
     try:
         code = trusted(name, revision, trust_remote_code)
+        if fresh:
+            set_seed(seed)
         model = CrossEncoder(name, revision=revision, device=device, num_labels=1 if fresh else None, **code)
         bare = all(kind.endswith("Model") for kind in _architectures(name, revision))
     except GistError:

@@ -450,12 +450,13 @@ class Quotas:
         calls = sum(min(self._most[g], math.ceil(n / share) if share else math.inf) for g, n in self.wanted.items())
         tokens = sum(sum(cost_of(c)[:2]) for c in candidates) / max(1, len(candidates))
         usd = sum(cost_of(c)[2] for c in candidates) / max(1, len(candidates))
+        looks = sum(1 + len(c.looks) for c in candidates) / max(1, len(candidates)) or 1.0
         fresh = sum(not c.reply.cached for c in candidates)
         # a first round is too short to fill all places
         each = seconds * min(concurrency, fresh) / (fresh * concurrency) if fresh else None
         return {
             "acceptance": round(share, 3),
-            "calls": calls,
+            "calls": calls * looks if math.isinf(calls) else round(calls * looks),
             "tokens": round(calls * tokens),
             "cost_usd": calls * usd if priced else None,
             "seconds": None if each is None else round(calls * each, 1),
@@ -581,7 +582,9 @@ def _named(short: Mapping[str, int]) -> str:
 
 def _failures(candidates: Sequence[Candidate]) -> dict[str, int]:
     """Why calls failed, in the endpoint's words, the most frequent first, and how often."""
-    words = Counter(c.reply.content[:_WORDS] for c in candidates if c.reason == "call-failed")
+    failed = [next((r for r in (c.reply, *c.looks) if r.finish_reason == "error"), c.reply)
+              for c in candidates if c.reason == "call-failed"]  # fmt: skip
+    words = Counter(reply.content[:_WORDS] for reply in failed)
     return dict(words.most_common(_NAMED))
 
 

@@ -5,6 +5,7 @@ By binary cross-entropy of each query's positive (1) and negatives (0), in sente
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from sentence_transformers import CrossEncoder
 
@@ -46,7 +48,8 @@ def train_reranker(
 
     options = options or RerankerOptions()
     pairs = pairs_of(table)
-    steps = options.steps or -(-len(pairs) // options.batch_size)
+    at_once = options.batch_size * int(os.environ.get("WORLD_SIZE", 1))
+    steps = options.steps or -(-len(pairs) // at_once)
     set_seed(options.seed)
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:
         arguments = CrossEncoderTrainingArguments(
@@ -62,7 +65,9 @@ def train_reranker(
             report_to="none",
             logging_steps=max(1, steps // 20),
             disable_tqdm=True,
+            dataloader_pin_memory=torch.cuda.is_available(),
         )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # several in one process would be wrapped in a DataParallel
         trainer = CrossEncoderTrainer(
             model=model, args=arguments, train_dataset=pairs, loss=BinaryCrossEntropyLoss(model)
         )

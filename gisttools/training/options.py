@@ -236,7 +236,7 @@ class RerankerOptions(Options):
     steps: int | None = Field(None, ge=1, description="optimiser steps of the cross-encoder; null: one pass")
     batch_size: int = Field(32, ge=1, description="pairs of a query and a passage a step")
     learning_rate: float = Field(2e-5, gt=0, description="peak, of the cross-encoder")
-    seed: int = Field(42, description="of the order of pairs, of a fresh head and of dropout")
+    seed: int = Field(42, description="of the order of pairs and of dropout")
 
 
 class MadeFrom(Options):

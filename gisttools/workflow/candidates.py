@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisttools.common import FinishedRun, GistError, ancestors, first_line, model_name, results_folder
-from gisttools.evaluation import BM25, RANDOM, Candidates, Encoder, Heads, Kind, Reranking, TaskSource, find_candidates
+from gisttools.evaluation import (
+    BM25,
+    RANDOM,
+    SEARCHES,
+    Candidates,
+    Encoder,
+    Heads,
+    Kind,
+    Reranking,
+    TaskSource,
+    find_candidates,
+)
 from gisttools.models import EMBEDDED, ENDINGS, Reranker, open_cross_encoder, open_model
 from gisttools.training import HeadOptions, train_head
 from gisttools.workflow.folders import as_run, open_run, told_parameters
@@ -42,7 +53,8 @@ def candidates_of(params: EvaluateParams, entries: Entries, sources: Sequence[Ta
     )
     smoke = any(is_smoke(run) for run in trainings.values())
     heads = _heads(params, entries, trainings, notes)
-    rerankings = _rerankings(params, trainings)
+    searches = any(source.is_target and source.make().metadata.type in SEARCHES for source in sources)
+    rerankings = _rerankings(params, entries, trainings, notes) if searches else []
     found = find_candidates(
         encoders, sources, heads=heads, rerankings=rerankings, batch_size=params.batch_size, smoke=smoke
     )
@@ -205,16 +217,29 @@ class _Heads:
         return found
 
 
-def _rerankings(params: EvaluateParams, trainings: Mapping[str, FinishedRun]) -> list[Reranking]:
-    """The cross-encoder that is named, and the one of the first training that has one."""
-    trust = params.trust_remote_code
-    told = [] if params.reranker is None else [(model_path(params.reranker), params.reranker_revision)]
-    told += [(str(run.folder / RERANKER), None) for run in trainings.values() if (run.folder / RERANKER).is_dir()][:1]
+def _rerankings(
+    params: EvaluateParams, entries: Entries, trainings: Mapping[str, FinishedRun], notes: list[str]
+) -> list[Reranking]:
+    """The cross-encoder that is named, and the one that the first variant's training left; none where no target is a
+    search. What cannot be opened is noted."""
+    told: list[tuple[str, str, str | None]] = []
+    for role in entries.variants[0].roles:
+        folder = trainings[role].folder / RERANKER if role in trainings else None
+        if folder is not None and folder.is_dir():
+            told.append(("tuned cross-encoder", str(folder), None))
+            break
+    if params.reranker is not None:
+        name = model_path(params.reranker)
+        if not any(Path(name) == Path(folder) for _, folder, _ in told):
+            told.append((_called(params.reranker), name, params.reranker_revision))
     found = []
-    for name, revision in told:
-        reranker = Reranker(open_cross_encoder(name, revision, trust_remote_code=trust))
-        called = "tuned cross-encoder" if name.endswith(RERANKER) else _called(name)
-        found.append(Reranking(name=f"{called} on top", reranker=reranker, depth=params.rerank_depth))
+    for called, name, revision in told:
+        try:
+            model = open_cross_encoder(name, revision, trust_remote_code=params.trust_remote_code)
+        except GistError as error:
+            notes.append(f"{called}: {first_line(error)}")
+            continue
+        found.append(Reranking(name=f"{called} on top", reranker=Reranker(model), depth=params.rerank_depth))
     return found
 
 

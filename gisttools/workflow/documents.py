@@ -112,11 +112,17 @@ def synthetic_told(files: Sequence[str]) -> list[str]:
             continue
         told = open_run(folder).summary
         for test in map(Path, tests_of([name])):
-            answers = (test / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
-            on = len({document_of(line.split("\t")[1]) for line in answers})
+            lines = (test / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
+            own: dict[str, str] = {}  # the first answer to a question is the chunk that it was written on
+            for query, chunk, *_ in (line.split("\t") for line in lines):
+                own.setdefault(query, chunk)
+            on = len({document_of(chunk) for chunk in own.values()})
+            taken = "one chunk taken as the answer to each"
+            if len(lines) > len(own):
+                taken = f"{plural(len(lines), 'chunk')} taken as answers, those that the LLM found beside included"
             found.append(
-                f"{test.name} is a synthetic test: {plural(len(answers), 'question')} on {plural(on, 'document')} that "
-                f"were held back, written by {told['llm_model']}, one chunk taken as the answer to each. People ask "
+                f"{test.name} is a synthetic test: {plural(len(own), 'question')} on {plural(on, 'document')} that "
+                f"were held back, written by {told['llm_model']}, {taken}. People ask "
                 "otherwise, and other chunks may answer too: it tells models apart, not how good they are. Questions "
                 "on one document are not independent, so that the interval counts documents."
             )

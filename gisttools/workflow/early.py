@@ -32,7 +32,7 @@ from gisttools.workflow.folders import RUN_ID, as_run
 from gisttools.workflow.params import LATEST, Params
 from gisttools.workflow.places import resolve
 
-_MODELS = ("student", "guide", "model", "baseline", "references", "soup")
+_MODELS = ("student", "guide", "model", "baseline", "references", "soup", "reranker")
 _FOLDERS = ("files", "eval_files", "labelled_files")
 _SCORED = ("files", "eval_files", "dev")
 _READ = ("sources", "labelled_files")

@@ -55,12 +55,14 @@ from gisttools.evaluation import (
 )
 from gisttools.report import TEXT, collect, forest, headline, variants_forest, write_report, write_sweep
 from gisttools.workflow.folders import as_run, finished_runs, latest, open_run, run_folder, told_parameters
+from gisttools.workflow.places import RERANKING
 
 log = logging.getLogger(__name__)
 # of an evaluation: what changes no score of the models that are compared
 _OWN = {"model", "model_revision", "baseline", "baseline_revision", "batch_size", "allow_overlap", "references"}
 _OWN |= {"allowed_loss", "published", "base_url", "key_variable", "candidates", "cross_entropy"}
-_NO_MATTER = {"checkpoint_minutes", "tracking", "licence"}  # of a training: they change no model
+_OWN |= {"reranker", "reranker_revision", "rerank_depth"}
+_NO_MATTER = {"checkpoint_minutes", "tracking", "licence", *RERANKING}  # of a training: they change no model
 _CHOSEN_BY = {"best_of"}  # runs that chose parameters, which are told as they were chosen
 _COLUMNS = ("task", "subset", "metric", "base", "tuned", "standard_error", "freedom", "is_target")
 _CARD = "model/README.md"

@@ -72,6 +72,12 @@ _GUIDE = (
         "a guide behind an endpoint (endpoint:MODEL)",
     ),
 )
+
+
+def _is_embedded(p: Any) -> bool:
+    return p.llm_base_url == "embedded" and not p.llm_endpoints
+
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "synthesize": (
         *_GUIDE,
@@ -86,12 +92,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "documents alone: a task description tells both itself",
         ),
         Rule(_FILES, lambda p: bool(p.eval_files or p.labelled_files), "files (eval_files, labelled_files)"),
-        Rule(("llm_context",), lambda p: p.llm_base_url == "embedded", "the embedded server (llm_base_url: embedded)"),
+        Rule(("llm_context",), _is_embedded, "the embedded server (llm_base_url: embedded)"),
         Rule(
             ("llm_key_variable", "price_in", "price_out", "requests_per_minute", "tokens_per_minute"),
-            lambda p: p.llm_base_url != "embedded",
+            lambda p: not _is_embedded(p),
             "an endpoint (llm_base_url); the embedded server is free, and nobody limits it",
         ),
+        Rule(("llm_model",), lambda p: not p.llm_endpoints, "one endpoint: each of llm_endpoints names its own"),
     ),
     "convert": (
         *_GUIDE,
@@ -131,6 +138,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             lambda p: p.train_on != "labelled",
             "triplets: labelled texts are neither anchors nor positives",
         ),
+        Rule(("reranker_steps", "reranker_revision"), lambda p: p.reranker is not None, "a reranker"),
         Rule(("retain_weight", "retain_a_step"), lambda p: p.retain != [], "general texts (retain)"),
         Rule(_FILES, lambda p: bool(p.dev), "development data (dev), which is read so"),
         Rule(("dev_every", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
@@ -162,6 +170,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(_FILES, lambda p: bool(p.files), "files of your own (files)"),
         Rule(("subsets",), lambda p: bool(p.tasks or p.guards), "mteb tasks (tasks, guards)"),
         Rule(("allowed_loss",), lambda p: p.guards != [], "guards"),
+        Rule(("reranker_revision",), lambda p: p.reranker is not None, "a reranker"),
+        Rule(("reranker", "rerank_depth"), lambda p: p.candidates, "candidates (candidates: true)"),
         Rule(("cross_entropy",), lambda p: p.candidates, "candidates, among which it would stand (candidates: true)"),
     ),
     "report": (

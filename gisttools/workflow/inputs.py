@@ -31,7 +31,7 @@ from gisttools.workflow.params import (
     GuideParams,
     SynthesizeParams,
 )
-from gisttools.workflow.places import resolve
+from gisttools.workflow.places import RERANKING, resolve
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -367,7 +367,7 @@ def _variants(origins: Mapping[str, Origin], roles: Mapping[str, str]) -> list[V
     alike: dict[str, dict[object, str]] = {}  # what the models were made with -> seed -> model
     twice = []
     for name, origin in origins.items():
-        told = dict(origin.parameters or {"model": name})
+        told = {k: v for k, v in (origin.parameters or {"model": name}).items() if k not in RERANKING}
         seed = told.pop("seed", None)
         other = alike.setdefault(json.dumps(told, sort_keys=True), {}).setdefault(seed, name)
         twice += [f"{other} and {name} are one training, of one seed"] if other != name else []
@@ -575,10 +575,11 @@ def rows_cost(names: Sequence[str], tables: Mapping[str, Dataset]) -> dict[str, 
     total, priced = 0.0, 0
     for name, table in zip(names, tables.values(), strict=True):
         price = _price_of_a_row(name)
+        costs = table.select_columns("cost_usd").with_format("arrow")[:]["cost_usd"]
         if price is not None:
-            total, priced = total + price * len(table), priced + len(table)
+            written = len(costs) - costs.null_count  # a second answer to a question was not paid for
+            total, priced = total + price * written, priced + written
         else:
-            costs = table.select_columns("cost_usd").with_format("arrow")[:]["cost_usd"]
             total += pc.sum(costs).as_py() or 0.0
             priced += len(costs) - costs.null_count
     return {"rows": sum(map(len, tables.values())), "rows_cost_usd": total if priced else None, "rows_priced": priced}

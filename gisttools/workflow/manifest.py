@@ -38,7 +38,7 @@ _PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mte
 _NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", NOTICES, "notebook.ipynb", "notebook.html"}
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml", ".yml", ".tsv"}
 _TABLE = ".parquet"
-_MODEL = "model"  # vocabularies and weights: nothing that a key could get into but the card
+_MODELS = {"model", "reranker"}  # vocabularies and weights: nothing that a key could get into but the card
 
 
 def scrub(text: str, variables: Iterable[str] = ()) -> str:
@@ -49,7 +49,9 @@ def scrub(text: str, variables: Iterable[str] = ()) -> str:
 
 def key_variables(parameters: Mapping[str, Any]) -> list[str]:
     """The environment variables that parameters name as holders of keys (`llm_key_variable`, ...)."""
-    return [v for k, v in parameters.items() if k.endswith("key_variable") and isinstance(v, str) and v]
+    inner = [one for v in parameters.values() if isinstance(v, list) for one in v if isinstance(one, dict)]
+    told = [(k, v) for mapping in (parameters, *inner) for k, v in mapping.items()]
+    return [v for k, v in told if k.endswith("key_variable") and isinstance(v, str) and v]
 
 
 def scrub_files(paths: Iterable[Path], variables: Iterable[str] = ()) -> None:
@@ -116,7 +118,7 @@ def _redacted(value: Any, secrets: Sequence[str]) -> Any:
 def artefact_texts(folder: Path) -> list[Path]:
     """Files of a run that may hold text, tables among them."""
     found = (p for p in sorted(folder.rglob("*")) if p.suffix in _TEXT or p.suffix == _TABLE)
-    return [p for p in found if _MODEL not in p.relative_to(folder).parts[:-1] or p.suffix == ".md"]
+    return [p for p in found if _MODELS.isdisjoint(p.relative_to(folder).parts[:-1]) or p.suffix == ".md"]
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:

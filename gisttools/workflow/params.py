@@ -410,7 +410,17 @@ def as_declared(value: Any, annotation: Any) -> Any:
 
 
 def _secret(name: str, value: Any) -> str | None:
-    texts = [v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, str)]
+    parts = [*value] if isinstance(value, list | tuple) else [value]
+    inner = [pair for part in parts for pair in _named_texts(part)]
+    if found := next((kind for inner_name, text in inner if (kind := _secret(inner_name, text))), None):
+        return found
+    texts = [part for part in parts if isinstance(part, str)]
     if named_like_a_secret(name) and any(texts):
         return "a secret, by its name"
     return next((kind for text in texts if (kind := secret_in(text))), None)
+
+
+def _named_texts(part: Any) -> list[tuple[str, str]]:
+    """What a mapping, or options among options, holds of texts, by name."""
+    told = part.model_dump() if isinstance(part, Options) else part
+    return [(str(k), v) for k, v in told.items() if isinstance(v, str)] if isinstance(told, Mapping) else []

@@ -342,7 +342,7 @@ class FinetuneRun(Run):
         if p.reranker is None:
             return None
         name, trust = model_path(p.reranker), p.trust_remote_code
-        model = open_cross_encoder(name, p.reranker_revision, fresh=True, trust_remote_code=trust)
+        model = open_cross_encoder(name, p.reranker_revision, fresh=True, seed=p.seed, trust_remote_code=trust)
         told = train_reranker(model, table, self.path(RERANKER), RerankerOptions(steps=p.reranker_steps, seed=p.seed))
         return {"started_from": p.reranker, **told}
 
@@ -545,10 +545,16 @@ def _refuse_orphan() -> None:
 
 
 def _could_be_parameter(value: object) -> bool:
-    """Whether a variable could be a parameter: a JSON scalar or a list of them."""
+    """Whether a variable could be a parameter: a JSON scalar, or a list of them or of mappings to them."""
     if isinstance(value, list):
-        return all(_could_be_parameter(v) for v in value)
+        return all(_could_be_parameter(v) for v in (x for one in value for x in _values(one)))
     return value is None or isinstance(value, str | int | float | bool)
+
+
+def _values(one: object) -> list[object]:
+    if isinstance(one, dict):
+        return [*one.values()] if all(isinstance(key, str) for key in one) else [one]
+    return [one]
 
 
 def hold(folder: Path) -> FileLock:

@@ -56,3 +56,11 @@ def test_queries_of_one_document_share_their_source():
     a, b, c, d, e = source_documents(relevant, list("abcde"))
     assert a == b
     assert len({b, c, d, e}) == 4
+
+
+def test_documents_whose_chunks_answer_one_question_are_one_source():
+    """A question with answers in two documents depends on what is asked on either."""
+    ids = {name: f"{name}.md#1-0000000{i}" for i, name in enumerate("abcd")}
+    relevant = {"1": {ids["a"]: 1}, "2": {ids["a"]: 1, ids["b"]: 1}, "3": {ids["b"]: 1}, "4": {ids["c"]: 1}}
+    one, two, three, four = source_documents(relevant, list("1234"))
+    assert one == two == three != four

@@ -8,6 +8,7 @@ from gisttools.common.errors import ParameterError
 from gisttools.workflow.idle import RULES
 from gisttools.workflow.params import VERBS, check_params
 
+ENDPOINTS = [{"base_url": "http://127.0.0.1:1/v1", "model": "m"}]
 IDLE = [
     ("finetune", {"guide": None, "margin": 0.1}, "margin"),
     ("finetune", {"guide": None, "margin": 0.1, "margin_strategy": "relative"}, "margin_strategy"),
@@ -32,6 +33,11 @@ IDLE = [
     ("synthesize", {"llm_context": 4096, "llm_base_url": "http://127.0.0.1:1/v1", "llm_model": "m"}, "llm_context"),
     ("synthesize", {"llm_key_variable": "MY_KEY"}, "llm_key_variable"),
     ("synthesize", {"price_in": 1.0, "price_out": 1.0}, "price_in"),
+    ("synthesize", {"llm_endpoints": ENDPOINTS, "llm_context": 4096}, "llm_context"),
+    ("synthesize", {"llm_endpoints": ENDPOINTS, "llm_model": "m"}, "llm_model"),
+    ("finetune", {"reranker_steps": 5}, "reranker_steps"),
+    ("evaluate", {"reranker_revision": "abc"}, "reranker_revision"),
+    ("evaluate", {"reranker": "org/m", "candidates": False}, "reranker"),
     ("synthesize", {"requests_per_minute": 5.0}, "requests_per_minute"),
     ("evaluate", {"model": "endpoint:m", "model_revision": "abc"}, "model_revision"),
     ("evaluate", {"model": "org/m@abc", "model_revision": "abd"}, "model_revision"),
@@ -54,6 +60,8 @@ AT_WORK = [
     ("convert", {"negatives_from": "softmax", "positives": "nearest", "temperature": 0.1}),
     ("convert", {"negatives_from": "least_similar", "least": 5}),
     ("synthesize", {"llm_context": 4096}),
+    ("synthesize", {"llm_endpoints": ENDPOINTS, "llm_key_variable": "MY_KEY", "requests_per_minute": 5.0}),
+    ("evaluate", {"reranker": "org/m", "rerank_depth": 20}),
     ("synthesize", {"llm_base_url": "http://127.0.0.1:1/v1", "llm_model": "m", "price_in": 1.0, "price_out": 1.0}),
     ("evaluate", {"model": "org/m", "model_revision": "abc", "baseline": "org/b", "baseline_revision": "abc"}),
     ("evaluate", {"references": ["endpoint:m"], "base_url": "http://127.0.0.1:1/v1", "key_variable": "MY_KEY"}),

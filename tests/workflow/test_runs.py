@@ -24,7 +24,7 @@ from gisttools.workflow.folders import (
     remove_unfinished,
     run_folder,
 )
-from gisttools.workflow.manifest import write_manifest
+from gisttools.workflow.manifest import key_variables, write_manifest
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import preview
@@ -50,6 +50,25 @@ def test_a_run_by_hand_leaves_summary_manifest_and_checksums(results):
     assert json.loads(run.path("summary.json").read_text())["triplets"] == 3
     assert {"git", "versions", "hardware", "started", "seconds", "spec_hash", "parents", "error"} <= set(manifest)
     assert sorted(p.name for p in run.folder.iterdir()) == ["log.txt", "manifest.json", "model", "summary.json"]
+
+
+ENDPOINTS = [{"base_url": "http://127.0.0.1:1/v1", "model": "m", "key_variable": "GPU_ACCESS", "weight": 2}]
+
+
+def test_parameters_that_are_mappings_reach_a_run(results):
+    run = start("synthesize", {"llm_endpoints": ENDPOINTS, "task": "prompts/tasks/support_intents.yaml"})
+    (told,) = run.params.llm_options().each
+    assert (told.base_url, told.model, told.key_variable) == ("http://127.0.0.1:1/v1", "m", "GPU_ACCESS")
+    assert "GPU_ACCESS" in key_variables(run.params.model_dump())
+
+
+def test_what_looks_like_a_secret_in_a_mapping_is_refused():
+    for told in (
+        {"key_variable": "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCD"},
+        {"base_url": "http://u:pw@h/v1"},
+    ):
+        with pytest.raises(ParameterError, match="llm_endpoints looks like"):
+            check_params("synthesize", {"llm_endpoints": [{**ENDPOINTS[0], **told}]})
 
 
 def test_the_manifest_is_the_last_file_written(results, monkeypatch):

@@ -151,6 +151,7 @@ class Seen:
         job, start: whose budget it is, and a name for this start of it; see `LLM`.
         learnt, spent, health: what it taught, what its calls cost, how they went.
         thoughts, answers: replies that were nothing but thoughts, and others; cached ones too.
+        failed: why one of several endpoints is not asked any more.
     """
 
     endpoint: str
@@ -160,6 +161,7 @@ class Seen:
     health: Health
     thoughts: int = 0
     answers: int = 0
+    failed: EndpointError | None = None
     start: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
@@ -214,7 +216,7 @@ class Asker:
             spent=seen.spent,
             ledger=_JobLedger(cache, seen.job, seen.start) if seen.job else None,
         )
-        self._seen = seen
+        self.seen = self._seen = seen
         if not self.learnt.settled and is_form(form := cache.get(self._memory)):
             self.learnt.begin_with(form)
 

@@ -211,6 +211,10 @@ class Budget:
         self._write()
         self._bell.ring()
 
+    def announce(self) -> None:
+        """Write down what was spent before the job: the other endpoints of one LLM count it."""
+        self._write()
+
     def fits(self, tokens_in: int, tokens_out: int, *, ever: bool = False) -> bool:
         """Does the budget hold so much now; or, `ever`, could it if all that is held back were left over?"""
         self._look_around()

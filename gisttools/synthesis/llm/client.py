@@ -155,6 +155,8 @@ class LLM:
         orders = [order_of(request, each, options.weights) for request in requests]
         with CallCache(self.cache) as cache:
             askers = [Asker(of_one, cache, seen) for of_one, seen in zip(each, self.seen, strict=True)]
+            for asker in askers if len(askers) > 1 else ():
+                asker.budget.announce()
             todo = []
             for i, request in enumerate(requests):
                 reply = None if options.mode == "record" else await from_caches(askers, orders[i], request)

@@ -38,9 +38,19 @@ def order_of(request: Request, options: Sequence[LLMOptions], weights: Sequence[
 
 
 async def from_caches(askers: Sequence[Asker], order: Sequence[int], request: Request) -> Reply | None:
-    """The reply that one of them has in the cache, the first in order."""
+    """The reply that one of them has in the cache, the first in order.
+
+    Raises:
+        EndpointError: the only one has given nothing but thoughts; one of several is passed over.
+    """
     for place in order:
-        if (reply := await askers[place].from_cache(request)) is not None:
+        try:
+            reply = await askers[place].from_cache(request)
+        except EndpointError:
+            if len(askers) == 1:
+                raise
+            continue
+        if reply is not None:
             return reply
     return None
 
@@ -50,6 +60,7 @@ class _Several:
 
     def __init__(self, askers: Sequence[Asker], clients: Sequence[openai.AsyncOpenAI]) -> None:
         self.calls, self._clients = [LiveCalls(asker) for asker in askers], clients
+        self._seen = [asker.seen for asker in askers]
         # more than may call at once: some wait for another attempt meanwhile
         self._gates = [asyncio.Semaphore(2 * asker.options.concurrency) for asker in askers]
 
@@ -65,6 +76,9 @@ class _Several:
             async with self._gates[place]:
                 if self.calls[place].failed is not None:
                     continue
+                if (known := self._seen[place].failed) is not None:  # in an earlier round
+                    self.calls[place].failed = known
+                    continue
                 try:
                     reply = await self.calls[place].answer(self._clients[place], request)
                 except EndpointError as error:
@@ -75,7 +89,8 @@ class _Several:
         return reply
 
     def _failed(self, place: int, error: EndpointError) -> None:
-        first, self.calls[place].failed = self.calls[place].failed is None, error
+        first, self.calls[place].failed = self._seen[place].failed is None, error
+        self._seen[place].failed = error
         if first and self.some_work:
             log.warning("%s The other endpoints take its requests.", error)
 

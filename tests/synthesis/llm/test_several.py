@@ -1,6 +1,7 @@
 """Several endpoints at once: parts by weight, fail-over, one budget and one cache."""
 
 import json
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -80,6 +81,39 @@ def test_an_endpoint_that_hangs_takes_its_time_and_no_other_work():
     with Server(lambda *_: HANG) as one, Server(saying("other")) as other:
         replies = llm_of(one, other, timeout=0.2, concurrency=2).ask(MANY[:8])
     assert words(replies) == {"other": 8}
+
+
+def test_one_that_only_thinks_is_left_alone_in_later_rounds_and_runs(tmp_path):
+    def thinks(*_):
+        return completion("", reasoning_content="I wonder what they want of me, and go on wondering.")
+
+    with Server(thinks) as one, Server(saying("other")) as other:
+        llm = llm_of(one, other, cache=tmp_path / "c.sqlite", concurrency=1)
+        first = llm.ask(MANY[:20])
+        assert sum(reply.answer is None for reply in first) <= 2  # the third tells
+        asked = len(one.bodies)
+        assert words(llm.ask(MANY[20:40])) == {"other": 20}
+        assert len(one.bodies) == asked
+        again = llm_of(one, other, cache=tmp_path / "c.sqlite").ask(MANY[:20])
+        assert sum(reply.answer is not None for reply in again) >= 18
+
+
+def test_one_that_asks_to_wait_for_long_is_not_waited_for():
+    busy = refusal(429, headers={"retry-after": "200"})
+    with Server(lambda *_: busy) as one, Server(saying("other")) as other:
+        started = time.monotonic()
+        assert words(llm_of(one, other).ask(MANY[:8])) == {"other": 8}
+        assert time.monotonic() - started < 30
+
+
+def test_a_budget_counts_what_another_endpoint_spent_for_an_earlier_job(tmp_path):
+    with Server(saying("one")) as one, Server(saying("other")) as other:
+        llm = llm_of(one, other, cache=tmp_path / "c.sqlite", budget_tokens=1000, max_tokens=16)
+        with llm.for_job(["first"]):
+            llm.ask(MANY[:40])
+        with llm.for_job(["second"]):
+            llm.ask([replace(r, replicate=1) for r in MANY * 3])
+        assert llm.spent.tokens <= 1000
 
 
 def test_all_that_fail_are_an_error():
