@@ -25,14 +25,17 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "synthesize": (
         (
             "Questions on documents",
-            ("documents", "found_by", "test_rows", "per_chunk", "domain", "language", "decisions"),
+            ("documents", "found_by", "also_answers", "test_rows", "per_chunk", "domain", "language", "decisions"),
         ),
         ("What is asked", ("attempts", "prompt", "prompts", "seed", "label_by")),
         ("The LLM", ("llm_*", "temperature", "max_tokens", "concurrency", "*_per_minute")),
         ("What it may cost", ("budget_*", "price_*")),
         (
             "What a text must stand up to",
-            ("blind", "guide_order", "top_k", "skip_nearest", "near", "eval_*", "avoid", "labelled_files"),
+            (
+                "blind", "least_score", "guide_order", "top_k", "skip_nearest", "near", "eval_*", "avoid",
+                "labelled_files",
+            ),
         ),
         _GUIDE,
         _FILES,
@@ -74,13 +77,14 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("Several sets, and which rows", ("mix", "weights", "batches", "group_by", "rows", "limit*", "instructions")),
         ("What the student knew before", ("keep_start", "retain*")),
         ("Other trainings", ("best_of", "soup")),
+        ("A cross-encoder on the same rows", ("reranker*",)),
         ("The student", ("student_*", "query_prompt", "document_prompt", "licence")),
         _GUIDE,
         _FILES,
     ),
     "evaluate": (
         ("Tasks", ("subsets", "guards", "allow*")),
-        ("What is compared", ("candidates", "cross_entropy", "seed")),
+        ("What is compared", ("candidates", "cross_entropy", "reranker*", "rerank_depth", "seed")),
         ("The models", ("*_revision", "query_prompt", "document_prompt", "batch_size", "base_url", "key_variable")),
         _FILES,
     ),
