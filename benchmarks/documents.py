@@ -35,7 +35,7 @@ from gisttools.data import Chunk, ReadChunks, load_task, mteb_task, read_triplet
 
 TASK, METRIC = "MLQuestions", "ndcg_at_10"
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
-GUIDE = ("sentence-transformers/all-mpnet-base-v2", None)
+GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
 SIDES = ("ours", "in_batch", "unmined", "unfiltered", "small")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
@@ -78,7 +78,9 @@ def ask(options, read: ReadChunks) -> dict:
     started = time.monotonic()
     with open_llm(asked, log=options.folder / "server.log", cache=options.folder / "llm.sqlite", job=TASK) as llm:
         task = document_task(read, domain="a textbook and notes on machine learning", language="eng-Latn")
-        done = generate(task, llm, VectorCache(GuideOptions(name=GUIDE[0])), plan, checks=Checks(top_k=5))
+        done = generate(
+            task, llm, VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])), plan, checks=Checks(top_k=5)
+        )
     write_triplets(done.accepted, options.folder / "accepted.parquet")
     write_triplets(done.rejected, options.folder / "rejected.parquet")
     summary = {**done.summary, "wall_seconds": round(time.monotonic() - started)}
@@ -122,7 +124,7 @@ def mined(pairs, read: ReadChunks):
         write_triplets(pairs, Path(scratch) / "triplets.parquet")
         pq.write_table(pa.table({"text": list(dict.fromkeys(own))}), Path(scratch) / CORPUS_FILE)
         mining = MiningOptions(strategy="hard", hard_from="both", negatives=4)
-        return convert([scratch], VectorCache(GuideOptions(name=GUIDE[0])), mining=mining).triplets
+        return convert([scratch], VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])), mining=mining).triplets
 
 
 def searched(model, passages, queries, relevant) -> np.ndarray:
@@ -167,7 +169,7 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     model, seconds = open_model(*STUDENT, device="cpu"), 0.0
     if side != "base":
         table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
-        guide = None if side == "in_batch" else VectorCache(GuideOptions(name=GUIDE[0]))
+        guide = None if side == "in_batch" else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
         loss = GISTLoss(model, GuideStore.build(table, guide), LossOptions(temperature=0.05))
         settings = TrainSettings(max_steps=options.steps, batch_size=options.batch, learning_rate=rate, seed=seed)
         started = time.process_time()

@@ -23,20 +23,26 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from quality import FULL, interval, named, score
+from quality import STUDENT
+from scoring import interval, score
 
 from gisttools.data import ReadOptions, read_labelled, read_triplets, write_triplets
 from gisttools.mining import triplets_from_labelled
-from gisttools.models import VectorCache, open_model
+from gisttools.models import GuideOptions, VectorCache, open_model
 from gisttools.synthesis import LLM, Known, LLMOptions, SynthesisOptions, generate, read_task, serve_local
 from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
 
+GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
 SOURCE, HERE = "Banking77Classification", Path(__file__).parent
 ARMS = ("base", "synthetic", "real", "both")
+
+
+def vectors_of(model: tuple[str, str]) -> VectorCache:
+    """Of a model by name and commit."""
+    return VectorCache(GuideOptions(name=model[0], revision=model[1]))
 
 
 def task_and_texts():
@@ -116,15 +122,14 @@ def tables(task, real, guide: VectorCache, folder: Path) -> None:
 
 def run_one(arm: str, seed: int, options, folder: Path) -> None:
     """Train one arm and score it; leaves its items and, last, its numbers."""
-    student = open_model(*FULL.student, device="cpu")
+    student = open_model(*STUDENT, device="cpu")
     if arm != "base":
-        store = GuideStore.build(read_triplets(folder / f"{arm}.parquet"), VectorCache(named(FULL.guide)))
+        store = GuideStore.build(read_triplets(folder / f"{arm}.parquet"), vectors_of(GUIDE))
         loss = GISTLoss(student, store, LossOptions(temperature=0.05, mask_same_label=True))
         settings = TrainSettings(max_steps=options.steps, batch_size=32, learning_rate=5e-5, seed=seed)
         with tempfile.TemporaryDirectory() as scratch:
             finetune(loss, Path(scratch) / "model", settings)
-    setup = replace(FULL, tasks=(), guards=(), files=(str(folder / "banking_ten"),))
-    scores, items = score(setup, student)
+    scores, items = score(student, [], [str(folder / "banking_ten")])
     np.savez_compressed(folder / f"{arm}-{seed}.npz", **items)
     (folder / f"{arm}-{seed}.json").write_text(json.dumps(scores), encoding="utf-8")
 
@@ -175,7 +180,7 @@ def main() -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     task, real = task_and_texts()
-    minilm, guide = VectorCache(named(FULL.student)), VectorCache(named(FULL.guide))
+    minilm, guide = vectors_of(STUDENT), vectors_of(GUIDE)
     summary = write(task, real, minilm, options, folder)
     agree = agreement(real, guide, folder)
     tables(task, real, guide, folder)

@@ -4,7 +4,6 @@ from .candidates import (
     SEARCHES as SEARCHES,
     Encoder as Encoder,
     Heads as Heads,
-    Reranking as Reranking,
     find_candidates as find_candidates,
 )
 from .comparison import (
@@ -69,6 +68,7 @@ from .ranking import (
     Ranked as Ranked,
     leaderboard as leaderboard,
 )
+from .reranking import Reranking as Reranking
 from .scores import (
     ScoreCache as ScoreCache,
     fits as fits,

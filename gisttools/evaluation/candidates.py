@@ -48,11 +48,11 @@ from gisttools.evaluation.intervals import (
 )
 from gisttools.evaluation.items import query_scores, source_documents
 from gisttools.evaluation.models import BM25, ScoredModel, open_scored, scored
-from gisttools.evaluation.reranking import queries_per_second, reordered
+from gisttools.evaluation.reranking import Rankings, Reranking
 from gisttools.evaluation.scores import KeptScores, ScoreCache, kept_scores, one_line, score
 from gisttools.evaluation.shipping import Shipped, shipped
 from gisttools.evaluation.tasks import TaskSource
-from gisttools.models import Linear, Reranker
+from gisttools.models import Linear
 
 if TYPE_CHECKING:
     from mteb import AbsTask
@@ -82,21 +82,6 @@ class Encoder:
     models: tuple[ScoredModel, ...]
     dollars: float | None = 0.0
     labels: int | None = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reranking:
-    """A cross-encoder on top of a search.
-
-    Attributes:
-        name: what it is called on the page.
-        reranker: reads query and document together.
-        depth: documents of each query that it puts in order.
-    """
-
-    name: str
-    reranker: Reranker
-    depth: int = 50
 
 
 class Heads(Protocol):
@@ -319,54 +304,72 @@ class _Work:
             yield from self._tried(source, "BM25", lambda: self._search(source, task, subset, data, _bm25()))
         for encoder in self.encoders:
             yield from self._tried(source, encoder.name, partial(self._search, source, task, subset, data, encoder))
-        below = [e for e in self.encoders if e.kind == "tuned"] or list(self.encoders)
-        for one in self.rerankings if below else ():
-            about = (source, task, subset, data, below[0], one)
-            yield from self._tried(source, one.name, partial(self._search, *about))
+        below = next((e for e in self.encoders if e.kind == "tuned"), next(iter(self.encoders), None))
+        if below is None:
+            return
+        for one in self.rerankings:
+            reranked = partial(self._reranked, source, task, subset, data, below, one)
+            yield from self._tried(source, one.name, reranked)
 
     def _search(
+        self, source: TaskSource, task: AbsTask, subset: str, data: Mapping[str, Any], encoder: Encoder
+    ) -> _Found:
+        found = self._queries(source, task, subset, data, encoder)
+        model = encoder.models[0]
+        row = replace(
+            found.row, megabytes=_search_size(model), texts_per_s=_search_speed(model, task, subset, data),
+            encoder_labels=encoder.labels,
+        )  # fmt: skip
+        about = {"task": source.name, "metric": row.metric, "score": row.score, "queries": row.n_test}
+        left = model.transformer and partial(Shipped, name=encoder.name, encoder=model.transformer, about=about)
+        return replace(found, row=row, shape=_shape(model), left=left)
+
+    def _reranked(
         self,
         source: TaskSource,
         task: AbsTask,
         subset: str,
         data: Mapping[str, Any],
         encoder: Encoder,
-        then: Reranking | None = None,
+        reranking: Reranking,
     ) -> _Found:
-        """The queries' scores of an encoder, or of what a cross-encoder makes of its search."""
+        """A cross-encoder on top of an encoder's search."""
+        with doing(f"{reranking.name} on {source.name}"):
+            found = self._queries(source, task, subset, data, encoder, partial(reranking.reordered, data=data))
+        row = replace(
+            found.row, name=reranking.name, kind="reranked",
+            what=f"{encoder.name}, its first {reranking.depth} documents put in order by a cross-encoder",
+            megabytes=reranking.reranker.megabytes + (_search_size(encoder.models[0]) or 0.0),
+            texts_per_s=reranking.queries_per_second(data),
+        )  # fmt: skip
+        return replace(found, row=row, shape=reranking.name)
+
+    def _queries(
+        self,
+        source: TaskSource,
+        task: AbsTask,
+        subset: str,
+        data: Mapping[str, Any],
+        encoder: Encoder,
+        then: Callable[[Rankings], Rankings] = lambda ranked: ranked,
+    ) -> _Found:
+        """Each query's score by an encoder's search, or by what `then` makes of its rankings."""
         metric, relevant = task.metadata.main_score, data["relevant_docs"]
         options = {k: getattr(task, k, False) for k in ("ignore_identical_ids", "skip_first_result")}
         each = []
         for model in encoder.models:
             ranked = self._scored(source, model, encoder).result().predictions.get(subset)
-            if ranked is not None and then is not None:
-                with doing(f"{then.name} on {source.name}"):
-                    ranked = reordered(ranked, data, then.reranker, then.depth)
-            values = None if ranked is None else query_scores(ranked, relevant, metric, **options)
+            values = None if ranked is None else query_scores(then(ranked), relevant, metric, **options)
             if values is None:
                 raise DataError(f"{metric} is no mean over queries, or the ranking was not kept.")
             each.append(values)
         queries = sorted(each[0])
         values_of = np.array([[values[query] for query in queries] for values in each])
-        model = encoder.models[0]
-        speed = _search_speed(model, task, subset, data)
         row = CandidateScore(
             task=source.name, subset=subset, metric=metric, name=encoder.name, kind=encoder.kind, what=encoder.what,
-            score=float(values_of.mean()), n_test=len(queries), encoder_labels=encoder.labels,
-            megabytes=_search_size(model), texts_per_s=speed, dollars=encoder.dollars, seeds=len(each),
+            score=float(values_of.mean()), n_test=len(queries), dollars=encoder.dollars, seeds=len(each),
         )  # fmt: skip
-        clusters = source_documents(relevant, queries)
-        if then is not None:
-            row = replace(
-                row, name=then.name, kind="reranked", encoder_labels=None,
-                what=f"{encoder.name}, its first {then.depth} documents put in order by a cross-encoder",
-                megabytes=then.reranker.megabytes + (row.megabytes or 0.0),
-                texts_per_s=queries_per_second(then.reranker, data, then.depth),
-            )  # fmt: skip
-            return _Found(row=row, values=values_of, clusters=clusters, shape=then.name)
-        about = {"task": source.name, "metric": metric, "score": row.score, "queries": len(queries)}
-        left = model.transformer and partial(Shipped, name=encoder.name, encoder=model.transformer, about=about)
-        return _Found(row=row, values=values_of, clusters=clusters, shape=_shape(model), left=left)
+        return _Found(row=row, values=values_of, clusters=source_documents(relevant, queries))
 
     def result(self, *, smoke: bool) -> Candidates:
         """Each candidate held against the best of its task, and the advice."""

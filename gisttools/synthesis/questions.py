@@ -92,7 +92,7 @@ def training_pairs(accepted: Dataset, read: ReadChunks) -> Dataset:
     """The rows on chunks to train on; a row for each chunk that answers a question."""
     table = accepted.select([i for i, row in enumerate(_rows(accepted)) if _part(row) == TRAIN])
     passages, also = {chunk.id: chunk.passage for chunk in read.chunks}, []
-    for row in table.filter(lambda row: len(row["seed_ids"]) > 1):
+    for row in table.with_format("arrow")[:].to_pylist():
         for name in row["seed_ids"][1:]:
             new = {"id": triplet_id(row["anchor"], passages[name], []), "positive": passages[name], "seed_ids": [name]}
             also.append({**row, **new, "guide_ap": None, "tokens_in": 0, "tokens_out": 0, "cost_usd": None})
@@ -109,13 +109,10 @@ def save_documents(result: SynthesisResult, read: ReadChunks, folder: Path) -> P
     own = [c.passage for c, is_test in zip(read.chunks, read.test.tolist(), strict=True) if not is_test]
     with whole_file(folder / CORPUS_FILE) as path:
         pq.write_table(pa.table({"text": pa.array(list(dict.fromkeys(own)), pa.string())}), path)
-    asked = table[table["part"] == TEST]
-    if asked.empty:
+    asked = [row for row in _rows(result.accepted) if _part(row) == TEST]
+    if not asked:
         return None
-    questions = [
-        Question(text=text, answers=[chunk, *also.splitlines()])
-        for text, chunk, also in zip(asked["question"], asked["chunk"], asked["also"], strict=True)
-    ]
+    questions = [Question(text=row["anchor"], answers=row["seed_ids"]) for row in asked]
     return write_retrieval(folder / f"{_name(read.name)}{SYNTHETIC}", read.chunks, questions)
 
 

@@ -55,7 +55,7 @@ from gisttools.evaluation import (
 )
 from gisttools.report import TEXT, collect, forest, headline, variants_forest, write_report, write_sweep
 from gisttools.workflow.folders import as_run, finished_runs, latest, open_run, run_folder, told_parameters
-from gisttools.workflow.places import RERANKING
+from gisttools.workflow.params import RERANKING
 
 log = logging.getLogger(__name__)
 # of an evaluation: what changes no score of the models that are compared

@@ -96,7 +96,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(
             ("llm_key_variable", "price_in", "price_out", "requests_per_minute", "tokens_per_minute"),
             lambda p: not _is_embedded(p),
-            "an endpoint (llm_base_url); the embedded server is free, and nobody limits it",
+            "an endpoint (llm_base_url, llm_endpoints); the embedded server is free, and nobody limits it",
         ),
         Rule(("llm_model",), lambda p: not p.llm_endpoints, "one endpoint: each of llm_endpoints names its own"),
     ),

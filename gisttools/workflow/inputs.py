@@ -25,13 +25,14 @@ from gisttools.common import (
 from gisttools.workflow.documents import check_task_to_come, prompt_of, prompts_of, synthetic_told, task_of, tests_of
 from gisttools.workflow.folders import as_run, inputs, open_run, paths, told_parameters
 from gisttools.workflow.params import (
+    RERANKING,
     ConvertParams,
     EvaluateParams,
     FinetuneParams,
     GuideParams,
     SynthesizeParams,
 )
-from gisttools.workflow.places import RERANKING, resolve
+from gisttools.workflow.places import resolve
 
 if TYPE_CHECKING:
     from datasets import Dataset

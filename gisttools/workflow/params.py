@@ -33,6 +33,7 @@ WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
 DEMO_TRIPLETS = "data/support_intents/triplets.jsonl"
 LATEST = "latest"  # stands for the newest run that made such a thing
+RERANKING = ("reranker", "reranker_revision", "reranker_steps")  # parameters of a training that change no student
 _TASK = "prompts/tasks/support_intents.yaml"
 _NOTHING = ("none", "null", "~")
 _TRUTHS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}

@@ -11,7 +11,6 @@ from gisttools.common import ParameterError, cache_folder, notebooks_folder, pro
 from gisttools.workflow.params import VERBS
 
 RERANKER = "reranker"  # the folder of a cross-encoder in a finetune run
-RERANKING = ("reranker", "reranker_revision", "reranker_steps")  # parameters of a training that change no student
 STARTED_IN = "GISTTOOLS_STARTED_IN"  # the runner tells a kernel, which works in the project's root
 
 

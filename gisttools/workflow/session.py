@@ -547,7 +547,7 @@ def _refuse_orphan() -> None:
 def _could_be_parameter(value: object) -> bool:
     """Whether a variable could be a parameter: a JSON scalar, or a list of them or of mappings to them."""
     if isinstance(value, list):
-        return all(_could_be_parameter(v) for v in (x for one in value for x in _values(one)))
+        return all(_could_be_parameter(inner) for one in value for inner in _values(one))
     return value is None or isinstance(value, str | int | float | bool)
 
 

@@ -347,8 +347,9 @@ def test_the_model_that_is_advised_is_left_and_of_two_that_are_not_decided_both(
     found = find_candidates([encoder(wordllama), encoder(minilm, "guide", "guide")], sources, cache=cache)
     advice = found.targets[0].advice
     folders = found.folders()
-    wanted = [name for name in (advice.best, advice.other) if name in ("student", "guide")]
-    assert [one.name for one in folders.values()] == (wanted or [max(found.rows, key=lambda r: r.score).name])
+    encoders = [row for row in found.rows if row.name in ("student", "guide")]
+    wanted = [name for name in (advice.best, advice.other) if name in {row.name for row in encoders}]
+    assert [one.name for one in folders.values()] == (wanted or [max(encoders, key=lambda row: row.score).name])
     assert list(folders) == ["model", "faster_model"][: len(folders)]
     (told, *_) = found.summary()["models"]
     row = next(row for row in found.rows if row.name == told["name"])

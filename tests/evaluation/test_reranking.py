@@ -12,9 +12,9 @@ from helpers.evaluation_folders import search_folder
 from transformers import BertConfig, BertModel
 
 from gisttools.common.errors import DataError, MissingError, ModelError
-from gisttools.evaluation.candidates import Encoder, Reranking, find_candidates
+from gisttools.evaluation.candidates import Encoder, find_candidates
 from gisttools.evaluation.models import open_scored, scored
-from gisttools.evaluation.reranking import reordered
+from gisttools.evaluation.reranking import Reranking
 from gisttools.evaluation.scores import ScoreCache
 from gisttools.evaluation.tasks import task_sources
 from gisttools.models.reranker import Reranker, open_cross_encoder
@@ -113,7 +113,7 @@ def test_only_the_first_documents_get_another_order(fresh, texts, tmp_path):
         "corpus": Dataset.from_list([{"id": d, "title": "", "text": t} for d, t in corpus.items()]),
     }
     ranked = {q: {d: -float(i) for i, d in enumerate(corpus)} for q in queries}  # d0 first, d11 last
-    found = reordered(ranked, data, Reranker(told, tmp_path), depth=5)
+    found = Reranking(name="on top", reranker=Reranker(told, tmp_path), depth=5).reordered(ranked, data)
     for q, answer in answers.items():
         order = sorted(found[q], key=lambda d: -found[q][d])
         place = int(answer[1:])

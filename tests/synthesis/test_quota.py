@@ -8,10 +8,11 @@ from collections import Counter
 import pytest
 from hypothesis import given, strategies as st
 
-from gisttools.synthesis.generation import OVER, PROBE, Quotas
+from gisttools.synthesis.generation import PROBE
 from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.plan import PlannedCall
+from gisttools.synthesis.quota import OVER, Quotas
 
 
 def candidate(group: str, reason: str | None = None, *, cached: bool = False, usd: float = 0.0) -> Candidate:

@@ -205,6 +205,7 @@ class Asker:
     Attributes:
         options, cache, learnt: how the endpoint is asked, where answers are kept, what the endpoint taught.
         budget, health: what may be spent, and how the endpoint's calls went.
+        seen: all that the `LLM` has seen of it.
     """
 
     def __init__(self, options: LLMOptions, cache: CallCache, seen: Seen) -> None:
@@ -216,14 +217,14 @@ class Asker:
             spent=seen.spent,
             ledger=_JobLedger(cache, seen.job, seen.start) if seen.job else None,
         )
-        self.seen = self._seen = seen
+        self.seen = seen
         if not self.learnt.settled and is_form(form := cache.get(self._memory)):
             self.learnt.begin_with(form)
 
     @property
     def _memory(self) -> str:
         """Under which the cache keeps what the endpoint taught."""
-        return f"learnt|{self._seen.endpoint}|{self.options.model}"
+        return f"learnt|{self.seen.endpoint}|{self.options.model}"
 
     def remember(self) -> None:
         """Keep what the endpoint taught for later runs."""
@@ -295,7 +296,7 @@ class Asker:
 
     def _note(self, finish: str, thinks: bool) -> None:
         """Count a reply. Raises EndpointError where the first ones are nothing but thoughts."""
-        seen = self._seen
+        seen = self.seen
         if finish in UNANSWERED:
             return
         seen.thoughts, seen.answers = seen.thoughts + thinks, seen.answers + (not thinks)
@@ -336,7 +337,7 @@ class Asker:
         """Under which the call's answer is kept."""
         options = self.options
         sampling = {"temperature": options.temperature, "max_tokens": room, "seed": options.seed}
-        return call_key(self._seen.endpoint, options.model, messages, request.schema, sampling, request.replicate)
+        return call_key(self.seen.endpoint, options.model, messages, request.schema, sampling, request.replicate)
 
 
 def is_form(value: object) -> TypeGuard[dict]:

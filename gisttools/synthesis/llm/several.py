@@ -25,7 +25,6 @@ def order_of(request: Request, options: Sequence[LLMOptions], weights: Sequence[
     By weighted rendezvous hashing: another start offers it alike, and without one of them, or with one more, only the
     requests that it had, or gets, are offered to others (Schindelhauer and Schomaker 2005).
     """
-
     if len(options) == 1:
         return [0]
 
@@ -61,6 +60,8 @@ class _Several:
     def __init__(self, askers: Sequence[Asker], clients: Sequence[openai.AsyncOpenAI]) -> None:
         self.calls, self._clients = [LiveCalls(asker) for asker in askers], clients
         self._seen = [asker.seen for asker in askers]
+        for call, seen in zip(self.calls, self._seen, strict=True):
+            call.failed = seen.failed  # in an earlier round
         # more than may call at once: some wait for another attempt meanwhile
         self._gates = [asyncio.Semaphore(2 * asker.options.concurrency) for asker in askers]
 
@@ -76,9 +77,6 @@ class _Several:
             async with self._gates[place]:
                 if self.calls[place].failed is not None:
                     continue
-                if (known := self._seen[place].failed) is not None:  # in an earlier round
-                    self.calls[place].failed = known
-                    continue
                 try:
                     reply = await self.calls[place].answer(self._clients[place], request)
                 except EndpointError as error:
@@ -89,8 +87,8 @@ class _Several:
         return reply
 
     def _failed(self, place: int, error: EndpointError) -> None:
-        first, self.calls[place].failed = self._seen[place].failed is None, error
-        self._seen[place].failed = error
+        first = self.calls[place].failed is None
+        self.calls[place].failed = self._seen[place].failed = error
         if first and self.some_work:
             log.warning("%s The other endpoints take its requests.", error)
 

@@ -1,0 +1,127 @@
+"""Counts how many rows each group of a synthesis has and how many calls it had, and says how many to make next."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+from gisttools.synthesis.judge import Candidate
+from gisttools.synthesis.llm.asking import UNANSWERED
+from gisttools.synthesis.partners import cost_of
+
+OVER = "over-quota"
+_FEW = 8  # rows that are missing, up to which no more are asked for than that
+
+
+class Estimate(TypedDict):
+    """What all rows will take: the share of calls that give one, calls, tokens, US dollars (None where the price is not
+    known) and seconds (None where all answers came from the cache)."""
+
+    acceptance: float
+    calls: float  # infinite where no call was answered
+    tokens: int
+    cost_usd: float | None
+    seconds: float | None
+
+
+class Quotas:
+    """Counts of a synthesis under way.
+
+    Args:
+        wanted: accepted rows wanted of each group.
+        attempts: calls for each wanted row, at most, on average of a group.
+        hasty: ask for as many as will be needed on average, and take some in excess, where a round takes a day.
+    """
+
+    def __init__(self, wanted: Mapping[str, int], attempts: float, *, hasty: bool = False) -> None:
+        self.wanted, self._hasty = dict(wanted), hasty
+        self._most = {group: math.ceil(round(n * attempts, 6)) for group, n in wanted.items()}  # 10 * 1.1 is above 11
+        self.asked: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+
+    def next_round(self, most: int | None = None) -> dict[str, int]:
+        """Calls of each group in the next round; `most` in all. Empty where all have their rows, or had their calls."""
+        found: dict[str, int] = {}
+        for group, wanted in self.wanted.items():
+            need, left = wanted - self.accepted[group], self._most[group] - self.asked[group]
+            if need > 0 and left > 0:
+                calls = math.ceil(need / self._share(group)) if self._hasty else _calls(need, self._rate(group))
+                found[group] = min(left, calls)
+        if most is not None:
+            found = _cut(found, most)
+        return found
+
+    def calls_left(self) -> int:
+        """Calls that it will take yet, by what was accepted so far."""
+        left = {g: (n - self.accepted[g], self._most[g] - self.asked[g]) for g, n in self.wanted.items()}
+        return sum(min(most, math.ceil(need / self._share(g))) for g, (need, most) in left.items() if need > 0)
+
+    def count(self, candidates: Sequence[Candidate]) -> None:
+        """Count all candidates so far, in order; a good row beyond its group's quota gets the reason over-quota."""
+        self.asked = Counter(c.item.group for c in candidates)
+        self.accepted = Counter()
+        for c in candidates:
+            if c.reason in (None, OVER):
+                full = self.accepted[c.item.group] >= self.wanted[c.item.group]
+                c.reason = OVER if full else None
+                self.accepted[c.item.group] += not full
+
+    def estimate(self, candidates: Sequence[Candidate], seconds: float, concurrency: int, priced: bool) -> Estimate:
+        """What all rows will take, from those that were asked for in so many seconds. Calls that were not answered say
+        nothing; where none was, acceptance is 0."""
+        candidates = [c for c in candidates if c.reply.finish_reason not in UNANSWERED]
+        share = (sum(self.accepted.values()) + 1) / (len(candidates) + 2) if candidates else 0.0
+        calls = sum(min(self._most[g], math.ceil(n / share) if share else math.inf) for g, n in self.wanted.items())
+        tokens = sum(sum(cost_of(c)[:2]) for c in candidates) / max(1, len(candidates))
+        usd = sum(cost_of(c)[2] for c in candidates) / max(1, len(candidates))
+        looks = sum(1 + len(c.looks) for c in candidates) / max(1, len(candidates)) or 1.0
+        fresh = sum(not c.reply.cached for c in candidates)
+        # a first round is too short to fill all places
+        each = seconds * min(concurrency, fresh) / (fresh * concurrency) if fresh else None
+        return {
+            "acceptance": round(share, 3),
+            "calls": calls * looks if math.isinf(calls) else round(calls * looks),
+            "tokens": round(calls * tokens),
+            "cost_usd": calls * usd if priced else None,
+            "seconds": None if each is None else round(calls * each, 1),
+        }
+
+    def _rate(self, group: str) -> float:
+        """Share of a group's calls that give a row, a standard error above what was seen, so that one bad first round
+        asks for few in excess; 1 before the first call."""
+        share = self._share(group)
+        return min(1.0, share + math.sqrt(share * (1 - share) / (self.asked[group] + 1)))
+
+    def _share(self, group: str) -> float:
+        return (self.accepted[group] + 1) / (self.asked[group] + 1)
+
+
+def _calls(need: int, rate: float) -> int:
+    """As many calls as give `need` rows or fewer in five of six cases: n rate + sqrt(n rate (1 - rate)) = need."""
+    if need <= _FEW:
+        return need
+    spread = math.sqrt(rate * (1 - rate))
+    root = (math.sqrt(spread**2 + 4 * rate * need) - spread) / (2 * rate)
+    return max(need, int(root**2))
+
+
+def _cut(wanted: Mapping[str, int], most: int) -> dict[str, int]:
+    """The first `most` calls, the groups in turn."""
+    found: Counter[str] = Counter()
+    while sum(found.values()) < most and found != Counter(wanted):
+        for group, n in wanted.items():
+            if found[group] < n and sum(found.values()) < most:
+                found[group] += 1
+    return dict(found)
+
+
+def in_words(estimate: Estimate) -> str:
+    """An estimate as a phrase."""
+    if not estimate["acceptance"]:
+        return "nobody knows what: none of the first calls was answered"
+    parts = [f"about {estimate['calls']:,} calls", f"{estimate['tokens']:,} tokens"]
+    parts += [f"${estimate['cost_usd']:.2f}"] if estimate["cost_usd"] is not None else []
+    parts += [f"{max(1, round(estimate['seconds'] / 60))} min"] if estimate["seconds"] is not None else []
+    return ", ".join(parts)
