@@ -144,11 +144,13 @@ class Mask:
             theta = (guide.vectors[:b] * guide.vectors[b : 2 * b]).sum(1, keepdim=True)
             self.limit = options.masks_above(theta)
         self.equal: Pairs = []  # the text of the anchor, or of its positive
+        self.partners: Pairs = []
         self.never: Tensor | None = None  # (width,), 1 at what no row counts
         if batch.text_ids is not None and not _all_differ(batch.text_ids):  # else a row's texts are met by it alone
             ids = _exact(batch.text_ids, like)
             candidates = layout.side_by_side(ids)
             self.equal = [(ids[:, i : i + 1], candidates) for i in range(min(2, ids.shape[1]))]
+            self.partners = [] if layout.one_column else _partners(ids, layout)
             if batch.real_negatives() < batch.negatives[..., 0].numel():
                 self.never = (candidates < 0).to(like.dtype)  # padding
         self.labels: Labels | None = None
@@ -206,13 +208,14 @@ class Mask:
 
     def _drop(self, rows: slice, out: Tensor, spare: Tensor, limit: Tensor | None) -> None:
         """Write to `out` a 1 where the guide, whose cosines it holds, finds a candidate closer than `limit` (rows, 1),
-        where a candidate has a text or a label of the row's, and where none counts."""
+        where a candidate has a text or a label of the row's or is a partner of one of its texts, and where none
+        counts."""
         labels = self.labels
         if limit is not None:
             out.gt_(limit)
             if self.options.guide_masks == "unlabelled" and labels is not None:
                 out.mul_(torch.maximum(labels.unknown_rows[rows], labels.unknown, out=spare))
-        pairs = self.equal if labels is None else [*self.equal, *labels.pairs]
+        pairs = [*self.equal, *self.partners, *([] if labels is None else labels.pairs)]
         _add_equal(out, pairs, rows, spare, empty=limit is None)
         if self.never is not None:
             torch.maximum(out, self.never, out=out)
@@ -300,6 +303,18 @@ def _all_differ(ids: Tensor) -> bool:
     """Are all ids distinct, and none of them padding?"""
     found = set(ids.flatten().tolist())  # no slower than sorting them, and of few several times faster
     return len(found) == ids.numel() and min(found) >= 0
+
+
+def _partners(ids: Tensor, layout: Layout) -> Pairs:
+    """By which a row knows the positives that other rows give its anchor, and the anchors that share its positive: none
+    of them is wrong."""
+    pairs: Pairs = []
+    for own, other in ((0, 1), (1, 0)):
+        if not _all_differ(ids[:, own]):
+            partner = torch.full_like(ids, -2)  # equals nothing
+            partner[:, other] = ids[:, own]
+            pairs.append((ids[:, own : own + 1], layout.side_by_side(partner)))
+    return pairs
 
 
 def _add_equal(out: Tensor, pairs: Pairs, rows: slice, spare: Tensor, empty: bool = False) -> None:

@@ -90,8 +90,9 @@ def gist_loss(
             labels.
         positive_temperature: positives weigh softmax(guide cosine to the anchor / this) in place of all alike.
         guide_masks: "all" candidates, or "unlabelled": those alone whose label or whose anchor's label is unknown.
-        text_ids: int64 (B, 2 + K), columns anchor, positive, negatives; equal ids mean equal texts; -1 marks a
-            negative that is padding and never counts.
+        text_ids: int64 (B, 2 + K), columns anchor, positive, negatives; equal ids mean equal texts, which are no
+            negatives, nor are the positives that other rows give an equal anchor and the anchors that share a positive;
+            -1 marks a negative that is padding and never counts.
         label_ids: int64 (B, 2 + K), same columns; -1 is unknown and masks nothing. Of several labels a text
             (B, 2 + K, M), filled up with -1: texts that share one are of the same label, and positives weigh as much as
             they share of all labels of both (Jaccard). Of labelled texts both ids have a single column.

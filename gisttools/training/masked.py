@@ -43,7 +43,8 @@ def audit(
         One row per masked pair; positives of `same_label: positive` are none. `block`: ap (another row's positive), aa
         (another anchor), pp (another positive, scored against the positive), an (a given negative). `guide_score` and
         `threshold` are guide cosines (null without a guide; the threshold has the margin taken off). `masked_by`:
-        guide, equal text, label, joined by " + ". A row's own anchor and positive are no candidates and not listed.
+        guide, equal text, partner (a positive that another row gives the same anchor, or an anchor that shares the
+        positive), label, joined by " + ". A row's own anchor and positive are no candidates and not listed.
 
     Raises:
         DataError: a row is not in the table.
@@ -71,6 +72,7 @@ def _audit_batch(store: GuideStore, ids: np.ndarray, number: int, mask: MaskOpti
     for block in _blocks(known, texts, mask):
         reasons = {
             "equal text": (block.text_ids == anchor) | (block.text_ids == positive),
+            "partner": block.partners,
             "label": _share_one(label, block.label_ids) & torch.tensor(mask.of_same_label != "ignore"),
         }
         if limit is not None and block.scores is not None:
@@ -105,8 +107,8 @@ def mask_quality(
 ) -> dict[str, float | int | None]:
     """How right the guide's mask is, where labels are known: a candidate of the anchor's label is a false negative.
 
-    Equal texts are left out, for they are masked whatever the guide says. `rows` are the row numbers to look at, all if
-    None; other arguments as of `masked_examples`.
+    Equal texts and partners are left out, for they are masked whatever the guide says. `rows` are the row numbers to
+    look at, all if None; other arguments as of `masked_examples`.
 
     Returns:
         `masked`: candidates that the guide masks; `same_label`: those of the anchor's label; `precision`: share of
@@ -128,7 +130,7 @@ def mask_quality(
             if limit is None or block.scores is None:
                 return {}
             counts = block.candidates & (label >= 0).any(-1)[:, None] & (block.label_ids >= 0).any(-1)
-            counts &= (block.text_ids != anchor) & (block.text_ids != positive)
+            counts &= (block.text_ids != anchor) & (block.text_ids != positive) & ~block.partners
             by_guide, alike = (block.scores > limit[:, None]) & counts, _share_one(label, block.label_ids) & counts
             masked, same = masked + int(by_guide.sum()), same + int(alike.sum())
             both += int((by_guide & alike).sum())
@@ -141,13 +143,14 @@ def mask_quality(
 
 @dataclass(frozen=True, kw_only=True)
 class _Block:
-    """All candidates of one kind, C of them, for B rows: guide cosines (B, C), which are candidates at all (B, C), and
-    their text ids (C,) and label ids (C, M)."""
+    """All candidates of one kind, C of them, for B rows: guide cosines, which are candidates at all, which are partners
+    of the row's texts, each (B, C); and their text ids (C,) and label ids (C, M)."""
 
     name: str
     texts: list[str | None]
     scores: Tensor | None
     candidates: Tensor
+    partners: Tensor
     text_ids: Tensor
     label_ids: Tensor
 
@@ -172,9 +175,18 @@ def _blocks(known: BatchRows, texts: pd.DataFrame, mask: MaskOptions) -> Iterato
             texts=candidates,
             scores=None if vectors is None else vectors[against] @ vectors[column].T,
             candidates=counted,
+            partners=_partners(known.text_ids, column),
             text_ids=known.text_ids[:, columns].flatten(),
             label_ids=labels[:, columns].flatten(0, 1),
         )
+
+
+def _partners(text_ids: Tensor, column: int) -> Tensor:
+    """(B, C): whether a candidate of the column is a positive of an equal anchor, or an anchor of an equal positive."""
+    if column == 2:
+        return torch.zeros(len(text_ids), text_ids[:, 2:].numel(), dtype=torch.bool)
+    shared = text_ids[:, 1 - column]
+    return shared[:, None] == shared[None, :]
 
 
 def _labels(known: BatchRows) -> Tensor:
@@ -211,9 +223,9 @@ def masked_examples(
 ) -> pd.DataFrame:
     """Masked candidates of a few batches drawn as training might draw them, as evenly of each reason as can be.
 
-    Texts that are masked because they equal the anchor or its positive are left out: there is nothing to learn from
-    them. Of the rest those come first that the guide finds most above the threshold, one of each anchor and each
-    candidate in turn.
+    Texts that are masked because they equal the anchor or its positive, or are a partner of either, are left out: there
+    is nothing to learn from them. Of the rest those come first that the guide finds most above the threshold, one of
+    each anchor and each candidate in turn.
 
     Args:
         store: the table and its guide vectors.
@@ -230,7 +242,7 @@ def masked_examples(
     """
     order = np.random.default_rng(seed).permutation(len(store.table))[: batches * batch_size]
     found = audit(store, order.tolist(), mask, batch_size=batch_size)
-    found = found[~found["masked_by"].str.contains("equal text")]
+    found = found[~found["masked_by"].str.contains("equal text|partner")]
     found = found.drop_duplicates(["anchor", "candidate"])
     above = (found["guide_score"].astype(float) - found["threshold"].astype(float)).fillna(0.0)
     found = found.assign(above=above).sort_values("above", ascending=False, kind="stable")

@@ -20,8 +20,10 @@ ROWS = [
     ("it should be here by now", "my parcel is late", [], "late"),
     ("stop the order please", "please cancel it", ["my delivery is overdue"], "cancel"),
     ("the voucher does not work", "my code is refused", ["please cancel it", "where is it"], None),
+    ("please cancel it", "do not send it", [], None),
+    ("is the money on its way", "do not send it", [], "refund"),
 ]
-SEVERAL = ["late", "late | cancel", "cancel | refund", "refund", None]
+SEVERAL = ["late", "late | cancel", "cancel | refund", "refund", None, None, "refund"]
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +72,17 @@ def test_reasons_and_scores(table, cache):
     assert tied.masked_by.split(" + ")[-2:] == ["equal text", "label"]
     by_guide = found[found.masked_by == "guide"]
     assert (by_guide.guide_score > by_guide.threshold).all()
+    partners = found[found.masked_by.str.contains("partner")]
+    assert {(r.row, r.candidate) for r in partners[partners.block == "ap"].itertuples()} == {
+        (1, "do not send it"), (5, "I no longer want the order")}  # fmt: skip
+    assert {(r.row, r.candidate) for r in partners[partners.block == "aa"].itertuples()} == {
+        (5, "is the money on its way"), (6, "please cancel it")}  # fmt: skip
     assert "late" not in str(found[found.anchor == "the voucher does not work"].masked_by)  # no label, no label mask
 
 
-@pytest.mark.parametrize("row", [-1, 5])
+@pytest.mark.parametrize("row", [-1, 7])
 def test_rows_that_are_not_in_the_table_are_refused(table, row):
-    with pytest.raises(DataError, match=f"rows {min(0, row)} to {max(0, row)} were asked of a table of 5 rows"):
+    with pytest.raises(DataError, match=f"rows {min(0, row)} to {max(0, row)} were asked of a table of 7 rows"):
         audit(GuideStore.build(table, None), rows=[0, row])
 
 

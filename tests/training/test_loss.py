@@ -47,6 +47,7 @@ def oracle(a, p, n, ga, gp, gn, *, temperature=0.01, margin=0.0, margin_strategy
             masked = guided and not guide_score <= limit
             if text_ids is not None:
                 masked |= text_ids[row, column] in (text_ids[i, 0], text_ids[i, 1], -1)
+                masked |= column < 2 and bool(text_ids[row, 1 - column] == text_ids[i, 1 - column])  # partners
             if label_ids is not None and label_ids[i, 0] >= 0:
                 masked |= bool(label_ids[row, column] == label_ids[i, 0])
             if tally is not None and not (text_ids is not None and text_ids[row, column] == -1):
@@ -196,6 +197,24 @@ def test_a_copy_of_the_positive_is_no_negative():
     tied = gist_loss(a, p, n, **as_guide([ga, gp, gn]), text_ids=ids, **options)
     torch.testing.assert_close(tied, oracle(a, p, n, ga, gp, gn, text_ids=ids, **options))
     assert tied < gist_loss(a, p, n, **as_guide([ga, gp, gn]), **options)
+
+
+@pytest.mark.parametrize("guided", [True, False], ids=["guided", "unguided"])
+def test_positives_of_one_anchor_and_anchors_of_one_positive_do_not_repel(guided):
+    """A question with two answers, in two rows, and an answer to two questions: in neither are they negatives."""
+    for shared in (0, 1):
+        students, guides = draw(2, 1)
+        ids = torch.arange(6).reshape(2, 3)
+        ids[1, shared] = ids[0, shared]
+        with torch.no_grad():
+            students[shared][1] = students[shared][0]
+            guides[1].copy_(guides[0])  # so that the guide masks nothing
+        given = as_guide(guides) if guided else {}
+        loss = gist_loss(*students, **given, text_ids=ids, temperature=0.05)
+        own, wrong = (torch.cosine_similarity(students[0], x) / 0.05 for x in (students[1], students[2][:, 0]))
+        crossed = torch.cosine_similarity(students[0], students[2].flip(0)[:, 0]) / 0.05
+        alone = torch.logsumexp(torch.stack([own, wrong, crossed]), 0) - own
+        torch.testing.assert_close(loss, alone.mean())
 
 
 def test_a_row_without_candidates_gives_zero_and_no_nan():

@@ -91,7 +91,8 @@ def of_triplets(a, p, n, ga, gp, gn, text_ids, label_ids, temperature, options):
                 positives.append((cos(one, other), jaccard(mine, its), cos(*guides) if guided else None))
                 continue
             asked = guided and not (options.get("guide_masks") == "unlabelled" and mine and its)
-            if equal or mine & its or (asked and cos(*guides) > limit_of(theta, options)):
+            partner = column < 2 and text_ids[row, 1 - column] == text_ids[i, 1 - column]
+            if equal or partner or mine & its or (asked and cos(*guides) > limit_of(theta, options)):
                 tally[block][0] += 1
             else:
                 negatives.append(cos(one, other))
