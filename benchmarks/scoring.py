@@ -58,8 +58,9 @@ def linear(
     return (fitted.predict(vectors(test[0])) == np.asarray(test[1])).astype(float)
 
 
-def few_shot(student, train, test, *, shots: int = 8, draws: int = 10) -> float:
-    """Mean accuracy (0 to 100) of classifiers fitted on `shots` texts of each label, as mteb's classification tasks."""
+def few_shot(student, train, test, *, shots: int = 8, draws: int = 10, by_text: bool = False):
+    """Mean accuracy (0 to 100) of classifiers fitted on `shots` texts of each label, as mteb's classification tasks;
+    `by_text`: the share of them that got each text right, (n,)."""
     from sklearn.linear_model import LogisticRegression
 
     texts, labels = np.asarray(train[0], dtype=object), np.asarray(train[1])
@@ -73,7 +74,8 @@ def few_shot(student, train, test, *, shots: int = 8, draws: int = 10) -> float:
     vectors[used] = student.encode(texts[used].tolist(), batch_size=64, show_progress_bar=False)
     asked, right = student.encode(list(test[0]), batch_size=64, show_progress_bar=False), np.asarray(test[1])
     found = [LogisticRegression(max_iter=100).fit(vectors[rows], labels[rows]).predict(asked) for rows in chosen]
-    return 100 * float(np.mean([answers == right for answers in found]))
+    share = np.mean([answers == right for answers in found], axis=0)
+    return share if by_text else 100 * float(share.mean())
 
 
 def interval(task: str, one: list, other: list):

@@ -262,16 +262,18 @@ def _ours(side: str, named, open_student: Callable, texts, labels, seed: int, ra
     return student, {"steps": steps, "cpu_seconds": round(spent, 1)}
 
 
-def labelled_store(texts: Sequence[str], labels: Sequence[str], seed: int):
-    """What a `GISTLoss` knows of labelled texts: each with another of its label, drawn by the seed; no guide."""
+def labelled_store(texts: Sequence[str], labels: Sequence[str], seed: int, guide=None, several: bool = False):
+    """What a `GISTLoss` knows of labelled texts: each with another of its label, drawn by the seed. `several`: labels
+    are joined by " | ", and the other text has all of them too."""
     from gisttools.data import make_triplets_from_columns
     from gisttools.training import GuideStore
 
     rng, of = np.random.default_rng(seed), {name: np.flatnonzero(np.asarray(labels) == name) for name in set(labels)}
     partner = [texts[of[label][rng.integers(len(of[label]))]] for label in labels]
     columns = {"anchor": texts, "positive": partner, "anchor_label": labels, "positive_label": labels}
+    columns |= {"task_type": ["MultilabelClassification"] * len(texts)} if several else {}
     table = make_triplets_from_columns({name: pa.array(values) for name, values in columns.items()}, len(texts))
-    return GuideStore.build(table, None)
+    return GuideStore.build(table, guide)
 
 
 def _ours_options(side: str, named: tuple[str, str | None], student):
