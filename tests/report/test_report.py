@@ -101,6 +101,17 @@ def test_models_are_never_called_by_the_id_of_a_run(tmp_path):
     assert "finetune-2" not in said.split("How to reproduce it")[0]
 
 
+def test_nothing_that_only_this_machine_understands_is_in_the_page(tmp_path):
+    error = "OSError: [Errno 2] No such file: '/home/me/data/tests.csv'"
+    lost = {"task": "lost", "model": "tuned", "error": error, "is_target": False}
+    told = {"base": "/home/me/models/base", "tuned": "/home/me/models/mine", "notes": [error]}
+    folder = evaluate(tmp_path, [comparison_row()], more={"failed.parquet": [lost]}, summary=told)
+    page = render_html(collect(folder, tmp_path))
+    assert page.count("…/tests.csv") >= 4  # where it failed, in the limits, and both in the numbers
+    assert "Errno" not in page
+    assert "/home/me" not in page
+
+
 def test_parents_cannot_point_out_of_the_results_folder(tmp_path):
     finetune(tmp_path / "elsewhere", parents=())
     data = collect(evaluate(tmp_path, [comparison_row()], ["elsewhere/finetune-1"]), tmp_path)
