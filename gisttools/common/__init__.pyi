@@ -78,6 +78,7 @@ from .wording import (
     score as score,
     share as share,
     signed as signed,
+    trained_as as trained_as,
     unit as unit,
 )
 from .yaml_text import (

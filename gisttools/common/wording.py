@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from numbers import Real
 from pathlib import PurePath
 from typing import Final, TypeGuard
@@ -82,6 +83,16 @@ def model_name(name: object) -> str:
     if not parts or (text.count("/") < 2 and not text.startswith(("/", ".")) and parts[-1] != "model"):
         return text
     return parts[-2] if parts[-1] == "model" and len(parts) > 1 else parts[-1]
+
+
+def trained_as(student: object, rows: Mapping[str, object]) -> str:
+    """A training by what it began as and what its rows were: its run's id says nothing to a reader.
+
+    >>> trained_as("embedded:wordllama-256", {"labelled": 476, "llm": 1037})
+    'wordllama-256 trained on 476 labelled and 1,037 LLM rows'
+    """
+    told = " and ".join(f"{count(n)} {'LLM' if kind == 'llm' else kind}" for kind, n in rows.items()) or "its own"
+    return f"{model_name(student).removeprefix('embedded:')} trained on {told} rows"
 
 
 def unit(task_type: object) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from gisttools.common import SUMMARY, DataError, FinishedRun, MissingError, ancestors, problems, read_run
+from gisttools.common import SUMMARY, DataError, FinishedRun, GistError, MissingError, ancestors, problems, read_run
 from gisttools.evaluation import Average, Comparison, read_comparisons, read_rows
 from gisttools.report.drawing import with_columns
 
@@ -57,6 +58,7 @@ class ReportData:
     rejected: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     mined: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # convert run id -> the first rows
     left_out: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # convert run id -> overlap with test texts
+    beside: Mapping[str, FinishedRun] = field(default_factory=dict)  # trainings that are only compared with, by id
     missing: tuple[str, ...] = ()  # ancestors that cannot be read, each with its reason
 
     def __post_init__(self) -> None:
@@ -148,6 +150,7 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         rejected=_filled({r.id: r.table("rejected.parquet") for r in by_verb["synthesize"]}),
         mined=_filled({r.id: r.head("triplets.parquet", _FIRST) for r in by_verb["convert"]}),
         left_out=_filled({r.id: r.table("overlap.parquet") for r in by_verb["convert"]}),
+        beside=_trainings(_beside(run), Path(results)),
         missing=tuple(missing),
     )
 
@@ -158,6 +161,15 @@ def _beside(run: FinishedRun) -> set[str]:
     named = told.get("model") or []
     ours = {Path(str(name)).name for name in [*([named] if isinstance(named, str) else named), told.get("baseline")]}
     return {Path(str(name)).name for name in told.get("references") or []} - ours
+
+
+def _trainings(names: Collection[str], results: Path) -> dict[str, FinishedRun]:
+    """Those of these that are trainings and are there."""
+    found = {}
+    for name in names:
+        with suppress(GistError):
+            found[name] = read_run(results / name)
+    return {name: run for name, run in found.items() if run.verb == "finetune"}
 
 
 def _evaluation(folder: str | Path) -> FinishedRun:

@@ -253,7 +253,8 @@ def masked_examples(data: ReportData) -> list[dict[str, str]]:
 
 
 def before_and_after(data: ReportData) -> list[tuple[str, str, str]]:
-    """(what, base, tuned) of size and speed, and of the space of embeddings, as far as they were recorded."""
+    """(what, base, tuned) of size and speed, and of the space of embeddings, as far as they were recorded; speed only
+    where the candidates' table has none, which measures it alike for all."""
     summary = data.evaluate.summary
     sizes: Mapping[str, Any] = summary.get("size") or {}
     trained = data.finetune.summary if data.finetune else {}
@@ -264,8 +265,15 @@ def before_and_after(data: ReportData) -> list[tuple[str, str, str]]:
     rows = [
         ("weights", mb, lambda v: f"{v:.1f} MB"),
         ("dimensions of a vector", dimension, count),
-        ("texts a second", {r: (speed.get(r) or {}).get("texts_per_s") for r in ("base", "tuned")}, count),
     ]
+    if data.candidates is None:
+        rows.append(
+            (
+                "texts a second on the machine of the evaluation",
+                {r: (speed.get(r) or {}).get("texts_per_s") for r in mb},
+                count,
+            )
+        )
     if data.embedding is not None:
         rows += [(name, number(data.embedding, kind), lambda v: f"{100 * v:.0f} %") for kind, name in _SPACE.items()]
     written = [

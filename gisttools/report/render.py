@@ -19,7 +19,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from gisttools.common import NOT_RUN, count, is_number, is_true, model_name, plural, score, signed
+from gisttools.common import NOT_RUN, anonymous, count, is_number, is_true, model_name, plural, score, signed
 from gisttools.evaluation import Average, comparison_table, to_table
 from gisttools.report import candidates, checks, figures, provenance, tables, verdict
 from gisttools.report.curves import BLOCKS, thin
@@ -95,7 +95,7 @@ _TEXT = 400  # characters of a text
 
 
 def numbers(data: ReportData) -> dict[str, Any]:
-    """What the page shows, as JSON values: no NaN, texts cut."""
+    """What the page shows, as JSON values: no NaN, texts cut, no places of this machine."""
     scores = data.scores
     if len(scores) > _MOST:
         scores = scores[scores["is_main"].map(is_true)].head(_MOST)
@@ -146,7 +146,7 @@ def _jsonable(value: Any) -> Any:
         return int(value)
     if isinstance(value, float | np.floating):
         return round(float(value), 6) if np.isfinite(value) else None
-    return None if value is None or value is pd.NA or value is pd.NaT else clip(value, _TEXT)
+    return None if value is None or value is pd.NA or value is pd.NaT else anonymous(clip(value, _TEXT))
 
 
 def latex_table(data: ReportData) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gisttools.common import anonymous, count, is_number, is_true, model_name, p_value, score, signed
+from gisttools.common import anonymous, count, is_number, is_true, model_name, p_value, score, signed, trained_as
 from gisttools.evaluation import Average, Comparison, averages, crossed_interval, targets_and_guards, verdict
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
@@ -167,7 +167,7 @@ def references(data: ReportData) -> list[dict[str, str]]:
             found.append(
                 {
                     "task": clip(r["task"], 80),
-                    "name": clip(model_name(r["name"]), 80),
+                    "name": clip(_reference(data, model_name(r["name"])), 120),
                     "kind": clip(r.get("kind") or "", 40),
                     "metric": metric_name(r["metric"]),
                     "score": score(r["score"]),
@@ -176,6 +176,11 @@ def references(data: ReportData) -> list[dict[str, str]]:
                 }
             )
     return found[:_REFERENCES]
+
+
+def _reference(data: ReportData, name: str) -> str:
+    run = data.beside.get(name)
+    return name if run is None else trained_as(run.parameters.get("student"), run.summary.get("by_source") or {})
 
 
 def all_metrics(data: ReportData) -> list[dict[str, Any]]:

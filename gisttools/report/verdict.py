@@ -384,7 +384,9 @@ def _allowed(rows: Sequence[Comparison]) -> str:
 
 def _without_run_id(data: ReportData, name: str) -> str:
     """A run's id says nothing to a reader: the model that it made is named after the one that it started from."""
-    if data.finetune is None or name != data.finetune.id:
+    if data.finetune is None:
+        return "tuned model" if name.startswith("finetune-") else name
+    if name != data.finetune.id:
         return name
     return f"tuned {model_name(data.finetune.summary.get('student')).removeprefix(EMBEDDED)}"
 

@@ -17,10 +17,10 @@ from gisttools.common import (
     Options,
     ParameterError,
     ancestors,
-    model_name,
     problems,
     read_run,
     results_folder,
+    trained_as,
 )
 from gisttools.workflow.documents import check_task_to_come, prompt_of, prompts_of, synthetic_told, task_of, tests_of
 from gisttools.workflow.folders import as_run, inputs, open_run, paths, told_parameters
@@ -315,13 +315,10 @@ def tasks_of(params: EvaluateParams) -> tuple[list[TaskSource], list[str]]:
 def _trainings_told(references: Sequence[str]) -> list[str]:
     """A note on each reference that is a training: what of, and on which rows."""
     runs = [open_run(folder) for name in references if (folder := as_run(name)) is not None]
-    return [
-        f"{run.id}, shown beside: {model_name(str(run.parameters['student'])).removeprefix('embedded:')} trained on "
-        + (" and ".join(f"{n:,} {kind}" for kind, n in (run.summary.get("by_source") or {}).items()) or "its own")
-        + " rows."
-        for run in runs
-        if run.verb == "finetune"
+    told = [
+        (trained_as(r.parameters["student"], r.summary.get("by_source") or {}), r) for r in runs if r.verb == "finetune"
     ]
+    return [f"Shown beside: {words} ({run.id})." for words, run in told]
 
 
 def _splits_told(files: Sequence[str], reading: FileOptions) -> list[str]:

@@ -83,5 +83,5 @@ def test_a_guard_that_is_a_target_is_the_targets():
 def test_out_of_reach_there_is_no_guard_and_a_note():
     guards, note = default_guards()
     assert guards == []
-    assert "STSBenchmark, the usual guard, is out of reach here" in note
+    assert note.startswith("STSBenchmark, the usual guard, is out of reach here: what")  # no words of the network's
     assert default_guards(["STSBenchmark"])[1] == "STSBenchmark is a target, so no guard was run."

@@ -46,18 +46,30 @@ def in_browser(page, folder, width, drive, *, dark=False):
     page = page.replace("<style>", f"<script>{_OBSERVE}</script><script>{drive}</script><style>", 1)
     (folder / "page.html").write_text(page, encoding="utf-8")
     (folder / "frame.html").write_text(_FRAME.format(width=width), encoding="utf-8")
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-        "--virtual-time-budget=20000", "--window-size=1400,1000",
-        "--dump-dom", (folder / "frame.html").as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    frame = (folder / "frame.html").as_uri()
+    done = _chromium(folder, scheme, "--virtual-time-budget=20000", "--window-size=1400,1000", "--dump-dom", frame)
     found = re.search('<pre id="findings">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     assert found[1], done.stderr[-2000:]
     return json.loads(unescape(found[1])), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def on_paper(page, folder):
+    """How many sheets a page takes, printed."""
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    done = _chromium(folder, f"--print-to-pdf={folder / 'page.pdf'}", (folder / "page.html").as_uri())
+    assert (folder / "page.pdf").exists(), done.stderr[-2000:]
+    return len(re.findall(rb"/Type\s*/Page\b", (folder / "page.pdf").read_bytes()))
+
+
+def _chromium(folder, *arguments):
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
+        f"--user-data-dir={folder / 'profile'}", *arguments,
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def needs_chromium():

@@ -330,6 +330,8 @@ addEventListener("load", async () => {
   await choose(named("Order"), "as in");
   $("next").click(); seen.second = state(); $("next").click(); seen.third = state(); seen.last = $("next").disabled;
   seen.fits.push(fits()); seen.focus = document.activeElement.id; $("back").click(); seen.back = state();
+  const targets = [...document.querySelectorAll("button, input, select, summary")].filter((e) => e.offsetParent);
+  seen.targets = targets.length; seen.small = targets.filter((e) => e.offsetHeight < 44).map((e) => e.outerHTML);
   seen.title = document.title; seen.errors = errors;
   parent.postMessage(JSON.stringify(seen), "*");
 });
@@ -356,6 +358,12 @@ def test_no_error_and_no_text_came_alive(used):
 @pytest.mark.slow
 def test_the_page_never_scrolls_sideways(used):
     assert used["fits"] == [True] * 4
+
+
+@pytest.mark.slow
+def test_a_finger_hits_every_control(used):
+    assert used["targets"] > 10
+    assert used["small"] == []
 
 
 @pytest.mark.slow

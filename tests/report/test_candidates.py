@@ -203,3 +203,11 @@ def test_the_classes_that_the_advised_model_finds_least_often_are_named(tmp_path
     told = "guide finds b (30.0 % of its texts) least often: texts of these are what to label next."
     assert candidates.weakest(known) == told  # of d there are too few texts
     assert candidates.weakest(data) == ""
+
+
+def test_speed_is_told_once(tmp_path):
+    told = evaluate(tmp_path / "none", [comparison_row()])
+    assert "Texts a second on the machine of the evaluation 900 910" in seen(
+        render_html(collect(told, tmp_path / "none"))
+    )
+    assert "910" not in seen(render_html(data_of(tmp_path / "some", found(*ROWS))))

@@ -86,6 +86,32 @@ def test_a_training_shown_beside_is_none_of_the_models(tmp_path):
     assert all("finetune-2" not in line for line in ancestors(parents, tmp_path, {"finetune-2"})[1])
 
 
+def test_models_are_never_called_by_the_id_of_a_run(tmp_path):
+    made = finetune(tmp_path, parents=(), by_source={"labelled": 476, "llm": 37})
+    manifest = json.loads((made / "manifest.json").read_text())
+    manifest |= {"run_id": "finetune-2", "parameters": {"student": "embedded:base"}}
+    (made / "manifest.json").write_text(json.dumps(manifest))
+    made.rename(tmp_path / "finetune-2")  # shown beside; finetune-1 itself is not here
+    beside = {"name": "finetune-2", "kind": "model", "task": "support", "metric": "accuracy", "score": 0.6}
+    told = {"model": "finetune-1", "references": ["finetune-2"]}
+    folder = evaluate(tmp_path, [comparison_row()], more={"references.parquet": [beside]}, parameters=told)
+    said = seen(render_html(collect(folder, tmp_path)))
+    assert "tuned model against base" in said
+    assert "base trained on 476 labelled and 37 LLM rows model accuracy 60.0 71.4 78.9" in said
+    assert "finetune-2" not in said.split("How to reproduce it")[0]
+
+
+def test_nothing_that_only_this_machine_understands_is_in_the_page(tmp_path):
+    error = "OSError: [Errno 2] No such file: '/home/me/data/tests.csv'"
+    lost = {"task": "lost", "model": "tuned", "error": error, "is_target": False}
+    told = {"base": "/home/me/models/base", "tuned": "/home/me/models/mine", "notes": [error]}
+    folder = evaluate(tmp_path, [comparison_row()], more={"failed.parquet": [lost]}, summary=told)
+    page = render_html(collect(folder, tmp_path))
+    assert page.count("…/tests.csv") >= 4  # where it failed, in the limits, and both in the numbers
+    assert "Errno" not in page
+    assert "/home/me" not in page
+
+
 def test_parents_cannot_point_out_of_the_results_folder(tmp_path):
     finetune(tmp_path / "elsewhere", parents=())
     data = collect(evaluate(tmp_path, [comparison_row()], ["elsewhere/finetune-1"]), tmp_path)

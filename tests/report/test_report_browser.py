@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from helpers.browser import PALE, in_browser, needs_chromium
@@ -37,6 +39,15 @@ addEventListener("load", async () => {
   seen.text = document.body.innerText.includes("<\\/script><script>alert(1)<\\/script>");
   seen.verdict = JSON.parse(document.getElementById("numbers").textContent).verdict;
   seen.pale = pale();
+  const shown = (e) => e.offsetParent !== null;
+  const targets = [...document.querySelectorAll("nav a, .to-texts, summary, button, input, select")].filter(shown);
+  seen.targets = targets.length;
+  seen.small = targets.filter((e) => Math.min(e.offsetHeight, e.offsetWidth) < 44).map((e) => e.outerHTML);
+  seen.regions = [...document.querySelectorAll("section, nav, form, [role=region]")].filter(shown).map((e) =>
+    e.ariaLabel ?? document.getElementById(e.getAttribute("aria-labelledby")).textContent);
+  seen.nameless = [...document.querySelectorAll("th")].filter((h) => h.textContent.trim() === "").length;
+  scrollTo(0, document.documentElement.scrollHeight / 2);
+  seen.contents = [scrollY > 1000, document.querySelector("nav.contents").getBoundingClientRect().top];
   parent.postMessage(JSON.stringify(seen), "*");
 });
 """
@@ -93,6 +104,7 @@ def page(tmp_path_factory):
         row("guide" * 30, "guide", 0.64, 300.0, few_shot=0.5, samples_per_label=8, what=LONG[:4000]),
     )
     more |= {f"{name}.parquet": table for name, table in found.tables().items()}
+    more["a_name_of_a_file_that_is_longer_than_half_a_phone_is_wide.parquet"] = [{"a": 1}]
     more["classes.parquet"] = [
         {"task": "support", "subset": "default", "candidate": name, "seed": 0, "label": LONG, "precision": 0.5,
          "recall": 0.5, "f1": 0.5, "support": 3} for name in (EVIL, "guide" * 30)
@@ -151,6 +163,19 @@ def test_the_first_screen_reads_in_its_order_on_a_phone(used):
 def test_figures_have_a_size_and_no_text_is_pale(used):
     assert used["figures"]
     assert used["pale"] == []
+
+
+@pytest.mark.slow
+def test_a_finger_hits_every_button_and_link_of_the_contents(used):
+    assert used["targets"] > 30
+    assert used["small"] == []
+
+
+@pytest.mark.slow
+def test_the_contents_stay_and_every_region_and_column_has_a_name_of_its_own(used):
+    assert used["contents"] == [True, 0]
+    assert [name for name, n in Counter(used["regions"]).items() if n > 1 or not name.strip()] == []
+    assert used["nameless"] == 0
 
 
 def test_the_page_is_small(page):

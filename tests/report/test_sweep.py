@@ -298,6 +298,10 @@ addEventListener("load", async () => {
   table.tHead.rows[0].cells[2].querySelector("button").click(); seen.after = first();
   document.querySelectorAll("details").forEach((d) => { d.open = true; });
   seen.opened = document.documentElement.scrollWidth <= innerWidth;
+  const targets = [...document.querySelectorAll("nav a, summary, button")].filter((e) => e.offsetParent);
+  seen.small = targets.filter((e) => Math.min(e.offsetHeight, e.offsetWidth) < 44).map((e) => e.outerHTML);
+  scrollTo(0, document.documentElement.scrollHeight / 2);
+  seen.contents = [scrollY > 500, document.querySelector("nav.contents").getBoundingClientRect().top];
   seen.title = document.title; seen.errors = errors; seen.pale = pale();
   parent.postMessage(JSON.stringify(seen), "*");
 });
@@ -315,5 +319,6 @@ def test_in_a_browser_nothing_breaks_scrolls_sideways_or_comes_alive(board, widt
     assert (found["width"], found["fits"], found["opened"]) == (width, True, True)
     assert found["title"] != "gone"
     assert found["pale"] == []
+    assert (found["small"], found["contents"]) == ([], [True, 0])
     assert found["before"] == "1"
     assert found["after"] != "1"  # by score, the lowest first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers.browser import in_browser, needs_chromium
+from helpers.browser import in_browser, needs_chromium, on_paper
 from helpers.report_runs import comparison_row, evaluate
 
 from gisttools.report.data import collect
@@ -129,3 +129,12 @@ def test_search_and_filters_in_a_browser(tmp_path, width):
     assert (seen["found"], seen["said"]) == ([TEXTS[1]], "1 of 4 test texts")
     assert seen["small"] == []
     assert seen["cut"] == []
+
+
+@pytest.mark.slow
+def test_on_paper_the_appendices_are_closed(tmp_path):
+    needs_chromium()
+    page = render_html(data(tmp_path, n=280))
+    assert page.count(".appendix { display: none !important; }") == 1
+    assert on_paper(page, tmp_path) <= 4
+    assert on_paper(page.replace(".appendix { display: none !important; }", ""), tmp_path) > 4

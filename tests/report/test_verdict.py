@@ -199,8 +199,8 @@ def test_runs_of_one_verb_are_told_together(tmp_path):
 @pytest.mark.parametrize(
     ("names", "seeds", "said"),
     [
-        (["tuned"], 1, "finetune-1"),
-        (["tuned"], 3, "finetune-1 and 2 more seeds"),
+        (["tuned"], 1, "tuned model"),
+        (["tuned"], 3, "tuned model and 2 more seeds"),
         (["guide=none", "guide=g"], 3, "guide=none, 3 seeds"),
         (["guide=none", "guide=g"], 1, "guide=none"),
     ],
