@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -226,6 +226,11 @@ class Evaluation:
         dull = [c for c, value in plain.items() if set(self.comparison[c]) == {value}]
         table = self.comparison[[c for c in (*_SHOWN, "p_holm") if c not in dull]]
         return table.assign(**{c: (100 * table[c]).round(1) for c in _POINTS}, p_holm=table["p_holm"].round(4))
+
+    def beside(self, name: Literal["averages", "references"]) -> pd.DataFrame:
+        """The averages, or the scores of references, as people read them: points out of 100."""
+        table = getattr(self, name).round(4)
+        return table.assign(**{c: (100 * table[c].astype(float)).round(1) for c in (*_POINTS, "score") if c in table})
 
     def save(self, folder: Path) -> None:
         """Write all tables as Parquet, and the models to be used into their folders."""

@@ -8,11 +8,11 @@ from IPython.display import Markdown
 _MISSING, _DIGITS = "–", 4
 
 
-def shown(table: pd.DataFrame | str, empty: str) -> pd.DataFrame | Markdown:
-    """A table without columns in which nothing stands, and with a dash where some value is missing.
+def shown(table: pd.DataFrame | str, empty: str = "Nothing.") -> pd.DataFrame | Markdown:
+    """A table without columns in which nothing stands, and with a dash where some value is missing; or a sentence.
 
     Args:
-        table: or a line that says why there is none.
+        table: or a sentence, such as why there is none.
         empty: what is said in place of a table without rows.
     """
     if isinstance(table, str) or table.empty:

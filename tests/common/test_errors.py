@@ -19,6 +19,14 @@ def test_by_hand_it_is_the_message_alone(monkeypatch):
     assert caught()._render_traceback_() == ["MissingError: No run. Run 4_evaluate first."]
 
 
+def test_by_hand_long_lines_break_between_words(monkeypatch):
+    monkeypatch.delenv(STATUS_FILE, raising=False)
+    told = MissingError("2 are missing:\n  - " + "words " * 30 + "\n\n" + "x" * 120)._render_traceback_()
+    assert told[0] == "MissingError: 2 are missing:"
+    assert [line for line in told if len(line) > 100] == ["x" * 120]
+    assert " ".join(told).split() == ["MissingError:", "2", "are", "missing:", "-", *["words"] * 30, "x" * 120]
+
+
 def test_in_a_kept_notebook_it_is_all_of_it(monkeypatch):
     monkeypatch.setenv(STATUS_FILE, "status.txt")
     assert "raise MissingError" in "".join(caught()._render_traceback_())

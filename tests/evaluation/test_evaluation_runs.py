@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import mteb
 import numpy as np
@@ -152,6 +153,15 @@ def test_references_are_scored_and_not_judged(result):
     assert "random" not in set(result.scores["role"])
     search = result.references[result.references["task"] == "find"].set_index("name")["score"]
     assert search["bm25"] > search["random"]
+
+
+def test_averages_and_references_are_read_in_points(result):
+    averages, read = result.averages, result.beside("averages")
+    assert read["tuned"].tolist() == pytest.approx((100 * averages["tuned"]).tolist(), abs=0.06)
+    assert read["n_tasks"].tolist() == averages["n_tasks"].tolist()
+    assert result.beside("references")["score"].max() > 1
+    nothing = replace(result, references=result.references.head(0).astype(object))
+    assert nothing.beside("references").empty
 
 
 def test_a_model_of_another_dimension_is_compared(wordllama, minilm, folders, cache, tmp_path):
