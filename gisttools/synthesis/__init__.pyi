@@ -15,7 +15,7 @@ from .questions import (
     without as without,
 )
 from .result import SynthesisResult as SynthesisResult
-from .sifting import sift as sift
+from .sifting import check_written as check_written, sift as sift
 from .task import (
     DIFFICULTIES as DIFFICULTIES,
     LENGTHS as LENGTHS,

@@ -69,7 +69,7 @@ def sift(
     """
     checks, known = checks or Checks(), known or Known()
     task = written.task() if task is None else written.with_seeds(task)
-    _check_labels(written, task)
+    check_written(written, task)
     check_checks(task, checks)
     job = [task, checks, sorted(str(facts["revision"]) for facts in written.files.values())]
     with nullcontext() if llm is None else llm.for_job([*job, llm.options]):
@@ -190,8 +190,8 @@ def _reply(t: WrittenText) -> Reply:
     )  # fmt: skip
 
 
-def _check_labels(written: WrittenTexts, task: Task) -> None:
-    """Refuse texts that do not suit the task, and tell of labels that it does not know."""
+def check_written(written: WrittenTexts, task: Task) -> None:
+    """Tell of labels that a task does not know. Raises DataError where the texts do not suit it."""
     if task.documents:
         raise DataError(
             f"{task.name} starts from documents; of these questions are asked of an LLM, and none are read."
