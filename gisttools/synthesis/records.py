@@ -14,7 +14,7 @@ the providers' batch files:
   or `result.message` (Anthropic); a call that failed has an error in its place. The answer is a text, or JSON as text.
 
 Values inside objects get names with points (`response.text`), an answer that is JSON becomes the object that it is, and
-a list of objects as many rows.
+a list of objects as many rows, whose values keep their own names.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _rows(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         return
     several = flat.pop(lists[0])
     for one in several:
-        yield {**flat, **_flat(one, f"{lists[0]}.")}
+        yield {**flat, **_flat(one)}
 
 
 def _are_objects(value: object) -> bool:

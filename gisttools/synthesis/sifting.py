@@ -175,7 +175,7 @@ def _candidates(written: WrittenTexts, task: Task, seed: int) -> list[Candidate]
             subject_id=subjects.setdefault(t.given, f"seed:{len(subjects)}") if t.given else None,
             register="", persona="", length="", difficulty="",
         )  # fmt: skip
-        unknown = task.labels and label is None and t.reason is None and t.finish != "error"
+        unknown = task.labels and label is None and t.label is not None and t.reason is None
         reason = t.reason or (UNKNOWN if unknown else None)
         found.append(Candidate(item=item, reply=_reply(t), revision=t.revision, reason=reason))
     return found

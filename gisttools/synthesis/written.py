@@ -34,11 +34,13 @@ from gisttools.data import (
     plain_name,
     tell_left_out,
 )
+from gisttools.synthesis.llm.asking import REFUSED, UNANSWERED
 from gisttools.synthesis.records import CUSTOM_ID, Record, files_in, records
 from gisttools.synthesis.task import PATTERN, Label, Task
 
 Shape = Literal["labels", "passages", "seeds", "pairs"]
 ROLES = ("text", "label", "seed", "passage", "positive", "negative", "model")
+_FAILED = (*REFUSED, *UNANSWERED, "length")  # how calls end that gave no text to use
 _HEAD = 1000  # rows that tell the columns
 _NEGATIVE = "negative"
 _GIVEN: dict[Shape, str] = {"labels": "label", "passages": "passage", "seeds": "seed", "pairs": "positive"}
@@ -110,7 +112,7 @@ class WrittenTexts:
         """
         if language is not None and not re.fullmatch(PATTERN, language):
             raise ParameterError(f"language is {language!r}, no language and script such as eng-Latn or deu-Latn.")
-        usable = [t for t in self.texts if t.reason is None]
+        usable = [t for t in self.texts if t.reason is None and t.finish not in _FAILED]
         labels = dict.fromkeys(t.label for t in usable if t.label is not None)
         if self.shape == "labels" and len(labels) < 2:
             raise DataError(f"{self.name}: the only label is {next(iter(labels))!r}; at least two are needed.")
@@ -251,7 +253,7 @@ class _File:
         return WrittenTexts(texts=texts, shape=columns.shape, files={self._name: facts})
 
     def _text(self, record: Record, cells: Mapping[str, Any], shape: Shape, revision: str) -> WrittenText:
-        failed = record.finish == "error"
+        failed = record.finish in _FAILED  # the filters say how
         text, label = cells.get("text"), _label(cells.get("label"))
         beside = label if shape == "labels" else cells.get(_GIVEN[shape])
         given = cells.get("seed") if shape in ("labels", "seeds") else cells.get("passage")
@@ -263,7 +265,7 @@ class _File:
         return WrittenText(
             place=f"{self._name}:{record.row}",
             revision=revision,
-            text=record.why if failed else text if isinstance(text, str) else "",
+            text=record.why or (text if isinstance(text, str) else ""),
             label=label if shape == "labels" else None,
             given=given if _is_text(given) else None,
             positive=cells["positive"] if shape == "pairs" and _is_text(cells.get("positive")) else None,
@@ -278,19 +280,19 @@ class _File:
         """Raise where not one row can be used, or texts are ids."""
         if not texts:
             raise DataError(f"{self._name} holds no rows. Is it the right file?")
-        if all(t.reason is not None or t.finish == "error" for t in texts):
-            reasons = Counter(t.reason or "call-failed" for t in texts)
+        if all(t.reason is not None or t.finish in _FAILED for t in texts):
+            reasons = Counter(t.reason or t.finish for t in texts)
             told = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
             where = ", ".join(f"{role} from {column!r}" for role, column in columns.roles.items())
             raise DataError(f"{self._name}: none of {len(texts):,} rows can be used ({told}); read were {where}.")
-        if kind := ids_in(t.text for t in texts if t.reason is None):
+        if kind := ids_in(t.text for t in texts if t.reason is None and t.finish not in _FAILED):
             raise DataError(
                 f"{self._name}: {columns.roles['text']!r} has {kind} in place of texts, such as {texts[0].text!r:.60}. "
                 "Name the column of texts: text=COLUMN, in texts_columns (in Python columns)."
             )
 
     def _columns(self, head: Sequence[Record]) -> _Columns:
-        answered = [r for r in head if r.finish != "error"] or head
+        answered = [r for r in head if r.finish not in _FAILED] or head
         names = list(dict.fromkeys(name for r in answered for name in r.cells))
         names = [n for n in names if not any(other.startswith(f"{n}.") for other in names)]
         if not names:
