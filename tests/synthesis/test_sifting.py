@@ -1,4 +1,4 @@
-"""Texts written elsewhere: the same filters as of our own, positives of another seed, nothing of a test text's family."""
+"""Texts written elsewhere: filters as of our own, positives of another seed, nothing of a test text's family."""
 
 from __future__ import annotations
 

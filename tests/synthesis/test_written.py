@@ -37,7 +37,8 @@ def openai(custom_id: str, content: str | None, finish: str = "stop", **message)
 
 def anthropic(custom_id: str, content: str) -> dict:
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x", "stop_reason": "end_turn",
-               "content": [{"type": "text", "text": content}], "usage": {"input_tokens": 11, "output_tokens": 7}}  # fmt: skip
+               "content": [{"type": "text", "text": content}],
+               "usage": {"input_tokens": 11, "output_tokens": 7}}  # fmt: skip
     return {"custom_id": custom_id, "result": {"type": "succeeded", "message": message}}
 
 
