@@ -23,6 +23,7 @@ from gisttools.data import (
     PASSAGE_COLUMNS,
     SEED_COLUMNS,
     WRITTEN_COLUMNS,
+    LabelledTexts,
     RowFile,
     anchor_and_positive,
     find_nested,
@@ -129,6 +130,26 @@ class WrittenTexts:
                 texts=tuple(dict.fromkeys(others)) if self.shape == "seeds" else (),
             )
         )
+
+    def sources(self, task: Task) -> list[LabelledTexts]:
+        """The texts that can be used, file by file, as a data card tells of them."""
+        found = []
+        for name, facts in self.files.items():
+            own = [t for t in self.texts if t.revision == facts["revision"] and t.reason is None]
+            own = [t for t in own if t.finish not in _FAILED]
+            found.append(
+                LabelledTexts(
+                    texts=[t.text for t in own],
+                    labels=[t.label for t in own if t.label is not None],
+                    source=name,
+                    split="written",
+                    revision=str(facts["revision"]).rpartition("@")[2],
+                    language=task.language,
+                    task_name=task.name,
+                    task_type=task.spec.task_type,
+                )
+            )
+        return found
 
     def with_seeds(self, task: Task) -> Task:
         """The task with the seeds of labelled texts among those of its labels. One that stands under several labels is
