@@ -23,10 +23,21 @@ from .chunks import (
     split_chunks as split_chunks,
 )
 from .columns import (
+    ANCHOR_COLUMNS as ANCHOR_COLUMNS,
+    LABEL_COLUMNS as LABEL_COLUMNS,
+    MODEL_COLUMNS as MODEL_COLUMNS,
+    PASSAGE_COLUMNS as PASSAGE_COLUMNS,
+    POSITIVE_COLUMNS as POSITIVE_COLUMNS,
+    SEED_COLUMNS as SEED_COLUMNS,
     TEXT_COLUMNS as TEXT_COLUMNS,
+    WRITTEN_COLUMNS as WRITTEN_COLUMNS,
+    anchor_and_positive as anchor_and_positive,
     find_column as find_column,
+    find_nested as find_nested,
     is_triplet_shaped as is_triplet_shaped,
     labelled_columns as labelled_columns,
+    negative_columns as negative_columns,
+    tell_left_out as tell_left_out,
 )
 from .copies import near_groups as near_groups
 from .documents import Document as Document, Documents as Documents, read_documents as read_documents
@@ -51,7 +62,7 @@ from .folders import (
     parse_eval_name as parse_eval_name,
 )
 from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream as open_stream
-from .labelled import LabelledTexts as LabelledTexts, read_labelled as read_labelled
+from .labelled import LONGEST as LONGEST, LabelledTexts as LabelledTexts, read_labelled as read_labelled
 from .languages import (
     language_code as language_code,
     language_identifier as language_identifier,
@@ -107,6 +118,7 @@ from .sources import (
 )
 from .splitting import split_texts as split_texts
 from .structure import Block as Block
+from .suspicions import ids_in as ids_in
 from .triplet_sets import (
     concatenate as concatenate,
     count_rows as count_rows,

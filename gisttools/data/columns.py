@@ -33,10 +33,20 @@ PAIRS = (
     ("sentence_a", "sentence_b"),
     ("sent1", "sent2"),
     ("question1", "question2"),
+    ("user_query", "positive_document"),
 )
 SCORE_COLUMNS = ("label", "labels", "score", "scores", "similarity", "similarity_score", "is_duplicate")
 TASK_COLUMNS = ("task_name", "task", "dataset_name", "dataset", "task_type", "task_id")
-_NEGATIVE = re.compile(r"(?:hard_)?(?:negatives?|negs?)[_ -]?(\d*)|negative_passages")
+# of texts that an LLM wrote elsewhere: what it wrote, before all that it may have been shown; the real text that it was
+# made of; the real text that answers it; who wrote it
+WRITTEN_COLUMNS = (
+    "generation", "generations", "generated_text", "synthetic_text", "paraphrase", "paraphrases", "input_text",
+    *TEXT_COLUMNS, "texts", "response", "output", "completion",
+)  # fmt: skip
+SEED_COLUMNS = ("seed", "seed_text", "original", "original_text", "source_text")
+PASSAGE_COLUMNS = ("passage", "document", "context")
+MODEL_COLUMNS = ("model_name", "llm_model", "model", "generation_model")
+_NEGATIVE = re.compile(r"(?:hard_)?(?:negatives?|negs?)[_ -]?(\d*)|negative_passages|hard_negative_documents?")
 _TEXTS = ("anchor", "positive", "negative", "negatives", "anchor_label", "positive_label", "negative_labels")
 _ALIKE = 0.85  # as a ratio of difflib; "negativ" and "anchor_lable" are, "negative_id" is not
 KNOWN = (
@@ -58,6 +68,15 @@ def warn_once(logger: logging.Logger, told: str) -> None:
     if told not in _TOLD or told.startswith("DataFrame"):
         _TOLD.add(told)
         logger.warning("%s", told)
+
+
+def find_nested(names: Sequence[str], usual: Sequence[str]) -> str | None:
+    """As `find_column`, also for names with points in them, that stand for a value inside another one: `response.text`
+    is known by its last part where no whole name is."""
+    whole = find_column(names, usual)
+    last = {name.rpartition(".")[2]: name for name in reversed(names)}
+    inner = find_column(last, usual)
+    return whole if whole is not None or inner is None else last[inner]
 
 
 def labelled_columns(

@@ -1,6 +1,6 @@
 """Has texts written by an LLM: the task, prompts, the plan of calls, filters, and triplets of what is left.
 
-Begin with `read_task`, `open_llm` and `generate`.
+Begin with `read_task`, `open_llm` and `generate`; of texts written elsewhere with `read_written` and `sift`.
 """
 
 import lazy_loader

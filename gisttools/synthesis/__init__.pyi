@@ -1,5 +1,5 @@
 from . import filters as filters
-from .generation import SynthesisResult as SynthesisResult, generate as generate
+from .generation import generate as generate
 from .llm.asking import Asker as Asker, Request as Request
 from .llm.cache import CallCache as CallCache
 from .llm.client import LLM as LLM, open_llm as open_llm
@@ -14,6 +14,8 @@ from .questions import (
     training_pairs as training_pairs,
     without as without,
 )
+from .result import SynthesisResult as SynthesisResult
+from .sifting import check_written as check_written, sift as sift
 from .task import (
     DIFFICULTIES as DIFFICULTIES,
     LENGTHS as LENGTHS,
@@ -23,3 +25,4 @@ from .task import (
     document_task as document_task,
     read_task as read_task,
 )
+from .written import WrittenTexts as WrittenTexts, read_written as read_written

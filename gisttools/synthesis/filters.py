@@ -89,7 +89,12 @@ def read_answer(reply: Reply, schema: dict) -> tuple[dict[str, str], str | None]
     if reply.finish_reason in ends:
         return {}, ends[reply.finish_reason]
     answer, properties = reply.answer, schema["properties"]
-    if answer is None or set(answer) != set(properties) or not all(isinstance(v, str) for v in answer.values()):
+    needed = set(schema.get("required", properties))
+    if (
+        answer is None
+        or not needed <= set(answer) <= set(properties)
+        or not all(isinstance(v, str) for v in answer.values())
+    ):
         return {}, "schema"
     # A server that enforces maxLength cuts the text there, in the middle of a word.
     if any(len(text) >= properties[name].get("maxLength", float("inf")) for name, text in answer.items()):

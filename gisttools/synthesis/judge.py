@@ -21,7 +21,7 @@ from gisttools.synthesis import filters
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.options import Checks, Known
 from gisttools.synthesis.plan import PlannedCall
-from gisttools.synthesis.prompts import SUBJECT, Prompt
+from gisttools.synthesis.prompts import SUBJECT, Form
 from gisttools.synthesis.task import Task
 
 Embed = Callable[[list[str]], np.ndarray]
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Candidate:
-    """One call's answer on its way through the filters; `reason` says which one stopped it.
+    """One call's answer, or a text written elsewhere, on its way through the filters; `reason` says which one stopped
+    it.
 
     Attributes:
         anchor, positive, negatives: texts, as far as they are known yet.
@@ -44,6 +45,7 @@ class Candidate:
         second_label, score: the label that the blind look found, and how well the LLM says the row fits, 1 to 5.
         also: of documents, the chunks that answer it too.
         read: the guide reads its texts. If not, what its vectors say of them is not heard.
+        revision: of a text written elsewhere, the file that it is of, and its checksum.
     """
 
     item: PlannedCall
@@ -61,6 +63,7 @@ class Candidate:
     score: int | None = None
     also: list[str] = field(default_factory=list)
     read: bool = True
+    revision: str | None = None
     reason: str | None = None
 
     @property
@@ -85,23 +88,23 @@ class Judge:
     """The filters with what they compare against.
 
     Args:
-        task, prompt: what was asked.
+        task, form: what was asked.
         embed: the guide; n texts to vectors (n, dim) of unit length.
         checks, known: what to look at, and against what.
         reads: of which texts the guide's vectors say something; of all if None.
     """
 
     def __init__(
-        self, task: Task, prompt: Prompt, embed: Embed, checks: Checks, known: Known, reads: Reads | None = None
+        self, task: Task, form: Form, embed: Embed, checks: Checks, known: Known, reads: Reads | None = None
     ) -> None:
-        self._task, self._prompt, self._embed = task, prompt, embed
+        self._task, self._form, self._embed = task, form, embed
         self._reads = reads or (lambda texts: np.ones(len(texts), dtype=bool))
         self._evaluation = {normalise(text) for text in known.eval_texts}
         self._near_evaluation = NearIndex(sorted(self._evaluation), checks.near) if self._evaluation else None
-        self._words = filters.PromptWords([*prompt.own_texts(), *task.groups.values(), task.description])
+        self._words = filters.PromptWords([*form.own_texts(), *task.groups.values(), task.description])
         self._lines = Seen(task.groups.values())
         self._seen = Seen([*(text for label in task.labels.values() for text in label.seeds), *known.written])
-        self._row = prompt.layout
+        self._row = form.layout
         self._key = next(i for i, name in enumerate(self._row.fields) if name != SUBJECT)
         self._label = self._label_check(checks, known) if task.labels and checks.label_by != "none" else None
 
@@ -135,7 +138,7 @@ class Judge:
 
     def _read(self, c: Candidate) -> None:
         row = self._row
-        answer, c.reason = filters.read_answer(c.reply, self._prompt.output)
+        answer, c.reason = filters.read_answer(c.reply, self._form.output)
         texts = answer if c.item.subject is None else {**answer, SUBJECT: c.item.subject}
         c.anchor = texts.get(row.anchor)
         c.positive = texts.get(row.positive) if row.positive else None
@@ -148,6 +151,8 @@ class Judge:
                 c.reason = "prompt-leak"
             if c.reason is None and self._task.documents and c.item.subject:
                 c.reason = filters.bad_question(text, c.item.subject)
+        if c.reason is None and (c.anchor is None or (row.positive and c.positive is None)):
+            c.reason = "schema"
         forms = [normalise(text) for text in c.texts]
         if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
             c.reason = "copy"
@@ -168,9 +173,12 @@ class Judge:
         return dict(zip(left, self._vectors_of(left), strict=True))
 
     def _against_evaluation(self, candidates: Sequence[Candidate]) -> None:
-        hit = self._in_evaluation([text for c in candidates for text in c.texts])
-        for c in candidates:
-            if not hit.isdisjoint(c.texts):
+        # Of a topic and a search term the subject is no text that the row says again.
+        made_of = not (self._task.topics or self._task.search_terms)
+        texts = [[*c.texts, *([c.item.subject] if made_of and c.item.subject else [])] for c in candidates]
+        hit = self._in_evaluation(list(dict.fromkeys(text for several in texts for text in several)))
+        for c, several in zip(candidates, texts, strict=True):
+            if not hit.isdisjoint(several):
                 c.reason = "in-evaluation-set"
 
     def _in_evaluation(self, texts: Sequence[str]) -> set[str]:

@@ -80,6 +80,12 @@ class Checks(Options):
     skip_nearest: int = Field(10, ge=0, description="nearest texts that are no mined negatives")
     near: float = Field(NEAR, gt=0, le=1, description="least likeness (Jaccard) to a test text of what is left out")
 
+    @property
+    def asking(self) -> list[str]:
+        """Those that are switched on and ask an LLM."""
+        told = {"blind": self.blind, "least_score": self.least_score is not None, "also_answers": self.also_answers}
+        return [name for name, on in told.items() if on]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Known:

@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from gisttools.data import COLUMNS, triplet_id
+from gisttools.data import COLUMNS, normalise, triplet_id
 from gisttools.synthesis.judge import Candidate, Judge
 from gisttools.synthesis.options import Checks
 from gisttools.synthesis.plan import ATTRIBUTES
-from gisttools.synthesis.prompts import Prompt
+from gisttools.synthesis.prompts import Form
 from gisttools.synthesis.task import Task
 
 _RAW_SHOWN = 2000  # characters of an unreadable answer that are kept
@@ -35,7 +35,9 @@ _TRIES = 8  # pairs of positive and negative that are drawn until the guide agre
 class LabelPartners:
     """Rows of labels: seeds and texts that passed become one another's partners.
 
-    Drawn at random, not by likeness: a positive that is always the nearest text teaches nothing.
+    Drawn at random, not by likeness: a positive that is always the nearest text teaches nothing. Nor does one that says
+    the anchor's seed again: a seed and the texts made of it are a family, and the positive is of another one where the
+    label has another.
     """
 
     def __init__(self, task: Task, judge: Judge, checks: Checks, seed: int) -> None:
@@ -46,12 +48,18 @@ class LabelPartners:
             for name, label in task.labels.items()
         }
         self._place: dict[str, int] = {}  # of a text that passed, in its label's pool
+        self._family: dict[str, dict[str, list[int]]] = {}  # label -> seed -> places, ascending
+        for name, pool in self._pool.items():
+            self._family[name] = {}
+            for place, text in enumerate(pool):
+                self._family[name].setdefault(normalise(text), []).append(place)
 
     def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
         """Give each open row its texts, or the reason no-partner or guide-order; `passed` are new to the pool."""
         for c in passed:
             pool = self._pool[c.item.group]
             self._place[c.anchor_text] = len(pool)
+            self._family[c.item.group].setdefault(_seed_of(c), []).append(len(pool))
             pool.append(c.anchor_text)
             self._vectors[c.anchor_text] = c.vectors[c.anchor_text]
         for c in open_rows:
@@ -66,9 +74,13 @@ class LabelPartners:
             return "no-partner"
         anchor, others = c.anchor_text, self._pool[c.negative_label]
         rng = random.Random(f"{self._seed}/{group}/{anchor}")
+        family = self._family[group][_seed_of(c)]
+        taken = family if len(family) < len(own) else [self._place[anchor]]
         for _ in range(_TRIES):
-            place = rng.randrange(len(own) - 1)
-            positive = own[place + (place >= self._place[anchor])]  # any but the anchor itself
+            place = rng.randrange(len(own) - len(taken))
+            for other in taken:
+                place += place >= other
+            positive = own[place]
             negative = rng.choice(others)
             c.positive, c.negatives, c.negative_sources = positive, [negative], ["label"]
             c.guide_ap = float(c.vectors[anchor] @ self._vectors[positive])
@@ -76,6 +88,11 @@ class LabelPartners:
             if c.guide_ap > c.guide_an[0] or not (self._checks.guide_order and c.read):
                 return None
         return "guide-order"
+
+
+def _seed_of(c: Candidate) -> str:
+    """The normal form of the text that it was made of; its own where nobody says."""
+    return normalise(c.item.subject or c.anchor_text)
 
 
 class WrittenPartners:
@@ -148,18 +165,18 @@ class WrittenPartners:
         return nearest if np.isfinite(scores[nearest]) else None
 
 
-def table_of(task: Task, prompt: Prompt, guide_id: str, candidates: Sequence[Candidate]) -> Dataset:
+def table_of(task: Task, form: Form, guide_id: str, candidates: Sequence[Candidate]) -> Dataset:
     """A table with the columns of `triplets.COLUMNS`, one row a candidate, in order."""
     common = {
         "task_name": task.name,
         "task_type": task.spec.task_type,
         "language": " ".join(filter(None, [task.language, task.target_language])),
         "source": "llm",
-        "prompt_id": prompt.prompt_id,
-        "prompt_sha": prompt.prompt_sha,
+        "prompt_id": form.prompt_id,
+        "prompt_sha": form.prompt_sha,
         "guide_id": guide_id,
     }
-    rows = [common | _row(task, prompt, c) for c in candidates]
+    rows = [common | _row(task, form, c) for c in candidates]
     filled = [{"id": triplet_id(r["anchor"], r["positive"] or "", r["negatives"]), **r} for r in rows]
     return Dataset(pa.Table.from_pylist(filled, schema=COLUMNS))
 
@@ -179,18 +196,19 @@ def is_live(c: Candidate) -> bool | None:
     return None if not c.guide_an or c.guide_ap is None else min(c.guide_an) <= c.guide_ap
 
 
-def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
+def _row(task: Task, form: Form, c: Candidate) -> dict:
     tokens_in, tokens_out, cost = cost_of(c)
     return {
         "anchor": c.anchor if c.anchor is not None else c.reply.content[:_RAW_SHOWN],
         **({"language": c.item.language} if c.item.language else {}),
         "positive": c.positive,
         "negatives": c.negatives,
-        **_labels(task, prompt, c),
+        **_labels(task, form, c),
         "negative_sources": c.negative_sources if c.negatives else [],
-        "attributes": json.dumps(_attributes(task, prompt, c), ensure_ascii=False),
+        "attributes": json.dumps(_attributes(task, form, c), ensure_ascii=False),
         "seed_ids": [c.item.subject_id, *c.also] if c.item.subject_id else [],
-        "llm_model": c.reply.model,
+        "source_revision": c.revision,
+        "llm_model": c.reply.model or None,
         "call_key": c.reply.key,
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
@@ -203,23 +221,23 @@ def _row(task: Task, prompt: Prompt, c: Candidate) -> dict:
     }
 
 
-def _attributes(task: Task, prompt: Prompt, c: Candidate) -> dict[str, str]:
-    found = {a: getattr(c.item, a) for a in ATTRIBUTES if a in prompt.variables}
+def _attributes(task: Task, form: Form, c: Candidate) -> dict[str, str]:
+    found = {a: getattr(c.item, a) for a in ATTRIBUTES if a in form.variables}
     found |= {"score": str(c.score)} if c.score is not None else {}
     if task.documents:
         return {"part": c.item.group, **found}
     return {"topic": c.item.group, **found} if task.topics or task.search_terms else found
 
 
-def _labels(task: Task, prompt: Prompt, c: Candidate) -> dict:
+def _labels(task: Task, form: Form, c: Candidate) -> dict:
     """Labels of the row's texts; of graded passages their grades, of other kinds none: a topic is no label, for texts
     on one topic may well be each other's negatives."""
     if task.labels:
         label = c.negative_label or c.item.contrast
-        negatives = [label] * (len(c.negatives) or 1)
+        negatives = [label] * (len(c.negatives) or 1) if label else []
         return {"anchor_label": c.item.group, "positive_label": c.item.group, "negative_labels": negatives}
-    if prompt.layout.grades:
-        best, *others = map(str, prompt.layout.grades)
+    if form.layout.grades:
+        best, *others = map(str, form.layout.grades)
         grades = others if c.negative_sources == ["written"] * len(others) else [others[-1]] * len(c.negatives)
         return {"anchor_label": None, "positive_label": best, "negative_labels": grades}
     return {"anchor_label": None, "positive_label": None, "negative_labels": []}

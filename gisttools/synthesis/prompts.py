@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
@@ -57,6 +58,33 @@ class Row(BaseModel):
     def fields(self) -> tuple[str, ...]:
         """All of them, in order."""
         return (self.anchor, *((self.positive,) if self.positive else ()), *self.negatives)
+
+
+class Form(Protocol):
+    """What a text was written by, as far as it matters afterwards. A `Prompt` is one."""
+
+    @property
+    def prompt_id(self) -> str | None:
+        """Name and version; None where nobody knows them."""
+
+    @property
+    def prompt_sha(self) -> str | None:
+        """Hash of its file."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What was told to the LLM, by name."""
+
+    @property
+    def output(self) -> dict:
+        """JSON schema of the answer, an object of texts."""
+
+    @property
+    def layout(self) -> Row:
+        """Which of them is which text of a triplet."""
+
+    def own_texts(self) -> Sequence[str]:
+        """What it says itself: what a text of the LLM must not repeat."""
 
 
 class Prompt(BaseModel):

@@ -19,7 +19,7 @@ from datasets import Dataset, concatenate_datasets
 
 from gisttools.common import DataError, problems, whole_file
 from gisttools.data import COLUMNS, CORPUS_FILE, Question, ReadChunks, normalise, read_rows, triplet_id, write_retrieval
-from gisttools.synthesis.generation import SynthesisResult
+from gisttools.synthesis.result import SynthesisResult
 from gisttools.synthesis.task import TEST, TRAIN
 
 QUESTIONS_FILE = "questions.csv"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gisttools.common import ParameterError
 from gisttools.synthesis.filters import NOT_ANSWERED
 from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm.asking import Reply, Request
@@ -36,16 +37,27 @@ class SecondLooks:
     """What the LLM is asked of rows that passed the filters before.
 
     Args:
-        task, llm, checks: `blind`, `least_score` and `also_answers` of the checks say what is asked.
+        task, llm, checks: `blind`, `least_score` and `also_answers` of the checks say what is asked; where nothing is,
+            no LLM is needed.
         partners: of documents; it knows which chunks the guide finds nearer than a question's own.
         folder: of the user's prompts.
     """
 
     def __init__(
-        self, task: Task, llm: LLM, checks: Checks, partners: object, folder: str | Path | None = None
+        self, task: Task, llm: LLM | None, checks: Checks, partners: object, folder: str | Path | None = None
     ) -> None:
-        self._task, self._llm, self._checks, self._folder = task, llm, checks, folder
+        if llm is None and checks.asking:
+            raise ParameterError(
+                f"{' and '.join(checks.asking)} ask an LLM, and there is none. Name one, or switch off."
+            )
+        self._task, self._checks, self._folder = task, checks, folder
+        self._asked = llm
         self._documents = partners if isinstance(partners, DocumentPartners) else None
+
+    @property
+    def _llm(self) -> LLM:
+        assert self._asked is not None  # whoever asks was told so
+        return self._asked
 
     def at_texts(self, passed: Sequence[Candidate]) -> None:
         """Of rows without partners yet."""

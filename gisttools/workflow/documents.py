@@ -1,4 +1,5 @@
-"""Opens what steps on documents name: the chunks of a run, the task of asking on them, the test that comes of it."""
+"""Opens what a synthesis starts from: the chunks of a run on documents and the test that comes of them, texts written
+elsewhere, and the task that describes either."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from gisttools.data import ReadChunks
-    from gisttools.synthesis import Task
+    from gisttools.synthesis import Task, WrittenTexts
 
 log = logging.getLogger(__name__)
 _SMALLEST = 8  # tokens of a chunk
@@ -89,12 +90,27 @@ def check_task_to_come(params: SynthesizeParams) -> None:
     check_prompt(load_prompt(prompt_of(params) or "retrieval_from_documents", prompts_of(params)))
 
 
-def task_of(params: SynthesizeParams) -> Task:
-    """The task description, with the chunks of documents where these are told. Raises as `read_task`, `load_chunks`,
-    `document_task`."""
+def written_of(params: SynthesizeParams) -> WrittenTexts | None:
+    """The texts that were written elsewhere; None where none are told. Raises as `read_task`, `read_written`."""
+    from gisttools.synthesis import read_task, read_written
+
+    if not params.texts:
+        return None
+    labelled = None if params.described is None else bool(read_task(resolve(params.described)).labels)
+    files = [resolve(file) for file in params.texts]
+    return read_written(files, params.texts_columns, labelled=labelled, encoding=params.encoding)
+
+
+def task_of(params: SynthesizeParams, written: WrittenTexts | None = None) -> Task:
+    """The task description, with the chunks of documents where these are told, and the seeds of texts that were
+    written elsewhere. Raises as `read_task`, `load_chunks`, `document_task`, `WrittenTexts.task`."""
     from gisttools.synthesis import document_task, read_task
 
     read, file = chunks_of(params), params.described
+    if written is not None:
+        if file is None:
+            return written.task(domain=params.domain, language=params.language)
+        return written.with_seeds(read_task(resolve(file)))
     if read is None:
         return read_task(resolve(params.task))
     described = None if file is None else resolve(file)

@@ -9,7 +9,7 @@ from gisttools.workflow.params import VERBS
 FIRST, _REST = "The few that matter", "More"
 
 _FIRST: dict[str, tuple[str, ...]] = {
-    "synthesize": ("task", "rows", "llm_base_url", "llm_model", "guide", "dry_run"),
+    "synthesize": ("task", "texts", "rows", "llm_base_url", "llm_model", "guide", "dry_run"),
     "convert": ("sources", "text_column", "label_column", "test_share", "guide", "strategy"),
     "finetune": ("triplets", "student", "guide", "epochs", "batch_size", "learning_rate", "dev", "seed"),
     "evaluate": ("model", "baseline", "tasks", "files", "references"),
@@ -23,6 +23,7 @@ _FILES = (
 )
 _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "synthesize": (
+        ("Texts written elsewhere", ("texts_columns",)),
         (
             "Questions on documents",
             ("documents", "found_by", "also_answers", "test_rows", "per_chunk", "domain", "language", "decisions"),

@@ -25,6 +25,13 @@ _FILES = (
 )
 
 
+_LLM = (
+    "llm_base_url", "llm_model", "llm_key_variable", "llm_mode", "llm_transport", "llm_endpoints", "llm_leave_out",
+    "llm_context", "llm_timeout", "temperature", "max_tokens", "concurrency", "budget_usd", "budget_tokens",
+    "price_in", "price_out", "requests_per_minute", "tokens_per_minute", "prompts",
+)  # fmt: skip
+
+
 class Rule(NamedTuple):
     """`names` do something only where `works` holds of the parameters; `needs` says what that is."""
 
@@ -81,17 +88,36 @@ def _is_embedded(p: Any) -> bool:
 RULES: dict[str, tuple[Rule, ...]] = {
     "synthesize": (
         *_GUIDE,
-        Rule(
-            ("domain", "language", "decisions", "test_rows", "per_chunk"),
-            lambda p: p.documents is not None,
-            "documents",
-        ),
+        Rule(("decisions", "test_rows", "per_chunk"), lambda p: p.documents is not None, "documents"),
+        Rule(("domain", "language"), lambda p: p.documents is not None or bool(p.texts), "documents, or texts"),
         Rule(
             ("domain", "language"),
             lambda p: p.described is None,
-            "documents alone: a task description tells both itself",
+            "documents or texts alone: a task description tells both itself",
         ),
-        Rule(_FILES, lambda p: bool(p.eval_files or p.labelled_files), "files (eval_files, labelled_files)"),
+        Rule(("texts_columns",), lambda p: bool(p.texts), "texts"),
+        Rule(("rows",), lambda p: p.rows is not None or bool(p.texts), "texts: without them rows is a number"),
+        Rule(
+            ("rows",),
+            lambda p: p.rows is None or not p.texts,
+            "an LLM that writes: of texts all are read, and 3_finetune takes fewer (limit)",
+        ),
+        Rule(
+            ("attempts", "prompt", "dry_run"),
+            lambda p: not p.texts,
+            "an LLM that writes, and texts are told, which are read",
+        ),
+        Rule(_LLM, lambda p: p.asks, "an LLM that is asked: of texts only blind and least_score ask one"),
+        Rule(
+            tuple(name for name in _FILES if name != "encoding"),
+            lambda p: bool(p.eval_files or p.labelled_files),
+            "files (eval_files, labelled_files)",
+        ),
+        Rule(
+            ("encoding",),
+            lambda p: bool(p.eval_files or p.labelled_files or p.texts),
+            "files (eval_files, labelled_files, texts)",
+        ),
         Rule(("llm_context",), _is_embedded, "the embedded server (llm_base_url: embedded)"),
         Rule(
             ("llm_key_variable", "price_in", "price_out", "requests_per_minute", "tokens_per_minute"),

@@ -22,7 +22,15 @@ from gisttools.common import (
     results_folder,
     trained_as,
 )
-from gisttools.workflow.documents import check_task_to_come, prompt_of, prompts_of, synthetic_told, task_of, tests_of
+from gisttools.workflow.documents import (
+    check_task_to_come,
+    prompt_of,
+    prompts_of,
+    synthetic_told,
+    task_of,
+    tests_of,
+    written_of,
+)
 from gisttools.workflow.folders import as_run, inputs, open_run, paths, told_parameters
 from gisttools.workflow.params import (
     RERANKING,
@@ -536,13 +544,16 @@ def known_of(params: SynthesizeParams) -> Known:
 
 
 def check_inputs(params: SynthesizeParams) -> None:
-    """What can be said of task and prompt before any work.
+    """What can be said of task and prompt, or of texts written elsewhere, before any work.
 
     Raises:
-        MissingError, DataError: the task description or the prompt is missing, or wrong; all problems of one at once.
+        MissingError, DataError: the task description, the prompt or a file of texts is missing, or wrong; all problems
+            of one at once.
     """
-    from gisttools.synthesis import check_prompt, check_start, load_prompt
+    from gisttools.synthesis import check_prompt, check_start, check_written, load_prompt
 
+    if (written := written_of(params)) is not None:
+        return check_written(written, task_of(params, written))
     if params.documents is not None and params.documents.startswith("$"):  # the run of a step that is still to come
         return check_task_to_come(params)
     task = task_of(params)

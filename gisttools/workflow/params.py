@@ -173,29 +173,44 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
 
 
 class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
-    """`1_synthesize`: a task description and an LLM give triplets."""
+    """`1_synthesize`: a task description and an LLM, or texts that one wrote elsewhere, give triplets."""
 
     about = "synthesize"
     gone: ClassVar[Mapping[str, str]] = {
         "requests": "Earlier versions had it; say rows, how many are wanted, and attempts, calls for each of them."
     }
     cell = (
-        "task", "rows", "attempts", "llm_base_url", "llm_model", "llm_key_variable", "temperature", "max_tokens",
-        "concurrency", "guide", "guide_revision", "eval_files", "labelled_files", "seed", "dry_run",
+        "task", "texts", "rows", "attempts", "llm_base_url", "llm_model", "llm_key_variable", "temperature",
+        "max_tokens", "concurrency", "guide", "guide_revision", "eval_files", "labelled_files", "seed", "dry_run",
     )  # fmt: skip
 
     task: str = Field(_TASK, description="task description (YAML)")
+    texts: list[str] = Field(
+        [],
+        description="files or folders of texts that an LLM wrote elsewhere, read in place of asking one; task may "
+        "then describe them",
+    )
+    texts_columns: list[str] = Field(
+        [],
+        description="of texts: which column is what, e.g. [text=generation, label=intent, seed=original]; others by "
+        "their usual names",
+    )
     documents: str | None = Field(
         None, description="run of 8_read: questions on its chunks; task may then describe them, without passages"
     )
-    domain: str | None = Field(None, description="of documents: where they come from, in a few words")
+    domain: str | None = Field(None, description="of documents and texts: where they come from, in a few words")
     language: str | None = Field(
-        None, description="of questions on documents, such as eng-Latn; null: that of each chunk"
+        None,
+        description="of questions on documents, or of texts, such as eng-Latn; null: that of each chunk, of most texts",
     )
     decisions: str | None = Field(
         None, description="questions.csv of an earlier run, edited: keep says which questions on documents stay"
     )
-    rows: int = SynthesisOptions.field("rows", 14)
+    rows: int | None = Field(  # type: ignore[assignment]
+        14,
+        ge=1,
+        description="accepted rows wanted, equally many of each label or topic; null with texts, which are all read",
+    )
     attempts: float = SynthesisOptions.field("attempts", 3.0)
     llm_base_url: str = LLMOptions.field("base_url")
     llm_model: str = LLMOptions.field("model")
@@ -231,8 +246,19 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
 
     @property
     def described(self) -> str | None:
-        """The task description; None where there are documents and nothing else is told of them."""
-        return None if self.documents and self.task == _TASK else self.task
+        """The task description; None where there are documents or texts and nothing else is told of them."""
+        return None if (self.documents or self.texts) and self.task == _TASK else self.task
+
+    @property
+    def asks(self) -> bool:
+        """Whether an LLM is asked anything."""
+        return not self.texts or bool(self.part(Checks).asking)
+
+    def conflicts(self) -> list[str]:
+        """Texts next to documents, on which an LLM is asked."""
+        both = self.documents is not None and bool(self.texts)
+        what = "texts and documents are two things to start from; leave one of them out"
+        return [*super().conflicts(), *([what] if both else [])]
 
     def llm_options(self) -> LLMOptions:
         """Which LLM is asked, and how."""

@@ -13,9 +13,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +71,7 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from gisttools.evaluation import Candidates, Contender, EvaluateOptions, TaskSource
     from gisttools.mining import MiningOptions
     from gisttools.models import VectorCache
-    from gisttools.synthesis import Checks, Known, SynthesisOptions, SynthesisResult, Task
+    from gisttools.synthesis import LLM, Checks, Known, SynthesisOptions, SynthesisResult, Task, WrittenTexts
     from gisttools.training import DevelopmentScore, GISTLoss, Retention
     from gisttools.workflow.evaluations import Pages
     from gisttools.workflow.inputs import Entries
@@ -174,11 +176,41 @@ class SynthesizeRun(Run):
 
     params: SynthesizeParams
 
+    def written(self) -> WrittenTexts | None:
+        """The texts that were written elsewhere; None where none are told. Raises as `written_of`."""
+        return self._written
+
+    @cached_property
+    def _written(self) -> WrittenTexts | None:
+        from gisttools.workflow.documents import written_of
+
+        return written_of(self.params)
+
     def task(self) -> Task:
-        """The task description, with the chunks of documents where these are told. Raises as `task_of`."""
+        """The task description, with the chunks of documents or the seeds of texts where these are told. Raises as
+        `task_of`."""
         from gisttools.workflow.documents import task_of
 
-        return task_of(self.params)
+        return task_of(self.params, self.written())
+
+    @property
+    def prompts(self) -> Path | None:
+        """The user's folder of prompts."""
+        from gisttools.workflow.documents import prompts_of
+
+        return prompts_of(self.params)
+
+    @contextmanager
+    def llm(self) -> Iterator[LLM | None]:
+        """The LLM that writes, or is asked again about texts; None where nothing is asked of one. Raises as
+        `open_llm`."""
+        from gisttools.synthesis import open_llm
+
+        if not self.params.asks:
+            yield None
+            return
+        with open_llm(self.params.llm_options(), log=self.path("llm-server.log"), job=self.spec) as llm:
+            yield llm
 
     def guide(self) -> VectorCache:
         """The guide that checks labels and similarities."""
@@ -189,9 +221,9 @@ class SynthesizeRun(Run):
     def options(self) -> SynthesisOptions:
         """How much is written, and by which prompts; their paths are seen from where the run was started."""
         from gisttools.synthesis import SynthesisOptions
-        from gisttools.workflow.documents import prompt_of, prompts_of
+        from gisttools.workflow.documents import prompt_of
 
-        return self.params.part(SynthesisOptions, prompt=prompt_of(self.params), prompts=prompts_of(self.params))
+        return self.params.part(SynthesisOptions, prompt=prompt_of(self.params), prompts=self.prompts)
 
     def checks(self) -> Checks:
         """What a text or row must stand up to."""
@@ -225,7 +257,9 @@ class SynthesizeRun(Run):
             save_documents(outcome, read, self.folder)
         write_triplets(outcome.accepted if read is None else training_pairs(outcome.accepted, read), self.folder)
         write_triplets(outcome.rejected, self.path("rejected.parquet"))
-        card = data_card(outcome.accepted, dropped=outcome.summary["reasons"])
+        written = self.written()
+        sources = [] if written is None else written.sources(self.task())
+        card = data_card(outcome.accepted, sources, dropped=outcome.summary["reasons"])
         card = card.with_cleaned(outcome.summary["cleaned"])
         card.save(self.folder)
         write_browser(outcome.accepted, outcome.rejected, self.folder, title=outcome.summary["task"])

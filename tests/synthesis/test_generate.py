@@ -18,9 +18,9 @@ from helpers.server import Server, completion
 from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.triplets import COLUMNS, read_triplets, write_triplets
 from gisttools.synthesis import LLM, LLMOptions, generate, serve_local
-from gisttools.synthesis.generation import SynthesisResult
 from gisttools.synthesis.options import Checks, Known, SynthesisOptions
 from gisttools.synthesis.prompts import load_prompt
+from gisttools.synthesis.result import SynthesisResult
 from gisttools.synthesis.task import Task
 
 PLACES = [f"The {a} sleeps by the {b} all day long." for a in ANIMALS for b in ("river", "tower", "bridge", "market")]

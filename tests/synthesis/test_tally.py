@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from helpers.scripted_author import reply_of
 
-from gisttools.synthesis.generation import diversity, tally
 from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.plan import PlannedCall
 from gisttools.synthesis.second_looks import NONE, ask_blind
+from gisttools.synthesis.tallies import diversity, tally
 from gisttools.synthesis.task import Task
 
 TEXTS = [
