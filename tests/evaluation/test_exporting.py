@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from helpers import WORDLLAMA
+from helpers import ROOT, WORDLLAMA
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import quantize_embeddings
 
@@ -153,20 +156,20 @@ def test_a_graph_gives_nearly_the_vectors_of_the_model(graph, minilm):
 
 @needs_onnx
 @pytest.mark.slow
-def test_onnxruntime_and_tokenizers_are_enough_to_run_a_graph(graph):
-    from onnxruntime import InferenceSession
-    from tokenizers import Tokenizer
-
-    read = Tokenizer.from_file(str(graph.folder / "tokenizer.json")).encode_batch([*TEXTS, "word " * 900])
-    given = {
-        "input_ids": [x.ids for x in read],
-        "attention_mask": [x.attention_mask for x in read],
-        "token_type_ids": [x.type_ids for x in read],
-    }
-    session = InferenceSession(str(graph.folder / "onnx" / "model.onnx"))
-    (made,) = session.run(["sentence_embedding"], {name: np.array(rows) for name, rows in given.items()})
-    wanted = open_model(str(graph.folder)).encode([*TEXTS, "word " * 900])
-    assert made == pytest.approx(wanted, abs=0.02)  # int8 scales follow the batch
+def test_the_server_of_the_docs_gives_the_vectors(graph, tmp_path, monkeypatch):
+    """All of its lines but what FastAPI itself does."""
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "FastAPI" in b]
+    monkeypatch.setitem(
+        sys.modules, "fastapi", SimpleNamespace(FastAPI=lambda: SimpleNamespace(post=lambda _: lambda f: f))
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").symlink_to(graph.folder)
+    names: dict = {}
+    exec(block, names)
+    texts = [*TEXTS, "word " * 900]
+    wanted = open_model(str(graph.folder)).encode(texts)
+    assert np.array(names["embed"](texts)) == pytest.approx(wanted, abs=0.02)  # scales of int8 follow the batch
 
 
 @needs_onnx
