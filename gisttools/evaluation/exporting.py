@@ -31,6 +31,7 @@ from gisttools.common import (
     Options,
     ParameterError,
     cpu_name,
+    digest,
     doing,
     is_number,
     problems,
@@ -252,7 +253,8 @@ def export_model(
 
 
 def _write(model: SentenceTransformer, name: str, folder: Path, options: ExportOptions) -> None:
-    short = shortened(model, options.dimensions) if options.dimensions else model
+    dimensions = options.dimensions or model.truncate_dim
+    short = shortened(model, dimensions) if dimensions else model
     if options.onnx or options.int8:
         write_onnx(short, folder, int8=options.int8)
     else:
@@ -289,6 +291,8 @@ class _Rounding:
         return cut.astype(np.float32)
 
     def fitted(self, vectors: NDArray[Any]) -> _Rounding:
+        if self.precision != "int8":
+            return self
         cut = self.short(vectors)
         return replace(self, ranges=np.stack([cut.min(axis=0), cut.max(axis=0)]).astype(np.float32))
 
@@ -433,8 +437,8 @@ def _scores(
     base = whole[BASE]
     for name, rounding in roundings.items():
         smaller = scored(_Rounded(base, rounding, cache.vectors(base)), name)
-        ranges = b"" if rounding.ranges is None else rounding.ranges.tobytes()
-        identity = f"{base.identity}|{rounding.dimensions}|{rounding.precision}|{ranges.hex()}"
+        ranges = "" if rounding.ranges is None else digest(rounding.ranges.tobytes())
+        identity = f"{base.identity}|{rounding.dimensions}|{rounding.precision}|{ranges}"
         whole[name] = replace(smaller, identity=identity, dimension=rounding.dimensions)
     variants = [Variant(name=name, roles=(name,)) for name in whole if name != BASE]
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch:

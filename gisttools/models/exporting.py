@@ -30,7 +30,7 @@ from gisttools.models.reading import PROBES
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.onnx", "*.onnx.data")  # files that hold them
+WEIGHTS = ("*.safetensors", "*.bin", "*.index.json", "*.onnx", "*.onnx.data")  # files that hold them
 _MOST_BYTES = 1_800_000_000  # of a graph in one file: protobuf ends at two gigabytes
 _ALIKE = 0.999  # least cosine of a text's vectors by the graph and by torch
 _EXAMPLE = ["A text.", "Another text, of more words than the first one has."]
@@ -140,8 +140,9 @@ def _write_graph(model: SentenceTransformer, path: Path, large: bool) -> None:
     own = copy.deepcopy(model).to("cpu").float().eval()
     given = {k: v for k, v in own.preprocess(_EXAMPLE).items() if isinstance(v, torch.Tensor)}
     whole = _Whole(own, list(given)).eval()
-    # of tensors and outputs texts are the first axis, tokens the second; either may be any number
-    axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
+    longest = model.max_seq_length  # positions end soon after, and the exporter wants to know that they will do
+    tokens = torch.export.Dim("tokens", max=longest) if longest else torch.export.Dim.DYNAMIC
+    axes = {0: torch.export.Dim("texts"), 1: tokens}
     with _quietly(), torch.no_grad():
         torch.onnx.export(
             whole,
