@@ -10,6 +10,7 @@ import traceback
 import click
 
 from gisttools.cli.doctor import doctor
+from gisttools.cli.export import export
 from gisttools.cli.new import new, parameters
 from gisttools.cli.run import run
 from gisttools.cli.runs import clean, compare, publish, runs, show, verify
@@ -76,7 +77,22 @@ def main(context: click.Context, debug: bool) -> None:
         context.color = False
 
 
-for _command in (run, runs, show, clean, verify, publish, compare, predict, search, check, parameters, new, doctor):
+for _command in (
+    run,
+    runs,
+    show,
+    clean,
+    verify,
+    publish,
+    compare,
+    predict,
+    search,
+    check,
+    export,
+    parameters,
+    new,
+    doctor,
+):
     main.add_command(_command)
 
 

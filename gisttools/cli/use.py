@@ -64,7 +64,7 @@ def predict(
     if out is not None and out.suffix not in (".csv", ".jsonl"):
         raise ParameterError(f"--out is {out}; name a .csv or a .jsonl file.")
     quiet_libraries()
-    rows, name = _rows(texts, column)
+    rows, name = text_rows(texts, column)
     classifier = Classifier.load(model_folder(model))
     if measured and threshold is None:
         if classifier.about.get("threshold") is None:
@@ -81,8 +81,12 @@ def predict(
     click.echo(f"{out}: {count:,} texts")
 
 
-def _rows(texts: str, column: str | None) -> tuple[list[dict[str, Any]], str]:
-    """The rows of a file, and the name of the column that holds the texts."""
+def text_rows(texts: str, column: str | None) -> tuple[list[dict[str, Any]], str]:
+    """The rows of a file, and the name of the column that holds the texts; `-` is standard input, a text a line.
+
+    Raises:
+        DataError: which column that is cannot be told, or rows have no text.
+    """
     from gisttools.data import TEXT_COLUMNS, find_column, is_lines, read_lines, read_rows
 
     if texts == "-":
@@ -141,13 +145,11 @@ def search(model: str, documents: Path, question: str, top: int, column: str | N
     latest, or a name of the hub. Passages are embedded once; the next question takes no time."""
     from gisttools.data import read_documents
     from gisttools.models import VectorCache, search as nearest
-    from gisttools.workflow import as_run, model_folder, resolve
+    from gisttools.workflow import model_named
 
     quiet_libraries()
-    is_run = model == "latest" or as_run(model) is not None
-    name = str(model_folder(model)) if is_run else str(resolve(model)) if resolve(model).is_dir() else model
     read = read_documents(documents, column=column)
-    cache = VectorCache(name)
+    cache = VectorCache(model_named(model))
     chunks = _chunks(read, cache)
     found = [(chunks[hit.place], hit) for hit in nearest(cache, [c.passage for c in chunks], question, top=top)]
     if as_json:

@@ -28,6 +28,7 @@ from .files import (
     write_whole as write_whole,
 )
 from .options import Options as Options
+from .processor import cpu_name as cpu_name
 from .progress import (
     NOTICES as NOTICES,
     STATUS_FILE as STATUS_FILE,

@@ -89,6 +89,7 @@ from .options import (
 from .overlap import (
     SHARED_COLUMNS as SHARED_COLUMNS,
     TIERS as TIERS,
+    all_texts_of as all_texts_of,
     drop_overlap as drop_overlap,
     eval_sets as eval_sets,
     eval_task as eval_task,

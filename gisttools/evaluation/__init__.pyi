@@ -31,6 +31,7 @@ from .contenders import (
     differences as differences,
 )
 from .evaluating import Findings as Findings, Variant as Variant, evaluate as evaluate, overlap_with as overlap_with
+from .exporting import Exported as Exported, ExportOptions as ExportOptions, Form as Form, export_model as export_model
 from .gain import GainCurve as GainCurve, gain_curve as gain_curve
 from .intervals import (
     Interval as Interval,

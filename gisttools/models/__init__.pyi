@@ -12,6 +12,12 @@ from .classifier import (
 )
 from .custom_code import keep_code as keep_code, trusted as trusted
 from .endpoint import EndpointGuide as EndpointGuide
+from .exporting import (
+    check_onnx as check_onnx,
+    shortened as shortened,
+    weights_of as weights_of,
+    write_onnx as write_onnx,
+)
 from .guides import (
     ENDINGS as ENDINGS,
     ModelGuide as ModelGuide,

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gisttools.common import GistError, MissingError, ModelError, ParameterError, did_you_mean
+from gisttools.common import GistError, MissingError, ModelError, ParameterError, did_you_mean, first_line
 from gisttools.models.custom_code import sources_of, trusted
 from gisttools.models.prompts import prompts_of, registered_prompts, settle_prompts
 from gisttools.models.reading import probe
@@ -39,7 +39,8 @@ def open_model(
 
     Args:
         name: `embedded:wordllama-256` (static, 256 dimensions), `embedded:all-MiniLM-L6-v2` (384 dimensions), a model
-            folder, or a name on the hub.
+            folder (one with `onnx/model.onnx` and no other weights runs by onnxruntime, on the CPU), or a name on the
+            hub.
         revision: commit, tag or branch of a hub model. Pin a commit: upstream changes move every score.
         device: as in torch; the best one present if None.
         trust_remote_code: let code run that comes with the model, as in `gisttools.models.custom_code.trusted`.
@@ -57,11 +58,9 @@ def open_model(
         raise ParameterError(f"{name} has no revision {revision!r}: that is for models of the hub. Leave it out.")
     if name.startswith(EMBEDDED):
         return _embedded(name)(device)
-    if folder.is_dir():
-        if not (folder / "modules.json").exists() and not (folder / "config.json").exists():
-            raise ModelError(f"{folder} is not a model folder: it holds neither modules.json nor config.json.")
-    elif name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise MissingError(f"No model folder at {name}. Name a folder, a hub model (org/name) or {_embedded_names()}.")
+    _check_place(name, folder)
+    if _is_onnx(folder):
+        return _onnx(folder)
     try:
         code = trusted(name, revision, trust_remote_code)
         model = SentenceTransformer(name, revision=revision, device=device, **code)
@@ -81,6 +80,35 @@ def open_model(
     settle_prompts(model, name=name)
     # what has no modules.json is a bare language model, with a mean over its tokens put behind it
     probe(model, name, trained=is_static(model) or _has_modules(name, revision))
+    return model
+
+
+def _check_place(name: str, folder: Path) -> None:
+    """Refuse a folder that holds no model, and what is neither a folder nor a name of the hub."""
+    if folder.is_dir():
+        if not (folder / "modules.json").exists() and not (folder / "config.json").exists():
+            raise ModelError(f"{folder} is not a model folder: it holds neither modules.json nor config.json.")
+    elif name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise MissingError(f"No model folder at {name}. Name a folder, a hub model (org/name) or {_embedded_names()}.")
+
+
+def _is_onnx(folder: Path) -> bool:
+    """Does a folder hold a graph, and no weights for torch?"""
+    weights = {*folder.glob("*.safetensors"), *folder.glob("*.bin")} - {folder / "classifier.safetensors"}
+    return (folder / "onnx" / "model.onnx").is_file() and not weights
+
+
+def _onnx(folder: Path) -> SentenceTransformer:
+    from gisttools.models.onnx_encoder import open_onnx
+
+    try:
+        model = open_onnx(folder)
+    except GistError:
+        raise
+    except Exception as error:  # onnxruntime and tokenizers each have kinds of their own
+        raise ModelError(f"Model {folder} cannot be loaded: {first_line(error)} Export it again.") from error
+    settle_prompts(model, name=str(folder))
+    probe(model, str(folder))
     return model
 
 
@@ -138,7 +166,7 @@ def _as_json(told: object) -> str:
 
 
 def is_static(model: SentenceTransformer) -> bool:
-    """Does the model look its vectors up, without a transformer?"""
+    """Has it no transformer for torch to run: does it look its vectors up, or is it an ONNX graph?"""
     return not hasattr(model[0], "auto_model")
 
 

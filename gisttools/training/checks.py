@@ -24,10 +24,12 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
     """Refuse settings that do not fit the student.
 
     Raises:
-        ModelError: adapters for a student without layers.
+        ModelError: a student without weights to train, such as an ONNX graph, or adapters for one without layers.
         ParameterError: a length beyond its positions, layers or dimensions that it does not have, a package that is not
             installed; all problems at once.
     """
+    if next(student.parameters(), None) is None:
+        raise ModelError("This student has no weights that could be trained: is it ONNX? Name what it was made of.")
     if settings.lora_rank and is_static(student):
         raise ModelError(
             f"lora_rank is {settings.lora_rank}, but this student has no transformer layers. Set lora_rank to null."

@@ -36,4 +36,4 @@ from .schedule import (
 )
 from .session import Run as Run, new_run as new_run, start as start, start_lesson as start_lesson
 from .shards import run_single as run_single
-from .using import check_against as check_against, model_folder as model_folder
+from .using import check_against as check_against, model_folder as model_folder, model_named as model_named

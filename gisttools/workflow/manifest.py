@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gisttools.common import (
     MANIFEST,
     NOTICES,
+    cpu_name,
     known_secrets,
     may_hold,
     project_root,
@@ -148,25 +149,12 @@ def hardware() -> dict[str, Any]:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "memory_gb": memory,
         "gpu": gpus,
         "platform": platform.platform(),
     }
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip()
-            for line in info.read_text(encoding="utf-8", errors="replace").splitlines()
-            if line.startswith("model name")
-        ]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
 
 
 def _git() -> dict[str, Any]:

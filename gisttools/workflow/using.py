@@ -48,6 +48,19 @@ def model_folder(name: str) -> Path:
     raise MissingError(f"{run.id} left no folder {MODEL}/. Name an evaluate run that did, or a model folder.")
 
 
+def model_named(name: str) -> str:
+    """What `gisttools.models.open_model` opens for a name: as `model_folder` of a run and of "latest"; a folder, an
+    embedded model and a name of the hub as they are.
+
+    Raises:
+        MissingError, DataError: as `model_folder`.
+    """
+    if name == LATEST or as_run(name) is not None:
+        return str(model_folder(name))
+    folder = resolve(name)
+    return str(folder) if folder.is_dir() else name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """How a model does on a task, compared with the one of an earlier run.
