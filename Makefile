@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test test-all lab lint docs bench clean
+.PHONY: quickstart test test-all lab lint docs site bench clean
 
 quickstart: $(READY)
 	@$(BIN)/gisttools run quickstart
@@ -33,6 +33,11 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m gisttools.workflow.reference
+
+# the documentation as pages with a search, in site/; SITE=--no-execute shows the notebooks without outputs, in seconds
+site: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/python docs/build.py $(SITE)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/loss.py

@@ -1,8 +1,9 @@
-"""Runs every shell block of README.md as a newcomer would type it: `python tests/readme_blocks.py`, after quick start.
+"""Runs every shell block of the first pages as a newcomer would type it, after quick start: `tests/readme_blocks.py`.
 
-The blocks run in an empty folder next to a `my_folder` with CSV files of labelled texts, and `tickets.csv`. What needs
-a network or a key is replaced by something as real and smaller; `INSTEAD` tells all of it, and a text that README no
-longer holds is an error. Recipes whose work the quick start has done are answered from its runs.
+These are README.md and docs/quickstart.md; a block that stands on both is run once. The blocks run in an empty folder
+next to a `my_folder` with CSV files of labelled texts, and `tickets.csv`. What needs a network or a key is replaced by
+something as real and smaller; `INSTEAD` tells all of it, and a text that no page holds any longer is an error. Recipes
+whose work the quick start has done are answered from its runs.
 """
 
 import os
@@ -18,6 +19,7 @@ import pandas as pd
 from gisttools.synthesis.llm.server import serve_local
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/quickstart.md")
 RUN_BEFORE = ("make quickstart", "make test")  # what calls this script has just run them
 INSTEAD = {
     # no network: the embedded LLM behind its own address; and it is small, so few rows
@@ -42,11 +44,10 @@ def substituted(block: str, **values: str) -> str:
 
 
 def main() -> None:
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = shell_blocks(page)
+    blocks = [block for page in PAGES for block in shell_blocks((ROOT / page).read_text(encoding="utf-8"))]
     gone = [text for text in (*INSTEAD, *RUN_BEFORE) if not any(text in block for block in blocks)]
     if gone:
-        sys.exit(f"README.md no longer says {gone}: change tests/readme_blocks.py.")
+        sys.exit(f"{' and '.join(PAGES)} no longer say {gone}: change tests/readme_blocks.py.")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with tempfile.TemporaryDirectory(prefix="gisttools-") as scratch, serve_local() as server:
         for split in ("train", "test"):
@@ -55,7 +56,7 @@ def main() -> None:
             texts.to_csv(Path(scratch) / "my_folder" / f"{split}.csv", index=False)
         tickets = texts.rename(columns={"text": "ticket_text", "label": "category"})
         tickets.to_csv(Path(scratch) / "tickets.csv", index=False, sep=";")
-        for block in blocks:
+        for block in dict.fromkeys(blocks):
             script = substituted(block, address=server.base_url, model=server.model)
             if not script.strip():
                 continue
@@ -70,7 +71,7 @@ def main() -> None:
             )
             print(f"({time.monotonic() - started:.0f} s)", flush=True)
             if done.returncode:
-                sys.exit(f"This block of README.md ended with {done.returncode}.")
+                sys.exit(f"This block of a first page ended with {done.returncode}.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What README and docs tell people to type exists; their links lead somewhere; the reference is up to date."""
 
+import importlib.util
 import re
 import shlex
+import tomllib
 
 import click
 import pytest
@@ -81,10 +83,55 @@ def test_a_wrong_command_would_be_seen():
         assert wrong_with(words.split()), words
 
 
+def anchors(page):
+    """What a page's headings are called in a link."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}
+
+
 @each_page
-def test_links_between_pages_lead_to_files(page):
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+def test_links_between_pages_lead_to_files_and_headings(page):
+    links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text("utf-8"))
+    assert [link for link, _ in links if not (page.parent / link).exists()] == []
+    named = [(link, anchor) for link, anchor in links if anchor]
+    assert [
+        (link, anchor) for link, anchor in named if anchor not in anchors(page.parent / link if link else page)
+    ] == []
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("build_docs", ROOT / "docs" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def listed(entry):
+    """The pages of an entry of the site's order, as they come."""
+    for below in entry.values() if isinstance(entry, dict) else entry:
+        yield from [below] if isinstance(below, str) else listed(below)
+
+
+def test_the_site_lists_every_page_once(build):
+    nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    assert sorted(listed(nav)) == sorted(build.pages())
+
+
+def test_the_site_has_a_page_for_every_room_that_has_public_names(build):
+    rooms = {p.parent.name for p in (ROOT / "gisttools").glob("*/__init__.pyi") if p.read_text("utf-8").strip()}
+    assert set(build.ROOMS) == rooms - {"cli"}
+    assert "read_triplets" in build.public("data")["triplets"]
+
+
+def test_links_of_the_site_lead_to_its_pages(build):
+    for source, page in build.sources().items():
+        if source.endswith(".md"):
+            links = re.findall(r"\]\(([^)#:]+\.md)", build.relinked((ROOT / source).read_text("utf-8"), source, page))
+            assert [link for link in links if link not in build.pages()] == [], source
+    with pytest.raises(ValueError, match="is no page"):
+        build.relinked("[licence](../LICENSE.md)", "docs/data.md", "data.md")
 
 
 def test_the_reference_is_what_the_code_says():
