@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-import textwrap
 import traceback
 from collections.abc import Iterable
 
-_WIDE = 100  # characters: Jupyter breaks longer lines in the middle of a word
+from gisttools.common.wording import folded
 
 
 class GistError(Exception):
@@ -18,9 +17,7 @@ class GistError(Exception):
         """What Jupyter shows of it: the message alone; all of it where a runner keeps the notebook."""
         if os.environ.get("GISTTOOLS_STATUS_FILE"):
             return traceback.format_exception(self)
-        told = f"{type(self).__name__}: {self}".splitlines()
-        wrap = textwrap.TextWrapper(_WIDE, break_long_words=False, break_on_hyphens=False).wrap
-        return [part for line in told for part in wrap(line) or [""]]
+        return folded(f"{type(self).__name__}: {self}").splitlines()
 
 
 class ParameterError(GistError):

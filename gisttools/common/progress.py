@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm as _tqdm
 
-from gisttools.common.wording import duration
+from gisttools.common.wording import duration, folded
 
 log = logging.getLogger(__name__)
 STATUS_FILE = "GISTTOOLS_STATUS_FILE"  # environment variable set by the runner
@@ -96,10 +96,10 @@ class tqdm(_tqdm):
         if os.environ.get(STATUS_FILE):
             kwargs["file"] = io.StringIO()  # tqdm ends a bar with a line break of its own
         else:
-            if _in_notebook():
+            if in_notebook():
                 kwargs.setdefault("file", sys.stdout)  # what comes from stderr has a red background
             out = kwargs.get("file") or sys.stderr
-            self._sparse = not (hasattr(out, "isatty") and out.isatty()) and not _in_notebook()
+            self._sparse = not (hasattr(out, "isatty") and out.isatty()) and not in_notebook()
         super().__init__(*args, **kwargs)
         self._first = self.n
         if not self.disable and os.environ.get(STATUS_FILE):
@@ -159,7 +159,7 @@ class tqdm(_tqdm):
         super().close()
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether this process is a notebook's kernel."""
     ipython = sys.modules.get("IPython")
     return "ipykernel" in sys.modules and ipython is not None and ipython.get_ipython() is not None
@@ -236,11 +236,15 @@ def doing(text: str) -> Iterator[None]:
 
 
 def notice(text: str, *, level: int = logging.INFO) -> None:
-    """Say something once, before it begins: a line in the terminal, whatever runs there; and in the log."""
+    """Say something once: a line in the terminal, whatever runs there, or below the cell; and in the log."""
     log.log(level, text)
     status = os.environ.get(STATUS_FILE)
     if not status:
-        if level < logging.WARNING:  # warnings are seen as they are
+        if level >= logging.WARNING:  # warnings are seen as they are
+            return
+        if in_notebook():
+            _tqdm.write(folded(text), file=sys.stdout)
+        else:
             _tqdm.write(text, file=sys.stderr)
         return
     with contextlib.suppress(OSError), Path(status).with_name(NOTICES).open("a", encoding="utf-8") as file:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import PurePath
 from typing import Final, TypeGuard
 
 NOT_RUN: Final = "not run"
+_WIDE = 100  # characters: Jupyter breaks longer lines within a word
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -117,6 +119,12 @@ def plain(value: object, length: int = 200) -> str:
 
 _ERRNO = re.compile(r"\[(?:Errno|WinError) -?\d+\]\s*")
 _PATH = re.compile(r"(?<![\w:/.…])(?:~?/|[A-Za-z]:\\)(?:[^\s/\\'\"<>|]+[/\\])+([^\s/\\'\"<>|,;:)\]]+)")
+
+
+def folded(text: str) -> str:
+    """The text with its lines broken between words, for a notebook."""
+    wrap = textwrap.TextWrapper(_WIDE, break_long_words=False, break_on_hyphens=False).wrap
+    return "\n".join(part for line in text.splitlines() for part in wrap(line) or [""])
 
 
 def anonymous(text: str) -> str:

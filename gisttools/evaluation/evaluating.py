@@ -229,7 +229,7 @@ class Evaluation:
 
     def beside(self, name: Literal["averages", "references"]) -> pd.DataFrame:
         """The averages, or the scores of references, as people read them: points out of 100."""
-        table = getattr(self, name).round(4)
+        table: pd.DataFrame = getattr(self, name).round(4)
         return table.assign(**{c: (100 * table[c].astype(float)).round(1) for c in (*_POINTS, "score") if c in table})
 
     def save(self, folder: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
-from gisttools.common import NOTICES
+from gisttools.common import NOTICES, folded, in_notebook
 from gisttools.workflow.manifest import scrub
 
 _WARNS = " WARNING "  # in a line of the log
+_WARNED = "! %(message)s"
 
 
 class _WithoutSecrets(logging.Formatter):
@@ -20,22 +22,36 @@ class _WithoutSecrets(logging.Formatter):
         return scrub(super().format(record), self._variables)
 
 
+class _BelowTheCell(logging.Handler):
+    """Shows warnings where they are seen without a red ground, as progress is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stdout.write(folded(self.format(record)) + "\n")
+
+
 def log_to(path: Path, variables: list[str], *, under_runner: bool) -> None:
-    """Send what the package logs to a run's `log.txt`, and no longer to that of an earlier run in this kernel; under
-    the runner warnings also to where it shows them from."""
+    """Send what the package logs to a run's `log.txt`, and no longer to that of an earlier run in this kernel; warnings
+    also to where the runner shows them from, or below the cell of a notebook that is run by hand."""
     logger = logging.getLogger("gisttools")
-    for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
+    for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler | _BelowTheCell)]:
         logger.removeHandler(handler)
         handler.close()
-    wanted = [(path, logging.INFO, "%(asctime)s %(levelname)s %(name)s: %(message)s")]
+    wanted: list[tuple[logging.Handler, int, str]] = [
+        (_file(path), logging.INFO, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+    ]
     if under_runner:
-        wanted.append((path.with_name(NOTICES), logging.WARNING, "! %(message)s"))
-    for file, level, form in wanted:
-        handler = logging.FileHandler(file, encoding="utf-8", errors="replace", delay=True)
+        wanted.append((_file(path.with_name(NOTICES)), logging.WARNING, _WARNED))
+    elif in_notebook():
+        wanted.append((_BelowTheCell(), logging.WARNING, _WARNED))
+    for handler, level, form in wanted:
         handler.setLevel(level)
         handler.setFormatter(_WithoutSecrets(form, variables))
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+def _file(path: Path) -> logging.FileHandler:
+    return logging.FileHandler(path, encoding="utf-8", errors="replace", delay=True)
 
 
 def warnings_in(log_file: Path, most: int = 20) -> list[str]:

@@ -128,8 +128,12 @@ class Run:
         scrub_files(artefact_texts(self.folder), self.key_variables)  # before checksums are taken
         told = self.record("ok", headline, missing=missing, resolved=_resolved(self.params, summary))
         write_manifest(self.folder, told)
+        line = f"{self.folder.name}: {headline}"
+        if self.lock is None:
+            log.info(line)
+        else:  # by hand nobody else says it
+            notice(f"{line}\nIts folder: {self.folder}")
         self.release()
-        log.info("%s: %s", self.folder.name, headline)
         if missing:
             log.warning("%s is not finished: %s", self.folder.name, missing)
 

@@ -126,3 +126,13 @@ def test_a_notice_is_a_line_for_the_runner(tmp_path, monkeypatch):
     notice("26,000 texts\nof Banking77")
     notice("and more")
     assert (tmp_path / NOTICES).read_text().splitlines() == ["26,000 texts of Banking77", "and more"]
+
+
+def test_in_a_notebook_a_notice_has_no_red_ground_and_breaks_between_words(monkeypatch, capsys):
+    monkeypatch.delenv(STATUS_FILE, raising=False)
+    monkeypatch.setattr("gisttools.common.progress.in_notebook", lambda: True)
+    notice("words " * 30)
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.split() == ["words"] * 30
+    assert max(map(len, said.out.splitlines())) <= 100
