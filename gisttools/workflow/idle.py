@@ -93,7 +93,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(
             ("domain", "language"),
             lambda p: p.described is None,
-            "documents or texts alone: a task description tells both itself",
+            "documents alone, or texts alone: a task description tells both itself",
         ),
         Rule(("texts_columns",), lambda p: bool(p.texts), "texts"),
         Rule(("rows",), lambda p: p.rows is not None or bool(p.texts), "texts: without them rows is a number"),

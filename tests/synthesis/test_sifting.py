@@ -147,7 +147,7 @@ def test_second_looks_ask_an_llm_and_nothing_else_does(write):
     with pytest.raises(ParameterError, match="blind ask an LLM"):
         sift(written, GUIDE, checks=Checks(blind=True))
     with Server(author) as server:
-        found = sift(written, GUIDE, llm=server.llm(), checks=Checks(blind=True, guide_order=False))
+        found = sift(written, GUIDE, llm=server.llm(), checks=Checks(blind=True, guide_order=False, label_by="none"))
         assert len(server.calls) == found.summary["calls"] == 12
         sift(written, GUIDE, llm=server.llm())
         assert len(server.calls) == 12
