@@ -60,7 +60,7 @@ def test_a_shortened_transformer_gives_the_first_numbers_at_length_one(minilm, t
 def test_rounded_vectors_are_those_of_sentence_transformers():
     vectors = unit(np.random.default_rng(0).standard_normal((50, 32)).astype(np.float32))
     int8 = _Rounding(name="", dimensions=32, precision="int8").fitted(vectors)
-    steps = quantize_embeddings(vectors, "uint8", ranges=int8.ranges)
+    steps = quantize_embeddings(int8.short(vectors), "uint8", ranges=int8.ranges)
     width = (int8.ranges[1] - int8.ranges[0]) / 255
     assert np.floor((int8(vectors) - int8.ranges[0]) / width) == pytest.approx(steps)
     assert np.abs(int8(vectors) - vectors).max() <= width.max() * 0.51
