@@ -41,7 +41,7 @@ UNSEARCHED = (
 _UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 _LINK = re.compile(r"\]\(([^)#:\s]+\.(?:md|ipynb))(#[^)\s]*)?\)")
 _MATHS = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
-_PLAIN = "notebooks that were not executed: built with --no-execute"
+_PLAIN = "Not executed: this site was built with `--no-execute`."
 
 
 def sources() -> dict[str, str]:
