@@ -41,7 +41,7 @@ UNSEARCHED = (
 _UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 _LINK = re.compile(r"\]\(([^)#:\s]+\.(?:md|ipynb))(#[^)\s]*)?\)")
 _MATHS = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
-_PLAIN = "notebooks that were not executed: built with --no-execute"
+_PLAIN = "Not executed: this site was built with `--no-execute`."
 
 
 def sources() -> dict[str, str]:
@@ -110,6 +110,7 @@ def notebook_page(source: str, page: str, execute: bool) -> None:
         (STAGED / name).parent.mkdir(exist_ok=True)
         (STAGED / name).write_bytes(content)
     text = re.sub(r"<style scoped>.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"[^\s\"'<>]*gisttools-site-\w+", "results", text).replace(f"{ROOT}{os.sep}", "")  # nobody's folders
     how = f"Executed by the build of this page. Open it with `make lab`: `{source}`." if execute else _PLAIN
     title, _, rest = text.lstrip().partition("\n")
     (STAGED / page).write_text(f"{title}\n\n*{how}*\n{rest}", encoding="utf-8")
