@@ -145,17 +145,22 @@ class Judge:
         c.negatives = [texts[name] for name in row.negatives if name in texts]
         c.negative_sources = ["written"] * len(c.negatives)
         for name, text in answer.items():
-            language = self._task.target_language if name != row.anchor else c.item.language
-            c.reason = c.reason or filters.bad_form(text, self._task, language) or self._words.leak(text)
-            if c.reason is None and self._lines.repeats(text):
-                c.reason = "prompt-leak"
-            if c.reason is None and self._task.documents and c.item.subject:
-                c.reason = filters.bad_question(text, c.item.subject)
+            c.reason = c.reason or self._flaw(c, name, text)
         if c.reason is None and (c.anchor is None or (row.positive and c.positive is None)):
             c.reason = "schema"
         forms = [normalise(text) for text in c.texts]
         if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
             c.reason = "copy"
+
+    def _flaw(self, c: Candidate, name: str, text: str) -> str | None:
+        """What is wrong with a text by itself."""
+        language = self._task.target_language if name != self._row.anchor else c.item.language
+        found = filters.bad_form(text, self._task, language) or self._words.leak(text)
+        if found is None and self._lines.repeats(text):
+            return "prompt-leak"
+        if found is None and self._task.documents and c.item.subject:
+            return filters.bad_question(text, c.item.subject)
+        return found
 
     def _twice(self, c: Candidate) -> bool:
         """Whether a passage that does not answer nearly repeats the one that does. Of sentences with one changed fact

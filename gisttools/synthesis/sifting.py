@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +102,22 @@ def _sift(
             bar.update(len(part))
     sieve.add(candidates)
     good, bad = ([c for c in candidates if (c.reason is None) == ok] for ok in (True, False))
+    summary = {
+        **_summary(written, task, llm, candidates),
+        "guide_reading": read.facts if read else None,
+        "seconds": round(time.monotonic() - start, 2),
+        "diversity": diversities(form, good, known, guide.embed),
+    }
+    accepted, rejected = (table_of(task, form, guide.guide_id, part) for part in (good, bad))
+    return SynthesisResult(accepted=accepted, rejected=rejected, summary=summary)
+
+
+def _summary(written: WrittenTexts, task: Task, llm: LLM | None, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """As that of `generate`, where nobody was asked."""
     priced = llm is not None and llm.options.price is not None
     counts = tally(candidates, dict.fromkeys(task.groups, 0), {}, priced)
     models = Counter(t.model for t in written.texts if t.model)
-    summary = {
+    return {
         "task": task.name,
         "kind": task.kind,
         "prompt_id": None,
@@ -113,19 +126,14 @@ def _sift(
         "base_url": None,
         "dry_run": False,
         "texts": {name: dict(facts) for name, facts in written.files.items()},
-        "guide_reading": read.facts if read else None,
         "spent_usd": llm.spent.usd if llm is not None and priced else None,
-        "seconds": round(time.monotonic() - start, 2),
         **counts,
         "by_label": {name: {k: n for k, n in of.items() if k != "wanted"} for name, of in counts["by_label"].items()},
         "stopped": "texts",
         "failures": failures(candidates),
-        "diversity": diversities(form, good, known, guide.embed),
         "calls": sum(r.calls for c in candidates for r in c.looks),
         "cached_calls": 0,
     }
-    accepted, rejected = (table_of(task, form, guide.guide_id, part) for part in (good, bad))
-    return SynthesisResult(accepted=accepted, rejected=rejected, summary=summary)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,19 @@ _HEAD = 1000  # rows that tell the columns
 _NEGATIVE = "negative"
 _GIVEN: dict[Shape, str] = {"labels": "label", "passages": "passage", "seeds": "seed", "pairs": "positive"}
 _NUMBERED = re.compile(r"[-_/#:. ]*\d+$")
+_USUAL: dict[str, Sequence[str]] = {
+    "model": MODEL_COLUMNS,
+    "label": LABEL_COLUMNS,
+    "passage": PASSAGE_COLUMNS,
+    "seed": SEED_COLUMNS,
+    "text": WRITTEN_COLUMNS,
+}
+# in this order, so that what has a name of its own is no text
+_LOOKED_FOR = {
+    "labels": ("model", "label", "seed", "text"),
+    "pairs": ("model",),
+    "given": ("model", "passage", "seed", "text"),
+}
 _KINDS: dict[Shape, str] = {"labels": "classification", "passages": "retrieval", "seeds": "sts", "pairs": "retrieval"}
 
 
@@ -99,6 +112,10 @@ class WrittenTexts:
         stem = first.partition(".")[0]
         return f"{stem} and {len(more)} more" if more else stem
 
+    @property
+    def _usable(self) -> list[WrittenText]:
+        return [t for t in self.texts if t.reason is None and t.finish not in _FAILED]
+
     def task(self, *, domain: str | None = None, language: str | None = None) -> Task:
         """A task that such texts are of, where no description tells: labels by their names alone, with the seeds of the
         files; pairs of retrieval, or of sentences that say the same where texts were made of seeds.
@@ -113,7 +130,7 @@ class WrittenTexts:
         """
         if language is not None and not re.fullmatch(PATTERN, language):
             raise ParameterError(f"language is {language!r}, no language and script such as eng-Latn or deu-Latn.")
-        usable = [t for t in self.texts if t.reason is None and t.finish not in _FAILED]
+        usable = self._usable
         labels = dict.fromkeys(t.label for t in usable if t.label is not None)
         if self.shape == "labels" and len(labels) < 2:
             raise DataError(f"{self.name}: the only label is {next(iter(labels))!r}; at least two are needed.")
@@ -126,7 +143,7 @@ class WrittenTexts:
                 domain=domain or f"texts called {self.name!r}",
                 language=language or language_code([t.text for t in usable]) or "eng-Latn",
                 labels={name: Label(about=in_plain_words(name)) for name in labels},
-                passages=tuple(dict.fromkeys(others)) if _KINDS[self.shape] == "retrieval" else (),
+                passages=tuple(dict.fromkeys(others)) if self.shape in ("passages", "pairs") else (),
                 texts=tuple(dict.fromkeys(others)) if self.shape == "seeds" else (),
             )
         )
@@ -135,8 +152,7 @@ class WrittenTexts:
         """The texts that can be used, file by file, as a data card tells of them."""
         found = []
         for name, facts in self.files.items():
-            own = [t for t in self.texts if t.revision == facts["revision"] and t.reason is None]
-            own = [t for t in own if t.finish not in _FAILED]
+            own = [t for t in self._usable if t.revision == facts["revision"]]
             found.append(
                 LabelledTexts(
                     texts=[t.text for t in own],
@@ -313,6 +329,18 @@ class _File:
             )
 
     def _columns(self, head: Sequence[Record]) -> _Columns:
+        names = self._names(head)
+        found = _found(names, self._told, self._labelled)
+        if "seed" not in self._told and "seed" in found.roles and not _holds_texts(head, found.roles["seed"]):
+            del found.roles["seed"]  # a number that an LLM was started with
+        lacks = [role for role in ("text", _GIVEN[found.shape]) if role not in found.roles]
+        if lacks:
+            raise DataError(self._refusal([_none_of(role) for role in lacks], names))
+        tell_left_out(self._name, [n for n in names if n not in {*found.roles.values(), *found.negatives}])
+        return found
+
+    def _names(self, head: Sequence[Record]) -> list[str]:
+        """Of the columns with values, among which all are that are told."""
         answered = [r for r in head if r.finish not in _FAILED] or head
         names = list(dict.fromkeys(name for r in answered for name in r.cells))
         names = [n for n in names if not any(other.startswith(f"{n}.") for other in names)]
@@ -325,14 +353,7 @@ class _File:
         ]
         if lacking:
             raise DataError(self._refusal(lacking, names))
-        found = _found(names, self._told, self._labelled)
-        if "seed" not in self._told and "seed" in found.roles and not _holds_texts(head, found.roles["seed"]):
-            del found.roles["seed"]  # a number that an LLM was started with
-        lacks = [role for role in ("text", _GIVEN[found.shape]) if role not in found.roles]
-        if lacks:
-            raise DataError(self._refusal([_none_of(role) for role in lacks], names))
-        tell_left_out(self._name, [n for n in names if n not in {*found.roles.values(), *found.negatives}])
-        return found
+        return names
 
     def _refusal(self, lines: Sequence[str], names: Sequence[str]) -> str:
         title = f"{self._name}: {len(lines)} problem(s) with its columns"
@@ -351,35 +372,36 @@ def _found(names: Sequence[str], told: Mapping[str, str], labelled: bool | None)
     """The columns that are told, and others by their usual names."""
     roles = {role: column for role, column in told.items() if column and role != _NEGATIVE}
     left = [n for n in names if n not in told.values()]
-
-    def look(role: str, usual: Sequence[str]) -> None:
-        column = find_nested([n for n in left if n not in roles.values()], usual) if role not in told else None
+    labelled = _has_labels(left, told) if labelled is None else labelled
+    free = not labelled and not {"text", "seed", "passage", "positive"} & set(told)
+    pair = _pair(left) if free else {}
+    roles |= pair
+    for role in _LOOKED_FOR["labels" if labelled else "pairs" if pair else "given"]:
+        untaken = [n for n in left if n not in roles.values()]
+        column = find_nested(untaken, _USUAL[role]) if role not in told else None
         if column is not None:
             roles[role] = column
-
-    look("model", MODEL_COLUMNS)
-    if labelled is None:
-        labelled = _has_labels(left, told)
     if labelled:
-        look("label", LABEL_COLUMNS)
-        look("seed", SEED_COLUMNS)
-        look("text", WRITTEN_COLUMNS)
         return _Columns(roles, [], "labels")
-    anchor, positive = anchor_and_positive(left)
-    if anchor is not None and positive is not None and not {"text", "seed", "passage", "positive"} & set(told):
-        if anchor.lower() == "anchor":  # distilabel's: what the others were made of
-            roles |= {"seed": anchor, "text": positive}
-        else:
-            roles |= {"text": anchor, "passage" if positive.lower() in PASSAGE_COLUMNS else "positive": positive}
-    else:
-        look("passage", PASSAGE_COLUMNS)
-        look("seed", SEED_COLUMNS)
-        look("text", WRITTEN_COLUMNS)
-    negatives = [told[_NEGATIVE]] if told.get(_NEGATIVE) else negative_columns(left) if _NEGATIVE not in told else []
+    return _beside(roles, list(filter(None, [told[_NEGATIVE]])) if _NEGATIVE in told else negative_columns(left))
+
+
+def _beside(roles: Mapping[str, str], negatives: list[str]) -> _Columns:
+    """What makes a row of the text, where no label does; the other columns beside it are left out."""
     shapes: tuple[Shape, ...] = ("passages", "pairs", "seeds")
     shape: Shape = next((s for s in shapes if _GIVEN[s] in roles), "seeds")
     unused = {_GIVEN[s] for s in shapes if s != shape} | {"label"}
     return _Columns({r: c for r, c in roles.items() if r not in unused}, negatives, shape)
+
+
+def _pair(names: Sequence[str]) -> dict[str, str]:
+    """Role -> column of an anchor and its positive; empty where there are none."""
+    anchor, positive = anchor_and_positive(names)
+    if anchor is None or positive is None:
+        return {}
+    if anchor.lower() == "anchor":  # distilabel's: what the others were made of
+        return {"seed": anchor, "text": positive}
+    return {"text": anchor, "passage" if positive.lower() in PASSAGE_COLUMNS else "positive": positive}
 
 
 def _has_labels(names: Sequence[str], told: Mapping[str, str]) -> bool:

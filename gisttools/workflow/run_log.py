@@ -43,10 +43,10 @@ def log_to(path: Path, variables: list[str], *, under_runner: bool) -> None:
         wanted.append((_file(path.with_name(NOTICES)), logging.WARNING, _WARNED))
     elif in_notebook():
         wanted.append((_BelowTheCell(), logging.WARNING, _WARNED))
-    for handler, level, form in wanted:
-        handler.setLevel(level)
-        handler.setFormatter(_WithoutSecrets(form, variables))
-        logger.addHandler(handler)
+    for new, level, form in wanted:
+        new.setLevel(level)
+        new.setFormatter(_WithoutSecrets(form, variables))
+        logger.addHandler(new)
     logger.setLevel(logging.INFO)
 
 
