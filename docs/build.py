@@ -76,7 +76,8 @@ def with_mathml(text: str) -> str:
     from latex2mathml.converter import convert
 
     def formula(match: re.Match[str]) -> str:
-        return convert(match[1], display="block") if match[1] else convert(match[2])
+        # a span, or Markdown would make a paragraph of a formula that begins a line
+        return convert(match[1], display="block") if match[1] else f"<span>{convert(match[2])}</span>"
 
     return _MATHS.sub(formula, text)
 
