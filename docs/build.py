@@ -202,7 +202,7 @@ def main() -> None:
     done = subprocess.run([sys.executable, "-m", "zensical", "build", "--clean", "--strict"], cwd=ROOT, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-    print(ROOT / "site" / "index.html")
+    print(f"{ROOT / 'site' / 'index.html'}; with its search: python -m http.server --directory site")
 
 
 if __name__ == "__main__":
