@@ -76,7 +76,8 @@ def with_mathml(text: str) -> str:
     from latex2mathml.converter import convert
 
     def formula(match: re.Match[str]) -> str:
-        return convert(match[1], display="block") if match[1] else convert(match[2])
+        # a span, or Markdown would make a paragraph of a formula that begins a line
+        return convert(match[1], display="block") if match[1] else f"<span>{convert(match[2])}</span>"
 
     return _MATHS.sub(formula, text)
 
@@ -201,7 +202,7 @@ def main() -> None:
     done = subprocess.run([sys.executable, "-m", "zensical", "build", "--clean", "--strict"], cwd=ROOT, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-    print(ROOT / "site" / "index.html")
+    print(f"{ROOT / 'site' / 'index.html'}; with its search: python -m http.server --directory site")
 
 
 if __name__ == "__main__":
