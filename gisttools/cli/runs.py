@@ -335,14 +335,18 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
     if found:
         still = {r.folder for r in candidates()}  # while the question stood, another run may have begun to need one
         removed, failed = _remove([r for r in found if r.folder in still])
-        said = [f"Removed {len(removed)}, {byte_size(sum(r.bytes for r in removed))}."]
+        said = [f"Removed {len(removed)}, {_size(removed)}."]
     if not runs and not checkpoints and (left := stale_checkpoints()):
         said.append(
-            f"Kept: checkpoints of stopped trainings ({byte_size(sum(r.bytes for r in left))}), which go on from "
-            "them when run again. --checkpoints removes them."
+            f"Kept: checkpoints of stopped trainings ({_size(left)}), which go on from them when run again. "
+            "--checkpoints removes them."
         )
     data = {"found": _as_rows(found), "removed": [r.folder for r in removed], "failed": failed}
     return Answer(data=data, lines=said, status=NO if failed else 0)
+
+
+def _size(found: Iterable[Removal]) -> str:
+    return byte_size(sum(r.bytes for r in found))
 
 
 def _as_rows(found: Sequence[Removal]) -> list[dict[str, Any]]:
@@ -353,7 +357,7 @@ def _agreed(found: Sequence[Removal], yes: bool) -> bool:
     """Show what would go, and ask unless yes is said already."""
     for line in aligned([(r.folder.name, byte_size(r.bytes), r.why) for r in found]):
         click.echo(line)
-    total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {byte_size(sum(r.bytes for r in found))}"
+    total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {_size(found)}"
     as_json = click.get_current_context().find_root().params["as_json"]
     return yes or (not as_json and click.confirm(f"Remove {total}?"))
 
