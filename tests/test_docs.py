@@ -15,7 +15,7 @@ from gisttools.data.triplets import COLUMNS
 from gisttools.workflow.params import VERBS
 from gisttools.workflow.reference import TRIPLET_COLUMNS, reference, rooms
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += [
     ROOT / "prompts" / "README.md",
     ROOT / "benchmarks" / "README.md",

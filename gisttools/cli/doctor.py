@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
+from gisttools.cli.answers import NO, Answer
 from gisttools.common import GistError
 
 # what else it needs is imported where it is used: `gisttools --help` is to be quick
@@ -110,11 +110,14 @@ def _endpoint(base_url: str, key_variable: str) -> Check:
     "--key-variable", metavar="NAME", default="OPENAI_API_KEY", show_default=True,
     help="Environment variable that holds its key.",
 )  # fmt: skip
-def doctor(base_url: str | None, key_variable: str) -> None:
-    """Show what is installed, which devices there are, and which embedded models and endpoints answer."""
-    bad = 0
+def doctor(base_url: str | None, key_variable: str) -> Answer:
+    """Show what is installed, which devices there are, and which embedded models and endpoints answer.
+
+    The exit status is 3 if anything is missing or does not answer.
+    """
+    found = []
     for ok, name, detail in checks(base_url, key_variable):
-        bad += ok is False
+        found.append({"name": name, "ok": ok, "detail": detail})
         mark = {True: click.style("ok", fg="green"), False: click.style("no", fg="red"), None: "--"}[ok]
-        click.echo(f"{mark}  {name:<24} {detail}")
-    sys.exit(1 if bad else 0)
+        click.echo(f"{mark}  {name:<24} {detail}")  # as it comes: some take seconds
+    return Answer(data=found, status=NO if any(one["ok"] is False for one in found) else 0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gisttools.cli.answers import Answer
 from gisttools.cli.complete import Remembering, complete_run
 from gisttools.cli.use import text_rows
 from gisttools.common import model_name, quiet_libraries
@@ -36,7 +37,7 @@ def export(
     texts: str | None,
     out: Path | None,
     **told: Any,
-) -> None:
+) -> Answer:
     """Write MODEL (a run, latest, a folder, embedded:... or a name of the hub) into a folder, smaller or faster, with a
     table of what it costs: scores, size, texts a second. Without --files, --tasks and --texts vectors are compared on
     general English sentences.
@@ -60,8 +61,7 @@ def export(
         said = general_texts()
     place = out or Path(f"{_as_file(model_name(name))}-{_as_file(options.name) or 'measured'}")
     found = export_model(name, place, options, sources=sources, texts=said)
-    click.echo(found.markdown())
-    click.echo(str(found.folder))
+    return Answer(data={"folder": found.folder, **found.facts()}, lines=[found.markdown(), str(found.folder)])
 
 
 def _as_file(name: str) -> str:

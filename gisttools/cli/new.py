@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from gisttools.cli.answers import Answer
 from gisttools.cli.complete import complete_verb, known_verb
 from gisttools.common import ParameterError
 
@@ -27,24 +29,26 @@ def new() -> None:
 @click.option(
     "--kind", type=click.Choice(_KINDS), default="classification", show_default=True, help="Of training data."
 )
-def task(name: str, kind: str) -> None:
+def task(name: str, kind: str) -> Answer:
     """Write NAME.yaml, a task description with comments: fill it in, and `gisttools run synthesize` reads it."""
     from gisttools.cli.task_forms import task_form  # not above: `gisttools --help` is to be quick
 
     path = _write_new(Path(name), lambda path: task_form(kind, path.stem, path.as_posix()))
-    click.echo(f"Wrote {path}. Fill in what is empty, then:\n")
-    click.echo(f'gisttools run synthesize -p task {path} -p dry_run true -p eval_files "[]" -p labelled_files "[]"')
+    line = f'gisttools run synthesize -p task {path} -p dry_run true -p eval_files "[]" -p labelled_files "[]"'
+    return _written(path, "Fill in what is empty", [line])
 
 
 @new.command(short_help="A recipe that trains every combination and compares.")
 @click.argument("name")
-def recipe(name: str) -> None:
+def recipe(name: str) -> Answer:
     """Write NAME.yaml, the recipe of an ablation: change what it varies, look with --dry-run, and run it."""
     path = _write_new(Path(name), lambda path: RECIPE.format(name=json.dumps(path.stem, ensure_ascii=False)))
-    click.echo(f"Wrote {path}. Change what it varies, then:\n")
-    click.echo(f"gisttools run {path} --dry-run    # how many trainings, and what would do nothing")
-    click.echo(f"gisttools run {path} --smoke      # does all of it work?")
-    click.echo(f"gisttools run {path}")
+    lines = [
+        f"gisttools run {path} --dry-run    # how many trainings, and what would do nothing",
+        f"gisttools run {path} --smoke      # does all of it work?",
+        f"gisttools run {path}",
+    ]
+    return _written(path, "Change what it varies", lines)
 
 
 # docs/ablation.md shows it; a test compares
@@ -67,6 +71,11 @@ steps:
 """
 
 
+def _written(path: Path, do: str, lines: Sequence[str]) -> Answer:
+    """What was written, what to do with it, and the commands that come next."""
+    return Answer(data={"file": path, "do": do, "next": lines}, lines=[f"Wrote {path}. {do}, then:\n", *lines])
+
+
 def _write_new(path: Path, text: Callable[[Path], str]) -> Path:
     """Write what `text` makes of the path, .yaml added where it lacks, and never over a file."""
     path = path if path.suffix in (".yaml", ".yml") else path.with_name(f"{path.name}.yaml")
@@ -82,21 +91,39 @@ def _write_new(path: Path, text: Callable[[Path], str]) -> Path:
 
 @click.command(short_help="Show what a notebook can be told.")
 @click.argument("verb", required=False, callback=known_verb, shell_complete=complete_verb)
-def parameters(verb: str | None) -> None:
+def parameters(verb: str | None) -> Answer:
     """Show all parameters of VERB's notebook with their defaults, the few that matter first; without VERB the verbs."""
     from gisttools.workflow import VERBS, grouped
 
-    width = shutil.get_terminal_size().columns
     if verb is None:
-        _columns([(v, _first_line(model.__doc__)) for v, model in VERBS.items()], width)
-        click.echo("\ngisttools parameters VERB shows those of one.")
-        return
-    fields = VERBS[verb].model_fields
-    for i, (title, names) in enumerate(grouped(verb)):
-        click.echo(("\n" if i else "") + click.style(title, bold=True))
-        _columns(
-            [(n, _told(fields[n].get_default(call_default_factory=True), fields[n].description)) for n in names], width
-        )
+        verbs = [{"verb": v, "about": _first_line(model.__doc__)} for v, model in VERBS.items()]
+        told = [*_columns([(v["verb"], v["about"]) for v in verbs]), "\ngisttools parameters VERB shows those of one."]
+        return Answer(data=verbs, lines=told)
+    fields, schema = VERBS[verb].model_fields, VERBS[verb].model_json_schema()
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "group": title,
+            "about": fields[name].description,
+            "default": fields[name].get_default(call_default_factory=True),
+            "schema": _schema(schema, name),
+        }
+        for title, names in grouped(verb)
+        for name in names
+    ]
+    return Answer(data=rows, lines=_groups(rows))
+
+
+def _schema(whole: dict[str, Any], name: str) -> dict[str, Any]:
+    """The JSON schema of one parameter, with the definitions that it refers to."""
+    own = {k: v for k, v in whole["properties"][name].items() if k not in ("title", "description", "default")}
+    return own | ({"$defs": whole["$defs"]} if "$ref" in json.dumps(own) else {})
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for i, title in enumerate(dict.fromkeys(row["group"] for row in rows)):
+        yield ("\n" if i else "") + click.style(title, bold=True)
+        yield from _columns([(r["name"], _told(r["default"], r["about"])) for r in rows if r["group"] == title])
 
 
 def _first_line(text: str | None) -> str:
@@ -107,11 +134,11 @@ def _told(default: object, about: str | None) -> str:
     return f"{about or ''} [default: {json.dumps(default, ensure_ascii=False)}]".strip()
 
 
-def _columns(rows: Sequence[tuple[str, str]], width: int) -> None:
+def _columns(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Names, and what they are beside them, broken where the terminal ends."""
+    width = shutil.get_terminal_size().columns
     left = max(len(name) for name, _ in rows) + 4
     for name, about in rows:
         first, *more = textwrap.wrap(about, max(width - left, 30), break_on_hyphens=False) or [""]
-        click.echo(f"  {click.style(f'{name:<{left - 2}}', fg='cyan')}{first}".rstrip())
-        for line in more:
-            click.echo(" " * left + line)
+        yield f"  {click.style(f'{name:<{left - 2}}', fg='cyan')}{first}".rstrip()
+        yield from (" " * left + line for line in more)

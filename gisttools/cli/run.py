@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gisttools.cli.answers import Answer
 from gisttools.cli.complete import (
     Remembering,
     complete_parameter,
@@ -134,7 +136,7 @@ def run(
     dry_run: bool,
     publish_to: str | None,
     **inputs: Any,
-) -> None:
+) -> Answer | None:
     """Run WHAT: a notebook (3_finetune, finetune) or a recipe (quickstart, a YAML file)."""
     from gisttools.workflow import PUBLISH_TO, VERBS, Step, checked_recipe, run_notebook, run_recipe
 
@@ -150,7 +152,7 @@ def run(
         path = _recipe_of(what, VERBS)
         if dry_run:
             recipe = checked_recipe(path, overrides=given, profile=profile)
-            return _show_preview(path.stem, recipe.steps, rerun, notes=recipe.notes)
+            return _preview(path.stem, recipe.steps, rerun, notes=recipe.notes)
         done = run_recipe(path, overrides=given, profile=profile, rerun=rerun, workers=workers, cluster=cluster)
     elif named:
         known = ", ".join(_with_inputs())
@@ -164,17 +166,36 @@ def run(
         fix = f"Say {verb}.yaml for the recipe." if there else "Leave out the profile."
         raise ParameterError(f"Profiles belong to recipes, and {what} is a notebook. {fix}")
     elif dry_run:
-        return _show_preview(verb, [Step(name=verb, verb=verb, parameters=given)], rerun)
+        return _preview(verb, [Step(name=verb, verb=verb, parameters=given)], rerun)
     elif workers in (None, 1) and cluster is None:
         done = [run_notebook(verb, given, rerun=rerun)]
     else:
         from gisttools.workflow import run_single  # loads what embeds and scores, seconds that a mistake need not wait
 
         done = [run_single(verb, given, rerun=rerun, workers=workers, cluster=cluster)]
-    if os.environ.get("RANK", "0") == "0":  # the first of several processes says what came out
-        _show_result(done[-1])
-        _show_use(done)
-        _show_places(done)
+    if os.environ.get("RANK", "0") != "0":  # the first of several processes says what came out
+        return None
+    return Answer(data=partial(_facts, done), lines=[*_result(done[-1]), *_use(done), *_places(done)])
+
+
+def _facts(done: Sequence[FinishedRun]) -> dict[str, Any]:
+    """What came out, and of each run that belongs to it what `gisttools runs` says of it and the numbers it left."""
+    last = done[-1]
+    rows = [
+        {
+            "run_id": run.id,
+            "verb": run.verb,
+            "status": run.status,
+            "headline": run.headline,
+            "missing": run.missing or None,
+            "seconds": run.seconds,
+            "folder": run.folder,
+            "summary": run.summary,
+        }
+        for run in done
+    ]
+    told = {"headline": last.headline, "smoke": last.smoke, "missing": last.missing or None}
+    return {**told, "model": _model_of(done), "report": _page_of(last), "runs": rows}
 
 
 def _recipe_of(what: str, verbs: Collection[str]) -> Path:
@@ -194,11 +215,11 @@ def _with_inputs() -> list[str]:
     return [path.stem for path in sorted(recipes_folder().glob("*.yaml")) if _recipe(path.stem).get("inputs")]
 
 
-def _show_result(run: FinishedRun) -> None:
+def _result(run: FinishedRun) -> Iterator[str]:
     mark = click.style("SMOKE RUN, its numbers mean nothing: ", fg="yellow") if run.smoke else ""
-    click.echo(f"\n{mark}{_with_verdict(run.headline)}")
+    yield f"\n{mark}{_with_verdict(run.headline)}"
     if run.missing:
-        click.echo(f"Not finished: {run.missing}")
+        yield f"Not finished: {run.missing}"
 
 
 def _with_verdict(headline: str) -> str:
@@ -207,15 +228,15 @@ def _with_verdict(headline: str) -> str:
     return re.sub(r"\b(HELPED|HURT)\b", lambda m: click.style(m.group(), fg=colours[m.group()], bold=True), headline)
 
 
-def _show_places(done: Sequence[FinishedRun]) -> None:
+def _places(done: Sequence[FinishedRun]) -> Iterator[str]:
     """Where the model and the page lie, as the last lines: they are what people open next."""
     places = [("Model", _model_of(done)), ("Report", _page_of(done[-1]))]
     if not any(path for _, path in places):
         places = [("Folder", done[-1].folder)]
-    click.echo()
+    yield ""
     for title, path in places:
         if path is not None:
-            click.echo(f"{click.style(f'{title}:', bold=True)} {' ' * (6 - len(title))}{_short(path)}")
+            yield f"{click.style(f'{title}:', bold=True)} {' ' * (6 - len(title))}{_short(path)}"
 
 
 def _model_of(done: Sequence[FinishedRun]) -> Path | None:
@@ -247,7 +268,7 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _show_use(done: Sequence[FinishedRun]) -> None:
+def _use(done: Sequence[FinishedRun]) -> Iterator[str]:
     """How to use the model that the last evaluation left."""
     for run in reversed(done):
         models = (run.summary.get("advice") or {}).get("models") if run.verb == "evaluate" else None
@@ -258,23 +279,35 @@ def _show_use(done: Sequence[FinishedRun]) -> None:
         for model in models:
             folder = _short(run.folder / model["folder"])
             told = {**model, "text_column": run.parameters.get("text_column")}
-            click.echo(f"\n{click.style('Use it', bold=True)} ({model['name']}):")
+            yield f"\n{click.style('Use it', bold=True)} ({model['name']}):"
             for line in [*shell_lines(folder, told), *(line for line in python_lines(folder, told) if line)]:
-                click.echo(f"  {line}")
+                yield f"  {line}"
         return
 
 
-def _show_preview(name: str, steps: Sequence[Step], rerun: Rerun, notes: Sequence[str] = ()) -> None:
+def _preview(name: str, steps: Sequence[Step], rerun: Rerun, notes: Sequence[str] = ()) -> Answer:
     from gisttools.workflow import preview
 
     previews = preview(steps, rerun=rerun)
     count = {state: sum(p.state == state for p in previews) for state in ("done", "to run", "refused")}
-    click.echo(f"{name}: {', '.join(f'{n} {state}' for state, n in count.items() if n)}. Nothing was run.\n")
-    for note in notes:
-        click.echo(f"{note}\n")
+    lines = [f"{name}: {', '.join(f'{n} {state}' for state, n in count.items() if n)}. Nothing was run.\n"]
+    lines += [f"{note}\n" for note in notes]
     for i, step in enumerate(previews, 1):
         first, *rest = step.lines()
-        click.echo("\n".join([f"[{i}/{len(previews)}] {first}", *rest]))
+        lines += [f"[{i}/{len(previews)}] {first}", *rest]
+    rows = [
+        {
+            "step": p.step.name,
+            "verb": p.step.verb,
+            "state": p.state,
+            "run": p.run.id if p.run else None,
+            "after": p.after,
+            "note": p.note or None,
+            "changed": p.params.changed(),
+        }
+        for p in previews
+    ]
+    return Answer(data={"notes": notes, "steps": rows}, lines=lines)
 
 
 def _value(name: str, text: str) -> object:

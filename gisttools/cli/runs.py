@@ -10,15 +10,16 @@ import json
 import os
 import re
 import shutil
-import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gisttools.cli.answers import NO, Answer
 from gisttools.cli.complete import Remembering, complete_parameter, complete_run, complete_verb, known_verb
 from gisttools.common import GistError, ParameterError, YamlProblem, did_you_mean, parse_yaml, results_folder
 
@@ -112,7 +113,6 @@ def _reverse(context: click.Context, _parameter: click.Parameter, told: bool) ->
 @click.option("--sort", type=click.Choice(list(_SORT)), default="started", show_default=True, help="The largest last.")
 @click.option("--reverse", is_flag=True, expose_value=False, callback=_reverse, help="The largest, or newest, first.")
 @click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only so many, the newest or largest.")
-@click.option("--json", "as_json", is_flag=True, help="Print all that is known of each as JSON.")
 def runs(
     verb: str | None,
     states: tuple[str, ...],
@@ -121,8 +121,7 @@ def runs(
     since: datetime | None,
     sort: str,
     last: int | None,
-    as_json: bool,
-) -> None:
+) -> Answer:
     """Show what has run, the newest last; VERB limits it to one notebook."""
     from gisttools.workflow import all_runs
 
@@ -135,33 +134,31 @@ def runs(
     every = [run for run in all_runs() if verb is None or run.verb == verb]
     found = sorted((run for run in every if all(test(run) for test in tests)), key=_SORT[sort])
     found = found[-last:] if last else found
-    _show_list(found[::-1] if click.get_current_context().meta[_REVERSE] else found, len(every), verb, as_json)
+    found = found[::-1] if click.get_current_context().meta[_REVERSE] else found
+    return Answer(data=(run.as_dict() for run in found), lines=_list(found, len(every), verb))
 
 
-def _show_list(found: Sequence[ListedRun], of: int, verb: str | None, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps([run.as_dict() for run in found], indent=1, ensure_ascii=False))
-    elif not of:
-        click.echo(f"No {verb or 'notebook'} has run yet. Try: gisttools run {verb or 'quickstart'}")
+def _list(found: Sequence[ListedRun], of: int, verb: str | None) -> Iterator[str]:
+    if not of:
+        yield f"No {verb or 'notebook'} has run yet. Try: gisttools run {verb or 'quickstart'}"
     elif not found:
-        click.echo(f"None of {of} runs is like that.")
+        yield f"None of {of} runs is like that."
     else:
         columns = shutil.get_terminal_size().columns
         width, status_width = (max(len(getattr(run, name)) for run in found) for name in ("run_id", "status"))
         for run in found:
             status = coloured(run.status, status_width)
             told = f"{run.run_id:<{width}}  {status}  {elapsed(run.seconds):>11}"
-            _echo_beside(told, f"SMOKE: {run.headline}" if run.run and run.run.smoke else run.headline, columns)
+            yield from _beside(told, f"SMOKE: {run.headline}" if run.run and run.run.smoke else run.headline, columns)
 
 
-def _echo_beside(told: str, headline: str, columns: int) -> None:
+def _beside(told: str, headline: str, columns: int) -> Iterator[str]:
     """A line with the headline behind it, or below it where the terminal is too narrow; nothing is cut."""
     if len(click.unstyle(told)) + 2 + len(headline) <= columns:
-        click.echo(f"{told}  {headline}".rstrip())
+        yield f"{told}  {headline}".rstrip()
         return
-    click.echo(told)
-    for line in textwrap.wrap(headline, max(columns - 4, 30), break_on_hyphens=False):
-        click.echo(f"    {line}")
+    yield told
+    yield from (f"    {line}" for line in textwrap.wrap(headline, max(columns - 4, 30), break_on_hyphens=False))
 
 
 def _value(name: str, text: str, verb: str | None) -> object:
@@ -205,8 +202,7 @@ _ONE_BY_ONE = 12  # artefacts; of more, folders are summed up
 
 @click.command(short_help="Show one run.")
 @click.argument("run", default="latest", shell_complete=complete_run)
-@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
-def show(run: str, as_json: bool) -> None:
+def show(run: str) -> Answer:
     """Show one RUN: what came out, what was set, where it comes from and what it left.
 
     RUN is an id, the beginning of one, a folder, or "latest", which is also meant where none is named.
@@ -214,14 +210,15 @@ def show(run: str, as_json: bool) -> None:
     from gisttools.workflow import find_run, run_facts
 
     facts = run_facts(find_run(run))
-    if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
-        return
-    click.echo(click.style(facts["run_id"], bold=True))
-    click.echo(f"{coloured(facts['status'])}: {facts['headline']}")
+    return Answer(data=facts, lines=_told(facts))
+
+
+def _told(facts: dict[str, Any]) -> Iterator[str]:
+    yield click.style(facts["run_id"], bold=True)
+    yield f"{coloured(facts['status'])}: {facts['headline']}"
     for title, lines in _parts(facts):
         if lines:
-            click.echo("\n".join([f"\n{title}", *lines]))
+            yield "\n".join([f"\n{title}", *lines])
 
 
 def _parts(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
@@ -315,11 +312,11 @@ _KINDS = ("unfinished", "failed", "superseded")
 @click.option("--only", "kinds", type=click.Choice(_KINDS), multiple=True, help="Only these; may be repeated.")
 @click.option("--checkpoints", is_flag=True, help="Also checkpoints of trainings that were stopped.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes: bool) -> None:
+def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes: bool) -> Answer:
     """Remove runs that were stopped, failed, or ran again later with the same spec; or the RUNs that are named.
 
     Shows what would go and how large it is, and asks. What other finished runs depend on stays, and so does a run under
-    way.
+    way. With --json nobody is asked: without --yes nothing is removed.
     """
     from gisttools.workflow import find_runs, removable, removable_by_name, stale_checkpoints
 
@@ -331,60 +328,68 @@ def clean(runs: tuple[str, ...], kinds: tuple[Kind, ...], checkpoints: bool, yes
             return removable_by_name(find_runs(runs))
         return (removable(kinds) if kinds else removable()) + (stale_checkpoints() if checkpoints else [])
 
-    found = candidates()
-    if not found:
-        click.echo("There is nothing to remove.")
-    elif _agreed(found, yes):
+    found, removed, failed = candidates(), [], []
+    said = ["There is nothing to remove."]
+    if found and not _agreed(found, yes):
+        return Answer(data={"found": _as_rows(found), "removed": [], "failed": []}, lines=["Nothing was removed."])
+    if found:
         still = {r.folder for r in candidates()}  # while the question stood, another run may have begun to need one
-        _remove([r for r in found if r.folder in still])
-    else:
-        click.echo("Nothing was removed.")
-        return
+        removed, failed = _remove([r for r in found if r.folder in still])
+        said = [f"Removed {len(removed)}, {_size(removed)}."]
     if not runs and not checkpoints and (left := stale_checkpoints()):
-        click.echo(
-            f"Kept: checkpoints of stopped trainings ({byte_size(sum(r.bytes for r in left))}), which go on from "
-            "them when run again. --checkpoints removes them."
+        said.append(
+            f"Kept: checkpoints of stopped trainings ({_size(left)}), which go on from them when run again. "
+            "--checkpoints removes them."
         )
+    data = {"found": _as_rows(found), "removed": [r.folder for r in removed], "failed": failed}
+    return Answer(data=data, lines=said, status=NO if failed else 0)
+
+
+def _size(found: Iterable[Removal]) -> str:
+    return byte_size(sum(r.bytes for r in found))
+
+
+def _as_rows(found: Sequence[Removal]) -> list[dict[str, Any]]:
+    return [{"folder": r.folder, "bytes": r.bytes, "why": r.why} for r in found]
 
 
 def _agreed(found: Sequence[Removal], yes: bool) -> bool:
     """Show what would go, and ask unless yes is said already."""
     for line in aligned([(r.folder.name, byte_size(r.bytes), r.why) for r in found]):
         click.echo(line)
-    total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {byte_size(sum(r.bytes for r in found))}"
-    return yes or click.confirm(f"Remove {total}?")
+    total = f"{len(found)} folder{'s' if len(found) > 1 else ''}, {_size(found)}"
+    as_json = click.get_current_context().find_root().params["as_json"]
+    return yes or (not as_json and click.confirm(f"Remove {total}?"))
 
 
-def _remove(removals: Sequence[Removal]) -> None:
+def _remove(removals: Sequence[Removal]) -> tuple[list[Removal], list[str]]:
+    """What was removed, and why some was not."""
     from gisttools.workflow import remove
 
-    freed, failed = 0, 0
+    removed, failed = [], []
     for removal in removals:
         try:
             remove(removal)
-            freed += removal.bytes
+            removed.append(removal)
         except GistError as error:
-            failed += 1
+            failed.append(str(error))
             click.echo(str(error), err=True)
-    click.echo(f"Removed {len(removals) - failed}, {byte_size(freed)}.")
-    if failed:
-        sys.exit(1)
+    return removed, failed
 
 
 @click.command(short_help="Check runs against their checksums.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
-def verify(runs: tuple[str, ...]) -> None:
+def verify(runs: tuple[str, ...]) -> Answer:
     """Check the artefacts of finished runs against their checksums; all runs, where no RUN is named.
 
-    The exit status is 1 if anything changed or is missing.
+    The exit status is 3 if anything changed or is missing.
     """
     from gisttools.workflow import all_runs, find_runs, verify_run
 
     folders = find_runs(runs) or [run.folder for run in all_runs() if run.finished or run.status == "damaged"]
-    bad = files = read = 0
+    every = []
     for folder in folders:
-        found = verify_run(folder)
-        files, read, bad = files + found.files, read + found.bytes, bad + (not found.ok)
+        every.append(found := verify_run(folder))
         mark = click.style("ok", fg="green") if found.ok else click.style("no", fg="red")
         click.echo(f"{mark}  {found.run_id}  {found.files} files, {byte_size(found.bytes)}")
         for what, names in (("changed", found.changed), ("missing", found.missing)):
@@ -392,17 +397,18 @@ def verify(runs: tuple[str, ...]) -> None:
                 click.echo(f"      {what}: {name}")
         if found.damaged:
             click.echo("      changed: manifest.json cannot be read")
+    bad = sum(not found.ok for found in every)
+    files, read = sum(found.files for found in every), byte_size(sum(found.bytes for found in every))
     told = f"{bad} not as written" if bad else "all as written"
-    click.echo(f"{len(folders)} run{'' if len(folders) == 1 else 's'}, {files} files, {byte_size(read)}: {told}")
-    if bad:
-        click.echo("Run what changed again; `gisttools clean RUN` removes it.", err=True)
-        sys.exit(1)
+    lines = [f"{len(folders)} run{'' if len(folders) == 1 else 's'}, {files} files, {read}: {told}"]
+    lines += ["Run what changed again; `gisttools clean RUN` removes it."] if bad else []
+    return Answer(data=[asdict(f) | {"ok": f.ok} for f in every], lines=lines, status=NO if bad else 0)
 
 
 @click.command(short_help="Copy a finished run to a URL.")
 @click.argument("run", shell_complete=complete_run)
 @click.argument("url", required=False)
-def publish(run: str, url: str | None) -> None:
+def publish(run: str, url: str | None) -> Answer:
     """Publish RUN, and the runs that it came from, to URL: s3://bucket/folder, gs://..., file:///...
 
     Without URL to $GISTTOOLS_PUBLISH_TO. What is there already is not written again.
@@ -414,18 +420,15 @@ def publish(run: str, url: str | None) -> None:
     if not url:
         raise ParameterError(f"Say where to: gisttools publish {run} s3://bucket/folder, or set {PUBLISH_TO}.")
     (folder,) = find_runs([run])
-    written = publish(folder, url)
-    for name in written:
-        click.echo(f"published {url.rstrip('/')}/{name}")
-    if not written:
-        click.echo(f"{folder.name} is already there.")
+    written = [f"{url.rstrip('/')}/{name}" for name in publish(folder, url)]
+    lines = [f"published {name}" for name in written] or [f"{folder.name} is already there."]
+    return Answer(data={"run": folder.name, "url": url, "published": written}, lines=lines)
 
 
 @click.command(short_help="Show which evaluated recipe is best.")
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
 @click.option("--task", metavar="NAME", help="Score this task; else the mean of the targets.")
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
-def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
+def compare(runs: tuple[str, ...], task: str | None) -> Answer:
     """Show which of several evaluated recipes is best, and what each parameter does.
 
     RUNs are evaluate runs, by id or folder; without any, the newest and all that can be compared with it: same
@@ -437,4 +440,4 @@ def compare(runs: tuple[str, ...], task: str | None, as_json: bool) -> None:
 
     names = [f.name if f.parent == results_folder() else str(f) for f in find_runs(runs)]
     board = leaderboard(contenders_to_compare(names), task=task)
-    click.echo(json.dumps(board.summary(), indent=1, ensure_ascii=False) if as_json else leaderboard_text(board))
+    return Answer(data=board.summary(), lines=[leaderboard_text(board)])

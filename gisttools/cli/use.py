@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gisttools.cli.answers import NO, Answer
 from gisttools.cli.complete import Remembering, complete_run
 from gisttools.common import DataError, ParameterError, quiet_libraries, signed, whole_file
 
@@ -55,7 +57,7 @@ def predict(
     measured: bool,
     next_ones: int | None,
     out: Path | None,
-) -> None:
+) -> Answer:
     """Label TEXTS, a file of texts (.csv, .jsonl, .parquet, .txt, ... or - for lines of standard input), with MODEL: a
     folder with a classifier, an evaluate run, or latest."""
     from gisttools.models import Classifier
@@ -74,11 +76,11 @@ def predict(
         rows = [rows[place] for place in classifier.label_next([str(row[name]) for row in rows], next_ones)]
     answers = _answers(classifier, rows, name, threshold)
     if out is None:
-        _write(sys.stdout, answers, jsonl=False)
-        return
+        return Answer(data=answers, lines=_csv(answers))
     with whole_file(out) as path, path.open("w", encoding="utf-8", newline="") as file:
-        count = _write(file, answers, jsonl=out.suffix == ".jsonl")
-    click.echo(f"{out}: {count:,} texts")
+        for line in _jsonl(answers) if out.suffix == ".jsonl" else _csv(answers):
+            file.write(f"{line}\n")
+    return Answer(data={"file": out, "texts": len(rows)}, lines=[f"{out}: {len(rows):,} texts"])
 
 
 def text_rows(texts: str, column: str | None) -> tuple[list[dict[str, Any]], str]:
@@ -119,18 +121,20 @@ def _answers(
             yield {**row, "predicted": label, "probability": round(float(most), 4)}
 
 
-def _write(file: TextIO, answers: Iterator[dict[str, Any]], *, jsonl: bool) -> int:
-    count, writer = 0, None
+def _jsonl(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
+    return (json.dumps(row, ensure_ascii=False, default=str) for row in answers)
+
+
+def _csv(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
+    buffer, writer = io.StringIO(), None
     for row in answers:
-        count += 1
-        if jsonl:
-            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-            continue
         if writer is None:
-            writer = csv.DictWriter(file, list(row), extrasaction="ignore", lineterminator="\n")
+            writer = csv.DictWriter(buffer, list(row), extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
         writer.writerow(row)
-    return count
+        yield buffer.getvalue().removesuffix("\n")
+        buffer.seek(0)
+        buffer.truncate()
 
 
 @click.command(cls=Remembering, short_help="Find the texts of a folder that answer a question.")
@@ -139,8 +143,7 @@ def _write(file: TextIO, answers: Iterator[dict[str, Any]], *, jsonl: bool) -> i
 @click.argument("question")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="So many, the best first.")
 @click.option("--text", "column", metavar="COLUMN", help="Of tables: the column of the texts.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def search(model: str, documents: Path, question: str, top: int, column: str | None, as_json: bool) -> None:
+def search(model: str, documents: Path, question: str, top: int, column: str | None) -> Answer:
     """Find the passages of DOCUMENTS, a file or a folder, that answer QUESTION, by MODEL: a folder, an evaluate run,
     latest, or a name of the hub. Passages are embedded once; the next question takes no time."""
     from gisttools.data import read_documents
@@ -152,17 +155,15 @@ def search(model: str, documents: Path, question: str, top: int, column: str | N
     cache = VectorCache(model_named(model))
     chunks = _chunks(read, cache)
     found = [(chunks[hit.place], hit) for hit in nearest(cache, [c.passage for c in chunks], question, top=top)]
-    if as_json:
-        rows = [
-            {"file": str(c.file), "line": c.line, "score": hit.score, "heading": c.heading, "text": c.text}
-            for c, hit in found
-        ]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    for chunk, hit in found:
-        text = " ".join(chunk.text.split())
-        text = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
-        click.echo(f"{hit.score:.2f}  {chunk.file}:{chunk.line}  {text}")
+    rows: list[dict[str, Any]] = [
+        {"file": c.file, "line": c.line, "score": hit.score, "heading": c.heading, "text": c.text} for c, hit in found
+    ]
+    return Answer(data=rows, lines=[f"{r['score']:.2f}  {r['file']}:{r['line']}  {_short(r['text'])}" for r in rows])
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
 
 
 def _chunks(documents: Documents, cache: VectorCache) -> Chunks:
@@ -187,10 +188,10 @@ def _chunks(documents: Documents, cache: VectorCache) -> Chunks:
     "--allowed-loss", type=float, default=0.5, show_default=True, metavar="POINTS", help="A loss that is no failure."
 )
 @click.option("--strict", is_flag=True, help="Fail too where a larger loss is not ruled out.")
-def check(model: str, against: str, allowed_loss: float, strict: bool) -> None:
+def check(model: str, against: str, allowed_loss: float, strict: bool) -> Answer:
     """Score MODEL (a finetune run, a folder, ...) on the tasks of an evaluate run, next to that run's model.
 
-    Ends with 1 where it is worse by its interval, and by more than is allowed."""
+    Ends with 3 where it is worse by its interval, and by more than is allowed."""
     from gisttools.workflow import check_against
 
     run, found = check_against(model, against, allowed_loss)
@@ -199,10 +200,19 @@ def check(model: str, against: str, allowed_loss: float, strict: bool) -> None:
         "open": f"not shown to be worse; a loss of more than {allowed_loss:g} is not ruled out",
         "held": f"not worse by more than {allowed_loss:g}",
     }
-    for each in found:
-        row = each.row
-        span = f"{signed(row.difference)} points, {signed(row.low)} to {signed(row.high)}"
-        click.echo(f"{each.task}: {100 * row.base:.1f} → {100 * row.tuned:.1f} ({span}): {words[each.word]}")
-    click.echo(run.folder)
-    if any(each.word == "worse" or (strict and each.word == "open") for each in found):
-        sys.exit(1)
+    failed = any(each.word == "worse" or (strict and each.word == "open") for each in found)
+    tasks = [
+        {"task": each.task, "word": each.word}
+        | {name: getattr(each.row, name) for name in ("metric", "base", "tuned", "difference", "low", "high")}
+        for each in found
+    ]
+    lines = [
+        f"{each.task}: {100 * each.row.base:.1f} → {100 * each.row.tuned:.1f} ({signed(each.row.difference)} points, "
+        f"{signed(each.row.low)} to {signed(each.row.high)}): {words[each.word]}"
+        for each in found
+    ]
+    return Answer(
+        data={"ok": not failed, "tasks": tasks, "run": run.id, "folder": run.folder},
+        lines=[*lines, str(run.folder)],
+        status=NO if failed else 0,
+    )

@@ -169,16 +169,19 @@ class Exported:
             ]
         return "\n".join([*lines, ""])
 
-    def save(self) -> None:
-        """Write the table into the folder."""
-        told = {
+    def facts(self) -> dict[str, Any]:
+        """The table as JSON values."""
+        return {
             "model": self.model,
             "forms": [vars(form) for form in self.forms],
             "scores": [{name: _plain(getattr(row, name)) for name in _TOLD} for row in self.scores],
             "texts": self.texts,
             "machine": dict(self.machine),
         }
-        write_whole(self.folder / f"{TABLE}.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+
+    def save(self) -> None:
+        """Write the table into the folder."""
+        write_whole(self.folder / f"{TABLE}.json", json.dumps(self.facts(), indent=2, ensure_ascii=False) + "\n")
         write_whole(self.folder / f"{TABLE}.md", self.markdown())
 
 

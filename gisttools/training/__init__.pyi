@@ -23,5 +23,6 @@ from .options import (
 from .retention import Retention as Retention, general_texts as general_texts, read_texts as read_texts
 from .soup import SHARES as SHARES, Average as Average, Soup as Soup, averaged as averaged, soup as soup
 from .store import GuideStore as GuideStore
+from .tracking import missing_tracker as missing_tracker
 from .train import choose_precision as choose_precision, finetune as finetune
 from .trained import Trained as Trained

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
@@ -13,6 +11,7 @@ from gisttools.training.callbacks import DevelopmentScore
 from gisttools.training.loss import GISTLoss
 from gisttools.training.options import TrainSettings
 from gisttools.training.store import GuideStore, sampled_texts
+from gisttools.training.tracking import missing_tracker
 
 
 def warn_unread(student: SentenceTransformer, table: Dataset, name: str = "") -> Reading | None:
@@ -26,7 +25,7 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
     Raises:
         ModelError: a student without weights to train, such as an ONNX graph, or adapters for one without layers.
         ParameterError: a length beyond its positions, layers or dimensions that it does not have, a package that is not
-            installed; all problems at once.
+            installed, float16 without CUDA; all problems at once.
     """
     if next(student.parameters(), None) is None:
         raise ModelError("This student has no weights that could be trained: is it ONNX? Name what it was made of.")
@@ -42,8 +41,13 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
     dimension, dims = student.get_embedding_dimension(), settings.matryoshka_dims
     if any(d > dimension for d in dims):
         found.append(f"matryoshka_dims are {dims}, but the student has {dimension} dimensions")
-    if settings.tracking and importlib.util.find_spec(settings.tracking) is None:
-        found.append(f"tracking is {settings.tracking!r}, but it is not installed: pip install {settings.tracking}")
+    if settings.precision == "float16" and student.device.type != "cuda":
+        found.append(
+            f"precision is 'float16', but the student is on {student.device.type}: float16, with its loss scaling, is "
+            "for GPUs of CUDA. Set precision to 'auto'"
+        )
+    if missing := missing_tracker(settings.tracking):
+        found.append(missing)
     if found:
         raise ParameterError(problems("training settings:", found))
 

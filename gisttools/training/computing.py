@@ -39,7 +39,7 @@ def quick_attention(student: SentenceTransformer, precision: str) -> Iterator[No
     The same mathematics in another order of additions.
 
     Args:
-        precision: of the training, "bfloat16" or "float32".
+        precision: of the training, such as "bfloat16".
     """
     model = student.transformers_model
     kind = getattr(getattr(model, "config", None), "_attn_implementation", None)

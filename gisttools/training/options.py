@@ -23,8 +23,8 @@ GuideMasks = Literal["all", "unlabelled"]
 Strategy = Literal["proportional", "round_robin", "weights"]
 Batches = Literal["mixed", "one_set"]
 Schedule = Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"]
-Precision = Literal["auto", "float32", "bfloat16"]
-Tracking = Literal["tensorboard", "trackio"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Tracking = Literal["tensorboard", "trackio", "mlflow", "wandb"]
 LearningRate = Annotated[float, Field(gt=0)] | Literal["low", "high"]
 KeepStart = Annotated[float, Field(ge=0, lt=1)] | Literal["auto"]
 
@@ -140,7 +140,8 @@ class TrainSettings(Mix):
     max_minutes: some steps are timed first, and as many are taken as fit, at most those that epochs ask for. They are
         told in the record; `max_steps` with that number gives the same model again.
     precision: "auto" takes bfloat16 where the hardware multiplies it natively (and the student is no static model),
-        else float32.
+        else float32. "float16", with loss scaling, is for GPUs of CUDA without bfloat16 (before Ampere), where it is
+        asked for.
     gradient_checkpointing: activations are computed again in the backward pass: a third more time.
     lora_rank: the adapters are merged into the saved model.
     keep_start: the saved weights are (1 - keep_start) of the tuned and keep_start of the start's, an average taken
@@ -148,6 +149,7 @@ class TrainSettings(Mix):
         the development data, of equal scores the largest.
     matryoshka_dims: arXiv 2205.13147.
     checkpoint_minutes: where `finetune` is given a folder for checkpoints.
+    tracking: by transformers' own callback; see `gisttools.training.tracking`.
     deterministic: slower, and an error where there is no such algorithm.
     """
 
@@ -197,7 +199,10 @@ class TrainSettings(Mix):
     dropout: bool | None = Field(
         None, description="whether the student's dropout acts while it trains; null: not on labelled texts"
     )
-    precision: Precision = Field("auto", description="auto: bfloat16 where the hardware multiplies it natively")
+    precision: Precision = Field(
+        "auto",
+        description="auto: bfloat16 where the hardware multiplies it natively; float16: on CUDA, with loss scaling",
+    )
     lora_rank: int | None = Field(None, ge=1, description="train adapters of this rank in place of the weights")
     gradient_checkpointing: bool = Field(False, description="less memory, more time")
     dev_every: int | None = Field(None, ge=1, description="steps between two looks; null: a tenth of the training")

@@ -17,8 +17,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
-from transformers import PrinterCallback, TrainerCallback
-from transformers.integrations import TensorBoardCallback, TrackioCallback
+from transformers import PrinterCallback
 
 from gisttools.common import DataError, ModelError, ParameterError, notice
 from gisttools.models import (
@@ -55,6 +54,7 @@ from gisttools.training.rates import kind_of, rate_of
 from gisttools.training.retention import Retention, RetentionLoss
 from gisttools.training.soup import Average, average_in, check_alike, weights_of
 from gisttools.training.store import GuideStore
+from gisttools.training.tracking import tracked
 from gisttools.training.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,8 @@ def finetune(
         watch = Watch(student, store, plan, rate, fixed=settings.final_temperature is None, agreed=agreed)
         identity |= {"precision": precision, "steps": plan.steps}
         keeper = _keeper(checkpoints, identity, settings, recorder, best, watch)
-        callbacks = [recorder, best, keeper, watch, _temperature(loss, settings), _tracking(settings, folder.parent)]
+        curve = computing.enter_context(tracked(settings.tracking, folder.parent))
+        callbacks = [recorder, best, keeper, watch, _temperature(loss, settings), curve]
         trainer = trainer_of(plan, watch, callbacks)
         trainer.remove_callback(PrinterCallback)
         _go(trainer, keeper, settings)
@@ -392,6 +393,7 @@ def _arguments(
         warmup_steps=round(settings.warmup_ratio * plan.steps),
         weight_decay=settings.weight_decay,
         bf16=precision == "bfloat16",
+        fp16=precision == "float16",  # with a gradient scaler, accelerate's
         use_cpu=device.type == "cpu",
         ddp_backend="gloo" if plan.devices > 1 and device.type == "cpu" else None,
         activation_checkpointing=settings.gradient_checkpointing,
@@ -404,7 +406,7 @@ def _arguments(
         eval_steps=settings.dev_every or max(1, plan.steps // 10),
         save_strategy="no",  # `Checkpoints` says when
         save_total_limit=2,
-        report_to="none",  # `_tracking` says where to
+        report_to="none",  # `tracked` says where to
         project="gisttools",
         run_name=run_name,
         disable_tqdm=True,
@@ -436,14 +438,6 @@ def _identifying(prompts: RowPrompts) -> list[dict[str, object]] | None:
 
 def _temperature(loss: GISTLoss, settings: TrainSettings) -> TemperatureSchedule | None:
     return None if settings.final_temperature is None else TemperatureSchedule(loss, settings.final_temperature)
-
-
-def _tracking(settings: TrainSettings, folder: Path) -> TrainerCallback | None:
-    if settings.tracking == "tensorboard":
-        from torch.utils.tensorboard import SummaryWriter
-
-        return TensorBoardCallback(SummaryWriter(str(folder / "tensorboard")))
-    return TrackioCallback() if settings.tracking == "trackio" else None
 
 
 def _card_examples(student: SentenceTransformer, data: Dataset) -> None:

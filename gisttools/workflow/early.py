@@ -28,6 +28,7 @@ from gisttools.data import (
     shares_of,
     split_file,
 )
+from gisttools.training import missing_tracker
 from gisttools.workflow.folders import RUN_ID, as_run
 from gisttools.workflow.params import LATEST, Params
 from gisttools.workflow.places import resolve
@@ -78,6 +79,8 @@ def early_problems(told: Mapping[str, Any]) -> Iterator[str]:
             elif name == "documents" and as_run(one) is None and not resolve(one).is_file():
                 yield f"{name}: {one} is no run of 8_read. Read the documents first: gisttools run read -p data {one}"
     yield from dict.fromkeys([*_labelled(told), *_idle_shares(told)])
+    if missing := missing_tracker(told.get("tracking")):
+        yield missing
 
 
 def _texts(value: object) -> list[str]:

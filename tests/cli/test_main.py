@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 from helpers import ROOT, files_under
 
 from gisttools.cli.main import main
-from gisttools.cli.run import _show_places
+from gisttools.cli.run import _places
 from gisttools.common import read_run
 from gisttools.workflow.folders import finished_runs
 from gisttools.workflow.groups import FIRST, grouped
@@ -258,7 +259,7 @@ def test_colour_is_for_terminals(make_run, monkeypatch):
     }
 
 
-def test_model_and_report_are_the_last_lines(make_run, capsys, monkeypatch, results):
+def test_model_and_report_are_the_last_lines(make_run, monkeypatch, results):
     monkeypatch.chdir(results.parent)
     trained, other = make_run("finetune"), make_run("finetune", seed=1)
     evaluated, reported = make_run("evaluate", model=trained.name), make_run("report")
@@ -266,29 +267,28 @@ def test_model_and_report_are_the_last_lines(make_run, capsys, monkeypatch, resu
     (trained / "model").mkdir()
     (reported / "report.html").write_text("x")
     runs = [read_run(folder) for folder in (trained, other, evaluated, reported)]
-    assert _last_lines(runs, capsys) == [
+    assert _last_lines(runs) == [
         f"Model:  {results.name}/{trained.name}/model",
         f"Report: {results.name}/{reported.name}/report.html",
     ]
-    assert _last_lines(runs[:1], capsys) == [f"Model:  {results.name}/{trained.name}/model"]
-    assert _last_lines(runs[2:3], capsys) == [f"Folder: {results.name}/{evaluated.name}"]
+    assert _last_lines(runs[:1]) == [f"Model:  {results.name}/{trained.name}/model"]
+    assert _last_lines(runs[2:3]) == [f"Folder: {results.name}/{evaluated.name}"]
     several = read_run(make_run("evaluate", model=[trained.name, other.name]))
-    assert _last_lines([*runs[:2], several], capsys) == [f"Folder: {results.name}/{several.id}"]
+    assert _last_lines([*runs[:2], several]) == [f"Folder: {results.name}/{several.id}"]
 
 
-def test_the_model_that_an_evaluation_left_is_the_one_that_is_named(make_run, capsys, monkeypatch, results):
+def test_the_model_that_an_evaluation_left_is_the_one_that_is_named(make_run, monkeypatch, results):
     monkeypatch.chdir(results.parent)
     told = json.dumps({"advice": {"models": [{"folder": "model"}, {"folder": "faster_model"}]}})
     trained, evaluated = make_run("finetune"), make_run("evaluate", files={"summary.json": told.encode()})
     for folder in (trained / "model", evaluated / "faster_model"):
         folder.mkdir()
     runs = [read_run(folder) for folder in (trained, evaluated)]
-    assert _last_lines(runs, capsys) == [f"Model:  {results.name}/{evaluated.name}/faster_model"]
+    assert _last_lines(runs) == [f"Model:  {results.name}/{evaluated.name}/faster_model"]
 
 
-def _last_lines(runs, capsys):
-    _show_places(runs)
-    return capsys.readouterr().out.strip().splitlines()
+def _last_lines(runs):
+    return click.unstyle("\n".join(_places(runs))).strip().splitlines()
 
 
 def test_without_runs_the_list_says_what_to_try(command):
@@ -300,7 +300,7 @@ def test_without_runs_the_list_says_what_to_try(command):
 
 def test_the_doctor_fails_where_something_does_not_answer(command):
     status, said = command("doctor", "--llm", "http://127.0.0.1:1/v1", "--key-variable", "NO_SUCH_KEY")
-    assert status == 1
+    assert status == 3
     assert re.search(r"no  endpoint +http://127.0.0.1:1/v1: the environment variable NO_SUCH_KEY holds no key", said)
 
 

@@ -262,7 +262,10 @@ def test_the_command_prints_the_leaderboard_of_all_or_of_those_named(compared):
 
 def test_the_command_prints_json(compared):
     done = CliRunner().invoke(main, ["compare", "--json"])
-    assert [r["recipe"] for r in json.loads(done.output)["recipes"]] == ["limit=120", "limit=60"]
+    found = json.loads(done.output)
+    assert [r["recipe"] for r in found["recipes"]] == ["limit=120", "limit=60"]
+    (row,) = re.findall(r"^\| `compare` \|.*$", (ROOT / "docs" / "commands.md").read_text("utf-8"), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == {"compare", *found}
 
 
 def test_a_wrong_task_or_run_is_one_message(compared, results):

@@ -274,16 +274,16 @@ def test_verify_lists_what_changed_and_what_is_missing(make_run, results):
     bad = make_run("finetune", status="failed", files={"model/weights": b"1", "model/config": b"1", "rest": b"1"})
     (bad / "model" / "weights").write_bytes(b"2")
     (bad / "model" / "config").unlink()
-    said = command("verify", status=1)
+    said = command("verify", status=3)
     assert [line.strip() for line in said.splitlines() if ": " in line] == [
         "changed: model/weights",
         "missing: model/config",
         "2 runs, 5 files, 4 B: 1 not as written",
     ]
     assert "all as written" in command("verify", "convert")
-    assert command("verify", "latest", status=1)
+    assert command("verify", "latest", status=3)
     (bad / "manifest.json").write_text("{")
-    assert "manifest.json cannot be read" in command("verify", status=1)
+    assert "manifest.json cannot be read" in command("verify", status=3)
     assert files_under(results / bad.name) == ["manifest.json", "model", "model/weights", "rest"]
 
 
