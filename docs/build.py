@@ -26,6 +26,7 @@ BESIDE = {
     "benchmarks/README.md": "benchmarks.md",
     "notebooks/recipes/gistembed_paper.md": "gistembed_paper.md",
     "CONTRIBUTING.md": "contributing.md",
+    "AGENTS.md": "working_on_it.md",
     "CHANGELOG.md": "changelog.md",
 }
 NOTEBOOKS = {

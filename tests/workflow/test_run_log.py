@@ -12,6 +12,7 @@ from gisttools.workflow.run_log import log_to, warnings_in
 @pytest.mark.parametrize("notebook", [True, False])
 def test_warnings_are_seen_once_below_the_cell_of_a_notebook_run_by_hand(tmp_path, monkeypatch, capsys, notebook):
     monkeypatch.setattr("gisttools.workflow.run_log.in_notebook", lambda: notebook)
+    monkeypatch.setattr(logging.getLogger("gisttools"), "handlers", [])  # tests that follow see no such lines
     log_to(tmp_path / "before.txt", [], under_runner=False)  # an earlier run in this kernel
     log_to(tmp_path / "log.txt", [], under_runner=False)
     logging.getLogger("gisttools.models").warning("the guide does not know 40 % of the tokens")
@@ -20,5 +21,3 @@ def test_warnings_are_seen_once_below_the_cell_of_a_notebook_run_by_hand(tmp_pat
     assert capsys.readouterr().out == shown
     assert warnings_in(tmp_path / "log.txt") == ["the guide does not know 40 % of the tokens"]
     assert not (tmp_path / "before.txt").exists()
-    monkeypatch.setattr("gisttools.workflow.run_log.in_notebook", lambda: False)
-    log_to(tmp_path / "after.txt", [], under_runner=False)  # tests that follow see no such lines

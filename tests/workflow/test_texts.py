@@ -73,8 +73,8 @@ def test_columns_without_texts_and_no_rows_without_texts_are_refused():
 
 
 def test_a_file_that_cannot_be_used_is_refused_before_a_kernel_starts(paraphrases, caretaker):
-    params = check_params("synthesize", told(paraphrases, caretaker) | {"texts_columns": []})
-    with pytest.raises(DataError, match="no label: none of the usual"):
+    params = check_params("synthesize", told(paraphrases, caretaker) | {"texts_columns": ["label=intent"]})
+    with pytest.raises(DataError, match=r"no column .intent. \(label\)"):
         check_before("synthesize", params)
     done = CliRunner().invoke(main, ["run", "synthesize", "-p", "texts", "[nowhere.jsonl]"])
     assert done.exit_code
