@@ -13,7 +13,9 @@ STSBenchmark (every second test pair) is the guard. Conditions:
 
 Arms: triplets whose label mates are masked, with half as many rows a step (the former default); labels as positives
 (the default), and that with the guide as mask, as mask for texts that its cross-fitted check suspects, as weights of
-the positives, or as the one that chooses classes that it confuses to meet. The guide is all-mpnet-base-v2.
+the positives, or as the one that chooses classes that it confuses to meet; texts that it suspects left out, all of them
+or those that it suspects by a margin; classes drawn by more of their size than its root. The guide is
+all-mpnet-base-v2.
 
 Each training is a process of its own, and its result a file in `--folder`: what was stopped goes on. Prints a table.
 
@@ -43,8 +45,14 @@ ARMS = {
     "suspects": ({"guide_masks": "unlabelled"}, {}),
     "weights": ({"positive_temperature": 0.15}, {}),
     "confusable": ({}, {"meet": "confusable"}),
+    "dropped": ({}, {}),
+    "dropped 0.2": ({}, {}),
+    "dropped 0.3": ({}, {}),
+    "by size^0.75": ({}, {}),
+    "by size": ({}, {}),
 }
-UNGUIDED = ("triplets", "positive")
+POWERS = {"by size^0.75": 0.75, "by size": 1.0}
+UNGUIDED = ("triplets", "positive", *POWERS)
 JOINT = " | "  # between the labels of a text
 
 
@@ -101,7 +109,15 @@ def run_one(condition: str, arm: str, seed: int, o: argparse.Namespace, file: Pa
 
     from gisttools.mining import labels_to_repair
     from gisttools.models import GuideOptions, VectorCache, open_model
-    from gisttools.training import GISTLoss, LossOptions, Retention, TrainSettings, finetune, general_texts
+    from gisttools.training import (
+        GISTLoss,
+        LossOptions,
+        Retention,
+        TrainSettings,
+        class_batches,
+        finetune,
+        general_texts,
+    )
 
     torch.set_num_threads(1)
     known, asked = texts_of(condition, o.hwu64, o.most)
@@ -111,6 +127,14 @@ def run_one(condition: str, arm: str, seed: int, o: argparse.Namespace, file: Pa
     elif condition == "several":
         labels = [as_several(label) for label in labels]
     guide = None if arm in UNGUIDED else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
+    if arm.startswith("dropped") and condition != "several":
+        found = labels_to_repair(texts, labels, guide)
+        least = float(arm.partition(" ")[2] or 0)
+        doubted = set(found["text"][found["suggested_score"] - found["score"] >= least])
+        kept = [i for i, text in enumerate(texts) if text not in doubted]
+        texts, labels = ([side[i] for i in kept] for side in (texts, labels))
+    if arm in POWERS:
+        class_batches.POWER = POWERS[arm]
     store = labelled_store(texts, labels, seed, guide, several=condition == "several")
     if arm == "suspects":
         suspected = set() if condition == "several" else set(labels_to_repair(texts, labels, guide)["text"])

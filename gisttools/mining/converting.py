@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 _MANY = 50_000  # texts; beyond, duplicates within the training texts and near copies of other labels are not looked for
 _LOOKED_AT = 300  # rows of a triplet set whose texts tell whether the guide reads them
 _OVERLAPS = "overlaps an evaluation set"
+_DOUBTED = "label doubted by the guide"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,10 @@ def convert(
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
     data, pairs = _read(names, reading, mining, threshold)
     read = guide.reading(_all_texts(data, pairs), warn=True)
+    few = sum(map(len, data.values() or [p.table for p in pairs.values()])) <= _MANY
+    noise = _noise(data, guide, tiers.near if few else None)
+    if mining.drop_doubted is not None:
+        data = {name: _undoubted(texts, noise[name], mining.drop_doubted) for name, texts in data.items()}
     tables: dict[str, Dataset] = {}
     counts, overlaps = [], []
     for name in [*data, *pairs]:
@@ -173,8 +178,6 @@ def convert(
         raise DataError(f"No triplet is left of {', '.join(names)}; dropped: {[c['dropped'] for c in counts]}.")
     overlap = _joined(overlaps)
     sets = {name: texts.texts for name, texts in data.items()} or {n: table_texts(t) for n, t in tables.items()}
-    few = sum(map(len, sets.values())) <= _MANY
-    noise = _noise(data, guide, tiers.near if few else None)
     live = triplets["live"][:]
     summary: dict[str, Any] = {
         "sources": counts,
@@ -318,6 +321,7 @@ def _idle_shares(kinds: Mapping[str, str], reading: ReadOptions) -> list[str]:
 # options of mining that say something of labelled texts alone
 _OF_LABELS = (
     "positives", "topk", "temperature", "negatives_from", "least", "per_class", "balanced", "drop_singletons", "search",
+    "drop_doubted",
 )  # fmt: skip
 
 
@@ -378,6 +382,26 @@ def _noise(data: Mapping[str, LabelledTexts], guide: VectorCache, near: float | 
             own = replace(own, repairs=labels_to_repair(texts.texts, texts.labels, own_guide, near=near))
         found[name] = own
     return found
+
+
+def _undoubted(texts: LabelledTexts, noise: LabelNoise, least: float) -> LabelledTexts:
+    """Without the texts whose label is doubted by `least` or more."""
+    if noise.repairs is None:
+        raise ParameterError(
+            f"drop_doubted is {least:g}, but {texts.source} "
+            + ("has texts of several labels" if texts.label_sets else f"has more than {_MANY:,} texts")
+            + ", whose labels are not looked at. Leave drop_doubted out."
+        )
+    doubted = noise.repairs[noise.repairs["suggested_score"] - noise.repairs["score"] >= least]
+    gone = set(zip(doubted["text"], doubted["label"], strict=True))
+    kept = [pair for pair in zip(texts.texts, texts.labels, strict=True) if pair not in gone]
+    left_out = len(texts.texts) - len(kept)
+    return replace(
+        texts,
+        texts=[text for text, _ in kept],
+        labels=[label for _, label in kept],
+        dropped={**texts.dropped, _DOUBTED: left_out} if left_out else texts.dropped,
+    )
 
 
 def _counts(

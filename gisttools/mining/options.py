@@ -34,6 +34,9 @@ class MiningOptions(Options):
         positives and negatives. In multi-label data a class is a set of labels.
     balanced: as many anchors of each class as the smallest class (of two texts or more) has, and no more than
         `per_class` and `limit` allow.
+    drop_doubted: in `convert`, of texts of one label each. The doubt is how much more the guide's classifier, which has
+        seen neither the text nor a near copy, gives another label than the text's own (`labels_to_repair`). Nearly all
+        wrong labels are doubted, and so are right ones that are hard: it helps where many are wrong.
     drop_singletons: texts alone in their class still serve as negatives.
     search: `exact` compares all texts of a class (`hard` and drawing negatives by similarity: all texts) with each
         other. `approximate` looks into the nearest cells of a k-means partition. `auto` is exact up to 50,000 texts
@@ -58,6 +61,9 @@ class MiningOptions(Options):
     per_class: int | None = Field(None, ge=1, description="most anchors of a class")
     limit: int | None = Field(None, ge=1, description="most anchors of each source; of pairs and triplets, rows")
     balanced: bool = Field(False, description="of each class as many anchors as the smallest has")
+    drop_doubted: float | None = Field(
+        None, ge=0, description="leave out texts whose label the guide doubts by so much, e.g. 0.2; null: none"
+    )
     drop_singletons: bool = Field(False, description="leave out classes of one text instead of refusing them")
     search: Search = Field("auto", description="approximate: for very large classes")
 

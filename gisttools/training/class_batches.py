@@ -11,6 +11,7 @@ import pandas as pd
 from gisttools.common import DataError
 from gisttools.training.batches import BatchPlan
 
+POWER = 0.5  # of a class's size, by which it is drawn
 _ALONE = 0.25  # of a batch, the most that texts without a companion in their class take
 _TOGETHER = 4  # classes that are alike, drawn at a time
 
@@ -70,7 +71,7 @@ class ClassPlan(BatchPlan):
 
     def _odds(self) -> tuple[np.ndarray, np.ndarray]:
         """How likely each class is drawn, next to the others; and each set."""
-        roots = np.sqrt(self.sizes)
+        roots = self.sizes**POWER
         texts = np.array([len(rows) for rows in self.sets], dtype=float)
         wanted = texts if self.mix.mix == "proportional" else np.asarray(self.mix.weights or np.ones(len(texts)))
         # a set of which no class has two texts has nothing to teach
@@ -88,7 +89,7 @@ class ClassPlan(BatchPlan):
         several = self._alike([c for c in drawn if self.sizes[c] > 1], chances)
         alone = [c for c in drawn if self.sizes[c] == 1]
         least = np.minimum(self.sizes, self.texts_per_class)
-        share = len(alone) / max(1.0, len(alone) + float((np.sqrt(self.sizes) * least)[several].sum()))
+        share = len(alone) / max(1.0, len(alone) + float((self.sizes**POWER * least)[several].sum()))
         alone = alone[: int(self.whole * min(_ALONE, share) + rng.random())]  # a share below one is a chance
         counts = self._counts(several, self.whole - len(alone))
         taken: dict[int, int] = {}  # text by its class

@@ -42,7 +42,10 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         _FILES,
     ),
     "convert": (
-        ("Which rows", ("subset", "limit", "per_class", "balanced", "drop_singletons", "threshold", "seed")),
+        (
+            "Which rows",
+            ("subset", "limit", "per_class", "balanced", "drop_singletons", "drop_doubted", "threshold", "seed"),
+        ),
         (
             "Mining",
             (

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisttools.common import DataError
+from gisttools.common import DataError, ParameterError
 from gisttools.data import ReadOptions, read_labelled
-from gisttools.mining import convert, labels_to_repair
+from gisttools.mining import MiningOptions, convert, labels_to_repair
 
 WORDS = {"x": ["tent", "rope", "stove"], "y": ["wine", "cheese", "bread"], "z": ["disk", "screen", "cable"]}
 
@@ -133,3 +133,28 @@ def test_what_a_conversion_writes_is_read_back_by_the_next(tmp_path, cache):
     assert again.summary["sources"][0]["relabelled"] == 1
     assert "1 labels were changed by relabel" in again.card.markdown()
     assert dict(zip(again.data[0].texts, again.data[0].labels, strict=True))[text] == "y"
+
+
+def test_texts_of_doubted_labels_are_left_out_where_asked_for(tmp_path, cache):
+    """Those by the margin that is told, from triplets and classes alike; the table still lists them."""
+    texts, labels = data()
+    wrong = {4: "x", 11: "y", 30: "z"}
+    noisy = [wrong.get(i, label) for i, label in enumerate(labels)]
+    rows = "".join(f'{{"text": "{t}", "label": "{k}"}}\n' for t, k in zip(texts, noisy, strict=True))
+    (tmp_path / "t.jsonl").write_text(rows)
+    whole = convert([str(tmp_path / "t.jsonl")], cache)
+    doubt = whole.repairs["suggested_score"] - whole.repairs["score"]
+    least = float(doubt.median())
+    some = convert([str(tmp_path / "t.jsonl")], cache, mining=MiningOptions(drop_doubted=least))
+    gone = set(whole.repairs["text"][doubt >= least])
+    assert gone
+    assert set(texts) - set(some.data[0].texts) == gone
+    assert not gone & {t for row in some.triplets for t in (row["anchor"], row["positive"], *row["negatives"])}
+    assert some.summary["sources"][0]["dropped"] == {"label doubted by the guide": len(gone)}
+    assert some.repairs.equals(whole.repairs)
+
+
+def test_doubt_that_nobody_measures_is_refused(tmp_path, cache):
+    (tmp_path / "t.jsonl").write_text("".join(f'{{"text": "where is parcel {i}", "label": ["a", "b"]}}\n' for i in range(12)))
+    with pytest.raises(ParameterError, match=r"drop_doubted is 0\.2, but .* has texts of several labels"):
+        convert([str(tmp_path / "t.jsonl")], cache, mining=MiningOptions(drop_doubted=0.2))

@@ -264,6 +264,7 @@ def test_a_run_under_way_in_another_process_is_not_removed(results):
         remove_unfinished(spec_of("convert"), "convert")
         assert os.path.isdir(folder)
         other.kill()
+        other.wait()
     remove_unfinished(spec_of("convert"), "convert")
     assert not os.path.isdir(folder)
 
