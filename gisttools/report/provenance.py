@@ -35,7 +35,9 @@ def synthetic(data: ReportData) -> list[dict[str, Any]]:
         found.append(
             {
                 "run": run,
-                "facts": [(name, plain(summary.get(k))) for name, k in _WRITTEN_BY.items()] + _quota(summary),
+                "facts": [(name, plain(summary.get(k))) for name, k in _WRITTEN_BY.items()]
+                + _elsewhere(summary)
+                + _quota(summary),
                 "asked": count(summary.get("asked")),
                 "accepted": count(summary.get("accepted")),
                 "rejected": count(summary.get("rejected")),
@@ -46,6 +48,12 @@ def synthetic(data: ReportData) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _elsewhere(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The files of texts that were written elsewhere."""
+    files = summary.get("texts") or {}
+    return [("written elsewhere, in", clip(", ".join(files), _LONGEST))] if files else []
 
 
 def _quota(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

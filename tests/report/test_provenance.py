@@ -30,6 +30,11 @@ def test_what_a_row_cost_is_told_where_it_is_known(cost, said):
     assert found.get("an accepted row cost") == said
 
 
+def test_texts_written_elsewhere_are_told_by_their_files():
+    found = facts(texts={"a.jsonl": {"rows": 3}, "b.csv": {"rows": 2}})
+    assert found["written elsewhere, in"] == "a.jsonl, b.csv"
+
+
 def test_a_run_of_before_there_were_quotas_says_nothing_of_them():
     assert set(facts()) == {"task", "kind", "model", "prompt"}
 
