@@ -20,10 +20,11 @@ class ClassPlan(BatchPlan):
     """All batches of a training on labelled texts, as numbers of texts; otherwise as `BatchPlan`.
 
     A step draws classes without replacement, each with the square root of its size: a class of 5,000 texts is drawn
-    70 times as often as one of a single text, not 5,000 times. Each gives `texts_per_class` of its texts, in an order
-    that begins anew when it is through; where there are too few classes to fill a batch, they give more. A class gives
-    at least two texts; a class of one text gives a negative, to at most a quarter of a batch. A text of several
-    classes comes once.
+    70 times as often as one of a single text, not 5,000 times. Of several sets each has its share of the draws, however
+    few its classes are. A class gives `texts_per_class` of its texts, in an order that begins anew when it is through,
+    and more where its share is larger than that, or where there are too few classes to fill a batch. A class gives at
+    least two texts; a class of one text gives a negative, to at most a quarter of a batch. A text of several classes
+    comes once.
 
     Args:
         members: which `text` has which `label` in which `set`, as `LabelledRows.members` says.
@@ -77,8 +78,6 @@ class ClassPlan(BatchPlan):
         # a set of which no class has two texts has nothing to teach
         taught = np.bincount(self.set_of_class[self.sizes > 1], minlength=len(texts)) > 0
         wanted = np.where(taught, wanted, 0.0)
-        if self.mix.mix == "proportional" and self.mix.batches == "mixed":
-            return roots, wanted / wanted.sum()
         whole = np.bincount(self.set_of_class, weights=roots, minlength=len(texts))
         return roots * (wanted / whole)[self.set_of_class], wanted / wanted.sum()
 
@@ -91,7 +90,7 @@ class ClassPlan(BatchPlan):
         least = np.minimum(self.sizes, self.texts_per_class)
         share = len(alone) / max(1.0, len(alone) + float((self.sizes**POWER * least)[several].sum()))
         alone = alone[: int(self.whole * min(_ALONE, share) + rng.random())]  # a share below one is a chance
-        counts = self._counts(several, self.whole - len(alone))
+        counts = self._counts(several, self.whole - len(alone), self._each(chances))
         taken: dict[int, int] = {}  # text by its class
         for c, count in counts.items():
             taken |= dict.fromkeys(streams[c].take(count, taken), c)
@@ -110,13 +109,20 @@ class ClassPlan(BatchPlan):
                 found |= dict.fromkeys([c, *near])
         return list(found)
 
-    def _counts(self, drawn: Sequence[int], room: int) -> dict[int, int]:
+    def _each(self, chances: np.ndarray) -> np.ndarray:
+        """How many texts each class gives at a time: a class is drawn once a batch, so that one whose share is larger
+        gives as many as would come of several draws."""
+        share = np.where(self.sizes > 1, chances, 0.0)
+        draws = self.whole / self.texts_per_class * share / share.sum()
+        return self.texts_per_class * np.maximum(1, draws.astype(int))
+
+    def _counts(self, drawn: Sequence[int], room: int, each_gives: np.ndarray) -> dict[int, int]:
         """How many texts each class gives: as many as asked for, more where there is room left, never one alone."""
         counts: dict[int, int] = {}
         for c in drawn:
             if room < 2:
                 break
-            counts[c] = min(int(self.sizes[c]), self.texts_per_class, room)
+            counts[c] = min(int(self.sizes[c]), int(each_gives[c]), room)
             room -= counts[c]
         while room:
             fuller = [c for c in counts if counts[c] < self.sizes[c]]

@@ -125,6 +125,22 @@ def test_weights_decide_how_often_a_sets_classes_are_drawn():
     assert sets[0] / sets[1] == pytest.approx(3, rel=0.15)
 
 
+def test_a_set_of_two_classes_has_its_share_next_to_one_of_many():
+    """The share of its texts; by the roots of all classes alike it would be one of seven."""
+    members = members_of([200] * 2 + [10] * 40, sets=[0] * 2 + [1] * 40)
+    drawn = np.concatenate(list(ClassPlan(members, batch_size=64, steps=200).batches()))
+    share = np.bincount(members["set"].to_numpy()[drawn])[0] / len(drawn)
+    assert share == pytest.approx(0.5, abs=0.12)
+
+
+def test_a_class_whose_share_is_large_gives_more_than_others():
+    members = members_of([6400] + [4] * 60)
+    label = members["label"].to_numpy()
+    first = [Counter(label[batch].tolist())[0] for batch in ClassPlan(members, batch_size=64, steps=60).batches()]
+    # of the draws it would have 80 / (80 + 120), so six of sixteen, of four texts each
+    assert np.mean(first) == pytest.approx(24, abs=3)
+
+
 def test_a_plan_is_decided_by_its_arguments_and_dealt_in_equal_parts():
     members = members_of([7] * 12)
     one, other = (ClassPlan(members, batch_size=16, steps=8, seed=s) for s in (1, 2))
