@@ -20,7 +20,7 @@ all-mpnet-base-v2.
 Each training is a process of its own, and its result a file in `--folder`: what was stopped goes on. Prints a table.
 
     python benchmarks/labels.py --hwu64 FOLDER --folder DIR [--conditions two ...] [--arms positive ...] [--seeds 0 1]
-        [--steps 60] [--rate 2e-4] [--most 3000] [--table]
+        [--steps 60] [--rate 2e-4] [--most 3000] [--table] [--suspects]
 """
 
 from __future__ import annotations
@@ -202,6 +202,24 @@ def table(o: argparse.Namespace) -> None:
             print(f"{'':<{len(condition) + 2}}{arm:<14}{told}")
 
 
+def suspects(o: argparse.Namespace) -> None:
+    """Print which share of the right and of the wrong labels the cross-fitted check suspects, by guide and student."""
+    from gisttools.mining import labels_to_repair
+    from gisttools.models import GuideOptions, VectorCache
+
+    for condition in [c for c in o.conditions if c != "several"]:
+        (texts, right), _ = texts_of(condition, o.hwu64, o.most)
+        told = with_noise(right, int(condition.split()[1]) / 100) if condition.startswith("noise") else right
+        wrong = np.array([one != other for one, other in zip(told, right, strict=True)])
+        for name, revision in (GUIDE, STUDENT):
+            found = set(labels_to_repair(texts, told, VectorCache(GuideOptions(name=name, revision=revision)))["text"])
+            doubted = np.array([text in found for text in texts])
+            shares = [f"{100 * doubted[side].mean():.1f} % of {side.sum():,}" for side in (~wrong, wrong) if side.any()]
+            print(
+                f"{condition}, {name}: suspected are {' right and '.join(shares)} {'wrong' if wrong.any() else 'right'}"
+            )
+
+
 def file_of(o: argparse.Namespace, condition: str, arm: str, seed: int) -> Path:
     """Of a result."""
     return o.folder / f"{condition}-{arm}-{seed}-{o.steps}-{o.rate:g}-{o.most}.json".replace(" ", "_")
@@ -218,12 +236,16 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--most", type=int, default=3000)
     parser.add_argument("--table", action="store_true", help="print what there is and run nothing")
+    parser.add_argument("--suspects", action="store_true", help="print which labels the check suspects, and end")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     o = parser.parse_args()
     o.folder.mkdir(parents=True, exist_ok=True)
     if o.one:
         condition, arm, seed = o.one
         run_one(condition, arm, int(seed), o, file_of(o, condition, arm, int(seed)))
+        return
+    if o.suspects:
+        suspects(o)
         return
     for seed in () if o.table else o.seeds:
         for condition in o.conditions:

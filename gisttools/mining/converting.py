@@ -156,28 +156,22 @@ def convert(
         raise ParameterError("There are no sources. Name an MTEB task, a hub set, a file or a folder.")
     data, pairs = _read(names, reading, mining, threshold)
     read = guide.reading(_all_texts(data, pairs), warn=True)
-    few = sum(map(len, data.values() or [p.table for p in pairs.values()])) <= _MANY
+    few = _few(data, pairs)
     noise = _noise(data, guide, tiers.near if few else None)
-    if mining.drop_doubted is not None:
-        data = {name: _undoubted(texts, noise[name], mining.drop_doubted) for name, texts in data.items()}
+    data = _undoubted(data, noise, mining.drop_doubted)
     tables: dict[str, Dataset] = {}
     counts, overlaps = [], []
     for name in [*data, *pairs]:
-        texts = data.get(name)
-        if texts is None:
-            table, dropped, recall = score_triplets(_with_negatives(name, pairs[name], guide, mining), guide), {}, None
-        else:
-            table, dropped, recall = _mined(texts, guide, mining)
-        tables[name], found = drop_overlap(table, known, tiers)
+        whole, dropped, recall = _table_of(name, data, pairs, guide, mining)
+        tables[name], found = drop_overlap(whole, known, tiers)
         if len(found):
             dropped = {**dropped, _OVERLAPS: int(found["place"].nunique())}
         overlaps.append(found.assign(source=name))
-        counts.append(_counts(name, texts, tables[name], dropped, recall))
+        counts.append(_counts(name, data.get(name), tables[name], dropped, recall))
     triplets = concatenate_datasets(list(tables.values()))
     if not len(triplets):
         raise DataError(f"No triplet is left of {', '.join(names)}; dropped: {[c['dropped'] for c in counts]}.")
     overlap = _joined(overlaps)
-    sets = {name: texts.texts for name, texts in data.items()} or {n: table_texts(t) for n, t in tables.items()}
     live = triplets["live"][:]
     summary: dict[str, Any] = {
         "sources": counts,
@@ -193,7 +187,7 @@ def convert(
         triplets,
         list(data.values()),
         dropped=dict(sum((Counter(c["dropped"]) for c in counts), Counter())),
-        duplicates=find_duplicates(sets, tiers) if few else None,
+        duplicates=find_duplicates(_texts_by_source(data, tables), tiers) if few else None,
         overlap=overlap if known else None,
         noise=noise,
         tiers=tiers,
@@ -241,6 +235,16 @@ def _read(
             f"strategy is 'hard', but every row of {', '.join(pairs)} has negatives, or a label. Leave strategy out."
         )
     return {texts.source: texts for texts in labelled}, {name: pairs[name] for name in names if name in pairs}
+
+
+def _few(data: Mapping[str, LabelledTexts], pairs: Mapping[str, _Pairs]) -> bool:
+    """Whether all that has labels, or where nothing has, all pairs, are few enough to be compared with one another."""
+    return sum(map(len, data.values() or [source.table for source in pairs.values()])) <= _MANY
+
+
+def _texts_by_source(data: Mapping[str, LabelledTexts], tables: Mapping[str, Dataset]) -> dict[str, Sequence[str]]:
+    """Of the labelled sources; where there are none, of all tables."""
+    return {n: texts.texts for n, texts in data.items()} or {n: table_texts(table) for n, table in tables.items()}
 
 
 def _corpus_beside(name: str) -> list[str]:
@@ -359,10 +363,17 @@ def _all_texts(data: Mapping[str, LabelledTexts], pairs: Mapping[str, _Pairs]) -
     ]
 
 
-def _mined(
-    texts: LabelledTexts, guide: VectorCache, mining: MiningOptions | None
+def _table_of(
+    name: str,
+    data: Mapping[str, LabelledTexts],
+    pairs: Mapping[str, _Pairs],
+    guide: VectorCache,
+    mining: MiningOptions,
 ) -> tuple[Dataset, dict[str, int], float | None]:
     """The triplets of one source, the texts that are no anchors by reason, and the recall of an approximate search."""
+    if name in pairs:
+        return score_triplets(_with_negatives(name, pairs[name], guide, mining), guide), {}, None
+    texts = data[name]
     mined = mine_labelled(texts, guide, mining)
     return triplet_table(texts, mined, guide), {**texts.dropped, **mined.dropped}, mined.recall
 
@@ -384,8 +395,14 @@ def _noise(data: Mapping[str, LabelledTexts], guide: VectorCache, near: float | 
     return found
 
 
-def _undoubted(texts: LabelledTexts, noise: LabelNoise, least: float) -> LabelledTexts:
-    """Without the texts whose label is doubted by `least` or more."""
+def _undoubted(
+    data: Mapping[str, LabelledTexts], noise: Mapping[str, LabelNoise], least: float | None
+) -> dict[str, LabelledTexts]:
+    """Without the texts whose label is doubted by `least` or more; all of them if None."""
+    return dict(data) if least is None else {name: _trusted(texts, noise[name], least) for name, texts in data.items()}
+
+
+def _trusted(texts: LabelledTexts, noise: LabelNoise, least: float) -> LabelledTexts:
     if noise.repairs is None:
         raise ParameterError(
             f"drop_doubted is {least:g}, but {texts.source} "

@@ -155,6 +155,8 @@ def test_texts_of_doubted_labels_are_left_out_where_asked_for(tmp_path, cache):
 
 
 def test_doubt_that_nobody_measures_is_refused(tmp_path, cache):
-    (tmp_path / "t.jsonl").write_text("".join(f'{{"text": "where is parcel {i}", "label": ["a", "b"]}}\n' for i in range(12)))
+    (tmp_path / "t.jsonl").write_text(
+        "".join(f'{{"text": "where is parcel {i}", "label": ["a", "b"]}}\n' for i in range(12))
+    )
     with pytest.raises(ParameterError, match=r"drop_doubted is 0\.2, but .* has texts of several labels"):
         convert([str(tmp_path / "t.jsonl")], cache, mining=MiningOptions(drop_doubted=0.2))
