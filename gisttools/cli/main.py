@@ -14,6 +14,7 @@ import click
 from gisttools.cli.answers import FAILED, HELP, STOPPED, USAGE, Answer, document, kind, tell, to_stderr, with_option
 from gisttools.cli.doctor import doctor
 from gisttools.cli.export import export
+from gisttools.cli.init import init
 from gisttools.cli.new import new, parameters
 from gisttools.cli.run import run
 from gisttools.cli.runs import clean, compare, publish, runs, show, verify
@@ -122,6 +123,7 @@ def main(context: click.Context, debug: bool, as_json: bool) -> None:
 
 
 for _command in (
+    init,
     run,
     runs,
     show,

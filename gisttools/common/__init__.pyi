@@ -41,6 +41,8 @@ from .progress import (
 )
 from .project import (
     PACKAGE as PACKAGE,
+    LaidOut as LaidOut,
+    lay_out as lay_out,
     notebooks_folder as notebooks_folder,
     project_root as project_root,
     prompts_folder as prompts_folder,

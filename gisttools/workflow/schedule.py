@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from gisttools.common import FinishedRun, GistError, MissingError, ParameterError, duration, notice, problems
+from gisttools.synthesis import LLMOptions, find_model
 from gisttools.workflow import warm
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
 from gisttools.workflow.early import early_error
@@ -38,6 +39,7 @@ from gisttools.workflow.terminal import LATER
 from gisttools.workflow.tuning import recipe_problems, with_best
 from gisttools.workflow.workers import LocalWorkers
 
+WITHOUT_LLM = "without_llm"  # the profile of a recipe by which nothing is written
 _CLEAR = "\r\x1b[2K"
 _NAMED = 3  # steps to come
 _RAN = 1.0  # seconds; a step that took less was done before, and tells no pace
@@ -110,7 +112,7 @@ def run_recipe(
 
 def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, profile: str | None = None) -> Recipe:
     """A recipe whose steps all have right parameters. Arguments and errors as of `run_recipe`."""
-    recipe = read_recipe(path, overrides, profile=profile)
+    recipe = _fitting(path, overrides, profile)
     failed: dict[str, GistError] = {}
     right: dict[str, Params] = {}
     for step in recipe.steps:  # all parameters first: nothing runs if a later step cannot
@@ -129,6 +131,22 @@ def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, pr
     if failed:
         (error,) = failed.values()
         raise error
+    return recipe
+
+
+def _fitting(path: Path, overrides: Mapping[str, Any] | None, profile: str | None) -> Recipe:
+    """The recipe; where it would ask an embedded LLM that is not installed and has a profile for that, under that."""
+    recipe = read_recipe(path, overrides, profile=profile)
+    if profile is not None or WITHOUT_LLM not in recipe.profiles:
+        return recipe
+    asking = [check_params(step.verb, step.parameters) for step in recipe.steps if step.verb == "synthesize"]
+    try:
+        for params in asking:
+            if params.llm_base_url == LLMOptions().base_url and not params.texts:
+                find_model(params.llm_model)
+    except MissingError as missing:
+        recipe = read_recipe(path, overrides, profile=WITHOUT_LLM)
+        recipe.notes.append(f"No texts are written by an LLM here. {missing} Or: gisttools doctor --install.")
     return recipe
 
 

