@@ -297,14 +297,27 @@ def test_a_training_that_fails_can_be_tried_again_in_the_same_process(guide, tmp
     assert train(table(), guide, tmp_path / "model", **options).steps == 4
 
 
+EIGHT_STEPS = {"max_steps": 8, "learning_rate": 1e-2, "checkpoint_minutes": 0}
+
+
+@pytest.fixture(scope="module")
+def killed(guide, tmp_path_factory):
+    """The losses of a training of eight steps, and the checkpoints of the same that was killed after four to six."""
+    folder = tmp_path_factory.mktemp("killed")
+    whole = train(table(), guide, folder / "whole", **EIGHT_STEPS)
+    checkpoints = folder / "checkpoints"
+    killed_in_another_process(
+        folder, "checkpoints/checkpoint-[4-6]/note.json", checkpoints=str(checkpoints), **EIGHT_STEPS
+    )
+    return whole.history["loss"], checkpoints
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["the newest", "all", "all notes", "training.json"])
-def test_damaged_checkpoints_are_set_aside(guide, tmp_path, caplog, what):
+def test_damaged_checkpoints_are_set_aside(guide, killed, tmp_path, caplog, what):
     """The training goes on from the last whole one, else it begins anew; it ends as if nothing had been damaged."""
-    settings = {"max_steps": 8, "learning_rate": 1e-2, "checkpoint_minutes": 0}
-    whole = train(table(), guide, tmp_path / "whole", **settings)
-    folder = tmp_path / "checkpoints"
-    killed_in_another_process(tmp_path, "checkpoints/checkpoint-[4-6]/note.json", checkpoints=str(folder), **settings)
+    losses, checkpoints = killed
+    folder = shutil.copytree(checkpoints, tmp_path / "checkpoints")
     noted = sorted(folder.glob("checkpoint-*/note.json"))
     chosen = {
         "the newest": [p for p in noted[-1].parent.rglob("*") if p.is_file() and p.name != "note.json"],
@@ -314,8 +327,8 @@ def test_damaged_checkpoints_are_set_aside(guide, tmp_path, caplog, what):
     }[what]
     for path in chosen:
         path.write_bytes(path.read_bytes()[:100])
-    gone_on = train(table(), guide, tmp_path / "model", checkpoints=folder, **settings)
-    np.testing.assert_allclose(gone_on.history["loss"], whole.history["loss"], rtol=1e-4)
+    gone_on = train(table(), guide, tmp_path / "model", checkpoints=folder, **EIGHT_STEPS)
+    np.testing.assert_allclose(gone_on.history["loss"], losses, rtol=1e-4)
     assert "set aside" in caplog.text
 
 
