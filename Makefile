@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test test-all lab lint docs site wheel bench clean
+.PHONY: quickstart test test-all lab lint docs site wheel bench bench-gpu clean
 
 quickstart: $(READY)
 	@$(BIN)/gisttools run quickstart
@@ -42,6 +42,9 @@ site: $(READY)
 # wheel and sdist, in dist/
 wheel: $(READY)
 	$(BIN)/python -m hatchling build
+
+bench-gpu: $(READY)
+	$(BIN)/python benchmarks/gpu.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/loss.py
