@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pandas as pd
 import papermill
@@ -128,6 +129,18 @@ def test_a_notebook_ends_with_what_to_look_at_and_what_to_do_next(path):
     told = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
     assert [part for part in ("**What to look at.**", "**Next:**") if not any(part in text for text in told)] == []
     assert read(path).cells[-1].id == "next"
+
+
+@each_notebook
+def test_a_notebook_stands_beside_it_as_python_for_reviews(path):
+    notebook = read(path)
+    notebook.metadata["jupytext"] = {"notebook_metadata_filter": "-all"}
+    there = (ROOT / "notebooks_py" / f"{path.stem}.py").read_text(encoding="utf-8")
+    assert there == jupytext.writes(notebook, "py:percent"), "run `make pairs`"
+
+
+def test_nothing_else_is_there_as_python():
+    assert sorted(p.stem for p in (ROOT / "notebooks_py").iterdir()) == [p.stem for p in ALL]
 
 
 @pytest.mark.parametrize("verb", VERBS)
