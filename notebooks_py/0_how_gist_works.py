@@ -5,6 +5,11 @@
 #
 # This is the idea behind everything else here, in half an hour: on customer messages of an online shop, with pictures, without a network. You need to know what an embedding is: a model turns a text into a vector, and texts that mean the same lie close together. Closeness is the **cosine** of two vectors, 1 for the same direction, about 0 for nothing in common.
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 student = "embedded:wordllama-256"        # the model that learns: small and fast
 guide = "embedded:all-MiniLM-L6-v2"       # the model that already knows something

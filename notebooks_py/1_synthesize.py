@@ -5,6 +5,11 @@
 #
 # A plan, drawn in code, says what every call is asked for: a label, a tone, a length, a writer, so that all of them are balanced. What comes back passes filters, and triplets are made of what is left: an anchor, a positive, a negative. Rounds of calls go on until every label has its rows or its calls are used up. What is rejected is kept with its reason.
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 task = "prompts/tasks/support_intents.yaml"     # more in prompts/tasks: retrieval, sts, clustering, ...
 texts = []                                      # files of texts that an LLM wrote elsewhere, in place of asking one

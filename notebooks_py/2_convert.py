@@ -5,6 +5,11 @@
 #
 # Every text becomes an anchor once. Its positive is another text of its class that the guide model finds near; its negative is a text of another class. This is the procedure of the GISTEmbed paper (`strategy = "gistembed"`); `"hard"` takes the nearest texts of other classes as negatives instead. Sets that already hold pairs or triplets are taken over as they are; with `"hard"` pairs, and queries with a corpus, get negatives. Whatever overlaps the texts you will evaluate on is left out.
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 sources = ["data/support_intents"]      # MTEB tasks, hub sets (org/name@revision), files, folders
 subset = None                           # language of multilingual tasks, or configuration of a hub data set

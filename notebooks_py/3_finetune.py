@@ -5,6 +5,11 @@
 #
 # In a batch every other text is a candidate negative. Some of them are not negative at all. The guide model looks first: a candidate that it finds closer to the anchor than the anchor's own positive is masked. So is a candidate that carries the anchor's label or equals its texts. Where every row has a label, there is nothing to guess: texts of one label are each other's positives, and all others negatives (`train_on`).
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 triplets = ["latest"]                                # newest run of 1 or 2, else a demo; files, runs, hub sets
 student = "embedded:wordllama-256"

@@ -5,6 +5,11 @@
 #
 # mteb runs every task on all models with the same draws. They are scored on the same texts, so the difference is taken text by text, and its 95 % interval covers other texts and other draws; of several training seeds other seeds as well. Scores are kept: an evaluation that was stopped goes on with the task it was at.
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 # `gisttools parameters evaluate` lists all
 model = "latest"                           # newest run of 3, else a demo; run, folder, hub model, a list of them

@@ -5,6 +5,11 @@
 #
 # The report follows one evaluation back through everything that led to it: the fine-tuning, the triplets, the texts. Of several evaluations, as a sweep leaves them, it is a leaderboard: which recipe is best, what each parameter does, whether the guide helped.
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 evaluation = "latest"      # an evaluate run, "latest" is the newest; a list: the leaderboard of a sweep
 latex = False              # True: write the scores of one evaluation as a LaTeX table too, table.tex

@@ -5,6 +5,11 @@
 #
 # The same student was trained on nested subsets of the same rows, each size with several seeds, and every model was scored on the same test items against the same baseline. So sizes are compared seed by seed and item by item.
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 evaluations = []     # evaluate runs; []: the newest of a finetune run with a limit, and those that differ in size
 task = None          # which task is drawn; None: the mean of the targets

@@ -5,6 +5,11 @@
 #
 # Trainings that differ in nothing but their seeds are one variant. Variants are compared with the same baseline and with one another on the same test items: seed by seed, draw by draw, text by text. With a single evaluation there is one variant, and its difference to the baseline.
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 evaluations = []     # evaluate runs; []: the newest and all that can be compared with it: same baseline, same tasks
 task = None          # which task is scored; None: the mean of the targets

@@ -5,6 +5,11 @@
 #
 # Text, Markdown, HTML, PDF and tables become chunks: parts of a document under one heading that the student reads whole. Lines that repeat over many documents and near copies are dropped. Some documents are held back, before anything is written on them: what is tested later was never trained on.
 
+# %% [markdown]
+# <details><summary>On Colab or Kaggle</summary>First run this in a cell of its own; WHEEL is the path of the wheel that you uploaded (docs/install.md):
+# <pre>%pip install -q "WHEEL[offline]"
+# !gisttools init .</pre></details>
+
 # %% tags=["parameters"]
 data = "data/handbook"                  # a folder or a file: .md, .txt, .rst, .html, .pdf, .csv, .jsonl, ...
 student = "embedded:wordllama-256"      # the model that is to find the chunks: its tokens count

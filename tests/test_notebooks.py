@@ -16,6 +16,7 @@ import papermill
 import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT, files_under
+from helpers.elsewhere import first_cell
 
 from gisttools.common.files import sha256
 from gisttools.data.triplets import COLUMNS
@@ -122,6 +123,13 @@ def test_a_notebook_begins_with_its_title_and_question(path):
     first = read(path).cells[0]
     assert first.cell_type == "markdown"
     assert re.match(r"# \d · .+\n\n\*\*Question\.\*\* .+\?", first.source)
+
+
+@each_notebook
+def test_a_notebook_says_what_comes_first_on_colab_and_kaggle_and_runs_nothing_of_it(path):
+    (cell,) = [cell for cell in read(path).cells if cell.id == "elsewhere"]
+    assert cell.cell_type == "markdown"
+    assert re.search(r"<pre>(.*)</pre>", cell.source, re.DOTALL)[1] == first_cell()
 
 
 @each_notebook
