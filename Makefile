@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test test-all lab lint docs site wheel bench bench-gpu clean
+.PHONY: quickstart test test-all lab lint docs site wheel bench bench-gpu clean pairs
 
 quickstart: $(READY)
 	@$(BIN)/gisttools run quickstart
@@ -33,6 +33,12 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m gisttools.workflow.reference
+
+# the notebooks as Python, which is what reviews read. One way only: jupytext's own pairing goes by the times of files, and
+# a fresh clone has none that tell anything
+pairs: $(READY)
+	@rm -f notebooks_py/*.py
+	$(BIN)/jupytext --quiet --to ../notebooks_py//py:percent --opt notebook_metadata_filter=-all notebooks/*.ipynb
 
 # the documentation as pages with a search, in site/; SITE=--no-execute shows the notebooks without outputs, in seconds
 site: $(READY)

@@ -9,17 +9,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pandas as pd
 import papermill
 import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT, files_under
+from helpers.elsewhere import first_cell
+from nbclient import NotebookClient
 
 from gisttools.common.files import sha256
 from gisttools.data.triplets import COLUMNS
 from gisttools.workflow import warm
 from gisttools.workflow.execute import run_notebook
+from gisttools.workflow.folders import finished_runs
 from gisttools.workflow.params import VERBS, check_params
 from gisttools.workflow.places import notebook_of
 from gisttools.workflow.reference import TABLES
@@ -124,10 +128,29 @@ def test_a_notebook_begins_with_its_title_and_question(path):
 
 
 @each_notebook
+def test_a_notebook_says_what_comes_first_on_colab_and_kaggle_and_runs_nothing_of_it(path):
+    (cell,) = [cell for cell in read(path).cells if cell.id == "elsewhere"]
+    assert cell.cell_type == "markdown"
+    assert re.search(r"<pre>(.*)</pre>", cell.source, re.DOTALL)[1] == first_cell()
+
+
+@each_notebook
 def test_a_notebook_ends_with_what_to_look_at_and_what_to_do_next(path):
     told = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
     assert [part for part in ("**What to look at.**", "**Next:**") if not any(part in text for text in told)] == []
     assert read(path).cells[-1].id == "next"
+
+
+@each_notebook
+def test_a_notebook_stands_beside_it_as_python_for_reviews(path):
+    notebook = read(path)
+    notebook.metadata["jupytext"] = {"notebook_metadata_filter": "-all"}
+    there = (ROOT / "notebooks_py" / f"{path.stem}.py").read_text(encoding="utf-8")
+    assert there == jupytext.writes(notebook, "py:percent"), "run `make pairs`"
+
+
+def test_nothing_else_is_there_as_python():
+    assert sorted(p.stem for p in (ROOT / "notebooks_py").iterdir()) == [p.stem for p in ALL]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -172,6 +195,38 @@ def test_an_unknown_parameter_stops_a_notebook_under_plain_papermill(results, tm
     with pytest.raises(papermill.PapermillExecutionError, match=r"unknown parameter 'evalution'.*mean 'evaluation'\?"):
         papermill.execute_notebook(notebook, tmp_path / "out.ipynb", given, progress_bar=False, cwd=str(ROOT))
     assert files_under(results) == []
+
+
+def by_command(*command: str | Path) -> None:
+    program = Path(sys.executable).with_name(str(command[0]))
+    subprocess.run([program, *command[1:]], check=True, capture_output=True, cwd=ROOT / "notebooks")
+
+
+def by_jupyter(notebook: str, _output: Path) -> None:
+    by_command("jupyter-execute", notebook)
+
+
+def by_papermill(notebook: str, output: Path) -> None:
+    by_command("papermill", "--no-progress-bar", notebook, output, "-p", "seed", "0")
+
+
+def by_nbclient(notebook: str, _output: Path) -> None:
+    folder = ROOT / "notebooks"
+    NotebookClient(read(folder / notebook), resources={"metadata": {"path": folder}}).execute()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [by_jupyter, by_papermill, by_nbclient])
+def test_other_runners_leave_a_finished_run_too_and_the_notebook_as_it_was(way, results, tmp_path):
+    before = {path: path.read_bytes() for path in (ROOT / "notebooks").iterdir() if path.is_file()}
+    way("2_convert.ipynb", tmp_path / "out.ipynb")
+    (run,) = finished_runs()
+    assert (run.verb, run.status, run.manifest["error"]) == ("convert", "ok", None)
+    assert "476 texts" in run.headline
+    assert set(run.artefacts) >= FILES["convert"] | {"summary.json"}
+    assert all(sha256(results / run.id / name) == sha for name, sha in run.artefacts.items())
+    assert {path: path.read_bytes() for path in (ROOT / "notebooks").iterdir() if path.is_file()} == before
+    assert run_notebook("convert", {}, rerun="only-cache").id == run.id  # it answers for the same work
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
+import nbformat
 import pytest
 from helpers import ROOT
+from helpers.elsewhere import first_cell
+from nbclient import NotebookClient
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +61,22 @@ def test_from_an_empty_folder_to_a_run(installed, tmp_path):
     told = json.loads(done.stdout)
     assert "476 texts" in told["headline"]
     assert told["runs"][0]["folder"].startswith(str(mine / "results"))
+
+
+def test_a_notebook_runs_in_an_empty_folder_behind_the_cell_for_colab_and_kaggle(installed, tmp_path, monkeypatch):
+    """pip only looks at the wheel, whose files are there already."""
+    (wheel,) = installed.parent.glob("*.whl")
+    for name, value in {"PYTHONPATH": installed, "GISTTOOLS_RESULTS": "", "GISTTOOLS_CACHE": tmp_path / "c"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    first = first_cell().replace("%pip install", "%pip install --dry-run --no-deps --no-index")
+    notebook = nbformat.read(ROOT / "notebooks" / "2_convert.ipynb", as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(first.replace("WHEEL", str(wheel))))
+    folder = tmp_path / "content"
+    folder.mkdir()
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    said = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
+    assert "ERROR" not in said
+    assert "files written" in said
+    (manifest,) = (folder / "results").glob("convert-*/manifest.json")
+    assert json.loads(manifest.read_text())["status"] == "ok"

@@ -46,7 +46,7 @@ _WORKERS = click.option(
 )  # fmt: skip
 _CLUSTER = click.option(
     "--cluster", metavar="WHERE",
-    help="Do it on a Dask cluster: local, tcp://HOST:PORT, ssh:HOST,HOST, ssh:FILE, slurm:FILE. See docs/scale.md.",
+    help="Do it on a Dask cluster: local, tcp://HOST:PORT, ssh:HOST,HOST, ssh:FILE. See docs/scale.md.",
 )  # fmt: skip
 
 

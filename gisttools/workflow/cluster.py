@@ -1,9 +1,9 @@
 """Opens where runs are done: here one after the other, side by side, or on a Dask cluster, started or joined.
 
 `local` starts processes on this machine; `tcp://HOST:PORT` (or `tls://`) joins a scheduler; `ssh:HOSTS` starts workers
-on hosts, named with commas between them or in a file; `slurm` or `slurm:FILE` asks Slurm for jobs. All machines see the
-same project, results and cache folders. Whoever reaches a scheduler can run code on its workers: use a network that
-you trust, or `tls://`.
+on hosts, named with commas between them or in a file. All machines see the same project, results and cache folders.
+Whoever reaches a scheduler can run code on its workers: use a network that you trust, or `tls://`. Slurm needs none of
+this: a job array of one command shares out a recipe (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gisttools.common import EndpointError, GistError, MissingError, ParameterError, YamlProblem, problems, read_yaml
+from gisttools.common import EndpointError, GistError, MissingError, ParameterError, problems
 from gisttools.workflow.machine import at_once, environment, gpus, share_of_cores
 from gisttools.workflow.workers import LocalWorkers
 
@@ -98,46 +98,6 @@ def ssh_cluster(told: str, workers: int | None) -> Any:
     return distributed.SpecCluster(workers=specs, scheduler=scheduler, name="gisttools", silence_logs=logging.ERROR)
 
 
-def slurm_cluster(file: str, workers: int | None) -> Any:
-    """One Slurm job for each worker, through `dask_jobqueue.SLURMCluster`.
-
-    Args:
-        file: YAML with its arguments (`queue`, `account`, `cores`, `memory`, `walltime`, `job_extra_directives`, ...)
-            and `resources` of each job, such as {GPU: 1}; "" takes all from Dask's own configuration.
-        workers: jobs.
-
-    Raises:
-        ParameterError: the number of jobs is not told, or the arguments are wrong.
-        MissingError: no such file, or dask-jobqueue is not installed.
-    """
-    jobqueue = needed("dask_jobqueue")
-    if workers is None:
-        raise ParameterError("--cluster slurm needs to know how many jobs to ask for: add --workers N.")
-    path = Path(file)
-    if file and not path.is_file():
-        raise MissingError(f"There is no file {file} with the arguments of the Slurm jobs.")
-    try:
-        told = (read_yaml(path) if file else None) or {}
-    except YamlProblem as error:
-        raise ParameterError(f"{file} is not YAML: {error}.") from None
-    if not isinstance(told, dict):
-        raise ParameterError(f"{file} must hold lines such as `queue: gpu`, `cores: 8`, `memory: 32GB`.")
-    options = dict(told)
-    resources, extra = options.pop("resources", None) or {}, list(options.pop("worker_extra_args", []))
-    if resources:
-        extra += ["--resources", '"' + " ".join(f"{k}={v}" for k, v in resources.items()) + '"']
-    if "cores" in options:  # one run at a time has them all
-        options.setdefault("job_cpu", options["cores"])
-    options["scheduler_options"] = {"dashboard_address": ":0"} | options.get("scheduler_options", {})
-    options |= {"cores": 1, "processes": 1, "worker_extra_args": extra}
-    try:
-        cluster = jobqueue.SLURMCluster(**options)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"{file or 'jobqueue.slurm in the configuration of Dask'}: {error}") from error
-    cluster.scale(jobs=workers)
-    return cluster
-
-
 def hosts_of(told: str) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
     """Host, how to connect, and resources, of a file or a list; see `ssh_cluster`."""
     path = Path(told)
@@ -159,7 +119,7 @@ def hosts_of(told: str) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
     return found
 
 
-_KINDS = "local, tcp://HOST:PORT, tls://HOST:PORT, ssh:HOST,HOST or ssh:FILE, slurm or slurm:FILE"
+_KINDS = "local, tcp://HOST:PORT, tls://HOST:PORT, ssh:HOST,HOST or ssh:FILE"
 _SECONDS = 10  # in which a scheduler must answer
 
 
@@ -185,11 +145,14 @@ def cluster_workers(where: str, workers: int | None = None) -> Iterator[ClusterW
         try:
             if kind in ("tcp", "tls"):
                 cluster = where
-            elif kind in ("local", "slurm", "ssh"):
-                start = {"local": lambda _, n: local_cluster(n), "slurm": slurm_cluster, "ssh": ssh_cluster}[kind]
-                cluster = stack.enter_context(start(told, workers))
+            elif kind in ("local", "ssh"):
+                started = ssh_cluster(told, workers) if kind == "ssh" else local_cluster(workers)
+                cluster = stack.enter_context(started)
             else:
-                raise ParameterError(f"--cluster {where!r} is none of {_KINDS}.")
+                raise ParameterError(
+                    f"--cluster {where!r} is none of {_KINDS}. On Slurm submit the command without it, as a job array: "
+                    "docs/scale.md."
+                )
             client = stack.enter_context(distributed.Client(cluster, timeout=_SECONDS, set_as_default=False))
         except GistError:
             raise

@@ -1,6 +1,6 @@
 """Executes notebooks with papermill: one run folder each, one line in the terminal, and never the same work twice.
 
-Where two ask for the same work at once, one does it, and the other waits and finds it done.
+Where two ask for the same work at once, one does it, and the other waits for it or does something else first.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def turn(verb: str, spec: str, waits: Callable[[], None]) -> Iterator[None]:
     its turn.
 
     Args:
-        waits: called once, if another is at work and this one must wait.
+        waits: called once, if another is at work and this one must wait; what it raises ends the waiting.
     """
     path = results_folder() / f".{verb}-{spec[:16]}.lock"
     lock = FileLock(path)
@@ -82,14 +82,22 @@ class RunFailed(GistError):
     """A notebook ended with an error; its executed copy and its manifest are kept."""
 
 
+class UnderWay(GistError):
+    """Another process is at work on this run, and nobody wants to wait for it yet."""
+
+
 def run_notebook(
-    verb: str, parameters: Mapping[str, Any], *, rerun: Rerun = "only-missing", title: str | None = None
+    verb: str,
+    parameters: Mapping[str, Any],
+    *,
+    rerun: Rerun = "only-missing",
+    title: str | None = None,
+    wait: bool = True,
 ) -> FinishedRun:
     """Run one notebook in a kernel of its own and return the finished run.
 
     Started by `torchrun` or `accelerate launch`, each process runs `finetune` in a kernel of its own, and the first
-    keeps the run. Where the same work is under way already, waits for it. What ends well is published to
-    `$GISTTOOLS_PUBLISH_TO`, if that is set.
+    keeps the run. What ends well is published to `$GISTTOOLS_PUBLISH_TO`, if that is set.
 
     Args:
         verb: one of `params.VERBS`.
@@ -97,8 +105,10 @@ def run_notebook(
         rerun: `only-missing` answers with a finished run of the same spec, `always` runs anew, `never` refuses to run
             a spec that has run before, `only-cache` refuses to run at all.
         title: what the terminal's line begins with.
+        wait: for the same work, where another process is at it already.
 
     Raises:
+        UnderWay: another process is, and `wait` is False.
         ParameterError, MissingError, DataError: the parameters are wrong, or name a run that is not there, unfinished
             or failed; no folder is made.
         MissingError: `only-cache`, and there is no finished run.
@@ -124,8 +134,14 @@ def run_notebook(
         if rank > 0:
             return _follow(Run(verb, params, Path(), spec, datetime.now(UTC), parents))
         check_room(verb)
-        waits = f"{title}: waits for {verb} with the same parameters, which is under way; its result will do"
-        with turn(verb, spec, lambda: say(waits)):
+
+        def busy() -> None:
+            told = f"{title}: waits for {verb} with the same parameters, which is under way; its result will do"
+            if not wait:
+                raise UnderWay(told)
+            say(told)
+
+        with turn(verb, spec, busy):
             done = _done(verb, spec, rerun, title) or _run(verb, params, spec, parents, title)
     if url and rank == 0 and (written := publish(done.id, url)):
         say(f"{title}: published {', '.join(written)}")

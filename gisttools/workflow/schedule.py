@@ -2,7 +2,7 @@
 
 A run is a job that any process can do which sees the same files: one after the other here, side by side in local
 processes, or on any `concurrent.futures.Executor`, such as Dask's. A step starts as soon as those that it refers to are
-done.
+done. Several commands may be given the same recipe at once: each does what none of the others is at.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gisttools.synthesis import LLMOptions, find_model
 from gisttools.workflow import warm
 from gisttools.workflow.cluster import ClusterWorkers, open_executor
 from gisttools.workflow.early import early_error
-from gisttools.workflow.execute import Rerun, RunFailed, check_before, check_task, run_notebook
+from gisttools.workflow.execute import Rerun, RunFailed, UnderWay, check_before, check_task, run_notebook
 from gisttools.workflow.folders import find_finished
 from gisttools.workflow.machine import Surroundings, environment, surroundings
 from gisttools.workflow.manifest import PROFILE
@@ -43,7 +43,7 @@ WITHOUT_LLM = "without_llm"  # the profile of a recipe by which nothing is writt
 _CLEAR = "\r\x1b[2K"
 _NAMED = 3  # steps to come
 _RAN = 1.0  # seconds; a step that took less was done before, and tells no pace
-Start = Callable[[Step, dict[str, Any], str, str], "Future[JobResult]"]
+Start = Callable[[Step, dict[str, Any], str, str, bool], "Future[JobResult]"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
             executor.check(step.resources)
     with surroundings(shared=not isinstance(executor, LocalWorkers)) as place:
 
-        def start(step: Step, parameters: dict[str, Any], title: str, _later: str) -> Future[JobResult]:
+        def start(step: Step, parameters: dict[str, Any], title: str, _later: str, _wait: bool) -> Future[JobResult]:
             job = Job(verb=step.verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
             job = replace(job, profile=step.profile)
             return _elsewhere(executor, step, job)
@@ -323,6 +323,7 @@ class _Walk:
     def __init__(self, steps: Sequence[Step], start: Start, lines: _Lines, *, together: bool = False) -> None:
         self._steps, self._start, self._lines, self._together = steps, start, lines, together
         self._waiting = list(steps)
+        self._put_off: set[str] = set()  # steps that another process was at; they stand behind all others
         self._running: dict[Future[JobResult], Step] = {}
         self._done: dict[str, FinishedRun] = {}
         self._began: dict[str, float] = {}
@@ -355,7 +356,8 @@ class _Walk:
             self._waiting.remove(step)
             parameters = fill(step, {name: run.id for name, run in self._done.items()})
             self._began[step.name] = time.monotonic()
-            self._running[self._start(step, parameters, self._titles[step.name], self._later())] = step
+            wait = step.name in self._put_off  # now there is nothing else to do
+            self._running[self._start(step, parameters, self._titles[step.name], self._later(), wait)] = step
 
     def _later(self) -> str:
         """What comes after the steps under way, and how long it takes: by the steps of the same verb that are done."""
@@ -369,6 +371,10 @@ class _Walk:
         return f"then {', '.join(names[:_NAMED])}{more} ({_time(seconds)})"
 
     def _take(self, step: Step, result: JobResult) -> None:
+        if isinstance(result.error, UnderWay):
+            self._put_off.add(step.name)
+            self._waiting.append(step)
+            return
         fallen = f"{self._titles[step.name]}: FAILED\n" if result.error and self._together else ""
         self._lines.ended(result.said or fallen)
         if result.error is not None:
@@ -384,11 +390,13 @@ def _time(seconds: float | None) -> str:
     return "time not known yet" if seconds is None else f"about {duration(seconds)}"
 
 
-def _here(step: Step, parameters: dict[str, Any], title: str, later: str, *, rerun: Rerun) -> Future[JobResult]:
+def _here(
+    step: Step, parameters: dict[str, Any], title: str, later: str, wait: bool, *, rerun: Rerun
+) -> Future[JobResult]:
     LATER.set(later)
     try:
         with environment({PROFILE: step.profile}):
-            return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title)))
+            return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title, wait=wait)))
     except GistError as error:
         return _ended(JobResult(error=error))
     finally:

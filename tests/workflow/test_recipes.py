@@ -304,7 +304,7 @@ def test_a_bad_matrix_is_refused(recipe, text, expected):
 def test_a_recipe_with_a_matrix_runs_each_combination_on_its_own_runs(recipe, monkeypatch):
     ran = []
 
-    def run(verb, parameters, *, rerun, title):
+    def run(verb, parameters, *, rerun, title, wait):
         ran.append((title, verb, dict(parameters)))
         return FinishedRun(folder=Path(f"{verb}-{len(ran)}"), manifest={"verb": verb})
 

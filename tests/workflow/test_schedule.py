@@ -22,7 +22,7 @@ from helpers.small_project import CALLS, FAILS_AT_13, make_recipe
 from gisttools.cli.main import main
 from gisttools.common.errors import GistError, ParameterError
 from gisttools.workflow import machine, workers
-from gisttools.workflow.execute import RunFailed
+from gisttools.workflow.execute import RunFailed, UnderWay
 from gisttools.workflow.folders import finished_runs
 from gisttools.workflow.machine import at_once, share_of_cores
 from gisttools.workflow.schedule import run_recipe, sweep
@@ -127,7 +127,7 @@ def test_when_the_command_is_stopped_its_processes_and_kernels_end(project, call
 
 
 def test_without_workers_a_failure_stops_only_what_needs_it(project, monkeypatch):
-    def run(verb, parameters, *, rerun, title):
+    def run(verb, parameters, *, rerun, title, wait):
         ran.append(parameters["seed"])
         if parameters["seed"] == 13:
             raise RunFailed("13 is unlucky")
@@ -139,6 +139,21 @@ def test_without_workers_a_failure_stops_only_what_needs_it(project, monkeypatch
     with pytest.raises(RunFailed, match=r"(?s)1 of 3 failed:.*bad: 13 is unlucky.*next was not run: it needs bad"):
         run_recipe(recipe)
     assert ran == [13, 2]
+
+
+def test_a_step_that_another_process_is_at_is_waited_for_only_when_nothing_else_can_be_done(project, monkeypatch):
+    def run(verb, parameters, *, rerun, title, wait):
+        ran.append((parameters["seed"], wait))
+        if parameters["seed"] in (1, 2) and not wait:
+            raise UnderWay("by another")
+        return SimpleNamespace(id=f"{verb}-{parameters['seed']}")
+
+    ran = []
+    monkeypatch.setattr("gisttools.workflow.schedule.run_notebook", run)
+    steps = {"one": (1, ["x"]), "two": (2, ["x"]), "three": (3, ["x"]), "last": (4, ["$one", "$three"])}
+    done = run_recipe(make_recipe(project(""), steps))
+    assert ran == [(1, False), (2, False), (3, False), (1, True), (4, False), (2, True)]
+    assert [run.id for run in done] == ["convert-1", "convert-2", "convert-3", "convert-4"]
 
 
 @pytest.mark.slow
@@ -218,7 +233,7 @@ def test_what_is_still_to_come_is_told_with_its_time_once_a_step_of_its_kind_was
     from gisttools.workflow import schedule
     from gisttools.workflow.terminal import LATER
 
-    def run(verb, parameters, *, rerun, title):
+    def run(verb, parameters, *, rerun, title, wait):
         told.append(LATER.get())
         time.sleep(0.2)
         return SimpleNamespace(id=f"{verb}-{parameters['seed']}")
