@@ -37,6 +37,7 @@ from gisttools.evaluation.comparison import (
 )
 from gisttools.evaluation.judging import by_variant, failed_targets, headline, verdict_words
 from gisttools.evaluation.models import ScoredModel, scored
+from gisttools.evaluation.mteb_files import write_mteb_result
 from gisttools.evaluation.options import EvaluateOptions
 from gisttools.evaluation.published import paper_scores, published_scores
 from gisttools.evaluation.scores import KeptScores, ScoreCache, fits, kept_scores, one_line, score
@@ -98,7 +99,7 @@ def evaluate(
     Args:
         models: {"base": ..., "tuned": ...}, and a role of its own for each further tuned model.
         sources: from `task_sources`.
-        folder: gets `predictions/<role>/`.
+        folder: gets `predictions/<role>/`, and of mteb's tasks `mteb/results/`, which `mteb.ResultCache` reads.
         variants: which roles are seeds of one variant, each variant compared with the baseline; the model called
             "tuned", of which no training is known, if None. Each says what its training table holds, so that test
             texts are found in it: equal ones and near copies.
@@ -129,6 +130,7 @@ def evaluate(
                 for variant in variants:
                     found.compare(source, variant, opened, shared, cache, options.seed)
             found.copy_predictions(source, opened, folder)
+            found.write_mteb(source, jobs, folder)
     found.refuse_nothing(sources)
     judged = judge(found.comparison, allowed_loss=options.allowed_loss)
     return Evaluation(
@@ -448,6 +450,14 @@ class Findings:
                 target = folder / "predictions" / role / f"{source.name}.json"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(kept.predictions, target)
+
+    def write_mteb(self, source: TaskSource, models: Mapping[str, ScoredModel], folder: Path) -> None:
+        """Leave the scores on a task of mteb's in its own files."""
+        task = source.make() if source.is_mteb else None
+        for name, model in models.items():
+            kept = self.kept.get((source.name, name))
+            if task is not None and kept is not None:
+                write_mteb_result(folder, model, task, kept)
 
     def refuse_nothing(self, sources: Sequence[TaskSource]) -> None:
         """An evaluation fails where nothing could be compared, or none of its targets."""
