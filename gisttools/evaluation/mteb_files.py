@@ -73,7 +73,7 @@ def _scores(kept: KeptScores) -> Mapping[str, Mapping[str, dict[str, Any]]]:
     """By split and subset. Of the first split all that mteb said is kept, of others every metric."""
     found: dict[str, dict[str, dict[str, Any]]] = {kept.split: {name: dict(raw) for name, raw in kept.raw.items()}}
     for row in kept.rows:
-        if row.split != kept.split:
+        if row.split is not None and row.split != kept.split:
             part = found.setdefault(row.split, {}).setdefault(row.subset, {})
             part[row.metric] = row.score
             if row.is_main:
