@@ -6,6 +6,8 @@ from .cards import (
     known_licence as known_licence,
     licence_fields as licence_fields,
     size_category as size_category,
+    split_card as split_card,
+    whole_card as whole_card,
 )
 from .endpoints import (
     Health as Health,

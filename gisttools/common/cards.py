@@ -1,4 +1,4 @@
-"""Writes the heads of cards as the hub wants them, and checks here what it would refuse: the hub itself is a network away.
+"""Writes the heads of cards as the hub wants them, and checks here what the hub would refuse, without asking it.
 
 A card is Markdown whose head is YAML between two lines of `---`. The checks are those that the hub documents for model
 cards, data set cards and the settings of Spaces (huggingface.co/docs/hub: repositories-licenses, model-cards,
@@ -89,6 +89,23 @@ def size_category(rows: int) -> str:
     ('n<1K', '1K<n<10K', 'n>1B')
     """
     return next((word for most, word in _SIZES if rows < most), _LARGEST)
+
+
+def split_card(card: str) -> tuple[dict[str, Any], str]:
+    """Head and text of a card; an empty head where there is none that can be read."""
+    found = _HEAD.match(card)
+    try:
+        return card_head(card), card[found.end() :] if found else card
+    except ValueError:
+        return {}, card
+
+
+def whole_card(head: Mapping[str, Any], text: str) -> str:
+    """A card of a head, whose empty fields are left out, and a text."""
+    from huggingface_hub.utils import yaml_dump
+
+    told = {name: value for name, value in head.items() if value is not None}
+    return f"---\n{yaml_dump(told, sort_keys=False)}---\n{text.strip()}\n"
 
 
 def card_head(card: str) -> dict[str, Any]:

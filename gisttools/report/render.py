@@ -23,8 +23,8 @@ from gisttools.report import candidates, checks, figures, provenance, tables, ve
 from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
+from gisttools.report.hub_card import model_card
 from gisttools.report.latex import escape
-from gisttools.report.model_card import model_card
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 from gisttools.report.parts import as_positives, parts
 from gisttools.report.tables import NOISE_NAMES, Noise, means, noise

@@ -13,7 +13,7 @@ from helpers.report_runs import EVIL, comparison_row, evaluate, finetune, item_r
 
 from gisttools.common import card_problems
 from gisttools.report.data import collect
-from gisttools.report.model_card import model_card, used_model_card
+from gisttools.report.hub_card import model_card, used_model_card
 from gisttools.report.provenance import command
 from gisttools.report.render import (
     escape,
