@@ -40,8 +40,8 @@ def share(
     `hf auth login`; HF_ENDPOINT names another hub.
 
     \b
-    gisttools share latest me/my-model
-    gisttools share latest me/my-model --licence apache-2.0 --yes
+    gisttools share finetune-2026 me/my-model
+    gisttools share finetune-2026 me/my-model --licence apache-2.0 --yes
     gisttools share convert-2026 me/my-data --public --yes"""
     from gisttools.workflow import load_env_files, packed, send
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from gisttools.common.errors import ParameterError, did_you_mean, first_line
+from gisttools.common.errors import DataError, ParameterError, did_you_mean, first_line
 
 Kind = Literal["model", "dataset", "space"]
 LICENCES = frozenset((
@@ -96,7 +96,7 @@ def split_card(card: str) -> tuple[dict[str, Any], str]:
     found = _HEAD.match(card)
     try:
         return card_head(card), card[found.end() :] if found else card
-    except ValueError:
+    except DataError:
         return {}, card
 
 
@@ -112,19 +112,19 @@ def card_head(card: str) -> dict[str, Any]:
     """The head of a card.
 
     Raises:
-        ValueError: there is none, or it is no YAML mapping.
+        DataError: there is none, or it is no YAML mapping.
     """
     import yaml
 
     found = _HEAD.match(card)
     if found is None:
-        raise ValueError("there is no head: YAML between two lines of ---, at the very beginning")
+        raise DataError("there is no head: YAML between two lines of ---, at the very beginning")
     try:
         head = yaml.safe_load(found["yaml"])
     except yaml.YAMLError as error:
-        raise ValueError(f"the head is no YAML: {first_line(error)}") from None
+        raise DataError(f"the head is no YAML: {first_line(error)}") from None
     if not isinstance(head, dict):
-        raise ValueError(f"the head is a {type(head).__name__}, must be names with values")
+        raise DataError(f"the head is a {type(head).__name__}, must be names with values")
     return head
 
 
@@ -132,7 +132,7 @@ def card_problems(card: str, kind: Kind) -> list[str]:
     """What the hub would refuse, or not understand, in a card; empty where nothing is wrong."""
     try:
         head = card_head(card)
-    except ValueError as error:
+    except DataError as error:
         return [str(error)]
     checks: list[Callable[[Mapping[str, Any]], Iterator[str]]] = [_licence, _languages, _names, _words]
     checks += {"model": [_model_index], "dataset": [_data_set], "space": [_space]}[kind]

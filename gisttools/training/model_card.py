@@ -21,7 +21,7 @@ _NOT_SHOWN = {"triplets", "student", "guide", "licence", "dev", "guide_key_varia
 def write_card(trained: Trained, made_from: MadeFrom) -> Path:
     """Write `README.md` into the model's folder.
 
-    With it the folder is ready for the hub: `SentenceTransformer(folder).push_to_hub(name)`, or `hf upload`.
+    With it the folder is ready for the hub; `gisttools share` sends it, with the scores of an evaluation.
 
     Args:
         trained: what the training left.

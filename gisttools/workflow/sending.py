@@ -27,10 +27,10 @@ def address(repo: str, kind: Kind) -> str:
 
 def cannot_send() -> list[str]:
     """What the machine lacks to send anything; told without asking the hub."""
-    from huggingface_hub import get_token, is_offline_mode
+    from huggingface_hub import constants, get_token
 
     found = []
-    if is_offline_mode():
+    if constants.is_offline_mode():
         found.append("HF_HUB_OFFLINE switches the hub off: unset it")
     if not get_token():
         found.append("there is no token: run `hf auth login`, or set HF_TOKEN to one that may write")

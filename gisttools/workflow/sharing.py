@@ -60,7 +60,7 @@ _TABLE, _CARD = "triplets.parquet", "README.md"
 _PAGES = {"report.html": "index.html", "leaderboard.html": "leaderboard.html"}
 _BESIDE = ("report.md", "scores.csv", "leaderboard.csv", "leaderboard.md")
 _WORDS = ("tokenizer.json", "vocab.json", "added_tokens.json")  # what a tokenizer knows is not changed
-_READ = (".json", ".jsonl", ".md", ".txt", ".csv", ".html", ".py", ".yaml", ".yml", ".toml", ".cfg", ".parquet")
+_READ = (".json", ".jsonl", ".md", ".txt", ".csv", ".html", ".py", ".yaml", ".yml", ".toml", ".cfg")
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _PINNED = re.compile(r"(?P<model>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})")
 
@@ -284,7 +284,10 @@ class _Packer:
         """The table of triplets, with its data card."""
         source = self.run.artefact(_TABLE)
         target = self.scratch / _TABLE
-        rows, self.texts = self.cleaner.table(source, target)
+        try:
+            rows, self.texts = self.cleaner.table(source, target)
+        except (OSError, ValueError) as error:  # pyarrow's errors derive from these
+            raise DataError(f"{source} cannot be read as Parquet: {first_line(error)} Run the step again.") from error
         self.files[_TABLE] = target
         by_source, languages = _counted(target)
         who = ", ".join(f"{count:,} {_MADE.get(name, name)}" for name, count in by_source.items())

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub on loopback: the routes that a push takes, what arrives, and how it misbehaves."""
+"""A stand-in for the Hugging Face hub on loopback: the routes that a push takes, and ways to misbehave on them."""
 
 from __future__ import annotations
 
