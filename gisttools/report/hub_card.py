@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from gisttools.common import count, is_number, is_true, model_name, score, signed
+from gisttools.common import count, is_number, is_true, model_name, score, signed, split_card
+from gisttools.data import is_hub_name
 from gisttools.report.data import ReportData
 from gisttools.report.page import as_markdown
 from gisttools.report.verdict import interval, main_rows, metric_name, task_name
@@ -62,6 +63,7 @@ def used_model_card(
     )
     rows = _candidates(data, str(told.get("task")))
     own = [row for row in rows if row["name"] == told.get("name")]
+    facts.base_model = _made_from(data, str(own[0]["kind"])) if own else None
     results = [
         _result(
             r, str(r["metric"]), r["score"], split="test", task_type="Classification" if classifier else "Retrieval"
@@ -73,6 +75,16 @@ def used_model_card(
     if rows:
         text = _with_scores(text, _candidate_table(rows, data, told, escape))
     return _card(facts, text, name, results, name)
+
+
+def _made_from(data: ReportData, kind: str) -> str | None:
+    """The model on the hub that a candidate of this kind was made from, as far as it is known."""
+    if kind == "tuned":
+        written = data.finetune.text("model/README.md") if data.finetune else None
+        found = split_card(written or "")[0].get("base_model")
+        return found if isinstance(found, str) else None
+    base = str(data.evaluate.summary.get("base"))
+    return base if kind in ("base", "head") and is_hub_name(base) else None
 
 
 def with_name(card: str, name: str) -> str:

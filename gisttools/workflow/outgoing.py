@@ -25,7 +25,7 @@ from gisttools.common import (
     whole_file,
 )
 
-_SHORTEST = 4  # characters of a place: a shorter one is no place that says anything
+_DEEP = 3  # parts of a place that is known by itself: /root, which may be a word, only with what lies in it
 _TEXTS = ("anchor", "positive", "negatives", "anchor_label", "positive_label", "negative_labels")
 _PARTS = re.compile(r"(<script\b.*?</script>|<style\b.*?</style>|<[^>]*>)", re.DOTALL)
 _DATA = re.compile(r"<script\b[^>]*application/json")
@@ -40,9 +40,8 @@ class Cleaner:
 
     def __init__(self, variables: Iterable[str] = ()) -> None:
         self._secrets = known_secrets(variables)
-        places = {str(place) for place in (Path.home(), project_root(), results_folder(), results_folder().resolve())}
-        self._places = sorted((p for p in places if len(p) >= _SHORTEST), key=len, reverse=True)
-        self._patterns = [_pattern(place) for place in self._places]
+        places = {Path.home(), project_root(), results_folder(), results_folder().resolve()} - {Path("/")}
+        self._patterns = [_pattern(place) for place in sorted(places, key=lambda p: len(str(p)), reverse=True)]
 
     def text(self, text: str) -> str:
         """Text that people read: a card, a table of scores."""
@@ -119,10 +118,12 @@ class Cleaner:
         return self._own(value)
 
 
-def _pattern(place: str) -> re.Pattern[str]:
-    """A place by itself, as it is, escaped for Markdown or JSON, or as in an address."""
-    spelled = ("".join(c if c.isalnum() else rf"\\*{re.escape(c)}" for c in place), re.escape(quote(place)))
-    return re.compile(rf"(?<![\w.])(?:{'|'.join(spelled)})(?!\w)")
+def _pattern(place: Path) -> re.Pattern[str]:
+    """A place as it is, escaped for Markdown or JSON, or as in an address."""
+    told = str(place)
+    spelled = ("".join(c if c.isalnum() else rf"\\*{re.escape(c)}" for c in told), re.escape(quote(told)))
+    end = r"(?!\w)" if len(place.parts) >= _DEEP else r"(?=[/\\]+\w)"
+    return re.compile(rf"(?<![\w.])(?:{'|'.join(spelled)}){end}")
 
 
 def _listed(value: Any) -> Sequence[str]:

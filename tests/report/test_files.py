@@ -123,6 +123,21 @@ def test_the_card_of_the_model_to_be_used_says_which_candidate_it_is_and_what_th
     assert "10.0" not in card
 
 
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [("tuned", "org/small"), ("head", "org/base"), ("base", "org/base"), ("classic", None)]
+)
+def test_the_card_of_the_model_to_be_used_names_what_it_was_made_from(tmp_path, kind, wanted):
+    trained = finetune(tmp_path, parents=())
+    (trained / "model").mkdir()
+    (trained / "model" / "README.md").write_text("---\nbase_model: org/small\n---\n# A model\n")
+    row = {"task": "support", "subset": "default", "metric": "accuracy", "kind": kind, "best": True, "name": "n"}
+    tables = {"candidates.parquet": [{**row, "score": 0.9}]}
+    run = evaluate(tmp_path, [comparison_row()], ["finetune-1"], more=tables, summary={"base": "org/base"})
+    told = {"name": "n", "task": "support", "labels": ["a"]}
+    card = used_model_card(collect(run, tmp_path), told, "# n", name="me/mine")
+    assert front_matter(card).get("base_model") == wanted
+
+
 def test_a_hostile_task_cannot_break_the_card(tmp_path):
     data = collect(evaluate(tmp_path, [comparison_row(f"{EVIL}\n---\n")]), tmp_path)
     page = write_report(data, tmp_path / "out")

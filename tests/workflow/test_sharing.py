@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from datasets import load_dataset
-from helpers import WORDLLAMA
+from helpers import MINILM, WORDLLAMA
+from helpers.html_page import Page
 from helpers.hub import COMMIT, TOKEN, hub_here
 from helpers.report_runs import comparison_row, evaluate
 from helpers.server import RESET
@@ -25,7 +26,11 @@ from gisttools.data.triplets import read_triplets, write_triplets
 from gisttools.evaluation.models import scored
 from gisttools.evaluation.mteb_files import write_mteb_result
 from gisttools.evaluation.scores import KeptScores
+from gisttools.models.loading import open_model
+from gisttools.report.data import collect
+from gisttools.report.render import render_html
 from gisttools.workflow.manifest import write_manifest
+from gisttools.workflow.outgoing import Cleaner
 from gisttools.workflow.sending import send
 from gisttools.workflow.sharing import packed
 
@@ -150,6 +155,30 @@ def test_the_card_has_scores_with_intervals_and_passes_the_hubs_checks(hub, trai
     (model,) = head["model-index"]
     assert model["name"] == REPO
     assert [r["metrics"][0]["value"] for r in model["results"]] == [78.9, 78.9]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [WORDLLAMA, MINILM])
+def test_what_arrives_opens_and_gives_the_same_vectors(hub, make_run, tmp_path, name):
+    model = open_model(name, device="cpu")
+    model.save(str(tmp_path / "model"))
+    files = [p for p in (tmp_path / "model").rglob("*") if p.is_file()]
+    run = make_run("finetune", files={p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in files})
+    share(run.name, REPO, "--yes")
+    for there, content in hub.repositories[f"model {REPO}"].files.items():
+        (tmp_path / "there" / there).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "there" / there).write_bytes(content)
+    texts = ["the lift stands still", "radiator stays cold"]
+    again = open_model(str(tmp_path / "there"), device="cpu")
+    assert (again.encode(texts) == model.encode(texts)).all()
+
+
+def test_a_home_of_one_word_is_a_place_only_with_what_lies_in_it(monkeypatch):
+    monkeypatch.setenv("HOME", "/root")
+    cleaner = Cleaner()
+    assert cleaner.left(b'{"/root": 1, "x/root/y": 2}') is None  # words of a tokenizer
+    assert cleaner.left(b"in /root/data") == "a place of this machine"
+    assert cleaner.text("see /root/data, not /root") == "see …/data, not /root"
 
 
 def test_a_model_that_was_not_evaluated_goes_without_scores_and_that_is_said(trained):
@@ -279,6 +308,18 @@ def test_a_page_keeps_its_code_and_loses_paths_and_secrets(reported, places):
         assert places[0] not in page
         assert SECRET not in page
         assert parcel.files["scores.csv"] == b"task,file\na,\xe2\x80\xa6/b.csv\n"
+
+
+@pytest.mark.slow
+def test_a_whole_report_stays_as_it_is_but_for_paths(evaluated, results):
+    html = render_html(collect(evaluated, results))
+    clean = Cleaner().page(html)
+    before, after = Page(html), Page(clean)
+    code = [c for c in before.scripts if not c.startswith("{")]
+    assert [c for c in after.scripts if not c.startswith("{")] == code  # the page's policy runs them by their hash
+    told = [json.loads(c) for page in (before, after) for c in page.scripts if c.startswith("{")]
+    assert told[0] == told[1]
+    assert len(after.text) == len(before.text) > 20
 
 
 def with_scores(run, wordllama, roles=("base", "tuned")):
