@@ -16,7 +16,7 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -275,7 +275,9 @@ class _Packer:
             self.notes.append(f"no evaluation of {run.id}, so its card has no scores: gisttools run evaluate")
             return None
         try:
-            return model_card(collect(evaluation.folder, results_folder()), name=self.repo)
+            data = collect(evaluation.folder, results_folder())
+            others = [one for one in data.finetunes if one.id != run.id]  # of several seeds another may stand first
+            return model_card(replace(data, finetunes=(run, *others)), name=self.repo)
         except GistError as error:
             self.notes.append(f"the card has no scores: {first_line(error)}")
             return None

@@ -187,6 +187,18 @@ def test_a_model_that_was_not_evaluated_goes_without_scores_and_that_is_said(tra
         assert "model-index" not in parcel.card
 
 
+def test_of_several_seeds_the_card_is_that_of_the_model_that_goes(trained, make_run, results):
+    other = make_run(
+        "finetune", seed=5, files={"model/README.md": f"{HEAD}# another\n".encode(), "summary.json": b"{}"}
+    )
+    evaluate(results, [comparison_row(n_seeds=2)], [other.name, trained.name],
+             parameters={"model": [trained.name, other.name]})  # fmt: skip
+    with packed(trained.name, REPO) as parcel:
+        card = parcel.files["README.md"].decode()
+        assert "# wordllama tuned" in card
+        assert "Means of 2 trainings" in card
+
+
 def test_an_evaluation_of_the_smoke_profile_gives_a_card_no_scores(trained, results):
     evaluate(results, [comparison_row()], [trained.name], parameters={"model": trained.name}, profile="smoke")
     with packed(trained.name, REPO) as parcel:
