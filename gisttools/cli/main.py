@@ -18,6 +18,7 @@ from gisttools.cli.init import init
 from gisttools.cli.new import new, parameters
 from gisttools.cli.run import run
 from gisttools.cli.runs import clean, compare, publish, runs, show, verify
+from gisttools.cli.share import share
 from gisttools.cli.use import check, predict, search
 from gisttools.common import GistError
 
@@ -130,6 +131,7 @@ for _command in (
     clean,
     verify,
     publish,
+    share,
     compare,
     predict,
     search,

@@ -1,3 +1,14 @@
+from .cards import (
+    LICENCES as LICENCES,
+    card_head as card_head,
+    card_languages as card_languages,
+    card_problems as card_problems,
+    known_licence as known_licence,
+    licence_fields as licence_fields,
+    size_category as size_category,
+    split_card as split_card,
+    whole_card as whole_card,
+)
 from .endpoints import (
     Health as Health,
     error_words as error_words,

@@ -61,7 +61,12 @@ from .folders import (
     has_split as has_split,
     parse_eval_name as parse_eval_name,
 )
-from .hub import find_set as find_set, is_hub_name as is_hub_name, open_stream as open_stream
+from .hub import (
+    find_set as find_set,
+    is_hub_name as is_hub_name,
+    open_stream as open_stream,
+    parse_hub_name as parse_hub_name,
+)
 from .labelled import LONGEST as LONGEST, LabelledTexts as LabelledTexts, read_labelled as read_labelled
 from .languages import (
     language_code as language_code,

@@ -58,6 +58,7 @@ from .models import (
     scored as scored,
     training_sets as training_sets,
 )
+from .mteb_files import MTEB_FOLDER as MTEB_FOLDER, renamed_results as renamed_results
 from .options import EvaluateOptions as EvaluateOptions
 from .published import PREFIX as PREFIX
 from .ranking import (

@@ -37,6 +37,7 @@ from gisttools.evaluation.comparison import (
 )
 from gisttools.evaluation.judging import by_variant, failed_targets, headline, verdict_words
 from gisttools.evaluation.models import ScoredModel, scored
+from gisttools.evaluation.mteb_files import write_mteb_result
 from gisttools.evaluation.options import EvaluateOptions
 from gisttools.evaluation.published import paper_scores, published_scores
 from gisttools.evaluation.scores import KeptScores, ScoreCache, fits, kept_scores, one_line, score
@@ -98,7 +99,7 @@ def evaluate(
     Args:
         models: {"base": ..., "tuned": ...}, and a role of its own for each further tuned model.
         sources: from `task_sources`.
-        folder: gets `predictions/<role>/`.
+        folder: gets `predictions/<role>/`, and of mteb's tasks `mteb/results/`, which `mteb.ResultCache` reads.
         variants: which roles are seeds of one variant, each variant compared with the baseline; the model called
             "tuned", of which no training is known, if None. Each says what its training table holds, so that test
             texts are found in it: equal ones and near copies.
@@ -129,6 +130,7 @@ def evaluate(
                 for variant in variants:
                     found.compare(source, variant, opened, shared, cache, options.seed)
             found.copy_predictions(source, opened, folder)
+            found.write_mteb(source, jobs, folder)
     found.refuse_nothing(sources)
     judged = judge(found.comparison, allowed_loss=options.allowed_loss)
     return Evaluation(
@@ -143,6 +145,7 @@ def evaluate(
         encoded={role: found.encoded[role] for role in jobs},
         variants=variants,
         spread=found.spread(opened),
+        mteb=found.mteb,
     )
 
 
@@ -163,6 +166,7 @@ class Evaluation:
         encoded: texts that this run embedded, by role; what was kept from earlier runs is not embedded again.
         variants: those that were judged.
         spread: how far the vectors of some test texts lie apart, by role, of models that are here.
+        mteb: folders with mteb's own files of scores, by role, of models that were scored on a task of mteb.
         candidates: every way to do the tasks that was scored, and the advice; None where they were left out.
     """
 
@@ -177,6 +181,7 @@ class Evaluation:
     encoded: dict[str, int]
     variants: tuple[Variant, ...] = (Variant(),)
     spread: dict[str, Spread] = field(default_factory=dict)
+    mteb: dict[str, str] = field(default_factory=dict)
     candidates: Candidates | None = None
 
     def with_candidates(self, candidates: Candidates | None) -> Evaluation:
@@ -291,6 +296,7 @@ class Evaluation:
                 for role, spread in self.spread.items()
             },
             "collapsed": self.collapsed(),
+            "mteb": self.mteb,
             "dimension": {role: model.dimension for role, model in opened.items()},
             "prompts": {role: dict(model.prompts) for role, model in opened.items()},
             "size": {role: {"mb": model.megabytes} for role, model in opened.items()},
@@ -333,7 +339,8 @@ def average_table(rows: Iterable[Comparison]) -> pd.DataFrame:
 class Findings:
     """What has been found so far, task by task; what fails for one model is recorded, the others go on.
 
-    `kept`: scores by task and role (or reference); `encoded`: texts embedded in this run, by role.
+    `kept`: scores by task and role (or reference); `encoded`: texts embedded in this run, by role; `mteb`: folders of
+    mteb's own files, by role.
     """
 
     comparison: list[Comparison] = field(default_factory=list)
@@ -343,6 +350,7 @@ class Findings:
     kept: dict[tuple[str, str], KeptScores] = field(default_factory=dict)  # (task, role or reference)
     encoded: Counter[str] = field(default_factory=Counter)
     sample: dict[str, str | None] = field(default_factory=dict)  # test texts with their class
+    mteb: dict[str, str] = field(default_factory=dict)
 
     def spread(self, models: Mapping[str, ScoredModel]) -> dict[str, Spread]:
         """How far the vectors of some of the test texts lie apart, by role."""
@@ -448,6 +456,15 @@ class Findings:
                 target = folder / "predictions" / role / f"{source.name}.json"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(kept.predictions, target)
+
+    def write_mteb(self, source: TaskSource, models: Mapping[str, ScoredModel], folder: Path) -> None:
+        """Leave the scores on a task of mteb's in its own files."""
+        task = source.make() if source.is_mteb else None
+        for name, model in models.items():
+            kept = self.kept.get((source.name, name))
+            if task is not None and kept is not None:
+                file = write_mteb_result(folder, model, task, kept)
+                self.mteb[name] = file.parent.relative_to(folder).as_posix()
 
     def refuse_nothing(self, sources: Sequence[TaskSource]) -> None:
         """An evaluation fails where nothing could be compared, or none of its targets."""

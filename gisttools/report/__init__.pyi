@@ -10,6 +10,7 @@ from .browse import write_browser as write_browser
 from .cells import shown as shown
 from .data import ReportData as ReportData, collect as collect
 from .figures import forest as forest
+from .hub_card import model_card as model_card, used_model_card as used_model_card, with_name as with_name
 from .page import Inline as Inline
 from .provenance import quality_words as quality_words
 from .render import write_report as write_report

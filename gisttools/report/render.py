@@ -1,7 +1,6 @@
 """Writes a report as files: one HTML page that needs no network, Markdown, scores as CSV, a model card, LaTeX.
 
-The page also holds all of its numbers as JSON, for those who read it by program. The model card carries the scores in
-the hub's `model-index`, as mteb writes it.
+The page also holds all of its numbers as JSON, for those who read it by program.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -25,6 +23,7 @@ from gisttools.report import candidates, checks, figures, provenance, tables, ve
 from gisttools.report.curves import BLOCKS, thin
 from gisttools.report.data import ReportData
 from gisttools.report.drawing import clip
+from gisttools.report.hub_card import model_card
 from gisttools.report.latex import escape
 from gisttools.report.page import as_json, as_markdown, environment, script, style, write_files
 from gisttools.report.parts import as_positives, parts
@@ -187,81 +186,6 @@ def _line(*cells: str) -> str:
     return " & ".join(map(escape, cells)) + r" \\"
 
 
-_HEADING = "## Evaluation"
-
-
-def model_card(data: ReportData, escape: Callable[[object], object]) -> str:
-    """The card that training wrote, or a short one where there is none, with the scores of this evaluation.
-
-    Args:
-        data: of the report.
-        escape: makes Markdown read a text as text.
-    """
-    written = data.finetune.text("model/README.md") if data.finetune else None
-    name = model_name(data.evaluate.summary.get("tuned"))
-    if written:
-        card = ModelCard(written, ignore_metadata_errors=True)
-        facts, text = card.data, card.text.strip()
-    else:
-        facts = ModelCardData(library_name="sentence-transformers", pipeline_tag="sentence-similarity")
-        text = f"# {escape(name)}"
-    facts.model_name, facts.eval_results = name, _results(data)
-    if facts.eval_results and "mteb" not in (facts.tags or []):
-        facts.tags = [*(facts.tags or []), "mteb"]
-    return f"---\n{facts.to_yaml()}\n---\n{_with_scores(text, _table(data, escape))}\n"
-
-
-def _results(data: ReportData) -> list[EvalResult]:
-    """Every main score of the tuned model; a `dataset` column of the scores names the data set, else the task does."""
-    table = data.scores[(data.scores["role"] == "tuned") & data.scores["is_main"].map(is_true)]
-    return [
-        EvalResult(
-            task_type=str(r["task_type"]) or "Unknown",
-            dataset_type=_told(r.get("dataset")) or str(r["task"]),
-            dataset_name=f"MTEB {r['task']}" if _told(r.get("dataset")) else str(r["task"]),
-            dataset_config=_told(r["subset"]),
-            dataset_split=_told(r["split"]),
-            dataset_revision=_told(r["revision"]),
-            metric_type=str(r["metric"]),
-            metric_name=str(r["metric"]),
-            metric_value=round(100 * float(r["score"]), 4),
-        )
-        for r in table.to_dict("records")
-        if is_number(r["score"])
-    ]
-
-
-def _table(data: ReportData, escape: Callable[[object], object]) -> str:
-    base = escape(model_name(data.evaluate.summary.get("base")))
-    lines = [
-        _HEADING,
-        "",
-        f"Compared with {base}, scores times 100 (`{data.evaluate.id}`):",
-        "",
-        "| task | metric | base | this model | difference | 95 % interval | verdict |",
-        "| :--- | :--- | ---: | ---: | ---: | :--- | :--- |",
-    ]
-    lines += [
-        f"| {escape(task_name(row))}{' †' if row.trained_on else ''} | {escape(metric_name(row.metric))}"
-        f" | {score(row.base)} | {score(row.tuned)} | {signed(row.difference)} | {interval(row)} | {row.verdict} |"
-        for row in main_rows(data)
-    ]
-    if any(row.trained_on for row in data.comparison):
-        lines += ["", "† its train split was trained on."]
-    return "\n".join(lines)
-
-
-def _with_scores(text: str, table: str) -> str:
-    """The table before the licence, or at the end; it takes the place of a section of its name."""
-    text = re.sub(rf"^{_HEADING}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL).rstrip()
-    head, found, tail = text.partition("\n## Licence")
-    return f"{head.rstrip()}\n\n{table}\n{found}{tail}".rstrip()
-
-
-def _told(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 _LONGEST = 4000  # characters of one value in a page; a text that is meant to be read is cut far earlier
 
 
@@ -281,7 +205,7 @@ def write_report(data: ReportData, folder: str | Path, *, latex: bool = False) -
         "report.html": render_html(data),
         "report.md": render_markdown(data),
         "scores.csv": score_table(data).to_csv(index=False, lineterminator="\n"),
-        "model_card.md": model_card(data, _markdown),
+        "model_card.md": model_card(data),
         **({"table.tex": latex_table(data)} if latex else {}),
     }
     write_files(folder, content)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from gisttools.data import count_rows
-from gisttools.models import prompts_in_words, prompts_of
+from gisttools.common import anonymous, card_languages, licence_fields
+from gisttools.data import count_rows, is_hub_name, parse_hub_name
+from gisttools.models import EMBEDDED, prompts_in_words, prompts_of
 from gisttools.training.loss import CITATION
 from gisttools.training.options import LossOptions, MadeFrom, TrainSettings
 from gisttools.training.trained import Trained, masked_means
@@ -20,7 +21,7 @@ _NOT_SHOWN = {"triplets", "student", "guide", "licence", "dev", "guide_key_varia
 def write_card(trained: Trained, made_from: MadeFrom) -> Path:
     """Write `README.md` into the model's folder.
 
-    With it the folder is ready for the hub: `SentenceTransformer(folder).push_to_hub(name)`, or `hf upload`.
+    With it the folder is ready for the hub; `gisttools share` sends it, with the scores of an evaluation.
 
     Args:
         trained: what the training left.
@@ -31,9 +32,10 @@ def write_card(trained: Trained, made_from: MadeFrom) -> Path:
         library_name="sentence-transformers",
         pipeline_tag="sentence-similarity",
         tags=["sentence-transformers", "feature-extraction", "gist"],
-        base_model=student if _on_hub(student) else None,
-        datasets=[t.partition("@")[0] for t in made_from.triplets if _on_hub(t)] or None,
-        license=made_from.licence,
+        base_model=base_model_of(student),
+        datasets=[found for t in made_from.triplets if (found := _data_set(t))] or None,
+        language=card_languages(row["language"] for row in count_rows(store.table, "language")) or None,
+        **licence_fields(made_from.licence),
     )
     masked = {block: share for block, share in masked_means(history).items() if share is not None}
     card = ModelCard.from_template(
@@ -41,6 +43,7 @@ def write_card(trained: Trained, made_from: MadeFrom) -> Path:
         template_path=str(Path(__file__).with_name("card.md.j2")),
         title=f"{_short(student)} tuned with GIST",
         p=made_from,
+        student=anonymous(student),
         matryoshka_dims=trained.settings.matryoshka_dims,
         guide=store.guide_id,
         date=datetime.now(UTC).date().isoformat(),
@@ -79,8 +82,20 @@ def _shown(trained: Trained, made_from: MadeFrom) -> dict[str, object]:
     }
 
 
-def _on_hub(name: str) -> bool:
-    return name.partition("@")[0].count("/") == 1 and not Path(name).exists() and not Path(name).suffix
+_PACKAGED = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}  # embedded models that are one of the hub's
+
+
+def base_model_of(student: str) -> str | None:
+    """The model on the hub that a student is; None where it is none, or nobody knows."""
+    if student.startswith(EMBEDDED):
+        return _PACKAGED.get(student.removeprefix(EMBEDDED))
+    return student.partition("@")[0] if is_hub_name(student) else None
+
+
+def _data_set(name: str) -> str | None:
+    """The data set on the hub that a name of triplets stands for, if it is one."""
+    found = parse_hub_name(name) if is_hub_name(name) else None
+    return found.path if found else None
 
 
 def _short(name: str) -> str:

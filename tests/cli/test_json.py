@@ -18,6 +18,7 @@ from helpers.report_runs import comparison_row, evaluate
 from gisttools import Classifier
 from gisttools.cli.main import main
 from gisttools.common import EndpointError, GistError, ModelError, YamlProblem
+from gisttools.data.triplets import write_triplets
 from gisttools.models.loading import open_model
 from gisttools.workflow import using
 from gisttools.workflow.execute import RunFailed
@@ -34,6 +35,7 @@ LINES = {
     "clean": ("clean", 0),
     "verify": ("verify", 0),
     "publish": ("publish {run} {url}", 0),
+    "share": ("share {run} me/mine", 3),
     "compare": ("compare", 0),
     "predict": ("predict {model} {texts}", 0),
     "predict --out": ("predict {model} {texts} --out {folder}/out.csv", 0),
@@ -77,7 +79,8 @@ def things(model, make_run, results, tmp_path, monkeypatch):
             return {"word": "HELPED", "base": float("nan")}
 
     (tmp_path / "texts.txt").write_text("radiator is cold\nmy key\n")
-    run = make_run("convert", files={"triplets.parquet": b"1"})
+    table = write_triplets([{"anchor": "a", "positive": "b"}], tmp_path / "triplets.parquet")
+    run = make_run("convert", files={"triplets.parquet": table.read_bytes()})
     make_run("finetune", status="failed")
     evaluated = evaluate(results, [comparison_row(low=-0.03, high=-0.01, difference=-0.02)], ["f"], parameters={})
     monkeypatch.setattr(using, "run_notebook", lambda *_: using.open_run(evaluated))

@@ -11,12 +11,13 @@ import yaml
 from helpers.html_page import Page
 from helpers.report_runs import EVIL, comparison_row, evaluate, finetune, item_rows
 
+from gisttools.common import card_problems
 from gisttools.report.data import collect
+from gisttools.report.hub_card import model_card, used_model_card
 from gisttools.report.provenance import command
 from gisttools.report.render import (
     escape,
     latex_table,
-    model_card,
     numbers,
     render_html,
     render_markdown,
@@ -87,6 +88,54 @@ def test_the_card_that_training_wrote_is_kept_and_gets_the_scores_before_the_lic
     assert (facts["license"], facts["tags"]) == ("mit", ["gist", "mteb"])
     assert card.index("Use it.") < card.index("## Evaluation") < card.index("## Licence")
     assert "| support | accuracy | 71.4 | 78.9 | +7.5 | +4.1 to +10.9 | helped |" in card
+
+
+def test_a_card_passes_the_checks_of_the_hub_whatever_the_texts_are(data, tmp_path):
+    assert card_problems(model_card(data), "model") == []
+    hostile = collect(evaluate(tmp_path / "more", [comparison_row(f"{EVIL}\n---\n")]), tmp_path)
+    assert card_problems(model_card(hostile), "model") == []
+
+
+def test_where_seeds_were_averaged_the_card_says_so(tmp_path):
+    card = model_card(collect(evaluate(tmp_path, [comparison_row(n_seeds=3)]), tmp_path))
+    assert "Means of 3 trainings that differ in the seed" in card
+    assert "Means of" not in model_card(collect(evaluate(tmp_path / "one", [comparison_row()]), tmp_path))
+
+
+def test_the_card_of_the_model_to_be_used_says_which_candidate_it_is_and_what_the_others_scored(tmp_path):
+    row = {"task": "support", "subset": "default", "metric": "accuracy", "kind": "tuned", "best": False}
+    rows = [
+        {**row, "name": "tuned", "score": 0.9, "best": True, "difference": None, "low": None, "high": None},
+        {**row, "name": "base | x", "score": 0.85, "difference": -0.05, "low": -0.08, "high": -0.02},
+        {**row, "task": "other", "name": "tuned", "score": 0.1, "difference": None, "low": None, "high": None},
+    ]
+    data = collect(evaluate(tmp_path, [comparison_row()], more={"candidates.parquet": rows}), tmp_path)
+    told = {"name": "tuned", "task": "support", "labels": ["a", "b"], "folder": "model"}
+    card = used_model_card(data, told, "# tuned\n\nUse it.\n", name="me/mine")
+    assert card_problems(card, "model") == []
+    facts = front_matter(card)
+    assert facts["pipeline_tag"] == "text-classification"
+    (model,) = facts["model-index"]
+    (result,) = model["results"]
+    assert (model["name"], result["metrics"][0]["value"]) == ("me/mine", 90.0)
+    assert "| **tuned** (this model) | accuracy | 90.0 |  |  |" in card
+    assert r"| base \| x | accuracy | 85.0 | −5.0 | −8.0 to −2.0 |" in card
+    assert "10.0" not in card
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [("tuned", "org/small"), ("head", "org/base"), ("base", "org/base"), ("classic", None)]
+)
+def test_the_card_of_the_model_to_be_used_names_what_it_was_made_from(tmp_path, kind, wanted):
+    trained = finetune(tmp_path, parents=())
+    (trained / "model").mkdir()
+    (trained / "model" / "README.md").write_text("---\nbase_model: org/small\n---\n# A model\n")
+    row = {"task": "support", "subset": "default", "metric": "accuracy", "kind": kind, "best": True, "name": "n"}
+    tables = {"candidates.parquet": [{**row, "score": 0.9}]}
+    run = evaluate(tmp_path, [comparison_row()], ["finetune-1"], more=tables, summary={"base": "org/base"})
+    told = {"name": "n", "task": "support", "labels": ["a"]}
+    card = used_model_card(collect(run, tmp_path), told, "# n", name="me/mine")
+    assert front_matter(card).get("base_model") == wanted
 
 
 def test_a_hostile_task_cannot_break_the_card(tmp_path):

@@ -7,8 +7,9 @@ from helpers.training_rows import MINILM, table, train
 from huggingface_hub import ModelCard
 from sentence_transformers import SentenceTransformer
 
+from gisttools.common import card_problems
 from gisttools.models.vectors import VectorCache
-from gisttools.training.model_card import write_card
+from gisttools.training.model_card import base_model_of, write_card
 from gisttools.workflow.params import check_params
 
 
@@ -35,6 +36,23 @@ def test_the_hub_can_read_its_fields(trained):
     assert found.datasets == ["org/set"]
     assert found.license == "apache-2.0"
     assert found.library_name == "sentence-transformers"
+
+
+def test_it_passes_the_checks_of_the_hub(trained):
+    found = card(trained, student="BAAI/bge-small-en-v1.5", triplets=["org/set#en@abc:train"], licence="My terms")
+    assert card_problems(found.content, "model") == []
+    assert found.data.base_model == "BAAI/bge-small-en-v1.5"  # .5 is no ending of a file
+    assert found.data.datasets == ["org/set"]
+    assert (found.data.license, found.data.license_name) == ("other", "my-terms")
+
+
+@pytest.mark.parametrize(
+    ("student", "wanted"),
+    [("embedded:all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"), ("embedded:wordllama-256", None),
+     ("org/small", "org/small"), ("/home/me/models/mine", None), ("finetune-20260101T000000Z-0123abcd", None)],
+)  # fmt: skip
+def test_the_model_that_it_was_tuned_from_is_named_where_the_hub_has_it(student, wanted):
+    assert base_model_of(student) == wanted
 
 
 def test_it_says_data_guide_parameters_and_that_there_are_no_scores(trained):
