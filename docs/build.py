@@ -116,6 +116,7 @@ def notebook_page(source: str, page: str, execute: bool) -> None:
         (STAGED / name).parent.mkdir(exist_ok=True)
         (STAGED / name).write_bytes(content)
     text = re.sub(r"<style scoped>.*?</style>", "", text, flags=re.DOTALL)
+    text = text.replace("<th></th>", "<td></td>")  # the corner of a table is no heading
     text = re.sub(r"[^\s\"'<>]*gisttools-site-\w+", "results", text).replace(f"{ROOT}{os.sep}", "")  # nobody's folders
     how = f"Executed by the build of this page. Open it with `make lab`: `{source}`." if execute else _PLAIN
     title, _, rest = text.lstrip().partition("\n")

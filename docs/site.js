@@ -5,7 +5,10 @@ const mend = () => {
     if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
     else wide.removeAttribute("tabindex");
   }
-  for (const part of document.querySelectorAll(".md-code__nav, .md-nav--secondary nav")) part.setAttribute("role", "group");
+  for (const part of document.querySelectorAll(".md-code__nav, .md-nav--secondary nav")) {
+    part.setAttribute("role", "presentation");
+    part.removeAttribute("aria-label");
+  }
 };
 new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
 addEventListener("resize", mend);
