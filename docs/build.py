@@ -41,6 +41,8 @@ UNSEARCHED = (
 )  # and API pages: they name everything, and would stand before what explains it
 _UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 _LINK = re.compile(r"\]\(([^)#:\s]+\.(?:md|ipynb))(#[^)\s]*)?\)")
+_CELLS = re.compile(r"^\|.*$", re.MULTILINE)
+_CODE = re.compile(r"`[^`\n]+`")
 _MATHS = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
 _PLAIN = "Not executed: this site was built with `--no-execute`."
 
@@ -56,7 +58,8 @@ def pages() -> list[str]:
 
 
 def relinked(text: str, source: str, page: str) -> str:
-    """A file's text with links to other files of the repository made links to their pages.
+    """A file's text with links to other files of the repository made links to their pages, and `\\|`, which
+    GitHub wants in a table's code, made the bar that it stands for.
 
     Raises:
         ValueError: a link leads to a file that is no page.
@@ -69,6 +72,7 @@ def relinked(text: str, source: str, page: str) -> str:
             raise ValueError(f"{source} links to {match[1]}, which is no page; add it to BESIDE in docs/build.py.")
         return f"]({os.path.relpath(known[target], PurePosixPath(page).parent)}{match[2] or ''})".replace(os.sep, "/")
 
+    text = _CELLS.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text)
     return _LINK.sub(to_page, text)
 
 
@@ -112,6 +116,7 @@ def notebook_page(source: str, page: str, execute: bool) -> None:
         (STAGED / name).parent.mkdir(exist_ok=True)
         (STAGED / name).write_bytes(content)
     text = re.sub(r"<style scoped>.*?</style>", "", text, flags=re.DOTALL)
+    text = text.replace("<th></th>", "<td></td>")  # the corner of a table is no heading
     text = re.sub(r"[^\s\"'<>]*gisttools-site-\w+", "results", text).replace(f"{ROOT}{os.sep}", "")  # nobody's folders
     how = f"Executed by the build of this page. Open it with `make lab`: `{source}`." if execute else _PLAIN
     title, _, rest = text.lstrip().partition("\n")
@@ -181,7 +186,7 @@ def stage(execute: bool) -> None:
     shutil.rmtree(STAGED, ignore_errors=True)
     (STAGED / "api").mkdir(parents=True)
     for file in (ROOT / "docs").iterdir():
-        if file.suffix in (".png", ".css"):
+        if file.suffix in (".png", ".css", ".js"):
             shutil.copy(file, STAGED)
     for source, page in sources().items():
         if source in NOTEBOOKS:

@@ -328,7 +328,8 @@ def reference() -> str:
     ]
     for name, told in TABLES.items():
         rows = [(f"`{column}`", what) for column, what in told.items()]
-        parts += [f"### {name}", _table(("column", "what it is"), rows)]
+        verb, _, file = name.partition(": ")
+        parts += [f"### {file} of {verb}", _table(("column", "what it is"), rows)]
     return "\n\n".join(parts) + "\n"
 
 
