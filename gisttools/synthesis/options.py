@@ -12,7 +12,7 @@ from pydantic import Field
 from gisttools.common import Options
 from gisttools.data import NEAR
 
-LabelBy = Literal["centroids", "nearest", "none"]
+LabelBy = Literal["classifier", "centroids", "nearest", "none"]
 FoundBy = Literal["either", "both", "guide", "bm25"]
 
 
@@ -43,8 +43,9 @@ class SynthesisOptions(Options):
 class Checks(Options):
     """What a text or row must stand up to, beyond its form.
 
-    label_by: how the guide judges a text's label: by the nearest centre of a label's seeds and line, by the five
-        nearest labelled texts (`Known.labelled`, and seeds), or not at all.
+    label_by: how the guide's vectors judge a text's label: by a classifier on all texts whose label is known (seeds,
+        lines and `Known.labelled`), by the nearest centre of a label's seeds and line, by the five nearest of those
+        texts, or not at all.
     blind: ask the LLM a second time which label the text has, without telling the one it was written for.
     least_score: the LLM is asked how well a row fits, from 1 to 5, and rows below this are dropped. Of questions on
         documents it sees question and chunk, of labels text and line, else anchor and positive.
@@ -64,7 +65,9 @@ class Checks(Options):
 
     about = "checks"
 
-    label_by: LabelBy = Field("centroids", description="nearest: by the nearest texts of labelled_files")
+    label_by: LabelBy = Field(
+        "classifier", description="classifier, nearest: by seeds and texts of labelled_files; centroids: by seeds"
+    )
     blind: bool = Field(False, description="a second call sorts each text without knowing its label")
     least_score: int | None = Field(
         None, ge=1, le=5, description="the LLM scores each row from 1 to 5; lower ones are dropped; null: not asked"
@@ -94,7 +97,7 @@ class Known:
     Attributes:
         eval_texts: of evaluation sets; nothing in a row may equal one, or nearly.
         written: of earlier runs; a new text may not repeat one.
-        labelled: real (text, label) pairs of training data, for `label_by="nearest"`, and to compare diversity with.
+        labelled: real (text, label) pairs of training data, for `label_by`, and to compare diversity with.
     """
 
     eval_texts: Sequence[str] = ()

@@ -228,7 +228,7 @@ def check_written(written: WrittenTexts, task: Task) -> None:
 def _label_check(task: Task, checks: Checks, known: Known) -> Checks:
     """The checks, where nobody says what labels mean: a name alone is no centre, but labelled texts will do."""
     told = any(label.seeds or label.about != in_plain_words(name) for name, label in task.labels.items())
-    if not task.labels or told or checks.label_by != "centroids":
+    if not task.labels or told or checks.label_by not in ("classifier", "centroids"):
         return checks
     of = {name for _, name in known.labelled}
     by = "nearest" if set(task.labels) <= of else "none"

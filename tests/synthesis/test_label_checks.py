@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gisttools.synthesis.judge import LabelCentroids, NearestLabelled
+from gisttools.synthesis.label_checks import LabelCentroids, LabelClassifier, NearestLabelled
 
 
 def _unit(vectors) -> np.ndarray:
@@ -53,6 +53,63 @@ def test_centroids_agree_with_means_and_the_floor_with_seeds_left_out_one_by_one
 def test_without_seeds_nothing_is_off_topic():
     centroids = LabelCentroids(np.eye(3)[:2], ["a", "b"], [False, False])
     assert centroids.judge(_unit([0.1, 0.0, 1.0]), "a") is None
+
+
+# --- classifier ----------------------------------------------------------------------------------------------------
+
+
+def _three(rng, count: int, spread: float):
+    """Unit vectors of three labels around axes of their own, and their labels."""
+    owner = np.repeat(range(3), count)
+    return _unit(np.eye(8)[owner] + spread * rng.normal(size=(3 * count, 8))), ["abc"[i] for i in owner]
+
+
+def test_a_classifier_stops_what_is_clearly_of_another_label_and_keeps_what_is_near_the_border():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(2)
+    vectors, labels = _three(rng, 20, 0.25)
+    check = LabelClassifier(vectors, labels, [True] * 60)
+    oracle = LogisticRegression(C=10, max_iter=300, class_weight="balanced").fit(vectors, labels)
+    asked, _ = _three(rng, 100, 0.4)
+    kept_though_second = 0
+    for v, chances in zip(asked, oracle.predict_proba(asked), strict=True):
+        for name, own in zip("abc", chances, strict=True):
+            wrong = own < chances.max() / 3
+            assert (check.judge(v, name) == "label-mismatch") == wrong
+            kept_though_second += not wrong and own < chances.max()
+    assert kept_though_second > 5
+
+
+def test_a_classifier_finds_swapped_labels_and_loses_fewer_right_ones_than_centres():
+    rng = np.random.default_rng(3)
+    faces = _unit(rng.normal(size=(6, 16)))  # each label has two, far from each other
+    owner = np.repeat(range(6), 30)
+    vectors, labels = _unit(faces[owner] + 0.15 * rng.normal(size=(180, 16))), ["abc"[i // 2] for i in owner]
+    known = np.arange(180) % 3 == 0
+    told = [labels[i] for i in np.flatnonzero(known)]
+    checks = [kind(vectors[known], told, [True] * len(told)) for kind in (LabelClassifier, LabelCentroids)]
+    kept, found = ([], [])
+    for check in checks:
+        asked = [(vectors[i], labels[i]) for i in np.flatnonzero(~known)]
+        kept.append(np.mean([check.judge(v, name) != "label-mismatch" for v, name in asked]))
+        found.append(np.mean([check.judge(v, "abc"[("abc".index(n) + 1) % 3]) == "label-mismatch" for v, n in asked]))
+    assert kept[0] > 0.97
+    assert kept[0] >= kept[1]
+    assert found[0] > 0.97
+
+
+def test_what_is_far_from_all_known_texts_is_off_topic_to_a_classifier():
+    vectors, labels = _three(np.random.default_rng(4), 20, 0.1)
+    check = LabelClassifier(vectors, labels, [True] * 60)
+    stray = _unit([0.3, 0, 0, 0, 0, 0, 0, 1.0])
+    assert check.judge(stray, "a") == "off-topic"
+    assert check.judge(np.eye(8)[0], "a") is None
+
+
+def test_a_single_label_has_nothing_to_be_mistaken_for():
+    check = LabelClassifier(np.eye(3)[:1], ["a"], [False])
+    assert check.judge(np.eye(3)[1], "a") is None
 
 
 # --- nearest labelled ----------------------------------------------------------------------------------------------
