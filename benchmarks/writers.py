@@ -1,0 +1,219 @@
+"""What texts of an LLM are worth next to real ones, by writer and by how many real texts there are.
+
+The real texts are those of Banking77's train split that a strong writer has paraphrased ten times each (`--texts`, rows
+of seed, text, label); a label has so many of them as `--real` says, the fewer always a part of the more. What is
+trained on, each for equally many steps and with the defaults of `3_finetune` (labels as positives, held on general
+texts): the real texts; all paraphrases of them alone (written); those that `sift` accepts (sifted), or accepts by the
+centres of labels in place of the classifier (centres); real and written; real and sifted; and the last two where a
+fifth of the written texts got another label on purpose (swapped).
+
+Scores, by items: classifiers of 8 real texts a label (from the whole train split, as mteb draws them), and a classifier
+on the real texts that there are. `--part dev` asks 1,500 train texts that are nobody's seed, `--part test` the test
+split. Each training is a process of its own, and its result a file in `--folder`: what was stopped goes on.
+
+    python benchmarks/writers.py --texts banking77_chatgpt.jsonl.gz --folder DIR [--real 1 3 10] [--arms real ...]
+        [--seeds 0 1 2] [--steps 100] [--rate 2e-4] [--part dev] [--workers 1] [--table]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from quality import STUDENT
+from scoring import PENALTY, few_shot, interval
+
+SET = "Banking77Classification"
+ARMS = (
+    "real", "written", "sifted", "centres", "real + written", "real + sifted",
+    "real + swapped", "real + swapped, sifted",
+)  # fmt: skip
+SWAPPED = 0.2
+ASKED = 1500
+Pairs = list[tuple[str, str]]
+
+
+def of_writer(file: str, real: int) -> tuple[Pairs, list[dict]]:
+    """The real texts with their labels, so many a label; and the rows that were written of them."""
+    from gisttools.data import read_rows
+
+    rows = [dict(row) for row in read_rows(Path(file))]
+    seeds: dict[str, list[str]] = {}
+    for row in rows:
+        if row["seed"] not in seeds.setdefault(row["label"], []):
+            seeds[row["label"]].append(row["seed"])
+    rng = np.random.default_rng(0)
+    kept = {name: [seeds[name][i] for i in rng.permutation(len(seeds[name]))[:real]] for name in sorted(seeds)}
+    pairs = [(text, name) for name, texts in kept.items() for text in texts]
+    known = {text for text, _ in pairs}
+    return pairs, [row for row in rows if row["seed"] in known]
+
+
+def with_swaps(rows: list[dict]) -> list[dict]:
+    """A fifth of the rows under another label, drawn at random."""
+    rng, names = np.random.default_rng(1), sorted({row["label"] for row in rows})
+    swapped = set(rng.permutation(len(rows))[: round(SWAPPED * len(rows))].tolist())
+    return [
+        row | {"label": rng.choice([n for n in names if n != row["label"]])} if i in swapped else row
+        for i, row in enumerate(rows)
+    ]
+
+
+def sifted(rows: list[dict], real: Pairs, asked: list[str], by: str) -> Pairs:
+    """What `sift` accepts of the rows, judged by the untouched student."""
+    from gisttools.models import GuideOptions, VectorCache
+    from gisttools.synthesis import Checks, Known, read_written, sift
+
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "written.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        written = read_written([file], ["text=text", "label=label", "seed=seed"])
+        guide = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1]))
+        known = Known(eval_texts=asked, labelled=real)
+        found = sift(written, guide, checks=Checks(label_by=by), known=known).accepted
+    return sorted(set(zip(found["anchor"][:], found["anchor_label"][:], strict=True)))
+
+
+def trained_on(arm: str, real: Pairs, rows: list[dict], asked: list[str]) -> Pairs:
+    """The texts of an arm."""
+    given = with_swaps(rows) if "swapped" in arm else rows
+    by = "centroids" if arm == "centres" else "classifier"
+    if "sifted" in arm or arm == "centres":
+        written = sifted(given, real, asked, by)
+    else:
+        written = [(row["text"], row["label"]) for row in given] if arm != "real" else []
+    return (real if "real" in arm else []) + written
+
+
+def run_one(arm: str, real: int, seed: int, o: argparse.Namespace, file: Path) -> None:
+    """Train and score; leaves `file`."""
+    import torch
+    from quality import texts_of
+    from sides import labelled_store
+    from sklearn.linear_model import LogisticRegression
+    from trials import guard
+
+    from gisttools.models import GuideOptions, VectorCache, open_model
+    from gisttools.training import GISTLoss, LossOptions, Retention, TrainSettings, finetune, general_texts
+
+    torch.set_num_threads(1)
+    pairs, rows = of_writer(o.texts, real)
+    everything = {text for text, _ in of_writer(o.texts, 10**9)[0]}
+    train = [(t, n.strip()) for t, n in zip(*texts_of(SET, "train"), strict=True) if t not in everything]
+    order = np.random.default_rng(0).permutation(len(train))
+    if o.part == "dev":
+        asked, draws = [train[i] for i in order[:ASKED]], [train[i] for i in order[ASKED:]]
+    else:
+        asked, draws = list(zip(*texts_of(SET, "test"), strict=True)), train + of_writer(o.texts, 10**9)[0]
+    model, facts = open_model(*STUDENT, device="cpu"), {"texts": 0, "cpu_seconds": 0.0}
+    if arm != "base":
+        texts = trained_on(arm, pairs, rows, [text for text, _ in asked])
+        started = time.process_time()
+        store = labelled_store([t for t, _ in texts], [n for _, n in texts], seed)
+        start = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1], precision="float32"))
+        settings = TrainSettings(max_steps=o.steps, learning_rate=o.rate, seed=seed, train_on="labelled")
+        with tempfile.TemporaryDirectory() as scratch:
+            finetune(
+                GISTLoss(model, store, LossOptions(temperature=0.05)), Path(scratch) / "model", settings,
+                retention=Retention(general_texts(), start),
+            )  # fmt: skip
+        facts = {"texts": len(texts), "cpu_seconds": time.process_time() - started}
+    model.eval()
+    few = few_shot(model, tuple(zip(*draws, strict=True)), tuple(zip(*asked, strict=True)), by_text=True)
+
+    def vectors(side: Pairs):
+        return model.encode([t for t, _ in side], normalize_embeddings=True, show_progress_bar=False)
+
+    fitted = LogisticRegression(C=PENALTY, max_iter=1000).fit(vectors(pairs), [n for _, n in pairs])
+    right = fitted.predict(vectors(asked)) == np.array([n for _, n in asked])
+    told = {**facts, "few": few.tolist(), "real": right.astype(float).tolist(), "guard": guard(model)}
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(told), encoding="utf-8")
+    partial.replace(file)
+
+
+def file_of(o: argparse.Namespace, arm: str, real: int, seed: int) -> Path:
+    """Of a result."""
+    return o.folder / f"{o.part}-{real}-{arm.replace(' ', '').replace(',', '+')}-{seed}-{o.steps}-{o.rate:g}.json"
+
+
+def table(o: argparse.Namespace) -> list[dict]:
+    """Print what there is; the figures behind it."""
+    figures = []
+    for real in o.real:
+        found = {}
+        for arm in ("base", *o.arms):
+            files = [file_of(o, arm, real, seed if arm != "base" else 0) for seed in o.seeds]
+            if all(file.exists() for file in files):
+                found[arm] = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        print(f"\n{real} real texts a label, {o.part}, seeds {o.seeds}, {o.steps} steps at {o.rate:g}")
+        print(f"{'trained on':<24}{'texts':>7}{'8 a label':>10}{'over real':>26}{'on the real':>12}{'over real':>26}"
+              f"{'STSB':>7}")  # fmt: skip
+        for arm, results in found.items():
+            row = {"real": real, "arm": arm, "texts": results[0]["texts"]}
+            cells = f"{arm:<24}{results[0]['texts']:>7,}"
+            for score in ("few", "real"):
+                mean = 100 * float(np.mean([r[score] for r in results]))
+                row[score], over = {"mean": mean}, ""
+                if "real" in found and arm != "real":
+                    one, other = ([{score: np.array(r[score])} for r in found[x]] for x in ("real", arm))
+                    gap = interval(score, one, other)
+                    points = [100 * x for x in (gap.difference, gap.low, gap.high)]
+                    row[score]["over_real"] = points
+                    over = "{:+.1f} ({:+.1f} to {:+.1f})".format(*points)
+                cells += f"{mean:>{10 if score == 'few' else 12}.1f}{over:>26}"
+            print(cells + f"{np.mean([r['guard'] for r in results]):>7.1f}")
+            figures.append(row)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", required=True, help="what the writer wrote: rows of seed, text, label")
+    parser.add_argument("--real", type=int, nargs="+", default=[1, 3, 10])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--part", choices=["dev", "test"], default="dev")
+    parser.add_argument("--folder", type=Path, required=True, help="keeps results, so that a stopped benchmark goes on")
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time, a core each")
+    parser.add_argument("--table", action="store_true", help="print what there is and run nothing")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    o = parser.parse_args()
+    o.folder.mkdir(parents=True, exist_ok=True)
+    if o.one:
+        arm, real, seed = o.one[0], int(o.one[1]), int(o.one[2])
+        run_one(arm, real, seed, o, file_of(o, arm, real, seed))
+        return
+
+    def run(cell: tuple[str, int, int]) -> None:
+        arm, real, seed = cell
+        if file_of(o, arm, real, seed).exists():
+            return
+        same = ["--texts", o.texts, "--part", o.part, "--folder", str(o.folder), "--steps", str(o.steps)]
+        command = [sys.executable, __file__, *same, "--rate", str(o.rate), "--one", arm, str(real), str(seed)]
+        environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if done.returncode:
+            raise SystemExit(f"{cell} failed:\n{done.stderr[-3000:]}")
+        print(f"  {cell}", file=sys.stderr, flush=True)
+
+    if not o.table:
+        cells = [(arm, real, seed) for seed in o.seeds for real in o.real for arm in o.arms]
+        cells = [("base", real, 0) for real in o.real] + cells
+        with ThreadPoolExecutor(o.workers) as pool:
+            list(pool.map(run, cells))
+    print(json.dumps({"benchmark": "writers", "part": o.part, "seeds": o.seeds, "figures": table(o)}))
+
+
+if __name__ == "__main__":
+    main()
