@@ -11,8 +11,11 @@ Scores, by items: classifiers of 8 real texts a label (from the whole train spli
 on the real texts that there are. `--part dev` asks 1,500 train texts that are nobody's seed, `--part test` the test
 split. Each training is a process of its own, and its result a file in `--folder`: what was stopped goes on.
 
+`--judges` trains nothing: by each way of judging labels, which share of the written texts is kept, and of those whose
+label was swapped, stopped.
+
     python benchmarks/writers.py --texts banking77_chatgpt.jsonl.gz --folder DIR [--real 1 3 10] [--arms real ...]
-        [--seeds 0 1 2] [--steps 100] [--rate 2e-4] [--part dev] [--workers 1] [--table]
+        [--seeds 0 1 2] [--steps 100] [--rate 2e-4] [--part dev] [--workers 1] [--table] [--judges]
 """
 
 from __future__ import annotations
@@ -140,6 +143,35 @@ def run_one(arm: str, real: int, seed: int, o: argparse.Namespace, file: Path) -
     partial.replace(file)
 
 
+def judges(o: argparse.Namespace) -> list[dict]:
+    """Print what each label check keeps of the right and stops of the swapped; the figures."""
+    from gisttools.models import GuideOptions, VectorCache
+    from gisttools.synthesis.label_checks import LabelCentroids, LabelClassifier, NearestLabelled
+
+    guide, figures = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1])), []
+    print(f"{'real a label':>12} {'judged by':<12}{'of right ones kept':>19}{'of swapped ones stopped':>25}")
+    for real in o.real:
+        pairs, rows = of_writer(o.texts, real)
+        told = [row["label"] for row in with_swaps(rows)]
+        wrong = np.array([name != row["label"] for name, row in zip(told, rows, strict=True)])
+        names = sorted({name for _, name in pairs})
+        known, labels = guide.embed([text for text, _ in pairs]), [name for _, name in pairs]
+        lines = guide.embed([name.replace("_", " ") for name in names])
+        both, is_text = np.concatenate([known, lines]), [True] * len(labels) + [False] * len(names)
+        vectors = guide.embed([row["text"] for row in rows])
+        checks = {
+            "classifier": LabelClassifier(both, labels + names, is_text),
+            "centroids": LabelCentroids(both, labels + names, is_text),
+            "nearest": NearestLabelled(known, labels),
+        }
+        for by, check in checks.items():
+            stopped = np.array([check.judge(v, name) is not None for v, name in zip(vectors, told, strict=True)])
+            kept, found = 100 * float((~stopped)[~wrong].mean()), 100 * float(stopped[wrong].mean())
+            print(f"{real:>12} {by:<12}{kept:>17.1f} %{found:>23.1f} %", flush=True)
+            figures.append({"real": real, "by": by, "kept": kept, "stopped": found})
+    return figures
+
+
 def file_of(o: argparse.Namespace, arm: str, real: int, seed: int) -> Path:
     """Of a result."""
     return o.folder / f"{o.part}-{real}-{arm.replace(' ', '').replace(',', '+')}-{seed}-{o.steps}-{o.rate:g}.json"
@@ -184,11 +216,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--part", choices=["dev", "test"], default="dev")
-    parser.add_argument("--folder", type=Path, required=True, help="keeps results, so that a stopped benchmark goes on")
+    parser.add_argument("--folder", type=Path, help="keeps results, so that a stopped benchmark goes on")
+    parser.add_argument("--judges", action="store_true", help="train nothing, and tell what label checks keep and stop")
     parser.add_argument("--workers", type=int, default=1, help="trainings at a time, a core each")
     parser.add_argument("--table", action="store_true", help="print what there is and run nothing")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     o = parser.parse_args()
+    if o.judges:
+        print(json.dumps({"benchmark": "writers", "judges": judges(o)}))
+        return
+    if o.folder is None:
+        parser.error("--folder is needed")
     o.folder.mkdir(parents=True, exist_ok=True)
     if o.one:
         arm, real, seed = o.one[0], int(o.one[1]), int(o.one[2])
