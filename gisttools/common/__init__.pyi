@@ -1,5 +1,6 @@
 from .endpoints import (
     Health as Health,
+    busy as busy,
     error_words as error_words,
     final_words as final_words,
     in_background as in_background,

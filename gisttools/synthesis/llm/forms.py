@@ -25,7 +25,9 @@ def with_form(messages: Sequence[dict[str, str]], schema: dict, rung: int) -> di
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": shown, "strict": True}}
         return {"messages": messages, "response_format": form}
     asked = f"Answer with one JSON object that fits this JSON schema, and nothing else:\n{json.dumps(schema)}"
-    messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n\n{asked}"}
+    # in the part that all calls share, so that a server computes it once
+    place = 0 if messages[0]["role"] == "system" else -1
+    messages[place] = {**messages[place], "content": f"{messages[place]['content']}\n\n{asked}"}
     return {"messages": messages} | ({"response_format": {"type": "json_object"}} if rung == 2 else {})
 
 
