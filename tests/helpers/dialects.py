@@ -60,6 +60,13 @@ class Dialect:
             "prompt_tokens_details": details, "completion_tokens_details": thoughts,
         }  # fmt: skip
 
+    def cost(self, usage: dict) -> float:
+        """US dollars; what only the total counts is paid for too."""
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+        dear, out, cheap = self.prices
+        told_out = usage["total_tokens"] - usage["prompt_tokens"]
+        return ((usage["prompt_tokens"] - cached) * dear + cached * cheap + told_out * out) / 1e6
+
     def limits(self) -> dict[str, str]:
         """Headers on what is left of the account's limits."""
         return dict.fromkeys(LIMITED.values(), "100")
@@ -283,7 +290,7 @@ class Busy(Server):
             if not isinstance(told, str) and told[0] == 200:
                 room = body.get("max_tokens") or body.get("max_completion_tokens")
                 self.paid[_text(body), len(body["messages"]), room] += 1
-                self.usd += self._cost(told[2]["usage"])
+                self.usd += self.dialect.cost(told[2]["usage"])
         return told
 
     def _told(self, body: dict, number: int) -> Answer | str:
@@ -309,9 +316,3 @@ class Busy(Server):
             case "unfit once":
                 return self.dialect.completion(body, '{"text": 1}', number)
         return self.dialect.completion(body, GOOD, number)
-
-    def _cost(self, usage: dict) -> float:
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-        dear, out, cheap = self.dialect.prices
-        told_out = usage["total_tokens"] - usage["prompt_tokens"]
-        return ((usage["prompt_tokens"] - cached) * dear + cached * cheap + told_out * out) / 1e6

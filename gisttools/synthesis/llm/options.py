@@ -75,7 +75,8 @@ class LLMOptions(Options):
     endpoints: list[Endpoint] = Field(
         [],
         description="several in place of one: each with base_url, model and, where it "
-        "differs, weight, key_variable, concurrency, price_in, price_out; where one fails the others take over",
+        "differs, weight, key_variable, concurrency, price_in, price_out, price_cached, reasoning_effort; where one "
+        "fails the others take over",
     )
     key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
     temperature: float = Field(0.8, ge=0, le=2, description="sampling temperature of the LLM")
