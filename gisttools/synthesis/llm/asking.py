@@ -27,7 +27,7 @@ from gisttools.synthesis.llm.answers import (
 )
 from gisttools.synthesis.llm.budget import Budget, Spent
 from gisttools.synthesis.llm.cache import CallCache, call_key
-from gisttools.synthesis.llm.forms import RUNGS, fault, with_form
+from gisttools.synthesis.llm.forms import RUNGS, fault, in_words, with_form
 from gisttools.synthesis.llm.options import LLMOptions
 
 log = logging.getLogger(__name__)
@@ -298,7 +298,7 @@ class Asker:
             messages = [
                 *messages,
                 {"role": "assistant", "content": content},
-                {"role": "user", "content": f"That answer does not fit: {problem}. Answer again, with JSON that fits."},
+                {"role": "user", "content": f"That answer does not fit: {problem}. {_again(found, request.schema)}"},
             ]
         self._note(finish, thinks)
         tokens_in, tokens_out, tokens_cached = (sum(t.get(name, 0) for t in turns) for name in COUNTS)
@@ -320,8 +320,8 @@ class Asker:
         )
 
     def _note_form(self, turn: dict, found: dict | None) -> None:
-        """Learn from a first answer whether the endpoint keeps to the form; one in the cache may be of an old form."""
-        if (found is not None or not turn.get("cached")) and self.learnt.passed_over(found is not None):
+        """Learn from a first answer whether the endpoint keeps to the form; one in the cache may be of another form."""
+        if not turn.get("cached") and self.learnt.passed_over(found is not None):
             log.warning(
                 "%s passes over response_format: an answer came that holds no JSON. The prompt's own words ask for it.",
                 self.options.url,
@@ -392,6 +392,11 @@ class Asker:
         if options.reasoning_effort is not None:  # keys of before there was one stay
             sampling["reasoning_effort"] = options.reasoning_effort
         return call_key(self.seen.endpoint, options.model, messages, request.schema, sampling, request.replicate)
+
+
+def _again(found: dict | None, schema: dict) -> str:
+    """What is asked after an answer that does not fit; the schema in words, where no JSON came at all."""
+    return "Answer again, with JSON that fits." if found else f"Answer again. {in_words(schema)}"
 
 
 def is_form(value: object) -> TypeGuard[dict]:

@@ -66,6 +66,22 @@ def test_a_schema_that_is_passed_over_is_asked_for_in_the_prompt_s_words_from_th
     assert all("JSON schema" in body["messages"][0]["content"] for body in server.bodies[1:])
 
 
+def test_a_schema_that_is_passed_over_is_found_out_anew_by_another_start_of_the_same_cache(tmp_path):
+    with _serve(Anthropic()) as server:
+        server.llm(cache=tmp_path / "c.sqlite").ask(_ask(6))
+        replies = server.llm(cache=tmp_path / "c.sqlite", concurrency=4).ask(_ask(12))
+    assert [r.answer for r in replies] == [json.loads(GOOD)] * 12
+    assert sum(r.calls for r in replies) == 7
+
+
+def test_where_no_json_comes_the_schema_is_told_in_words(tmp_path):
+    answers = [GOOD, "no", GOOD]
+    dialect = VLLM()
+    with Server(lambda number, body: dialect.completion(body, answers[number], number)) as server:
+        server.llm(concurrency=1).ask(_ask(2))
+    assert json.dumps(SCHEMA) in server.bodies[2]["messages"][-1]["content"]
+
+
 def test_an_answer_without_json_among_others_changes_no_form():
     answers = [GOOD, "no", GOOD, GOOD]
     dialect = VLLM()
