@@ -7,6 +7,13 @@ schema; the client also checks and stores every answer. The cache is measured wi
 one reply, and getting all of them again. Prints a table and, last, one JSON line.
 
     python benchmarks/synthesis.py [--calls 1600] [--at-once 32] [--latency 0.2] [--rounds 3] [--rows 100000]
+
+With `--dialects` in place of that: so many requests, shared out between servers that speak as OpenAI, Anthropic and
+Gemini do, with a limit of requests a second and faults (tests/helpers/dialects.py). Each dialect is asked three times:
+with a budget that ends on the way, without one, and again, when nothing may be asked. The servers count what they were
+paid for, and twice.
+
+    python benchmarks/synthesis.py --dialects 5000 [--at-once 32] [--latency 0.02] [--limit 25]
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ import tempfile
 import time
 from pathlib import Path
 
-OURS, PEER, CACHE = "gisttools", "gather over AsyncOpenAI", "cache"
+OURS, PEER, CACHE, DIALECT = "gisttools", "gather over AsyncOpenAI", "cache", "dialect"
 SERVER = Path(__file__).resolve().parents[1] / "tests" / "helpers" / "server.py"
 SCHEMA = {
     "type": "object",
@@ -109,6 +116,55 @@ def measure_cache(rows: int) -> dict[str, float]:
     return {"open_seconds": opened, "all_seconds": seconds, "ms_a_reply": 1e3 * seconds / rows}
 
 
+def measure_dialect(name: str, calls: int, at_once: int, latency: float, limit: float) -> dict[str, object]:
+    """What it took to have so many requests answered by one dialect's server, and what the server counted."""
+    from gisttools.synthesis import LLM, LLMOptions
+
+    sys.path.insert(0, str(SERVER.parents[1]))
+    from helpers.dialects import DIALECTS, GOOD, Busy
+
+    dialect = next(kind for d in DIALECTS if (kind := d()).name == name)
+    dear, out, cheap = dialect.prices
+    asked = requests(calls)
+    with tempfile.TemporaryDirectory() as folder, Busy(dialect, rate=limit, latency=latency) as server:
+        options = {
+            "base_url": server.url, "model": "m", "concurrency": at_once, "max_tokens": 100,
+            "price_in": dear, "price_out": out, "price_cached": cheap,
+        }  # fmt: skip
+        usage = dialect.usage({"messages": asked[0].messages}, GOOD, 1)
+        budget = calls / 2 * dialect.cost(usage)  # ends about halfway
+        started = time.perf_counter()
+        first = LLM(LLMOptions(**options, budget_usd=budget), cache=Path(folder) / "c.sqlite")
+        over = sum(reply.finish_reason == "budget" for reply in first.ask(asked))
+        at_the_end = server.usd
+        rest = LLM(LLMOptions(**options), cache=Path(folder) / "c.sqlite")
+        replies = rest.ask(asked)
+        seconds, http = time.perf_counter() - started, len(server.calls)
+        again = LLM(LLMOptions(**options), cache=Path(folder) / "c.sqlite").ask(asked)
+        return {
+            "dialect": name, "requests": calls, "seconds": seconds, "http": http, "http_a_second": http / seconds,
+            "answered": sum(r.answer is not None for r in replies),
+            "filtered": sum(r.finish_reason in ("content_filter", "refusal") for r in replies),
+            "failed": sum(r.finish_reason in ("error", "budget") for r in replies),
+            "statuses": {str(status): n for status, n in server.statuses.most_common()},
+            "paid": sum(server.paid.values()), "paid_twice": sum(n - 1 for n in server.paid.values()),
+            "budget_usd": budget, "spent_in_budget_usd": first.spent.usd, "by_server_usd": at_the_end,
+            "over_budget": over, "all_usd": first.spent.usd + rest.spent.usd, "all_by_server_usd": server.usd,
+            "asked_again": len(server.calls) - http, "cached_again": sum(r.cached for r in again),
+            "cached_tokens": sum(r.tokens_cached for r in replies) / sum(r.tokens_in for r in replies),
+        }  # fmt: skip
+
+
+def dialects(calls: int, at_once: int, latency: float, limit: float) -> None:
+    names = ("openai", "anthropic", "gemini")
+    found = []
+    for place, name in enumerate(names):
+        part = calls // len(names) + (place < calls % len(names))
+        found.append(run_side([DIALECT, name, str(part), str(at_once), str(latency), str(limit)]))
+        print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found[-1].items()))
+    print(json.dumps({"benchmark": "synthesis", "dialects": found}))
+
+
 def run_side(arguments: list[str]) -> dict[str, float]:
     done = subprocess.run([sys.executable, __file__, "--one", *arguments], capture_output=True, text=True)
     if done.returncode:
@@ -116,20 +172,32 @@ def run_side(arguments: list[str]) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def one(side: str, *rest: str) -> dict:
+    if side == CACHE:
+        return measure_cache(int(rest[0]))
+    if side == DIALECT:
+        return measure_dialect(rest[0], int(rest[1]), int(rest[2]), float(rest[3]), float(rest[4]))
+    return measure(side, rest[0], int(rest[1]), int(rest[2]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1600)
     parser.add_argument("--at-once", type=int, default=32)
-    parser.add_argument("--latency", type=float, default=0.2, help="seconds")
+    parser.add_argument("--latency", type=float, help="seconds; 0.2, and 0.02 with --dialects")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dialects", type=int, metavar="CALLS", help="in place of the comparison; see above")
+    parser.add_argument("--limit", type=float, default=25, help="requests a second that a dialect's server answers")
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        side, *rest = args.one
-        found = measure_cache(int(rest[0])) if side == CACHE else measure(side, rest[0], int(rest[1]), int(rest[2]))
-        print(json.dumps(found))
+        print(json.dumps(one(*args.one)))
         return
+    if args.dialects:
+        dialects(args.dialects, args.at_once, 0.02 if args.latency is None else args.latency, args.limit)
+        return
+    args.latency = 0.2 if args.latency is None else args.latency
     ideal = args.at_once / args.latency
     command = [sys.executable, str(SERVER), str(args.latency)]
     found: dict[str, list] = {PEER: [], OURS: []}

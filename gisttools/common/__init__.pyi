@@ -11,6 +11,7 @@ from .cards import (
 )
 from .endpoints import (
     Health as Health,
+    busy as busy,
     error_words as error_words,
     final_words as final_words,
     in_background as in_background,

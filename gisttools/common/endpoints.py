@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -43,6 +44,13 @@ _FAILURES_IN_A_ROW = 5
 _REFUSALS_IN_A_ROW = 3
 _OUTAGE = 60.0  # seconds without an answer, from which failures in a row mean that the endpoint is out of order
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached")
+_BUSY = (429, 529)  # too many requests; overloaded, as Anthropic says it
+_OVERLOADED = re.compile(r"overloaded|high demand", re.IGNORECASE)  # what a status 503 may mean, as Gemini says it
+# what a status 400 may mean: Gemini and Anthropic have no other for a wrong key and for an account without money
+_NO_KEY = re.compile(r"api[ _]key[ _](not valid|invalid|not found)|missing or invalid authorization", re.IGNORECASE)
+_NO_MONEY = re.compile(r"credit balance is too low", re.IGNORECASE)
+_FOR_TODAY = re.compile(r"PerDay")  # the name of a quota of Gemini's that no waiting fills
+_DELAY = re.compile(r"\d+(\.\d+)?s")
 
 
 @dataclass(kw_only=True)
@@ -115,8 +123,10 @@ async def with_retries(call: Callable[[], Awaitable], health: Health) -> Any:
 
     try:
         answer = await retrying(attempt)
-    except (openai.BadRequestError, openai.UnprocessableEntityError):
+    except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
         health.reached = True
+        if (hidden := _meant(error)) != error.status_code:
+            raise EndpointError(final_words(hidden, None, error_words(error), health)) from error
         raise
     except openai.OpenAIError as error:
         final, why = _final(error, health), error_words(error)
@@ -127,6 +137,25 @@ async def with_retries(call: Callable[[], Awaitable], health: Health) -> Any:
         return why
     health.went_well()
     return answer
+
+
+def busy(error: BaseException | None) -> bool:
+    """Does a failure mean that the endpoint has too much to do, so that fewer calls at a time, and waiting, help?"""
+    if not isinstance(error, openai.APIStatusError):
+        return False
+    overloaded = error.status_code == 503 and _OVERLOADED.search(error_words(error)) is not None
+    return error.status_code in _BUSY or overloaded
+
+
+def _meant(error: openai.APIStatusError) -> int:
+    """The HTTP status that a failure should have: 401 for a wrong key, 402 for no money or a quota that is used up for
+    the day."""
+    words = str(_told(error.body))
+    if error.status_code == 400 and _NO_KEY.search(words):
+        return 401
+    if error.status_code == 400 and _NO_MONEY.search(words):
+        return 402
+    return 402 if error.status_code == 429 and _FOR_TODAY.search(words) else error.status_code
 
 
 def passing(status: int, code: str | None) -> bool:
@@ -150,7 +179,7 @@ def final_words(status: int | None, code: str | None, words: str, health: Health
 
 def _passes(error: BaseException) -> bool:
     if isinstance(error, openai.APIStatusError):
-        return passing(error.status_code, error.code) and (_asked_wait(error) or 0) <= _LONGEST_WAIT
+        return passing(_meant(error), error.code) and (_asked_wait(error) or 0) <= _LONGEST_WAIT
     # The base class itself says that an answer came, but made no sense.
     return isinstance(error, openai.APIConnectionError) or type(error) is openai.OpenAIError
 
@@ -176,7 +205,7 @@ class _Patience:
         if error is not None and _no_connection(error):
             later = self._health.reached and not self._health.others
             return seconds >= (_PATIENCE_LATER if later else _PATIENCE_AT_START)
-        if isinstance(error, openai.RateLimitError):
+        if busy(error):
             if self._health.others:
                 return seconds + (_asked_wait(error) or 0.0) >= _PATIENCE_BESIDE_OTHERS
             return seconds >= _PATIENCE_BUSY
@@ -185,11 +214,11 @@ class _Patience:
 
 
 def _asked_wait(error: BaseException | None) -> float | None:
-    """Seconds that the answer's Retry-After header asks for: a number, or an HTTP date."""
+    """Seconds that the answer's Retry-After header asks for, a number or an HTTP date; or its body, as Gemini's."""
     response = getattr(error, "response", None)
     value = response.headers.get("retry-after") if response is not None else None
     if not value:
-        return None
+        return _delay(_told(getattr(error, "body", None)))
     try:
         seconds = float(value)
     except ValueError:
@@ -200,13 +229,24 @@ def _asked_wait(error: BaseException | None) -> float | None:
     return None if math.isnan(seconds) else max(0.0, seconds)
 
 
+def _delay(told: object) -> float | None:
+    """The seconds of `retryDelay` (as "17.5s") among the details of an error."""
+    details = told.get("details") if isinstance(told, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and _DELAY.fullmatch(delay):
+            return float(delay[:-1])
+    return None
+
+
 def _final(error: openai.OpenAIError, health: Health) -> str | None:
     """The message for a failure that no waiting fixes; None for others."""
     if _no_connection(error):
         return (
             f"No endpoint answers at {health.url} ({error_words(error)}). Start the server there, or correct base_url."
         )
-    known = final_words(getattr(error, "status_code", None), getattr(error, "code", None), error_words(error), health)
+    status = _meant(error) if isinstance(error, openai.APIStatusError) else None
+    known = final_words(status, getattr(error, "code", None), error_words(error), health)
     if known is not None:
         return known
     asked = _asked_wait(error)
@@ -230,8 +270,10 @@ def _of_one_request(error: openai.OpenAIError, health: Health) -> bool:
 
 
 def _told(body: object) -> object:
-    """The message of an error in OpenAI's form."""
-    return body.get("message") if isinstance(body, dict) else None
+    """What an endpoint says of an error: the object with its message, also where that stands in a list, as Gemini's."""
+    if isinstance(body, list) and body and isinstance(body[0], dict):
+        return body[0].get("error", body[0])
+    return body
 
 
 def error_words(error: BaseException) -> str:
@@ -239,13 +281,15 @@ def error_words(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
     text = str(cause)
     body = getattr(error, "body", None)
-    if body and not isinstance(_told(body), str):
-        text += f" - {body}"  # the client tells the words of OpenAI's own errors alone
+    told = _told(body)
+    message = told.get("message") if isinstance(told, dict) else None
+    if body and (told is not body or not isinstance(message, str)):  # the client tells OpenAI's own errors' words alone
+        text += f" - {message if isinstance(message, str) else body}"
     text = " ".join(text.split())[:_LONGEST_WORDS].encode("utf-8", "replace").decode()
     name = type(cause).__name__
     broken = isinstance(error, openai.APIConnectionError) and not _no_connection(error)
-    told = f"{name}: {text}" if text else name
-    return f"the answer broke off or cannot be read ({told})" if broken and cause is not error else told
+    words = f"{name}: {text}" if text else name
+    return f"the answer broke off or cannot be read ({words})" if broken and cause is not error else words
 
 
 def same_address(base_url: str) -> str:

@@ -3,7 +3,7 @@ from .generation import generate as generate
 from .llm.asking import Asker as Asker, Request as Request
 from .llm.cache import CallCache as CallCache
 from .llm.client import LLM as LLM, open_llm as open_llm
-from .llm.options import Endpoint as Endpoint, LLMOptions as LLMOptions
+from .llm.options import Effort as Effort, Endpoint as Endpoint, LLMOptions as LLMOptions
 from .llm.server import find_model as find_model, serve_local as serve_local
 from .options import Checks as Checks, Known as Known, SynthesisOptions as SynthesisOptions
 from .plan import check_prompt as check_prompt, check_start as check_start

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gisttools.common import notice, tqdm
@@ -34,7 +34,7 @@ from gisttools.synthesis.quota import Estimate, Quotas, in_words
 from gisttools.synthesis.result import OVER_BUDGET, SynthesisResult
 from gisttools.synthesis.second_looks import SecondLooks
 from gisttools.synthesis.sieve import Guide, Sieve, check_checks, partners_of
-from gisttools.synthesis.tallies import diversities, failures, tally
+from gisttools.synthesis.tallies import diversities, failures, live_pace, tally
 from gisttools.synthesis.task import Task
 
 # Why one text a call, and a rewritten one: of 42 answers of the embedded model (135 million parameters) to a request
@@ -165,6 +165,7 @@ class _Rounds:
     counts: Quotas
     ideas: Ideas
     rounds: int = 0
+    began: float = field(default_factory=time.monotonic)
     shown: float = 0.0  # when the line of progress was last drawn
 
     @property
@@ -209,17 +210,15 @@ class _Rounds:
             if len(waiting) >= _BATCH or done + len(waiting) == len(items):
                 self.sieve.judge.judge(waiting)
                 done, waiting = done + len(waiting), []
-            self._show(bar, len(self.candidates) + len(arrived))
+            if time.monotonic() - self.shown >= _REDRAWN:  # tqdm's own pace counts rows, and rows come late
+                self._show(bar, len(self.candidates) + len(arrived), [arrived[i] for i in range(done)])
         return [arrived[i] for i in range(len(items))]
 
-    def _show(self, bar: tqdm, asked: int) -> None:
-        if time.monotonic() - self.shown < _REDRAWN:  # tqdm's own pace counts rows, and rows come late
-            return
+    def _show(self, bar: tqdm, asked: int, judged: Sequence[Candidate]) -> None:
         self.shown = time.monotonic()
-        spent, rows = self.llm.spent, sum(self.counts.accepted.values())
-        money = f"${spent.usd:.4f}" if self.llm.options.price else "cost unknown"
         bar.n = asked
-        bar.set_postfix_str(f"{rows} rows so far, {spent.tokens:,} tokens, {money}")
+        seconds, priced = self.shown - self.began, self.llm.options.price is not None
+        bar.set_postfix_str(live_pace([*self.candidates, *judged], seconds, self.llm.spent, priced))
 
     def _estimate(self, first: Sequence[Candidate], seconds: float) -> Estimate:
         """What all rows take by the first of them, and the ideas before."""

@@ -76,6 +76,8 @@ class SynthesisResult:
         s = self.summary
         counts = ("asked", "accepted", "live_negatives", "replaced_negatives", "calls", "tokens_in", "tokens_out")
         told = {name.replace("_", " "): f"{s[name]:,}" for name in counts}
+        if cached := s.get("tokens_cached"):
+            told["tokens in"] += f", {cached:,} of them from the endpoint's cache"
         for name in ("cost_usd", "cost_per_accepted", "cost_per_live"):
             known = "price not known" if s["cost_usd"] is None else "-"
             told[name.removesuffix("_usd").replace("_", " ")] = known if s[name] is None else f"${s[name]:.4f}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from gisttools.synthesis.filters import was_cleaned
 from gisttools.synthesis.judge import Candidate, Embed
+from gisttools.synthesis.llm.budget import Spent
 from gisttools.synthesis.options import Known
 from gisttools.synthesis.partners import cost_of, is_live
 from gisttools.synthesis.plan import ATTRIBUTES
@@ -21,6 +22,7 @@ from gisttools.synthesis.second_looks import confusion
 _SAMPLE = 500  # texts that diversity is measured on
 _NAMED = 3  # failures that are told
 _WORDS = 300  # characters of each
+_SURE = 5.0  # seconds before which nothing is said of rows a minute
 
 
 def tally(
@@ -28,8 +30,8 @@ def tally(
 ) -> dict[str, Any]:
     """The counts of a summary: asked, accepted, rejected, reasons, by_label (by group: wanted, asked, accepted),
     cleaned (accepted rows that invisible characters were taken out of), short (groups below their quota), by_attribute,
-    live_negatives, replaced_negatives, tokens, cost, cost_per_accepted, cost_per_live (US dollars, None where the price
-    is not known), confusion of the blind look."""
+    live_negatives, replaced_negatives, tokens (tokens_cached: of those in, from the endpoint's cache of prompts), cost,
+    cost_per_accepted, cost_per_live (US dollars, None where the price is not known), confusion of the blind look."""
     good = [c for c in candidates if c.reason is None]
     asked, accepted = (Counter(c.item.group for c in part) for part in (candidates, good))
     seen = confusion(candidates)
@@ -48,14 +50,36 @@ def tally(
     }
 
 
+def live_pace(candidates: Sequence[Candidate], seconds: float, spent: Spent, priced: bool) -> str:
+    """What stands beside the bar: rows, rows a minute by calls made now, accepted share, dollars; tokens where there
+    are no dollars.
+
+    Args:
+        candidates: all that were judged so far.
+        seconds: since the first was asked for.
+        spent, priced: by the calls, and whether their price is known.
+    """
+    good = [c for c in candidates if c.reason is None]
+    words = [f"{len(good):,} row{'s' * (len(good) != 1)}"]
+    fresh = sum(not c.reply.cached for c in good)
+    if seconds >= _SURE and fresh:
+        rate = 60 * fresh / seconds
+        words.append(f"{rate:,.0f} a minute" if rate >= 10 else f"{rate:.1f} a minute")
+    words += [f"{len(good) / len(candidates):.0%} accepted"] if candidates else []
+    words.append(f"${spent.usd:.4f}" if priced and spent.usd else f"{spent.tokens:,} tokens")
+    return ", ".join(words)
+
+
 def _bill(candidates: Sequence[Candidate], good: Sequence[Candidate], priced: bool) -> dict[str, Any]:
     """Tokens and dollars of all candidates; dollars for each accepted row, and for each with a usable negative."""
     tokens_in, tokens_out, cost = (sum(column) for column in zip((0, 0, 0.0), *map(cost_of, candidates), strict=True))
     live = sum(bool(is_live(c)) for c in good)
+    replies = [r for c in candidates for r in (c.reply, *c.looks)]
     return {
         "live_negatives": live,
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
+        "tokens_cached": sum(r.tokens_cached for r in replies),
         "cost_usd": cost if priced else None,
         "cost_per_accepted": cost / len(good) if priced and good else None,
         "cost_per_live": cost / live if priced and live else None,

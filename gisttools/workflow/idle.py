@@ -28,7 +28,8 @@ _FILES = (
 _LLM = (
     "llm_base_url", "llm_model", "llm_key_variable", "llm_mode", "llm_transport", "llm_endpoints", "llm_leave_out",
     "llm_context", "llm_timeout", "temperature", "max_tokens", "concurrency", "budget_usd", "budget_tokens",
-    "price_in", "price_out", "requests_per_minute", "tokens_per_minute", "prompts",
+    "price_in", "price_out", "price_cached", "requests_per_minute", "tokens_per_minute", "prompts",
+    "llm_reasoning_effort",
 )  # fmt: skip
 
 
@@ -120,7 +121,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         Rule(("llm_context",), _is_embedded, "the embedded server (llm_base_url: embedded)"),
         Rule(
-            ("llm_key_variable", "price_in", "price_out", "requests_per_minute", "tokens_per_minute"),
+            (
+                "llm_key_variable",
+                "price_in",
+                "price_out",
+                "price_cached",
+                "llm_reasoning_effort",
+                "requests_per_minute",
+                "tokens_per_minute",
+            ),
             lambda p: not _is_embedded(p),
             "an endpoint (llm_base_url, llm_endpoints); the embedded server is free, and nobody limits it",
         ),

@@ -17,7 +17,7 @@ from gisttools.data import ChunkOptions, FileOptions, ReadOptions, Tiers
 from gisttools.evaluation import EvaluateOptions
 from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
-from gisttools.synthesis import Checks, Endpoint, LLMOptions, SynthesisOptions
+from gisttools.synthesis import Checks, Effort, Endpoint, LLMOptions, SynthesisOptions
 from gisttools.training import (
     Candidates,
     LossOptions,
@@ -235,6 +235,8 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
     budget_tokens: int | None = LLMOptions.field("budget_tokens")
     price_in: float | None = LLMOptions.field("price_in")
     price_out: float | None = LLMOptions.field("price_out")
+    price_cached: float | None = LLMOptions.field("price_cached")
+    llm_reasoning_effort: Effort | None = LLMOptions.field("reasoning_effort")
     llm_mode: Literal["auto", "record", "replay"] = LLMOptions.field("mode")
     llm_transport: Literal["live", "batch"] = LLMOptions.field("transport")
     llm_endpoints: list[Endpoint] = LLMOptions.field("endpoints")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -11,9 +12,10 @@ from helpers.scripted_author import reply_of
 
 from gisttools.synthesis.judge import Candidate
 from gisttools.synthesis.llm.asking import Reply
+from gisttools.synthesis.llm.budget import Spent
 from gisttools.synthesis.plan import PlannedCall
 from gisttools.synthesis.second_looks import NONE, ask_blind
-from gisttools.synthesis.tallies import diversity, tally
+from gisttools.synthesis.tallies import diversity, live_pace, tally
 from gisttools.synthesis.task import Task
 
 TEXTS = [
@@ -83,6 +85,25 @@ def test_live_negatives_are_those_that_the_guides_mask_leaves_of_accepted_rows()
     ]
     found = _tally(rows)
     assert (found["live_negatives"], found["replaced_negatives"]) == (3, 1)
+
+
+def test_the_line_of_progress_tells_rows_a_minute_by_calls_made_now_accepted_share_and_dollars():
+    rows = [_candidate(), _candidate(), _candidate(reason="length"), _candidate(reason="copy")]
+    assert live_pace(rows, 30.0, Spent(tokens=440, usd=0.0123), True) == "2 rows, 4.0 a minute, 50% accepted, $0.0123"
+    rows[0].reply = dataclasses.replace(rows[0].reply, cached=True)
+    assert live_pace(rows, 30.0, Spent(tokens=440), False) == "2 rows, 2.0 a minute, 50% accepted, 440 tokens"
+    assert live_pace(rows, 1.0, Spent(), True) == "2 rows, 50% accepted, 0 tokens"  # too early for a pace
+    assert live_pace([], 0.0, Spent(), True) == "0 rows, 0 tokens"
+    assert (
+        live_pace([_candidate()] * 100, 20.0, Spent(usd=1.0), True) == "100 rows, 300 a minute, 100% accepted, $1.0000"
+    )
+
+
+def test_tokens_from_the_endpoint_s_cache_are_counted_of_rows_and_looks():
+    row = _candidate(said="a")
+    row.reply = dataclasses.replace(row.reply, tokens_cached=64)
+    row.looks = [dataclasses.replace(row.looks[0], tokens_cached=8)]
+    assert _tally([row])["tokens_cached"] == 72
 
 
 def test_a_summary_can_be_written_as_json():

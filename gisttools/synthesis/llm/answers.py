@@ -26,7 +26,8 @@ _FINISH = {
     "max_tokens": "length", "max_output_tokens": "length", "model_length": "length", "length_limit": "length",
     "end_turn": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "complete": "stop", "stop": "stop",
     "length": "length", "safety": "content_filter", "content_filter": "content_filter", "recitation": "content_filter",
-    "prohibited_content": "content_filter", "blocklist": "content_filter", "error": "error", "budget": "stop",
+    "prohibited_content": "content_filter", "blocklist": "content_filter", "spii": "content_filter",
+    "error": "error", "budget": "stop",
 }  # fmt: skip
 _ABSURD = 100  # times the longest answer that was asked for: no count of tokens
 _REASON = 300  # characters of a reason
@@ -63,17 +64,19 @@ def said(response: object) -> Said:
     found = _dict(response)
     choices = found.get("choices")
     choice = _dict(choices[0]) if isinstance(choices, list) and choices else {}
+    finish = _word(choice.get("finish_reason"))
+    finish = _FINISH.get(finish.lower().partition(":")[0], finish) if finish else None  # content_filter: SPII
     message = choice.get("message")
+    if message is None and finish == "content_filter":  # there is nothing else to say
+        message = {}
     if not isinstance(message, dict):
         raise BadAnswer(f"no chat completion came: {shown(response)}")
-    finish = _word(choice.get("finish_reason"))
-    finish = _FINISH.get(finish.lower(), finish) if finish else None
     if finish == "error":
         raise BadAnswer(f"the answer ended in an error: {shown(response)}")
     return Said(
         text=_text(message.get("content"))[:_LONGEST],
         refusal=_text(message.get("refusal")) or None,
-        thoughts=any(message.get(name) for name in _THOUGHTS),
+        thoughts=any(message.get(name) for name in _THOUGHTS) or _thought(found) > 0,
         finish=finish,
         model=_word(found.get("model")),
     )
@@ -95,7 +98,8 @@ def readable(response: object) -> dict[str, Any]:
 def usage_of(response: Mapping[str, Any], most: tuple[int, int] | None = None) -> tuple[int, int]:
     """Tokens in and out, as the endpoint counts them; zeros where it does not say.
 
-    A count that cannot be is none: no whole number, below zero, or, where `most` is told, more tokens in than the
+    What the total has beyond the two are thoughts, which are paid for as the answer is: Gemini counts them nowhere
+    else. A count that cannot be is none: no whole number, below zero, or, where `most` is told, more tokens in than the
     request has bytes or a hundred times more out than it allowed.
 
     Args:
@@ -103,10 +107,31 @@ def usage_of(response: Mapping[str, Any], most: tuple[int, int] | None = None) -
         most: the most tokens in and out that the call was meant to take.
     """
     usage = _dict(response.get("usage"))
-    found = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+    told_in, told_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    found = (told_in, told_out + _uncounted(usage))
     if most is not None and (found[0] > most[0] or found[1] > _ABSURD * most[1]):
         return 0, 0
     return found
+
+
+def cached_of(response: Mapping[str, Any], tokens_in: int) -> int:
+    """How many of so many tokens in the endpoint took from its cache of prompts, as it says; none where it does not say
+    what can be."""
+    details = _dict(_dict(response.get("usage")).get("prompt_tokens_details"))
+    found = _count(details.get("cached_tokens"))
+    return found if found <= tokens_in else 0
+
+
+def _thought(response: Mapping[str, Any]) -> int:
+    """Tokens that were thoughts, as far as they are counted apart."""
+    usage = _dict(response.get("usage"))
+    return _count(_dict(usage.get("completion_tokens_details")).get("reasoning_tokens")) or _uncounted(usage)
+
+
+def _uncounted(usage: Mapping[str, Any]) -> int:
+    """Tokens that only the total counts; 0 where prompt or total is not told."""
+    told_in, total = _count(usage.get("prompt_tokens")), _count(usage.get("total_tokens"))
+    return max(0, total - told_in - _count(usage.get("completion_tokens"))) if told_in else 0
 
 
 def content_of(turn: Mapping[str, Any]) -> str:

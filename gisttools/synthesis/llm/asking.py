@@ -16,22 +16,32 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from gisttools.common import EndpointError, Health, same_address
-from gisttools.synthesis.llm.answers import BadAnswer, content_of, extract_json, only_thoughts, said, usage_of
+from gisttools.synthesis.llm.answers import (
+    BadAnswer,
+    cached_of,
+    content_of,
+    extract_json,
+    only_thoughts,
+    said,
+    usage_of,
+)
 from gisttools.synthesis.llm.budget import Budget, Spent
 from gisttools.synthesis.llm.cache import CallCache, call_key
-from gisttools.synthesis.llm.forms import RUNGS, fault, with_form
+from gisttools.synthesis.llm.forms import RUNGS, fault, in_words, with_form
 from gisttools.synthesis.llm.options import LLMOptions
 
 log = logging.getLogger(__name__)
 
 REFUSED = ("refusal", "content_filter")
 UNANSWERED = ("error", "budget")
+COUNTS = ("tokens_in", "tokens_out", "tokens_cached")
 _TOKENS_AT_MOST = 10**9  # of a call; more is no count, but what an earlier version took for one
 _THOUGHTS_ENOUGH = 3  # first answers that are nothing but thoughts, after which no more are paid for
 # what an endpoint may refuse: by its name in a message, the most dispensable first
 _OPTIONAL = ("seed", "temperature")
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 _FORMS = ("response_format", "json_schema", "json_object")
+_OF_THINKING = re.compile(r"reasoning|thinking", re.IGNORECASE)
 _NAMED = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join((*_OPTIONAL, *_LENGTHS, *_FORMS))})(?![A-Za-z0-9_])")
 
 
@@ -55,6 +65,7 @@ class Reply:
             asked, for the budget did not hold it).
         model: as the endpoint names it.
         tokens_in, tokens_out: of all calls that it took, cached ones too.
+        tokens_cached: of those in, what the endpoint had in its cache of prompts.
         cost_usd: of these tokens; None where the price is not known.
         calls: made now for it: 0 from the cache, up to 3.
         cached: nothing was asked for it now.
@@ -68,6 +79,7 @@ class Reply:
     model: str
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
     cost_usd: float | None = None
     calls: int = 0
     cached: bool = False
@@ -88,6 +100,7 @@ class Learnt:
 
     def __init__(self, leave_out: Collection[str] = ()) -> None:
         self.rung, self.settled, self.limit = 0, False, "max_tokens"
+        self._heeded = False
         self.drop: set[str] = set(leave_out)
         if "response_format" in self.drop:
             self.rung = len(RUNGS) - 1
@@ -120,6 +133,15 @@ class Learnt:
     def lower(self) -> None:
         """Go down a rung, where there is one, after a batch in which all calls were refused."""
         self.rung = min(self.rung + 1, len(RUNGS) - 1)
+
+    def passed_over(self, holds_json: bool) -> bool:
+        """Note whether an answer, asked for by `response_format`, holds JSON. True where that is passed over, for the
+        first answer holds none: the prompt's words ask for it from now on."""
+        self._heeded = self._heeded or holds_json
+        if self._heeded or self.rung == len(RUNGS) - 1:
+            return False
+        self.rung = len(RUNGS) - 1
+        return True
 
     def adapt(self, param: object, words: str = "") -> bool:
         """Learn from a refusal that names a parameter, in its field or in its words; True where the request is worth
@@ -246,7 +268,7 @@ class Asker:
         if value is None or not is_stored(value):
             return None
         self.health.answered = True
-        return {**value, **{name: 0 for name in ("tokens_in", "tokens_out") if value.get(name, 0) > _TOKENS_AT_MOST}}
+        return {**value, **{name: 0 for name in COUNTS if value.get(name, 0) > _TOKENS_AT_MOST}}
 
     async def answer(self, request: Request, call: Call) -> Reply | None:
         """The reply, by calls of `call`; None as soon as that has none."""
@@ -267,6 +289,8 @@ class Asker:
             if thinks := finish not in (*REFUSED, *UNANSWERED) and only_thoughts(turn):
                 problem = "it holds thoughts and no answer"
                 break  # asked again it would think again
+            if finish not in (*REFUSED, *UNANSWERED, "length"):
+                self._note_form(turn, found)
             problem = None if finish in (*REFUSED, *UNANSWERED, "length") else fault(found, request.schema)
             if problem is None or again:
                 break
@@ -274,10 +298,10 @@ class Asker:
             messages = [
                 *messages,
                 {"role": "assistant", "content": content},
-                {"role": "user", "content": f"That answer does not fit: {problem}. Answer again, with JSON that fits."},
+                {"role": "user", "content": f"That answer does not fit: {problem}. {_again(found, request.schema)}"},
             ]
         self._note(finish, thinks)
-        tokens_in, tokens_out = (sum(t.get(name, 0) for t in turns) for name in ("tokens_in", "tokens_out"))
+        tokens_in, tokens_out, tokens_cached = (sum(t.get(name, 0) for t in turns) for name in COUNTS)
         price = self.options.price
         new = [t for t in turns if not t.get("cached") and t["finish_reason"] not in UNANSWERED]
         return Reply(
@@ -287,12 +311,21 @@ class Asker:
             model=turn["model"],
             tokens_in=tokens_in,
             tokens_out=tokens_out,
-            cost_usd=price.of(tokens_in, tokens_out) if price else None,
+            tokens_cached=tokens_cached,
+            cost_usd=price.of(tokens_in, tokens_out, tokens_cached) if price else None,
             calls=len(new),
             cached=all(t.get("cached") for t in turns),
             answer=found,
             problem=problem,
         )
+
+    def _note_form(self, turn: dict, found: dict | None) -> None:
+        """Learn from a first answer whether the endpoint keeps to the form; one in the cache may be of another form."""
+        if not turn.get("cached") and self.learnt.passed_over(found is not None):
+            log.warning(
+                "%s passes over response_format: an answer came that holds no JSON. The prompt's own words ask for it.",
+                self.options.url,
+            )
 
     def _note(self, finish: str, thinks: bool) -> None:
         """Count a reply. Raises EndpointError where the first ones are nothing but thoughts."""
@@ -304,7 +337,8 @@ class Asker:
             raise EndpointError(
                 f"{self.options.model!r} at {self.options.url} only thinks: the first {seen.thoughts} answers hold "
                 f"thoughts and nothing else, within {self.options.max_tokens} tokens and twice as many. Raise "
-                "max_tokens (to 4000, say), or switch thinking off at the server, or ask a model that does not think."
+                "max_tokens (to 4000, say), or let it think less (reasoning_effort), or switch thinking off at the "
+                "server, or ask a model that does not think."
             )
 
     def keep(self, key: str, response: dict, finish: str | None = None, *, most: tuple[int, int] | None = None) -> dict:
@@ -318,7 +352,23 @@ class Asker:
         tokens_in, tokens_out = usage_of(response, most)
         value: dict[str, object] = {"response": response, "finish_reason": finish, "model": model}
         value |= {"tokens_in": tokens_in, "tokens_out": tokens_out}
+        if cached := self.cached_of(response, tokens_in):
+            value["tokens_cached"] = cached
         return self.cache.put(key, value)
+
+    def cached_of(self, response: dict, tokens_in: int) -> int:
+        """Tokens in that cost less, for the endpoint had them in its cache; none of batches, which have one price."""
+        return cached_of(response, tokens_in) if self.options.transport == "live" else 0
+
+    def effort_refused(self, param: object, words: str) -> str | None:
+        """The message for a refusal of `reasoning_effort`; None where that was not sent, or is not what is refused."""
+        effort = self.options.reasoning_effort
+        if effort is None or not _OF_THINKING.search(f"{param or ''} {words}"):
+            return None
+        return (
+            f"{self.options.url} does not take reasoning_effort {effort!r} for {self.options.model!r} ({words}). Leave "
+            "it out (null), or give one that the model takes."
+        )
 
     def unanswered(self, finish: str, why: str) -> dict:
         """What stands for a call that has no answer; it is not stored."""
@@ -329,6 +379,8 @@ class Asker:
         options, learnt = self.options, self.learnt
         body = {"model": options.model, "temperature": options.temperature, "seed": options.seed + request.replicate}
         body = {k: v for k, v in body.items() if k not in learnt.drop}
+        if options.reasoning_effort is not None:
+            body["reasoning_effort"] = options.reasoning_effort
         if "max_tokens" not in learnt.drop:
             body[learnt.limit] = room
         return body | with_form(messages, request.schema, rung)
@@ -336,8 +388,15 @@ class Asker:
     def key(self, messages: list, request: Request, room: int) -> str:
         """Under which the call's answer is kept."""
         options = self.options
-        sampling = {"temperature": options.temperature, "max_tokens": room, "seed": options.seed}
+        sampling: dict[str, object] = {"temperature": options.temperature, "max_tokens": room, "seed": options.seed}
+        if options.reasoning_effort is not None:  # keys of before there was one stay
+            sampling["reasoning_effort"] = options.reasoning_effort
         return call_key(self.seen.endpoint, options.model, messages, request.schema, sampling, request.replicate)
+
+
+def _again(found: dict | None, schema: dict) -> str:
+    """What is asked after an answer that does not fit; the schema in words, where no JSON came at all."""
+    return "Answer again, with JSON that fits." if found else f"Answer again. {in_words(schema)}"
 
 
 def is_form(value: object) -> TypeGuard[dict]:
@@ -357,9 +416,7 @@ def is_stored(value: object) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("response"), dict):
         return False
     words = all(isinstance(value.get(name), str) for name in ("finish_reason", "model"))
-    numbers = all(
-        isinstance(value.get(name, 0), int) and value.get(name, 0) >= 0 for name in ("tokens_in", "tokens_out")
-    )
+    numbers = all(isinstance(value.get(name, 0), int) and value.get(name, 0) >= 0 for name in COUNTS)
     if not (words and numbers):
         return False
     if value["finish_reason"] == "content_filter":

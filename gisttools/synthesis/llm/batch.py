@@ -605,6 +605,8 @@ class _BatchRun:
         """What was not answered waits for the next batch, or is given up."""
         learnt, refused = self._learnt, results.refused
         for answer in refused.values():
+            if why := self._asker.effort_refused(answer.param, answer.words):
+                raise EndpointError(why)
             learnt.adapt(answer.param, answer.words)
         if learnt.form == batch.form and not self._proven and len(refused) == len(batch.lines) > 1:
             learnt.lower()

@@ -95,14 +95,22 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """US dollars for a million tokens in, and for a million tokens out."""
+    """US dollars for a million tokens in, and for a million tokens out; of those in that an endpoint had in its cache
+    of prompts, as of the others where None."""
 
     per_million_in: float
     per_million_out: float
+    per_million_cached: float | None = None
 
-    def of(self, tokens_in: int, tokens_out: int) -> float:
-        """US dollars for so many tokens."""
-        return (tokens_in * self.per_million_in + tokens_out * self.per_million_out) / _MILLION
+    @property
+    def cached(self) -> float:
+        """US dollars for a million tokens in from the endpoint's cache."""
+        return self.per_million_in if self.per_million_cached is None else self.per_million_cached
+
+    def of(self, tokens_in: int, tokens_out: int, cached: int = 0) -> float:
+        """US dollars for so many tokens, of which `cached` of those in came from the endpoint's cache."""
+        others = (tokens_in - cached) * self.per_million_in + tokens_out * self.per_million_out
+        return (others + cached * self.cached) / _MILLION
 
 
 def known_price(url: str, model: str) -> Price | None:
@@ -113,10 +121,21 @@ def known_price(url: str, model: str) -> Price | None:
     except ImportError:
         return None
     try:
-        found = calc_price(Usage(input_tokens=1000, output_tokens=1000), model_ref=model, provider_api_url=url)
+        found, again = (
+            calc_price(
+                Usage(input_tokens=1000, output_tokens=1000, cache_read_tokens=cached),
+                model_ref=model,
+                provider_api_url=url,
+            )
+            for cached in (0, 1000)
+        )
     except LookupError:
         return None
-    return Price(per_million_in=float(found.input_price) * 1000, per_million_out=float(found.output_price) * 1000)
+    return Price(
+        per_million_in=float(found.input_price) * 1000,
+        per_million_out=float(found.output_price) * 1000,
+        per_million_cached=float(again.input_price) * 1000,
+    )
 
 
 def most_tokens_in(messages: Sequence[dict[str, str]], form: str) -> int:
@@ -126,10 +145,12 @@ def most_tokens_in(messages: Sequence[dict[str, str]], form: str) -> int:
 
 @dataclass(kw_only=True)
 class Spent:
-    """Tokens and US dollars of calls that were sent; their most, where an answer did not come or did not say."""
+    """Tokens and US dollars of calls that were sent; their most, where an answer did not come or did not say. `cached`
+    of the tokens came from the endpoint's cache of prompts."""
 
     tokens: int = 0
     usd: float = 0.0
+    cached: int = 0
     left: dict[str, tuple[int, float]] = field(default_factory=dict, repr=False)  # batches left under way, by token
 
 
@@ -202,12 +223,13 @@ class Budget:
                     return False
                 await asyncio.sleep(_LOOK_AGAIN)
 
-    def settle(self, reserved: tuple[int, int], used: tuple[int, int]) -> None:
-        """The call that reserved (tokens in, out) used so many of them."""
+    def settle(self, reserved: tuple[int, int], used: tuple[int, int], cached: int = 0) -> None:
+        """The call that reserved (tokens in, out) used so many of them, and `cached` of those in cost less."""
         self._hold(self._costs(*reserved), -1)
-        tokens, usd = self._costs(*used)
+        tokens, usd = self._costs(*used, cached)
         self._spent.tokens += tokens
         self._spent.usd += usd
+        self._spent.cached += cached
         self._write()
         self._bell.ring()
 
@@ -242,8 +264,8 @@ class Budget:
         self._spent.left[token] = self._costs(*most)
         self.settle(most, most)
 
-    def _costs(self, tokens_in: int, tokens_out: int) -> tuple[int, float]:
-        return tokens_in + tokens_out, self._price.of(tokens_in, tokens_out) if self._price else 0.0
+    def _costs(self, tokens_in: int, tokens_out: int, cached: int = 0) -> tuple[int, float]:
+        return tokens_in + tokens_out, self._price.of(tokens_in, tokens_out, cached) if self._price else 0.0
 
     def _hold(self, cost: tuple[int, float], sign: int) -> None:
         self._holders += sign

@@ -95,7 +95,7 @@ class LLM:
     def spent(self) -> Spent:
         """Tokens and dollars of its calls so far."""
         each = [seen.spent for seen in self.seen]
-        return Spent(tokens=sum(spent.tokens for spent in each), usd=sum(spent.usd for spent in each))
+        return Spent(**{name: sum(getattr(s, name) for s in each) for name in ("tokens", "usd", "cached")})
 
     @property
     def gave_up(self) -> bool:

@@ -24,9 +24,16 @@ def with_form(messages: Sequence[dict[str, str]], schema: dict, rung: int) -> di
         shown = schema if rung == 0 else _without_lengths(schema)
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": shown, "strict": True}}
         return {"messages": messages, "response_format": form}
-    asked = f"Answer with one JSON object that fits this JSON schema, and nothing else:\n{json.dumps(schema)}"
-    messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n\n{asked}"}
+    asked = in_words(schema)
+    # in the part that all calls share, so that a server computes it once
+    place = 0 if messages[0]["role"] == "system" else -1
+    messages[place] = {**messages[place], "content": f"{messages[place]['content']}\n\n{asked}"}
     return {"messages": messages} | ({"response_format": {"type": "json_object"}} if rung == 2 else {})
+
+
+def in_words(schema: dict) -> str:
+    """What a prompt says of the form, where nothing else does."""
+    return f"Answer with one JSON object that fits this JSON schema, and nothing else:\n{json.dumps(schema)}"
 
 
 def fault(answer: dict | None, schema: dict) -> str | None:

@@ -10,7 +10,7 @@ from functools import partial
 
 import openai
 
-from gisttools.common import EndpointError, error_words, with_retries
+from gisttools.common import EndpointError, busy, error_words, with_retries
 from gisttools.synthesis.llm.answers import BadAnswer, readable, shown, usage_of
 from gisttools.synthesis.llm.asking import UNANSWERED, Asker, Learnt, Reply, Request
 from gisttools.synthesis.llm.budget import Pace, certain, most_tokens_in
@@ -137,6 +137,8 @@ class LiveCalls:
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if error.code == "content_filter":
                     return self._asker.keep(key, {"error": shown(error.body)}, "content_filter")
+                if why := self._asker.effort_refused(error.param, error_words(error)):
+                    raise EndpointError(why) from error
                 if form.another(error):
                     continue
                 return self._refused(form)
@@ -178,7 +180,7 @@ class LiveCalls:
             return str(self.failed)
         if not await self._asker.budget.reserve(*most):
             return None
-        used = (0, 0)
+        used, cached = (0, 0), 0
         try:
             started = await self._pace.enter(sum(most))
             try:
@@ -187,13 +189,14 @@ class LiveCalls:
                 async with asyncio.timeout(self._options.timeout):  # the client's own starts anew with every byte
                     response = _read(await client.post("/chat/completions", body=body, cast_to=str))
                 used = self._told(usage_of(response, most), most)
+                cached = self._asker.cached_of(response, usage_of(response, most)[0])
                 self._pace.went_well()
                 return response
             except TimeoutError as error:
                 raise openai.OpenAIError(f"no whole answer within {self._options.timeout:g} s") from error
             except openai.APIStatusError as error:
                 used = (0, 0)
-                if error.status_code == 429:
+                if busy(error):
                     self._pace.slow_down(started)
                 raise
             except openai.APIConnectionError as error:
@@ -203,7 +206,7 @@ class LiveCalls:
             finally:
                 self._pace.leave(sum(most) - sum(used))
         finally:
-            self._asker.budget.settle(most, used)
+            self._asker.budget.settle(most, used, cached)
 
     def _told(self, tokens: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
         """What counts as used: what the endpoint says, or the most where it says nothing that can be."""

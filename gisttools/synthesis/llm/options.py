@@ -12,6 +12,7 @@ from gisttools.common import Options, ParameterError, safe_url
 from gisttools.synthesis.llm.budget import Price, known_price
 
 Optional = Literal["seed", "temperature", "max_tokens", "response_format"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 EMBEDDED = "embedded"  # in place of an address: the server that `open_llm` starts
 
 
@@ -30,6 +31,8 @@ class Endpoint(Options):
     concurrency: int | None = Field(None, ge=1, description="calls in flight")
     price_in: float | None = Field(None, ge=0, description="US dollars for a million tokens in; null: the list price")
     price_out: float | None = Field(None, ge=0, description="US dollars for a million tokens out")
+    price_cached: float | None = Field(None, ge=0, description="of those in that the endpoint had in its cache")
+    reasoning_effort: Effort | None = Field(None, description="how much the model thinks first")
     requests_per_minute: float | None = Field(None, gt=0, description="the account's limit")
     tokens_per_minute: float | None = Field(None, gt=0, description="the account's limit")
 
@@ -58,6 +61,9 @@ class LLMOptions(Options):
     price_in, price_out: both or none; None: the list price by the package genai-prices where it is installed and knows
         the model, else not known. Batches count at the same price, an upper bound where they are billed at a discount;
         give the prices as billed.
+    price_cached: of tokens in that the endpoint says it had in its cache of prompts; None: as the others, or the list
+        price. Batches count them as the others.
+    reasoning_effort: sent as it is, where told; a model that does not take it ends the run. None: not sent.
     """
 
     about = "LLM"
@@ -69,7 +75,8 @@ class LLMOptions(Options):
     endpoints: list[Endpoint] = Field(
         [],
         description="several in place of one: each with base_url, model and, where it "
-        "differs, weight, key_variable, concurrency, price_in, price_out; where one fails the others take over",
+        "differs, weight, key_variable, concurrency, price_in, price_out, price_cached, reasoning_effort; where one "
+        "fails the others take over",
     )
     key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
     temperature: float = Field(0.8, ge=0, le=2, description="sampling temperature of the LLM")
@@ -80,6 +87,12 @@ class LLMOptions(Options):
     budget_tokens: int | None = Field(None, gt=0, description="in and out together; never overstepped either")
     price_in: float | None = Field(None, ge=0, description="US dollars for a million tokens in; null: the list price")
     price_out: float | None = Field(None, ge=0, description="US dollars for a million tokens out")
+    price_cached: float | None = Field(
+        None, ge=0, description="US dollars for a million tokens in that the endpoint had in its cache of prompts"
+    )
+    reasoning_effort: Effort | None = Field(
+        None, description="how much a model thinks before it answers, where it lets one say; null: not sent"
+    )
     mode: Literal["auto", "record", "replay"] = Field(
         "auto", description="record: ask for everything anew; replay: from the cache alone, without network"
     )
@@ -109,6 +122,10 @@ class LLMOptions(Options):
             return found + self._endpoint_conflicts()
         if (self.price_in is None) != (self.price_out is None):
             found.append(f"price_in and price_out are {self.price_in} and {self.price_out}; give both, or neither")
+        elif self.price_cached is not None and self.price_in is None:
+            found.append(
+                f"price_cached is {self.price_cached}, but price_in and price_out are not told; give all three"
+            )
         elif self.budget_usd is not None and self.price is None:
             found.append(
                 f"budget_usd is {self.budget_usd}, but the price of {self.model!r} is not known: "
@@ -125,8 +142,8 @@ class LLMOptions(Options):
 
     def _endpoint_conflicts(self) -> list[str]:
         found = [] if self.base_url == EMBEDDED else ["base_url and endpoints are both given: name it among endpoints"]
-        if self.price_in is not None or self.price_out is not None:
-            found.append("price_in and price_out are of one endpoint: give each of endpoints its own")
+        if (self.price_in, self.price_out, self.price_cached) != (None, None, None):
+            found.append("price_in, price_out and price_cached are of one endpoint: give each of endpoints its own")
         if self.transport == "batch":
             found.append("transport is 'batch' with several endpoints: batches go to one, so set base_url, or live")
         names = [(e.base_url, e.model) for e in self.endpoints]
@@ -182,11 +199,13 @@ class LLMOptions(Options):
             return Price(
                 per_million_in=sum(p.per_million_in * share for p, share in known),
                 per_million_out=sum(p.per_million_out * share for p, share in known),
+                per_million_cached=sum(p.cached * share for p, share in known),
             )
         if self.base_url == EMBEDDED:
             return Price(per_million_in=0.0, per_million_out=0.0)
         if self.price_in is not None and self.price_out is not None:
-            return Price(per_million_in=self.price_in, per_million_out=self.price_out)
+            told = {"per_million_in": self.price_in, "per_million_out": self.price_out}
+            return Price(**told, per_million_cached=self.price_cached)
         return known_price(self.url, self.model)
 
 

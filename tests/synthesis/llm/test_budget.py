@@ -121,14 +121,17 @@ def test_the_list_price_is_asked_for_by_address_and_model(monkeypatch):
     def calc_price(usage, *, model_ref, provider_api_url):
         if (model_ref, provider_api_url) != ("big", "https://api.example/v1"):
             raise LookupError("not known")
-        return types.SimpleNamespace(input_price=usage["in"] * 2 / 1e6, output_price=usage["out"] * 10 / 1e6)
+        dear, cheap = usage["in"] - usage["cached"], usage["cached"]
+        return types.SimpleNamespace(input_price=(dear * 2 + cheap / 2) / 1e6, output_price=usage["out"] * 10 / 1e6)
 
     fake = types.ModuleType("genai_prices")
     fake.calc_price = calc_price
-    fake.Usage = lambda input_tokens, output_tokens: {"in": input_tokens, "out": output_tokens}
+    fake.Usage = lambda input_tokens, output_tokens, cache_read_tokens: {
+        "in": input_tokens, "out": output_tokens, "cached": cache_read_tokens
+    }  # fmt: skip
     monkeypatch.setitem(sys.modules, "genai_prices", fake)
     price = known_price("https://api.example/v1", "big")
-    assert (price.per_million_in, price.per_million_out) == pytest.approx((2.0, 10.0))
+    assert (price.per_million_in, price.per_million_out, price.cached) == pytest.approx((2.0, 10.0, 0.5))
     assert known_price("https://api.example/v1", "small") is None
 
 
