@@ -34,6 +34,7 @@ from .schedule import (
     run_recipe as run_recipe,
     sweep as sweep,
 )
+from .sending import asking as asking
 from .session import Run as Run, new_run as new_run, start as start, start_lesson as start_lesson
 from .shards import run_single as run_single
 from .using import check_against as check_against, model_folder as model_folder, model_named as model_named

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
 from gisttools.workflow.idle import idle_names, idle_needs
-from gisttools.workflow.params import VERBS, as_declared
+from gisttools.workflow.params import PERMISSIONS, VERBS, as_declared
 
 # (step that has the axis, parameter) -> (number of the value, value)
 Combination = dict[tuple[str, str], tuple[int, Any]]
@@ -92,8 +92,9 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
 
     Args:
         path: the YAML file.
-        overrides: {"step.parameter": value}, or {input: value}; they win over the profile, and a step's parameter over
-            an input. They hold for all combinations of a step; a parameter of its matrix gets other values.
+        overrides: {"step.parameter": value}, or {input: value}, or a permission (`send_texts`) for all steps; they win
+            over the profile, and a step's parameter over an input. They hold for all combinations of a step; a
+            parameter of its matrix gets other values.
         profile: name of one of its profiles; the steps it skips are not in the result.
 
     Raises:
@@ -109,6 +110,7 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
     given = {name: value for name, value in (overrides or {}).items() if name in recipe.inputs}
     single = {name: value for name, value in (overrides or {}).items() if name not in recipe.inputs}
+    single = _spelled_out([step for step in recipe.steps if step.name not in skipped], single)
     # first, so that their references are checked as well
     defaults = {name: one.default for name, one in recipe.inputs.items() if one.default is not None}
     _set_inputs(recipe, defaults)
@@ -277,6 +279,15 @@ def _recipe_in(path: Path) -> Recipe:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
     raise ParameterError(problems(f"{path} is not a recipe:", lines))
+
+
+def _spelled_out(steps: Sequence[Step], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides, a permission that names no step for all steps that know it."""
+    found: dict[str, Any] = {}
+    for name, value in overrides.items():
+        knowing = [s.name for s in steps if s.verb in VERBS and name in VERBS[s.verb].model_fields]
+        found |= {f"{s}.{name}": value for s in knowing} if name in PERMISSIONS and knowing else {name: value}
+    return found | {name: value for name, value in overrides.items() if "." in name}
 
 
 def _set_parameters(recipe: Recipe, given: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:

@@ -50,6 +50,7 @@ from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps
+from gisttools.workflow.sending import with_permission
 from gisttools.workflow.spec import settled
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def run_single(
         except MissingError:
             if rerun == "only-cache":
                 raise
+    parameters = with_permission(verb, parameters)
     params = check_params(verb, parameters)
     with open_executor(workers, cluster) as executor:
         assert executor is not None  # there are several workers, or a cluster
