@@ -46,7 +46,7 @@ _DATES = re.compile(_WHOLE.format(f"{_DATE}|{_TIME}|{_YEARS}"))
 _AMOUNTS = re.compile(_WHOLE.format(_AMOUNT), re.IGNORECASE)
 _SEPARATED = r"(?:[ \u00a0\u2011./-]{0,3}\(?\d\)?)"
 _PHONE = re.compile(
-    rf"(?<![\w.,+#/-])(?:"
+    rf"(?<![\w.,+#/-])(?<!\d )(?:"
     rf"\+\s?\(?[1-9]{_SEPARATED}{{6,15}}"  # +44 20 7946 0958
     rf"|00[1-9]{_SEPARATED}{{8,13}}"
     rf"|\(0[1-9]\d{{0,4}}\){_SEPARATED}{{4,9}}|0[1-9]{_SEPARATED}{{6,10}}"  # (030) 123456, 0171/1234567
