@@ -109,8 +109,7 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
     if found:
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
     given = {name: value for name, value in (overrides or {}).items() if name in recipe.inputs}
-    single = {name: value for name, value in (overrides or {}).items() if name not in recipe.inputs}
-    single = _spelled_out([step for step in recipe.steps if step.name not in skipped], single)
+    single = _spelled_out(recipe, overrides or {}, skipped)
     # first, so that their references are checked as well
     defaults = {name: one.default for name, one in recipe.inputs.items() if one.default is not None}
     _set_inputs(recipe, defaults)
@@ -281,13 +280,15 @@ def _recipe_in(path: Path) -> Recipe:
     raise ParameterError(problems(f"{path} is not a recipe:", lines))
 
 
-def _spelled_out(steps: Sequence[Step], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides, a permission that names no step for all steps that know it."""
+def _spelled_out(recipe: Recipe, overrides: Mapping[str, Any], skipped: Sequence[str]) -> dict[str, Any]:
+    """The overrides that are no inputs; a permission that names no step is one for all steps that know it."""
     found: dict[str, Any] = {}
-    for name, value in overrides.items():
-        knowing = [s.name for s in steps if s.verb in VERBS and name in VERBS[s.verb].model_fields]
-        found |= {f"{s}.{name}": value for s in knowing} if name in PERMISSIONS and knowing else {name: value}
-    return found | {name: value for name, value in overrides.items() if "." in name}
+    given = {name: value for name, value in overrides.items() if name not in recipe.inputs}
+    for name in [n for n in given if n in PERMISSIONS]:
+        value = given.pop(name)
+        kept = [s for s in recipe.steps if s.name not in skipped and s.verb in VERBS]
+        found |= {f"{s.name}.{name}": value for s in kept if name in VERBS[s.verb].model_fields}
+    return found | given
 
 
 def _set_parameters(recipe: Recipe, given: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:

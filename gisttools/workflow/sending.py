@@ -115,7 +115,7 @@ def allow(parts: Sequence[Leaving], *, allowed: bool = False) -> list[Sent]:
             told = [one.words("would go") for one in new]
             raise ParameterError(problems("Texts would leave this machine, and nobody can be asked here:", told, _FIX))
         if not ask("\n".join(one.words("would go") for one in new) + "\nMay they be sent?"):
-            raise ParameterError(f"Texts would go to {' and '.join(one.where for one in new)}, and you said no. {_FIX}")
+            raise ParameterError(f"You said no: nothing was sent to {' and '.join(one.where for one in new)}.")
         for one in new:
             kept.add(one)
     return [(one.hosts, one.words()) for one in whole]

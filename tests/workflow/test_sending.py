@@ -76,7 +76,7 @@ def test_where_nobody_can_be_asked_a_run_is_refused_and_nothing_arrives(server, 
 
 def test_a_no_sends_nothing_and_is_not_remembered(server, project):
     for _ in range(2):
-        with asking(lambda _: False), pytest.raises(ParameterError, match=r"texts would go to 127\.1, and you said no"):
+        with asking(lambda _: False), pytest.raises(ParameterError, match=r"You said no: nothing was sent to 127\.1"):
             run_notebook("convert", with_guide(server))
     assert server.calls == []
 
@@ -193,6 +193,8 @@ def test_a_preview_says_what_would_leave_and_asks_nobody(server, project):
 
 
 SUPPORT, DATA = "prompts/tasks/support_intents.yaml", "data/support_intents"
+SEVERAL = [{"base_url": f"http://{host}/v1", "model": "m"} for host in ("localhost", "b")]
+SERVED = "openai/text-embedding-3-small"
 REMOTE = {"llm_base_url": "https://api.openai.com/v1", "llm_model": "m"}
 
 
@@ -208,7 +210,7 @@ REMOTE = {"llm_base_url": "https://api.openai.com/v1", "llm_model": "m"}
         ("synthesize", {"llm_base_url": "http://[::1]:8000/v1"}, []),
         ("synthesize", REMOTE | {"task": "prompts/tasks/retrieval_topics.yaml"}, []),  # nothing of anybody's
         ("synthesize", REMOTE | {"task": "prompts/tasks/retrieval_terms.yaml"}, ["api.openai.com"]),
-        ("synthesize", {"llm_endpoints": [{"base_url": f"http://{h}/v1", "model": "m"} for h in ("localhost", "b")]}, ["b"]),
+        ("synthesize", {"llm_endpoints": SEVERAL}, ["b"]),
         ("synthesize", {"guide": "endpoint:m"}, ["api.openai.com"]),
         ("convert", {"guide": "endpoint:m", "guide_base_url": "http://127.0.0.1:1/v1"}, []),
         ("convert", {"guide": "endpoint:m"}, ["api.openai.com"]),
@@ -218,7 +220,7 @@ REMOTE = {"llm_base_url": "https://api.openai.com/v1", "llm_model": "m"}
         ("finetune", {"guide": "endpoint:m", "triplets": ["$convert"]}, []),  # asked when it is there
         ("evaluate", {"model": "endpoint:m", "baseline": "bm25"}, ["api.openai.com"]),
         ("evaluate", {"model": "bm25", "baseline": "random", "references": ["endpoint:m"]}, ["api.openai.com"]),
-        ("evaluate", {"model": "mteb:openai/text-embedding-3-small", "baseline": "bm25"}, ["the provider of openai/text-embedding-3-small"]),
+        ("evaluate", {"model": f"mteb:{SERVED}", "baseline": "bm25"}, [f"the provider of {SERVED}"]),
         ("evaluate", {"model": "mteb:sentence-transformers/all-MiniLM-L6-v2", "baseline": "bm25"}, []),
         ("evaluate", {"model": "endpoint:m", "baseline": "bm25", "files": [], "tasks": ["STS17"]}, []),
         ("report", {}, []),
