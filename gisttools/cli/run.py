@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gisttools.cli.answers import Answer
+from gisttools.cli.asking import asking_here
 from gisttools.cli.complete import (
     Remembering,
     complete_parameter,
@@ -126,6 +127,7 @@ def _profile(named: str | None) -> str | None:
 @_CLUSTER
 @click.option("--dry-run", is_flag=True, help="Only show what would run, and what is done already.")
 @click.option("--publish-to", metavar="URL", help="Publish what ends well: s3://bucket/folder, gs://..., file:///...")
+@asking_here()
 def run(
     what: str,
     parameters: tuple[tuple[str, str], ...],

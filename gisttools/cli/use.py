@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gisttools.cli.answers import NO, Answer
+from gisttools.cli.asking import asking_here
 from gisttools.cli.complete import Remembering, complete_run
 from gisttools.common import DataError, ParameterError, quiet_libraries, signed, whole_file
 
@@ -188,6 +189,7 @@ def _chunks(documents: Documents, cache: VectorCache) -> Chunks:
     "--allowed-loss", type=float, default=0.5, show_default=True, metavar="POINTS", help="A loss that is no failure."
 )
 @click.option("--strict", is_flag=True, help="Fail too where a larger loss is not ruled out.")
+@asking_here()
 def check(model: str, against: str, allowed_loss: float, strict: bool) -> Answer:
     """Score MODEL (a finetune run, a folder, ...) on the tasks of an evaluate run, next to that run's model.
 

@@ -1,3 +1,9 @@
+from .addresses import (
+    host_of as host_of,
+    hosts_elsewhere as hosts_elsewhere,
+    is_local as is_local,
+    same_address as same_address,
+)
 from .cards import (
     LICENCES as LICENCES,
     card_head as card_head,
@@ -15,10 +21,8 @@ from .endpoints import (
     error_words as error_words,
     final_words as final_words,
     in_background as in_background,
-    is_local as is_local,
     open_client as open_client,
     passing as passing,
-    same_address as same_address,
     with_retries as with_retries,
 )
 from .errors import (

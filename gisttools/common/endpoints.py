@@ -20,17 +20,15 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import openai
 import tenacity
 
+from gisttools.common.addresses import is_local
 from gisttools.common.errors import EndpointError
-from gisttools.common.secrets import safe_url
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ATTEMPTS = 6
 _ATTEMPTS_BESIDE_OTHERS = 2  # where another endpoint takes the call
 _LONGEST_WORDS = 500  # characters of an error that are told
@@ -290,26 +288,6 @@ def error_words(error: BaseException) -> str:
     broken = isinstance(error, openai.APIConnectionError) and not _no_connection(error)
     words = f"{name}: {text}" if text else name
     return f"the answer broke off or cannot be read ({words})" if broken and cause is not error else words
-
-
-def same_address(base_url: str) -> str:
-    """An address as it is told, without what makes no difference: names of this machine are one, small letters in the
-    host, no port that is the usual one, no slash at the end; no user name, password or key."""
-    parts = urlsplit(safe_url(base_url))
-    host = (parts.hostname or "").lower()
-    host = "127.0.0.1" if host in _LOOPBACK else f"[{host}]" if ":" in host else host
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    usual = {"http": 80, "https": 443}.get(parts.scheme)
-    netloc = host if port in (None, usual) else f"{host}:{port}"
-    return urlunsplit(parts._replace(netloc=netloc)).rstrip("/")
-
-
-def is_local(base_url: str) -> bool:
-    """Does the endpoint run on this machine?"""
-    return urlsplit(base_url).hostname in _LOOPBACK
 
 
 def open_client(base_url: str, key_variable: str, timeout: float) -> openai.AsyncOpenAI:

@@ -73,6 +73,7 @@ from .languages import (
     language_identifier as language_identifier,
     languages_of as languages_of,
 )
+from .leaving import Leaving as Leaving, tell_for_run as tell_for_run
 from .mteb_tasks import (
     cleaned_task as cleaned_task,
     load_task as load_task,
@@ -107,6 +108,7 @@ from .overlap import (
     texts_of as texts_of,
 )
 from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
+from .personal import count_personal as count_personal
 from .retrieval_files import Question as Question, write_retrieval as write_retrieval
 from .saved import is_saved as is_saved
 from .searches import (

@@ -55,6 +55,7 @@ from .models import (
     REGISTRY as REGISTRY,
     ScoredModel as ScoredModel,
     open_scored as open_scored,
+    provider_of as provider_of,
     scored as scored,
     training_sets as training_sets,
 )

@@ -353,6 +353,16 @@ def training_sets(name: str) -> frozenset[str] | None:
     return None if known is None else frozenset(known)
 
 
+def provider_of(name: str) -> str | None:
+    """Who serves a model of mteb's registry (`mteb:NAME`) that is not open, so that texts are sent to them; None of one
+    that runs here, and of one that is not known."""
+    from mteb.models.model_implementations import MODEL_REGISTRY
+
+    plain = name.removeprefix(REGISTRY).partition("@")[0]
+    about = MODEL_REGISTRY.get(plain)
+    return f"the provider of {plain}" if about is not None and about.open_weights is False else None
+
+
 def _registered(
     name: str,
     revision: str | None,

@@ -43,7 +43,7 @@ from .numbered_texts import (
     numbered as numbered,
     text_columns_as_keys as text_columns_as_keys,
 )
-from .options import GuideOptions as GuideOptions
+from .options import GuideOptions as GuideOptions, guide_hosts as guide_hosts
 from .prompts import (
     Prompts as Prompts,
     RowPrompts as RowPrompts,

@@ -27,11 +27,11 @@ from gisttools.common import (
     same_address,
     with_retries,
 )
+from gisttools.data import Leaving
 from gisttools.models.loading import ENDPOINT
-from gisttools.models.options import GuideOptions
+from gisttools.models.options import OPENAI_URL, GuideOptions, guide_hosts
 from gisttools.models.prompts import Prompts
 
-_DEFAULT_URL = "https://api.openai.com/v1"
 _TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens
 _AT_ONCE = 4
 _TIMEOUT = 120.0  # seconds for one attempt
@@ -57,7 +57,7 @@ class EndpointGuide:
 
     def __init__(self, options: GuideOptions) -> None:
         model, base_url = options.name.removeprefix(ENDPOINT), options.base_url
-        self._base_url = base_url or _DEFAULT_URL
+        self._base_url = base_url or OPENAI_URL
         if urlsplit(self._base_url).scheme not in ("http", "https") or not urlsplit(self._base_url).hostname:
             raise ParameterError(f"base_url is {base_url!r}, not an address such as http://127.0.0.1:8080/v1.")
         if not model:
@@ -66,6 +66,8 @@ class EndpointGuide:
         self.prompts = Prompts().with_user(options.query_said, options.document_said)
         self._prompt = self.prompts.alike
         self.url = safe_url(self._base_url)
+        self._elsewhere = guide_hosts(options.name, base_url)
+        self._told: list[str] = []  # shared by all prompts
 
     @property
     def prompt(self) -> str:
@@ -84,7 +86,8 @@ class EndpointGuide:
         return other
 
     def stream(self, texts: Sequence[str]) -> Generator[tuple[np.ndarray, np.ndarray]]:
-        """Numbers of texts and their vectors, float32 (n, dimension), batch by batch as they arrive.
+        """Numbers of texts and their vectors, float32 (n, dimension), batch by batch as they arrive. Before the first
+        leave this machine, that is told once, with what is in them.
 
         Raises:
             EndpointError: no key, a refusal, or nonsense; after the batches that were answered.
@@ -96,6 +99,10 @@ class EndpointGuide:
                 f"{self.url} needs a key: the environment variable {self._key_variable} is empty. Put the key there, "
                 "or name the variable that holds it."
             )
+
+        if self._elsewhere and not self._told:
+            self._told.append(self.url)
+            Leaving.of(self._elsewhere, texts, "More may follow.").tell()
 
         def work(put: Put) -> Awaitable[None]:
             return self._ask_all(texts, put)

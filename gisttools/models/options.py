@@ -6,8 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from gisttools.common import Options
+from gisttools.common import Options, hosts_elsewhere
 
+OPENAI_URL = "https://api.openai.com/v1"
+_ENDPOINT = "endpoint:"
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -60,3 +62,8 @@ class GuideOptions(Options):
     def document_said(self) -> str | None:
         """What the user says of documents."""
         return self.document_prompt if self.prompt is None else self.prompt
+
+
+def guide_hosts(name: str | None, base_url: str | None) -> tuple[str, ...]:
+    """The host that a guide or model sends texts to, where it is an endpoint that is not on this machine; else none."""
+    return hosts_elsewhere([base_url or OPENAI_URL]) if name and name.startswith(_ENDPOINT) else ()

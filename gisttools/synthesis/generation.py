@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gisttools.common import notice, tqdm
+from gisttools.data import Leaving
 from gisttools.synthesis.forecast import forecast_of
 from gisttools.synthesis.judge import Candidate, Judge
 from gisttools.synthesis.llm.client import LLM
@@ -57,7 +58,8 @@ def generate(
     checks: Checks | None = None,
     known: Known | None = None,
 ) -> SynthesisResult:
-    """Make triplets for a task.
+    """Make triplets for a task. Where texts of the user's go to an endpoint that is not on this machine, that is told
+    before the first call; to allow it is a run's business (`send_texts`), or whoever calls this.
 
     Args:
         task: what to write, see `read_task`.
@@ -99,6 +101,7 @@ def _generate(
     wanted = quotas_of(task, options)
     forecast = forecast_of(task, template, wanted, options, llm.options, checks=checks, alone=llm.is_embedded)
     notice(forecast.in_words())
+    Leaving.of(llm.options.elsewhere, task.given).tell()
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):
         groups = PROBE if options.dry_run else None

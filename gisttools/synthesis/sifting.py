@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gisttools.common import DataError, did_you_mean, notice, tqdm
+from gisttools.data import Leaving
 from gisttools.synthesis.judge import Candidate, Judge
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.llm.client import LLM
@@ -88,6 +89,8 @@ def _sift(
     prompts: str | Path | None,
 ) -> SynthesisResult:
     start = time.monotonic()
+    if llm is not None:
+        Leaving.of(llm.options.elsewhere, [*task.given, *written.every_text]).tell()
     form = _form_of(written)
     reading = getattr(guide, "reading", None)
     read = reading([t.text for t in written.texts if t.reason is None], warn=True) if reading else None

@@ -205,6 +205,12 @@ class Task(BaseModel):
         seeds = [text for label in self.labels.values() for text in label.seeds]
         return [*seeds, *self.passages, *self.documents.values(), *self.held_back.values(), *self.texts]
 
+    @property
+    def given(self) -> list[str]:
+        """Every text of the user's that prompts may show the LLM: `seeds`, and search terms. Descriptions, topics and
+        lines on labels are written for it, and are none."""
+        return [*self.seeds, *self.search_terms]
+
     def table(self) -> pd.DataFrame:
         """One row a label (label, about, confusable, seeds), topic or search term; else the first texts."""
         if self.labels:

@@ -113,6 +113,12 @@ class WrittenTexts:
         return f"{stem} and {len(more)} more" if more else stem
 
     @property
+    def every_text(self) -> list[str]:
+        """All texts of the files, those beside the written ones included."""
+        every = ((t.text, t.given, t.positive, *t.negatives) for t in self.texts)
+        return list(dict.fromkeys(text for several in every for text in several if text))
+
+    @property
     def _usable(self) -> list[WrittenText]:
         return [t for t in self.texts if t.reason is None and t.finish not in _FAILED]
 

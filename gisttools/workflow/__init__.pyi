@@ -25,6 +25,7 @@ from .folders import (
 from .groups import grouped as grouped
 from .manifest import hardware as hardware, scrub as scrub, write_manifest as write_manifest
 from .params import MINILM as MINILM, VERBS as VERBS, WORDLLAMA as WORDLLAMA, check_params as check_params
+from .permission import asking as asking
 from .places import load_env_files as load_env_files, resolve as resolve
 from .publishing import PUBLISH_TO as PUBLISH_TO, publish as publish
 from .recipes import Step as Step

@@ -6,12 +6,13 @@ Where two ask for the same work at once, one does it, and the other waits for it
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,9 +35,10 @@ from gisttools.workflow.folders import find_finished, remove_unfinished
 from gisttools.workflow.machine import environment, without_grammar
 from gisttools.workflow.manifest import artefact_texts, scrub, scrub_files, write_manifest
 from gisttools.workflow.params import Params, SynthesizeParams, check_params
+from gisttools.workflow.permission import Sent, may_send
 from gisttools.workflow.places import STARTED_IN, check_room, load_env_files, notebook_of
 from gisttools.workflow.publishing import PUBLISH_TO, Place, publish, with_fetched
-from gisttools.workflow.session import RUN_FOLDER, SPEC_HASH, Run, hold, new_folder
+from gisttools.workflow.session import RUN_FOLDER, SENT, SPEC_HASH, Run, hold, new_folder
 from gisttools.workflow.spec import parents_of, settled, spec_hash
 from gisttools.workflow.terminal import LATER, line
 from gisttools.workflow.tuning import with_best
@@ -111,6 +113,7 @@ def run_notebook(
         UnderWay: another process is, and `wait` is False.
         ParameterError, MissingError, DataError: the parameters are wrong, or name a run that is not there, unfinished
             or failed; no folder is made.
+        ParameterError: it would send texts to another machine without permission (`gisttools.workflow.permission`).
         MissingError: `only-cache`, and there is no finished run.
         RunFailed: the notebook ended with an error.
         EndpointError: the run is done, but could not be published.
@@ -131,6 +134,7 @@ def run_notebook(
         if rerun == "only-cache":
             raise MissingError(f"{verb}: no finished run of these parameters, and rerun is 'only-cache'.")
         check_before(verb, params)
+        sent = may_send(params)
         if rank > 0:
             return _follow(Run(verb, params, Path(), spec, datetime.now(UTC), parents))
         check_room(verb)
@@ -142,7 +146,7 @@ def run_notebook(
             say(told)
 
         with turn(verb, spec, busy):
-            done = _done(verb, spec, rerun, title) or _run(verb, params, spec, parents, title)
+            done = _done(verb, spec, rerun, title) or _run(verb, params, spec, parents, title, sent)
     if url and rank == 0 and (written := publish(done.id, url)):
         say(f"{title}: published {', '.join(written)}")
     return done
@@ -176,10 +180,12 @@ def _done(verb: str, spec: str, rerun: Rerun, title: str) -> FinishedRun | None:
     return done
 
 
-def _run(verb: str, params: Params, spec: str, parents: list[str], title: str) -> FinishedRun:
+def _run(
+    verb: str, params: Params, spec: str, parents: list[str], title: str, sent: Sequence[Sent] = ()
+) -> FinishedRun:
     remove_unfinished(spec, verb)
     folder = new_folder(verb, spec)
-    run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder))
+    run = Run(verb, params, folder, spec, datetime.now(UTC), parents, hold(folder), sent=sent)
     try:
         with line(title, folder / "status.txt", later=LATER.get()) as said:
             try:
@@ -281,6 +287,7 @@ def _told(run: Run) -> dict[str, str]:
     return {
         RUN_FOLDER: str(run.folder),
         SPEC_HASH: run.spec,
+        SENT: json.dumps(list(run.sent)),
         **({} if Path.cwd() == project_root() else {STARTED_IN: os.getcwd()}),
         STATUS_FILE: str(run.folder / "status.txt"),
         "TOKENIZERS_PARALLELISM": "false",

@@ -35,7 +35,7 @@ from gisttools.common import (
 )
 from gisttools.data import is_hub_name
 from gisttools.workflow.manifest import LOCK
-from gisttools.workflow.params import LATEST, VERBS
+from gisttools.workflow.params import LATEST, PERMISSIONS, VERBS
 from gisttools.workflow.places import resolve
 
 RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?P<spec>[0-9a-f]{{8}})")
@@ -137,11 +137,12 @@ def open_run(name: str | Path) -> FinishedRun:
 
 def told_parameters(run: FinishedRun) -> dict[str, Any]:
     """A run's parameters; those that came after its time are what their defaults are, and those that were left to the
-    step what it chose, but for what it measured: there, seeds of one training differ."""
+    step what it chose, but for what it measured: there, seeds of one training differ. Permissions are left out."""
     defaults = VERBS[run.verb].defaults() if run.verb in VERBS else {}
     resolved = run.manifest.get("resolved") or {}
     chosen = {name: value for name, value in resolved.items() if name not in MEASURED}
-    return {**defaults, **run.parameters, **chosen}
+    told = {**defaults, **run.parameters, **chosen}
+    return {name: value for name, value in told.items() if name not in PERMISSIONS}
 
 
 def paths(names: list[str]) -> list[str]:

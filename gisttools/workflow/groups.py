@@ -16,7 +16,7 @@ _FIRST: dict[str, tuple[str, ...]] = {
 }
 
 # title, and names or patterns of them; a parameter is of the first group that names it
-_GUIDE = ("The guide", ("guide_*",))
+_GUIDE = ("The guide", ("guide_*", "send_texts"))
 _FILES = (
     "Reading your files",
     ("*_column", "*_share", "encoding", "drop_empty", "drop_unlabelled", "relabel", "split", "revision", "subset"),
@@ -29,7 +29,7 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
             ("documents", "found_by", "also_answers", "test_rows", "per_chunk", "domain", "language", "decisions"),
         ),
         ("What is asked", ("attempts", "prompt", "prompts", "seed", "label_by")),
-        ("The LLM", ("llm_*", "temperature", "max_tokens", "concurrency", "*_per_minute")),
+        ("The LLM", ("send_texts", "llm_*", "temperature", "max_tokens", "concurrency", "*_per_minute")),
         ("What it may cost", ("budget_*", "price_*")),
         (
             "What a text must stand up to",
@@ -89,7 +89,13 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "evaluate": (
         ("Tasks", ("subsets", "guards", "allow*")),
         ("What is compared", ("candidates", "cross_entropy", "reranker*", "rerank_depth", "seed")),
-        ("The models", ("*_revision", "query_prompt", "document_prompt", "batch_size", "base_url", "key_variable")),
+        (
+            "The models",
+            (
+                "*_revision", "query_prompt", "document_prompt", "batch_size", "base_url", "key_variable",
+                "send_texts",
+            ),
+        ),
         _FILES,
     ),
 }  # fmt: skip

@@ -120,7 +120,7 @@ def _texts_of(parameters: Mapping[str, Any]) -> list[str]:
     """The texts that a finetune run trained on."""
     from gisttools.data import concatenate, table_texts
 
-    return table_texts(concatenate(_training_tables(parameters, refuse_idle=False)))  # it was done already
+    return table_texts(concatenate(rows_of(parameters, refuse_idle=False)))  # it was done already
 
 
 def labelled_texts(parameters: Mapping[str, Any]) -> set[str]:
@@ -130,7 +130,7 @@ def labelled_texts(parameters: Mapping[str, Any]) -> set[str]:
         MissingError, DataError: a table is not there any more, or cannot be read.
     """
     found: set[str] = set()
-    for table in _training_tables(parameters, refuse_idle=False).values():
+    for table in rows_of(parameters, refuse_idle=False).values():
         columns = ["source", "anchor", "anchor_label", "positive", "positive_label", "negatives", "negative_labels"]
         for part in table.select_columns(columns).with_format("arrow").iter(batch_size=_ROWS):
             for row in part.to_pylist():
@@ -142,7 +142,8 @@ def labelled_texts(parameters: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def _training_tables(parameters: Mapping[str, Any], *, refuse_idle: bool = True) -> dict[str, Dataset]:
+def rows_of(parameters: Mapping[str, Any], *, refuse_idle: bool = True) -> dict[str, Dataset]:
+    """The rows that a finetune run's parameters name; raises as `training_tables`."""
     from gisttools.data import nested_subset, triplet_tables
 
     names = inputs(parameters["triplets"], "triplets.parquet")
@@ -163,7 +164,7 @@ def training_tables(params: FinetuneParams) -> dict[str, Dataset]:
         raise ParameterError(
             f"patience is {params.patience}, which needs development data (dev). Name some, or leave it out."
         )
-    return _training_tables(params.model_dump())
+    return rows_of(params.model_dump())
 
 
 def model_path(name: str) -> str:

@@ -33,6 +33,7 @@ WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
 DEMO_TRIPLETS = "data/support_intents/triplets.jsonl"
 LATEST = "latest"  # stands for the newest run that made such a thing
+PERMISSIONS = ("send_texts",)  # parameters that change nothing that comes out
 RERANKING = ("reranker", "reranker_revision", "reranker_steps")  # parameters of a training that change no student
 _TASK = "prompts/tasks/support_intents.yaml"
 _NOTHING = ("none", "null", "~")
@@ -86,6 +87,10 @@ class GuideParams(Params):
     guide_base_url: str | None = GuideOptions.field("base_url")
     guide_key_variable: str = GuideOptions.field("key_variable")
     guide_dtype: Literal["float32", "float16"] = GuideOptions.field("dtype")
+    send_texts: bool = Field(
+        False,
+        description="your texts may go to endpoints that are not on this machine, and nobody is asked",
+    )
 
     def conflicts(self) -> list[str]:
         """A prompt of the guide for all texts next to one for some of them."""
@@ -336,6 +341,7 @@ class EvaluateParams(Params, EvaluateOptions, FileOptions):
     document_prompt: str | None = Field(None, description="the same, before documents of a search")
     base_url: str | None = GuideOptions.field("base_url")
     key_variable: str = GuideOptions.field("key_variable")
+    send_texts: bool = GuideParams.field("send_texts")
 
 
 class ReportParams(Params):

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
 from gisttools.workflow.idle import idle_names, idle_needs
-from gisttools.workflow.params import VERBS, as_declared
+from gisttools.workflow.params import PERMISSIONS, VERBS, as_declared
 
 # (step that has the axis, parameter) -> (number of the value, value)
 Combination = dict[tuple[str, str], tuple[int, Any]]
@@ -92,8 +92,9 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
 
     Args:
         path: the YAML file.
-        overrides: {"step.parameter": value}, or {input: value}; they win over the profile, and a step's parameter over
-            an input. They hold for all combinations of a step; a parameter of its matrix gets other values.
+        overrides: {"step.parameter": value}, or {input: value}, or a permission (`send_texts`) for all steps; they win
+            over the profile, and a step's parameter over an input. They hold for all combinations of a step; a
+            parameter of its matrix gets other values.
         profile: name of one of its profiles; the steps it skips are not in the result.
 
     Raises:
@@ -108,7 +109,7 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None, *, profi
     if found:
         raise ParameterError(problems(f"{path}: {len(found)} problem(s)", found))
     given = {name: value for name, value in (overrides or {}).items() if name in recipe.inputs}
-    single = {name: value for name, value in (overrides or {}).items() if name not in recipe.inputs}
+    single = _spelled_out(recipe, overrides or {}, skipped)
     # first, so that their references are checked as well
     defaults = {name: one.default for name, one in recipe.inputs.items() if one.default is not None}
     _set_inputs(recipe, defaults)
@@ -277,6 +278,17 @@ def _recipe_in(path: Path) -> Recipe:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
     raise ParameterError(problems(f"{path} is not a recipe:", lines))
+
+
+def _spelled_out(recipe: Recipe, overrides: Mapping[str, Any], skipped: Sequence[str]) -> dict[str, Any]:
+    """The overrides that are no inputs; a permission that names no step is one for all steps that know it."""
+    found: dict[str, Any] = {}
+    given = {name: value for name, value in overrides.items() if name not in recipe.inputs}
+    for name in [n for n in given if n in PERMISSIONS]:
+        value = given.pop(name)
+        kept = [s for s in recipe.steps if s.name not in skipped and s.verb in VERBS]
+        found |= {f"{s.name}.{name}": value for s in kept if name in VERBS[s.verb].model_fields}
+    return found | given
 
 
 def _set_parameters(recipe: Recipe, given: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:

@@ -32,6 +32,7 @@ from gisttools.workflow.folders import find_finished
 from gisttools.workflow.machine import Surroundings, environment, surroundings
 from gisttools.workflow.manifest import PROFILE
 from gisttools.workflow.params import Params, check_params
+from gisttools.workflow.permission import allow, leaving_yet, sends_anywhere, with_permission
 from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
 from gisttools.workflow.spec import parents_of, settled, spec_hash
@@ -106,8 +107,24 @@ def run_recipe(
     told = {PUBLISH_TO: recipe.publish_to} if recipe.publish_to and not os.environ.get(PUBLISH_TO) else {}
     for note in recipe.notes:
         notice(note)
+    _see_to_sending(recipe.steps, rerun)
     with environment(told), open_executor(workers, cluster) as executor:
         return run_steps(recipe.steps, executor, rerun=rerun)
+
+
+def _see_to_sending(steps: Sequence[Step], rerun: Rerun) -> None:
+    """One question for all texts that steps are known to send to other machines, before anything runs; what a step is
+    yet to be given by earlier ones is asked about when it is its turn. Raises as `allow`."""
+    to_run: list[Params] = []
+    for step in steps:
+        try:
+            sends = sends_anywhere(check_params(step.verb, step.parameters))
+        except GistError:  # it is told at the step
+            sends = False
+        if sends and not to_run:
+            to_run = [p.params for p in preview(steps, rerun=rerun, tell=False) if p.state == "to run"]
+    asked = [params for params in to_run if not getattr(params, "send_texts", False)]
+    allow([one for params in asked for one in leaving_yet(params)])
 
 
 def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, profile: str | None = None) -> Recipe:
@@ -247,15 +264,21 @@ class StepPreview:
         return [first, *(f"    {k:{width}}  {json.dumps(v, ensure_ascii=False)}" for k, v in given.items())]
 
 
-def preview(steps: Sequence[Step], *, rerun: Rerun = "only-missing") -> list[StepPreview]:
+def preview(steps: Sequence[Step], *, rerun: Rerun = "only-missing", tell: bool = True) -> list[StepPreview]:
     """What would become of steps that refer to one another, in their order.
+
+    Args:
+        steps, rerun: as in `run_steps`.
+        tell: note which texts would leave this machine, as far as that is known.
 
     Raises:
         ParameterError, DataError: parameters are wrong, or name a run that failed.
     """
     previews: dict[str, StepPreview] = {}
     for step in steps:
-        previews[step.name] = _preview(step, previews, rerun)
+        found = _preview(step, previews, rerun)
+        notes = [one.words("would go") for one in leaving_yet(found.params)] if tell and found.state == "to run" else []
+        previews[step.name] = replace(found, note="; ".join(filter(None, [found.note, *notes])))
     return list(previews.values())
 
 
@@ -409,6 +432,10 @@ def _elsewhere(executor: Executor, step: Step, job: Job) -> Future[JobResult]:
         here = do_job(replace(job, rerun="only-cache"))
         if not isinstance(here.error, MissingError):  # what else may be missing, the run itself will say
             return _ended(here)
+    try:
+        job = replace(job, parameters=with_permission(job.verb, job.parameters))
+    except GistError as error:
+        return _ended(JobResult(error=error))
     return submit(executor, do_job, job, step.resources)
 
 

@@ -57,6 +57,7 @@ from gisttools.workflow.params import (
     SynthesizeParams,
     check_params,
 )
+from gisttools.workflow.permission import Sent, may_send
 from gisttools.workflow.places import RERANKER, load_env_files, resolve
 from gisttools.workflow.publishing import with_fetched
 from gisttools.workflow.run_log import log_to, warnings_in
@@ -77,7 +78,8 @@ if TYPE_CHECKING:  # what a notebook does not ask for is not loaded
     from gisttools.workflow.inputs import Entries
 
 RUN_FOLDER = "GISTTOOLS_RUN_FOLDER"  # the runner tells the kernel where this execution writes,
-SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of
+SPEC_HASH = "GISTTOOLS_SPEC_HASH"  # and what it is an execution of,
+SENT = "GISTTOOLS_SENT"  # and which texts may leave this machine, as JSON
 _SHOWN = 400  # characters of a text in a table
 _KERNEL_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
@@ -95,6 +97,7 @@ class Run:
     started: datetime
     parents: list[str]
     lock: FileLock | None = None  # says that the run is under way, until the process ends
+    sent: Sequence[Sent] = ()  # what leaves this machine, once it may
     clock: float = field(default_factory=time.monotonic)
 
     def path(self, name: str) -> Path:
@@ -492,7 +495,8 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
     papermill and by hand; a stray variable is refused like an unknown parameter.
 
     Raises:
-        ParameterError: unknown parameters, wrong types or values; all at once.
+        ParameterError: unknown parameters, wrong types or values; all at once. Also, texts would leave this machine,
+            and `send_texts` does not say that they may.
         MissingError, DataError: a run that they name is not there, unfinished or failed.
     """
     quiet_libraries()
@@ -509,10 +513,16 @@ def start(verb: str, notebook: Mapping[str, object]) -> Run:
     params = settled(asked)
     parents = parents_of(params)
     spec = os.environ[SPEC_HASH] if told else spec_hash(verb, params)
+    sent = json.loads(os.environ.get(SENT, "[]")) if told else may_send(params)
     folder = Path(told) if told else new_folder(verb, spec)
     lock = None if told else hold(folder)
     log_to(folder / "log.txt", key_variables(params.model_dump()), under_runner=bool(told))
     settled(asked, tell=True)  # in the log of this run
+    if sent:
+        from gisttools.data import tell_for_run
+
+        for hosts, words in sent:
+            tell_for_run(hosts, words)
     log.info("%s starts, parameters %s", folder.name, params.model_dump_json())
     if isinstance(params, FinetuneParams) and params.best_of:
         notice(best_told(params.best_of))

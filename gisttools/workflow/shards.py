@@ -48,6 +48,7 @@ from gisttools.workflow.folders import paths
 from gisttools.workflow.inputs import guide_of, model_path, open_entries, tasks_of, training_tables
 from gisttools.workflow.machine import Surroundings, surroundings
 from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
+from gisttools.workflow.permission import with_permission
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps
 from gisttools.workflow.spec import settled
@@ -202,6 +203,7 @@ def run_single(
         except MissingError:
             if rerun == "only-cache":
                 raise
+    parameters = with_permission(verb, parameters)
     params = check_params(verb, parameters)
     with open_executor(workers, cluster) as executor:
         assert executor is not None  # there are several workers, or a cluster

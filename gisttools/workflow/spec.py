@@ -29,6 +29,7 @@ from gisttools.workflow.params import (
     DEMO_TRIPLETS,
     LATEST,
     MINILM,
+    PERMISSIONS,
     WORDLLAMA,
     CompareParams,
     EvaluateParams,
@@ -43,10 +44,12 @@ _LARGE = 1 << 26  # files in a named folder above this size count by name and si
 
 
 def spec_hash(verb: str, params: Params) -> str:
-    """Hash of all that decides what comes out of a run: parameters, the content of the runs and files they name,
-    the notebook's code, the package's code and the prompts."""
+    """Hash of all that decides what comes out of a run: parameters but for permissions, the content of the runs and
+    files they name, the notebook's code, the package's code and the prompts."""
     digest = hashlib.sha256(f"{verb}\n".encode())
     for name, value in sorted(named(params).items()):
+        if name in PERMISSIONS:
+            continue
         parts = [_content_of(v) for v in (value if isinstance(value, list) else [value])]
         digest.update(json.dumps([name, parts], ensure_ascii=False).encode())
     code = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.j2"), *prompts_folder().rglob("*.yaml")]

@@ -31,7 +31,10 @@ from gisttools.workflow.places import STARTED_IN
 log = logging.getLogger(__name__)
 SWITCH = "GISTTOOLS_WARM"  # "0": every run loads everything itself
 # each run has its own; all other variables may be read when a library is loaded
-_OWN = {"GISTTOOLS_RUN_FOLDER", "GISTTOOLS_SPEC_HASH", STATUS_FILE, STARTED_IN, PROFILE, "CUDA_VISIBLE_DEVICES"}
+_OWN = {
+    "GISTTOOLS_RUN_FOLDER", "GISTTOOLS_SPEC_HASH", "GISTTOOLS_SENT", STATUS_FILE, STARTED_IN, PROFILE,
+    "CUDA_VISIBLE_DEVICES",
+}  # fmt: skip
 _LIGHT = ("report", "cost_to_gain", "compare")  # load less: alone, they are quicker without
 _SERVE = """
 import sys

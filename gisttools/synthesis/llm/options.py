@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from gisttools.common import Options, ParameterError, safe_url
+from gisttools.common import Options, ParameterError, hosts_elsewhere, safe_url
 from gisttools.synthesis.llm.budget import Price, known_price
 
 Optional = Literal["seed", "temperature", "max_tokens", "response_format"]
@@ -177,6 +177,11 @@ class LLMOptions(Options):
     def url(self) -> str:
         """The address without user name and password; of several, all of them."""
         return ", ".join(dict.fromkeys(safe_url(e.base_url) for e in self.endpoints)) or safe_url(self.base_url)
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The hosts that it sends texts to and that are not this machine; none where answers are replayed."""
+        return () if self.mode == "replay" else hosts_elsewhere(options.base_url for options in self.each)
 
     @property
     def models(self) -> str:
