@@ -181,7 +181,9 @@ def test_secrets_stay_out_of_all_that_a_run_leaves(tmp_path, results, monkeypatc
         f"CANARY_DSN=https://example.org/v1?api_key={CANARY}\nMINE={CANARY}\n",
         encoding="utf-8",
     )
-    run_notebook("convert", {"guide": "endpoint:m", "guide_key_variable": "MINE"})
+    run_notebook(
+        "convert", {"guide": "endpoint:m", "guide_base_url": "http://127.0.0.1:1/v1", "guide_key_variable": "MINE"}
+    )
     assert os.environ["GUIDE_KEY"] == "from-the-environment"
     (folder,) = results.iterdir()
     leaks = [p.name for p in folder.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()]
