@@ -13,12 +13,13 @@ READY := $(VENV)/.ready
 quickstart: $(READY)
 	@$(BIN)/gisttools run quickstart
 
-# what a person waits for, in a few minutes; `test-all` has the rest: processes, kills, whole notebooks, a browser
+# what a person waits for, in a few minutes; `test-all` has the rest: processes, kills, whole notebooks, a browser. There
+# three side by side on two cores, for they wait for one another's processes much of the time
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks

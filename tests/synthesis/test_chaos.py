@@ -22,7 +22,7 @@ from helpers.server import HANG, RESET, Server, completion, refusal
 
 from gisttools.data.triplets import read_triplets
 
-ROWS, KILLS, SEED = 400, 3, 11
+ROWS, KILLS, SEED = 400, 3, 14
 ANSWERS = 50  # before a kill
 PATIENCE = 5.0  # seconds for an answer: more than a busy machine takes
 CHILD = "import json, sys; from helpers.scripted_author import synthesize; synthesize(json.loads(sys.argv[1]))"
