@@ -78,20 +78,19 @@ class LabelClassifier:
         from sklearn.linear_model import LogisticRegression
 
         centres = LabelCentroids(vectors, label_of, is_text, farthest=_FARTHEST["classifier"])
-        self.floor, self._centres = centres.floor, centres
-        self.names = centres.names
+        self.floor, self.names, self._centres = centres.floor, centres.names, centres
         rows = _at_most(label_of, _MOST)
-        self._model = None
+        self._model, self._place = None, {}
         if len(self.names) > 1:
             weights = LogisticRegression(C=_PENALTY, max_iter=300, class_weight="balanced")
             self._model = weights.fit(vectors[rows], [label_of[i] for i in rows])
+            self._place = {name: i for i, name in enumerate(self._model.classes_)}
 
     def judge(self, vector: np.ndarray, label: str) -> str | None:
         """label-mismatch or off-topic, where a unit vector (dim) does not belong to the label; else None."""
         if self._model is not None:
             (chances,) = self._model.predict_proba(vector[None])
-            own = chances[list(self._model.classes_).index(label)]
-            if own * _CLEARLY < chances.max():
+            if chances[self._place[label]] * _CLEARLY < chances.max():
                 return "label-mismatch"
         return "off-topic" if self._centres.cosine(vector, label) < self.floor else None
 

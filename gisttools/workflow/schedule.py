@@ -156,14 +156,17 @@ def _fitting(path: Path, overrides: Mapping[str, Any] | None, profile: str | Non
     recipe = read_recipe(path, overrides, profile=profile)
     if profile is not None or WITHOUT_LLM not in recipe.profiles:
         return recipe
-    asking = [check_params(step.verb, step.parameters) for step in recipe.steps if step.verb == "synthesize"]
+    try:
+        asking = [check_params(step.verb, step.parameters) for step in recipe.steps if step.verb == "synthesize"]
+    except ParameterError:  # told with the problems of all other steps
+        return recipe
     try:
         for params in asking:
-            if params.llm_base_url == LLMOptions().base_url and not params.texts:
+            if params.llm_base_url == LLMOptions().base_url and not (params.texts or params.llm_endpoints):
                 find_model(params.llm_model)
     except MissingError as missing:
         recipe = read_recipe(path, overrides, profile=WITHOUT_LLM)
-        recipe.notes.append(f"No texts are written by an LLM here. {missing} Or: gisttools doctor --install.")
+        recipe.notes.append(f"No texts are written by an LLM here. {missing}\nOr: gisttools doctor --install.")
     return recipe
 
 

@@ -160,6 +160,14 @@ def test_without_the_embedded_llm_the_quick_start_leaves_out_what_it_would_write
 
 def test_with_another_llm_nothing_is_left_out(results, no_llm):
     told = {"synthesize.llm_base_url": "http://127.0.0.1:1/v1", "synthesize.llm_model": "mine"}
-    recipe = checked_recipe(recipes_folder() / "quickstart.yaml", overrides=told)
-    assert len(recipe.steps) == 6
-    assert not recipe.notes
+    several = {"synthesize.llm_endpoints": [{"base_url": "http://127.0.0.1:1/v1", "model": "mine"}]}
+    for overrides in (told, several):
+        recipe = checked_recipe(recipes_folder() / "quickstart.yaml", overrides=overrides)
+        assert len(recipe.steps) == 6
+        assert not recipe.notes
+
+
+def test_wrong_parameters_are_told_with_those_of_all_other_steps(results):
+    told = run("quickstart", "-p", "synthesize.rows", "many", "-p", "finetune.epochs", "0", "--dry-run").output
+    assert "rows = 'many'" in told
+    assert "epochs = 0" in told
