@@ -6,6 +6,7 @@ from .addresses import (
 )
 from .cards import (
     LICENCES as LICENCES,
+    HubKind as HubKind,
     card_head as card_head,
     card_languages as card_languages,
     card_problems as card_problems,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from gisttools.common.errors import DataError, ParameterError, did_you_mean, first_line
 
-Kind = Literal["model", "dataset", "space"]
+HubKind = Literal["model", "dataset", "space"]
 LICENCES = frozenset((
     "afl-3.0", "agpl-3.0", "apache-2.0", "apple-amlr", "apple-ascl", "artistic-2.0", "bigcode-openrail-m",
     "bigscience-bloom-rail-1.0", "bigscience-openrail-m", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear",
@@ -128,7 +128,7 @@ def card_head(card: str) -> dict[str, Any]:
     return head
 
 
-def card_problems(card: str, kind: Kind) -> list[str]:
+def card_problems(card: str, kind: HubKind) -> list[str]:
     """What the hub would refuse, or not understand, in a card; empty where nothing is wrong."""
     try:
         head = card_head(card)

@@ -9,18 +9,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from gisttools.common import EndpointError, ParameterError, first_line
+from gisttools.common import EndpointError, HubKind, ParameterError, first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-Kind = Literal["model", "dataset", "space"]
 _FOLDERS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
 
-def address(repo: str, kind: Kind) -> str:
+def address(repo: str, kind: HubKind) -> str:
     """Where a repository is, or would be."""
     return f"{_endpoint()}/{_FOLDERS[kind]}{repo}"
 
@@ -45,7 +44,7 @@ class Sent:
     commit: str
 
 
-def send(repo: str, kind: Kind, files: Mapping[str, Path | bytes], *, private: bool, message: str) -> Sent:
+def send(repo: str, kind: HubKind, files: Mapping[str, Path | bytes], *, private: bool, message: str) -> Sent:
     """Make the repository if it is not there, and commit all files at once.
 
     Args:
@@ -90,7 +89,7 @@ def _endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
 
 
-def _is_private(api: HfApi, repo: str, kind: Kind) -> bool | None:
+def _is_private(api: HfApi, repo: str, kind: HubKind) -> bool | None:
     """Whether the repository is private; None where there is none."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -100,7 +99,7 @@ def _is_private(api: HfApi, repo: str, kind: Kind) -> bool | None:
         return None
 
 
-def _not_so(repo: str, kind: Kind, *, private: bool) -> str:
+def _not_so(repo: str, kind: HubKind, *, private: bool) -> str:
     if private:
         return (
             f"{address(repo, kind)} is public, and nothing was sent. Say --public to send it there all the same, or "
@@ -121,7 +120,7 @@ _WHY = {
 }
 
 
-def _refused(error: Exception, repo: str, kind: Kind, *, made: bool) -> str:
+def _refused(error: Exception, repo: str, kind: HubKind, *, made: bool) -> str:
     """One message: what went wrong, what is there now, what to do."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in _WHY:

@@ -24,6 +24,7 @@ from gisttools.common import (
     DataError,
     FinishedRun,
     GistError,
+    HubKind,
     MissingError,
     ParameterError,
     card_languages,
@@ -43,7 +44,7 @@ from gisttools.workflow.evaluations import models_of
 from gisttools.workflow.folders import as_run, find_run, finished_runs
 from gisttools.workflow.manifest import key_variables
 from gisttools.workflow.outgoing import Cleaner
-from gisttools.workflow.sending import Kind, address, cannot_send
+from gisttools.workflow.sending import address, cannot_send
 
 What = Literal["model", "data", "report", "scores"]
 USUAL: dict[str, What] = {
@@ -55,7 +56,7 @@ _OF: dict[What, tuple[str, ...]] = {
     "report": ("report",),
     "scores": ("evaluate",),
 }
-_KINDS: dict[What, Kind] = {"model": "model", "data": "dataset", "report": "space", "scores": "dataset"}
+_KINDS: dict[What, HubKind] = {"model": "model", "data": "dataset", "report": "space", "scores": "dataset"}
 _TABLE, _CARD = "triplets.parquet", "README.md"
 _PAGES = {"report.html": "index.html", "leaderboard.html": "leaderboard.html"}
 _BESIDE = ("report.md", "scores.csv", "leaderboard.csv", "leaderboard.md")
@@ -80,7 +81,7 @@ class Parcel:
 
     run: str
     what: What
-    kind: Kind
+    kind: HubKind
     repo: str
     files: Mapping[str, Path | bytes]
     texts: int | None = None
@@ -103,8 +104,8 @@ class Parcel:
 
     @property
     def licence(self) -> str | None:
-        told = self.card.get("license")
-        return str(self.card.get("license_name") or told) if told else None
+        card = self.card
+        return str(card.get("license_name") or card["license"]) if card.get("license") else None
 
     def refuse(self) -> None:
         """Raise a `ParameterError` with all problems where there are any."""
