@@ -35,11 +35,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scoring import few_shot, interval, linear, score
+from scoring import few_shot, interval, linear, remember, score
 
 BASE, GUARD, ALL = "frozen", "STSBenchmark", "all labels"
 SIDES = ("ours", "mnr", "gist", "cached_gist", "triplet", "supcon", "head", "setfit")
-PARTS = ("ours-unheld", "ours-start", "ours-mask")  # this project with a part changed: a table of its own
+PARTS = ("ours-whole", "ours-unheld", "ours-start", "ours-mask")  # this project with a part changed: a table of its own
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 SUPPORT = str(Path(__file__).parents[1] / "data" / "support_intents")
 MOST_DEV = 1000  # held-out texts
@@ -110,6 +110,7 @@ def run_cell(cell: Cell, folder: Path) -> None:
     student = open_model(*named, device="cpu")
     if cell.side != BASE:
         student, facts = train(cell.side, named, *known, cell.seed, cell.rate, cell.seconds)
+    remember(student)
     items = {}
     if cell.part == "dev":
         scores = {"few-shot": few_shot(student, known, asked)}
@@ -174,7 +175,15 @@ class Contest:
         """The learning rate of a side on a set, and the development scores of all that were tried."""
         results = [(cell.rate, self.result(cell)) for cell in self.tried(name, side)]
         found = {rate: result["scores"]["few-shot"] for rate, result in results if result is not None}
-        return max(found, key=lambda rate: found[rate]) if found else self.o.rates[0], found
+        if found:
+            return max(found, key=lambda rate: found[rate]), found
+        return self.tested(name, side) or self.o.rates[0], {}
+
+    def tested(self, name: str, side: str) -> float | None:
+        """The learning rate of a test that there is, where those it was chosen from are not at hand."""
+        start = f"{name.split('=')[0]}{f'-{self.o.labels}' if self.o.labels else ''}-test-{side}-"
+        kept = self.o.folder.glob(f"{start}[0-9]*-{self.o.seconds:g}.json") if self.o.table else ()
+        return next((json.loads(file.read_text(encoding="utf-8"))["rate"] for file in sorted(kept)), None)
 
     def cells(self, name: str, side: str) -> list[Cell]:
         """The trainings that are tested, of each seed; the frozen encoder has no seed, and few labels have."""

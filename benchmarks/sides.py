@@ -28,8 +28,8 @@ from torch import nn
 
 BATCH = 64
 SHOTS = 8  # of SetFit
-SAFE = 0.9  # of the seconds that are left: a step may take longer than those that were timed
-SHORT = 20  # steps of a training that tells how many fit into the seconds
+SAFE = 0.95  # of the seconds that are left: a step may take longer than those that were timed
+SHORT = 20  # steps of a training that tells how many fit into the seconds; vectors are looked at after every second
 
 
 def train(
@@ -256,7 +256,7 @@ def _ours(side: str, named, open_student: Callable, texts, labels, seed: int, ra
     began: list[float] = []
     ready = time.process_time() - started
     short = steps_of(open_student(), SHORT)
-    a_step = (began[-1] - began[SHORT // 2]) / (SHORT - 1 - SHORT // 2)  # the first are slower
+    a_step = float(np.mean(np.diff(began)[4::2]))  # the first are slower
     steps = max(2, SHORT + int(SAFE * (budget - ready - short) / a_step))
     spent = ready + steps_of(student, steps)
     return student, {"steps": steps, "cpu_seconds": round(spent, 1)}
@@ -284,7 +284,8 @@ def _ours_options(side: str, named: tuple[str, str | None], student):
 
     left_out = side.partition("-")[2]
     options = LossOptions(temperature=0.05, same_label="mask" if left_out == "mask" else None)
-    settings = TrainSettings(**({"keep_start": 0.0} if left_out == "start" else {}))
+    changed = {"start": {"keep_start": 0.0}, "whole": {"freeze_layers": 0}}
+    settings = TrainSettings(**changed.get(left_out, {}))
     retention = None
     if left_out != "unheld" and not is_static(student):
         retention = Retention(

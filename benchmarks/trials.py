@@ -7,13 +7,17 @@ Vectors are computed in bfloat16. Prints a JSON line for each share of the start
 
     python benchmarks/trials.py Banking77Classification [--loss sincere|lout|proxy] [--classes 16] [--texts 4]
         [--steps 100] [--rate 2e-4] [--retain 0] [--general words|FILE] [--confusable] [--temperature 0.05]
-        [--dropout 0] [--shares 0 0.3 0.5]
+        [--dropout 0] [--shares 0 0.3 0.5] [--seconds 120] [--freeze 0]
+
+`--seconds` trains for so many CPU seconds in place of steps; `--freeze 3` leaves the embeddings and the first three
+layers as they were.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import random
 import time
@@ -86,8 +90,8 @@ def words(model, count: int = 4000) -> list[str]:
     return [" ".join(rng.choices(known, k=rng.randint(3, 18))) for _ in range(count)]
 
 
-def train(model, texts, labels, o) -> float:
-    """Train in place; CPU seconds."""
+def train(model, texts, labels, o) -> tuple[int, float]:
+    """Train in place; steps and CPU seconds."""
     from gisttools.training.embedding import embed_columns
 
     def embed(some):
@@ -97,7 +101,8 @@ def train(model, texts, labels, o) -> float:
 
     torch.manual_seed(o.seed)
     names, y = np.unique(labels, return_inverse=True)
-    parameters, proxies, near = list(model.parameters()), None, None
+    frozen(model, o.freeze)
+    parameters, proxies, near = [p for p in model.parameters() if p.requires_grad], None, None
     if o.confusable or o.loss == "proxy":
         vectors = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
         centroids = np.stack([vectors[y == c].mean(0) for c in range(len(names))])
@@ -106,8 +111,14 @@ def train(model, texts, labels, o) -> float:
         proxies = torch.nn.Parameter(torch.tensor(centroids)) if o.loss == "proxy" else None
     groups = [{"params": parameters, "lr": o.rate}] + [{"params": [proxies], "lr": 1e-2}] * (proxies is not None)
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+    began = time.process_time()
+
+    def passed(step: int) -> float:
+        """The share of the training that is over."""
+        return (time.process_time() - began) / o.seconds if o.seconds else step / o.steps
+
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda s: min((s + 1) / max(1, 0.1 * o.steps), max(0.0, (o.steps - s) / (0.9 * o.steps)))
+        optimiser, lambda s: min((passed(s) + 0.01) / 0.1, max(0.0, (1 - passed(s)) / 0.9))
     )
     general = (words(model) if o.general == "words" else Path(o.general).read_text().splitlines()) if o.retain else []
     start = torch.tensor(model.encode(general, normalize_embeddings=True, show_progress_bar=False)) if general else None
@@ -117,12 +128,10 @@ def train(model, texts, labels, o) -> float:
             module.p = o.dropout
         if hasattr(module, "dropout_prob"):
             module.dropout_prob = o.dropout
-    batches, rng, began = (
-        Classes(y, o.classes, o.texts, o.seed, near),
-        np.random.default_rng(o.seed),
-        time.process_time(),
-    )
-    for _ in range(o.steps):
+    batches, rng = Classes(y, o.classes, o.texts, o.seed, near), np.random.default_rng(o.seed)
+    for step in itertools.count():
+        if passed(step) >= 1:
+            break
         rows = batches.draw()
         z, of = embed([texts[i] for i in rows]), torch.tensor(y[rows])
         if o.loss == "proxy":
@@ -130,7 +139,7 @@ def train(model, texts, labels, o) -> float:
         else:
             loss = {"sincere": sincere, "lout": lout}[o.loss](z, of, o.temperature)
         if start is not None:
-            some = rng.integers(len(general), size=32)
+            some = rng.integers(len(general), size=8)
             loss = loss + o.retain * (1 - (embed([general[i] for i in some]) * start[some]).sum(1)).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -138,7 +147,15 @@ def train(model, texts, labels, o) -> float:
         schedule.step()
         optimiser.zero_grad()
     model.eval()
-    return time.process_time() - began
+    return step, time.process_time() - began
+
+
+def frozen(model, layers: int | None) -> None:
+    """Leave the embeddings and so many of the first layers as they are; None: train all."""
+    if layers is not None:
+        transformer = model.transformers_model
+        for part in (transformer.embeddings, *transformer.encoder.layer[:layers]):
+            part.requires_grad_(False)
 
 
 def guard(model) -> float:
@@ -164,6 +181,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     for name, value in (("rate", 2e-4), ("retain", 0.0), ("temperature", 0.05), ("dropout", 0.0)):
         parser.add_argument(f"--{name}", type=float, default=value)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--freeze", type=int)
     parser.add_argument("--general", default="gisttools/training/general.txt")
     parser.add_argument("--confusable", action="store_true")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.3, 0.5])
@@ -176,16 +195,18 @@ def main() -> None:
         Cell(set=o.set, side="", seed=0, rate=0, seconds=0, labels=None, part="dev", student=STUDENT[0])
     )
     model = open_model(*STUDENT, device="cpu")
-    start, seconds = copy.deepcopy(model), 0.0
+    start, steps, seconds = copy.deepcopy(model), 0, 0.0
     if o.steps:
-        seconds = train(model, *known, o)
+        steps, seconds = train(model, *known, o)
     rows = np.random.default_rng(9).permutation(len(known[0]))[:1500]
     some = tuple([side[i] for i in rows] for side in known)
     for share in o.shares:
         mixed = averaged([(model, 1 - share), (start, share)])
         scores = {"few": few_shot(mixed, some, asked), "all": 100 * float(linear(mixed, some, asked).mean())}
         found = {name: round(value, 1) for name, value in {**scores, "guard": guard(mixed)}.items()}
-        print(json.dumps({**vars(o), "shares": share, "cpu_seconds": round(seconds), **found}), flush=True)
+        print(
+            json.dumps({**vars(o), "shares": share, "steps": steps, "cpu_seconds": round(seconds), **found}), flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from sentence_transformers import SentenceTransformer
 from gisttools.common import ModelError, ParameterError, problems
 from gisttools.models import Reading, check_length, is_static, student_reading
 from gisttools.training.callbacks import DevelopmentScore
+from gisttools.training.freezing import layers_of
 from gisttools.training.loss import GISTLoss
 from gisttools.training.options import TrainSettings
 from gisttools.training.store import GuideStore, sampled_texts
@@ -24,7 +25,7 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
 
     Raises:
         ModelError: a student without weights to train, such as an ONNX graph, or adapters for one without layers.
-        ParameterError: a length beyond its positions, layers or dimensions that it does not have, a package that is not
+        ParameterError: a length beyond its positions, layers or dimensions that it does not have or none of which would learn, a package that is not
             installed, float16 without CUDA; all problems at once.
     """
     if next(student.parameters(), None) is None:
@@ -36,6 +37,11 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
     found = [trouble for trouble in [check_length(student, settings.max_length, "max_length")] if trouble]
     if settings.max_length and is_static(student):
         found.append(f"max_length is {settings.max_length}, but a static student reads whole texts, whatever it says")
+    layers = len(layers_of(student))
+    if settings.freeze_layers and settings.freeze_layers >= layers:
+        found.append(
+            f"freeze_layers is {settings.freeze_layers}, but the student has {layers} layers: none would learn"
+        )
     if settings.gradient_checkpointing and is_static(student):
         found.append("gradient_checkpointing is true, but this student has no transformer layers")
     dimension, dims = student.get_embedding_dimension(), settings.matryoshka_dims

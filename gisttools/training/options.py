@@ -144,6 +144,7 @@ class TrainSettings(Mix):
         asked for.
     gradient_checkpointing: activations are computed again in the backward pass: a third more time.
     lora_rank: the adapters are merged into the saved model.
+    freeze_layers: no gradient is computed for them, so that a step is quicker; see `gisttools.training.freezing`.
     keep_start: the saved weights are (1 - keep_start) of the tuned and keep_start of the start's, an average taken
         after the training (arXiv 2109.01903). "auto" takes the share of `gisttools.training.SHARES` that scores best on
         the development data, of equal scores the largest.
@@ -204,6 +205,12 @@ class TrainSettings(Mix):
         description="auto: bfloat16 where the hardware multiplies it natively; float16: on CUDA, with loss scaling",
     )
     lora_rank: int | None = Field(None, ge=1, description="train adapters of this rank in place of the weights")
+    freeze_layers: int | None = Field(
+        None,
+        ge=0,
+        description="so many of the transformer's first layers, and its embeddings, stay as they are; null: half of "
+        "them on labelled texts, else 0",
+    )
     gradient_checkpointing: bool = Field(False, description="less memory, more time")
     dev_every: int | None = Field(None, ge=1, description="steps between two looks; null: a tenth of the training")
     patience: int | None = Field(None, ge=1, description="stop after so many looks without a better score")
@@ -212,10 +219,15 @@ class TrainSettings(Mix):
     tracking: Tracking | None = Field(None, description="log there as well")
 
     def conflicts(self) -> list[str]:
-        """As `Mix`, dimensions that are none, and two lengths."""
+        """As `Mix`, dimensions that are none, layers frozen twice, and two lengths."""
         found = super().conflicts()
         if any(d < 1 for d in self.matryoshka_dims):
             found.append(f"matryoshka_dims are {self.matryoshka_dims}, must be > 0")
+        if self.lora_rank and self.freeze_layers:
+            found.append(
+                f"lora_rank is {self.lora_rank} and freeze_layers {self.freeze_layers}: adapters leave all weights as"
+                " they are, so leave out one of them"
+            )
         if self.max_steps is not None and self.max_minutes is not None:
             found.append(
                 f"max_steps is {self.max_steps} and max_minutes {self.max_minutes:g}: the latter chooses the steps, so"

@@ -43,7 +43,8 @@ from gisttools.training.callbacks import (
 from gisttools.training.checks import check_fit, check_use, warn_unread
 from gisttools.training.class_batches import ClassPlan, classes_of
 from gisttools.training.computing import quick_attention, without_dropout
-from gisttools.training.defaults import settle
+from gisttools.training.defaults import settle, settle_layers
+from gisttools.training.freezing import frozen_layers
 from gisttools.training.health import Watch, own_loss
 from gisttools.training.labelled import LabelledRows
 from gisttools.training.lora import add_lora, merge_lora
@@ -104,6 +105,7 @@ def finetune(
     settings = settings or TrainSettings()
     student, store = _student_and_store(loss)
     loss.options, settings = settle(loss.options, settings, store, kind_of(settings, student))
+    settings = settle_layers(settings, student)
     options, rate = loss.options, rate_of(settings, student)
     settings = settings.model_copy(update={"learning_rate": rate.value})
     if len(store.table) < 2:
@@ -135,6 +137,8 @@ def finetune(
         if settings.lora_rank:
             torch.manual_seed(settings.seed)  # adapters begin at random; the trainer seeds only what comes later
             add_lora(student, settings.lora_rank)
+        else:
+            computing.enter_context(frozen_layers(student, settings.freeze_layers or 0))
         computing.enter_context(_computing(loss, settings, precision))
         wrapped, collator = _wrapped(loss, settings, retention), prompting(student, rows, prompts)
 

@@ -69,7 +69,7 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         (
             "The optimiser",
             (
-                "max_steps", "max_minutes", "warmup_ratio", "schedule", "weight_decay", "dropout", "lora_rank",
+                "max_steps", "max_minutes", "warmup_ratio", "schedule", "weight_decay", "dropout", "lora_rank", "freeze_layers",
                 "deterministic",
             ),
         ),
