@@ -25,8 +25,8 @@ def check_fit(student: SentenceTransformer, settings: TrainSettings) -> None:
 
     Raises:
         ModelError: a student without weights to train, such as an ONNX graph, or adapters for one without layers.
-        ParameterError: a length beyond its positions, layers or dimensions that it does not have or none of which would learn, a package that is not
-            installed, float16 without CUDA; all problems at once.
+        ParameterError: a length beyond its positions, layers or dimensions it does not have, no layer that learns,
+            a package that is not installed, float16 without CUDA; all problems at once.
     """
     if next(student.parameters(), None) is None:
         raise ModelError("This student has no weights that could be trained: is it ONNX? Name what it was made of.")

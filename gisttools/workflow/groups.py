@@ -69,8 +69,8 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         (
             "The optimiser",
             (
-                "max_steps", "max_minutes", "warmup_ratio", "schedule", "weight_decay", "dropout", "lora_rank", "freeze_layers",
-                "deterministic",
+                "max_steps", "max_minutes", "warmup_ratio", "schedule", "weight_decay", "dropout", "lora_rank",
+                "freeze_layers", "deterministic",
             ),
         ),
         (
