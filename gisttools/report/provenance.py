@@ -63,6 +63,8 @@ def _quota(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     short = sorted((summary.get("short") or {}).items(), key=lambda pair: -pair[1])
     lacking = ", ".join(f"{clip(name, 80)} {count(n)}" for name, n in short[:_MOST_REASONS])
     found = [("rows wanted", count(summary["wanted"])), ("short of", lacking or "nothing")]
+    for label, reason in list((summary.get("given_up") or {}).items())[:_MOST_REASONS]:
+        found.append((f"not asked for further: {clip(label, 80)}", f"hardly ever a row; most often {reason}"))
     cost = summary.get("cost_per_accepted")
     return found if cost is None else [*found, ("an accepted row cost", f"${cost:.4f}")]
 

@@ -70,7 +70,8 @@ def generate(
 
     Returns:
         Tables with the columns of `triplets.COLUMNS`, and the summary: task, kind, prompt_id, llm_model, base_url,
-        wanted, dry_run, rounds, stopped (quota, attempts, budget or dry run), failures (why calls failed), estimate,
+        wanted, dry_run, rounds, stopped (quota, attempts, budget or dry run), given_up (labels that the writer hardly
+        ever writes, and why), failures (why calls failed), estimate,
         ideas (how many), diversity of written and real texts, calls (made now, ideas and blind looks included),
         cached_calls (rows that needed none), spent_usd (now, also on calls that may have to be paid without an answer),
         idea_cost_usd, seconds, and what `tally` counts. tokens_in, tokens_out and cost_usd are of all answers to rows,
@@ -113,7 +114,7 @@ def _generate(
         sieve=Sieve(judge=judge, looks=SecondLooks(task, llm, checks, partners, options.prompts), partners=partners),
         plan=CallPlan(task, wanted, options.seed, ideas.by_group),
         requests=Requests(task, template),
-        counts=Quotas(wanted, options.attempts, hasty=llm.options.transport == "batch"),
+        counts=Quotas(wanted, options.attempts, hasty=llm.options.transport == "batch", patient=not task.labels),
         ideas=ideas,
     )
     estimate = synthesis.run(sum(wanted.values()), options.dry_run)
@@ -135,6 +136,7 @@ def _generate(
         "spent_usd": llm.spent.usd - spent_before if priced else None,
         "seconds": round(time.monotonic() - start, 2),
         **counts,
+        "given_up": synthesis.counts.given_up(),
         "stopped": _stopped(counts, options.dry_run),
         "failures": failures(candidates),
         "diversity": diversities(template, good, known, guide.embed),

@@ -13,6 +13,8 @@ from gisttools.synthesis.partners import cost_of
 
 OVER = "over-quota"
 _FEW = 8  # rows that are missing, up to which no more are asked for than that
+_HOPELESS = 0.05  # rows a call: a writer that surely gives fewer of a group is not asked for it again
+_SURE = 0.95
 
 
 class Estimate(TypedDict):
@@ -33,18 +35,39 @@ class Quotas:
         wanted: accepted rows wanted of each group.
         attempts: calls for each wanted row, at most, on average of a group.
         hasty: ask for as many as will be needed on average, and take some in excess, where a round takes a day.
+        patient: give up no group. A label may be one that a writer cannot write; a document is none.
     """
 
-    def __init__(self, wanted: Mapping[str, int], attempts: float, *, hasty: bool = False) -> None:
-        self.wanted, self._hasty = dict(wanted), hasty
+    def __init__(
+        self, wanted: Mapping[str, int], attempts: float, *, hasty: bool = False, patient: bool = False
+    ) -> None:
+        self.wanted, self._hasty, self._patient = dict(wanted), hasty, patient
         self._most = {group: math.ceil(round(n * attempts, 6)) for group, n in wanted.items()}  # 10 * 1.1 is above 11
         self.asked: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
+        self.reasons: dict[str, Counter[str]] = {}
+
+    def given_up(self) -> dict[str, str]:
+        """The groups that the writer cannot write, each with what stood most often against its texts: fewer than one
+        call in twenty gives a row, surely (the exact upper bound of a share, Clopper and Pearson 1934)."""
+        from scipy import stats
+
+        found = {}
+        for group, reasons in () if self._patient else self.reasons.items():
+            answered, good = reasons.total(), reasons[""]
+            if good < min(self.wanted[group], answered):
+                if stats.beta.ppf(_SURE, good + 1, answered - good) < _HOPELESS:
+                    found[group] = next(reason for reason, _ in reasons.most_common() if reason)
+        return found
 
     def next_round(self, most: int | None = None) -> dict[str, int]:
-        """Calls of each group in the next round; `most` in all. Empty where all have their rows, or had their calls."""
+        """Calls of each group in the next round; `most` in all. Empty where all have their rows, or had their calls,
+        or are given up."""
         found: dict[str, int] = {}
+        hopeless = self.given_up()
         for group, wanted in self.wanted.items():
+            if group in hopeless:
+                continue
             need, left = wanted - self.accepted[group], self._most[group] - self.asked[group]
             if need > 0 and left > 0:
                 calls = math.ceil(need / self._share(group)) if self._hasty else _calls(need, self._rate(group))
@@ -55,7 +78,8 @@ class Quotas:
 
     def calls_left(self) -> int:
         """Calls that it will take yet, by what was accepted so far."""
-        left = {g: (n - self.accepted[g], self._most[g] - self.asked[g]) for g, n in self.wanted.items()}
+        groups = [(g, n) for g, n in self.wanted.items() if g not in self.given_up()]
+        left = {g: (n - self.accepted[g], self._most[g] - self.asked[g]) for g, n in groups}
         return sum(min(most, math.ceil(need / self._share(g))) for g, (need, most) in left.items() if need > 0)
 
     def count(self, candidates: Sequence[Candidate]) -> None:
@@ -67,6 +91,10 @@ class Quotas:
                 full = self.accepted[c.item.group] >= self.wanted[c.item.group]
                 c.reason = OVER if full else None
                 self.accepted[c.item.group] += not full
+        self.reasons = {group: Counter() for group in self.wanted}
+        for c in candidates:
+            if c.reply.finish_reason not in UNANSWERED:
+                self.reasons[c.item.group]["" if c.reason in (None, OVER) else c.reason] += 1
 
     def estimate(self, candidates: Sequence[Candidate], seconds: float, concurrency: int, priced: bool) -> Estimate:
         """What all rows will take, from those that were asked for in so many seconds. Calls that were not answered say

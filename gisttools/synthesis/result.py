@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -37,6 +37,8 @@ class SynthesisResult:
         if test := s["by_label"].get(TEST) if TRAIN in s["by_label"] else None:
             line += f", {test['accepted']} of them to test with"
         line += f", {s['wanted']} wanted; short of {_named(s['short'])}" if s["short"] else ""
+        if given_up := s.get("given_up"):
+            line += f"; no more asked for {_first(list(given_up))}, which this writer hardly ever writes"
         reasons = [f"{reason} {n}" for reason, n in list(s["reasons"].items())[:3]]
         return f"{line}; most rejects: {', '.join(reasons)}" if reasons else line
 
@@ -99,8 +101,12 @@ class SynthesisResult:
         return found.iloc[order].reset_index(drop=True)
 
 
+def _first(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
 def _named(short: Mapping[str, int]) -> str:
     """The groups that fall short, the worst first."""
     worst = sorted(short.items(), key=lambda pair: -pair[1])
-    names = [f"{name} {n}" for name, n in worst[:_NAMED]]
-    return ", ".join(names) + (f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else "")
+    return _first([f"{name} {n}" for name, n in worst])
