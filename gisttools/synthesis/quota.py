@@ -55,9 +55,9 @@ class Quotas:
         found = {}
         for group, reasons in () if self._patient else self.reasons.items():
             answered, good = reasons.total(), reasons[""]
-            if good < min(self.wanted[group], answered):
-                if stats.beta.ppf(_SURE, good + 1, answered - good) < _HOPELESS:
-                    found[group] = next(reason for reason, _ in reasons.most_common() if reason)
+            short = good < min(self.wanted[group], answered)
+            if short and stats.beta.ppf(_SURE, good + 1, answered - good) < _HOPELESS:
+                found[group] = next(reason for reason, _ in reasons.most_common() if reason)
         return found
 
     def next_round(self, most: int | None = None) -> dict[str, int]:
