@@ -176,7 +176,7 @@ class TrainSettings(Mix):
     meet: Meet = Field("random", description="classes of a batch of labelled texts; confusable: alike to the guide")
     learning_rate: LearningRate | None = Field(
         None,
-        description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 2e-4 (on labelled texts); "
+        description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 5e-4 (on labelled texts); "
         "low, high: a third, three times that",
     )
     seed: int = Field(42, description="seed of the order of rows and of dropout")

@@ -22,15 +22,16 @@ class Usual:
     what: str
     rate: float
     labelled: float  # where it is trained on labelled texts: their batches bear more
+    frozen: float  # and where its first layers stay as they are: the others bear more again
     low: float
     high: float
 
 
 # the rates are those of `benchmarks/rates.py`; the ranges also hold what others train such models at
 USUAL: dict[Kind, Usual] = {
-    "static": Usual(what="a static student", rate=1e-2, labelled=1e-2, low=1e-3, high=2e-1),
-    "transformer": Usual(what="a transformer", rate=5e-5, labelled=2e-4, low=1e-6, high=3e-4),
-    "lora": Usual(what="adapters in a transformer (LoRA)", rate=5e-4, labelled=1e-3, low=5e-5, high=1e-3),
+    "static": Usual(what="a static student", rate=1e-2, labelled=1e-2, frozen=1e-2, low=1e-3, high=2e-1),
+    "transformer": Usual(what="a transformer", rate=5e-5, labelled=2e-4, frozen=5e-4, low=1e-6, high=5e-4),
+    "lora": Usual(what="adapters in a transformer (LoRA)", rate=5e-4, labelled=1e-3, frozen=1e-3, low=5e-5, high=1e-3),
 }
 
 
@@ -93,6 +94,8 @@ def rate_of(settings: TrainSettings, student: SentenceTransformer) -> Rate:
     "low" is told, three times where "high" is."""
     kind, told = kind_of(settings, student), settings.learning_rate
     usual = USUAL[kind]
-    own = usual.labelled if settings.train_on == "labelled" else usual.rate
+    own = usual.rate
+    if settings.train_on == "labelled":
+        own = usual.frozen if settings.freeze_layers else usual.labelled
     value = told if isinstance(told, float) else own * TIMES.get(told or "", 1.0)
     return Rate(value=value, kind=kind, told=told is not None, null=own)
