@@ -5,8 +5,9 @@ cross-entropy, SetFit, the frozen encoder, and this project. Every side trains a
 each set for `--seconds` CPU seconds, and is scored on its test part by mteb's few-shot accuracy (classifiers fitted on
 8 texts a label), by a classifier fitted on all training texts, and on STSBenchmark, which none of them trains on.
 
-The learning rate of each side and set is the best of `--rates` on a quarter of the train part that is held out, near
-copies on one side, after a third of the seconds; the test part is looked at once a seed. Intervals are over seeds and
+This project is trained as it is where nothing is set. The learning rate of each other side and set is the best of
+`--rates` on a quarter of the train part that is held out, near copies on one side, after a third of the seconds; the
+test part is looked at once a seed. Intervals are over seeds and
 test items together (`gisttools.evaluation.crossed_interval`), on STSBenchmark over seeds.
 
 `--curve 20 40 80 160` draws, for each set, the development score after so many CPU seconds, each side at its rate, into
@@ -173,11 +174,21 @@ class Contest:
 
     def rate(self, name: str, side: str) -> tuple[float, dict[float, float]]:
         """The learning rate of a side on a set, and the development scores of all that were tried."""
+        if side.startswith("ours"):
+            return self.own_rate(side), {}
         results = [(cell.rate, self.result(cell)) for cell in self.tried(name, side)]
         found = {rate: result["scores"]["few-shot"] for rate, result in results if result is not None}
         if found:
             return max(found, key=lambda rate: found[rate]), found
         return self.tested(name, side) or self.o.rates[0], {}
+
+    def own_rate(self, side: str) -> float:
+        """What this project trains at where nothing is set."""
+        from gisttools.training.rates import USUAL
+
+        if self.student != STUDENT[0]:
+            return USUAL["static"].labelled
+        return USUAL["transformer"].labelled if side == "ours-whole" else USUAL["transformer"].frozen
 
     def tested(self, name: str, side: str) -> float | None:
         """The learning rate of a test that there is, where those it was chosen from are not at hand."""
@@ -196,7 +207,7 @@ class Contest:
 
     def tried(self, name: str, side: str) -> list[Cell]:
         """The trainings of a side on a set by which its learning rate is chosen."""
-        if len(self.o.rates) == 1 or side == BASE:
+        if len(self.o.rates) == 1 or side == BASE or side.startswith("ours"):
             return []
         return [self.cell(name, side, 0, rate, self.o.seconds / 3, "dev") for rate in self.o.rates]
 

@@ -241,7 +241,7 @@ class RetentionOptions(Options):
 
     about = "retention"
 
-    weight: float = Field(8.0, gt=0, description="of that term in the loss")
+    weight: float = Field(16.0, gt=0, description="of that term in the loss")
     texts_a_step: int = Field(8, ge=1, description="general texts a step")
 
 
