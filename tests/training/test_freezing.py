@@ -34,6 +34,19 @@ def test_the_first_layers_and_the_embeddings_stay(tmp_path, asked, wanted):
     assert all(weight.requires_grad for weight in trained.student.parameters())
 
 
+@pytest.mark.parametrize("how", [{"gradient_checkpointing": True}, {"loss_options": {"mini_batch_size": 2}}], ids=str)
+def test_the_last_layers_learn_also_where_activations_are_computed_again(tmp_path, how):
+    given = {"student": MINILM, "train_on": "labelled", "learning_rate": 1e-4, "texts_per_class": 2, "max_steps": 2}
+    plain, again = (
+        SentenceTransformer(str(train(table(), None, tmp_path / f"{i}", keep_start=0.0, precision="float32", **given,
+                                      **more).folder), device="cpu").state_dict()
+        for i, more in enumerate([{}, how])
+    )  # fmt: skip
+    assert any("layer.5." in name for name in changed(tmp_path / "1"))
+    for name, weight in plain.items():
+        torch.testing.assert_close(again[name], weight, atol=2e-5, rtol=1e-4)
+
+
 def test_triplets_train_all_layers_where_nothing_is_set():
     student = open_model(MINILM, device="cpu")
     for kind, wanted in (("triplets", 0), ("labelled", 3)):
