@@ -6,7 +6,8 @@ by `finetune` for some steps on labelled texts of about 60 tokens. Memory is wha
 there is a model: weights, gradients, optimiser and activations; on a GPU, what the device holds at its peak. Each
 training is a process of its own. Prints a table and, last, one JSON line.
 
-    python benchmarks/memory.py [--students base large xlmr] [--batch 16] [--steps 2] [--device cpu]
+    python benchmarks/memory.py [--students base large xlmr] [--ways ...] [--batch 16] [--steps 2]
+        [--device cpu]
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ def measure(shape: str, way: str, batch: int, steps: int, device: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="what is trained, and how")
     parser.add_argument("--batch", type=int, default=16, help="texts a step")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -97,7 +99,7 @@ def main() -> None:
     figures = []
     print(f"{'student':<9}{'B':>6}  {'what is trained':<36}{'GB':>7}{'s a step':>10}  computes in")
     for shape in o.students:
-        for way in WAYS:
+        for way in o.ways:
             command = [sys.executable, __file__, "--one", json.dumps([shape, way, o.batch, o.steps, o.device])]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
