@@ -7,8 +7,8 @@ each set for `--seconds` CPU seconds, and is scored on its test part by mteb's f
 
 This project is trained as it is where nothing is set. The learning rate of each other side and set is the best of
 `--rates` on a quarter of the train part that is held out, near copies on one side, after a third of the seconds; the
-test part is looked at once a seed. Intervals are over seeds and
-test items together (`gisttools.evaluation.crossed_interval`), on STSBenchmark over seeds.
+test part is looked at once a seed. Intervals are over seeds and test items together
+(`gisttools.evaluation.crossed_interval`), on STSBenchmark over seeds.
 
 `--curve 20 40 80 160` draws, for each set, the development score after so many CPU seconds, each side at its rate, into
 `--folder`: the trainings of the picture are added where they are missing.
@@ -63,7 +63,12 @@ class Cell:
     def name(self) -> str:
         """Of its files."""
         few = f"-{self.labels}" if self.labels else ""
-        return f"{self.set.split('=')[0]}{few}-{self.part}-{self.side}-{self.seed}-{self.rate:g}-{self.seconds:g}"
+        return f"{plain(self.set)}{few}-{self.part}-{self.side}-{self.seed}-{self.rate:g}-{self.seconds:g}"
+
+
+def plain(name: str) -> str:
+    """A set's name without where it lies."""
+    return Path(name.split("=")[0]).name
 
 
 def texts_of(name: str, part: str) -> tuple[list[str], list[str]]:
@@ -125,7 +130,7 @@ def run_cell(cell: Cell, folder: Path) -> None:
             items |= {key if key.startswith(GUARD) else "few-shot": value for key, value in answers.items()}
     np.savez_compressed(folder / f"{cell.name}.npz", **items)
     partial = folder / f"{cell.name}.partial"
-    partial.write_text(json.dumps({**vars(cell), **facts, "scores": scores}), encoding="utf-8")
+    partial.write_text(json.dumps({**vars(cell), "set": plain(cell.set), **facts, "scores": scores}), encoding="utf-8")
     partial.replace(folder / f"{cell.name}.json")
 
 
@@ -188,11 +193,11 @@ class Contest:
 
         if self.student != STUDENT[0]:
             return USUAL["static"].labelled
-        return USUAL["transformer"].labelled if side == "ours-whole" else USUAL["transformer"].frozen
+        return USUAL["transformer"].labelled if side in ("ours-whole", "ours-mask") else USUAL["transformer"].frozen
 
     def tested(self, name: str, side: str) -> float | None:
         """The learning rate of a test that there is, where those it was chosen from are not at hand."""
-        start = f"{name.split('=')[0]}{f'-{self.o.labels}' if self.o.labels else ''}-test-{side}-"
+        start = f"{plain(name)}{f'-{self.o.labels}' if self.o.labels else ''}-test-{side}-"
         kept = self.o.folder.glob(f"{start}[0-9]*-{self.o.seconds:g}.json") if self.o.table else ()
         return next((json.loads(file.read_text(encoding="utf-8"))["rate"] for file in sorted(kept)), None)
 
