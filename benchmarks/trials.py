@@ -9,8 +9,8 @@ Vectors are computed in bfloat16. Prints a JSON line for each share of the start
         [--steps 100] [--rate 2e-4] [--retain 0] [--general words|FILE] [--confusable] [--temperature 0.05]
         [--dropout 0] [--shares 0 0.3 0.5] [--seconds 120] [--freeze 0]
 
-`--retain` is the weight of general texts, 8 a step. `--seconds` trains for so many CPU seconds in place of steps; `--freeze 3` leaves the embeddings and the first three
-layers as they were.
+`--retain` is the weight of general texts, 8 a step. `--seconds` trains for so many CPU seconds in place of steps;
+`--freeze 3` leaves the embeddings and the first three layers as they were.
 """
 
 from __future__ import annotations

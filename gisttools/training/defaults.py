@@ -20,7 +20,7 @@ _PASSES = 10.0  # at most; a static student, which learns fast and forgets littl
 _KEPT = (
     0.3  # of the start's weights, in a transformer trained on labelled texts: costs little there, saves more elsewhere
 )
-_FROZEN = 0.5  # of a transformer's layers, on labelled texts: more steps in the same time, and less is forgotten
+_FROZEN = 0.5  # of a transformer's layers, on labelled texts: more steps in the same time
 _LABELLED_TWICE = 0.05  # of the texts
 _STEPS = 100  # that teach a transformer most of what there is, where one pass is shorter
 

@@ -1,4 +1,4 @@
-"""Leaves the first layers of a transformer as they are: the last ones learn a task in fewer seconds, and forget less.
+"""Leaves the first layers of a transformer as they are: the last ones learn a task in fewer seconds.
 
 What the first layers know, of words and their neighbours, serves any task; the last ones make of it what tells texts
 apart (Lee and others, arXiv 1911.03090). No gradient is computed for what stays as it is.
@@ -49,7 +49,8 @@ def _first(student: SentenceTransformer, count: int) -> list[nn.Parameter]:
     embedded = {id(weight) for m in transformer.modules() if isinstance(m, nn.Embedding) for weight in m.parameters()}
     found, before = [], True
     for weight in transformer.parameters():
-        before = before and id(weight) not in trained
-        if weight.requires_grad and (before or (id(weight) in embedded and id(weight) not in trained)):
+        learns = id(weight) in trained
+        before = before and not learns
+        if weight.requires_grad and not learns and (before or id(weight) in embedded):
             found.append(weight)
     return found
