@@ -99,9 +99,11 @@ from .wording import (
     plural as plural,
     score as score,
     share as share,
+    shortened as shortened,
     signed as signed,
     trained_as as trained_as,
     unit as unit,
+    value_name as value_name,
 )
 from .yaml_text import (
     YamlProblem as YamlProblem,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import textwrap
@@ -10,8 +11,15 @@ from numbers import Real
 from pathlib import PurePath
 from typing import Final, TypeGuard
 
+from gisttools.common.files import digest
+
 NOT_RUN: Final = "not run"
 _WIDE = 100  # characters: Jupyter breaks longer lines within a word
+_LONGEST = 120  # characters of a value
+# a text that reads like no text: nothing, a truth value, a number, several
+_MISREAD = re.compile(
+    r"^(none|true|false|[+-]?[\d.]+(e[+-]?\d+)?|\s.*|.*\s|)$|[,\[\]\"]|[\x00-\x1f]", re.IGNORECASE | re.DOTALL
+)
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -134,3 +142,35 @@ def anonymous(text: str) -> str:
     'cannot read …/mine.csv: No such file; see https://a.org/b/c and data/x.csv'
     """
     return _PATH.sub(r"…/\1", _ERRNO.sub("", text))
+
+
+def value_name(value: object) -> str:
+    """A parameter's value as people write it. Values that differ have names that differ: a text that reads like
+    something else is quoted, and of a very long one the middle is left out, and a hash says which it is.
+
+    >>> value_name(None), value_name("none"), value_name(0.05), value_name(["a", "b"]), value_name("a, b")
+    ('none', '"none"', '0.05', '[a, b]', '"a, b"')
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(value_name(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{value_name(k)}: {value_name(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, str) and _MISREAD.search(value):
+        value = json.dumps(value, ensure_ascii=False)
+    text = str(value).encode("utf-8", "replace").decode("utf-8")  # JSON can name half a surrogate pair, no file can
+    return shortened(text, _LONGEST)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text without its middle where it is longer than `most`; texts that differ stay different, by a hash."""
+    if len(text) <= most:
+        return text
+    mark = f"…{digest(text, 2)}…"
+    left = (most - len(mark) + 1) // 2
+    return f"{text[:left]}{mark}{text[len(text) - (most - len(mark) - left) :]}"

@@ -89,6 +89,7 @@ from .options import (
     ChunkOptions as ChunkOptions,
     FileOptions as FileOptions,
     ReadOptions as ReadOptions,
+    RowGroup as RowGroup,
     Tiers as Tiers,
     texts_read as texts_read,
 )
@@ -110,6 +111,7 @@ from .overlap import (
 from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
 from .personal import count_personal as count_personal
 from .retrieval_files import Question as Question, write_retrieval as write_retrieval
+from .row_groups import without_groups as without_groups
 from .saved import is_saved as is_saved
 from .searches import (
     passage_of as passage_of,

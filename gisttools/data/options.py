@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from pydantic import Field, SkipValidation
 
@@ -16,6 +16,8 @@ NEAR = 0.8  # least Jaccard similarity of near-duplicates, see `near_duplicates`
 # In Banking77, between train and test, pairs above it are one sentence said twice ("Where can I find my PIN?", "Where
 # do I find my PIN?"), by all-MiniLM-L6-v2 and by all-mpnet-base-v2; from 0.95 down also other questions of one answer.
 SEMANTIC = 0.98
+
+RowGroup: TypeAlias = dict[str, str | list[str]]  # what columns hold, of rows that are alike; see `row_groups`
 
 
 class FileOptions(Options):

@@ -85,4 +85,4 @@ from .usage import (
     python_lines as python_lines,
     shell_lines as shell_lines,
 )
-from .variants import MODEL as MODEL, shortened as shortened, value_name as value_name
+from .variants import MODEL as MODEL

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gisttools.common import plural, signed
+from gisttools.common import plural, signed, value_name
 from gisttools.evaluation.comparison import Comparison, Word, json_rows, judge, overall_verdict, to_table
 from gisttools.evaluation.contenders import (
     Contender,
@@ -38,7 +38,6 @@ from gisttools.evaluation.variants import (
     one_a_model,
     over_baseline,
     same_models,
-    value_name,
 )
 
 LEAST_SEEDS = 3  # of which a verdict speaks of a method; below it speaks of these models alone

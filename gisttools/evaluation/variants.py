@@ -6,9 +6,7 @@ seed, draw by draw and item by item.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gisttools.common import digest
+from gisttools.common import value_name
 from gisttools.evaluation.contenders import (
     Contender,
     Part,
@@ -30,11 +28,6 @@ from gisttools.evaluation.contenders import (
 from gisttools.evaluation.intervals import Interval
 
 MODEL = "model"  # the only parameter of a model that was not trained here
-_LONGEST = 120  # characters of a value
-# a text that reads like no text: nothing, a truth value, a number, several
-_MISREAD = re.compile(
-    r"^(none|true|false|[+-]?[\d.]+(e[+-]?\d+)?|\s.*|.*\s|)$|[,\[\]\"]|[\x00-\x1f]", re.IGNORECASE | re.DOTALL
-)
 _TELLING = ("guide", "mask_same_label", "student")  # name a variant that differs from no other
 
 
@@ -134,36 +127,6 @@ def _as_one(variants: Sequence[ScoredVariant]) -> ScoredVariant:
 def same_models(one: ScoredVariant, other: ScoredVariant) -> bool:
     """Whether two variants are of the same models, to the last bit, seed by seed."""
     return len(one_a_model([one, other])) == 1
-
-
-def value_name(value: object) -> str:
-    """A parameter's value as people write it. Values that differ have names that differ: a text that reads like
-    something else is quoted, and of a very long one the middle is left out, and a hash says which it is.
-
-    >>> value_name(None), value_name("none"), value_name(0.05), value_name(["a", "b"]), value_name("a, b")
-    ('none', '"none"', '0.05', '[a, b]', '"a, b"')
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(value_name(v) for v in value) + "]"
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    if isinstance(value, str) and _MISREAD.search(value):
-        value = json.dumps(value, ensure_ascii=False)
-    text = str(value).encode("utf-8", "replace").decode("utf-8")  # JSON can name half a surrogate pair, no file can
-    return shortened(text, _LONGEST)
-
-
-def shortened(text: str, most: int) -> str:
-    """A text without its middle where it is longer than `most`; texts that differ stay different, by a hash."""
-    if len(text) <= most:
-        return text
-    mark = f"…{digest(text, 2)}…"
-    left = (most - len(mark) + 1) // 2
-    return f"{text[:left]}{mark}{text[len(text) - (most - len(mark) - left) :]}"
 
 
 def difference(

@@ -17,7 +17,18 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from gisttools.common import NOT_RUN, dollars, duration, is_number, model_name, plural, score, signed
+from gisttools.common import (
+    NOT_RUN,
+    dollars,
+    duration,
+    is_number,
+    model_name,
+    plural,
+    score,
+    shortened,
+    signed,
+    value_name,
+)
 from gisttools.evaluation import (
     LEAST_SEEDS,
     NO_VERDICT,
@@ -26,8 +37,6 @@ from gisttools.evaluation import (
     Interval,
     Leaderboard,
     Ranked,
-    shortened,
-    value_name,
 )
 from gisttools.report.drawing import (
     FAINT,

@@ -66,6 +66,13 @@ def partners_of(task: Task, form: Form, judge: Judge, checks: Checks, seed: int,
     return WrittenPartners(task, checks, judge.given(task.passages))
 
 
+def embed_chunks(task: Task, guide: Guide) -> np.ndarray:
+    """Unit vectors, (n, dim), of the n distinct chunks of a task's documents, as a synthesis by this guide asks for
+    them: a cache has them from then on."""
+    _, embed = _sides(guide, task)
+    return np.asarray(embed(list(dict.fromkeys([*task.documents.values(), *task.held_back.values()]))))
+
+
 def _sides(guide: Any, task: Task) -> tuple[Embed, Embed]:
     """How the guide embeds questions, and chunks: behind its prompts for either, where it has some."""
     if not hasattr(guide, "with_prompt"):

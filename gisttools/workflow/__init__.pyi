@@ -37,6 +37,6 @@ from .schedule import (
 )
 from .sending import Sent as Sent, send as send
 from .session import Run as Run, new_run as new_run, start as start, start_lesson as start_lesson
-from .shards import run_single as run_single
 from .sharing import WHATS as WHATS, Parcel as Parcel, What as What, packed as packed
+from .single import run_single as run_single
 from .using import check_against as check_against, model_folder as model_folder, model_named as model_named

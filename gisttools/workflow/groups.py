@@ -78,7 +78,10 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
             ("precision", "max_length", "mini_batch_size", "tokens_per_forward", "equal_texts_once", "gradient_*"),
         ),
         ("Stopping, checkpoints, tracking", ("dev_every", "dev_subsets", "patience", "checkpoint_*", "tracking")),
-        ("Several sets, and which rows", ("mix", "weights", "batches", "group_by", "rows", "limit*", "instructions")),
+        (
+            "Several sets, and which rows",
+            ("mix", "weights", "batches", "group_by", "rows", "leave_out", "limit*", "instructions"),
+        ),
         ("What the student knew before", ("keep_start", "retain*")),
         ("Other trainings", ("best_of", "soup")),
         ("A cross-encoder on the same rows", ("reranker*",)),

@@ -144,12 +144,13 @@ def labelled_texts(parameters: Mapping[str, Any]) -> set[str]:
 
 def rows_of(parameters: Mapping[str, Any], *, refuse_idle: bool = True) -> dict[str, Dataset]:
     """The rows that a finetune run's parameters name; raises as `training_tables`."""
-    from gisttools.data import nested_subset, triplet_tables
+    from gisttools.data import nested_subset, triplet_tables, without_groups
 
     names = inputs(parameters["triplets"], "triplets.parquet")
     tables = triplet_tables(
         names, rows=parameters["rows"], instructions=parameters["instructions"], refuse_idle=refuse_idle
     )
+    tables = without_groups(tables, parameters.get("leave_out", []))  # runs of earlier versions know none
     return nested_subset(tables, parameters["limit"], seed=parameters["limit_seed"])
 
 
@@ -158,7 +159,8 @@ def training_tables(params: FinetuneParams) -> dict[str, Dataset]:
 
     Raises:
         MissingError, DataError: a file, run or data set is missing or cannot be read.
-        ParameterError: an option would do nothing with these rows, or without development data.
+        ParameterError: an option would do nothing with these rows, or without development data; or a group of rows is
+            none (`without_groups`).
     """
     if params.patience is not None and not params.dev:
         raise ParameterError(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 from pydantic import Field, ValidationInfo, field_validator
 
 from gisttools.common import Options, named_like_a_secret, secret_in
-from gisttools.data import ChunkOptions, FileOptions, ReadOptions, Tiers
+from gisttools.data import ChunkOptions, FileOptions, ReadOptions, RowGroup, Tiers
 from gisttools.evaluation import EvaluateOptions
 from gisttools.mining import MiningOptions
 from gisttools.models import GuideOptions
@@ -172,6 +172,11 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     rows: int | None = Field(None, ge=1, description="rows read of a hub set")
     instructions: bool = Field(False, description="keep the instructions of MEDI-like sets in front of the texts")
     # fewer rows than there are
+    leave_out: list[RowGroup] = Field(
+        [],
+        description='groups of rows that are not trained on, by their columns, e.g. [{"source": "llm", "anchor_label": '
+        '"refund"}]; see gisttools.data.row_groups',
+    )
     limit: int | None = Field(None, ge=2, description="most rows trained on; smaller limits are subsets of larger ones")
     limit_seed: int = Field(0, ge=0, description="seed of the order they are taken in; whatever seed says")
     dev_subsets: list[str] | None = Field(None, description='language subsets of dev tasks, e.g. ["en"]')

@@ -28,7 +28,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
+from gisttools.common import MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml, value_name
 from gisttools.workflow.idle import idle_names, idle_needs
 from gisttools.workflow.params import PERMISSIONS, VERBS, as_declared
 
@@ -441,5 +441,8 @@ def _all_of(name: str, made: Mapping[str, list[tuple[Combination, Step]]]) -> li
 def _label(whole: Combination) -> str:
     """`[limit=100,seed=0]`; an axis is named with its step where two of them have the same name."""
     times = Counter(name for _, name in whole)
-    said = [f"{name if times[name] == 1 else f'{step}.{name}'}={value}" for (step, name), (_, value) in whole.items()]
+    said = [
+        f"{name if times[name] == 1 else f'{step}.{name}'}={value_name(value)}"
+        for (step, name), (_, value) in whole.items()
+    ]
     return f"[{','.join(said)}]" if said else ""

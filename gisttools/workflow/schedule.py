@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import sys
@@ -40,11 +41,21 @@ from gisttools.workflow.terminal import LATER
 from gisttools.workflow.tuning import recipe_problems, with_best
 from gisttools.workflow.workers import LocalWorkers
 
+log = logging.getLogger(__name__)
 WITHOUT_LLM = "without_llm"  # the profile of a recipe by which nothing is written
 _CLEAR = "\r\x1b[2K"
 _NAMED = 3  # steps to come
 _RAN = 1.0  # seconds; a step that took less was done before, and tells no pace
-Start = Callable[[Step, dict[str, Any], str, str, bool], "Future[JobResult]"]
+Start = Callable[[Step, dict[str, Any], str, str, "_Place"], "Future[JobResult]"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A step among the others: `waits` for another process that is at it, for there is nothing else to do; is `alone`,
+    with nothing under way and nothing else that could be."""
+
+    waits: bool
+    alone: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,10 +201,10 @@ def run_steps(steps: Sequence[Step], executor: Executor | None, *, rerun: Rerun)
             executor.check(step.resources)
     with surroundings(shared=not isinstance(executor, LocalWorkers)) as place:
 
-        def start(step: Step, parameters: dict[str, Any], title: str, _later: str, _wait: bool) -> Future[JobResult]:
+        def start(step: Step, parameters: dict[str, Any], title: str, _later: str, at: _Place) -> Future[JobResult]:
             job = Job(verb=step.verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
             job = replace(job, profile=step.profile)
-            return _elsewhere(executor, step, job)
+            return _elsewhere(executor, step, job, alone=at.alone)
 
         return _Walk(steps, start, _Lines(len(steps)), together=True).go()
 
@@ -364,8 +375,9 @@ class _Walk:
     def go(self) -> list[FinishedRun]:
         """All runs in the order of the steps. Raises RunFailed as `run_steps`."""
         while self._waiting or self._running:
+            ready = [step for step in self._waiting if self._is_ready(step)]
             for step in list(self._waiting):
-                self._start_or_stop(step)
+                self._start_or_stop(step, alone=len(ready) == 1 and not self._running)
             self._lines.working([step.name for step in self._running.values()], self._later())
             for future in wait(self._running, return_when=FIRST_COMPLETED).done if self._running else ():
                 self._take(self._running.pop(future), _result(future))
@@ -373,17 +385,20 @@ class _Walk:
             raise one_error(self._failed, self._stopped, len(self._steps))
         return [self._done[step.name] for step in self._steps]
 
-    def _start_or_stop(self, step: Step) -> None:
+    def _is_ready(self, step: Step) -> bool:
+        return all(name in self._done for name in references(step))
+
+    def _start_or_stop(self, step: Step, *, alone: bool) -> None:
         needs = list(dict.fromkeys(references(step)))
         if lost := [name for name in needs if name in self._failed or name in self._stopped]:
             self._waiting.remove(step)
             self._stopped[step.name] = lost
-        elif all(name in self._done for name in needs) and (self._together or not self._running):
+        elif self._is_ready(step) and (self._together or not self._running):
             self._waiting.remove(step)
             parameters = fill(step, {name: run.id for name, run in self._done.items()})
             self._began[step.name] = time.monotonic()
-            wait = step.name in self._put_off  # now there is nothing else to do
-            self._running[self._start(step, parameters, self._titles[step.name], self._later(), wait)] = step
+            place = _Place(waits=step.name in self._put_off, alone=alone)
+            self._running[self._start(step, parameters, self._titles[step.name], self._later(), place)] = step
 
     def _later(self) -> str:
         """What comes after the steps under way, and how long it takes: by the steps of the same verb that are done."""
@@ -417,20 +432,21 @@ def _time(seconds: float | None) -> str:
 
 
 def _here(
-    step: Step, parameters: dict[str, Any], title: str, later: str, wait: bool, *, rerun: Rerun
+    step: Step, parameters: dict[str, Any], title: str, later: str, at: _Place, *, rerun: Rerun
 ) -> Future[JobResult]:
     LATER.set(later)
     try:
         with environment({PROFILE: step.profile}):
-            return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title, wait=wait)))
+            return _ended(JobResult(run=run_notebook(step.verb, parameters, rerun=rerun, title=title, wait=at.waits)))
     except GistError as error:
         return _ended(JobResult(error=error))
     finally:
         LATER.set("")
 
 
-def _elsewhere(executor: Executor, step: Step, job: Job) -> Future[JobResult]:
-    """Done on the executor, unless it was done before: that is found out here, where no process must be started."""
+def _elsewhere(executor: Executor, step: Step, job: Job, *, alone: bool) -> Future[JobResult]:
+    """Done on the executor, unless it was done before: that is found out here, where no process must be started. Of a
+    step that has all workers to itself the long part is shared out first."""
     if job.rerun == "only-missing":
         here = do_job(replace(job, rerun="only-cache"))
         if not isinstance(here.error, MissingError):  # what else may be missing, the run itself will say
@@ -439,7 +455,23 @@ def _elsewhere(executor: Executor, step: Step, job: Job) -> Future[JobResult]:
         job = replace(job, parameters=with_permission(job.verb, job.parameters))
     except GistError as error:
         return _ended(JobResult(error=error))
+    if alone and not step.resources:
+        _share_out(executor, job)
     return submit(executor, do_job, job, step.resources)
+
+
+def _share_out(executor: Executor, job: Job) -> None:
+    """The long part of a job, done side by side beforehand. What goes wrong there the job itself meets again, or does
+    by itself."""
+    from gisttools.workflow.shards import SHARED, share_out  # loads what embeds and scores
+
+    if job.verb not in SHARED:
+        return
+    try:
+        params = settled(check_params(job.verb, with_best(job.verb, dict(job.parameters))))
+        share_out(params, executor, job.surroundings)
+    except Exception as error:  # noqa: BLE001  # a worker that died, or whatever a model or a data set raises
+        log.warning("%s: not shared out, so it is done on one worker: %s", job.title, _text(error))
 
 
 def _ended(result: JobResult) -> Future[JobResult]:

@@ -1,8 +1,9 @@
-"""Runs a single notebook with workers: what can be shared out of it is done side by side before it starts.
+"""Does side by side, before a notebook starts, what can be shared out of it.
 
 That is an evaluation's scores, which the notebook then finds in the score cache: each model on each group of tasks that
 share texts is a call, and tasks of a group are done in their order, so that texts meet in the same batches as in the
-notebook. Of `finetune` and `convert` it is guide vectors; this process alone writes them to the cache.
+notebook. Of `finetune`, `convert` and a `synthesize` on documents it is guide vectors; this process alone writes them
+to the cache.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gisttools.common import FinishedRun, MissingError, ParameterError, quiet_libraries, tqdm
+from gisttools.common import quiet_libraries, tqdm
 from gisttools.data import (
     LabelledTexts,
     ReadOptions,
@@ -41,22 +42,37 @@ from gisttools.evaluation import (
     score,
 )
 from gisttools.models import GuideOptions, ModelGuide, ShardedGuide, embed_shard, use_told_threads
+from gisttools.synthesis import embed_chunks
 from gisttools.training import GuideStore
-from gisttools.workflow.cluster import open_executor
-from gisttools.workflow.execute import Rerun, run_notebook
+from gisttools.workflow.documents import task_of
 from gisttools.workflow.folders import paths
 from gisttools.workflow.inputs import guide_of, model_path, open_entries, tasks_of, training_tables
-from gisttools.workflow.machine import Surroundings, surroundings
-from gisttools.workflow.params import ConvertParams, EvaluateParams, FinetuneParams, check_params
-from gisttools.workflow.permission import with_permission
-from gisttools.workflow.recipes import Step
-from gisttools.workflow.schedule import run_steps
-from gisttools.workflow.spec import settled
+from gisttools.workflow.machine import Surroundings
+from gisttools.workflow.params import (
+    ConvertParams,
+    EvaluateParams,
+    FinetuneParams,
+    Params,
+    SynthesizeParams,
+    check_params,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 log = logging.getLogger(__name__)
+
+
+SHARED = ("evaluate", "finetune", "convert", "synthesize")  # of the last only the chunks of documents
+
+
+def share_out(params: Params, executor: Executor, place: Surroundings) -> None:
+    """Do on the executor what a notebook with these parameters is known to need, and what is not there yet; nothing
+    where there is nothing to share. Raises as the notebook would."""
+    if isinstance(params, EvaluateParams):
+        share_scores(params.changed(), executor, place)
+    elif isinstance(params, FinetuneParams | ConvertParams | SynthesizeParams):
+        share_guide_vectors(params, executor, place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,17 +151,24 @@ def _opened(parameters: str, name: str, _witness: str) -> tuple[EvaluateParams, 
     return params, sources, {**entries.models, **entries.references}[name]
 
 
-def share_guide_vectors(params: FinetuneParams | ConvertParams, executor: Executor, place: Surroundings) -> None:
+def share_guide_vectors(
+    params: FinetuneParams | ConvertParams | SynthesizeParams, executor: Executor, place: Surroundings
+) -> None:
     """Embed on the executor what the notebook's guide will be asked for and has not embedded yet.
 
     Raises:
         GistError: what the notebook would raise of its data and its guide; a worker's guide is another one.
     """
+    if isinstance(params, SynthesizeParams) and params.documents is None:
+        return  # the texts are still to be written
     cache = guide_of(params)
     if params.guide is None or cache is None or not isinstance(cache.guide, ModelGuide):
         return  # nothing to embed, or an endpoint, which is asked by many calls at once anyway
     guide = params.guide_options(model_path(params.guide))
     cache.guide = ShardedGuide(cache.guide, partial(executor.submit, partial(_embed, guide, place)))
+    if isinstance(params, SynthesizeParams):
+        embed_chunks(task_of(params), cache)
+        return
     for table in _tables(params):
         if isinstance(table, LabelledTexts):
             cache.alike(table.task_name, table.task_type).add(table.texts)
@@ -169,50 +192,3 @@ def _tables(params: FinetuneParams | ConvertParams) -> list[Dataset | LabelledTe
     labelled = read_sources([n for n in names if kinds[n] == "labelled"], reading)
     found = {n: read_search(n, reading.split, reading.encoding) for n in names if kinds[n] == "search"}
     return [*labelled, *foreign.values(), *(search_pairs(search, name) for name, search in found.items())]
-
-
-SHARED = ("evaluate", "finetune", "convert")
-
-
-def run_single(
-    verb: str,
-    parameters: Mapping[str, Any],
-    *,
-    rerun: Rerun = "only-missing",
-    workers: int | None = None,
-    cluster: str | None = None,
-) -> FinishedRun:
-    """Run one notebook; returns the finished run. Raises as `run_notebook` and `open_executor`.
-
-    Args:
-        verb, parameters, rerun: as in `run_notebook`.
-        workers, cluster: where its scores (`evaluate`) or guide vectors (`finetune`, `convert`) are made side by side
-            beforehand. On a cluster the notebook itself runs on a worker.
-    """
-    if workers in (None, 1) and cluster is None:
-        return run_notebook(verb, parameters, rerun=rerun)
-    if cluster is None and verb not in SHARED:
-        raise ParameterError(
-            f"--workers is for recipes and for {', '.join(SHARED)}; {verb} has nothing to share out. Leave it out."
-        )
-    told = settled(check_params(verb, parameters), tell=True)
-    parameters = told.model_dump(include={*parameters, *told.changed()})
-    if rerun in ("only-missing", "only-cache"):
-        try:
-            return run_notebook(verb, parameters, rerun="only-cache")
-        except MissingError:
-            if rerun == "only-cache":
-                raise
-    parameters = with_permission(verb, parameters)
-    params = check_params(verb, parameters)
-    with open_executor(workers, cluster) as executor:
-        assert executor is not None  # there are several workers, or a cluster
-        with surroundings(shared=cluster is not None) as place:
-            if isinstance(params, EvaluateParams):
-                share_scores(parameters, executor, place)
-            elif isinstance(params, FinetuneParams | ConvertParams):
-                share_guide_vectors(params, executor, place)
-        if cluster is not None:
-            step = Step(name=verb, verb=verb, parameters=dict(parameters))
-            return run_steps([step], executor, rerun=rerun)[0]
-    return run_notebook(verb, parameters, rerun=rerun)

@@ -26,7 +26,17 @@ _NOT_CHOSEN = {"best_of", "licence", "tracking", "checkpoint_minutes", "dev_ever
 _NOT_CHOSEN |= {"limit_seed", "rows", "group_by", "mix", "weights", "batches"}  # of the rows, which may be others
 _LENGTH = {"epochs", "max_steps", "max_minutes"}  # one of them says how long
 # what is trained, and what it is scored on, must be the same for scores to compare
-_SAME = {"triplets", "limit", "soup", "student", "student_revision", "dev", "dev_subsets", *FileOptions.model_fields}
+_SAME = {
+    "triplets",
+    "leave_out",
+    "limit",
+    "soup",
+    "student",
+    "student_revision",
+    "dev",
+    "dev_subsets",
+    *FileOptions.model_fields,
+}
 
 
 def with_best(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +108,7 @@ def axes_of(trials: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def trial_problems(trials: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Why trials cannot be chosen from, by their parameters; where that can be told."""
     first, *others = trials.values()
-    apart = [name for name in sorted(_SAME) if any(t[name] != first[name] for t in others)]
+    apart = [name for name in sorted(_SAME) if any(t.get(name) != first.get(name) for t in others)]
     found = [f"the trials differ in {', '.join(apart)}: their scores do not compare"] if apart else []
     settings = len(_settings(trials, axes_of(trials)))
     if settings > MOST:

@@ -11,10 +11,11 @@ from helpers.compared import PART, contender, grid
 from scipy import stats
 
 from gisttools.common.errors import ParameterError
+from gisttools.common.wording import shortened, value_name
 from gisttools.evaluation.contenders import Scored
 from gisttools.evaluation.intervals import seed_spread
 from gisttools.evaluation.ranking import effect_table, effects, leaderboard
-from gisttools.evaluation.variants import group, shortened, value_name
+from gisttools.evaluation.variants import group
 
 GUIDED = {"guide": (None, "minilm"), "mask_same_label": (False, True)}
 

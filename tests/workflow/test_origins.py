@@ -10,7 +10,7 @@ import pytest
 from helpers import MINILM, ROOT, WORDLLAMA
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
-from gisttools.data.triplets import write_triplets
+from gisttools.data.triplets import make_triplets, write_triplets
 from gisttools.workflow.folders import paths
 from gisttools.workflow.inputs import Origin, model_path, open_entries, origin_of
 from gisttools.workflow.params import check_params
@@ -115,3 +115,12 @@ def test_of_a_run_with_a_limit_only_the_rows_it_trained_on_count(make_run, tmp_p
     whole, part, less = (origin_of(tuned(make_run, [str(table)], limit=n).name).training_texts for n in (None, 6, 3))
     assert (len(whole), len(part), len(less)) == (20, 12, 6)
     assert set(less) < set(part) < set(whole)
+
+
+def test_of_a_run_without_a_group_of_rows_only_the_others_count(make_run, tmp_path):
+    rows = [{"anchor": f"a{i}", "positive": f"p{i}", "source": "llm" if i < 4 else "labelled"} for i in range(10)]
+    table = write_triplets(make_triplets(rows), tmp_path / "ten.parquet")
+    run = tuned(make_run, [str(table)], leave_out=[{"source": "llm"}], limit=5)  # of what is left
+    assert len(origin_of(run.name).training_texts) == 10
+    run = tuned(make_run, [str(table)], leave_out=[{"source": "llm"}])
+    assert set(origin_of(run.name).training_texts) == {f"{side}{i}" for side in "ap" for i in range(4, 10)}

@@ -25,7 +25,7 @@ from gisttools.workflow.params import check_params
 from gisttools.workflow.permission import asking, leaving, may_send
 from gisttools.workflow.recipes import read_recipe
 from gisttools.workflow.schedule import preview, run_recipe, sweep
-from gisttools.workflow.shards import run_single
+from gisttools.workflow.single import run_single
 from gisttools.workflow.spec import spec_hash
 
 TEXTS = ["my parcel is late, write to me@here.example", "the parcel came", "it drips", "water everywhere"]

@@ -171,3 +171,11 @@ def test_wrong_parameters_are_told_with_those_of_all_other_steps(results):
     told = run("quickstart", "-p", "synthesize.rows", "many", "-p", "finetune.epochs", "0", "--dry-run").output
     assert "rows = 'many'" in told
     assert "epochs = 0" in told
+
+
+def test_the_worth_of_groups_of_rows_is_a_training_without_each():
+    groups = [[], [{"source": "llm"}], [{"source": "llm", "anchor_label": ["a", "b"]}]]
+    recipe = read_recipe(recipes_folder() / "worth.yaml", {"without": groups, "finetune.seed": [0]})
+    trained = [step for step in recipe.steps if step.verb == "finetune"]
+    assert [step.parameters["leave_out"] for step in trained] == groups
+    assert trained[2].name == "finetune[leave_out=[{source: llm, anchor_label: [a, b]}],seed=0]"

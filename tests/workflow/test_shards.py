@@ -25,13 +25,14 @@ from gisttools.models.options import GuideOptions
 from gisttools.models.vectors import VectorCache, text_keys
 from gisttools.synthesis import Checks, generate, open_llm, read_task
 from gisttools.synthesis.options import SynthesisOptions
-from gisttools.workflow import machine
+from gisttools.workflow import machine, shards
+from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.inputs import guide_of, known_of, open_entries, tasks_of
 from gisttools.workflow.machine import surroundings
 from gisttools.workflow.params import check_params
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps
-from gisttools.workflow.shards import share_guide_vectors, share_scores
+from gisttools.workflow.shards import share_guide_vectors, share_out, share_scores
 from gisttools.workflow.spec import settled
 from gisttools.workflow.workers import LocalWorkers
 
@@ -151,6 +152,43 @@ def test_a_synthesis_cut_into_runs_by_seed_is_that_of_one_process(workers, tmp_p
             assert written.to_pylist() == list(outcome.accepted)
             texts.append(set(written["anchor"].to_pylist()))
     assert texts[0] & texts[1] == set()
+
+
+@pytest.mark.slow
+def test_the_chunks_of_documents_are_embedded_side_by_side(pool, tmp_path, monkeypatch, results):
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path))
+    read = run_notebook("read", {})
+    params = settled(check_params("synthesize", {"documents": read.id, "guide": WORDLLAMA}))
+    with surroundings() as place:
+        share_out(params, pool, place)
+    chunks = len(pq.read_table(results / read.id / "chunks.parquet"))
+    assert guide_of(params)._files.alive == chunks
+    without = settled(check_params("synthesize", {"guide": WORDLLAMA, "guide_prompt": "so: "}))
+    with surroundings() as place:
+        share_out(without, pool, place)  # no text is written yet
+    assert guide_of(without)._files.alive == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_step_that_has_the_workers_to_itself_is_shared_out(broken, pool, tmp_path, monkeypatch, results, caplog):
+    monkeypatch.setenv("GISTTOOLS_CACHE", str(tmp_path))
+    shared, real = [], shards.share_out
+
+    def share(params, executor, place):
+        shared.append(params.sources)
+        if broken:
+            raise RuntimeError("a worker died")
+        real(params, executor, place)
+
+    monkeypatch.setattr(shards, "share_out", share)
+    told = {"sources": ["data/support_intents"], "eval_files": [], "guide": WORDLLAMA}
+    steps = [Step(name=f"seed{seed}", verb="convert", parameters={**told, "seed": seed}) for seed in (0, 1)]
+    last = Step(name="both", verb="convert", parameters={**told, "sources": ["$seed0", "$seed1"]})
+    done = run_steps([*steps, last], pool, rerun="only-missing")
+    assert shared == [[done[0].id, done[1].id]]  # the first two had no worker to spare
+    assert done[2].status == "ok"
+    assert ("not shared out" in caplog.text) == broken
 
 
 @pytest.mark.slow
