@@ -174,6 +174,15 @@ class Mask:
         if self.count:
             self.masked += out.sum(0)
 
+    def meaningless(self, rows: slice, out: Tensor, spare: Tensor) -> None:
+        """Write to `out` (rows, width) a 1 where a score says nothing, whoever gives it: of a row's own texts, but for
+        that of its anchor and its positive, and of padding."""
+        _add_equal(out, self.equal, rows, spare, empty=True)
+        if self.never is not None:
+            torch.maximum(out, self.never, out=out)
+        self.layout.fill_own(out, rows, 1.0)
+        self.layout.fill_target(out, rows, 0.0)
+
     def split(self, rows: slice, out: Tensor, spare: Tensor, others: Tensor) -> Positives:
         """As `dropped`, with 1 at the positives as well, which are not counted as masked; and the positives, of which
         `others` (rows, width_anchor) is written."""

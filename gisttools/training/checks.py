@@ -70,6 +70,11 @@ def check_use(loss: GISTLoss, settings: TrainSettings, development: DevelopmentS
         found.append(f"{' and '.join(told)} set, but there is no development data to look at")
     if development is None and settings.keep_start == "auto":
         found.append("keep_start is 'auto', but there is no development data to choose by")
+    if loss.options.distill and isinstance(loss.guide, GuideStore):
+        if loss.guide.guide_id is None:
+            found.append(f"distill is {loss.options.distill:g}, but the store has no guide that could teach")
+        elif settings.train_on == "labelled" or loss.options.of_same_label == "positive":
+            found.append(f"distill is {loss.options.distill:g}, which is for triplets: here labels say what is alike")
     if found:
         raise ParameterError(problems("training:", found, "Leave these out."))
 

@@ -88,4 +88,4 @@ def all_labelled(store: GuideStore) -> bool:
 def _speaks_of_labels(options: LossOptions) -> bool:
     """Whether nothing is asked for that only triplets have."""
     asked = options.same_label in (None, "positive") and options.mask_same_label
-    return asked and options.contrast_anchors and options.contrast_positives
+    return asked and options.contrast_anchors and options.contrast_positives and not options.distill

@@ -42,6 +42,8 @@ def gist_loss(
     same_label: SameLabel = "mask",
     positive_temperature: float | None = None,
     guide_masks: GuideMasks = "all",
+    distill: float = 0.0,
+    distill_temperature: float | None = None,
     text_ids: Tensor | None = None,
     label_ids: Tensor | None = None,
     block_rows: int | None = None,
@@ -71,6 +73,11 @@ def gist_loss(
     a positive does not count, in the divisor neither. A text of unknown label is a negative only where there is a guide
     that does not mask it; the threshold of a row is the mean of the guide's cosines to its positives.
 
+    With `distill` s > 0 the guide also teaches (knowledge distillation, G. Hinton and others, arXiv 1503.02531): the
+    loss of a row is (1 - s) times the above, and s times the divergence KL(t || q) of the student's softmax q over all
+    its candidates from the guide's, t = softmax(g / `distill_temperature`). There nothing is masked but what says
+    nothing: the row itself, texts equal to its anchor or positive, and padding.
+
     No B x B tensor is kept: scores live one block of rows at a time and gradients are computed analytically in the
     same pass, so memory grows linearly with B. Scores are float32 whatever the autocast setting (float64 for float64
     input).
@@ -90,6 +97,8 @@ def gist_loss(
             labels.
         positive_temperature: positives weigh softmax(guide cosine to the anchor / this) in place of all alike.
         guide_masks: "all" candidates, or "unlabelled": those alone whose label or whose anchor's label is unknown.
+        distill, distill_temperature: the share s, from 0 to 1, and the temperature of the guide's target; that of the
+            loss if None. They need a guide and one positive a row.
         text_ids: int64 (B, 2 + K), columns anchor, positive, negatives; equal ids mean equal texts, which are no
             negatives, nor are the positives that other rows give an equal anchor and the anchors that share a positive;
             -1 marks a negative that is padding and never counts.
@@ -102,7 +111,8 @@ def gist_loss(
         A scalar.
 
     Raises:
-        ParameterError: an option is out of range, or labelled texts are to be anything but positives.
+        ParameterError: an option is out of range, labelled texts are to be anything but positives, or a guide is to
+            teach where there is none or labels are positives.
         DataError: shapes or dtypes do not fit, or a vector is zero or not finite (padding may be zero); all problems
             are listed.
     """
@@ -117,6 +127,8 @@ def gist_loss(
         same_label=same_label,
         positive_temperature=positive_temperature,
         guide_masks=guide_masks,
+        distill=distill,
+        distill_temperature=distill_temperature,
         block_rows=block_rows,
     )
     return _told_loss(batch, options, tell=False)[0]
@@ -137,6 +149,11 @@ def _told_loss(
             f"The loss was given one column and same_label {options.of_same_label!r}"
             f"{' without label_ids' if batch.label_ids is None else ''}: nothing says what the positives are. Set "
             "same_label to 'positive' and give label_ids, or a column of positives."
+        )
+    if options.distill and (batch.guide is None or options.of_same_label == "positive"):
+        raise ParameterError(
+            f"distill is {options.distill:g}, which needs a guide's vectors, and rows with one positive: same_label "
+            "'mask' or 'ignore'."
         )
     count = len(batch.anchor) if count is None else count
     with torch.autocast(batch.anchor.device.type, enabled=False):

@@ -79,6 +79,7 @@ class LossOptions(MaskOptions):
     """How `gisttools.training.GISTLoss` computes.
 
     positive_temperature: for same_label "positive".
+    distill: for triplets, under a guide that is better than what the student would become without.
     mini_batch_size: their activations are computed again in the backward pass, with the same dropout (GradCache,
         arXiv 2101.06983).
     """
@@ -87,6 +88,15 @@ class LossOptions(MaskOptions):
     candidates: Candidates = Field("all", description="hard: those the student ranks above the positive")
     positive_temperature: float | None = Field(
         None, gt=0, description="positives weigh softmax(guide cosine / this), e.g. 0.1; null: all alike"
+    )
+    distill: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the loss in which the guide's scores are the target, in place of the one positive",
+    )
+    distill_temperature: float | None = Field(
+        None, gt=0, description="the guide's target is softmax(guide cosine / this); null: the loss's own temperature"
     )
     mini_batch_size: int | None = Field(None, ge=1, description="texts embedded at a time, for batches beyond memory")
     tokens_per_forward: int | None = Field(None, ge=1, description="token budget of one micro-batch")
@@ -133,7 +143,7 @@ class TrainSettings(Mix):
         negative, is embedded once a step and is the positive of the others of its label; rows without a label are left
         out. It goes with same_label "positive". Left open, it is so where each row's anchor and positive are of one
         label, hardly a text is of several, and nothing is asked for that only triplets have (same_label "mask" or
-        "ignore", mask_same_label or contrast_anchors or contrast_positives false).
+        "ignore", mask_same_label or contrast_anchors or contrast_positives false, distill).
     texts_per_class: 64 texts of 4 a class are 16 classes; where there are fewer classes, each gives more.
     meet: which classes are in a batch: drawn, or also those that the guide finds near to the drawn ones.
     max_steps: the schedule is run through by then.

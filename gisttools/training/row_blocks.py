@@ -92,9 +92,32 @@ class _OnePositive:
     def __init__(self, mask: Mask, part: int) -> None:
         self.mask, self.layout, self.rows = mask, mask.layout, 0
         self.spare = mask.masked.new_empty(part, mask.layout.width)
+        self.share = mask.options.distill
 
     def __call__(self, rows: slice, scores: Tensor, weights: Tensor, want_grad: bool) -> Tensor:
         self.rows += len(scores)
+        if not self.share:
+            return self._picked(rows, scores, weights, want_grad)
+        divergence, gradient = self._taught(rows, scores, weights)
+        log_p = self._picked(rows, scores, weights, want_grad).mul_(1 - self.share)
+        if want_grad:
+            weights.mul_(1 - self.share).add_(gradient, alpha=self.share)
+        return log_p.sub_(divergence, alpha=self.share)
+
+    def _taught(self, rows: slice, scores: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of the divergences KL(t || q) of the student's softmax from the guide's, and q - t, its gradient."""
+        options = self.mask.options
+        left_out = torch.empty_like(scores)
+        self.mask.meaningless(rows, left_out, self.spare[: len(scores)])
+        left_out.mul_(MASKED)
+        log_q = torch.log_softmax(scores + left_out, dim=1)
+        log_t = torch.log_softmax((guide / (options.distill_temperature or options.temperature)).add_(left_out), dim=1)
+        t = log_t.exp()
+        divergence = torch.where(t > 0, t * (log_t - log_q), 0).sum()
+        return divergence, log_q.exp_().sub_(t)
+
+    def _picked(self, rows: slice, scores: Tensor, weights: Tensor, want_grad: bool) -> Tensor:
+        """With the one positive as the target."""
         spare = self.spare[: len(scores)]
         self.mask.dropped(rows, weights, spare)
         scores.add_(weights, alpha=MASKED)

@@ -62,7 +62,7 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
             "The loss",
             (
                 "loss_temperature", "final_temperature", "margin*", "contrast_*", "candidates",
-                "matryoshka_dims", "cross_entropy*", "positive_temperature",
+                "matryoshka_dims", "cross_entropy*", "positive_temperature", "distill*",
             ),
         ),
         ("Labels", ("mask_same_label", "same_label", "train_on", "texts_per_class", "meet")),

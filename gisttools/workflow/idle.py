@@ -166,6 +166,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
             lambda p: p.guide is not None and p.same_label in (None, "positive"),
             "a guide, and same_label 'positive'",
         ),
+        Rule(
+            ("distill",),
+            lambda p: p.guide is not None and p.train_on != "labelled" and p.same_label != "positive",
+            "a guide, and triplets: of labelled texts the labels say what is alike",
+        ),
+        Rule(("distill_temperature",), lambda p: p.distill > 0, "a guide that teaches (distill)"),
         Rule(("texts_per_class",), lambda p: p.train_on != "triplets", "train_on 'labelled'"),
         Rule(("meet",), lambda p: p.train_on != "triplets" and p.guide is not None, "train_on 'labelled', and a guide"),
         Rule(

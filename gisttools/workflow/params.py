@@ -138,6 +138,8 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     loss_temperature: float = LossOptions.field("temperature", 0.05)
     candidates: Candidates = LossOptions.field("candidates")
     positive_temperature: float | None = LossOptions.field("positive_temperature")
+    distill: float = LossOptions.field("distill")
+    distill_temperature: float | None = LossOptions.field("distill_temperature")
     mini_batch_size: int | None = LossOptions.field("mini_batch_size")
     tokens_per_forward: int | None = Field(
         None, ge=16, description=LossOptions.model_fields["tokens_per_forward"].description

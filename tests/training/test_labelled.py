@@ -186,6 +186,7 @@ def test_a_stopped_training_on_labelled_texts_goes_on_as_if_it_had_not_been(guid
         (POSITIVE, {"train_on": "labelled", "meet": "confusable"}, "has no guide that could confuse classes"),
         ({**POSITIVE, "contrast_anchors": False}, {"train_on": "labelled"}, "they have one block"),
         ({**POSITIVE, "positive_temperature": 0.1}, {}, "needs a guide and same_label 'positive'"),
+        ({"distill": 0.5}, {}, "has no guide that could teach"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, options, settings, said):

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gisttools.common.errors import DataError
+from gisttools.common.errors import DataError, ParameterError
 from gisttools.data.triplets import make_triplets
 from gisttools.models.loading import open_model
 from gisttools.models.vectors import VectorCache
@@ -31,10 +31,16 @@ OPTIONS = [
     {"contrast_positives": False},
     {"contrast_anchors": False, "contrast_positives": False, "temperature": 0.05},
 ]
+TAUGHT = [
+    {"distill": 0.5, "temperature": 0.2},
+    {"distill": 1.0, "temperature": 0.2, "distill_temperature": 0.4},
+    {"distill": 0.3, "temperature": 0.2, "contrast_anchors": False, "contrast_positives": False, "margin": 0.1},
+]
 
 
 def oracle(a, p, n, ga, gp, gn, *, temperature=0.01, margin=0.0, margin_strategy="absolute", contrast_anchors=True,
-           contrast_positives=True, text_ids=None, label_ids=None, candidates="all", tally=None):  # fmt: skip
+           contrast_positives=True, text_ids=None, label_ids=None, candidates="all", tally=None, distill=0.0,
+           distill_temperature=None):  # fmt: skip
     """The definition, candidate by candidate, with no care for speed. `tally` gets masked and all of each block."""
     cos = torch.nn.functional.cosine_similarity
     b, k, guided = len(a), n.shape[1], ga is not None
@@ -55,8 +61,19 @@ def oracle(a, p, n, ga, gp, gn, *, temperature=0.01, margin=0.0, margin_strategy
                 tally[block][1] += 1
             return not masked
 
+        def says_nothing(row, column, i=i):
+            return text_ids is not None and text_ids[row, column] in (text_ids[i, 0], text_ids[i, 1], -1)
+
         scores = [cos(a[i], p[i], dim=0)]
+        taught = [(scores[0], guided and cos(ga[i], gp[i], dim=0))]
         for j in range(b):
+            pairs = [(1, a[i], p[j], guided and (ga[i], gp[j]))] if j != i else []
+            pairs += [(0, a[i], a[j], guided and (ga[i], ga[j]))] if j != i and contrast_anchors else []
+            pairs += [(1, p[i], p[j], guided and (gp[i], gp[j]))] if j != i and contrast_positives else []
+            pairs += [(2 + m, a[i], n[j, m], guided and (ga[i], gn[j, m])) for m in range(k)]
+            for column, left, right, of_guide in pairs if distill else ():
+                if not says_nothing(j, column):
+                    taught.append((cos(left, right, dim=0), cos(*of_guide, dim=0)))
             if j != i:
                 if counts("ap", guided and cos(ga[i], gp[j], dim=0), j, 1):
                     scores.append(cos(a[i], p[j], dim=0))
@@ -69,7 +86,11 @@ def oracle(a, p, n, ga, gp, gn, *, temperature=0.01, margin=0.0, margin_strategy
                     scores.append(cos(a[i], n[j, m], dim=0))
         if candidates == "hard":
             scores = scores[:1] + [s for s in scores[1:] if s >= scores[0]]
-        total = total - torch.log_softmax(torch.stack(scores) / temperature, 0)[0]
+        total = total - (1 - distill) * torch.log_softmax(torch.stack(scores) / temperature, 0)[0]
+        if distill:
+            student, guide = (torch.stack(x) for x in zip(*taught, strict=True))
+            log_t = torch.log_softmax(guide / (distill_temperature or temperature), 0)
+            total = total + distill * (log_t.exp() * (log_t - torch.log_softmax(student / temperature, 0))).sum()
     return total / b
 
 
@@ -84,7 +105,7 @@ def as_guide(vectors):
     return dict(zip(("guide_anchor", "guide_positive", "guide_negatives"), vectors, strict=True))
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS + TAUGHT, ids=str)
 @pytest.mark.parametrize("k", [0, 1, 3])
 def test_value_and_gradients_equal_the_oracle(options, k):
     students, guides = draw(7, k)
@@ -110,7 +131,7 @@ def test_value_and_gradients_equal_the_oracle(options, k):
     candidates=st.sampled_from(["all", "hard"]),
     dtype=st.sampled_from([torch.float64, torch.float32]),
     block_rows=st.sampled_from([None, 1, 2, 5]),
-    options=st.sampled_from(OPTIONS),
+    options=st.sampled_from(OPTIONS + TAUGHT),
 )
 def test_ties_labels_and_padding_equal_the_oracle(
     b, k, d, g, seed, texts, labels, guided, with_ids, candidates, dtype, block_rows, options
@@ -124,6 +145,8 @@ def test_ties_labels_and_padding_equal_the_oracle(
         ids["text_ids"][:, 2:][torch.rand(b, k, generator=generator) < 0.2] = -1
     if with_ids in ("labels", "both"):
         ids["label_ids"] = torch.randint(-1, labels, (b, 2 + k), generator=generator)
+    if "distill" in options:
+        guided = True
     guides = guides if guided else [None] * 3
     tally = {block: [0, 0] for block in BLOCKS}
     expected = oracle(*students, *guides, **ids, **options, candidates=candidates, tally=tally)
@@ -421,3 +444,36 @@ def test_inside_matryoshka_loss(step):
             temperature=0.05, text_ids=known.text_ids, label_ids=known.label_ids,
         )  # fmt: skip
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_guide_like_the_student_has_nothing_to_teach():
+    (a, p, n), _ = draw(5, 2)
+    loss = gist_loss(a, p, n, guide_anchor=a.detach(), guide_positive=p.detach(), guide_negatives=n.detach(),
+                     temperature=0.1, distill=1.0)  # fmt: skip
+    torch.testing.assert_close(loss, torch.zeros_like(loss), atol=1e-12, rtol=0)
+    for grad in torch.autograd.grad(loss, (a, p, n)):
+        torch.testing.assert_close(grad, torch.zeros_like(grad), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("told", [{}, {"same_label": "positive", "guided": True}])
+def test_where_no_guide_can_teach_it_is_refused(told):
+    students, guides = draw(4, 1)
+    guided = as_guide(guides) if told.pop("guided", False) else {}
+    with pytest.raises(ParameterError, match="distill is 0.5, which needs a guide's vectors"):
+        gist_loss(*students, **guided, **told, distill=0.5)
+
+
+def test_a_training_by_steps_comes_near_to_the_guide_that_teaches():
+    """Free vectors, which start at random, rank the candidates as the guide does in the end."""
+    (a, p, n), (ga, gp, gn) = draw(8, 2, d=8, g=8, dtype=torch.float32)
+    optimiser = torch.optim.Adam([a, p, n], lr=0.05)
+    told = {"temperature": 0.2, "contrast_anchors": False, "contrast_positives": False}
+    for _ in range(300):
+        loss = gist_loss(a, p, n, **as_guide((ga, gp, gn)), **told, distill=1.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    unit = torch.nn.functional.normalize
+    student, guide = (unit(x, dim=-1) @ unit(y, dim=-1).T for x, y in ((a, p), (ga, gp)))
+    assert float(loss.detach()) < 0.01
+    assert (student.argmax(1) == guide.argmax(1)).all()

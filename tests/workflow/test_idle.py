@@ -19,6 +19,9 @@ IDLE = [
     ("finetune", {"guide_key_variable": "MY_KEY"}, "guide_key_variable"),
     ("finetune", {"guide_base_url": "http://127.0.0.1:1/v1"}, "guide_base_url"),
     ("finetune", {"guide": "vectors.npy", "guide_prompt": "query: "}, "guide_prompt"),
+    ("finetune", {"guide": None, "distill": 0.5}, "distill"),
+    ("finetune", {"train_on": "labelled", "distill": 0.5}, "distill"),
+    ("finetune", {"distill_temperature": 0.1}, "distill_temperature"),
     ("finetune", {"retain": [], "retain_weight": 2.0}, "retain_weight"),
     ("finetune", {"retain": [], "retain_a_step": 2}, "retain_a_step"),
     ("finetune", {"dev_every": 3}, "dev_every"),
@@ -51,6 +54,7 @@ IDLE = [
     ("report", {"latex": True, "evaluation": ["a", "b"]}, "latex"),
 ]
 AT_WORK = [
+    ("finetune", {"distill": 0.5, "distill_temperature": 0.1}),
     ("finetune", {"margin": 0.1, "margin_strategy": "relative"}),
     ("finetune", {"guide": "endpoint:m", "guide_base_url": "http://127.0.0.1:1/v1", "guide_key_variable": "MY_KEY"}),
     ("finetune", {"guide": "org/m", "guide_revision": "abc", "guide_prompt": "query: "}),
