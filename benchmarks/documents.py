@@ -5,16 +5,18 @@ at random, blind to which of them people asked about; a fifth of all passages is
 student, all-MiniLM-L6-v2, is trained on what is left in several ways, as many steps each, and searches the whole corpus
 with the 1,500 human queries, which nothing else ever sees: nDCG@10, paired by query (and seed).
 
-Sides: `ours` (round trip, hard negatives by guide and BM25, as `gisttools run documents`); `in_batch` (the same
-questions, negatives of the batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered`
-(also the questions that filters of quality stopped, mined); `small` (`--small-folder`: questions of another LLM).
+Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's scores as targets beside its mask); `untaught`
+(the mask alone); `in_batch` (the same questions, negatives of the batch alone, no guide); `unmined` (no mined
+negatives, the guide's mask); `unfiltered` (`ours`, also on the questions that filters of quality stopped); `small`
+(`--small-folder`: questions of another LLM). All have the first `--freeze` layers frozen.
 
 The learning rate is the best of `--rates` for `ours` on the synthetic test, one seed; every side is trained at it. The
 writing and each training are kept in `--folder`, so that a benchmark that was stopped goes on. Without the hub's data
 it says so and ends.
 
     python benchmarks/documents.py --model qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --folder DIR [--ask-only]
-        [--calls 1500] [--steps 100] [--batch 64] [--rates 1e-5 3e-5 1e-4] [--seeds 0 1 2] [--small-folder DIR2]
+        [--calls 1500] [--steps 100] [--batch 32] [--negatives 2] [--distill 0.5] [--freeze 3] [--rates 1e-4]
+        [--seeds 0 1 2] [--small-folder DIR2]
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from gisttools.data import Chunk, ReadChunks, load_task, mteb_task, read_triplet
 TASK, METRIC = "MLQuestions", "ndcg_at_10"
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
-SIDES = ("ours", "in_batch", "unmined", "unfiltered", "small")
+SIDES = ("ours", "untaught", "in_batch", "unmined", "unfiltered", "small")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
 
@@ -93,6 +95,7 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     some."""
     from datasets import concatenate_datasets
 
+    side = "ours" if side == "untaught" else side
     folder = options.folder / "rows" / side
     if (folder / "triplets.parquet").exists():
         return folder
@@ -105,13 +108,13 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     pairs = concatenate_datasets(tables).filter(lambda row: row["positive"] not in held)
     folder.mkdir(parents=True, exist_ok=True)
     if side not in ("in_batch", "unmined"):
-        pairs = mined(pairs, read)
+        pairs = mined(pairs, read, options.negatives)
     write_triplets(pairs, folder / "triplets.parquet")
     return folder
 
 
-def mined(pairs, read: ReadChunks):
-    """With four hard negatives each, by guide and BM25, among the passages that are not held back."""
+def mined(pairs, read: ReadChunks, negatives: int):
+    """With hard negatives, so many each, by guide and BM25, among the passages that are not held back."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -123,7 +126,7 @@ def mined(pairs, read: ReadChunks):
     with tempfile.TemporaryDirectory() as scratch:
         write_triplets(pairs, Path(scratch) / "triplets.parquet")
         pq.write_table(pa.table({"text": list(dict.fromkeys(own))}), Path(scratch) / CORPUS_FILE)
-        mining = MiningOptions(strategy="hard", hard_from="both", negatives=4)
+        mining = MiningOptions(strategy="hard", hard_from="both", negatives=negatives)
         return convert([scratch], VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])), mining=mining).triplets
 
 
@@ -170,8 +173,16 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     if side != "base":
         table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
         guide = None if side == "in_batch" else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
-        loss = GISTLoss(model, GuideStore.build(table, guide), LossOptions(temperature=0.05))
-        settings = TrainSettings(max_steps=options.steps, batch_size=options.batch, learning_rate=rate, seed=seed)
+        distill = 0.0 if side in ("untaught", "in_batch", "unmined") else options.distill
+        loss = GISTLoss(model, GuideStore.build(table, guide), LossOptions(temperature=0.05, distill=distill))
+        settings = TrainSettings(
+            max_steps=options.steps,
+            batch_size=options.batch,
+            learning_rate=rate,
+            seed=seed,
+            freeze_layers=options.freeze,
+            dropout=False,
+        )
         started = time.process_time()
         with tempfile.TemporaryDirectory() as scratch:
             finetune(loss, Path(scratch) / "model", settings)
@@ -190,14 +201,16 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
 
 def cell(options, side: str, seed: int, rate: float) -> str:
     """The name of a training's files."""
-    return "base" if side == "base" else f"{side}-{seed}-{rate:g}-{options.steps}-{options.batch}"
+    told = f"{rate:g}-{options.steps}-{options.batch}-{options.negatives}-{options.distill:g}-{options.freeze}"
+    return "base" if side == "base" else f"{side}-{seed}-{told}"
 
 
 def result(options, side: str, seed: int, rate: float) -> dict:
     """What came of a training, after running it in a process of its own where that is missing."""
     kept = options.folder / f"{cell(options, side, seed, rate)}.json"
     if not kept.exists():
-        told = ["--folder", str(options.folder), "--steps", str(options.steps), "--batch", str(options.batch)]
+        named = ("folder", "steps", "batch", "negatives", "distill", "freeze")
+        told = [word for name in named for word in (f"--{name}", str(getattr(options, name)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
         command = [sys.executable, __file__, *told, "--one", side, str(seed), str(rate)]
         subprocess.run(command, check=True)
@@ -215,13 +228,8 @@ def report(options, sides: list[str], rate: float) -> dict:
         items[side] = [dict(np.load(options.folder / f"{cell(options, side, s, rate)}.npz")) for s in seeds]
         for found in items[side]:
             found |= {"written on": found["human"][on_written], "not written on": found["human"][~on_written]}
-    figures: dict = {
-        "benchmark": "documents",
-        "rate": rate,
-        "steps": options.steps,
-        "batch": options.batch,
-        "sides": {},
-    }
+    told = {name: getattr(options, name) for name in ("steps", "batch", "negatives", "distill", "freeze")}
+    figures: dict = {"benchmark": "documents", "rate": rate, **told, "sides": {}}
     parts = [name for name in ("human", "written on", "not written on", "synthetic") if name in items["base"][0]]
     print(f"nDCG@10 by {METRIC}; {int(on_written.sum())} of {len(on_written)} human queries on passages written on")
     for side, of_seeds in items.items():
@@ -248,8 +256,11 @@ def main() -> None:
     parser.add_argument("--ask-only", action="store_true")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES[:-1]))
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rates", type=float, nargs="+", default=[1e-5, 3e-5, 1e-4])
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--negatives", type=int, default=2, help="mined, a question")
+    parser.add_argument("--distill", type=float, default=0.5)
+    parser.add_argument("--freeze", type=int, default=3, help="layers that stay as they are")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-4])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--one", nargs=3, metavar=("SIDE", "SEED", "RATE"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -8,10 +8,12 @@ mteb's own code or a language's ("de", "deu"). Without one, a task of many langu
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gisttools.common import DataError, MissingError, did_you_mean, first_line
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from mteb.abstasks import AbsTask
 
+log = logging.getLogger(__name__)
 TYPES = ("Classification", "MultilabelClassification", "Clustering")
 _NAME = re.compile(r"(?P<task>[^#:]+)(?:#(?P<subset>[^#:]+))?(?::(?P<split>[^#:]+))?")
 _ROWS = 10_000
@@ -71,7 +74,9 @@ def task_names() -> set[str]:
 
 
 def load_task(task: AbsTask) -> None:
-    """Load a task's data; a failure names the task and what to do."""
+    """Load a task's data; a failure names the task and what to do. Ids of a search that are repeated are warned of."""
+    if getattr(task, "data_loaded", False):
+        return
     try:
         task.load_data()
     except Exception as error:
@@ -80,6 +85,29 @@ def load_task(task: AbsTask) -> None:
             f"{task.metadata.dataset['revision']}) cannot be loaded: {first_line(error)} "
             "Check the network, or load it once where there is one and set HF_HOME."
         ) from error
+    for told in repeated_ids(task.dataset):
+        log.warning(
+            "%s: %s. Judgements cannot tell which text they mean, so its scores say little.", task.metadata.name, told
+        )
+
+
+def repeated_ids(data: Any) -> list[str]:
+    """What is wrong with the ids of a search, of each subset and split that a task has loaded: in words, [] where they
+    are all distinct, and of tasks of other types."""
+    if not hasattr(data, "items"):
+        return []
+    if "corpus" not in data:
+        return [told for part in data.values() for told in repeated_ids(part)]
+    found = []
+    for name in ("corpus", "queries"):
+        rows = data.get(name)
+        if rows is not None and "id" in getattr(rows, "column_names", ()):
+            ids = rows.with_format("arrow")[:]["id"].to_pylist()
+            if len(set(ids)) < len(ids):
+                times = Counter(ids)
+                repeated = [one for one, count in times.items() if count > 1]
+                found.append(f"repeated ids in its {name}: {len(repeated)}, such as {repeated[0]!r}")
+    return found
 
 
 def open_task(name: str, *, subset: str | None = None, split: str | None = None) -> TaskRows:

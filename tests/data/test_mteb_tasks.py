@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from mteb.abstasks.classification import AbsTaskClassification
@@ -13,7 +15,14 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from gisttools.common.errors import DataError, MissingError
 from gisttools.data import mteb_tasks
 from gisttools.data.labelled import ReadOptions, read_labelled
-from gisttools.data.mteb_tasks import cleaned_task, open_task, parse_task_name, train_texts_in_test
+from gisttools.data.mteb_tasks import (
+    cleaned_task,
+    load_task,
+    open_task,
+    parse_task_name,
+    repeated_ids,
+    train_texts_in_test,
+)
 from gisttools.data.sources import read_sources
 
 TYPES = {
@@ -209,3 +218,35 @@ def test_the_cleaned_task_is_named_where_there_is_one():
 )  # fmt: skip
 def test_the_parts_of_a_task_name(name, parts):
     assert parse_task_name(name) == parts
+
+
+def _rows(*ids):
+    return Dataset.from_dict({"id": list(ids), "text": [f"text {n}" for n, _ in enumerate(ids)]})
+
+
+def test_repeated_ids_of_a_search_are_told_of_every_subset_and_of_nothing_else():
+    sound = {"corpus": _rows("a", "b"), "queries": _rows("q"), "relevant_docs": {"q": {"a": 1}}}
+    broken = {"corpus": _rows("a", "b", "a"), "queries": _rows("q", "r", "r", "r"), "relevant_docs": {}}
+    assert repeated_ids({"default": {"test": sound}}) == []
+    assert repeated_ids({"en": {"test": sound}, "de": {"test": broken}}) == [
+        "repeated ids in its corpus: 1, such as 'a'",
+        "repeated ids in its queries: 1, such as 'r'",
+    ]
+    assert repeated_ids({"train": _rows("a", "a"), "test": _rows("b")}) == []  # a task without a corpus
+    assert repeated_ids(None) == []
+
+
+def test_a_search_of_the_hub_with_repeated_ids_is_warned_of_once_loaded(caplog):
+    class Task:
+        metadata = SimpleNamespace(name="Search", dataset={})
+        data_loaded = False
+        dataset = None
+
+        def load_data(self):
+            self.dataset = {"default": {"test": {"corpus": _rows("a", "a"), "queries": _rows("q")}}}
+            self.data_loaded = True
+
+    task = Task()
+    load_task(task)
+    load_task(task)
+    assert caplog.text.count("Search: repeated ids in its corpus: 1") == 1

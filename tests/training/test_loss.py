@@ -459,7 +459,7 @@ def test_a_guide_like_the_student_has_nothing_to_teach():
 def test_where_no_guide_can_teach_it_is_refused(told):
     students, guides = draw(4, 1)
     guided = as_guide(guides) if told.pop("guided", False) else {}
-    with pytest.raises(ParameterError, match="distill is 0.5, which needs a guide's vectors"):
+    with pytest.raises(ParameterError, match=r"distill is 0\.5, which needs a guide's vectors"):
         gist_loss(*students, **guided, **told, distill=0.5)
 
 
