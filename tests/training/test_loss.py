@@ -415,12 +415,13 @@ def test_mini_batches_repeat_the_dropout_of_the_first_pass(step):
 
 
 @pytest.mark.slow
-def test_two_ranks_give_loss_and_gradients_of_one():
+@pytest.mark.parametrize("taught", [{}, {"distill": 0.5}], ids=str)
+def test_two_ranks_give_loss_and_gradients_of_one(taught):
     (a, p, n), (ga, gp, gn) = draw(6, 1, seed=11)
     ids = torch.arange(18).view(6, 3)
     ids[4, 1] = ids[0, 1]  # a tie across ranks
     columns = (a.detach(), p.detach(), n.detach()[:, 0])
-    rows, options = Rows(columns, (ga, gp, gn), ids, ids % 4), LossOptions(temperature=0.1)
+    rows, options = Rows(columns, (ga, gp, gn), ids, ids % 4), LossOptions(temperature=0.1, **taught)
     whole, (both, _) = alone(rows, options), on_two_ranks(rows, options)
     assert both.loss == pytest.approx(whole.loss)
     for got, want in zip(both.gradients, whole.gradients, strict=True):
