@@ -68,7 +68,8 @@ def predict(
         raise ParameterError(f"--out is {out}; name a .csv or a .jsonl file.")
     quiet_libraries()
     rows, name = text_rows(texts, column)
-    classifier = Classifier.load(model_folder(model))
+    folder = model_folder(model)
+    classifier = Classifier.load(folder)
     if measured and threshold is None:
         if classifier.about.get("threshold") is None:
             raise ParameterError(f"No threshold was measured for {model}. Give one: --threshold 0.5.")
@@ -81,7 +82,8 @@ def predict(
     with whole_file(out) as path, path.open("w", encoding="utf-8", newline="") as file:
         for line in _jsonl(answers) if out.suffix == ".jsonl" else _csv(answers):
             file.write(f"{line}\n")
-    return Answer(data={"file": out, "texts": len(rows)}, lines=[f"{out}: {len(rows):,} texts"])
+    told = f"{out}: {len(rows):,} texts, labelled by {folder}"
+    return Answer(data={"file": out, "texts": len(rows), "model": folder}, lines=[told])
 
 
 def text_rows(texts: str, column: str | None) -> tuple[list[dict[str, Any]], str]:
@@ -183,7 +185,11 @@ def _chunks(documents: Documents, cache: VectorCache) -> Chunks:
 @click.command(cls=Remembering, short_help="Fail where a model is worse than that of an earlier run.")
 @click.argument("model", shell_complete=complete_run)
 @click.option(
-    "--against", required=True, metavar="RUN", shell_complete=complete_run, help="The evaluate run to hold it against."
+    "--against",
+    required=True,
+    metavar="RUN",
+    shell_complete=complete_run,
+    help="The evaluate run to hold it against, or latest.",
 )
 @click.option(
     "--allowed-loss", type=float, default=0.5, show_default=True, metavar="POINTS", help="A loss that is no failure."
@@ -191,12 +197,13 @@ def _chunks(documents: Documents, cache: VectorCache) -> Chunks:
 @click.option("--strict", is_flag=True, help="Fail too where a larger loss is not ruled out.")
 @asking_here()
 def check(model: str, against: str, allowed_loss: float, strict: bool) -> Answer:
-    """Score MODEL (a finetune run, a folder, ...) on the tasks of an evaluate run, next to that run's model.
+    """Score MODEL (a finetune run, a folder, ...) on the tasks of an evaluate run, next to that run's tuned model.
 
     Ends with 3 where it is worse by its interval, and by more than is allowed."""
     from gisttools.workflow import check_against
 
-    run, found = check_against(model, against, allowed_loss)
+    checked = check_against(model, against, allowed_loss)
+    run, found = checked.run, checked.tasks
     words = {
         "worse": "WORSE",
         "open": f"not shown to be worse; a loss of more than {allowed_loss:g} is not ruled out",
@@ -214,7 +221,16 @@ def check(model: str, against: str, allowed_loss: float, strict: bool) -> Answer
         for each in found
     ]
     return Answer(
-        data={"ok": not failed, "tasks": tasks, "run": run.id, "folder": run.folder},
-        lines=[*lines, str(run.folder)],
+        data={
+            "ok": not failed,
+            "model": model,
+            "against": {"run": checked.against.id, "model": checked.before},
+            "allowed_loss": allowed_loss,
+            "tasks": tasks,
+            "notes": checked.notes,
+            "run": run.id,
+            "folder": run.folder,
+        },
+        lines=[*lines, *checked.notes, str(run.folder)],
         status=NO if failed else 0,
     )

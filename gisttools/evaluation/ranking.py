@@ -104,7 +104,10 @@ def effect(
     pairs = [
         (of[repr(against)], of[repr(value)]) for of in by_rest.values() if {repr(against), repr(value)} <= of.keys()
     ]
-    found = Effect(parameter=factor.name, value=value, against=against, along=factor.along)
+    # without a guide there are no prompts of one: they are the guide's, and change nothing by themselves
+    own = factor.name == GUIDE and None in (value, against)
+    along = tuple(name for name in factor.along if not (own and name.startswith(f"{GUIDE}_")))
+    found = Effect(parameter=factor.name, value=value, against=against, along=along)
     if not pairs:
         return found
     before, after = (list(side) for side in zip(*pairs, strict=True))

@@ -125,8 +125,10 @@ def _as_one(variants: Sequence[ScoredVariant]) -> ScoredVariant:
 
 
 def same_models(one: ScoredVariant, other: ScoredVariant) -> bool:
-    """Whether two variants are of the same models, to the last bit, seed by seed."""
-    return len(one_a_model([one, other])) == 1
+    """Whether two variants are of the same models, to the last bit, seed by seed, of the seeds that both have."""
+    shared = one.runs.keys() & other.runs.keys()
+    weights = [(one.runs[seeds].weights, other.runs[seeds].weights) for seeds in shared]
+    return bool(weights) and all(mine and mine == its for mine, its in weights)
 
 
 def difference(

@@ -14,6 +14,7 @@ from helpers.evaluation_folders import TOPICS
 
 from gisttools import Classifier, VectorCache
 from gisttools.cli.main import main
+from gisttools.common.errors import DataError
 from gisttools.models.loading import open_model
 from gisttools.models.searching import search
 from gisttools.workflow.using import judged
@@ -80,7 +81,7 @@ def test_a_file_is_written_whole_in_its_form(command, folder, tmp_path, ending):
     (tmp_path / "a.txt").write_text("radiator is cold\nkey\n")
     out = tmp_path / f"out{ending}"
     status, said = command("predict", folder, tmp_path / "a.txt", "--out", out)
-    assert (status, said) == (0, f"{out}: 2 texts\n")
+    assert (status, said) == (0, f"{out}: 2 texts, labelled by {folder}\n")
     lines = out.read_text().splitlines()
     told = [json.loads(line) for line in lines] if ending == ".jsonl" else rows_of(out.read_text())
     assert [row["text"] for row in told] == ["radiator is cold", "key"]
@@ -188,9 +189,9 @@ def test_a_check_fails_where_a_model_got_worse(command, tmp_path, results):
         weight = broken[0].embedding.weight
         weight += 3 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
     broken.save(str(tmp_path / "broken"))
-    status, said = command("check", tmp_path / "broken", "--against", run)
+    status, said = command("check", tmp_path / "broken", "--against", "latest")
     assert (status, "WORSE" in said) == (3, True), said
-    status, said = command("check", WORDLLAMA, "--against", run)
+    status, said = command("check", WORDLLAMA, "--against", run[:-3])
     assert (status, "WORSE" in said) == (0, False), said
 
 
@@ -215,6 +216,29 @@ def test_a_check_reads_the_files_as_the_earlier_evaluation_did(monkeypatch, resu
         return using.open_run(before)
 
     monkeypatch.setattr(using, "run_notebook", run_notebook)
-    using.check_against("new", str(before), 0.5)
+    found = using.check_against("new", str(before), 0.5)
     assert {name: given.get(name) for name in told} == told | {"references": None}
     assert (given["model"], given["baseline"], given["candidates"]) == ("new", "old", False)
+    assert (found.before, found.against.id) == ("old", found.run.id)
+    (note,) = found.notes  # what the new run calls the baseline's score is not what the old one's model had
+    assert "so the texts changed since" in note
+
+
+def test_a_check_refuses_texts_that_the_earlier_model_was_trained_on(monkeypatch, results, make_run, tmp_path):
+    from helpers.report_runs import comparison_row, evaluate
+
+    from gisttools.data.triplets import make_triplets, write_triplets
+    from gisttools.workflow import using
+
+    texts = [{"text": f"a text {i}", "label": "ab"[i % 2]} for i in range(40)]
+    file = tmp_path / "all.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in texts))
+    rows = [{"anchor": texts[i]["text"], "positive": texts[i + 2]["text"]} for i in range(38)]
+    table = write_triplets(make_triplets(rows), tmp_path / "t.parquet")
+    tuned = make_run("finetune", triplets=[str(table)], student=WORDLLAMA, files=[("model/config.json", b"{}")])
+    before = evaluate(
+        results, [comparison_row()], [], parameters={"model": tuned.name, "files": [str(file)], "test_share": 0.2}
+    )
+    monkeypatch.setattr(using, "run_notebook", lambda *_: pytest.fail("it was scored all the same"))
+    with pytest.raises(DataError, match="test text"):
+        using.check_against(WORDLLAMA, str(before), 0.5)

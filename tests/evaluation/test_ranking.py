@@ -45,10 +45,30 @@ def test_models_that_differ_only_in_seeds_are_one_variant_named_by_what_differs(
 
 
 def test_parameters_that_change_together_are_one_factor():
-    runs = [contender(f"evaluate-{g}", {"guide": g, "guide_revision": r}) for g, r in ((None, None), ("a", "1"))]
+    runs = [contender(f"evaluate-{g}", {"guide": g, "epochs": r}) for g, r in ((None, 1.0), ("a", 2.0))]
     _, (factor,) = group(runs)
-    assert (factor.name, factor.along, factor.values) == ("guide", ("guide_revision",), (None, "a"))
-    assert "guide_revision changed with it" in leaderboard(runs).sentences()[0]
+    assert (factor.name, factor.along, factor.values) == ("guide", ("epochs",), (None, "a"))
+    assert "epochs changed with it" in leaderboard(runs).sentences()[0]
+
+
+def test_without_a_guide_there_are_no_prompts_of_one_that_could_be_the_cause():
+    told = ((None, None), ("a", "query: "))
+    runs = [contender(f"evaluate-{g}", {"guide": g, "guide_query_prompt": p}) for g, p in told]
+    assert "changed with it" not in leaderboard(runs).sentences()[0]
+    told = (("a", None), ("b", "query: "))  # of two guides it may be the prompt
+    (found,) = leaderboard([contender(f"evaluate-{g}", {"guide": g, "guide_query_prompt": p}) for g, p in told]).effects
+    assert found.along == ("guide_query_prompt",)
+
+
+def test_models_are_the_same_where_they_are_so_for_the_seeds_that_both_have():
+    runs = [
+        contender(f"evaluate-{guide}-{seed}", {"guide": guide}, seed, weights=f"w{seed}")
+        for guide, seeds in ((None, (1, 2, 3)), ("a", (1, 2, 3, 42)))
+        for seed in seeds
+    ]
+    (finding,) = leaderboard(runs).findings
+    assert finding.verdict == "same models"
+    assert "does nothing here, the models are the same" in finding.sentence
 
 
 def test_a_model_from_elsewhere_is_a_row_but_no_setting():
