@@ -130,16 +130,16 @@ def mined(pairs, read: ReadChunks, negatives: int):
         return convert([scratch], VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])), mining=mining).triplets
 
 
-def searched(model, passages, queries, relevant) -> np.ndarray:
-    """nDCG@10 of each query, in the order of `queries`."""
+def embedded(model, texts: dict[str, str]) -> np.ndarray:
+    """Unit vectors of texts, in their order."""
+    return model.encode(list(texts.values()), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+
+
+def searched(model, names: np.ndarray, documents: np.ndarray, queries, relevant) -> np.ndarray:
+    """nDCG@10 of each query, in the order of `queries`, among documents with these names and vectors."""
     from gisttools.evaluation.items import query_scores
 
-    names = np.array(list(passages))
-    documents, asked = (
-        model.encode(list(texts.values()), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
-        for texts in (passages, queries)
-    )
-    ranked = {}
+    asked, ranked = embedded(model, queries), {}
     for query, scores in zip(queries, asked @ documents.T, strict=True):
         best = np.argpartition(-scores, 100)[:100]
         ranked[query] = {str(names[i]): float(scores[i]) for i in best}
@@ -189,9 +189,10 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
         seconds = time.process_time() - started
         model.eval()
     asked, answers = synthetic_test(options.folder, read)
-    items = {"human": searched(model, passages, queries, relevant)}
+    corpus = np.array(list(passages)), embedded(model, passages)
+    items = {"human": searched(model, *corpus, queries, relevant)}
     if asked:
-        items["synthetic"] = searched(model, passages, asked, answers)
+        items["synthetic"] = searched(model, *corpus, asked, answers)
     name = cell(options, side, seed, rate)
     np.savez_compressed(options.folder / f"{name}.npz", **items)
     told = {"side": side, "seed": seed, "rate": rate, "cpu_seconds": round(seconds)}

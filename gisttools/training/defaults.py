@@ -20,7 +20,7 @@ _PASSES = 10.0  # at most; a static student, which learns fast and forgets littl
 _KEPT = (
     0.3  # of the start's weights, in a transformer trained on labelled texts: costs little there, saves more elsewhere
 )
-_FROZEN = 0.5  # of a transformer's layers, on labelled texts: more steps in the same time
+_FROZEN = 0.5  # of a transformer's layers, on labelled texts and where the guide teaches: more steps in the same time
 _LABELLED_TWICE = 0.05  # of the texts
 _STEPS = 100  # that teach a transformer most of what there is, where one pass is shorter
 
@@ -44,15 +44,15 @@ def settle(
     if settings.keep_start is None:
         chosen["keep_start"] = _KEPT if labelled and kind != "static" else 0.0
     if settings.dropout is None:
-        chosen["dropout"] = not labelled
+        chosen["dropout"] = not (labelled or options.distill)
     return options.settled(labelled), settings.model_copy(update=chosen)
 
 
-def settle_layers(settings: TrainSettings, student: SentenceTransformer) -> TrainSettings:
-    """The settled settings, with `freeze_layers` as well."""
+def settle_layers(settings: TrainSettings, student: SentenceTransformer, *, taught: bool = False) -> TrainSettings:
+    """The settled settings, with `freeze_layers` as well; `taught`: the guide's scores are targets."""
     if settings.freeze_layers is not None:
         return settings
-    halves = settings.train_on == "labelled" and kind_of(settings, student) == "transformer"
+    halves = (taught or settings.train_on == "labelled") and kind_of(settings, student) == "transformer"
     return settings.model_copy(update={"freeze_layers": int(_FROZEN * len(layers_of(student))) if halves else 0})
 
 

@@ -186,8 +186,8 @@ class TrainSettings(Mix):
     meet: Meet = Field("random", description="classes of a batch of labelled texts; confusable: alike to the guide")
     learning_rate: LearningRate | None = Field(
         None,
-        description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 5e-4 (on labelled texts); "
-        "low, high: a third, three times that",
+        description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 5e-4 (on labelled texts), "
+        "1e-4 (where a guide teaches); low, high: a third, three times that",
     )
     seed: int = Field(42, description="seed of the order of rows and of dropout")
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
@@ -208,7 +208,9 @@ class TrainSettings(Mix):
         None, description='text put before positives and negatives of a search; "" for none; null: the model\'s own'
     )
     dropout: bool | None = Field(
-        None, description="whether the student's dropout acts while it trains; null: not on labelled texts"
+        None,
+        description="whether the student's dropout acts while it trains; null: not on labelled texts, nor where a "
+        "guide teaches",
     )
     precision: Precision = Field(
         "auto",
@@ -219,7 +221,7 @@ class TrainSettings(Mix):
         None,
         ge=0,
         description="so many of the transformer's first layers, and its embeddings, stay as they are; null: half of "
-        "them on labelled texts, else 0",
+        "them on labelled texts and where a guide teaches, else 0",
     )
     gradient_checkpointing: bool = Field(False, description="less memory, more time")
     dev_every: int | None = Field(None, ge=1, description="steps between two looks; null: a tenth of the training")

@@ -21,6 +21,7 @@ class Usual:
 
     what: str
     rate: float
+    half: float  # on triplets, where its first layers stay as they are
     labelled: float  # where it is trained on labelled texts: their batches bear more
     frozen: float  # and where its first layers stay as they are: the others bear more again
     low: float
@@ -29,9 +30,11 @@ class Usual:
 
 # the rates are those of `benchmarks/rates.py`; the ranges also hold what others train such models at
 USUAL: dict[Kind, Usual] = {
-    "static": Usual(what="a static student", rate=1e-2, labelled=1e-2, frozen=1e-2, low=1e-3, high=2e-1),
-    "transformer": Usual(what="a transformer", rate=5e-5, labelled=2e-4, frozen=5e-4, low=1e-6, high=5e-4),
-    "lora": Usual(what="adapters in a transformer (LoRA)", rate=5e-4, labelled=1e-3, frozen=1e-3, low=5e-5, high=1e-3),
+    "static": Usual(what="a static student", rate=1e-2, half=1e-2, labelled=1e-2, frozen=1e-2, low=1e-3, high=2e-1),
+    "transformer": Usual(what="a transformer", rate=5e-5, half=1e-4, labelled=2e-4, frozen=5e-4, low=1e-6, high=5e-4),
+    "lora": Usual(
+        what="adapters in a transformer (LoRA)", rate=5e-4, half=5e-4, labelled=1e-3, frozen=1e-3, low=5e-5, high=1e-3
+    ),
 }
 
 
@@ -94,7 +97,7 @@ def rate_of(settings: TrainSettings, student: SentenceTransformer) -> Rate:
     "low" is told, three times where "high" is."""
     kind, told = kind_of(settings, student), settings.learning_rate
     usual = USUAL[kind]
-    own = usual.rate
+    own = usual.half if settings.freeze_layers else usual.rate
     if settings.train_on == "labelled":
         own = usual.frozen if settings.freeze_layers else usual.labelled
     value = told if isinstance(told, float) else own * TIMES.get(told or "", 1.0)

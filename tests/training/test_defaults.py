@@ -47,6 +47,13 @@ def test_other_rows_are_triplets(store):
     assert (settings.train_on, options.same_label, options.guide_masks) == ("triplets", "mask", "all")
 
 
+def test_a_guide_that_teaches_has_triplets_without_dropout():
+    options, settings = settled(rows(), {"distill": 0.5})
+    assert (settings.train_on, options.same_label, settings.dropout) == ("triplets", "mask", False)
+    assert settled(rows([None] * 4), {"distill": 0.5})[1].dropout is False
+    assert settled(rows([None] * 4))[1].dropout is True
+
+
 def test_a_copy_that_somebody_labelled_twice_changes_nothing():
     texts = [f"text {i}" for i in range(40)]
     anchors = {"anchor": [*texts, texts[0]], "positive": [*texts[2:], *texts[:2], texts[1]]}

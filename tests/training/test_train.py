@@ -458,6 +458,12 @@ def test_words_for_a_rate_are_a_third_and_three_times_that_of_the_kind(word, tim
     assert rate.warning == ""
 
 
+def test_layers_that_stay_as_they_are_bear_another_rate(minilm):
+    told = {kind: TrainSettings(train_on=kind, freeze_layers=3) for kind in ("triplets", "labelled")}
+    found = {kind: rate_of(settings, minilm).value for kind, settings in told.items()}
+    assert found == {"triplets": USUAL["transformer"].half, "labelled": USUAL["transformer"].frozen}
+
+
 @pytest.mark.parametrize("rate", ["middle", 0.0, -1.0, True])
 def test_no_other_word_or_number_is_a_rate(rate):
     with pytest.raises(ParameterError, match="learning_rate"):
