@@ -138,9 +138,10 @@ def synthetic_told(files: Sequence[str]) -> list[str]:
                 taken = f"{plural(len(lines), 'chunk')} taken as answers, those that the LLM found beside included"
             found.append(
                 f"{test.name} is a synthetic test: {plural(len(own), 'question')} on {plural(on, 'document')} that "
-                f"were held back, written by {told['llm_model']}, {taken}. People ask "
-                "otherwise, and other chunks may answer too: it tells models apart, not how good they are. Questions "
-                "on one document are not independent, so that the interval counts documents."
+                f"were held back, written by {told['llm_model']}, {taken}. People ask otherwise, and other chunks may "
+                "answer too: it tells models apart, not how good they are. On MLQuestions, where people's queries are "
+                "known as well, it put the best training first, and saw gains in two others that those queries did not "
+                "show. Questions on one document are not independent, so that the interval counts documents."
             )
     return found
 
