@@ -7,8 +7,10 @@ with the 1,500 human queries, which nothing else ever sees: nDCG@10, paired by q
 
 Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's scores as targets beside its mask); `untaught`
 (the mask alone); `in_batch` (the same questions, negatives of the batch alone, no guide); `unmined` (no mined
-negatives, the guide's mask); `unfiltered` (`ours`, also on the questions that filters of quality stopped); `small`
-(`--small-folder`: questions of another LLM). All have the first `--freeze` layers frozen.
+negatives, the guide's mask); `unfiltered` (`ours`, also on the questions that filters of quality stopped); `sentences`
+(no LLM: a sentence of a passage in place of a question, for as many passages again as `--sentences` says); `both`
+(questions and sentences); `small` (`--small-folder`: questions of another LLM). All have the first `--freeze` layers
+frozen.
 
 The learning rate is the best of `--rates` for `ours` on the synthetic test, one seed; every side is trained at it. The
 writing and each training are kept in `--folder`, so that a benchmark that was stopped goes on. Without the hub's data
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,17 +33,28 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from scoring import interval
 
 from gisttools.common import GistError
-from gisttools.data import Chunk, ReadChunks, load_task, mteb_task, read_triplets, split_of, write_triplets
+from gisttools.data import (
+    Chunk,
+    ReadChunks,
+    load_task,
+    make_triplets_from_columns,
+    mteb_task,
+    read_triplets,
+    split_of,
+    write_triplets,
+)
 
 TASK, METRIC = "MLQuestions", "ndcg_at_10"
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
-SIDES = ("ours", "untaught", "in_batch", "unmined", "unfiltered", "small")
+SIDES = ("ours", "untaught", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
+FEWEST_WORDS = 5  # of a sentence
 
 
 def corpus_and_queries() -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
@@ -96,15 +110,19 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     from datasets import concatenate_datasets
 
     side = "ours" if side == "untaught" else side
-    folder = options.folder / "rows" / side
+    named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
+    folder = options.folder / "rows" / named
     if (folder / "triplets.parquet").exists():
         return folder
     source = options.small_folder if side == "small" else options.folder
+    own = [chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if not test]
     held = {chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if test}
     tables = [read_triplets(source / "accepted.parquet")]
     if side == "unfiltered":
         stopped = read_triplets(source / "rejected.parquet")
         tables.append(stopped.filter(lambda row: row["reject_reason"] in QUALITY and row["positive"]))
+    if side in ("sentences", "both"):
+        tables = [*(tables if side == "both" else []), sentences(own, options.sentences)]
     pairs = concatenate_datasets(tables).filter(lambda row: row["positive"] not in held)
     folder.mkdir(parents=True, exist_ok=True)
     if side not in ("in_batch", "unmined"):
@@ -113,9 +131,19 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     return folder
 
 
+def sentences(passages: list[str], count: int):
+    """Pairs of a sentence and the passage that it stands in, drawn at random."""
+    rng, found = np.random.default_rng(0), []
+    for place in rng.permutation(len(passages)).tolist():
+        parts = [part for part in re.split(r"(?<=[.!?]) +", passages[place]) if len(part.split()) >= FEWEST_WORDS]
+        if len(parts) > 1:
+            found.append((str(rng.choice(parts)), passages[place]))
+    anchors, positives = (pa.array(column) for column in zip(*found[:count], strict=True))
+    return make_triplets_from_columns({"anchor": anchors, "positive": positives, "task_name": TASK}, len(anchors))
+
+
 def mined(pairs, read: ReadChunks, negatives: int):
     """With hard negatives, so many each, by guide and BM25, among the passages that are not held back."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from gisttools.data import CORPUS_FILE
@@ -203,6 +231,8 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
 def cell(options, side: str, seed: int, rate: float) -> str:
     """The name of a training's files."""
     told = f"{rate:g}-{options.steps}-{options.batch}-{options.negatives}-{options.distill:g}-{options.freeze}"
+    if side in ("sentences", "both"):
+        told += f"-{options.sentences}"
     return "base" if side == "base" else f"{side}-{seed}-{told}"
 
 
@@ -210,7 +240,7 @@ def result(options, side: str, seed: int, rate: float) -> dict:
     """What came of a training, after running it in a process of its own where that is missing."""
     kept = options.folder / f"{cell(options, side, seed, rate)}.json"
     if not kept.exists():
-        named = ("folder", "steps", "batch", "negatives", "distill", "freeze")
+        named = ("folder", "steps", "batch", "negatives", "distill", "freeze", "sentences")
         told = [word for name in named for word in (f"--{name}", str(getattr(options, name)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
         command = [sys.executable, __file__, *told, "--one", side, str(seed), str(rate)]
@@ -260,6 +290,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--negatives", type=int, default=2, help="mined, a question")
     parser.add_argument("--distill", type=float, default=0.5)
+    parser.add_argument("--sentences", type=int, default=2000, help="of `sentences` and `both`")
     parser.add_argument("--freeze", type=int, default=3, help="layers that stay as they are")
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
