@@ -24,8 +24,8 @@ def names(recipe, verb="finetune"):
 def test_a_margin_without_a_guide_is_trained_once(tmp_path):
     recipe = recipe_of(tmp_path, {"guide": [None, MINE], "margin": [0.0, 0.1], "seed": [1, 2]})
     assert names(recipe) == [
-        "[guide=None,margin=0.0,seed=1]", "[guide=None,margin=0.0,seed=2]",
-        *(f"[guide={MINE},margin={m},seed={s}]" for m in (0.0, 0.1) for s in (1, 2)),
+        "[guide=none,margin=0,seed=1]", "[guide=none,margin=0,seed=2]",
+        *(f"[guide={MINE},margin={m:g},seed={s}]" for m in (0.0, 0.1) for s in (1, 2)),
     ]  # fmt: skip
     (note,) = recipe.notes
     assert note.startswith("finetune: 2 combinations are left out, being the same as others. margin needs a guide")
