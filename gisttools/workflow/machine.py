@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import uuid
@@ -21,6 +22,13 @@ import psutil
 from gisttools.common import PACKAGE, ParameterError, results_folder
 
 _TOLD = ("HF_HUB_OFFLINE", "GISTTOOLS_PUBLISH_TO")  # settings, never keys: those each machine has in its environment
+
+
+def stay_interruptible() -> None:
+    """Before a wait: some libraries, once loaded, have system calls go on after a signal, so that a thread that waits
+    for a lock would not notice Ctrl-C."""
+    if hasattr(signal, "siginterrupt"):  # not on Windows
+        signal.siginterrupt(signal.SIGINT, True)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from gisttools.workflow.cluster import ClusterWorkers, open_executor
 from gisttools.workflow.early import early_error
 from gisttools.workflow.execute import Rerun, RunFailed, UnderWay, check_before, check_task, run_notebook
 from gisttools.workflow.folders import find_finished
-from gisttools.workflow.machine import Surroundings, environment, surroundings
+from gisttools.workflow.machine import Surroundings, environment, stay_interruptible, surroundings
 from gisttools.workflow.manifest import PROFILE
 from gisttools.workflow.params import Params, check_params
 from gisttools.workflow.permission import allow, leaving_yet, sends_anywhere, with_permission
@@ -239,6 +239,7 @@ def sweep(
             title = f"[{i}/{len(specs)}] {verb}"
             job = Job(verb=verb, parameters=parameters, rerun=rerun, title=title, surroundings=place)
             calls[title] = pool.submit(do_job, job)
+        stay_interruptible()
         for title, call in calls.items():
             result = _result(call)
             sys.stdout.write(result.said)
@@ -379,6 +380,7 @@ class _Walk:
             for step in list(self._waiting):
                 self._start_or_stop(step, alone=len(ready) == 1 and not self._running)
             self._lines.working([step.name for step in self._running.values()], self._later())
+            stay_interruptible()
             for future in wait(self._running, return_when=FIRST_COMPLETED).done if self._running else ():
                 self._take(self._running.pop(future), _result(future))
         if self._failed:

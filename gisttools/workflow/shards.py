@@ -47,7 +47,7 @@ from gisttools.training import GuideStore
 from gisttools.workflow.documents import task_of
 from gisttools.workflow.folders import paths
 from gisttools.workflow.inputs import guide_of, model_path, open_entries, tasks_of, training_tables
-from gisttools.workflow.machine import Surroundings
+from gisttools.workflow.machine import Surroundings, stay_interruptible
 from gisttools.workflow.params import (
     ConvertParams,
     EvaluateParams,
@@ -93,8 +93,10 @@ def share_scores(parameters: Mapping[str, Any], executor: Executor, place: Surro
         GistError: what the notebook would raise of its parameters, tasks and training texts.
     """
     asked = ScoreShard(parameters=parameters, surroundings=place)
+    stay_interruptible()
     shards = executor.submit(score_shards, asked).result()
     calls = [executor.submit(do_scores, shard) for shard in shards]
+    stay_interruptible()
     for call in tqdm(as_completed(calls), total=len(calls), desc="models x tasks", unit="job"):
         error = call.exception()
         for line in [one_line(error)] if error else call.result():
@@ -165,6 +167,7 @@ def share_guide_vectors(
     if params.guide is None or cache is None or not isinstance(cache.guide, ModelGuide):
         return  # nothing to embed, or an endpoint, which is asked by many calls at once anyway
     guide = params.guide_options(model_path(params.guide))
+    stay_interruptible()
     cache.guide = ShardedGuide(cache.guide, partial(executor.submit, partial(_embed, guide, place)))
     if isinstance(params, SynthesizeParams):
         embed_chunks(task_of(params), cache)
