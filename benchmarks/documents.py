@@ -52,6 +52,7 @@ TASK, METRIC = "MLQuestions", "ndcg_at_10"
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
 SIDES = ("ours", "untaught", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
+AS_THEY_COME = ("base", "guide")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
 FEWEST_WORDS = 5  # of a sentence
@@ -198,7 +199,9 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     passages, queries, relevant = corpus_and_queries()
     read = read_corpus(passages)
     model, seconds = open_model(*STUDENT, device="cpu"), 0.0
-    if side != "base":
+    if side == "guide":
+        model.encode = lambda texts, **_: VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])).embed(texts)
+    elif side != "base":
         table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
         guide = None if side == "in_batch" else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
         distill = 0.0 if side in ("untaught", "in_batch", "unmined") else options.distill
@@ -233,7 +236,7 @@ def cell(options, side: str, seed: int, rate: float) -> str:
     told = f"{rate:g}-{options.steps}-{options.batch}-{options.negatives}-{options.distill:g}-{options.freeze}"
     if side in ("sentences", "both"):
         told += f"-{options.sentences}"
-    return "base" if side == "base" else f"{side}-{seed}-{told}"
+    return side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
 
 
 def result(options, side: str, seed: int, rate: float) -> dict:
@@ -254,8 +257,8 @@ def report(options, sides: list[str], rate: float) -> dict:
     written = {row["positive"] for row in read_triplets(options.folder / "accepted.parquet")}
     on_written = np.array([any(passages[d] in written for d in relevant[query]) for query in queries])
     items: dict[str, list[dict[str, np.ndarray]]] = {}
-    for side in ("base", *sides):
-        seeds = options.seeds if side != "base" else [0] * len(options.seeds)
+    for side in (*AS_THEY_COME, *sides):
+        seeds = [0] * len(options.seeds) if side in AS_THEY_COME else options.seeds
         items[side] = [dict(np.load(options.folder / f"{cell(options, side, s, rate)}.npz")) for s in seeds]
         for found in items[side]:
             found |= {"written on": found["human"][on_written], "not written on": found["human"][~on_written]}
@@ -311,7 +314,8 @@ def main() -> None:
     print(json.dumps({name: summary.get(name) for name in told}))
     if options.ask_only:
         return
-    result(options, "base", 0, 0.0)
+    for side in AS_THEY_COME:
+        result(options, side, 0, 0.0)
     tried = {rate: result(options, "ours", options.seeds[0], rate)["synthetic"] for rate in options.rates}
     print(f"rates on the synthetic test: {tried}")
     rate = max(tried, key=lambda r: tried[r])
