@@ -155,7 +155,7 @@ def _refuse_trained_on(before: str, params: EvaluateParams) -> None:
 
 
 def _changed(rows: Sequence[Comparison], earlier: Sequence[Comparison], run: FinishedRun) -> list[str]:
-    """On which tasks the earlier model has another score now, so that their texts are others."""
+    """On which tasks the earlier model has another score now: their texts are others, or the machine or versions."""
     scores = {(row.task, row.subset): row.tuned for row in earlier}
     found = []
     for row in rows:
@@ -163,7 +163,7 @@ def _changed(rows: Sequence[Comparison], earlier: Sequence[Comparison], run: Fin
         if was is not None and abs(was - row.base) > _ROUNDING:
             found.append(
                 f"{row.task}: the model of {run.id} scored {100 * was:.1f} in that run and {100 * row.base:.1f} now, "
-                "so the texts changed since. Both models were scored on those of now."
+                "so the texts, or what computes the scores, changed since. Both models were scored as of now."
             )
     return found
 

@@ -221,7 +221,7 @@ def test_a_check_reads_the_files_as_the_earlier_evaluation_did(monkeypatch, resu
     assert (given["model"], given["baseline"], given["candidates"]) == ("new", "old", False)
     assert (found.before, found.against.id) == ("old", found.run.id)
     (note,) = found.notes  # what the new run calls the baseline's score is not what the old one's model had
-    assert "so the texts changed since" in note
+    assert "so the texts, or what computes the scores, changed since" in note
 
 
 def test_a_check_refuses_texts_that_the_earlier_model_was_trained_on(monkeypatch, results, make_run, tmp_path):
