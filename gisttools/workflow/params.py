@@ -29,6 +29,8 @@ from gisttools.training import (
 )
 from gisttools.workflow.idle import idle
 
+# what has a long part that can be shared out; of the last only the chunks of documents
+SHARED = ("evaluate", "finetune", "convert", "synthesize")
 WORDLLAMA = "embedded:wordllama-256"
 MINILM = "embedded:all-MiniLM-L6-v2"
 DEMO_TRIPLETS = "data/support_intents/triplets.jsonl"

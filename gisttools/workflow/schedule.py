@@ -32,7 +32,7 @@ from gisttools.workflow.execute import Rerun, RunFailed, UnderWay, check_before,
 from gisttools.workflow.folders import find_finished
 from gisttools.workflow.machine import Surroundings, environment, stay_interruptible, surroundings
 from gisttools.workflow.manifest import PROFILE
-from gisttools.workflow.params import Params, check_params
+from gisttools.workflow.params import SHARED, Params, check_params
 from gisttools.workflow.permission import allow, leaving_yet, sends_anywhere, with_permission
 from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
@@ -457,7 +457,7 @@ def _elsewhere(executor: Executor, step: Step, job: Job, *, alone: bool) -> Futu
         job = replace(job, parameters=with_permission(job.verb, job.parameters))
     except GistError as error:
         return _ended(JobResult(error=error))
-    if alone and not step.resources:
+    if alone and job.verb in SHARED and not step.resources:
         _share_out(executor, job)
     return submit(executor, do_job, job, step.resources)
 
@@ -465,10 +465,8 @@ def _elsewhere(executor: Executor, step: Step, job: Job, *, alone: bool) -> Futu
 def _share_out(executor: Executor, job: Job) -> None:
     """The long part of a job, done side by side beforehand. What goes wrong there the job itself meets again, or does
     by itself."""
-    from gisttools.workflow.shards import SHARED, share_out  # loads what embeds and scores
+    from gisttools.workflow.shards import share_out  # loads what embeds and scores
 
-    if job.verb not in SHARED:
-        return
     try:
         params = settled(check_params(job.verb, with_best(job.verb, dict(job.parameters))))
         share_out(params, executor, job.surroundings)

@@ -63,9 +63,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-SHARED = ("evaluate", "finetune", "convert", "synthesize")  # of the last only the chunks of documents
-
-
 def share_out(params: Params, executor: Executor, place: Surroundings) -> None:
     """Do on the executor what a notebook with these parameters is known to need, and what is not there yet; nothing
     where there is nothing to share. Raises as the notebook would."""

@@ -9,11 +9,11 @@ from gisttools.common import FinishedRun, MissingError, ParameterError
 from gisttools.workflow.cluster import open_executor
 from gisttools.workflow.execute import Rerun, run_notebook
 from gisttools.workflow.machine import surroundings
-from gisttools.workflow.params import check_params
+from gisttools.workflow.params import SHARED, check_params
 from gisttools.workflow.permission import with_permission
 from gisttools.workflow.recipes import Step
 from gisttools.workflow.schedule import run_steps
-from gisttools.workflow.shards import SHARED, share_out
+from gisttools.workflow.shards import share_out
 from gisttools.workflow.spec import settled
 
 
