@@ -23,5 +23,11 @@ def init(folder: Path) -> Answer:
         lines.append(f"Yours, other than this version's, and left alone: {', '.join(done.kept)}.")
     go = [] if folder.resolve() == Path.cwd() else [f"cd {folder}"]
     following = [*go, "gisttools run quickstart", "jupyter lab notebooks"]
-    told = {"folder": folder, "written": done.written, "same": done.same, "kept": done.kept, "next": following}
+    told = {
+        "folder": folder.resolve(),
+        "written": done.written,
+        "same": done.same,
+        "kept": done.kept,
+        "next": following,
+    }
     return Answer(data=told, lines=[*lines, "", *following])

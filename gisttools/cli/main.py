@@ -107,7 +107,9 @@ def _bug(trace: str, *, keep: bool) -> str:
 def _echo_error(error: BaseException, text: str, message: str, *, as_json: bool) -> None:
     """On stderr in words, or on stdout as a document."""
     if as_json:
-        click.echo(document({"error": kind(error), "message": message}))
+        cause = getattr(error, "cause", None)  # of a notebook that failed
+        told = {"error": kind(error), **({"cause": cause} if cause else {}), "message": message}
+        click.echo(document(told))
     elif text:
         click.echo(text, err=True)
 

@@ -27,8 +27,6 @@ from .guides import (
     use_told_threads as use_told_threads,
 )
 from .loading import (
-    EMBEDDED as EMBEDDED,
-    ENDPOINT as ENDPOINT,
     INSTALL_OFFLINE as INSTALL_OFFLINE,
     is_static as is_static,
     native_bfloat16 as native_bfloat16,
@@ -43,7 +41,13 @@ from .numbered_texts import (
     numbered as numbered,
     text_columns_as_keys as text_columns_as_keys,
 )
-from .options import GuideOptions as GuideOptions, guide_hosts as guide_hosts
+from .options import (
+    EMBEDDED as EMBEDDED,
+    EMBEDDED_MODELS as EMBEDDED_MODELS,
+    ENDPOINT as ENDPOINT,
+    GuideOptions as GuideOptions,
+    guide_hosts as guide_hosts,
+)
 from .prompts import (
     Prompts as Prompts,
     RowPrompts as RowPrompts,

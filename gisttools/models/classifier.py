@@ -359,7 +359,10 @@ def read_linear(folder: Path) -> tuple[Linear, dict[str, Any]]:
     from safetensors.numpy import load_file
 
     if not (folder / _TOLD).is_file():
-        raise MissingError(f"{folder} holds no classifier ({_TOLD}). Fit one: Classifier.fit(model, texts, labels).")
+        raise MissingError(
+            f"{folder} holds no classifier ({_TOLD}). An evaluate run of this model on labelled texts "
+            "leaves one: name that run. Or fit one: Classifier.fit(model, texts, labels)."
+        )
     try:
         told = {"prompt": None} | json.loads((folder / _TOLD).read_text(encoding="utf-8"))
         found = load_file(folder / _WEIGHTS)

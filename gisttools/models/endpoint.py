@@ -28,8 +28,7 @@ from gisttools.common import (
     with_retries,
 )
 from gisttools.data import Leaving
-from gisttools.models.loading import ENDPOINT
-from gisttools.models.options import OPENAI_URL, GuideOptions, guide_hosts
+from gisttools.models.options import ENDPOINT, OPENAI_URL, GuideOptions, guide_hosts
 from gisttools.models.prompts import Prompts
 
 _TEXTS, _CHARACTERS = 256, 200_000  # of one request; OpenAI takes at most 300,000 tokens

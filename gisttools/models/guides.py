@@ -30,8 +30,8 @@ from gisttools.common import (
     quiet_libraries,
 )
 from gisttools.data import FILE_ENDINGS, LINE_ENDINGS, RowFile, is_lines, read_lines
-from gisttools.models.loading import ENDPOINT, is_static, native_bfloat16, open_model, reading_sha, weights_sha
-from gisttools.models.options import GuideOptions, Precision
+from gisttools.models.loading import is_static, native_bfloat16, open_model, reading_sha, weights_sha
+from gisttools.models.options import ENDPOINT, GuideOptions, Precision
 from gisttools.models.prompts import Prompts, prompts_of, settle_prompts
 
 ENDINGS = (".parquet", ".npy")

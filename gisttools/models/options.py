@@ -9,7 +9,8 @@ from pydantic import Field
 from gisttools.common import Options, hosts_elsewhere
 
 OPENAI_URL = "https://api.openai.com/v1"
-_ENDPOINT = "endpoint:"
+EMBEDDED, ENDPOINT = "embedded:", "endpoint:"  # what such names begin with
+EMBEDDED_MODELS = (f"{EMBEDDED}wordllama-256", f"{EMBEDDED}all-MiniLM-L6-v2")
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -66,4 +67,4 @@ class GuideOptions(Options):
 
 def guide_hosts(name: str | None, base_url: str | None) -> tuple[str, ...]:
     """The host that a guide or model sends texts to, where it is an endpoint that is not on this machine; else none."""
-    return hosts_elsewhere([base_url or OPENAI_URL]) if name and name.startswith(_ENDPOINT) else ()
+    return hosts_elsewhere([base_url or OPENAI_URL]) if name and name.startswith(ENDPOINT) else ()

@@ -161,12 +161,13 @@ def _tables(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _row(row: CandidateScore) -> dict[str, Any]:
     span = f"{signed(row.low)} to {signed(row.high)}" if is_number(row.low) else ""
+    sure = row.score_interval
     return {
         "name": row.name,
         "kind": row.kind,
         "what": row.what,
         "score": score(row.score),
-        "sure": _sure(row),
+        "sure": f"{score(sure[0])} to {score(sure[1])}" if sure else "",
         "best": row.best,
         "difference": "" if row.best else signed(row.difference),
         "interval": span,
@@ -178,16 +179,6 @@ def _row(row: CandidateScore) -> dict[str, Any]:
         "dollars": dollars(row.dollars),
         "seeds": row.seeds,
     }
-
-
-def _sure(row: CandidateScore) -> str:
-    """How far the accuracy of one classifier may lie off with other test texts like these: 95 %, E. B. Wilson 1927."""
-    if not row.n_train or not row.n_test or row.seeds > 1:
-        return ""
-    from scipy.stats import binomtest
-
-    ends = binomtest(round(row.score * row.n_test), row.n_test).proportion_ci(method="wilson")
-    return f"{score(ends.low)} to {score(ends.high)}"
 
 
 def _trained_on(row: CandidateScore) -> str:

@@ -28,6 +28,7 @@ from gisttools.data import (
     shares_of,
     split_file,
 )
+from gisttools.models import EMBEDDED, EMBEDDED_MODELS
 from gisttools.training import missing_tracker
 from gisttools.workflow.folders import RUN_ID, as_run
 from gisttools.workflow.params import LATEST, Params
@@ -39,7 +40,7 @@ _SCORED = ("files", "eval_files", "dev")
 _READ = ("sources", "labelled_files")
 _PLACES = ("data", "decisions", "texts")
 _TABLES = ("sources", "triplets", "avoid", "retain", "relabel")
-_SCHEMES = ("embedded:", "endpoint:", "mteb:", "published:")
+_SCHEMES = (EMBEDDED, "endpoint:", "mteb:", "published:")
 _WORDS = ("guide", "bm25", "random", "latest")  # references and runs that are no path
 
 
@@ -91,6 +92,10 @@ def _texts(value: object) -> list[str]:
 
 
 def _model(name: str, value: str) -> Iterator[str]:
+    if value.startswith(EMBEDDED) and value not in EMBEDDED_MODELS:
+        yield f"{name}: no embedded model is called {value}.{did_you_mean(value, EMBEDDED_MODELS)} There is: " + (
+            f"{', '.join(EMBEDDED_MODELS)}."
+        )
     if value.startswith(_SCHEMES) or value in _WORDS or as_run(value) is not None or resolve(value).exists():
         return
     if _is_path(value) or "/" not in value:
@@ -130,7 +135,8 @@ def _labelled(told: Mapping[str, Any]) -> Iterator[str]:
                 if path.is_file() or any(file_kind(p.name) for p in path.rglob("*")):
                     eval_folder(value, split, reading, tell=False)
             except GistError as error:
-                yield str(error).replace("\n", "\n    ")
+                said = str(error)
+                yield from [said.replace("\n", "\n    ")] if "\n  - " in said else said.splitlines()
     split = told.get("split") or ReadOptions.defaults()["split"]
     for value in [value for name in _READ for value in _existing(told.get(name))]:
         try:

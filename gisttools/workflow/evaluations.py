@@ -119,8 +119,8 @@ def read_trainings(evaluations: Sequence[str]) -> list[Contender]:
 def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     """The evaluate runs that are named; of none the newest, and all that can be compared with it, oldest first.
 
-    These are of the same tasks and baseline. Of runs of equal parameters and seeds the newest is taken; what does not
-    fit is left out and logged.
+    These are of the same tasks and baseline; what `gisttools check` evaluated is no training to compare. Of runs of
+    equal parameters and seeds the newest is taken; what does not fit is left out and logged.
 
     Raises:
         MissingError: no evaluation has run yet.
@@ -128,7 +128,7 @@ def contenders_to_compare(names: Sequence[str] = ()) -> list[Contender]:
     """
     if names:
         return read_contenders(names)
-    runs = [run for run in finished_runs("evaluate") if run.ok]
+    runs = [run for run in finished_runs("evaluate") if run.ok and not _is_check(run)]
     if not runs:
         raise MissingError(
             f"No finished evaluate run in {results_folder()}. First run 3_finetune and 4_evaluate, or a "
@@ -162,6 +162,11 @@ def _evaluate_runs(names: Sequence[str]) -> tuple[list[tuple[str, FinishedRun]],
         else:
             found.append(f"{name} is no evaluate run" + (f" but one of {run.verb}" if run else ""))
     return runs, found
+
+
+def _is_check(run: FinishedRun) -> bool:
+    """Whether it was made to hold a model against an earlier one, which is its baseline."""
+    return not run.parameters.get("candidates", True) and _is_training(run.parameters.get("baseline") or "")
 
 
 def _is_training(model: str) -> bool:

@@ -81,7 +81,18 @@ Rerun = Literal["only-missing", "always", "never", "only-cache"]
 
 
 class RunFailed(GistError):
-    """A notebook ended with an error; its executed copy and its manifest are kept."""
+    """A notebook ended with an error; its executed copy and its manifest are kept.
+
+    `cause` is the kind of that error, such as "ModelError", where one run failed.
+    """
+
+    cause: str | None = None
+
+    @classmethod
+    def of(cls, failure: Mapping[str, Any], where: str = "") -> RunFailed:
+        error = cls(failure["message"] + where)
+        error.cause = failure["type"]
+        return error
 
 
 class UnderWay(GistError):
@@ -206,7 +217,7 @@ def _run(
     finally:
         run.release()
     if failure:
-        raise RunFailed(f"{failure['message']}\n\nIn cell {failure['cell']!r} of {folder / 'notebook.ipynb'}")
+        raise RunFailed.of(failure, f"\n\nIn cell {failure['cell']!r} of {folder / 'notebook.ipynb'}")
     return read_run(folder)
 
 
@@ -225,7 +236,7 @@ def _follow(run: Run) -> FinishedRun:
         run.folder = Path(scratch) / run.verb
         run.folder.mkdir()
         if failure := _execute(run):
-            raise RunFailed(failure["message"])
+            raise RunFailed.of(failure)
         return read_run(run.folder)
 
 

@@ -352,7 +352,10 @@ def one_error(failed: dict[str, BaseException], stopped: dict[str, list[str]], o
         return error if isinstance(error, GistError) else RunFailed(_text(error))
     found = [f"{name}: {_text(error)}".replace("\n", "\n    ") for name, error in failed.items()]
     found += [f"{name} was not run: it needs {', '.join(needs)}" for name, needs in stopped.items()]
-    return RunFailed(problems(f"{len(failed)} of {of} failed:", found, "What was done is kept. Fix it and run again."))
+    error = RunFailed(problems(f"{len(failed)} of {of} failed:", found, "What was done is kept. Fix it and run again."))
+    causes = {getattr(one, "cause", None) for one in failed.values()}
+    error.cause = causes.pop() if len(causes) == 1 else None
+    return error
 
 
 class _Walk:

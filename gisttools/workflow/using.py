@@ -37,7 +37,7 @@ def model_folder(name: str) -> Path:
     if as_run(name) is None:
         folder = resolve(name)
         if not folder.is_dir():
-            raise MissingError(f"There is no model folder and no run {name!r}.")
+            raise MissingError(f"There is no model folder and no run {name!r}. See `gisttools runs evaluate`.")
         return folder
     run = open_run(name)
     holders = (

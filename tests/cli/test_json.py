@@ -182,6 +182,15 @@ def test_an_error_is_a_document_too(monkeypatch, tmp_path, error, status, kind):
     assert re.search(rf"^\| {status} \|", DOCS, re.MULTILINE)
 
 
+def test_of_a_notebook_that_failed_the_cause_is_told(monkeypatch):
+    def fail():
+        raise RunFailed.of({"message": "no such model", "type": "ModelError"})
+
+    monkeypatch.setattr("gisttools.workflow.all_runs", fail)
+    told = {"error": "RunFailed", "cause": "ModelError", "message": "no such model"}
+    assert answer("runs") == (1, told)
+
+
 @pytest.mark.parametrize("line", ["runs --nope", "--nope runs", "nope", "runs convrt", "run", "--json"])
 def test_a_line_that_cannot_be_read_is_a_document(line):
     status, data = answer(line)

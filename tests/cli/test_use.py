@@ -114,7 +114,9 @@ def test_a_model_that_is_not_there_or_has_no_classifier_is_named(command, tmp_pa
     (tmp_path / "a.txt").write_text("key\n")
     assert "There is no model folder and no run 'nowhere'" in command("predict", "nowhere", tmp_path / "a.txt")[1]
     assert "left a model" in command("predict", "latest", tmp_path / "a.txt")[1]
-    assert "holds no classifier" in command("predict", tmp_path, tmp_path / "a.txt")[1]
+    said = command("predict", tmp_path, tmp_path / "a.txt")[1]
+    assert "holds no classifier" in said
+    assert "evaluate run" in said
 
 
 @pytest.fixture

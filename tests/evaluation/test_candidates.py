@@ -200,6 +200,20 @@ def test_guards_and_second_looks_are_no_targets(found):
     assert {target.task for target in found.targets} == {"caretaker"}
 
 
+def test_the_summary_has_every_score_with_its_interval(found):
+    rows = {row.name: row for row in found.rows if row.task == "caretaker"}
+    told = found.summary()["targets"][0]["scores"]
+    assert [one["score"] for one in told] == sorted((row.score for row in rows.values()), reverse=True)
+    assert len(told) == len(rows)
+    single = [one for one in told if rows[one["name"]].seeds == 1]
+    assert {one["low"] for one in told if one not in single} == {None}  # of a mean over trainings it is no binomial
+    for one in single:
+        n, p = rows[one["name"]].n_test, one["score"]
+        half = 1.959964 * (p * (1 - p) / n + 1.959964**2 / (4 * n * n)) ** 0.5  # Wilson 1927
+        ends = [(p + 1.959964**2 / (2 * n) + side * half) / (1 + 1.959964**2 / n) for side in (-1, 1)]
+        assert [one["low"], one["high"]] == pytest.approx(ends, abs=1e-6)
+
+
 def test_a_smoke_run_is_no_reason_for_a_claim(wordllama, caretaker, cache):
     told = find_candidates([encoder(wordllama)], task_sources(files=[caretaker]), cache=cache, smoke=True).summary()
     assert told["targets"][0]["word"] == "none"

@@ -85,7 +85,9 @@ def evaluated(make_run):
     """A function that leaves a finetune run and its evaluate run, and answers with the name of the latter."""
     count = iter(range(60))
 
-    def make(*, base="student", split="test", n_items=4, tasks=("a",), model=None, cost=None, **given) -> str:
+    def make(
+        *, base="student", split="test", n_items=4, tasks=("a",), model=None, cost=None, evaluate=None, **given
+    ) -> str:
         summary = {"triplets": 476, "rows_cost_usd": cost}
         model = model or make_run("finetune", files={"summary.json": json.dumps(summary).encode()}, **given).name
         texts = [f"text {i}" for i in range(n_items)]
@@ -112,7 +114,9 @@ def evaluated(make_run):
             ),
         }  # fmt: skip
         when = f"2026-01-01T00:00:{next(count):02d}+00:00"
-        return make_run("evaluate", model=model, files=artefacts, started=when, tasks=list(tasks)).name
+        return make_run(
+            "evaluate", model=model, files=artefacts, started=when, tasks=list(tasks), **(evaluate or {})
+        ).name
 
     return make
 
@@ -172,6 +176,15 @@ def test_by_default_the_newest_and_all_that_can_stand_beside_it(evaluated):
     assert [c.name for c in contenders_to_compare()] == [other, again, newest]  # of two equal ones the newer
     assert [c.name for c in contenders_to_compare([newest])] == [newest]
     assert set(parents_of(check_params("compare", {}))) == {other, again, newest}
+
+
+def test_what_a_check_evaluated_is_not_compared_unless_it_is_named(evaluated, make_run):
+    before = make_run("finetune", seed=7).name
+    training = evaluated(limit=60)
+    check = evaluated(limit=70, evaluate={"baseline": before, "candidates": False})
+    without = evaluated(limit=80, evaluate={"candidates": False})  # an evaluation that looks at fewer things
+    assert [c.name for c in contenders_to_compare()] == [training, without]
+    assert [c.name for c in contenders_to_compare([check])] == [check]
 
 
 def test_without_any_it_is_said_what_to_run(results):

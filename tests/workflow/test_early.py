@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from gisttools.cli.main import main
 from gisttools.common import MissingError
-from gisttools.workflow.early import early_problems
+from gisttools.workflow.early import early_error, early_problems
 from gisttools.workflow.execute import run_notebook
 from gisttools.workflow.params import check_params
 
@@ -34,6 +34,11 @@ WRONG = {
     "a missing student": ("finetune", {"student": "./mine"}, "there is no model folder ./mine"),
     "a missing guide": ("finetune", {"guide": "nonesuch"}, "there is no model folder nonesuch"),
     "a missing model": ("evaluate", {"model": ["embedded:wordllama-256", "there/me"]}, "no model folder there/me"),
+    "an embedded model that there is not": (
+        "evaluate",
+        {"model": "embedded:wordlama-256"},
+        "no embedded model is called embedded:wordlama-256. Did you mean 'embedded:wordllama-256'?",
+    ),
     "missing general texts": ("finetune", {"retain": ["general.txt"]}, "there is no file or folder general.txt"),
 }
 
@@ -53,6 +58,14 @@ def test_it_is_said_before_a_kernel_starts_and_no_run_is_left(here, results, ver
         run_notebook(verb, given)
     assert told in str(caught.value)
     assert not list(results.glob("*"))
+
+
+def test_columns_that_two_steps_lack_are_told_once(here):
+    told = {"text_column": "txt", "label_column": "class"}
+    steps = {"convert": {"sources": ["ticket.csv"]}, "evaluate": {"files": ["ticket.csv"], "test_share": 0.5}}
+    error = early_error({verb: check_params(verb, told | given) for verb, given in steps.items()})
+    assert str(error).startswith("convert, evaluate: 2 problem(s)\n  - ticket.csv has no column 'txt'.")
+    assert [str(error).count(name) for name in ("'txt'", "'class'")] == [1, 1]
 
 
 @pytest.mark.parametrize(("verb", "given", "told"), WRONG.values(), ids=WRONG)

@@ -96,8 +96,9 @@ def test_a_run_that_ends_well(project, results, capsys):
 @pytest.mark.slow
 def test_a_run_that_fails(project, results, capsys):
     project()
-    with pytest.raises(RunFailed, match=r"(?s)13 is unlucky.*In cell 'work' of .*notebook\.ipynb"):
+    with pytest.raises(RunFailed, match=r"(?s)13 is unlucky.*In cell 'work' of .*notebook\.ipynb") as caught:
         run_notebook("convert", {"seed": 13})
+    assert caught.value.cause == "ValueError"
     (run,) = finished_runs()
     folder = results / run.id
     assert (run.status, run.headline) == ("failed", "13 is unlucky")
