@@ -110,16 +110,15 @@ def embedding(model: str, place: Path) -> dict:
     import pyarrow.parquet as pq
     import torch
 
-    from gisttools.models import GuideOptions, open_guide
+    from gisttools.models import open_model
 
     torch.set_num_threads(1)
     (file,) = (place / "results").glob("*/chunks.parquet")
     texts = pq.read_table(file, columns=["text"])["text"].to_pylist()
     texts = random.Random(0).sample(texts, min(EMBEDDED, len(texts)))
-    guide = open_guide(GuideOptions(name=model))
+    encoder = open_model(model, device="cpu")
     started = time.process_time()
-    for _ in guide.encode(texts):
-        pass
+    encoder.encode(texts, batch_size=64)
     seconds = time.process_time() - started
     return {"model": model, "texts": len(texts), "texts_per_cpu_second": round(len(texts) / seconds, 1)}
 

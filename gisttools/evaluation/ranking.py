@@ -55,6 +55,8 @@ class Effect:
         settings: pairs of variants that are the same in all else.
         seeds: seeds it is taken over.
         same: whether the models of all these pairs are the same, so that the value does nothing here.
+        dollars: how much more the rows of a training cost with the value, US dollars; rows that name no price, such as
+            labelled texts, count as nothing. None where no row names one.
     """
 
     parameter: str
@@ -65,6 +67,18 @@ class Effect:
     settings: int = 0
     seeds: int = 0
     same: bool = False
+    dollars: float | None = None
+
+    @property
+    def price(self) -> tuple[float, float, float] | None:
+        """US dollars for a point, and the least and the most of it by the ends of the interval; None where no
+        difference is shown, or what costs more is not what scores more."""
+        if self.interval is None or not self.dollars or self.interval.low <= 0 <= self.interval.high:
+            return None
+        at, *ends = (
+            self.dollars / (100 * x) for x in (self.interval.difference, self.interval.low, self.interval.high)
+        )
+        return (at, min(ends), max(ends)) if at > 0 else None
 
     @property
     def verdict(self) -> str:
@@ -113,16 +127,22 @@ def effect(
     before, after = (list(side) for side in zip(*pairs, strict=True))
     interval, seeds = difference(before, after, weights)
     same = all(same_models(*pair) for pair in pairs)
-    return replace(found, interval=interval, settings=len(pairs), seeds=seeds, same=same)
+    costs = [[variant.cost for variant in side] for side in (before, after)]
+    known = not np.isnan(costs).all()
+    paid = float(np.mean(np.nan_to_num(costs[1]) - np.nan_to_num(costs[0]))) if known else None
+    return replace(found, interval=interval, settings=len(pairs), seeds=seeds, same=same, dollars=paid)
 
 
 def effect_table(found: Sequence[Effect]) -> pd.DataFrame:
-    """One row an effect: parameter, value, against, difference, low, high, verdict, settings, seeds, along."""
+    """One row an effect: parameter, value, against, difference, low, high, verdict, settings, seeds, along, dollars (as
+    in `Effect`), dollars_a_point."""
     columns = ["parameter", "value", "against", "difference", "low", "high", "verdict", "settings", "seeds", "along"]
+    columns += ["dollars", "dollars_a_point"]
     rows = []
     for e in found:
         names = (e.parameter, value_name(e.value), value_name(e.against))
-        rows.append((*names, *_ends(e.interval).values(), e.verdict, e.settings, e.seeds, ", ".join(e.along)))
+        of = (e.verdict, e.settings, e.seeds, ", ".join(e.along))
+        rows.append((*names, *_ends(e.interval).values(), *of, e.dollars, e.price[0] if e.price else None))
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -167,7 +167,8 @@ def leaderboard_text(board: Leaderboard, *, width: int = 100) -> str:
             lines.append(f"    {e.parameter}: {value_name(e.against)} → {value_name(e.value)}{_with(e)}")
             over = f"{plural(e.settings, 'setting')}, {plural(e.seeds, 'seed')}" if e.settings else ""
             said = _interval(e.interval.difference, e.interval.low, e.interval.high) if e.interval else "not separable"
-            lines.append(f"        {said:<24}{e.verdict:<15}{over}".rstrip())
+            paid = f", {_price(e)} a point" if e.price else ""
+            lines.append(f"        {said:<24}{e.verdict:<15}{over}{paid}".rstrip())
     return "\n".join(part for line in lines for part in _fold(line, width))
 
 
@@ -312,6 +313,7 @@ def sweep_markdown(board: Leaderboard) -> str:
     lines += ["## Leaderboard", "", *_table(head, rows), ""]
     if view["effects"]:
         head = ["parameter", "value", "over", "difference", "verdict", "settings", "seeds"]
+        head += ["dollars a point"] if view["paid"] else []
         rows = [[e["shown"] if k == "difference" else e[k] for k in head] for e in view["effects"]]
         lines += ["## Effects of parameters", "", *_table(head, rows), ""]
     lines += ["## How to read it", "", *(f"- {as_markdown(text)}" for text in view["limits"]), ""]
@@ -333,6 +335,7 @@ def sweep_view(board: Leaderboard) -> dict[str, Any]:
         "variants": [_variant(row) for row in board.ranked],
         "priced": any(is_number(row.cost_usd) for row in board.ranked),
         "effects": [_effect(effect) for effect in board.effects],
+        "paid": any(effect.price for effect in board.effects),
         "tasks": _tasks(board),
         "limits": limits(board),
         "shared": [(name, value_name(value)) for name, value in board.shared.items()],
@@ -367,6 +370,11 @@ def limits(board: Leaderboard) -> list[str]:
             "The effect of a parameter is the mean over pairs of variants that are the same in all else. Interactions "
             "are not modelled: where a parameter helps with one value of another and hurts with the next, its "
             "effect is the mean of both."
+        )
+    if any(effect.price for effect in board.effects):
+        found.append(
+            "A point's price is what the rows cost more, divided by the difference that is shown; rows without a price "
+            "of their own, such as your labelled texts, count as nothing."
         )
     return found
 
@@ -424,7 +432,13 @@ def _effect(effect: Effect) -> dict[str, object]:
         "verdict": effect.verdict,
         "settings": effect.settings or "",
         "seeds": effect.seeds or "",
+        "dollars a point": _price(effect),
     }
+
+
+def _price(effect: Effect) -> str:
+    """`$0.12 ($0.08 to $0.31)`; empty where none can be told."""
+    return "{} ({} to {})".format(*map(dollars, effect.price)) if effect.price else ""
 
 
 def _tasks(board: Leaderboard) -> list[dict[str, Any]]:

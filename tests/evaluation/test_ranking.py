@@ -384,3 +384,41 @@ def test_labels_that_differ_look_different(one, other):
 def test_usual_names_are_as_they_are():
     names = ["embedded:all-MiniLM-L6-v2", "org/name@main", "data/my file.csv", "a=b", "gistembed"]
     assert [value_name(name) for name in names] == names
+
+
+# --- what a point costs ---------------------------------------------------------------------------------------------
+
+
+def test_a_point_of_rows_that_were_paid_has_a_price():
+    by = {None: 0.0, "llm": 0.1}
+    runs = grid(lambda leave_out: by["llm"] - by[leave_out], {"leave_out": (None, "llm")}, noise=0.005)
+    runs = [replace(run, cost=3.0 if run.parameters["leave_out"] is None else None) for run in runs]
+    (found,) = leaderboard(runs).effects
+    assert found.interval is not None
+    assert found.interval.high < 0
+    assert found.dollars == -3.0  # its other rows name no price, in both
+    price, least, most = found.price
+    assert price == pytest.approx(3.0 / (-100 * found.interval.difference))
+    assert (least, most) == (
+        pytest.approx(3.0 / (-100 * found.interval.low)),
+        pytest.approx(3.0 / (-100 * found.interval.high)),
+    )
+    row = effect_table([found]).iloc[0]
+    assert (row["dollars"], row["dollars_a_point"]) == (-3.0, pytest.approx(price))
+
+
+@pytest.mark.parametrize(
+    ("gain", "cost"),
+    [
+        ({None: 0.0, "a": 0.0}, 3.0),
+        ({None: 0.1, "a": 0.0}, 3.0),
+        ({None: 0.0, "a": 0.1}, None),
+        ({None: 0.0, "a": 0.1}, 0.0),
+    ],
+    ids=["no difference", "costs more and scores less", "no price", "nothing paid"],
+)
+def test_where_nothing_is_shown_or_nothing_was_paid_there_is_no_price(gain, cost):
+    runs = grid(lambda rows: gain[rows], {"rows": (None, "a")}, noise=0.005)
+    runs = [replace(run, cost=cost if run.parameters["rows"] == "a" else None) for run in runs]
+    (found,) = leaderboard(runs).effects
+    assert found.price is None
