@@ -94,6 +94,13 @@ figures.confusion(outcome.summary)
 # %%
 outcome.diversity()
 
+# %% [markdown]
+# ## Which kinds of texts are missing?
+# The real texts of each label are put into clusters by the guide. `covered` is how many of them a written text falls into, and `missed` shows a real text of those that none does: ask for these next, by seeds or in the label's line. Few written texts cannot reach many clusters.
+
+# %%
+shown(outcome.coverage(), "No real texts of these labels are at hand.")
+
 # %%
 outcome.refuse_nothing()
 run.finish(outcome.summary, headline=outcome.headline(), missing=outcome.missing())

@@ -15,6 +15,7 @@ from typing import Any
 
 from gisttools.common import notice, tqdm
 from gisttools.data import Leaving
+from gisttools.synthesis.coverage import coverage
 from gisttools.synthesis.forecast import forecast_of
 from gisttools.synthesis.judge import Candidate, Judge
 from gisttools.synthesis.llm.client import LLM
@@ -35,7 +36,7 @@ from gisttools.synthesis.quota import Estimate, Quotas, in_words
 from gisttools.synthesis.result import OVER_BUDGET, SynthesisResult
 from gisttools.synthesis.second_looks import SecondLooks
 from gisttools.synthesis.sieve import Guide, Sieve, check_checks, partners_of
-from gisttools.synthesis.tallies import diversities, failures, live_pace, tally
+from gisttools.synthesis.tallies import diversities, failures, live_pace, tally, written_by_group
 from gisttools.synthesis.task import Task
 
 # Why one text a call, and a rewritten one: of 42 answers of the embedded model (135 million parameters) to a request
@@ -140,6 +141,7 @@ def _generate(
         "stopped": _stopped(counts, options.dry_run),
         "failures": failures(candidates),
         "diversity": diversities(template, good, known, guide.embed),
+        "coverage": coverage(written_by_group(template, good), known.labelled, guide.embed),
         **_calls_made(candidates, ideas, priced),
     }
     if not counts["short"] or not counts["reasons"].keys() & {OVER_BUDGET, "call-failed"}:

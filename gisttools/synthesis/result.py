@@ -91,6 +91,12 @@ class SynthesisResult:
         """How different the written texts are, compared with equally many real ones: see the function `diversity`."""
         return pd.DataFrame.from_dict(self.summary["diversity"], orient="index")
 
+    def coverage(self) -> pd.DataFrame:
+        """Which kinds of each label's real texts were reached: see the function `coverage`. Empty where no real texts
+        of these labels are known."""
+        columns = ["label", "real", "written", "clusters", "covered", "missed"]
+        return pd.DataFrame(self.summary.get("coverage") or [], columns=columns)
+
     def rejects(self, each: int = 2) -> pd.DataFrame:
         """A few rejected rows of each reason, the most frequent first."""
         columns = ["reject_reason", "anchor_label", "anchor", "positive"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from gisttools.common import DataError, did_you_mean, notice, tqdm
 from gisttools.data import Leaving
+from gisttools.synthesis.coverage import coverage
 from gisttools.synthesis.judge import Candidate, Judge
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.llm.client import LLM
@@ -25,7 +26,7 @@ from gisttools.synthesis.prompts import SUBJECT, Row
 from gisttools.synthesis.result import SynthesisResult
 from gisttools.synthesis.second_looks import SecondLooks
 from gisttools.synthesis.sieve import Guide, Sieve, check_checks, partners_of
-from gisttools.synthesis.tallies import diversities, failures, tally
+from gisttools.synthesis.tallies import diversities, failures, tally, written_by_group
 from gisttools.synthesis.task import WHOLE, Task
 from gisttools.synthesis.written import WrittenText, WrittenTexts, in_plain_words
 
@@ -110,6 +111,7 @@ def _sift(
         "guide_reading": read.facts if read else None,
         "seconds": round(time.monotonic() - start, 2),
         "diversity": diversities(form, good, known, guide.embed),
+        "coverage": coverage(written_by_group(form, good), known.labelled, guide.embed),
     }
     accepted, rejected = (table_of(task, form, guide.guide_id, part) for part in (good, bad))
     return SynthesisResult(accepted=accepted, rejected=rejected, summary=summary)

@@ -126,10 +126,16 @@ def failures(candidates: Sequence[Candidate]) -> dict[str, int]:
     return dict(words.most_common(_NAMED))
 
 
+def written_by_group(form: Form, good: Sequence[Candidate]) -> list[tuple[str, str]]:
+    """What the LLM wrote in each accepted row, and for which group (of a classification its label)."""
+    own = [c.positive_text if form.layout.anchor == SUBJECT else c.anchor_text for c in good]
+    return [(text, c.item.group) for text, c in zip(own, good, strict=True)]
+
+
 def diversities(form: Form, good: Sequence[Candidate], known: Known, embed: Embed) -> dict[str, Any]:
     """Of the texts that the LLM wrote, and of real ones, equally many of each where there are any."""
     real = [text for text, _ in known.labelled]
-    written = [c.positive_text if form.layout.anchor == SUBJECT else c.anchor_text for c in good]
+    written = [text for text, _ in written_by_group(form, good)]
     fewest = min(len(set(written)), len(set(real))) if real else None
     found = {"written": diversity(written, embed, fewest), "real": diversity(real, embed, fewest)}
     return {name: value for name, value in found.items() if value is not None}
