@@ -73,7 +73,7 @@ def generate(
         Tables with the columns of `triplets.COLUMNS`, and the summary: task, kind, prompt_id, llm_model, base_url,
         wanted, dry_run, rounds, stopped (quota, attempts, budget or dry run), given_up (labels that the writer hardly
         ever writes, and why), failures (why calls failed), estimate,
-        ideas (how many), diversity of written and real texts, calls (made now, ideas and blind looks included),
+        ideas (how many), diversity of written and real texts, `coverage`, calls (made now, ideas and blind looks too),
         cached_calls (rows that needed none), spent_usd (now, also on calls that may have to be paid without an answer),
         idea_cost_usd, seconds, and what `tally` counts. tokens_in, tokens_out and cost_usd are of all answers to rows,
         cached ones too.
