@@ -16,12 +16,14 @@ student = "embedded:wordllama-256"      # the model that is to find the chunks: 
 chunk_size = None                       # tokens; None: 256, or what the student reads
 chunk_overlap = 0
 test_share = 0.2                        # of the chunks, in whole documents; None: nothing is held back
+sentences = 0                           # pairs of a sentence and its chunk to train on, without an LLM
 encoding = None                         # of files that are not UTF-8, e.g. "cp1252"
 text_column = None                      # of tables
 seed = 0
 # There are more: gisttools parameters read
 
 # %%
+from gisttools.data import save_sentence_pairs
 from gisttools.report import figures, shown
 from gisttools.workflow import start
 
@@ -45,6 +47,14 @@ figures.chunk_lengths([chunk.tokens for chunk in read.chunks])
 
 # %%
 shown(read.left_out(), "Nothing was left out.")
+
+# %% [markdown]
+# ## Pairs that take no LLM
+# A sentence in place of a question, and the chunk that it stands in. To be found again it asks little; a guide that teaches (`distill` in `3_finetune`) says how near it is to all other chunks, and that is what a student learns from it.
+
+# %%
+pairs = save_sentence_pairs(read, p.sentences, run.folder, seed=p.seed) if p.sentences else None
+shown(pairs.to_pandas()[["anchor", "positive"]].head(5) if pairs else "None were asked for: sentences is 0.")
 
 # %%
 read.save(run.folder)

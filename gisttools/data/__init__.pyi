@@ -120,6 +120,7 @@ from .searches import (
     search_pairs as search_pairs,
     search_revision as search_revision,
 )
+from .sentences import save_sentence_pairs as save_sentence_pairs, sentence_pairs as sentence_pairs
 from .sources import (
     expand_sources as expand_sources,
     is_task as is_task,

@@ -100,6 +100,12 @@ class ReadChunks:
         with whole_file(Path(folder) / CHUNKS_FILE) as path:
             pq.write_table(table.replace_schema_metadata({"name": self.name}), path)
 
+    def save_corpus(self, folder: str | Path) -> None:
+        """Write `corpus.parquet`, the chunks that are trained on, for the pairs beside it."""
+        own = [c.passage for c, is_test in zip(self.chunks, self.test.tolist(), strict=True) if not is_test]
+        with whole_file(Path(folder) / CORPUS_FILE) as path:
+            pq.write_table(pa.table({"text": pa.array(list(dict.fromkeys(own)), pa.string())}), path)
+
 
 def read_chunks(
     place: str | Path,

@@ -270,7 +270,9 @@ def _cut(drafts: Sequence[_Draft], options: ChunkOptions, count_tokens: CountTok
 
 def _find_pieces(drafts: Sequence[_Draft], most: int, count_tokens: CountTokens) -> None:
     """The sentences of each document; those of more tokens than `most` in parts."""
-    todo = [(n, i, *span) for n, d in enumerate(drafts) for i, b in enumerate(d.blocks) for span in _sentences(b.text)]
+    todo = [
+        (n, i, *span) for n, d in enumerate(drafts) for i, b in enumerate(d.blocks) for span in sentences_of(b.text)
+    ]
     done: list[tuple[int, _Piece]] = []
     while todo:
         long = most * _CHARACTERS  # no need to count
@@ -292,7 +294,7 @@ def _halves(drafts: Sequence[_Draft], n: int, i: int, begin: int, end: int) -> l
     return [(n, i, begin, middle), (n, i, middle, end)]
 
 
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
+def sentences_of(text: str) -> Iterator[tuple[int, int]]:
     """Where the sentences and lines of a text begin and end, the white space behind them included; very short ones go
     with the next."""
     begin = 0

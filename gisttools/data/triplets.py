@@ -45,7 +45,7 @@ COLUMNS = pa.schema(
         ("task_type", pa.string()),
         ("language", pa.string()),  # ISO 639-3 and script, as in mteb: eng-Latn; of translations both
         # where it comes from
-        ("source", pa.string()),  # llm | labelled | hub
+        ("source", pa.string()),  # llm | labelled | hub | sentence
         ("source_revision", pa.string()),
         ("seed_ids", _TEXTS),
         ("prompt_id", pa.string()),

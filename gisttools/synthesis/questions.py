@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 
-from gisttools.common import DataError, problems, whole_file
-from gisttools.data import COLUMNS, CORPUS_FILE, Question, ReadChunks, normalise, read_rows, triplet_id, write_retrieval
+from gisttools.common import DataError, problems
+from gisttools.data import COLUMNS, Question, ReadChunks, normalise, read_rows, triplet_id, write_retrieval
 from gisttools.synthesis.result import SynthesisResult
 from gisttools.synthesis.task import TEST, TRAIN
 
@@ -106,9 +105,7 @@ def save_documents(result: SynthesisResult, read: ReadChunks, folder: Path) -> P
     table = questions_of(result, read)
     # with a mark in front, by which Excel knows UTF-8
     table.to_csv(folder / QUESTIONS_FILE, index=False, encoding="utf-8-sig")
-    own = [c.passage for c, is_test in zip(read.chunks, read.test.tolist(), strict=True) if not is_test]
-    with whole_file(folder / CORPUS_FILE) as path:
-        pq.write_table(pa.table({"text": pa.array(list(dict.fromkeys(own)), pa.string())}), path)
+    read.save_corpus(folder)
     asked = [row for row in _rows(result.accepted) if _part(row) == TEST]
     if not asked:
         return None

@@ -379,7 +379,9 @@ class ReadParams(Params, ChunkOptions):
     """`8_read`: a folder of documents gives chunks, some of them held back to test on."""
 
     about = "read"
-    cell = ("data", "student", "chunk_size", "chunk_overlap", "test_share", "encoding", "text_column", "seed")
+    cell = (
+        "data", "student", "chunk_size", "chunk_overlap", "test_share", "sentences", "encoding", "text_column", "seed",
+    )  # fmt: skip
 
     data: str = Field("data/handbook", description="folder or file of documents: text, Markdown, HTML, PDF, tables")
     student: str = Field(WORDLLAMA, description="model that is to find the chunks: its tokens count")
@@ -394,7 +396,10 @@ class ReadParams(Params, ChunkOptions):
     encoding: str | None = FileOptions.field("encoding")
     text_column: str | None = Field(None, description="of tables: the column of the texts, where it has no usual name")
     strict: bool = Field(False, description="refuse files that would be left out")
-    seed: int = Field(0, description="of what is held back")
+    sentences: int = Field(
+        0, ge=0, description="pairs of a sentence and its chunk to train on, which take no LLM; for a teaching guide"
+    )
+    seed: int = Field(0, description="of what is held back, and of the sentences")
 
     def conflicts(self) -> list[str]:
         """More overlap than new text, where the size is told."""

@@ -167,7 +167,7 @@ def _settled_models(params: EvaluateParams) -> dict[str, Any]:
 
 def _newest_table() -> str | None:
     """Id of the newest run that left triplets."""
-    runs = [run for verb in ("synthesize", "convert") for run in finished_runs(verb)]
+    runs = [run for verb in ("read", "synthesize", "convert") for run in finished_runs(verb)]
     left = [run for run in runs if run.ok and "triplets.parquet" in run.artefacts and not run.parameters.get("dry_run")]
     return max(left, key=lambda run: run.started).id if left else None
 
