@@ -24,6 +24,7 @@ STAGED = ROOT / ".site"
 BESIDE = {
     "prompts/README.md": "prompts.md",
     "benchmarks/README.md": "benchmarks.md",
+    "examples/README.md": "examples/index.md",
     "notebooks/recipes/gistembed_paper.md": "gistembed_paper.md",
     "CONTRIBUTING.md": "contributing.md",
     "AGENTS.md": "working_on_it.md",
@@ -188,6 +189,9 @@ def stage(execute: bool) -> None:
     for file in (ROOT / "docs").iterdir():
         if file.suffix in (".png", ".css", ".js"):
             shutil.copy(file, STAGED)
+    for file in sorted((ROOT / "examples").glob("*/report.html")):
+        (STAGED / "examples" / file.parent.name).mkdir(parents=True)
+        shutil.copy(file, STAGED / "examples" / file.parent.name)
     for source, page in sources().items():
         if source in NOTEBOOKS:
             notebook_page(source, page, execute)

@@ -58,7 +58,7 @@ shown(pairs.to_pandas()[["anchor", "positive"]].head(5) if pairs else "None were
 
 # %%
 read.save(run.folder)
-run.finish(read.summary(), headline=read.headline())
+run.finish({**read.summary(), "sentences": len(pairs or [])}, headline=read.headline())
 
 # %% [markdown]
 # **What to look at.** Read some chunks: would you understand each without the rest of its document? If not, try another `chunk_size`, or `chunk_overlap`. **Next:** `1_synthesize` with this run as `documents`; the recipe `documents` does all steps.

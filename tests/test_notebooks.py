@@ -51,7 +51,8 @@ SUMMARIES = {
     "report": "evaluation seconds",
     "cost_to_gain": "task metric base enough verdict caveat sizes seconds",
     "compare": "task metric baseline base word sentences findings recipes effects tasks seconds",
-    "read": "name documents test_documents chunks test_chunks tokens longest left_out dropped languages seconds",
+    "read": "name documents test_documents chunks test_chunks tokens longest left_out dropped languages sentences "
+    "seconds",
 }
 QUESTIONS = "synthesize: questions.csv"  # of documents alone: tests/workflow/test_documents.py
 MANIFEST = (

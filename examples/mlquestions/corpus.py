@@ -1,6 +1,6 @@
 """Writes the 9,211 passages of MLQuestions as documents, a row each.
 
-    python examples/mlquestions/corpus.py FILE.jsonl
+python examples/mlquestions/corpus.py FILE.jsonl
 """
 
 import json

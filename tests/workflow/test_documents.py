@@ -22,6 +22,7 @@ from gisttools.workflow.reference import TABLES
 from gisttools.workflow.schedule import checked_recipe, run_recipe
 
 RECIPE = ROOT / "notebooks" / "recipes" / "documents.yaml"
+WITHOUT = ROOT / "notebooks" / "recipes" / "documents_without_llm.yaml"
 
 
 def told(params: dict, verb: str = "synthesize") -> list[str]:
@@ -124,3 +125,34 @@ def test_a_folder_becomes_a_search_model_and_a_report(tmp_path, results, monkeyp
     assert scored_of([ask.id]) == [str(ask.folder / "help-pages-synthetic-test")]
     with pytest.raises(MissingError, match="left no test"):
         scored_of([read.id])
+
+
+@pytest.mark.slow
+def test_without_an_llm_sentences_stand_in_for_questions_and_people_s_are_the_test(results):
+    given = {"sentences": 60, "finetune.max_steps": 8, "evaluate.guards": []}
+    read, convert, finetune, evaluate, _ = run_recipe(WITHOUT, overrides=given)
+    chunks = pd.read_parquet(read.folder / "chunks.parquet")
+    assert (read.summary["sentences"], set(chunks["part"])) == (60, {"train"})
+    rows = read_triplets(convert.folder / "triplets.parquet")
+    assert set(rows["source"][:]) == {"sentence"}
+    assert all(row["anchor"] in " ".join(row["positive"].split()) for row in rows)
+    assert max(map(len, rows["negatives"][:])) == 2
+    asked = pd.read_json(ROOT / "data" / "handbook_questions" / "queries.jsonl", lines=True)["text"]
+    assert not set(asked) & set(rows["anchor"][:])
+    found = pd.read_parquet(evaluate.folder / "candidates.parquet")
+    assert set(found["kind"]) == {"tuned", "base", "guide", "classic"}
+    assert set(found["n_test"]) == {len(asked)} == {50}
+    assert finetune.parameters["distill"] == 0.5
+
+
+def test_the_questions_on_the_handbook_are_answered_by_chunks_as_they_are_cut_now():
+    from gisttools import open_model
+    from gisttools.data import read_chunks
+    from gisttools.models import token_counter
+
+    chunks = read_chunks(ROOT / "data" / "handbook", None, token_counter(open_model("embedded:wordllama-256")))
+    folder = ROOT / "data" / "handbook_questions"
+    corpus = pd.read_json(folder / "corpus.jsonl", lines=True).set_index("_id")
+    judged = pd.read_csv(folder / "qrels" / "test.tsv", sep="\t")
+    assert corpus["text"].to_dict() == {chunk.id: chunk.text for chunk in chunks.chunks}
+    assert set(judged["corpus-id"]) == set(corpus.index)

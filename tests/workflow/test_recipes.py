@@ -73,6 +73,13 @@ def test_the_recipes_of_this_project_are_valid(path, profile):
     assert [type(check_params(s.verb, fill(s, runs))) for s in recipe.steps]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*/recipe.yaml")), ids=lambda p: p.parent.name)
+def test_the_recipes_of_the_examples_are_valid(path):
+    recipe = read_recipe(path)
+    assert recipe.name == path.parent.name
+    assert [type(check_params(s.verb, fill(s, {s.name: f"${s.name}" for s in recipe.steps}))) for s in recipe.steps]
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_every_hub_name_in_the_recipes_of_this_project_is_pinned_to_a_commit(path):
     loose = []
