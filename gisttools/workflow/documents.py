@@ -140,8 +140,9 @@ def synthetic_told(files: Sequence[str]) -> list[str]:
                 f"{test.name} is a synthetic test: {plural(len(own), 'question')} on {plural(on, 'document')} that "
                 f"were held back, written by {told['llm_model']}, {taken}. People ask otherwise, and other chunks may "
                 "answer too: it tells that a training did something, not how good a model is. On MLQuestions, where "
-                "people's queries are known as well, it saw as much gain in trainings that brought those queries nothing "
-                "as in one that brought 2.4 points: choose between trainings by people's questions. Questions on one document are not independent, so that the interval counts documents."
+                "people's queries are known as well, it saw as much gain in trainings that brought those queries "
+                "nothing as in one that brought 2.4 points: choose between trainings by people's questions. Questions "
+                "on one document are not independent, so that the interval counts documents."
             )
     return found
 
