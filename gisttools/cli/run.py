@@ -64,10 +64,12 @@ _INPUTS = {
     "domain": "what your documents are, in a few words",
     "questions": "so many questions to train on",
     "test_questions": "so many to test with",
+    "sentences": "without an LLM: so many sentences to train on",
+    "test": "without an LLM: a folder with people's questions and what answers them",
     "budget": "US dollars that the LLM may cost at most",
     "decisions": "questions.csv of an earlier run, edited",
 }
-_NUMBERS = {"test_share": float, "budget": float, "questions": int, "test_questions": int}
+_NUMBERS = {"test_share": float, "budget": float, "questions": int, "test_questions": int, "sentences": int}
 
 
 def _inputs(command: Callable) -> Callable:
