@@ -24,7 +24,7 @@ STAGED = ROOT / ".site"
 BESIDE = {
     "prompts/README.md": "prompts.md",
     "benchmarks/README.md": "benchmarks.md",
-    "examples/README.md": "examples/index.md",
+    "examples/README.md": "examples/runs.md",
     "notebooks/recipes/gistembed_paper.md": "gistembed_paper.md",
     "CONTRIBUTING.md": "contributing.md",
     "AGENTS.md": "working_on_it.md",
