@@ -22,6 +22,7 @@ from gisttools.data import split_of, texts_of
 from gisttools.evaluation.intervals import Interval, Verdict, satterthwaite, seed_spread, student_interval, verdict
 from gisttools.evaluation.items import Split, item_values, task_interval
 from gisttools.evaluation.options import ALLOWED_LOSS
+from gisttools.evaluation.queries import query_rows
 
 if TYPE_CHECKING:
     from mteb import AbsTask
@@ -253,11 +254,13 @@ class TaskResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """A comparison with the test texts behind it, and rows of the item table (of classification)."""
+    """A comparison with the test texts behind it, and rows of the item table (of classification) or of the table of
+    queries (of searches)."""
 
     row: Comparison
     texts: list[str]
     items: list[dict[str, Any]]
+    queries: list[dict[str, Any]] = field(default_factory=list)
 
 
 def compare_seeds(task: AbsTask, base: TaskResult, tuned: Sequence[TaskResult], *, seed: int = 0) -> list[Compared]:
@@ -312,7 +315,8 @@ def compare(task: AbsTask, base: TaskResult, tuned: TaskResult, *, seed: int = 0
             n_items=_size(data, interval),
         )
         row, items = _with_interval(row, interval), _items(task, subset, data, predictions)
-        found.append(Compared(row=row, texts=texts_of(task, data), items=items))
+        queries = query_rows(task, subset, data, predictions[0], predictions[1:])
+        found.append(Compared(row=row, texts=texts_of(task, data), items=items, queries=queries))
     return found
 
 
@@ -436,7 +440,9 @@ def _together(task: AbsTask, base: TaskResult, tuned: Sequence[TaskResult], part
         speaks_of="the recipe",
     )
     items = [_one_item(same) for same in zip(*(part.items for part in parts), strict=True)]
-    return Compared(row=row, texts=parts[0].texts, items=items)
+    saved = [r.predictions.get(subset) for r in results]
+    queries = query_rows(task, subset, split_of(task, subset, base.split), saved[0], saved[1:])
+    return Compared(row=row, texts=parts[0].texts, items=items, queries=queries)
 
 
 def _without_interval(row: Comparison) -> Comparison:

@@ -40,6 +40,7 @@ from gisttools.evaluation.models import ScoredModel, scored
 from gisttools.evaluation.mteb_files import write_mteb_result
 from gisttools.evaluation.options import EvaluateOptions
 from gisttools.evaluation.published import paper_scores, published_scores
+from gisttools.evaluation.queries import query_table
 from gisttools.evaluation.scores import KeptScores, ScoreCache, fits, kept_scores, one_line, score
 from gisttools.evaluation.tasks import TaskSource, was_trained_on
 from gisttools.models import Spread, spread_of
@@ -49,7 +50,7 @@ BASE = "base"
 _REFERENCES = {"name": "str", "kind": "str", "task": "str", "subset": "str", "metric": "str", "score": "float64"}
 _SAMPLE = 64  # test texts whose vectors' spread is measured
 _TEXTS = 1000  # of a task that does not tell its size, for the time left
-TABLES = ("scores", "comparison", "items", "overlap", "references", "averages", "failed")
+TABLES = ("scores", "comparison", "items", "queries", "overlap", "references", "averages", "failed")
 _POINTS = ("base", "tuned", "difference", "low", "high")
 _SHOWN = ("variant", "task", "subset", "metric", *_POINTS, "verdict", "n_seeds", "trained_on", "overlap", "n_test")
 _ITEMS = ["task", "item", "text", "gold", "base_correct", "tuned_correct", "base_answer", "tuned_answer", "subset"]
@@ -137,6 +138,7 @@ def evaluate(
         scores=found.score_table(opened),
         comparison=comparison_table(judged),
         items=pd.DataFrame(found.items, columns=_ITEMS),
+        queries=query_table(found.queries),
         overlap=shared,
         references=found.reference_table(references or {}),
         averages=average_table(judged),
@@ -157,6 +159,7 @@ class Evaluation:
         scores: one row per role, task, subset and metric.
         comparison: one row per variant, task and subset.
         items: one row per variant and test text of classification tasks.
+        queries: one row per variant and judged query of searches.
         overlap: one row per variant and test text that its training table holds.
         references: main scores of models shown for comparison: `name`, `kind`, `task`, `subset`, `metric`, `score`.
         averages: see `average_table`.
@@ -183,6 +186,7 @@ class Evaluation:
     spread: dict[str, Spread] = field(default_factory=dict)
     mteb: dict[str, str] = field(default_factory=dict)
     candidates: Candidates | None = None
+    queries: pd.DataFrame = field(default_factory=lambda: query_table([]))
 
     def with_candidates(self, candidates: Candidates | None) -> Evaluation:
         """The same with all candidates and the advice; None where they were left out."""
@@ -345,6 +349,7 @@ class Findings:
 
     comparison: list[Comparison] = field(default_factory=list)
     items: list[dict[str, Any]] = field(default_factory=list)
+    queries: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
     kept: dict[tuple[str, str], KeptScores] = field(default_factory=dict)  # (task, role or reference)
@@ -426,6 +431,7 @@ class Findings:
         zero_shot = _zero_shot(source, training_sets, trained)
         for one in compared:
             self.items += [{**item, "variant": variant.name} for item in one.items]
+            self.queries += [{**query, "variant": variant.name} for query in one.queries]
             self._take_texts(one)
             self.comparison.append(
                 replace(

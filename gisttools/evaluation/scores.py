@@ -60,7 +60,10 @@ _SETTINGS = (
     "abstention_threshold",
 )
 # the code that a comparison depends on, next to the results
-_COMPARING = ("evaluation/comparison.py", "evaluation/intervals.py", "evaluation/items.py", "data/overlap.py")
+_COMPARING = (
+    "evaluation/comparison.py", "evaluation/intervals.py", "evaluation/items.py", "evaluation/queries.py",
+    "data/overlap.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -137,14 +140,14 @@ class ScoreCache:
         if not told or not isinstance(told, list):  # a comparison is never empty
             return None
         try:
-            return [Compared(row=Comparison(**t["row"]), texts=t["texts"], items=t["items"]) for t in told]
+            return [Compared(**{**t, "row": Comparison(**t["row"])}) for t in told]
         except (LookupError, TypeError, AttributeError) as error:
             log.warning("%s is damaged (%s); the comparison is made again", file, first_line(error))
             return None
 
     def keep_comparison(self, results: list[KeptScores], seed: int, compared: list[Compared]) -> None:
         """Write that."""
-        told = [{"row": vars(c.row), "texts": c.texts, "items": c.items} for c in compared]
+        told = [{**vars(c), "row": vars(c.row)} for c in compared]
         write_whole(self._comparison_file(results, seed), json.dumps(told, default=_plain))
 
     def _file(self, model: ScoredModel, about: dict[str, Any]) -> Path:

@@ -41,6 +41,7 @@ class ReportData:
     comparison: tuple[Comparison, ...]
     others: tuple[Comparison, ...] = ()
     items: pd.DataFrame | None = None
+    queries: pd.DataFrame | None = None  # of searches, what each scored
     overlap: pd.DataFrame | None = None  # test texts that the training table holds
     references: pd.DataFrame | None = None  # scores of other models on the same tasks
     averages: tuple[Average, ...] = ()  # mean differences by category
@@ -65,6 +66,7 @@ class ReportData:
         """A table without rows is none, so that whoever reads it asks once."""
         for name in (
             "items",
+            "queries",
             "references",
             "failed",
             "candidates",
@@ -129,6 +131,7 @@ def collect(evaluate_run: str | Path, results: str | Path) -> ReportData:
         comparison=first,
         others=others,
         items=_of(items, variant),
+        queries=_of(_optional(run, "queries.parquet", ("task", "query", "text", "base", "tuned")), variant),
         overlap=run.table("overlap.parquet"),
         references=_optional(run, "references.parquet", ("name", "task", "metric", "score")),
         averages=() if averages is None else tuple(read_rows(Average, _of(averages, variant))),

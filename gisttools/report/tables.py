@@ -305,6 +305,61 @@ def changed(data: ReportData) -> dict[str, Any] | None:
     }
 
 
+def searched(data: ReportData) -> list[dict[str, Any]]:
+    """Of each search, how many queries gained and lost, and those that did most: the text, where the right document
+    stood before and after, it, and what came first instead."""
+    if data.queries is None:
+        return []
+    found = []
+    for (task, subset), rows in data.queries.groupby(["task", "subset"], sort=False):
+        change = rows["tuned"] - rows["base"]
+        better, worse = rows[change > 0], rows[change < 0]
+        found.append(
+            {
+                "task": task if subset == "default" else f"{task} ({subset})",
+                "better": len(better),
+                "worse": len(worse),
+                "same": len(rows) - len(better) - len(worse),
+                "parts": [
+                    ("better", "good", len(better) / len(rows)),
+                    ("unchanged", "base", (len(rows) - len(better) - len(worse)) / len(rows)),
+                    ("worse", "bad", len(worse) / len(rows)),
+                ],
+                "kinds": [
+                    (
+                        "Worse",
+                        "found less well with the tuned model",
+                        _queries(worse.loc[change[worse.index].sort_values(kind="stable").index], "tuned_found"),
+                    ),
+                    (
+                        "Better",
+                        "found better with the tuned model",
+                        _queries(better.loc[(-change[better.index]).sort_values(kind="stable").index], "base_found"),
+                    ),
+                ],
+            }
+        )
+    return found
+
+
+def _queries(rows: pd.DataFrame, instead: str) -> list[dict[str, str]]:
+    """The first ones; `instead` is the column of the document that stood first when the right one did not."""
+    return [
+        {
+            "text": clip(row["text"], LONG),
+            "base": _rank(row["base_rank"]),
+            "tuned": _rank(row["tuned_rank"]),
+            "answer": clip(row["answer"] or "", LONG),
+            "instead": clip(row[instead] or "", LONG) if row[instead] != row["answer"] else "",
+        }
+        for row in rows.head(CHANGED).to_dict("records")
+    ]
+
+
+def _rank(rank: object) -> str:
+    return f"place {count(rank)}" if is_number(rank) else "not found"
+
+
 def slices(data: ReportData) -> list[dict[str, Any]]:
     """Groups of slices (class, text length, source, subset), each with scores before and after and an interval.
 

@@ -130,7 +130,7 @@ def test_a_folder_becomes_a_search_model_and_a_report(tmp_path, results, monkeyp
 @pytest.mark.slow
 def test_without_an_llm_sentences_stand_in_for_questions_and_people_s_are_the_test(results):
     given = {"sentences": 60, "finetune.max_steps": 8, "evaluate.guards": []}
-    read, convert, finetune, evaluate, _ = run_recipe(WITHOUT, overrides=given)
+    read, convert, finetune, evaluate, report = run_recipe(WITHOUT, overrides=given)
     chunks = pd.read_parquet(read.folder / "chunks.parquet")
     assert (read.summary["sentences"], set(chunks["part"])) == (60, {"train"})
     rows = read_triplets(convert.folder / "triplets.parquet")
@@ -142,6 +142,14 @@ def test_without_an_llm_sentences_stand_in_for_questions_and_people_s_are_the_te
     found = pd.read_parquet(evaluate.folder / "candidates.parquet")
     assert set(found["kind"]) == {"tuned", "base", "guide", "classic"}
     assert set(found["n_test"]) == {len(asked)} == {50}
+    queries = pd.read_parquet(evaluate.folder / "queries.parquet")
+    compared = pd.read_parquet(evaluate.folder / "comparison.parquet").iloc[0]
+    assert set(queries["text"]) == set(asked)
+    assert (queries["base"].mean(), queries["tuned"].mean()) == pytest.approx((compared["base"], compared["tuned"]))
+    changed = queries[queries["base"] != queries["tuned"]]
+    page = (report.folder / "report.html").read_text(encoding="utf-8")
+    assert f"Of 50 queries, <b>{(changed['tuned'] > changed['base']).sum()}</b> score more than before" in page
+    assert changed["answer"].notna().all()
     assert finetune.parameters["distill"] == 0.5
 
 
