@@ -1,6 +1,7 @@
 """What README and docs tell people to type exists; their links lead somewhere; the reference is up to date."""
 
 import importlib.util
+import posixpath
 import re
 import shlex
 import tomllib
@@ -129,7 +130,8 @@ def test_links_of_the_site_lead_to_its_pages(build):
     for source, page in build.sources().items():
         if source.endswith(".md"):
             links = re.findall(r"\]\(([^)#:]+\.md)", build.relinked((ROOT / source).read_text("utf-8"), source, page))
-            assert [link for link in links if link not in build.pages()] == [], source
+            led = [posixpath.normpath(posixpath.join(posixpath.dirname(page), link)) for link in links]
+            assert [link for link in led if link not in build.pages()] == [], source
     with pytest.raises(ValueError, match="is no page"):
         build.relinked("[licence](../LICENSE.md)", "docs/data.md", "data.md")
 
