@@ -145,8 +145,8 @@ def test_how_sure_an_accuracy_is_by_wilson(right, n):
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n))
     row = CandidateScore(task="own", name="a", kind="tuned", score=p, n_train=5, n_test=n)
-    assert candidates._sure(row) == f"{100 * max(low, 0):.1f} to {100 * high:.1f}"
-    assert candidates._sure(replace(row, seeds=3)) == ""
+    assert row.score_interval == pytest.approx((max(low, 0), high))
+    assert replace(row, seeds=3).score_interval is None
 
 
 def left(name, **told):
