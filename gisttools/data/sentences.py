@@ -19,8 +19,8 @@ from gisttools.data.chunk_table import ReadChunks
 from gisttools.data.chunks import sentences_of
 from gisttools.data.triplets import FILE_NAME, make_triplets_from_columns, write_triplets
 
-_FEWEST_WORDS = 5  # of a sentence; a sixth of as many characters where a script has no spaces
-_FEWEST_CHARACTERS = 12
+_FEWEST_WORDS = 5  # of a sentence
+_FEWEST_CHARACTERS = 12  # where a script has no spaces
 
 
 def sentence_pairs(read: ReadChunks, count: int, *, seed: int = 0) -> Dataset:

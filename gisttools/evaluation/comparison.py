@@ -315,8 +315,7 @@ def compare(task: AbsTask, base: TaskResult, tuned: TaskResult, *, seed: int = 0
             n_items=_size(data, interval),
         )
         row, items = _with_interval(row, interval), _items(task, subset, data, predictions)
-        queries = query_rows(task, subset, data, predictions[0], predictions[1:])
-        found.append(Compared(row=row, texts=texts_of(task, data), items=items, queries=queries))
+        found.append(Compared(row=row, texts=texts_of(task, data), items=items))
     return found
 
 
@@ -412,15 +411,17 @@ def _together(task: AbsTask, base: TaskResult, tuned: Sequence[TaskResult], part
     """The comparisons of several seeds on one subset as one."""
     rows = [part.row for part in parts]
     first = rows[0]
+    subset, results = first.subset, [base, *tuned]
+    saved = [r.predictions.get(subset) for r in results]
+    queries = query_rows(task, subset, split_of(task, subset, base.split), saved[0], saved[1:])
     if len(rows) == 1:
         alone = replace(first, n_seeds=1, item_error=first.standard_error, speaks_of="this checkpoint")
-        return replace(parts[0], row=alone)
-    subset, results = first.subset, [base, *tuned]
+        return replace(parts[0], row=alone, queries=queries)
     values = item_values(
         task,
         split_of(task, subset, base.split),
         [r.raw[subset] for r in results],
-        [r.predictions.get(subset) for r in results],
+        saved,
     )
     interval: Interval | None
     if values is not None:
@@ -440,8 +441,6 @@ def _together(task: AbsTask, base: TaskResult, tuned: Sequence[TaskResult], part
         speaks_of="the recipe",
     )
     items = [_one_item(same) for same in zip(*(part.items for part in parts), strict=True)]
-    saved = [r.predictions.get(subset) for r in results]
-    queries = query_rows(task, subset, split_of(task, subset, base.split), saved[0], saved[1:])
     return Compared(row=row, texts=parts[0].texts, items=items, queries=queries)
 
 

@@ -90,6 +90,7 @@ class RunFailed(GistError):
 
     @classmethod
     def of(cls, failure: Mapping[str, Any], where: str = "") -> RunFailed:
+        """Of what `_execute` tells: `message` and `type`."""
         error = cls(failure["message"] + where)
         error.cause = failure["type"]
         return error
