@@ -15,7 +15,7 @@ split. Each training is a process of its own, and its result a file in `--folder
 label was swapped, stopped.
 
     python benchmarks/writers.py --texts banking77_chatgpt.jsonl.gz --folder DIR [--real 1 3 10] [--arms real ...]
-        [--seeds 0 1 2] [--steps 100] [--rate 2e-4] [--part dev] [--workers 1] [--table] [--judges]
+        [--seeds 0 1 2] [--steps 100] [--rate 5e-4] [--part dev] [--workers 1] [--table] [--judges]
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def run_one(arm: str, real: int, seed: int, o: argparse.Namespace, file: Path) -
         started = time.process_time()
         store = labelled_store([t for t, _ in texts], [n for _, n in texts], seed)
         start = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1], precision="float32"))
-        settings = TrainSettings(max_steps=o.steps, learning_rate=o.rate, seed=seed, train_on="labelled")
+        told = {} if o.rate is None else {"learning_rate": o.rate}
+        settings = TrainSettings(max_steps=o.steps, seed=seed, train_on="labelled", **told)
         with tempfile.TemporaryDirectory() as scratch:
             finetune(
                 GISTLoss(model, store, LossOptions(temperature=0.05)), Path(scratch) / "model", settings,
@@ -172,9 +173,14 @@ def judges(o: argparse.Namespace) -> list[dict]:
     return figures
 
 
+def rate_of(o: argparse.Namespace) -> str:
+    """In words; what the project trains at where nothing is set is its default."""
+    return "default" if o.rate is None else f"{o.rate:g}"
+
+
 def file_of(o: argparse.Namespace, arm: str, real: int, seed: int) -> Path:
     """Of a result."""
-    return o.folder / f"{o.part}-{real}-{arm.replace(' ', '').replace(',', '+')}-{seed}-{o.steps}-{o.rate:g}.json"
+    return o.folder / f"{o.part}-{real}-{arm.replace(' ', '').replace(',', '+')}-{seed}-{o.steps}-{rate_of(o)}.json"
 
 
 def table(o: argparse.Namespace) -> list[dict]:
@@ -186,7 +192,7 @@ def table(o: argparse.Namespace) -> list[dict]:
             files = [file_of(o, arm, real, seed if arm != "base" else 0) for seed in o.seeds]
             if all(file.exists() for file in files):
                 found[arm] = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-        print(f"\n{real} real texts a label, {o.part}, seeds {o.seeds}, {o.steps} steps at {o.rate:g}")
+        print(f"\n{real} real texts a label, {o.part}, seeds {o.seeds}, {o.steps} steps at {rate_of(o)}")
         print(f"{'trained on':<24}{'texts':>7}{'8 a label':>10}{'over real':>26}{'on the real':>12}{'over real':>26}"
               f"{'STSB':>7}")  # fmt: skip
         for arm, results in found.items():
@@ -214,7 +220,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--rate", type=float, help="where it is left out, the project's own")
     parser.add_argument("--part", choices=["dev", "test"], default="dev")
     parser.add_argument("--folder", type=Path, help="keeps results, so that a stopped benchmark goes on")
     parser.add_argument("--judges", action="store_true", help="train nothing, and tell what label checks keep and stop")
@@ -238,7 +244,8 @@ def main() -> None:
         if file_of(o, arm, real, seed).exists():
             return
         same = ["--texts", o.texts, "--part", o.part, "--folder", str(o.folder), "--steps", str(o.steps)]
-        command = [sys.executable, __file__, *same, "--rate", str(o.rate), "--one", arm, str(real), str(seed)]
+        same += [] if o.rate is None else ["--rate", str(o.rate)]
+        command = [sys.executable, __file__, *same, "--one", arm, str(real), str(seed)]
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:

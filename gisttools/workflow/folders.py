@@ -7,6 +7,7 @@ time is never out of date. Listing writes nothing: a folder that may only be rea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -185,10 +186,19 @@ def remove_unfinished(spec: str, verb: str) -> None:
         try:
             with FileLock(folder / LOCK, timeout=0):
                 if not (folder / MANIFEST).exists():
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _remove(folder)
         except Timeout:
             continue
         (folder / LOCK).unlink(missing_ok=True)
+
+
+def _remove(folder: Path) -> None:
+    """Moved out of the way first: for a second after its parent was killed, a kernel may still write into it."""
+    aside = folder.with_name(f".removed-{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    with contextlib.suppress(OSError):  # a system that moves no folder with open files
+        folder = folder.rename(aside)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -269,6 +269,27 @@ def test_a_run_under_way_in_another_process_is_not_removed(results):
     assert not os.path.isdir(folder)
 
 
+def test_a_folder_into_which_an_orphan_still_writes_is_gone_too(results):
+    spec = spec_of("convert")
+    script = """
+import sys
+for number in range(20_000):
+    try:
+        open(f"{sys.argv[1]}/{number}.txt", "w").close()
+    except OSError:
+        print(number, flush=True)
+        break
+"""
+    for _ in range(5):
+        folder = new_folder("convert", spec)
+        with subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE, text=True) as orphan:
+            while not (folder / "100.txt").exists():
+                assert orphan.poll() is None
+            remove_unfinished(spec, "convert")
+            assert int(orphan.stdout.readline()) > 100
+        assert list(results.iterdir()) == []
+
+
 def test_a_manifest_that_cannot_be_written_whole_is_not_there(results, monkeypatch):
     folder = new_folder("convert", "0" * 64)
     with pytest.raises(TypeError, match="not JSON serializable"):
