@@ -14,6 +14,12 @@ with a budget that ends on the way, without one, and again, when nothing may be 
 paid for, and twice.
 
     python benchmarks/synthesis.py --dialects 5000 [--at-once 32] [--latency 0.02] [--limit 25]
+
+With `--embedded MODEL`: answers a minute of the embedded server with one thread, with as many as there are cores, and
+with as many as it takes by itself, alone and beside a process that multiplies matrices on one thread, as a training
+does; and what that does to the other process.
+
+    python benchmarks/synthesis.py --embedded MODEL [--calls 24]
 """
 
 from __future__ import annotations
@@ -21,11 +27,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 OURS, PEER, CACHE, DIALECT = "gisttools", "gather over AsyncOpenAI", "cache", "dialect"
@@ -165,6 +174,75 @@ def dialects(calls: int, at_once: int, latency: float, limit: float) -> None:
     print(json.dumps({"benchmark": "synthesis", "dialects": found}))
 
 
+def embedded(model: str, calls: int) -> None:
+    from gisttools.synthesis import LLM, LLMOptions, Request, serve_local
+
+    def answers(threads: int | None) -> float:
+        """A minute."""
+        with serve_local(model, threads=threads) as server:
+            llm = LLM(LLMOptions(base_url=server.base_url, model=server.model, timeout=900.0))
+            say = [[{"role": "user", "content": f"Say in other words: {i} cards were lost."}] for i in range(calls + 1)]
+            asked = [Request(messages=messages, schema=SCHEMA) for messages in say]
+            llm.ask(asked[:1])  # the model is read from the disk
+            started = time.perf_counter()
+            llm.ask(asked[1:])
+            return 60 * calls / (time.perf_counter() - started)
+
+    def products() -> float:
+        """A second, of the other process alone."""
+        with _other() as other:
+            return _count(other, 5.0)
+
+    cores, found = len(os.sched_getaffinity(0)), []
+    alone = products()
+    for threads in (1, cores, None):
+        row = {"threads": threads or "as free", "alone": answers(threads)}
+        with _other() as other:
+            started = time.perf_counter()
+            row["beside"] = answers(threads)
+            row["other"] = _count(other, 0.0) / (time.perf_counter() - started) / alone
+        found.append(row)
+        print("{threads!s:>8} threads: {alone:.1f} answers a minute alone, {beside:.1f} beside another process, which "
+              "has {other:.0%} of its speed".format(**row), flush=True)  # fmt: skip
+    print(json.dumps({"benchmark": "synthesis", "embedded": model, "cores": cores, "calls": calls, "rows": found}))
+
+
+_OTHER = """
+import sys, threading, torch
+torch.set_num_threads(1)
+a = torch.rand(512, 512)
+done = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), done.set()), daemon=True).start()
+count = 0
+print(flush=True)
+while not done.is_set():
+    a @ a
+    count += 1
+print(count, flush=True)
+"""
+
+
+@contextmanager
+def _other() -> Iterator[subprocess.Popen]:
+    """A process that is busy on one core, once it has begun."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        try:
+            other.stdout.readline()
+            yield other
+        finally:
+            other.kill()
+
+
+def _count(other: subprocess.Popen, seconds: float) -> float:
+    """Products that it made, after so many seconds more; by the second where there are some."""
+    time.sleep(seconds)
+    other.stdin.write("\n")
+    other.stdin.flush()
+    return int(other.stdout.readline()) / (seconds or 1.0)
+
+
 def run_side(arguments: list[str]) -> dict[str, float]:
     done = subprocess.run([sys.executable, __file__, "--one", *arguments], capture_output=True, text=True)
     if done.returncode:
@@ -182,13 +260,14 @@ def one(side: str, *rest: str) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=1600)
+    parser.add_argument("--calls", type=int, help="1600, and 24 with --embedded")
     parser.add_argument("--at-once", type=int, default=32)
     parser.add_argument("--latency", type=float, help="seconds; 0.2, and 0.02 with --dialects")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dialects", type=int, metavar="CALLS", help="in place of the comparison; see above")
     parser.add_argument("--limit", type=float, default=25, help="requests a second that a dialect's server answers")
+    parser.add_argument("--embedded", metavar="MODEL", help="in place of the comparison: a GGUF file or a name")
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -197,6 +276,10 @@ def main() -> None:
     if args.dialects:
         dialects(args.dialects, args.at_once, 0.02 if args.latency is None else args.latency, args.limit)
         return
+    if args.embedded:
+        embedded(args.embedded, args.calls or 24)
+        return
+    args.calls = args.calls or 1600
     args.latency = 0.2 if args.latency is None else args.latency
     ideal = args.at_once / args.latency
     command = [sys.executable, str(SERVER), str(args.latency)]

