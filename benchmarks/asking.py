@@ -155,16 +155,16 @@ def write(way: str, task, llm, seconds: float, file: Path) -> None:
     partial.replace(file)
 
 
-def accepted(rows: list[dict], task, asked: list[str]):
+def accepted(rows: list[dict], task, asked: list[str], relabel: bool = False):
     """The texts and labels that `sift` accepts, and why it does not accept others."""
-    from gisttools.synthesis import Known, read_written, sift
+    from gisttools.synthesis import Checks, Known, read_written, sift
 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "written.jsonl"
         file.write_text("".join(json.dumps({"seed": None, **row}) + "\n" for row in rows), encoding="utf-8")
         written = read_written([file], ["text=text", "label=label", "seed=seed"])
         known = Known(eval_texts=asked, labelled=[(t, n) for n, of in task.labels.items() for t in of.seeds])
-        outcome = sift(written, vectors_of(STUDENT), known=known)
+        outcome = sift(written, vectors_of(STUDENT), task, checks=Checks(relabel=relabel), known=known)
     pairs = set(zip(outcome.accepted["anchor"][:], outcome.accepted["anchor_label"][:], strict=True))
     return sorted(pairs), outcome.summary["reasons"]
 
@@ -269,7 +269,8 @@ def main() -> None:
                 llm = LLM(asked, cache=o.folder / "llm.sqlite")
                 write(way, task, llm, 60 * o.minutes, files[way])
     share, figures = judge_of(real["train"], vectors_of(GUIDE)), []
-    print(f"{'way':<20}{'calls':>6}{'texts':>7}{'a min':>7}{'right':>8}{'accepted':>10}{'a min':>7}{'right':>8}")
+    print(f"{'way':<20}{'calls':>6}{'texts':>7}{'a min':>7}{'right':>8}{'accepted':>10}{'a min':>7}{'right':>8}"
+          f"{'moved':>7}{'right':>8}")  # fmt: skip
     for way, file in files.items():
         told = json.loads(file.read_text(encoding="utf-8"))
         pairs = [(row["text"], row["label"]) for row in told["rows"]]
@@ -277,9 +278,12 @@ def main() -> None:
         (o.folder / f"accepted-{plain(way)}.json").write_text(json.dumps(good), encoding="utf-8")
         minutes = told["seconds"] / 60
         row = {"way": way, "calls": told["calls"], "texts": len(pairs), "accepted": len(good), "minutes": minutes}
+        moved = sorted(set(accepted(told["rows"], task, [text for text, _ in real["test"]], True)[0]) - set(good))
         row |= {"right": share(pairs), "right_accepted": share(good), "reasons": reasons}
+        row |= {"moved": len(moved), "right_moved": share(moved)}
         print(f"{way:<20}{told['calls']:>6}{len(pairs):>7}{len(pairs) / minutes:>7.1f}{row['right']:>8.1%}"
-              f"{len(good):>10}{len(good) / minutes:>7.1f}{row['right_accepted']:>8.1%}  {reasons}")  # fmt: skip
+              f"{len(good):>10}{len(good) / minutes:>7.1f}{row['right_accepted']:>8.1%}"
+              f"{len(moved):>7}{row['right_moved']:>8.1%}  {reasons}")  # fmt: skip
         figures.append(row)
     if o.train:
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "OMP_NUM_THREADS": "1"}

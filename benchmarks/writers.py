@@ -3,9 +3,10 @@
 The real texts are those of Banking77's train split that a strong writer has paraphrased ten times each (`--texts`, rows
 of seed, text, label); a label has so many of them as `--real` says, the fewer always a part of the more. What is
 trained on, each for equally many steps and with the defaults of `3_finetune` (labels as positives, held on general
-texts): the real texts; all paraphrases of them alone (written); those that `sift` accepts (sifted), or accepts by the
-centres of labels in place of the classifier (centres); real and written; real and sifted; and the last two where a
-fifth of the written texts got another label on purpose (swapped).
+texts): the real texts (one a label alone has no positive, and is the untouched student); all paraphrases of them alone
+(written); those that `sift` accepts (sifted), or accepts by the centres of labels in place of the classifier (centres);
+real and written; real and sifted; and where a fifth of the written texts got another label on purpose (swapped): as
+they are, sifted, and with those that `sift` is sure of moved to their label (relabelled).
 
 Scores, by items: classifiers of 8 real texts a label (from the whole train split, as mteb draws them), and a classifier
 on the real texts that there are. `--part dev` asks 1,500 train texts that are nobody's seed, `--part test` the test
@@ -37,7 +38,7 @@ from scoring import PENALTY, few_shot, interval
 SET = "Banking77Classification"
 ARMS = (
     "real", "written", "sifted", "centres", "real + written", "real + sifted",
-    "real + swapped", "real + swapped, sifted",
+    "real + swapped", "real + swapped, sifted", "real + swapped, relabelled",
 )  # fmt: skip
 SWAPPED = 0.2
 ASKED = 1500
@@ -70,7 +71,7 @@ def with_swaps(rows: list[dict]) -> list[dict]:
     ]
 
 
-def sifted(rows: list[dict], real: Pairs, asked: list[str], by: str) -> Pairs:
+def sifted(rows: list[dict], real: Pairs, asked: list[str], **checks: object) -> Pairs:
     """What `sift` accepts of the rows, judged by the untouched student."""
     from gisttools.models import GuideOptions, VectorCache
     from gisttools.synthesis import Checks, Known, read_written, sift
@@ -81,16 +82,16 @@ def sifted(rows: list[dict], real: Pairs, asked: list[str], by: str) -> Pairs:
         written = read_written([file], ["text=text", "label=label", "seed=seed"])
         guide = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1]))
         known = Known(eval_texts=asked, labelled=real)
-        found = sift(written, guide, checks=Checks(label_by=by), known=known).accepted
+        found = sift(written, guide, checks=Checks(**checks), known=known).accepted
     return sorted(set(zip(found["anchor"][:], found["anchor_label"][:], strict=True)))
 
 
 def trained_on(arm: str, real: Pairs, rows: list[dict], asked: list[str]) -> Pairs:
     """The texts of an arm."""
     given = with_swaps(rows) if "swapped" in arm else rows
-    by = "centroids" if arm == "centres" else "classifier"
-    if "sifted" in arm or arm == "centres":
-        written = sifted(given, real, asked, by)
+    checks = {"centres": {"label_by": "centroids"}, "relabelled": {"relabel": True}}
+    if told := next((name for name in ("sifted", "centres", "relabelled") if name in arm), None):
+        written = sifted(given, real, asked, **checks.get(told, {}))
     else:
         written = [(row["text"], row["label"]) for row in given] if arm != "real" else []
     return (real if "real" in arm else []) + written
@@ -117,7 +118,7 @@ def run_one(arm: str, real: int, seed: int, o: argparse.Namespace, file: Path) -
     else:
         asked, draws = list(zip(*texts_of(SET, "test"), strict=True)), train + of_writer(o.texts, 10**9)[0]
     model, facts = open_model(*STUDENT, device="cpu"), {"texts": 0, "cpu_seconds": 0.0}
-    if arm != "base":
+    if arm != "base" and (arm, real) != ("real", 1):  # a text alone has no positive: there is nothing to train on
         texts = trained_on(arm, pairs, rows, [text for text, _ in asked])
         started = time.process_time()
         store = labelled_store([t for t, _ in texts], [n for _, n in texts], seed)
@@ -147,10 +148,11 @@ def run_one(arm: str, real: int, seed: int, o: argparse.Namespace, file: Path) -
 def judges(o: argparse.Namespace) -> list[dict]:
     """Print what each label check keeps of the right and stops of the swapped; the figures."""
     from gisttools.models import GuideOptions, VectorCache
-    from gisttools.synthesis.label_checks import LabelCentroids, LabelClassifier, NearestLabelled
+    from gisttools.synthesis.label_checks import MISMATCH, LabelCentroids, LabelClassifier, NearestLabelled
 
     guide, figures = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1])), []
-    print(f"{'real a label':>12} {'judged by':<12}{'of right ones kept':>19}{'of swapped ones stopped':>25}")
+    print(f"{'real a label':>12} {'judged by':<12}{'of right ones kept':>19}{'of swapped ones stopped':>25}"
+          f"{'of stopped ones moved':>23}{'to their label':>16}")  # fmt: skip
     for real in o.real:
         pairs, rows = of_writer(o.texts, real)
         told = [row["label"] for row in with_swaps(rows)]
@@ -166,10 +168,18 @@ def judges(o: argparse.Namespace) -> list[dict]:
             "nearest": NearestLabelled(known, labels),
         }
         for by, check in checks.items():
-            stopped = np.array([check.judge(v, name) is not None for v, name in zip(vectors, told, strict=True)])
+            reasons = [check.judge(v, name) for v, name in zip(vectors, told, strict=True)]
+            stopped = np.array([reason is not None for reason in reasons])
             kept, found = 100 * float((~stopped)[~wrong].mean()), 100 * float(stopped[wrong].mean())
-            print(f"{real:>12} {by:<12}{kept:>17.1f} %{found:>23.1f} %", flush=True)
             figures.append({"real": real, "by": by, "kept": kept, "stopped": found})
+            of_moved = ""
+            if by == "classifier":
+                of = [i for i, reason in enumerate(reasons) if reason == MISMATCH]
+                surely = {i: name for i in of if (name := check.surely(vectors[i])) is not None}
+                right = 100 * float(np.mean([rows[i]["label"] == name for i, name in surely.items()]))
+                figures[-1] |= {"moved": 100 * len(surely) / len(of), "moved_right": right}
+                of_moved = f"{figures[-1]['moved']:>21.1f} %{right:>14.1f} %"
+            print(f"{real:>12} {by:<12}{kept:>17.1f} %{found:>23.1f} %{of_moved}", flush=True)
     return figures
 
 

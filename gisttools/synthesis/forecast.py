@@ -15,7 +15,7 @@ from gisttools.common import plural
 from gisttools.synthesis.llm.options import LLMOptions
 from gisttools.synthesis.options import Checks, SynthesisOptions
 from gisttools.synthesis.plan import CallPlan, Requests, needs_ideas
-from gisttools.synthesis.prompts import Prompt
+from gisttools.synthesis.prompts import Prompt, one_text
 from gisttools.synthesis.task import Task
 
 _LOOKED_AT = 32  # calls whose prompts are rendered
@@ -90,11 +90,11 @@ def forecast_of(
     looked = {group: min(n, max(1, _LOOKED_AT // len(wanted))) for group, n in wanted.items()}
     requests = Requests(task, prompt).of(CallPlan(task, wanted, options.seed, ideas).take(looked))
     sizes = [sum(len(m["content"].encode("utf-8", "replace")) for m in r.messages) / _BYTES for r in requests]
-    calls, most = math.ceil(rows / _ACCEPTED), sum(math.ceil(n * options.attempts) for n in wanted.values())
-    calls = min(calls, most)
+    most = sum(math.ceil(n * options.attempts / prompt.texts) for n in wanted.values())
+    calls = min(math.ceil(rows / _ACCEPTED / prompt.texts), most)
     again = _looks(checks or Checks())
-    properties = prompt.output["properties"].values()
-    answer = sum(_LONG_ANSWER if node.get("maxLength", 0) > 500 else _ANSWER for node in properties)
+    properties = one_text(prompt.output)["properties"].values()
+    answer = prompt.texts * sum(_LONG_ANSWER if node.get("maxLength", 0) > 500 else _ANSWER for node in properties)
     calls_again = rows * again
     size = sum(sizes) / max(1, len(sizes))
     tokens_out = calls * min(answer, llm.max_tokens) + calls_again * _SHORT_ANSWER

@@ -1,8 +1,9 @@
 """Makes triplets from a task description: thinks of ideas where needed, then plans, asks, judges and puts together in
 rounds, until every group has its rows or nothing more may be asked.
 
-The LLM of a labelled task writes one text a call, and triplets are put together from texts that passed the filters. A
-round is judged before the next is planned: what is asked for depends on the answers alone, never on who answered first.
+The LLM of a labelled task writes one text a call, or a few that differ (the prompt `classification_several`); triplets
+are put together from texts that passed the filters. A round is judged before the next is planned: what is asked for
+depends on the answers alone, never on who answered first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gisttools.common import notice, tqdm
 from gisttools.data import Leaving
 from gisttools.synthesis.coverage import coverage
 from gisttools.synthesis.forecast import forecast_of
-from gisttools.synthesis.judge import Candidate, Judge
+from gisttools.synthesis.judge import Candidate, Judge, candidates_of
 from gisttools.synthesis.llm.client import LLM
 from gisttools.synthesis.options import Checks, Known, SynthesisOptions
 from gisttools.synthesis.partners import table_of
@@ -115,8 +116,15 @@ def _generate(
         sieve=Sieve(judge=judge, looks=SecondLooks(task, llm, checks, partners, options.prompts), partners=partners),
         plan=CallPlan(task, wanted, options.seed, ideas.by_group),
         requests=Requests(task, template),
-        counts=Quotas(wanted, options.attempts, hasty=llm.options.transport == "batch", patient=not task.labels),
+        counts=Quotas(
+            wanted,
+            options.attempts,
+            texts=template.texts,
+            hasty=llm.options.transport == "batch",
+            patient=not task.labels,
+        ),
         ideas=ideas,
+        anchor=template.layout.anchor,
     )
     estimate = synthesis.run(sum(wanted.values()), options.dry_run)
     candidates, priced = synthesis.candidates, llm.options.price is not None
@@ -157,7 +165,7 @@ def _calls_made(candidates: Sequence[Candidate], ideas: Ideas, priced: bool) -> 
         "ideas": sum(map(len, ideas.by_group.values())),
         "idea_cost_usd": sum(r.cost_usd or 0.0 for r in ideas.replies) if priced else None,
         "calls": sum(r.calls for r in replies),
-        "cached_calls": sum(c.reply.cached for c in candidates),
+        "cached_calls": sum(c.reply.cached for c in candidates if c.first),
     }
 
 
@@ -171,6 +179,7 @@ class _Rounds:
     requests: Requests
     counts: Quotas
     ideas: Ideas
+    anchor: str  # the field of an answer that is a row's text, or a list of them
     rounds: int = 0
     began: float = field(default_factory=time.monotonic)
     shown: float = 0.0  # when the line of progress was last drawn
@@ -180,6 +189,11 @@ class _Rounds:
         """All so far."""
         return self.sieve.candidates
 
+    @property
+    def asked(self) -> int:
+        """Calls so far."""
+        return sum(c.first for c in self.candidates)
+
     def run(self, rows: int, dry_run: bool) -> Estimate | None:
         """All rounds; what the first one says of the whole."""
         estimate = None
@@ -187,7 +201,7 @@ class _Rounds:
         with tqdm(total=rows, desc="synthesize", unit="call") as bar:
             while batch := self.counts.next_round(None if self.candidates else probe):
                 began = time.monotonic()
-                bar.total = len(self.candidates) + max(sum(batch.values()), self.counts.calls_left())
+                bar.total = self.asked + max(sum(batch.values()), self.counts.calls_left())
                 new = self._round(batch, bar)
                 if estimate is None:
                     estimate = self._estimate(new, time.monotonic() - began)
@@ -207,19 +221,21 @@ class _Rounds:
         """All candidates of a round, judged in the order of the plan: what passes must not depend on who answers
         first."""
         items = self.plan.take(batch)
-        arrived: dict[int, Candidate] = {}
+        arrived: dict[int, list[Candidate]] = {}
+        judged: list[Candidate] = []
         waiting: list[Candidate] = []
-        done = 0
+        taken = 0
         for number, reply in self.llm.stream(self.requests.of(items)):
-            arrived[number] = Candidate(item=items[number], reply=reply)
-            while done + len(waiting) in arrived:
-                waiting.append(arrived[done + len(waiting)])
-            if len(waiting) >= _BATCH or done + len(waiting) == len(items):
+            arrived[number] = candidates_of(items[number], reply, self.anchor)
+            while taken in arrived:
+                waiting += arrived[taken]
+                taken += 1
+            if len(waiting) >= _BATCH or taken == len(items):
                 self.sieve.judge.judge(waiting)
-                done, waiting = done + len(waiting), []
+                judged, waiting = [*judged, *waiting], []
             if time.monotonic() - self.shown >= _REDRAWN:  # tqdm's own pace counts rows, and rows come late
-                self._show(bar, len(self.candidates) + len(arrived), [arrived[i] for i in range(done)])
-        return [arrived[i] for i in range(len(items))]
+                self._show(bar, self.asked + len(arrived), judged)
+        return judged
 
     def _show(self, bar: tqdm, asked: int, judged: Sequence[Candidate]) -> None:
         self.shown = time.monotonic()

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gisttools.common import ParameterError
 from gisttools.data import NEAR, NearIndex, jaccard, normalise
 from gisttools.synthesis import filters
-from gisttools.synthesis.label_checks import LabelCentroids, LabelCheck, LabelClassifier, NearestLabelled
+from gisttools.synthesis.label_checks import MISMATCH, LabelCentroids, LabelCheck, LabelClassifier, NearestLabelled
 from gisttools.synthesis.llm.asking import Reply
 from gisttools.synthesis.options import Checks, Known
 from gisttools.synthesis.plan import PlannedCall
-from gisttools.synthesis.prompts import SUBJECT, Form
+from gisttools.synthesis.prompts import SUBJECT, Form, one_text
 from gisttools.synthesis.task import Task
 
 Embed = Callable[[list[str]], np.ndarray]
@@ -33,15 +33,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Candidate:
-    """One call's answer, or a text written elsewhere, on its way through the filters; `reason` says which one stopped
-    it.
+    """One call's answer, or one of its texts, or a text written elsewhere, on its way through the filters; `reason`
+    says which one stopped it.
 
     Attributes:
+        first: False for a call's second text and those after it: the call is counted and paid once.
         anchor, positive, negatives: texts, as far as they are known yet.
         vectors: unit vectors (dim) of these texts, by text.
         negative_sources: of each: written, replaced, mined or label; see `partners`.
         looks: answers to what the LLM was asked of it afterwards, see `second_looks`.
         second_label, score: the label that the blind look found, and how well the LLM says the row fits, 1 to 5.
+        moved: the label that it has in place of the one that was asked for, where the judge was sure.
         also: of documents, the chunks that answer it too.
         read: the guide reads its texts. If not, what its vectors say of them is not heard.
         revision: of a text written elsewhere, the file that it is of, and its checksum.
@@ -49,6 +51,7 @@ class Candidate:
 
     item: PlannedCall
     reply: Reply
+    first: bool = True
     anchor: str | None = None
     positive: str | None = None
     negatives: list[str] = field(default_factory=list)
@@ -60,10 +63,16 @@ class Candidate:
     looks: list[Reply] = field(default_factory=list)
     second_label: str | None = None
     score: int | None = None
+    moved: str | None = None
     also: list[str] = field(default_factory=list)
     read: bool = True
     revision: str | None = None
     reason: str | None = None
+
+    @property
+    def group(self) -> str:
+        """Label, topic or search term that its texts are of."""
+        return self.moved or self.item.group
 
     @property
     def anchor_text(self) -> str:
@@ -81,6 +90,18 @@ class Candidate:
     def texts(self) -> list[str]:
         """The row's texts, in the order of the prompt's `row`."""
         return [text for text in (self.anchor, self.positive, *self.negatives) if text is not None]
+
+
+def candidates_of(item: PlannedCall, reply: Reply, anchor: str) -> list[Candidate]:
+    """One for each text of an answer whose field `anchor` is a list; what the call cost is told by the first. Else the
+    answer itself."""
+    texts = (reply.answer or {}).get(anchor)
+    if not isinstance(texts, list) or not texts:
+        return [Candidate(item=item, reply=reply)]
+    free = replace(reply, calls=0, tokens_in=0, tokens_out=0, tokens_cached=0, cost_usd=reply.cost_usd and 0.0)
+    paid = [reply if i == 0 else free for i in range(len(texts))]
+    answers = [replace(r, answer={anchor: text}) for r, text in zip(paid, texts, strict=True)]
+    return [Candidate(item=item, reply=r, first=i == 0) for i, r in enumerate(answers)]
 
 
 class Judge:
@@ -103,8 +124,9 @@ class Judge:
         self._words = filters.PromptWords([*form.own_texts(), *task.groups.values(), task.description])
         self._lines = Seen(task.groups.values())
         self._seen = Seen([*(text for label in task.labels.values() for text in label.seeds), *known.written])
-        self._row = form.layout
+        self._row, self._output = form.layout, one_text(form.output)
         self._key = next(i for i, name in enumerate(self._row.fields) if name != SUBJECT)
+        self._relabel = checks.relabel
         self._label = self._label_check(checks, known) if task.labels and checks.label_by != "none" else None
 
     def judge(self, candidates: Sequence[Candidate]) -> None:
@@ -133,11 +155,15 @@ class Judge:
             return "near-duplicate"
         if self._label is None or not c.read:
             return None
-        return self._label.judge(c.vectors[c.anchor_text], c.item.group)
+        vector = c.vectors[c.anchor_text]
+        found = self._label.judge(vector, c.item.group)
+        if found == MISMATCH and self._relabel:
+            c.moved = self._label.surely(vector)
+        return None if c.moved else found
 
     def _read(self, c: Candidate) -> None:
         row = self._row
-        answer, c.reason = filters.read_answer(c.reply, self._form.output)
+        answer, c.reason = filters.read_answer(c.reply, self._output)
         texts = answer if c.item.subject is None else {**answer, SUBJECT: c.item.subject}
         c.anchor = texts.get(row.anchor)
         c.positive = texts.get(row.positive) if row.positive else None

@@ -8,8 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+MISMATCH = "label-mismatch"
 _FARTHEST = {"centroids": 0.1, "classifier": 0.02}  # share of known texts that may be farther than a text must be
 _CLEARLY = 3.0  # another label is so many times as likely
+_SURELY = 10.0  # and a text is moved to a label so many times as likely as any other: `benchmarks/writers.py --judges`
 _PENALTY = 10.0  # C of the logistic regression, on unit vectors
 _MOST = 100  # texts of a label that it is fitted on; more change little and take minutes
 
@@ -19,6 +21,9 @@ class LabelCheck(Protocol):
 
     def judge(self, vector: np.ndarray, label: str) -> str | None:
         """label-mismatch or off-topic, where a unit vector (dim) does not belong to the label; else None."""
+
+    def surely(self, vector: np.ndarray) -> str | None:
+        """The label that a text with this unit vector (dim) surely has; None where that is not sure."""
 
 
 class LabelCentroids:
@@ -57,8 +62,12 @@ class LabelCentroids:
         cosines = self._centroids @ vector
         nearest = int(np.argmax(cosines))
         if self.names[nearest] != label:
-            return "label-mismatch"
+            return MISMATCH
         return "off-topic" if cosines[nearest] < self.floor else None
+
+    def surely(self, vector: np.ndarray) -> str | None:
+        """None: cosines are no chances."""
+        return None
 
 
 class LabelClassifier:
@@ -91,8 +100,17 @@ class LabelClassifier:
         if self._model is not None:
             (chances,) = self._model.predict_proba(vector[None])
             if chances[self._place[label]] * _CLEARLY < chances.max():
-                return "label-mismatch"
+                return MISMATCH
         return "off-topic" if self._centres.cosine(vector, label) < self.floor else None
+
+    def surely(self, vector: np.ndarray) -> str | None:
+        """The label that is ten times as likely as any other, if the text is no farther from its centre than others."""
+        if self._model is None:
+            return None
+        (chances,) = self._model.predict_proba(vector[None])
+        second, first = np.sort(chances)[-2:]
+        best = str(self._model.classes_[int(chances.argmax())])
+        return best if first > _SURELY * second and self._centres.cosine(vector, best) >= self.floor else None
 
 
 def _at_most(label_of: Sequence[str], most: int) -> list[int]:
@@ -128,7 +146,11 @@ class NearestLabelled:
         for i in nearest.tolist():
             count, total = votes.get(self._labels[i], (0, 0.0))
             votes[self._labels[i]] = (count + 1, total + float(cosines[i]))
-        return None if max(votes, key=votes.__getitem__) == label else "label-mismatch"
+        return None if max(votes, key=votes.__getitem__) == label else MISMATCH
+
+    def surely(self, vector: np.ndarray) -> str | None:
+        """None: five votes are too few."""
+        return None
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -57,18 +57,18 @@ class LabelPartners:
     def complete(self, passed: Sequence[Candidate], open_rows: Sequence[Candidate]) -> None:
         """Give each open row its texts, or the reason no-partner or guide-order; `passed` are new to the pool."""
         for c in passed:
-            pool = self._pool[c.item.group]
+            pool = self._pool[c.group]
             self._place[c.anchor_text] = len(pool)
-            self._family[c.item.group].setdefault(_seed_of(c), []).append(len(pool))
+            self._family[c.group].setdefault(_seed_of(c), []).append(len(pool))
             pool.append(c.anchor_text)
             self._vectors[c.anchor_text] = c.vectors[c.anchor_text]
         for c in open_rows:
             c.reason = self._draw(c)
 
     def _draw(self, c: Candidate) -> str | None:
-        group, own = c.item.group, self._pool[c.item.group]
+        group, own = c.group, self._pool[c.group]
         # Where the confusable label has no text at all, another label's texts serve.
-        named = [c.item.contrast, *(n for n in self._task.labels if n not in (group, c.item.contrast))]
+        named = [n for n in (c.item.contrast, *(n for n in self._task.labels if n != c.item.contrast)) if n != group]
         c.negative_label = next((name for name in named if name and self._pool[name]), None)
         if len(own) < 2 or c.negative_label is None:
             return "no-partner"
@@ -224,9 +224,10 @@ def _row(task: Task, form: Form, c: Candidate) -> dict:
 def _attributes(task: Task, form: Form, c: Candidate) -> dict[str, str]:
     found = {a: getattr(c.item, a) for a in ATTRIBUTES if a in form.variables}
     found |= {"score": str(c.score)} if c.score is not None else {}
+    found |= {"asked_for": c.item.group} if c.moved else {}
     if task.documents:
-        return {"part": c.item.group, **found}
-    return {"topic": c.item.group, **found} if task.topics or task.search_terms else found
+        return {"part": c.group, **found}
+    return {"topic": c.group, **found} if task.topics or task.search_terms else found
 
 
 def _labels(task: Task, form: Form, c: Candidate) -> dict:
@@ -235,7 +236,7 @@ def _labels(task: Task, form: Form, c: Candidate) -> dict:
     if task.labels:
         label = c.negative_label or c.item.contrast
         negatives = [label] * (len(c.negatives) or 1) if label else []
-        return {"anchor_label": c.item.group, "positive_label": c.item.group, "negative_labels": negatives}
+        return {"anchor_label": c.group, "positive_label": c.group, "negative_labels": negatives}
     if form.layout.grades:
         best, *others = map(str, form.layout.grades)
         grades = others if c.negative_sources == ["written"] * len(others) else [others[-1]] * len(c.negatives)

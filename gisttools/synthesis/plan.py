@@ -182,9 +182,15 @@ def values_of(task: Task, item: PlannedCall) -> dict[str, object]:
         "contrast": task.groups.get(item.contrast) if item.contrast else None,
         "subject": shown(item.subject),
         "idea": shown(item.idea),
-        "seeds": [shown(text) for text in label.seeds[:_SEEDS_SHOWN]] if label else [],
+        "seeds": [shown(text) for text in _turned(label.seeds, item.subject)[:_SEEDS_SHOWN]] if label else [],
         **{name: getattr(item, name) for name in ATTRIBUTES},
     }
+
+
+def _turned(seeds: Sequence[str], first: str | None) -> Sequence[str]:
+    """The seeds from the call's own on, and around: each is shown as often as any other, in each place."""
+    place = seeds.index(first) if first in seeds else 0
+    return [*seeds[place:], *seeds[:place]]
 
 
 def shown(text: str | None) -> str | None:

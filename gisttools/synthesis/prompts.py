@@ -41,7 +41,7 @@ class Example(BaseModel):
 
 
 class Row(BaseModel):
-    """Which field of the answer, or `subject`, is which text of a triplet.
+    """Which field of the answer, or `subject`, is which text of a triplet. An anchor alone may be a list of texts.
 
     Without `positive` rows are put together from texts of equal label, without `negatives` these are mined. `grades`
     are of positive and negatives, of reranking.
@@ -112,6 +112,11 @@ class Prompt(BaseModel):
         return f"{self.name}@{self.version}"
 
     @property
+    def texts(self) -> int:
+        """How many texts one answer holds, at most: of a list its `maxItems`."""
+        return self.output["properties"].get(self.row.anchor, {}).get("maxItems", 1) if self.row else 1
+
+    @property
     def layout(self) -> Row:
         """Its `row`.
 
@@ -144,7 +149,8 @@ class Prompt(BaseModel):
 
     def own_texts(self) -> list[str]:
         """What it says itself, without the values: what a text of the LLM must not repeat."""
-        written = [str(v) for e in self.examples for v in (*e.answer.values(), *e.values.values())]
+        values = [v for e in self.examples for v in (*e.answer.values(), *e.values.values())]
+        written = [str(text) for v in values for text in (v if isinstance(v, list) else [v])]
         return [own_words(self.system), own_words(self.user), *written]
 
     def where(self, key: str, line: int | None) -> str:
@@ -160,6 +166,12 @@ class Prompt(BaseModel):
         except TemplateFault as fault_:
             at = self.where(key, fault_.line)
             raise DataError(f"{at}: it cannot be rendered. {fault_}. Fix the template.") from fault_
+
+
+def one_text(output: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an answer as that of one of its texts: a list becomes what it is a list of."""
+    properties = {name: node.get("items", node) for name, node in output["properties"].items()}
+    return {**output, "properties": properties}
 
 
 def find_prompt(name: str | Path, folder: str | Path | None = None) -> Path:
@@ -258,6 +270,13 @@ def _output_problems(prompt: Prompt) -> list[str]:
 
 def _row_problems(row: Row, properties: dict[str, dict]) -> list[str]:
     texts = {name for name, node in properties.items() if node.get("type") == "string"} | {SUBJECT}
+    lists = {name for name, node in properties.items() if node.get("type") == "array"}
+    if row.fields == (row.anchor,) and row.anchor in lists:  # a row is made of each
+        node = properties[row.anchor]
+        plain = isinstance(node.get("items"), dict) and node["items"].get("type") == "string"
+        if not plain or not isinstance(node.get("maxItems"), int):
+            return [f"output.properties.{row.anchor}: a list of texts needs items: {{type: string}} and maxItems"]
+        texts.add(row.anchor)
     found = [
         f"row: {name} is no text of the output ({', '.join(properties)}) and not {SUBJECT!r}"
         for name in row.fields

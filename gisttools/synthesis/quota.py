@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from gisttools.synthesis.judge import Candidate
+from gisttools.synthesis.label_checks import MISMATCH
 from gisttools.synthesis.llm.asking import UNANSWERED
 from gisttools.synthesis.partners import cost_of
 
@@ -36,11 +37,19 @@ class Quotas:
         attempts: calls for each wanted row, at most, on average of a group.
         hasty: ask for as many as will be needed on average, and take some in excess, where a round takes a day.
         patient: give up no group. A label may be one that a writer cannot write; a document is none.
+        texts: that one call is asked for. What is counted are texts, asked for and accepted; what is made are calls.
     """
 
     def __init__(
-        self, wanted: Mapping[str, int], attempts: float, *, hasty: bool = False, patient: bool = False
+        self,
+        wanted: Mapping[str, int],
+        attempts: float,
+        *,
+        hasty: bool = False,
+        patient: bool = False,
+        texts: int = 1,
     ) -> None:
+        self._texts = texts
         self.wanted, self._hasty, self._patient = dict(wanted), hasty, patient
         self._most = {group: math.ceil(round(n * attempts, 6)) for group, n in wanted.items()}  # 10 * 1.1 is above 11
         self.asked: Counter[str] = Counter()
@@ -71,7 +80,7 @@ class Quotas:
             need, left = wanted - self.accepted[group], self._most[group] - self.asked[group]
             if need > 0 and left > 0:
                 calls = math.ceil(need / self._share(group)) if self._hasty else _calls(need, self._rate(group))
-                found[group] = min(left, calls)
+                found[group] = math.ceil(min(left, calls) / self._texts)
         if most is not None:
             found = _cut(found, most)
         return found
@@ -80,32 +89,37 @@ class Quotas:
         """Calls that it will take yet, by what was accepted so far."""
         groups = [(g, n) for g, n in self.wanted.items() if g not in self.given_up()]
         left = {g: (n - self.accepted[g], self._most[g] - self.asked[g]) for g, n in groups}
-        return sum(min(most, math.ceil(need / self._share(g))) for g, (need, most) in left.items() if need > 0)
+        texts = [min(most, math.ceil(need / self._share(g))) for g, (need, most) in left.items() if need > 0]
+        return sum(math.ceil(n / self._texts) for n in texts)
 
     def count(self, candidates: Sequence[Candidate]) -> None:
         """Count all candidates so far, in order; a good row beyond its group's quota gets the reason over-quota."""
-        self.asked = Counter(c.item.group for c in candidates)
+        calls = Counter(c.item.group for c in candidates if c.first)
+        self.asked = Counter({group: n * self._texts for group, n in calls.items()})
         self.accepted = Counter()
         for c in candidates:
             if c.reason in (None, OVER):
-                full = self.accepted[c.item.group] >= self.wanted[c.item.group]
+                full = self.accepted[c.group] >= self.wanted.get(c.group, 0)
                 c.reason = OVER if full else None
-                self.accepted[c.item.group] += not full
+                self.accepted[c.group] += not full
         self.reasons = {group: Counter() for group in self.wanted}
         for c in candidates:
             if c.reply.finish_reason not in UNANSWERED:
-                self.reasons[c.item.group]["" if c.reason in (None, OVER) else c.reason] += 1
+                reason = MISMATCH if c.moved else "" if c.reason in (None, OVER) else c.reason
+                self.reasons[c.item.group][reason] += 1
 
     def estimate(self, candidates: Sequence[Candidate], seconds: float, concurrency: int, priced: bool) -> Estimate:
         """What all rows will take, from those that were asked for in so many seconds. Calls that were not answered say
         nothing; where none was, acceptance is 0."""
         candidates = [c for c in candidates if c.reply.finish_reason not in UNANSWERED]
         share = (sum(self.accepted.values()) + 1) / (len(candidates) + 2) if candidates else 0.0
-        calls = sum(min(self._most[g], math.ceil(n / share) if share else math.inf) for g, n in self.wanted.items())
-        tokens = sum(sum(cost_of(c)[:2]) for c in candidates) / max(1, len(candidates))
-        usd = sum(cost_of(c)[2] for c in candidates) / max(1, len(candidates))
-        looks = sum(1 + len(c.looks) for c in candidates) / max(1, len(candidates)) or 1.0
-        fresh = sum(not c.reply.cached for c in candidates)
+        texts = [min(self._most[g], math.ceil(n / share) if share else math.inf) for g, n in self.wanted.items()]
+        calls = sum(n if math.isinf(n) else math.ceil(n / self._texts) for n in texts)
+        asked = [c for c in candidates if c.first]
+        tokens = sum(sum(cost_of(c)[:2]) for c in candidates) / max(1, len(asked))
+        usd = sum(cost_of(c)[2] for c in candidates) / max(1, len(asked))
+        looks = (len(asked) + sum(len(c.looks) for c in candidates)) / max(1, len(asked)) or 1.0
+        fresh = sum(not c.reply.cached for c in asked)
         # a first round is too short to fill all places
         each = seconds * min(concurrency, fresh) / (fresh * concurrency) if fresh else None
         return {

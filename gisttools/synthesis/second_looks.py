@@ -98,7 +98,7 @@ def ask_blind(task: Task, llm: LLM, candidates: Sequence[Candidate], folder: str
             continue
         said = (reply.answer or {}).get("label")
         c.second_label = said if isinstance(said, str) and said in task.labels else NONE
-        if c.second_label != c.item.group:
+        if c.second_label != c.group:
             c.reason = "blind-label"
 
 
@@ -113,7 +113,7 @@ def ask_scores(
     given, written, should = _PARTS[task.kind]
 
     def request(c: Candidate) -> Request:
-        other = task.groups[c.item.group] if task.labels else c.positive_text
+        other = task.groups[c.group] if task.labels else c.positive_text
         texts = [{"name": given, "text": other}, {"name": written, "text": c.anchor_text}]
         return _request(prompt, {"domain": task.domain, "should": should, "texts": texts})
 

@@ -30,10 +30,11 @@ def tally(
 ) -> dict[str, Any]:
     """The counts of a summary: asked, accepted, rejected, reasons, by_label (by group: wanted, asked, accepted),
     cleaned (accepted rows that invisible characters were taken out of), short (groups below their quota), by_attribute,
-    live_negatives, replaced_negatives, tokens (tokens_cached: of those in, from the endpoint's cache of prompts), cost,
+    relabelled (accepted under another label than was asked for), live_negatives, replaced_negatives, tokens
+    (tokens_cached: of those in, from the endpoint's cache of prompts), cost,
     cost_per_accepted, cost_per_live (US dollars, None where the price is not known), confusion of the blind look."""
     good = [c for c in candidates if c.reason is None]
-    asked, accepted = (Counter(c.item.group for c in part) for part in (candidates, good))
+    asked, accepted = Counter(c.item.group for c in candidates), Counter(c.group for c in good)
     seen = confusion(candidates)
     return {
         "asked": len(candidates),
@@ -44,6 +45,7 @@ def tally(
         "by_label": {g: {"wanted": n, "asked": asked[g], "accepted": accepted[g]} for g, n in quotas.items()},
         "short": {g: n - accepted[g] for g, n in quotas.items() if accepted[g] < n},
         "by_attribute": {a: _by(candidates, a) for a in ATTRIBUTES if a in variables},
+        "relabelled": sum(c.moved is not None for c in good),
         "replaced_negatives": sum("replaced" in c.negative_sources for c in good),
         **_bill(candidates, good, priced),
         "confusion": seen.to_dict("index") if len(seen) else None,
@@ -129,7 +131,7 @@ def failures(candidates: Sequence[Candidate]) -> dict[str, int]:
 def written_by_group(form: Form, good: Sequence[Candidate]) -> list[tuple[str, str]]:
     """What the LLM wrote in each accepted row, and for which group (of a classification its label)."""
     own = [c.positive_text if form.layout.anchor == SUBJECT else c.anchor_text for c in good]
-    return [(text, c.item.group) for text, c in zip(own, good, strict=True)]
+    return [(text, c.group) for text, c in zip(own, good, strict=True)]
 
 
 def diversities(form: Form, good: Sequence[Candidate], known: Known, embed: Embed) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         (
             "What a text must stand up to",
             (
-                "blind", "least_score", "guide_order", "top_k", "skip_nearest", "near", "eval_*", "avoid",
+                "relabel", "blind", "least_score", "guide_order", "top_k", "skip_nearest", "near", "eval_*", "avoid",
                 "labelled_files",
             ),
         ),

@@ -99,6 +99,27 @@ def test_a_classifier_finds_swapped_labels_and_loses_fewer_right_ones_than_centr
     assert found[0] > 0.97
 
 
+def test_a_classifier_is_sure_of_a_label_ten_times_as_likely_as_any_other():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(5)
+    vectors, labels = _three(rng, 20, 0.25)
+    check = LabelClassifier(vectors, labels, [True] * 60)
+    oracle = LogisticRegression(C=10, max_iter=300, class_weight="balanced").fit(vectors, labels)
+    asked, _ = _three(rng, 100, 0.5)
+    sure = 0
+    for v, chances in zip(asked, oracle.predict_proba(asked), strict=True):
+        first, second, _ = sorted(chances, reverse=True)
+        expected = "abc"[int(np.argmax(chances))] if first > 10 * second else None
+        found = check.surely(v)
+        assert found in (expected, None)
+        assert found == expected or check.judge(v, expected) == "off-topic"  # too far from it to be sure
+        sure += found is not None
+    assert 20 < sure < 250
+    assert LabelCentroids(vectors, labels, [True] * 60).surely(asked[0]) is None
+    assert NearestLabelled(vectors, labels).surely(asked[0]) is None
+
+
 def test_what_is_far_from_all_known_texts_is_off_topic_to_a_classifier():
     vectors, labels = _three(np.random.default_rng(4), 20, 0.1)
     check = LabelClassifier(vectors, labels, [True] * 60)
