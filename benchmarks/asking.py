@@ -109,6 +109,15 @@ WAYS = {
 }
 
 
+REVISED = "several, revised"  # what was dropped of "several", asked for again
+# The same answers under other checks: the way that wrote them, and what is set.
+JUDGED = {
+    "several, by centroids": ("several", {"label_by": "centroids"}),
+    "several, by nearest": ("several", {"label_by": "nearest"}),
+    "several, by nothing": ("several", {"label_by": "none"}),
+}
+
+
 class Ask:
     """What one call is about; drawn by its number, the same for every way."""
 
@@ -155,16 +164,51 @@ def write(way: str, task, llm, seconds: float, file: Path) -> None:
     partial.replace(file)
 
 
-def accepted(rows: list[dict], task, asked: list[str], relabel: bool = False):
+def revise(task, llm, seconds: float, source: Path, file: Path) -> None:
+    """Ask for other words of what `sift` dropped of another way (by the nearest seeds), with the reason told."""
+    from gisttools.synthesis import Request
+
+    rows = json.loads(source.read_text(encoding="utf-8"))["rows"]
+    kept = {text for text, _ in accepted(rows, task, [], label_by="nearest")[0]}
+    dropped = [row for row in rows if row["text"] not in kept]
+    requests = []
+    for row in dropped:
+        label = task.labels[row["label"]]
+        others = " or: ".join(task.labels[name].about for name in label.confusable[:2])
+        user = (
+            f"Where: {task.domain}. A text was meant to say this: {label.about} It was dropped, for it could be taken "
+            f"for this: {others}\nThe text: {json.dumps(row['text'])}\nReal texts of the kind: "
+            f"{json.dumps(label.seeds)}\nWrite it anew, so that nobody can mistake it."
+        )
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
+        requests.append(Request(messages=messages, schema=ONE))
+    started, found = time.monotonic(), []
+    for first in range(0, len(requests), 8):
+        if time.monotonic() - started > seconds:
+            break
+        replies = llm.ask(requests[first : first + 8])
+        for row, reply in zip(dropped[first:], replies, strict=False):
+            if text := (reply.answer or {}).get("text"):
+                found.append({"text": text, "label": row["label"], "before": row["text"]})
+    told = {"way": REVISED, "calls": len(found), "failed": 0, "seconds": time.monotonic() - started, "rows": found}
+    file.write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def accepted(rows: list[dict], task, asked: list[str], **checks: object):
     """The texts and labels that `sift` accepts, and why it does not accept others."""
     from gisttools.synthesis import Checks, Known, read_written, sift
 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "written.jsonl"
-        file.write_text("".join(json.dumps({"seed": None, **row}) + "\n" for row in rows), encoding="utf-8")
+        file.write_text(
+            "".join(
+                json.dumps({"seed": row.get("seed"), "text": row["text"], "label": row["label"]}) + "\n" for row in rows
+            ),
+            encoding="utf-8",
+        )
         written = read_written([file], ["text=text", "label=label", "seed=seed"])
         known = Known(eval_texts=asked, labelled=[(t, n) for n, of in task.labels.items() for t in of.seeds])
-        outcome = sift(written, vectors_of(STUDENT), task, checks=Checks(relabel=relabel), known=known)
+        outcome = sift(written, vectors_of(STUDENT), task, checks=Checks(**checks), known=known)
     pairs = set(zip(outcome.accepted["anchor"][:], outcome.accepted["anchor_label"][:], strict=True))
     return sorted(pairs), outcome.summary["reasons"]
 
@@ -242,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="path of a GGUF file, or the name of an embedded LLM")
     parser.add_argument("--folder", type=Path, required=True, help="keeps what was done")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=[*WAYS, REVISED, *JUDGED], default=[*WAYS, REVISED, *JUDGED])
     parser.add_argument("--minutes", type=float, default=5.0, help="of each way")
     parser.add_argument("--threads", type=int, default=1, help="of the LLM")
     parser.add_argument("--train", action="store_true")
@@ -259,26 +303,30 @@ def main() -> None:
         train(o.one[0], int(o.one[1]), o, trained(o.one[0], int(o.one[1])))
         return
     task, real = task_and_texts()
-    files = {way: o.folder / f"{plain(way)}.json" for way in o.ways}
-    if missing := [way for way, file in files.items() if not file.exists()]:
+    files = {way: o.folder / f"{plain(JUDGED.get(way, (way,))[0])}.json" for way in o.ways}
+    if missing := [way for way, file in files.items() if way not in JUDGED and not file.exists()]:
         from gisttools.synthesis import LLM, LLMOptions, serve_local
 
         with serve_local(o.model, threads=o.threads, log=o.folder / "server.log") as server:
             for way in missing:
                 asked = LLMOptions(base_url=server.base_url, model=server.model, timeout=900.0)
                 llm = LLM(asked, cache=o.folder / "llm.sqlite")
-                write(way, task, llm, 60 * o.minutes, files[way])
+                if way == REVISED:
+                    revise(task, llm, 60 * o.minutes, o.folder / "several.json", files[way])
+                else:
+                    write(way, task, llm, 60 * o.minutes, files[way])
     share, figures = judge_of(real["train"], vectors_of(GUIDE)), []
     print(f"{'way':<20}{'calls':>6}{'texts':>7}{'a min':>7}{'right':>8}{'accepted':>10}{'a min':>7}{'right':>8}"
           f"{'moved':>7}{'right':>8}")  # fmt: skip
     for way, file in files.items():
         told = json.loads(file.read_text(encoding="utf-8"))
         pairs = [(row["text"], row["label"]) for row in told["rows"]]
-        good, reasons = accepted(told["rows"], task, [text for text, _ in real["test"]])
+        asked, checks = [text for text, _ in real["test"]], JUDGED.get(way, ("", {}))[1]
+        good, reasons = accepted(told["rows"], task, asked, **checks)
         (o.folder / f"accepted-{plain(way)}.json").write_text(json.dumps(good), encoding="utf-8")
         minutes = told["seconds"] / 60
         row = {"way": way, "calls": told["calls"], "texts": len(pairs), "accepted": len(good), "minutes": minutes}
-        moved = sorted(set(accepted(told["rows"], task, [text for text, _ in real["test"]], True)[0]) - set(good))
+        moved = [] if checks else sorted(set(accepted(told["rows"], task, asked, relabel=True)[0]) - set(good))
         row |= {"right": share(pairs), "right_accepted": share(good), "reasons": reasons}
         row |= {"moved": len(moved), "right_moved": share(moved)}
         print(f"{way:<20}{told['calls']:>6}{len(pairs):>7}{len(pairs) / minutes:>7.1f}{row['right']:>8.1%}"

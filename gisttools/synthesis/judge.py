@@ -93,14 +93,14 @@ class Candidate:
 
 
 def candidates_of(item: PlannedCall, reply: Reply, anchor: str) -> list[Candidate]:
-    """One for each text of an answer whose field `anchor` is a list; what the call cost is told by the first. Else the
-    answer itself."""
+    """One for each text of an answer whose field `anchor` is a list, that each is judged by itself; what the call cost
+    is told by the first. Else the answer itself."""
     texts = (reply.answer or {}).get(anchor)
     if not isinstance(texts, list) or not texts:
         return [Candidate(item=item, reply=reply)]
     free = replace(reply, calls=0, tokens_in=0, tokens_out=0, tokens_cached=0, cost_usd=reply.cost_usd and 0.0)
     paid = [reply if i == 0 else free for i in range(len(texts))]
-    answers = [replace(r, answer={anchor: text}) for r, text in zip(paid, texts, strict=True)]
+    answers = [replace(r, answer={anchor: text}, problem=None) for r, text in zip(paid, texts, strict=True)]
     return [Candidate(item=item, reply=r, first=i == 0) for i, r in enumerate(answers)]
 
 

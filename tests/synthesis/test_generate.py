@@ -28,6 +28,7 @@ COMMON = {"name": "t", "description": "About animals.", "domain": "a pet forum",
 TASKS = {
     "classification": labelled_task(),
     "classification_from_ideas": labelled_task(),
+    "classification_several": labelled_task(),
     "clustering": labelled_task(kind="clustering"),
     "retrieval_from_passages": {**COMMON, "kind": "retrieval", "passages": PLACES},
     "retrieval_from_passages_hard": {**COMMON, "kind": "retrieval", "passages": PLACES, "negatives": "written"},
@@ -113,6 +114,58 @@ def test_rows_of_labels_have_partners_of_the_right_labels_in_the_guide_s_order()
         assert row["negative_labels"][0] in row["negatives"][0]
         assert row["negative_labels"] != [row["anchor_label"]]
         assert row["guide_ap"] > row["guide_an"][0]
+
+
+def test_an_answer_of_several_texts_is_paid_once_and_gives_a_row_for_each():
+    with Server(author) as server:
+        llm = {"price_in": 1.0, "price_out": 1.0}
+        found = run(Task(**labelled_task()), server, prompt="classification_several", rows=30, checks=LOOSE, llm=llm)
+    calls = len(server.calls)
+    assert calls == found.summary["calls"] == 6  # five texts each
+    assert found.summary["asked"] == found.summary["accepted"] == len(found.accepted) == 30
+    assert found.summary["tokens_in"] == sum(row["tokens_in"] for row in found.accepted)
+    paid = [row["cost_usd"] for row in found.accepted]
+    assert sum(cost > 0 for cost in paid) == sum(row["tokens_out"] > 0 for row in found.accepted) == calls
+    assert sum(paid) == pytest.approx(found.summary["cost_usd"]) == pytest.approx(found.summary["spent_usd"])
+    of_call = Counter(row["call_key"] for row in found.accepted)
+    assert set(of_call.values()) == {5}
+    assert len({row["anchor"] for row in found.accepted}) == 30
+    assert (found.summary["forecast"]["calls"], found.summary["forecast"]["most"]) == (10, 24)
+
+
+def test_of_several_texts_each_is_judged_by_itself():
+    def mixed(number: int, body: dict):
+        texts = [text_for(body, str(i)) for i in range(3)] + ["short", "I am sorry for the inconvenience, dear owner."]
+        return completion(json.dumps({"texts": texts}), number=number)
+
+    with Server(mixed) as server:
+        found = run(Task(**labelled_task()), server, prompt="classification_several", rows=9, checks=LOOSE)
+    assert found.summary["accepted"] == 9
+    assert {row["reject_reason"] for row in found.rejected} <= {"length", "assistant-voice", "over-quota", "schema"}
+    assert found.summary["reasons"]["assistant-voice"] == found.summary["asked"] / 5
+
+
+def test_a_text_that_surely_has_another_label_is_moved_to_it():
+    """The writer writes of cats where it is asked for dogs."""
+
+    def stubborn(number: int, body: dict):
+        return completion(json.dumps({"text": text_for(body).replace("dog", "cat")}), number=number)
+
+    real = [(f"a {a} of {w} and {v}", a) for a in ANIMALS for w in ("paper", "stone") for v in ("silver", "winter")]
+    with Server(stubborn) as server:
+        known, task = Known(labelled=real * 1), Task(**labelled_task())
+        dropped = run(task, server, rows=9, attempts=3, known=known, checks=Checks(guide_order=False))
+        moved = run(task, server, rows=9, attempts=3, known=known, checks=Checks(guide_order=False, relabel=True))
+    assert dropped.summary["relabelled"] == 0
+    assert dropped.summary["reasons"]["label-mismatch"] >= 9
+    rows = [row for row in moved.accepted if json.loads(row["attributes"]).get("asked_for")]
+    assert len(rows) == moved.summary["relabelled"] > 0
+    assert {(row["anchor_label"], json.loads(row["attributes"])["asked_for"]) for row in rows} == {("cat", "dog")}
+    for row in moved.accepted:
+        assert row["anchor_label"] in row["anchor"]
+        assert row["negative_labels"][0] != row["anchor_label"]
+    assert moved.summary["by_label"]["cat"]["accepted"] == 3  # its quota, and no more
+    assert moved.summary["by_label"]["dog"] == {"wanted": 3, "asked": 9, "accepted": 0}
 
 
 def test_every_label_ends_with_its_quota_though_one_is_hard_to_write():

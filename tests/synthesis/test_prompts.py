@@ -11,7 +11,7 @@ from helpers import PROMPTS_FOLDER
 
 from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.synthesis.llm.forms import fault
-from gisttools.synthesis.prompts import SUBJECT, load_prompt
+from gisttools.synthesis.prompts import SUBJECT, load_prompt, one_text
 
 PROMPTS = sorted(PROMPTS_FOLDER.glob("*.yaml"))
 # Prompts and their variables whose text comes from the user's data or the LLM; what an idea is are the package's words.
@@ -223,6 +223,20 @@ def test_a_template_that_is_broken_is_refused(tmp_path):
 )
 def test_a_row_that_does_not_fit_the_output_is_refused(tmp_path, row, told):
     assert told in _refusal(tmp_path, row=row)
+
+
+def _listed(node: dict) -> dict:
+    return {"type": "object", "properties": {"query": node}, "required": ["query"]}
+
+
+def test_an_anchor_alone_may_be_a_list_of_so_many_texts(tmp_path):
+    node = {"type": "array", "items": {"type": "string", "minLength": 3}, "maxItems": 4}
+    found = _load(tmp_path, row={"anchor": "query"}, output=_listed(node), examples=[])
+    assert (found.texts, _load(tmp_path).texts) == (4, 1)
+    assert one_text(found.output)["properties"] == {"query": {"type": "string", "minLength": 3}}
+    told = "output.properties.query: a list of texts needs items: {type: string} and maxItems"
+    for wrong in ({"type": "array", "items": {"type": "string"}}, {"type": "array", "maxItems": 4}):
+        assert told in _refusal(tmp_path, row={"anchor": "query"}, output=_listed(wrong), examples=[])
 
 
 def test_the_subject_may_be_a_text_of_the_row_and_grades_may_fall(tmp_path):

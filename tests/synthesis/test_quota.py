@@ -48,6 +48,27 @@ def test_it_ends_with_every_group_full_or_out_of_attempts_and_none_beyond(wanted
         assert accepted[group] == n or asked[group] >= n * attempts - 1e-6 or accepted[group] < 0.05 * asked[group]
 
 
+@given(SHARES, st.floats(0, 1), st.floats(1, 5), st.integers(0, 99), st.integers(2, 10))
+def test_of_several_texts_a_call_so_many_calls_are_made_as_texts_are_missing(wanted, acceptance, attempts, seed, each):
+    rng, counts, found, first = random.Random(seed), Quotas(wanted, attempts, texts=each), [], True
+    while batch := counts.next_round(PROBE if first else None):
+        first = False
+        for group, calls in batch.items():
+            missing = wanted[group] - sum(c.group == group and c.reason is None for c in found)
+            assert calls > 0
+            assert acceptance < 1 or (calls - 1) * each < missing
+            for _ in range(calls):
+                texts = [candidate(group, None if rng.random() < acceptance else "schema") for _ in range(each)]
+                found += [dataclasses.replace(c, first=i == 0) for i, c in enumerate(texts)]
+        counts.count(found)
+    calls, accepted = (
+        Counter(c.group for c in found if keep(c)) for keep in (lambda c: c.first, lambda c: not c.reason)
+    )
+    for group, n in wanted.items():
+        assert accepted[group] <= n
+        assert (calls[group] - 1) * each < n * attempts + 1
+
+
 def test_attempts_are_never_overstepped_by_rounding():
     counts = Quotas({"a": 10}, 1.1)
     counts.count([candidate("a", "schema")] * 10)
