@@ -115,6 +115,7 @@ JUDGED = {
     "several, by centroids": ("several", {"label_by": "centroids"}),
     "several, by nearest": ("several", {"label_by": "nearest"}),
     "several, by nothing": ("several", {"label_by": "none"}),
+    "several, contrast, by nearest": ("several, contrast", {"label_by": "nearest"}),
 }
 
 
@@ -323,10 +324,14 @@ def main() -> None:
         pairs = [(row["text"], row["label"]) for row in told["rows"]]
         asked, checks = [text for text, _ in real["test"]], JUDGED.get(way, ("", {}))[1]
         good, reasons = accepted(told["rows"], task, asked, **checks)
-        (o.folder / f"accepted-{plain(way)}.json").write_text(json.dumps(good), encoding="utf-8")
+        texts = good  # to train on
+        if way == REVISED:
+            texts = [*good, *accepted(json.loads((o.folder / "several.json").read_text())["rows"], task, asked,
+                                      label_by="nearest")[0]]  # fmt: skip
+        (o.folder / f"accepted-{plain(way)}.json").write_text(json.dumps(texts), encoding="utf-8")
         minutes = told["seconds"] / 60
         row = {"way": way, "calls": told["calls"], "texts": len(pairs), "accepted": len(good), "minutes": minutes}
-        moved = [] if checks else sorted(set(accepted(told["rows"], task, asked, relabel=True)[0]) - set(good))
+        moved = [] if checks else sorted(set(accepted(told["rows"], task, asked, correct_labels=True)[0]) - set(good))
         row |= {"right": share(pairs), "right_accepted": share(good), "reasons": reasons}
         row |= {"moved": len(moved), "right_moved": share(moved)}
         print(f"{way:<20}{told['calls']:>6}{len(pairs):>7}{len(pairs) / minutes:>7.1f}{row['right']:>8.1%}"

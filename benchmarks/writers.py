@@ -89,7 +89,7 @@ def sifted(rows: list[dict], real: Pairs, asked: list[str], **checks: object) ->
 def trained_on(arm: str, real: Pairs, rows: list[dict], asked: list[str]) -> Pairs:
     """The texts of an arm."""
     given = with_swaps(rows) if "swapped" in arm else rows
-    checks = {"centres": {"label_by": "centroids"}, "relabelled": {"relabel": True}}
+    checks = {"centres": {"label_by": "centroids"}, "relabelled": {"correct_labels": True}}
     if told := next((name for name in ("sifted", "centres", "relabelled") if name in arm), None):
         written = sifted(given, real, asked, **checks.get(told, {}))
     else:

@@ -126,7 +126,7 @@ class Judge:
         self._seen = Seen([*(text for label in task.labels.values() for text in label.seeds), *known.written])
         self._row, self._output = form.layout, one_text(form.output)
         self._key = next(i for i, name in enumerate(self._row.fields) if name != SUBJECT)
-        self._relabel = checks.relabel
+        self._correct = checks.correct_labels
         self._label = self._label_check(checks, known) if task.labels and checks.label_by != "none" else None
 
     def judge(self, candidates: Sequence[Candidate]) -> None:
@@ -157,7 +157,7 @@ class Judge:
             return None
         vector = c.vectors[c.anchor_text]
         found = self._label.judge(vector, c.item.group)
-        if found == MISMATCH and self._relabel:
+        if found == MISMATCH and self._correct:
             c.moved = self._label.surely(vector)
         return None if c.moved else found
 

@@ -46,8 +46,8 @@ class Checks(Options):
     label_by: how the guide's vectors judge a text's label: by a classifier on all texts whose label is known (seeds,
         lines and `Known.labelled`), by the nearest centre of a label's seeds and line, by the five nearest of those
         texts, or not at all.
-    relabel: where the classifier is sure of another label, ten times as likely as any other, a text gets that one in
-        place of being dropped.
+    correct_labels: where the classifier is sure of another label, ten times as likely as any other, a text gets that
+        one in place of being dropped.
     blind: ask the LLM a second time which label the text has, without telling the one it was written for.
     least_score: the LLM is asked how well a row fits, from 1 to 5, and rows below this are dropped. Of questions on
         documents it sees question and chunk, of labels text and line, else anchor and positive.
@@ -70,7 +70,7 @@ class Checks(Options):
     label_by: LabelBy = Field(
         "classifier", description="classifier, nearest: by seeds and texts of labelled_files; centroids: by seeds"
     )
-    relabel: bool = Field(
+    correct_labels: bool = Field(
         False,
         description="a text that surely has another label gets that one, and is not dropped (label_by classifier)",
     )

@@ -25,11 +25,12 @@ from gisttools.synthesis.task import TEST, TRAIN, Task, name_of
 
 ATTRIBUTES = ("register", "persona", "length", "difficulty", "form")
 # What a prompt may use.
-VARIABLES = ("domain", "description", "language", "target_language", "about", "contrast", "subject", "idea", "seeds",
-             *ATTRIBUTES)  # fmt: skip
+VARIABLES = ("domain", "description", "language", "target_language", "about", "contrast", "others", "subject", "idea",
+             "seeds", *ATTRIBUTES)  # fmt: skip
 SHOWN = 4000  # characters of a text that the LLM is shown: about a thousand tokens
 _LONGEST_WORD = 100
 _SEEDS_SHOWN = 4
+_OTHERS_SHOWN = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +181,19 @@ def values_of(task: Task, item: PlannedCall) -> dict[str, object]:
         "target_language": name_of(task.target_language) if task.target_language else None,
         "about": task.groups[item.group],
         "contrast": task.groups.get(item.contrast) if item.contrast else None,
+        "others": _others(task, item),
         "subject": shown(item.subject),
         "idea": shown(item.idea),
         "seeds": [shown(text) for text in _turned(label.seeds, item.subject)[:_SEEDS_SHOWN]] if label else [],
         **{name: getattr(item, name) for name in ATTRIBUTES},
     }
+
+
+def _others(task: Task, item: PlannedCall) -> list[str]:
+    """The lines of the labels that the call's own is most easily taken for, that of its contrast first."""
+    label = task.labels.get(item.group)
+    names = [item.contrast, *(label.confusable if label else ())]
+    return [task.groups[name] for name in dict.fromkeys(names) if name][:_OTHERS_SHOWN]
 
 
 def _turned(seeds: Sequence[str], first: str | None) -> Sequence[str]:

@@ -86,10 +86,10 @@ def check_checks(task: Task, checks: Checks) -> None:
     found = []  # what is switched off where there is none of it does no harm
     told = {name: value for name, value in checks.changed().items() if value not in (None, "none", False, 0)}
     if not task.labels:
-        labels = [name for name in ("blind", "label_by", "relabel") if name in told]
+        labels = [name for name in ("blind", "label_by", "correct_labels") if name in told]
         found += [f"{name} is for tasks with labels, and {task.name} has none" for name in labels]
-    elif "relabel" in told and checks.label_by != "classifier":
-        found.append(f"relabel is the classifier's, and label_by is {checks.label_by!r}")
+    elif "correct_labels" in told and checks.label_by != "classifier":
+        found.append(f"correct_labels is the classifier's, and label_by is {checks.label_by!r}")
     if task.labels and "skip_nearest" in told:
         found.append(f"skip_nearest is for mined negatives; those of {task.name} are texts of other labels")
     if not task.documents:

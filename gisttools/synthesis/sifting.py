@@ -236,6 +236,8 @@ def _label_check(task: Task, checks: Checks, known: Known) -> Checks:
     if not task.labels or told or checks.label_by not in ("classifier", "centroids"):
         return checks
     of = {name for _, name in known.labelled}
+    if set(task.labels) <= of and checks.label_by == "classifier":
+        return checks
     by = "nearest" if set(task.labels) <= of else "none"
     how = "by the nearest labelled texts" if by == "nearest" else "by nothing: there are labelled texts of some at most"
     notice(f"{task.name}: labels have neither seeds nor lines, so that they are judged {how} (label_by {by})")

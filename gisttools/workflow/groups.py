@@ -34,8 +34,8 @@ _GROUPS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         (
             "What a text must stand up to",
             (
-                "relabel", "blind", "least_score", "guide_order", "top_k", "skip_nearest", "near", "eval_*", "avoid",
-                "labelled_files",
+                "correct_labels", "blind", "least_score", "guide_order", "top_k", "skip_nearest", "near", "eval_*",
+                "avoid", "labelled_files",
             ),
         ),
         _GUIDE,

@@ -155,7 +155,9 @@ def test_a_text_that_surely_has_another_label_is_moved_to_it():
     with Server(stubborn) as server:
         known, task = Known(labelled=real * 1), Task(**labelled_task())
         dropped = run(task, server, rows=9, attempts=3, known=known, checks=Checks(guide_order=False))
-        moved = run(task, server, rows=9, attempts=3, known=known, checks=Checks(guide_order=False, relabel=True))
+        moved = run(
+            task, server, rows=9, attempts=3, known=known, checks=Checks(guide_order=False, correct_labels=True)
+        )
     assert dropped.summary["relabelled"] == 0
     assert dropped.summary["reasons"]["label-mismatch"] >= 9
     rows = [row for row in moved.accepted if json.loads(row["attributes"]).get("asked_for")]

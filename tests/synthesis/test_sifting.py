@@ -135,10 +135,14 @@ def test_labels_that_a_task_does_not_know_are_refused_where_there_are_no_others(
 def test_labels_of_names_alone_are_judged_by_labelled_texts_or_not_at_all(write):
     rows = [{"text": r["text"], "label": r["label"]} for r in rows_of()]
     rows.append({"text": f"{' '.join(_WORDS[:7])} cat 17", "label": "dog"})
-    labelled = [(f"a {a} of {w}", a) for a in ANIMALS for w in _WORDS]
+    rng = random.Random(1)
+    labelled = [(sentence(a, rng), a) for a in ANIMALS for _ in range(20)]
     checks = Checks(guide_order=False)
     assert sift(write(rows), GUIDE, checks=checks).summary["reasons"] == {}
     found = sift(write(rows), GUIDE, checks=checks, known=Known(labelled=labelled))
+    assert found.summary["reasons"]["label-mismatch"] == 1
+    by_centres = checks.model_copy(update={"label_by": "centroids"})  # a name alone is no centre
+    found = sift(write(rows), GUIDE, checks=by_centres, known=Known(labelled=labelled))
     assert found.summary["reasons"] == {"label-mismatch": 1}
 
 
