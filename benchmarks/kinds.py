@@ -51,11 +51,11 @@ def write(kind: str, model: str, rows: int, threads: int | None, folder: Path) -
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
 
 
-def in_order(rows, guide) -> tuple[float, int]:
+def in_order(rows, guide) -> tuple[float | None, int]:
     """The share of rows whose positive is nearer than every negative, by another model, and how many rows have all."""
     whole = [r for r in rows if r["anchor"] and r["positive"] and r["negatives"]]
     if not whole:
-        return float("nan"), 0
+        return None, 0
 
     def unit(texts):
         return np.asarray(guide.embed(texts))
@@ -64,6 +64,11 @@ def in_order(rows, guide) -> tuple[float, int]:
     own = np.einsum("nd,nd->n", anchors, positives)
     nearest = [float((unit(list(r["negatives"])) @ a).max()) for r, a in zip(whole, anchors, strict=True)]
     return float(np.mean(own > np.array(nearest))), len(whole)
+
+
+def share_of(value: float | None) -> str:
+    """In words."""
+    return "none" if value is None else f"{value:.0%}"
 
 
 def main() -> None:
@@ -88,9 +93,10 @@ def main() -> None:
         )
         row = {"kind": kind, "calls": told["calls"], "texts": told["asked"], "rows": told["accepted"]}
         row |= {"minutes": told["wall_minutes"], "live": told["live_negatives"], "reasons": told["reasons"]}
+        row["passed"] = (row["rows"] + told["reasons"].get("over-quota", 0)) / row["texts"]
         row |= {"in_order": good, "rejected_in_order": bad, "rejected_whole": n}
         print(f"{kind:<16}{row['calls']:>6}{row['texts']:>7}{row['rows']:>6}{row['rows'] / row['minutes']:>7.1f}"
-              f"{row['rows'] / row['texts']:>8.0%}{row['live']:>7}{good:>10.0%}{f'{bad:.0%} of {n}':>10}"
+              f"{row['passed']:>8.0%}{row['live']:>7}{share_of(good):>10}{f'{share_of(bad)} of {n}':>10}"
               f"  {row['reasons']}", flush=True)  # fmt: skip
         figures.append(row)
     print(json.dumps({"benchmark": "kinds", "model": Path(o.model).name, "kinds": figures}))
