@@ -268,13 +268,16 @@ def _output_problems(prompt: Prompt) -> list[str]:
     return found + (_row_problems(prompt.row, properties) if prompt.row else [])
 
 
+def _lists_texts(node: dict) -> bool:
+    items = node.get("items")
+    return isinstance(items, dict) and items.get("type") == "string" and isinstance(node.get("maxItems"), int)
+
+
 def _row_problems(row: Row, properties: dict[str, dict]) -> list[str]:
     texts = {name for name, node in properties.items() if node.get("type") == "string"} | {SUBJECT}
     lists = {name for name, node in properties.items() if node.get("type") == "array"}
     if row.fields == (row.anchor,) and row.anchor in lists:  # a row is made of each
-        node = properties[row.anchor]
-        plain = isinstance(node.get("items"), dict) and node["items"].get("type") == "string"
-        if not plain or not isinstance(node.get("maxItems"), int):
+        if not _lists_texts(properties[row.anchor]):
             return [f"output.properties.{row.anchor}: a list of texts needs items: {{type: string}} and maxItems"]
         texts.add(row.anchor)
     found = [

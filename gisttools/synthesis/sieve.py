@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -81,17 +81,23 @@ def _sides(guide: Any, task: Task) -> tuple[Embed, Embed]:
     return guide.with_prompt(asked).embed, guide.with_prompt(answers).embed
 
 
+def _idle_of_labels(task: Task, checks: Checks, told: Collection[str]) -> list[str]:
+    """Checks of labels that would do nothing, of those that are told."""
+    if not task.labels:
+        labels = [name for name in ("blind", "label_by", "correct_labels") if name in told]
+        return [f"{name} is for tasks with labels, and {task.name} has none" for name in labels]
+    if "correct_labels" in told and checks.label_by != "classifier":
+        return [f"correct_labels is the classifier's, and label_by is {checks.label_by!r}"]
+    return []
+
+
 def check_checks(task: Task, checks: Checks) -> None:
     """Raises ParameterError where a check would do nothing for a task."""
     found = []  # what is switched off where there is none of it does no harm
     told = {name: value for name, value in checks.changed().items() if value not in (None, "none", False, 0)}
-    if not task.labels:
-        labels = [name for name in ("blind", "label_by", "correct_labels") if name in told]
-        found += [f"{name} is for tasks with labels, and {task.name} has none" for name in labels]
-    elif "correct_labels" in told and checks.label_by != "classifier":
-        found.append(f"correct_labels is the classifier's, and label_by is {checks.label_by!r}")
     if task.labels and "skip_nearest" in told:
         found.append(f"skip_nearest is for mined negatives; those of {task.name} are texts of other labels")
+    found += _idle_of_labels(task, checks, told)
     if not task.documents:
         named = [name for name in ("found_by", "also_answers") if name in told]
         found += [f"{name} is for questions on documents, and {task.name} starts from {task.start}" for name in named]
