@@ -12,6 +12,10 @@ negatives, the guide's mask); `unfiltered` (`ours`, also on the questions that f
 (questions and sentences); `small` (`--small-folder`: questions of another LLM). All have the first `--freeze` layers
 frozen.
 
+And what sentence-transformers makes of the same questions in its own trainer, for as many CPU seconds as `ours` takes
+(`--seconds`), all layers: `st_mnr` (MultipleNegativesRankingLoss, pairs), `st_mnr_hard` (the same with our mined
+negatives), `st_gist` (GISTEmbedLoss under the same guide).
+
 The learning rate is the best of `--rates` for `ours` on the synthetic test, one seed; every side is trained at it. The
 writing and each training are kept in `--folder`, so that a benchmark that was stopped goes on. Without the hub's data
 it says so and ends.
@@ -52,6 +56,7 @@ TASK, METRIC = "MLQuestions", "ndcg_at_10"
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
 SIDES = ("ours", "untaught", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
+PEERS = ("st_mnr", "st_mnr_hard", "st_gist")
 AS_THEY_COME = ("base", "guide")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
@@ -110,7 +115,7 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     some."""
     from datasets import concatenate_datasets
 
-    side = "ours" if side == "untaught" else side
+    side = {"untaught": "ours", "st_mnr_hard": "ours", "st_mnr": "unmined", "st_gist": "unmined"}.get(side, side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
     folder = options.folder / "rows" / named
     if (folder / "triplets.parquet").exists():
@@ -201,6 +206,8 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     model, seconds = open_model(*STUDENT, device="cpu"), 0.0
     if side == "guide":
         model.encode = lambda texts, **_: VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])).embed(texts)
+    elif side in PEERS:
+        seconds = of_peer(side, model, rows_of(side, options, read), options, seed, rate)
     elif side != "base":
         table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
         guide = None if side == "in_batch" else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
@@ -231,11 +238,39 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     (options.folder / f"{name}.json").write_text(json.dumps(told), encoding="utf-8")
 
 
+def of_peer(side: str, model, rows: Path, options, seed: int, rate: float) -> float:
+    """Train the model in the trainer of sentence-transformers; CPU seconds."""
+    from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss, MultipleNegativesRankingLoss
+    from sides import _fit
+
+    from gisttools.models import open_model
+
+    table = read_triplets(rows / "triplets.parquet")
+    data = {"anchor": table["anchor"][:], "positive": table["positive"][:]}
+    if side == "st_mnr_hard":
+        whole = [row for row in table if len(row["negatives"]) >= options.negatives]
+        data = {name: [row[name] for row in whole] for name in data}
+        for i in range(options.negatives):
+            data[f"negative_{i}"] = [row["negatives"][i] for row in whole]
+    started = time.process_time()
+    if side == "st_gist":
+        loss = GISTEmbedLoss(model, open_model(*GUIDE, device="cpu"), temperature=0.05)
+    else:
+        loss = MultipleNegativesRankingLoss(model)
+    steps = _fit(model, loss, data, seed, rate, started + options.seconds, batch=options.batch)
+    seconds = time.process_time() - started
+    print(f"{side}: {steps} steps in {seconds:.0f} CPU seconds, {len(data['anchor'])} rows", file=sys.stderr)
+    model.eval()
+    return seconds
+
+
 def cell(options, side: str, seed: int, rate: float) -> str:
     """The name of a training's files."""
     told = f"{rate:g}-{options.steps}-{options.batch}-{options.negatives}-{options.distill:g}-{options.freeze}"
     if side in ("sentences", "both"):
         told += f"-{options.sentences}"
+    if side in PEERS:
+        told = f"{rate:g}-{options.seconds:g}s-{options.batch}"
     return side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
 
 
@@ -243,7 +278,7 @@ def result(options, side: str, seed: int, rate: float) -> dict:
     """What came of a training, after running it in a process of its own where that is missing."""
     kept = options.folder / f"{cell(options, side, seed, rate)}.json"
     if not kept.exists():
-        named = ("folder", "steps", "batch", "negatives", "distill", "freeze", "sentences")
+        named = ("folder", "steps", "batch", "negatives", "distill", "freeze", "sentences", "seconds")
         told = [word for name in named for word in (f"--{name}", str(getattr(options, name)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
         command = [sys.executable, __file__, *told, "--one", side, str(seed), str(rate)]
@@ -288,7 +323,8 @@ def main() -> None:
     parser.add_argument("--attempts", type=float, default=1.25, help="calls for each question that is wanted, at most")
     parser.add_argument("--slots", type=int, default=2, help="calls at a time")
     parser.add_argument("--ask-only", action="store_true")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES[:-1]))
+    parser.add_argument("--seconds", type=float, default=205.0, help="CPU time of the sides of sentence-transformers")
+    parser.add_argument("--sides", nargs="+", choices=[*SIDES, *PEERS], default=list(SIDES[:-1]))
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--negatives", type=int, default=2, help="mined, a question")

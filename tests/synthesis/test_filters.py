@@ -10,7 +10,7 @@ from helpers import PROMPTS_FOLDER
 from helpers.scripted_author import reply_of
 
 from gisttools.synthesis import filters
-from gisttools.synthesis.prompts import load_prompt
+from gisttools.synthesis.prompts import load_prompt, one_text
 from gisttools.synthesis.task import Task
 
 SCHEMA = {
@@ -110,7 +110,10 @@ def test_a_field_that_the_schema_knows_otherwise_is_kept_with_its_reason():
 def test_the_examples_of_every_prompt_of_rows_are_answers_without_fault(path):
     prompt = load_prompt(path)
     for example in prompt.examples if prompt.row else ():
-        assert _read(example.answer, prompt.output) == (example.answer, None)
+        several = prompt.texts > 1  # each is read by itself
+        answers = [{k: t} for k, texts in example.answer.items() for t in texts] if several else [example.answer]
+        for answer in answers:
+            assert _read(answer, one_text(prompt.output)) == (answer, None)
 
 
 # --- a text --------------------------------------------------------------------------------------------------------
