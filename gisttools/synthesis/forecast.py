@@ -91,7 +91,7 @@ def forecast_of(
     requests = Requests(task, prompt).of(CallPlan(task, wanted, options.seed, ideas).take(looked))
     sizes = [sum(len(m["content"].encode("utf-8", "replace")) for m in r.messages) / _BYTES for r in requests]
     most = sum(math.ceil(n * options.attempts / prompt.texts) for n in wanted.values())
-    calls = min(math.ceil(rows / _ACCEPTED / prompt.texts), most)
+    calls = min(max(len(wanted), math.ceil(rows / _ACCEPTED / prompt.texts)), most)  # a call is of one group
     again = _looks(checks or Checks())
     properties = one_text(prompt.output)["properties"].values()
     answer = prompt.texts * sum(_LONG_ANSWER if node.get("maxLength", 0) > 500 else _ANSWER for node in properties)

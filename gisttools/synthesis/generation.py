@@ -232,7 +232,8 @@ class _Rounds:
                 taken += 1
             if len(waiting) >= _BATCH or taken == len(items):
                 self.sieve.judge.judge(waiting)
-                judged, waiting = [*judged, *waiting], []
+                judged += waiting
+                waiting = []
             if time.monotonic() - self.shown >= _REDRAWN:  # tqdm's own pace counts rows, and rows come late
                 self._show(bar, self.asked + len(arrived), judged)
         return judged

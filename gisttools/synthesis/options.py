@@ -33,7 +33,11 @@ class SynthesisOptions(Options):
         None, ge=1, description="of documents: accepted questions to test with; null: a fifth of rows"
     )
     per_chunk: float = Field(3.0, gt=0, description="of documents: questions of a chunk, at most, on average")
-    attempts: float = Field(4.0, ge=1, description="calls for each of them, at most")
+    attempts: float = Field(
+        4.0,
+        ge=1,
+        description="texts asked for, for each of them, at most; a call asks for one, or as many as its prompt says",
+    )
     seed: int = Field(0, description="seed of the plan and of the LLM's sampling")
     prompt: str | Path | None = Field(None, description="prompt file, or its name; null: that of the task's kind")
     prompts: str | Path | None = Field(None, description="your own folder of prompts, looked into first")

@@ -196,6 +196,24 @@ def test_values_fill_every_variable_that_a_prompt_may_use():
     assert values_of(TASK, _of(TASK, "dog", 1)[0])["contrast"] == "About cats."
 
 
+def test_every_seed_stands_first_in_its_turn_and_the_others_follow_around():
+    seeds = tuple(f"seed number {i}" for i in range(6))
+    labels = {
+        "a": {"about": "About a.", "confusable": ["c", "b", "d"], "seeds": seeds},
+        **{name: {"about": f"About {name}."} for name in "bcd"},
+    }
+    task = Task(name="t", kind="classification", description="d", domain="d", language="eng-Latn", labels=labels)
+    values = [(item, values_of(task, item)) for item in _of(task, "a", 18)]
+    for item, found in values:
+        place = seeds.index(item.subject)
+        assert found["seeds"] == [seeds[(place + i) % 6] for i in range(4)]
+        first, second = found["others"]
+        assert first == task.groups[item.contrast]
+        assert second == next(f"About {name}." for name in "cbd" if name != item.contrast)
+    assert Counter(text for _, found in values for text in found["seeds"]) == dict.fromkeys(seeds, 12)
+    assert values_of(task, _of(task, "b", 1)[0])["seeds"] == []
+
+
 @pytest.mark.parametrize("path", sorted(PROMPTS_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
 def test_prompts_of_rows_use_known_variables_and_others_are_refused(path):
     prompt = load_prompt(path)
