@@ -7,6 +7,9 @@ Measured of each: texts an answer gives, texts a minute, the share that `sift` a
 seeds), accepted a minute, and the share that has the label it was asked for, of all and of the accepted, by a judge
 that nothing else uses (logistic regression on all-mpnet-base-v2's vectors of all real train texts).
 
+"several, revised" asks again for what the nearest seeds stop of "several", with the reason told; "..., by ..." are the
+same answers under other label checks.
+
 `--train` trains all-MiniLM-L6-v2 on the seeds and what was accepted of each way, and on the seeds alone, and scores on
 train texts that are nobody's seed: a classifier on the three seeds a label, and mteb's 8 texts a label.
 
@@ -57,7 +60,7 @@ MANY = {
 
 
 def own(ask) -> str:
-    """The label by its line, with its seeds in an order that changes."""
+    """The label by its line."""
     return f"Where: {ask.domain}. What the text says: {ask.about}"
 
 
@@ -67,7 +70,7 @@ def against(ask) -> str:
 
 
 def shown(ask) -> str:
-    """Its seeds."""
+    """Its seeds, in an order that changes."""
     return f"\nReal texts of the kind: {json.dumps(ask.seeds)}"
 
 

@@ -14,7 +14,7 @@ frozen.
 
 And what sentence-transformers makes of the same questions in its own trainer, for as many CPU seconds as `ours` takes
 (`--seconds`), all layers: `st_mnr` (MultipleNegativesRankingLoss, pairs), `st_mnr_hard` (the same with our mined
-negatives), `st_gist` (GISTEmbedLoss under the same guide).
+negatives).
 
 The learning rate is the best of `--rates` for `ours` on the synthetic test, one seed; every side is trained at it. The
 writing and each training are kept in `--folder`, so that a benchmark that was stopped goes on. Without the hub's data
@@ -56,7 +56,7 @@ TASK, METRIC = "MLQuestions", "ndcg_at_10"
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
 SIDES = ("ours", "untaught", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
-PEERS = ("st_mnr", "st_mnr_hard", "st_gist")
+PEERS = ("st_mnr", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
@@ -115,7 +115,7 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     some."""
     from datasets import concatenate_datasets
 
-    side = {"untaught": "ours", "st_mnr_hard": "ours", "st_mnr": "unmined", "st_gist": "unmined"}.get(side, side)
+    side = {"untaught": "ours", "st_mnr_hard": "ours", "st_mnr": "unmined"}.get(side, side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
     folder = options.folder / "rows" / named
     if (folder / "triplets.parquet").exists():
@@ -240,10 +240,8 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
 
 def of_peer(side: str, model, rows: Path, options, seed: int, rate: float) -> float:
     """Train the model in the trainer of sentence-transformers; CPU seconds."""
-    from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss, MultipleNegativesRankingLoss
-    from sides import _fit
-
-    from gisttools.models import open_model
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from sides import fit
 
     table = read_triplets(rows / "triplets.parquet")
     data = {"anchor": table["anchor"][:], "positive": table["positive"][:]}
@@ -253,11 +251,8 @@ def of_peer(side: str, model, rows: Path, options, seed: int, rate: float) -> fl
         for i in range(options.negatives):
             data[f"negative_{i}"] = [row["negatives"][i] for row in whole]
     started = time.process_time()
-    if side == "st_gist":
-        loss = GISTEmbedLoss(model, open_model(*GUIDE, device="cpu"), temperature=0.05)
-    else:
-        loss = MultipleNegativesRankingLoss(model)
-    steps = _fit(model, loss, data, seed, rate, started + options.seconds, batch=options.batch)
+    loss = MultipleNegativesRankingLoss(model)
+    steps = fit(model, loss, data, seed, rate, started + options.seconds, batch=options.batch)
     seconds = time.process_time() - started
     print(f"{side}: {steps} steps in {seconds:.0f} CPU seconds, {len(data['anchor'])} rows", file=sys.stderr)
     model.eval()

@@ -104,21 +104,21 @@ def _pairs(texts: list[str], numbers: np.ndarray, seed: int) -> dict:
 def _mnr(student, fresh, texts, numbers, seed, rate, until):
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    return _fit(student, MultipleNegativesRankingLoss(student), _pairs(texts, numbers, seed), seed, rate, until)
+    return fit(student, MultipleNegativesRankingLoss(student), _pairs(texts, numbers, seed), seed, rate, until)
 
 
 def _gist(student, fresh, texts, numbers, seed, rate, until):
     from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
 
     loss = GISTEmbedLoss(student, fresh(), temperature=0.05)
-    return _fit(student, loss, _pairs(texts, numbers, seed), seed, rate, until)
+    return fit(student, loss, _pairs(texts, numbers, seed), seed, rate, until)
 
 
 def _cached_gist(student, fresh, texts, numbers, seed, rate, until):
     from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss
 
     loss = CachedGISTEmbedLoss(student, fresh(), temperature=0.05, mini_batch_size=BATCH)
-    return _fit(student, loss, _pairs(texts, numbers, seed), seed, rate, until, batch=4 * BATCH)
+    return fit(student, loss, _pairs(texts, numbers, seed), seed, rate, until, batch=4 * BATCH)
 
 
 def _triplet(student, fresh, texts, numbers, seed, rate, until):
@@ -128,15 +128,15 @@ def _triplet(student, fresh, texts, numbers, seed, rate, until):
     )
 
     loss = BatchAllTripletLoss(student, Distance.cosine_distance, margin=0.5)
-    return _fit(student, loss, _columns(texts, numbers), seed, rate, until, "group_by_label")
+    return fit(student, loss, _columns(texts, numbers), seed, rate, until, "group_by_label")
 
 
 def _supcon(student, fresh, texts, numbers, seed, rate, until):
-    return _fit(student, SupCon(student), _columns(texts, numbers), seed, rate, until, "group_by_label")
+    return fit(student, SupCon(student), _columns(texts, numbers), seed, rate, until, "group_by_label")
 
 
 def _head(student, fresh, texts, numbers, seed, rate, until):
-    return _fit(student, Head(student, numbers.max() + 1), _columns(texts, numbers), seed, rate, until, "batch_sampler")
+    return fit(student, Head(student, numbers.max() + 1), _columns(texts, numbers), seed, rate, until, "batch_sampler")
 
 
 def _setfit(student, fresh, texts, numbers, seed, rate, until):
@@ -156,14 +156,14 @@ def _setfit(student, fresh, texts, numbers, seed, rate, until):
         "sentence2": [texts[b] for _, b in pairs],
         "score": [1.0] * len(alike) + [0.0] * len(unlike),
     }
-    return _fit(student, CosineSimilarityLoss(student), data, seed, rate, until, "batch_sampler")
+    return fit(student, CosineSimilarityLoss(student), data, seed, rate, until, "batch_sampler")
 
 
 def _columns(texts: list[str], numbers: np.ndarray) -> dict:
     return {"text": texts, "label": numbers.tolist()}
 
 
-def _fit(student, loss, data: dict, seed: int, rate: float, until: float, sampler="no_duplicates", batch=BATCH) -> int:
+def fit(student, loss, data: dict, seed: int, rate: float, until: float, sampler="no_duplicates", batch=BATCH) -> int:
     """Train in sentence-transformers' trainer until the process has used so many CPU seconds; the number of steps."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
