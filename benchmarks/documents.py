@@ -6,11 +6,13 @@ student, all-MiniLM-L6-v2, is trained on what is left in several ways, as many s
 with the 1,500 human queries, which nothing else ever sees: nDCG@10, paired by query (and seed).
 
 Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's scores as targets beside its mask); `untaught`
-(the mask alone); `in_batch` (the same questions, negatives of the batch alone, no guide); `unmined` (no mined
-negatives, the guide's mask); `unfiltered` (`ours`, also on the questions that filters of quality stopped); `sentences`
-(no LLM: a sentence of a passage in place of a question, for as many passages again as `--sentences` says); `both`
-(questions and sentences); `small` (`--small-folder`: questions of another LLM). All have the first `--freeze` layers
-frozen.
+(the mask alone); `unguided` (the mined negatives, neither mask nor targets); `in_batch` (the same questions, negatives
+of the batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered` (`ours`, also on the
+questions that filters of quality stopped); `sentences` (no LLM: a sentence of a passage in place of a question, for as
+many passages again as `--sentences` says); `both` (questions and sentences); `small` (`--small-folder`: questions of
+another LLM). All have the first `--freeze` layers frozen, and whatever `--also` says of loss and training.
+
+`--corpus docstrings` (docstrings.py) is for choosing: another corpus with people's queries, of what is installed.
 
 And what sentence-transformers makes of the same questions in its own trainer, for as many CPU seconds as `ours` takes
 (`--seconds`), all layers: `st_mnr` (MultipleNegativesRankingLoss, pairs), `st_mnr_hard` (the same with our mined
@@ -38,6 +40,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from docstrings import passages_and_queries
 from scoring import interval
 
 from gisttools.common import GistError
@@ -53,9 +56,13 @@ from gisttools.data import (
 )
 
 TASK, METRIC = "MLQuestions", "ndcg_at_10"
+DOMAINS = {
+    TASK: "a textbook and notes on machine learning",
+    "docstrings": "the reference of Python's libraries for numbers, data and graphs",
+}
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
-SIDES = ("ours", "untaught", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
+SIDES = ("ours", "untaught", "unguided", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
 PEERS = ("st_mnr", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
@@ -63,8 +70,10 @@ HELD_BACK = 0.2
 FEWEST_WORDS = 5  # of a sentence
 
 
-def corpus_and_queries() -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
+def corpus_and_queries(corpus: str) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
     """Passages and queries by id, and which passage answers which query."""
+    if corpus == "docstrings":
+        return passages_and_queries()
     task = mteb_task(TASK)
     load_task(task)
     data = split_of(task, "default", "test")
@@ -74,16 +83,16 @@ def corpus_and_queries() -> tuple[dict[str, str], dict[str, str], dict[str, dict
     return passages, queries, data["relevant_docs"]
 
 
-def read_corpus(passages: dict[str, str]) -> ReadChunks:
+def read_corpus(passages: dict[str, str], corpus: str) -> ReadChunks:
     """Each passage a chunk of a document of its own; a fifth, drawn at random, is held back."""
     names = list(passages)
     chunks = tuple(
-        Chunk(id=n, document=n, title="", headings=(), text=passages[n], tokens=1, file=Path(TASK), line=1)
+        Chunk(id=n, document=n, title="", headings=(), text=passages[n], tokens=1, file=Path(corpus), line=1)
         for n in names
     )
     test = np.zeros(len(names), dtype=bool)
     test[np.random.default_rng(0).permutation(len(names))[: round(HELD_BACK * len(names))]] = True
-    return ReadChunks(name=TASK, chunks=chunks, test=test)
+    return ReadChunks(name=corpus, chunks=chunks, test=test)
 
 
 def ask(options, read: ReadChunks) -> dict:
@@ -98,8 +107,10 @@ def ask(options, read: ReadChunks) -> dict:
     plan = SynthesisOptions(rows=rows, test_rows=round(HELD_BACK * rows), attempts=options.attempts, per_chunk=1.0)
     asked = LLMOptions(model=options.model, temperature=0.4, max_tokens=300, concurrency=options.slots, timeout=900.0)
     started = time.monotonic()
-    with open_llm(asked, log=options.folder / "server.log", cache=options.folder / "llm.sqlite", job=TASK) as llm:
-        task = document_task(read, domain="a textbook and notes on machine learning", language="eng-Latn")
+    with open_llm(
+        asked, log=options.folder / "server.log", cache=options.folder / "llm.sqlite", job=options.corpus
+    ) as llm:
+        task = document_task(read, domain=DOMAINS[options.corpus], language="eng-Latn")
         done = generate(
             task, llm, VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])), plan, checks=Checks(top_k=5)
         )
@@ -115,7 +126,7 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     some."""
     from datasets import concatenate_datasets
 
-    side = {"untaught": "ours", "st_mnr_hard": "ours", "st_mnr": "unmined"}.get(side, side)
+    side = {"untaught": "ours", "unguided": "ours", "st_mnr_hard": "ours", "st_mnr": "unmined"}.get(side, side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
     folder = options.folder / "rows" / named
     if (folder / "triplets.parquet").exists():
@@ -145,7 +156,9 @@ def sentences(passages: list[str], count: int):
         if len(parts) > 1:
             found.append((str(rng.choice(parts)), passages[place]))
     anchors, positives = (pa.array(column) for column in zip(*found[:count], strict=True))
-    return make_triplets_from_columns({"anchor": anchors, "positive": positives, "task_name": TASK}, len(anchors))
+    return make_triplets_from_columns(
+        {"anchor": anchors, "positive": positives, "task_name": "sentences"}, len(anchors)
+    )
 
 
 def mined(pairs, read: ReadChunks, negatives: int):
@@ -201,8 +214,8 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
 
     torch.set_num_threads(1)
-    passages, queries, relevant = corpus_and_queries()
-    read = read_corpus(passages)
+    passages, queries, relevant = corpus_and_queries(options.corpus)
+    read = read_corpus(passages, options.corpus)
     model, seconds = open_model(*STUDENT, device="cpu"), 0.0
     if side == "guide":
         model.encode = lambda texts, **_: VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])).embed(texts)
@@ -210,17 +223,17 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
         seconds = of_peer(side, model, rows_of(side, options, read), options, seed, rate)
     elif side != "base":
         table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
-        guide = None if side == "in_batch" else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
-        distill = 0.0 if side in ("untaught", "in_batch", "unmined") else options.distill
-        loss = GISTLoss(model, GuideStore.build(table, guide), LossOptions(temperature=0.05, distill=distill))
-        settings = TrainSettings(
-            max_steps=options.steps,
-            batch_size=options.batch,
-            learning_rate=rate,
-            seed=seed,
-            freeze_layers=options.freeze,
-            dropout=False,
+        guide = (
+            None if side in ("in_batch", "unguided") else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
         )
+        distill = 0.0 if side in ("untaught", "in_batch", "unmined", "unguided") else options.distill
+        of_loss: dict[str, object] = {"temperature": 0.05, "distill": distill}
+        of_training: dict[str, object] = {"batch_size": options.batch, "freeze_layers": options.freeze}
+        of_training |= {"max_steps": options.steps, "learning_rate": rate, "seed": seed, "dropout": False}
+        for name, value in changes(options).items():
+            (of_loss if name in LossOptions.model_fields else of_training)[name] = value
+        loss = GISTLoss(model, GuideStore.build(table, guide), LossOptions(**of_loss))
+        settings = TrainSettings(**of_training)
         started = time.process_time()
         with tempfile.TemporaryDirectory() as scratch:
             finetune(loss, Path(scratch) / "model", settings)
@@ -236,6 +249,11 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     told = {"side": side, "seed": seed, "rate": rate, "cpu_seconds": round(seconds)}
     told |= {key: round(100 * float(values.mean()), 2) for key, values in items.items()}
     (options.folder / f"{name}.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def changes(options) -> dict[str, object]:
+    """Of the loss's and the training's options, by name."""
+    return {name: json.loads(value) for name, value in (word.split("=", 1) for word in options.also)}
 
 
 def of_peer(side: str, model, rows: Path, options, seed: int, rate: float) -> float:
@@ -266,6 +284,8 @@ def cell(options, side: str, seed: int, rate: float) -> str:
         told += f"-{options.sentences}"
     if side in PEERS:
         told = f"{rate:g}-{options.seconds:g}s-{options.batch}"
+    elif options.also:
+        told += "-" + "-".join(sorted(options.also)).replace("=", "_")
     return side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
 
 
@@ -273,9 +293,10 @@ def result(options, side: str, seed: int, rate: float) -> dict:
     """What came of a training, after running it in a process of its own where that is missing."""
     kept = options.folder / f"{cell(options, side, seed, rate)}.json"
     if not kept.exists():
-        named = ("folder", "steps", "batch", "negatives", "distill", "freeze", "sentences", "seconds")
+        named = ("corpus", "folder", "steps", "batch", "negatives", "distill", "freeze", "sentences", "seconds")
         told = [word for name in named for word in (f"--{name}", str(getattr(options, name)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
+        told += ["--also", *options.also] if options.also else []
         command = [sys.executable, __file__, *told, "--one", side, str(seed), str(rate)]
         subprocess.run(command, check=True)
     return json.loads(kept.read_text(encoding="utf-8"))
@@ -283,7 +304,7 @@ def result(options, side: str, seed: int, rate: float) -> dict:
 
 def report(options, sides: list[str], rate: float) -> dict:
     """Print the tables; the figures behind them."""
-    passages, queries, relevant = corpus_and_queries()
+    passages, queries, relevant = corpus_and_queries(options.corpus)
     written = {row["positive"] for row in read_triplets(options.folder / "accepted.parquet")}
     on_written = np.array([any(passages[d] in written for d in relevant[query]) for query in queries])
     items: dict[str, list[dict[str, np.ndarray]]] = {}
@@ -295,7 +316,8 @@ def report(options, sides: list[str], rate: float) -> dict:
     told = {name: getattr(options, name) for name in ("steps", "batch", "negatives", "distill", "freeze")}
     figures: dict = {"benchmark": "documents", "rate": rate, **told, "sides": {}}
     parts = [name for name in ("human", "written on", "not written on", "synthetic") if name in items["base"][0]]
-    print(f"nDCG@10 by {METRIC}; {int(on_written.sum())} of {len(on_written)} human queries on passages written on")
+    told_of = f"{int(on_written.sum())} of {len(on_written)} human queries on passages written on"
+    print(f"nDCG@10 on {options.corpus}; {told_of}")
     for side, of_seeds in items.items():
         line, row = f"{side:<12}", {}
         for part in parts:
@@ -313,6 +335,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a GGUF file, or the name of an embedded LLM")
     parser.add_argument("--folder", type=Path, required=True, help="keeps what was done")
+    parser.add_argument("--corpus", choices=list(DOMAINS), default=TASK)
     parser.add_argument("--small-folder", type=Path, help="of another LLM's questions, asked with --ask-only")
     parser.add_argument("--calls", type=int, default=1500, help="at most")
     parser.add_argument("--attempts", type=float, default=1.25, help="calls for each question that is wanted, at most")
@@ -326,6 +349,9 @@ def main() -> None:
     parser.add_argument("--distill", type=float, default=0.5)
     parser.add_argument("--sentences", type=int, default=2000, help="of `sentences` and `both`")
     parser.add_argument("--freeze", type=int, default=3, help="layers that stay as they are")
+    parser.add_argument(
+        "--also", nargs="+", default=[], help="options of loss or training, e.g. contrast_anchors=false"
+    )
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--one", nargs=3, metavar=("SIDE", "SEED", "RATE"), help=argparse.SUPPRESS)
@@ -336,11 +362,11 @@ def main() -> None:
         run_one(options, options.one[0], int(options.one[1]), float(options.one[2]))
         return
     try:
-        passages, _, _ = corpus_and_queries()
+        passages, _, _ = corpus_and_queries(options.corpus)
     except GistError as error:
         print(f"The hub's data are missing: {error}")
         return
-    summary = ask(options, read_corpus(passages))
+    summary = ask(options, read_corpus(passages, options.corpus))
     told = ("asked", "accepted", "reasons", "calls", "tokens_out", "wall_seconds")
     print(json.dumps({name: summary.get(name) for name in told}))
     if options.ask_only:

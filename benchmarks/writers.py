@@ -7,6 +7,7 @@ texts): the real texts (one a label alone has no positive, and is the untouched 
 (written); those that `sift` accepts (sifted), or accepts by the centres of labels in place of the classifier (centres);
 real and written; real and sifted; and where a fifth of the written texts got another label on purpose (swapped): as
 they are, sifted, and with those that `sift` is sure of moved to their label (relabelled).
+"as many real" has the real texts and, in place of the accepted ones, as many further real ones of each label.
 
 Scores, by items: classifiers of 8 real texts a label (from the whole train split, as mteb draws them), and a classifier
 on the real texts that there are. `--part dev` asks 1,500 train texts that are nobody's seed, `--part test` the test
@@ -14,6 +15,9 @@ split. Each training is a process of its own, and its result a file in `--folder
 
 `--judges` trains nothing: by each way of judging labels, which share of the written texts is kept, and of those whose
 label was swapped, stopped.
+
+`--writer NAME --model FILE` lets a small LLM write, ten texts a label from one or three of the real texts (three where
+there are more), the labels' names and the two labels nearest to each, by `--prompt`; its arms are then of these texts.
 
     python benchmarks/writers.py --texts banking77_chatgpt.jsonl.gz --folder DIR [--real 1 3 10] [--arms real ...]
         [--seeds 0 1 2] [--steps 100] [--rate 5e-4] [--part dev] [--workers 1] [--table] [--judges]
@@ -28,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,7 +42,7 @@ from scoring import PENALTY, few_shot, interval
 
 SET = "Banking77Classification"
 ARMS = (
-    "real", "written", "sifted", "centres", "real + written", "real + sifted",
+    "real", "written", "sifted", "centres", "real + written", "real + sifted", "as many real",
     "real + swapped", "real + swapped, sifted", "real + swapped, relabelled",
 )  # fmt: skip
 SWAPPED = 0.2
@@ -59,6 +64,62 @@ def of_writer(file: str, real: int) -> tuple[Pairs, list[dict]]:
     pairs = [(text, name) for name, texts in kept.items() for text in texts]
     known = {text for text, _ in pairs}
     return pairs, [row for row in rows if row["seed"] in known]
+
+
+def task_of(pairs: Pairs):
+    """What a user would tell an LLM: the names of the labels as lines, the real texts, and the two nearest labels."""
+    from gisttools.models import GuideOptions, VectorCache
+    from gisttools.synthesis import Task
+
+    guide, of = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1])), {}
+    for text, name in pairs:
+        of.setdefault(name, []).append(text)
+    names = sorted(of)
+    centres = np.stack([guide.embed([n.replace("_", " "), *of[n]]).mean(0) for n in names])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    nearest = np.argsort(-(centres @ centres.T - 2 * np.eye(len(names))), axis=1)[:, :2]
+    labels = {
+        name: {
+            "about": f"The customer writes about this: {name.replace('_', ' ').strip()}.",
+            "seeds": tuple(of[name]),
+            "confusable": tuple(names[j] for j in near),
+        }
+        for name, near in zip(names, nearest, strict=True)
+    }
+    return Task(
+        name="banking77",
+        kind="classification",
+        description="Questions of customers to the chat of a bank that lives in an app.",
+        domain="the support chat of a bank that lives in an app",
+        language="eng-Latn",
+        personas=("a customer of the bank", "a customer in a hurry", "a customer who is new", "a worried customer"),
+        labels=labels,
+    )
+
+
+def write(o: argparse.Namespace, real: int, file: Path) -> None:
+    """Let a small LLM write `--per-label` texts a label from so many real ones; leaves rows of text and label."""
+    from gisttools.models import GuideOptions, VectorCache
+    from gisttools.synthesis import LLM, LLMOptions, SynthesisOptions, generate, serve_local
+
+    task = task_of(of_writer(o.texts, real)[0])
+    guide = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1]))
+    started = time.monotonic()
+    with serve_local(o.model, threads=o.threads, log=o.folder / "server.log") as server:
+        asked = LLMOptions(base_url=server.base_url, model=server.model, timeout=900.0)
+        llm = LLM(asked, cache=o.folder / "llm.sqlite")
+        wanted = SynthesisOptions(rows=o.per_label * len(task.labels), attempts=1.0, prompt=o.prompt)
+        done = generate(task, llm, guide, wanted)
+    rows = [
+        {"seed": None, "text": row["anchor"], "label": row["anchor_label"]}
+        for table in (done.accepted, done.rejected)
+        for row in table
+        if row["anchor"] and row["anchor_label"]
+    ]
+    told = {"texts": len(rows), "minutes": round((time.monotonic() - started) / 60, 1), **done.summary}
+    file.with_suffix(".summary.json").write_text(json.dumps(told, default=str), encoding="utf-8")
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    print({key: told[key] for key in ("texts", "minutes", "accepted", "asked", "reasons", "calls")}, file=sys.stderr)
 
 
 def with_swaps(rows: list[dict]) -> list[dict]:
@@ -86,8 +147,18 @@ def sifted(rows: list[dict], real: Pairs, asked: list[str], **checks: object) ->
     return sorted(set(zip(found["anchor"][:], found["anchor_label"][:], strict=True)))
 
 
-def trained_on(arm: str, real: Pairs, rows: list[dict], asked: list[str]) -> Pairs:
-    """The texts of an arm."""
+def written_by(o: argparse.Namespace, real: int) -> Path:
+    """The file of what a small LLM wrote: of three real texts a label where there are more."""
+    return o.folder / f"{o.writer}-{min(real, 3)}.jsonl"
+
+
+def trained_on(arm: str, real: Pairs, rows: list[dict], asked: list[str], more: Pairs) -> Pairs:
+    """The texts of an arm; `more`: real texts that nobody was shown."""
+    if arm == "as many real":
+        wanted = Counter(label for _, label in sifted(rows, real, asked))
+        rng = np.random.default_rng(2)
+        of = {name: [pair for pair in more if pair[1] == name] for name in sorted(wanted)}
+        return real + [of[name][i] for name in of for i in rng.permutation(len(of[name]))[: wanted[name]]]
     given = with_swaps(rows) if "swapped" in arm else rows
     checks = {"centres": {"label_by": "centroids"}, "relabelled": {"correct_labels": True}}
     if told := next((name for name in ("sifted", "centres", "relabelled") if name in arm), None):
@@ -110,6 +181,8 @@ def run_one(arm: str, real: int, seed: int, o: argparse.Namespace, file: Path) -
 
     torch.set_num_threads(1)
     pairs, rows = of_writer(o.texts, real)
+    if o.writer:
+        rows = [json.loads(line) for line in written_by(o, real).read_text(encoding="utf-8").splitlines()]
     everything = {text for text, _ in of_writer(o.texts, 10**9)[0]}
     train = [(t, n.strip()) for t, n in zip(*texts_of(SET, "train"), strict=True) if t not in everything]
     order = np.random.default_rng(0).permutation(len(train))
@@ -119,7 +192,9 @@ def run_one(arm: str, real: int, seed: int, o: argparse.Namespace, file: Path) -
         asked, draws = list(zip(*texts_of(SET, "test"), strict=True)), train + of_writer(o.texts, 10**9)[0]
     model, facts = open_model(*STUDENT, device="cpu"), {"texts": 0, "cpu_seconds": 0.0}
     if arm != "base" and (arm, real) != ("real", 1):  # a text alone has no positive: there is nothing to train on
-        texts = trained_on(arm, pairs, rows, [text for text, _ in asked])
+        shown = set(order[:ASKED].tolist()) if o.part == "dev" else set()
+        more = [pair for i, pair in enumerate(train) if i not in shown]
+        texts = trained_on(arm, pairs, rows, [text for text, _ in asked], more)
         started = time.process_time()
         store = labelled_store([t for t, _ in texts], [n for _, n in texts], seed)
         start = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1], precision="float32"))
@@ -190,7 +265,8 @@ def rate_of(o: argparse.Namespace) -> str:
 
 def file_of(o: argparse.Namespace, arm: str, real: int, seed: int) -> Path:
     """Of a result."""
-    return o.folder / f"{o.part}-{real}-{arm.replace(' ', '').replace(',', '+')}-{seed}-{o.steps}-{rate_of(o)}.json"
+    by = f"{o.writer}+" if o.writer and arm not in ("base", "real") else ""
+    return o.folder / f"{o.part}-{real}-{by}{arm.replace(' ', '').replace(',', '+')}-{seed}-{o.steps}-{rate_of(o)}.json"
 
 
 def table(o: argparse.Namespace) -> list[dict]:
@@ -233,6 +309,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="where it is left out, the project's own")
     parser.add_argument("--part", choices=["dev", "test"], default="dev")
     parser.add_argument("--folder", type=Path, help="keeps results, so that a stopped benchmark goes on")
+    parser.add_argument("--writer", help="name of a small LLM's texts, in place of those of --texts")
+    parser.add_argument("--model", help="with --writer: a GGUF file, or the name of an embedded LLM, that writes them")
+    parser.add_argument("--prompt", default="classification_several")
+    parser.add_argument("--per-label", type=int, default=10, help="texts that it is asked for")
+    parser.add_argument("--threads", type=int, default=1, help="of the LLM")
     parser.add_argument("--judges", action="store_true", help="train nothing, and tell what label checks keep and stop")
     parser.add_argument("--workers", type=int, default=1, help="trainings at a time, a core each")
     parser.add_argument("--table", action="store_true", help="print what there is and run nothing")
@@ -249,11 +330,16 @@ def main() -> None:
         run_one(arm, real, seed, o, file_of(o, arm, real, seed))
         return
 
+    for real in sorted({min(real, 3) for real in o.real}) if o.model else []:
+        if not written_by(o, real).exists():
+            write(o, real, written_by(o, real))
+
     def run(cell: tuple[str, int, int]) -> None:
         arm, real, seed = cell
         if file_of(o, arm, real, seed).exists():
             return
         same = ["--texts", o.texts, "--part", o.part, "--folder", str(o.folder), "--steps", str(o.steps)]
+        same += ["--writer", o.writer] if o.writer else []
         same += [] if o.rate is None else ["--rate", str(o.rate)]
         command = [sys.executable, __file__, *same, "--one", arm, str(real), str(seed)]
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "OMP_NUM_THREADS": "1"}
