@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,18 +22,38 @@ QUERIES = 1500
 _NO_PROSE = re.compile(r"\s*(-{3,}|={3,}|>>>|\.\. |```|:param|Args|Returns|Example|@)|\s{2,}")
 
 
-def passages_and_queries() -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
-    """Passages and queries by id, and which passage answers which query."""
+def passages_and_queries(keep: Path) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
+    """Passages and queries by id, and which passage answers which query; `keep`: a file that spares reading again."""
+    found = _found(keep)
+    passages = {name: passage for name, (_, passage) in found.items()}
+    asked = _order(found)[:QUERIES]
+    return passages, {f"q-{n}": found[n][0] for n in asked}, {f"q-{n}": {n: 1} for n in asked}
+
+
+def other_pairs(keep: Path) -> list[tuple[str, str]]:
+    """Query and passage of what is not asked for: pairs by people, to train on."""
+    found = _found(keep)
+    return [found[name] for name in _order(found)[QUERIES:]]
+
+
+def _found(keep: Path) -> dict[str, tuple[str, str]]:
+    """Query and passage by place, no text twice."""
+    if keep.exists():
+        return {name: tuple(pair) for name, pair in json.loads(keep.read_text(encoding="utf-8")).items()}
     found: dict[str, tuple[str, str]] = {}
     taken: set[str] = set()
     for name, query, passage in (docstring for library in LIBRARIES for docstring in _docstrings(library)):
         if not taken & {query, passage}:
             found[name] = query, passage
             taken |= {query, passage}
+    keep.write_text(json.dumps(found), encoding="utf-8")
+    return found
+
+
+def _order(found: dict) -> list[str]:
+    """The places, as drawn."""
     names = list(found)
-    asked = [names[i] for i in np.random.default_rng(0).permutation(len(names))[:QUERIES]]
-    passages = {name: passage for name, (_, passage) in found.items()}
-    return passages, {f"q-{n}": found[n][0] for n in asked}, {f"q-{n}": {n: 1} for n in asked}
+    return [names[i] for i in np.random.default_rng(0).permutation(len(names))]
 
 
 def _docstrings(library: str) -> Iterator[tuple[str, str, str]]:

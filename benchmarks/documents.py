@@ -13,6 +13,7 @@ many passages again as `--sentences` says); `both` (questions and sentences); `s
 another LLM). All have the first `--freeze` layers frozen, and whatever `--also` says of loss and training.
 
 `--corpus docstrings` (docstrings.py) is for choosing: another corpus with people's queries, of what is installed.
+There `--pairs people` takes pairs by people in place of the LLM's questions, on the same passages.
 
 And what sentence-transformers makes of the same questions in its own trainer, for as many CPU seconds as `ours` takes
 (`--seconds`), all layers: `st_mnr` (MultipleNegativesRankingLoss, pairs), `st_mnr_hard` (the same with our mined
@@ -40,7 +41,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from docstrings import passages_and_queries
+from docstrings import other_pairs, passages_and_queries
 from scoring import interval
 
 from gisttools.common import GistError
@@ -67,13 +68,15 @@ PEERS = ("st_mnr", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
+DOCSTRINGS = "docstrings.json"  # in --folder
+READ = 96  # tokens of a docstring: enough to choose by
 FEWEST_WORDS = 5  # of a sentence
 
 
-def corpus_and_queries(corpus: str) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
+def corpus_and_queries(options) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
     """Passages and queries by id, and which passage answers which query."""
-    if corpus == "docstrings":
-        return passages_and_queries()
+    if options.corpus == "docstrings":
+        return passages_and_queries(options.folder / DOCSTRINGS)
     task = mteb_task(TASK)
     load_task(task)
     data = split_of(task, "default", "test")
@@ -128,13 +131,18 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
 
     side = {"untaught": "ours", "unguided": "ours", "st_mnr_hard": "ours", "st_mnr": "unmined"}.get(side, side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
+    named += "-people" if options.pairs == "people" else ""
     folder = options.folder / "rows" / named
     if (folder / "triplets.parquet").exists():
         return folder
     source = options.small_folder if side == "small" else options.folder
     own = [chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if not test]
     held = {chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if test}
-    tables = [read_triplets(source / "accepted.parquet")]
+    tables = [
+        pairs_of(other_pairs(options.folder / DOCSTRINGS))
+        if options.pairs == "people"
+        else read_triplets(source / "accepted.parquet")
+    ]
     if side == "unfiltered":
         stopped = read_triplets(source / "rejected.parquet")
         tables.append(stopped.filter(lambda row: row["reject_reason"] in QUALITY and row["positive"]))
@@ -155,10 +163,13 @@ def sentences(passages: list[str], count: int):
         parts = [part for part in re.split(r"(?<=[.!?]) +", passages[place]) if len(part.split()) >= FEWEST_WORDS]
         if len(parts) > 1:
             found.append((str(rng.choice(parts)), passages[place]))
-    anchors, positives = (pa.array(column) for column in zip(*found[:count], strict=True))
-    return make_triplets_from_columns(
-        {"anchor": anchors, "positive": positives, "task_name": "sentences"}, len(anchors)
-    )
+    return pairs_of(found[:count])
+
+
+def pairs_of(found: list[tuple[str, str]]):
+    """Rows of query and passage."""
+    anchors, positives = (pa.array(column) for column in zip(*found, strict=True))
+    return make_triplets_from_columns({"anchor": anchors, "positive": positives, "task_name": "pairs"}, len(anchors))
 
 
 def mined(pairs, read: ReadChunks, negatives: int):
@@ -177,9 +188,13 @@ def mined(pairs, read: ReadChunks, negatives: int):
         return convert([scratch], VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])), mining=mining).triplets
 
 
-def embedded(model, texts: dict[str, str]) -> np.ndarray:
-    """Unit vectors of texts, in their order."""
-    return model.encode(list(texts.values()), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+def embedded(model, texts: dict[str, str], quick: bool = False) -> np.ndarray:
+    """Unit vectors of texts, in their order; quick: in bfloat16."""
+    import torch
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=quick):
+        found = model.encode(list(texts.values()), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+    return np.asarray(found, dtype=np.float32)
 
 
 def searched(model, names: np.ndarray, documents: np.ndarray, queries, relevant) -> np.ndarray:
@@ -214,9 +229,11 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
 
     torch.set_num_threads(1)
-    passages, queries, relevant = corpus_and_queries(options.corpus)
+    passages, queries, relevant = corpus_and_queries(options)
     read = read_corpus(passages, options.corpus)
     model, seconds = open_model(*STUDENT, device="cpu"), 0.0
+    if options.corpus == "docstrings":
+        model.max_seq_length = READ
     if side == "guide":
         model.encode = lambda texts, **_: VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])).embed(texts)
     elif side in PEERS:
@@ -239,8 +256,9 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
             finetune(loss, Path(scratch) / "model", settings)
         seconds = time.process_time() - started
         model.eval()
-    asked, answers = synthetic_test(options.folder, read)
-    corpus = np.array(list(passages)), embedded(model, passages)
+    asked, answers = synthetic_test(options.folder, read) if options.pairs == "llm" else ({}, {})
+    quick = options.corpus == "docstrings"
+    corpus = np.array(list(passages)), embedded(model, passages, quick)
     items = {"human": searched(model, *corpus, queries, relevant)}
     if asked:
         items["synthetic"] = searched(model, *corpus, asked, answers)
@@ -286,6 +304,7 @@ def cell(options, side: str, seed: int, rate: float) -> str:
         told = f"{rate:g}-{options.seconds:g}s-{options.batch}"
     elif options.also:
         told += "-" + "-".join(sorted(options.also)).replace("=", "_")
+    told += "-people" if options.pairs == "people" else ""
     return side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
 
 
@@ -293,7 +312,18 @@ def result(options, side: str, seed: int, rate: float) -> dict:
     """What came of a training, after running it in a process of its own where that is missing."""
     kept = options.folder / f"{cell(options, side, seed, rate)}.json"
     if not kept.exists():
-        named = ("corpus", "folder", "steps", "batch", "negatives", "distill", "freeze", "sentences", "seconds")
+        named = (
+            "corpus",
+            "pairs",
+            "folder",
+            "steps",
+            "batch",
+            "negatives",
+            "distill",
+            "freeze",
+            "sentences",
+            "seconds",
+        )
         told = [word for name in named for word in (f"--{name}", str(getattr(options, name)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
         told += ["--also", *options.also] if options.also else []
@@ -304,8 +334,9 @@ def result(options, side: str, seed: int, rate: float) -> dict:
 
 def report(options, sides: list[str], rate: float) -> dict:
     """Print the tables; the figures behind them."""
-    passages, queries, relevant = corpus_and_queries(options.corpus)
-    written = {row["positive"] for row in read_triplets(options.folder / "accepted.parquet")}
+    passages, queries, relevant = corpus_and_queries(options)
+    accepted = options.folder / "accepted.parquet"
+    written = {row["positive"] for row in read_triplets(accepted)} if accepted.exists() else set()
     on_written = np.array([any(passages[d] in written for d in relevant[query]) for query in queries])
     items: dict[str, list[dict[str, np.ndarray]]] = {}
     for side in (*AS_THEY_COME, *sides):
@@ -316,6 +347,7 @@ def report(options, sides: list[str], rate: float) -> dict:
     told = {name: getattr(options, name) for name in ("steps", "batch", "negatives", "distill", "freeze")}
     figures: dict = {"benchmark": "documents", "rate": rate, **told, "sides": {}}
     parts = [name for name in ("human", "written on", "not written on", "synthetic") if name in items["base"][0]]
+    parts = parts if written else ["human"]
     told_of = f"{int(on_written.sum())} of {len(on_written)} human queries on passages written on"
     print(f"nDCG@10 on {options.corpus}; {told_of}")
     for side, of_seeds in items.items():
@@ -336,6 +368,7 @@ def main() -> None:
     parser.add_argument("--model", help="a GGUF file, or the name of an embedded LLM")
     parser.add_argument("--folder", type=Path, required=True, help="keeps what was done")
     parser.add_argument("--corpus", choices=list(DOMAINS), default=TASK)
+    parser.add_argument("--pairs", choices=["llm", "people"], default="llm", help="people: of docstrings")
     parser.add_argument("--small-folder", type=Path, help="of another LLM's questions, asked with --ask-only")
     parser.add_argument("--calls", type=int, default=1500, help="at most")
     parser.add_argument("--attempts", type=float, default=1.25, help="calls for each question that is wanted, at most")
@@ -362,20 +395,22 @@ def main() -> None:
         run_one(options, options.one[0], int(options.one[1]), float(options.one[2]))
         return
     try:
-        passages, _, _ = corpus_and_queries(options.corpus)
+        passages, _, _ = corpus_and_queries(options)
     except GistError as error:
         print(f"The hub's data are missing: {error}")
         return
-    summary = ask(options, read_corpus(passages, options.corpus))
+    summary = {} if options.pairs == "people" else ask(options, read_corpus(passages, options.corpus))
     told = ("asked", "accepted", "reasons", "calls", "tokens_out", "wall_seconds")
     print(json.dumps({name: summary.get(name) for name in told}))
     if options.ask_only:
         return
     for side in AS_THEY_COME:
         result(options, side, 0, 0.0)
-    tried = {rate: result(options, "ours", options.seeds[0], rate)["synthetic"] for rate in options.rates}
-    print(f"rates on the synthetic test: {tried}")
-    rate = max(tried, key=lambda r: tried[r])
+    rate = options.rates[0]
+    if len(options.rates) > 1:
+        tried = {rate: result(options, "ours", options.seeds[0], rate)["synthetic"] for rate in options.rates}
+        print(f"rates on the synthetic test: {tried}")
+        rate = max(tried, key=lambda r: tried[r])
     sides = [*options.sides, *(["small"] if options.small_folder and "small" not in options.sides else [])]
     for seed in options.seeds:
         for side in sides:

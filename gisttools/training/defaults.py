@@ -20,9 +20,10 @@ _PASSES = 10.0  # at most; a static student, which learns fast and forgets littl
 _KEPT = (
     0.3  # of the start's weights, in a transformer trained on labelled texts: costs little there, saves more elsewhere
 )
-_FROZEN = 0.5  # of a transformer's layers, on labelled texts and where the guide teaches: more steps in the same time
+_FROZEN = 0.5  # of a transformer's layers, on labelled texts: more steps in the same time
 _LABELLED_TWICE = 0.05  # of the texts
 _STEPS = 100  # that teach a transformer most of what there is, where one pass is shorter
+_TAUGHT = 30  # and where the guide teaches: with more it learns to find just such queries
 
 
 def settle(
@@ -40,7 +41,8 @@ def settle(
     chosen: dict[str, object] = {"train_on": train_on}
     if settings.epochs is None:
         rows: GuideStore | LabelledRows = store.labelled_texts() if labelled else store
-        chosen["epochs"] = passes(len(rows.row_ids), settings.batch_size, kind)
+        steps = _TAUGHT if options.distill else _STEPS
+        chosen["epochs"] = passes(len(rows.row_ids), settings.batch_size, kind, steps)
     if settings.keep_start is None:
         chosen["keep_start"] = _KEPT if labelled and kind != "static" else 0.0
     if settings.dropout is None:
@@ -48,11 +50,11 @@ def settle(
     return options.settled(labelled), settings.model_copy(update=chosen)
 
 
-def settle_layers(settings: TrainSettings, student: SentenceTransformer, *, taught: bool = False) -> TrainSettings:
-    """The settled settings, with `freeze_layers` as well; `taught`: the guide's scores are targets."""
+def settle_layers(settings: TrainSettings, student: SentenceTransformer) -> TrainSettings:
+    """The settled settings, with `freeze_layers` as well."""
     if settings.freeze_layers is not None:
         return settings
-    halves = (taught or settings.train_on == "labelled") and kind_of(settings, student) == "transformer"
+    halves = settings.train_on == "labelled" and kind_of(settings, student) == "transformer"
     return settings.model_copy(update={"freeze_layers": int(_FROZEN * len(layers_of(student))) if halves else 0})
 
 
@@ -64,12 +66,12 @@ def forgets(loss: GISTLoss, settings: TrainSettings) -> bool:
     return kind != "static" and settle(loss.options, settings, loss.guide, kind)[1].train_on == "labelled"
 
 
-def passes(rows: int, batch_size: int, kind: Kind) -> float:
+def passes(rows: int, batch_size: int, kind: Kind, steps: int = _STEPS) -> float:
     """How often the rows are passed over: ten times by a static student; by a transformer once, or for as many as make
-    100 steps, and at most ten times."""
+    so many steps, and at most ten times."""
     if kind == "static" or not rows:
         return _PASSES
-    return float(np.clip(_STEPS * batch_size / rows, 1.0, _PASSES))
+    return float(np.clip(steps * batch_size / rows, 1.0, _PASSES))
 
 
 def all_labelled(store: GuideStore) -> bool:

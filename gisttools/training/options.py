@@ -170,7 +170,7 @@ class TrainSettings(Mix):
         None,
         gt=0,
         description="passes over the rows, where max_steps is null; null: 10 for a static student, for a transformer "
-        "one, or as many as make 100 steps",
+        "one, or as many as make 100 steps (30 where a guide teaches)",
     )
     max_steps: int | None = Field(None, ge=1, description="train so many steps, whatever epochs says")
     max_minutes: float | None = Field(
@@ -221,7 +221,7 @@ class TrainSettings(Mix):
         None,
         ge=0,
         description="so many of the transformer's first layers, and its embeddings, stay as they are; null: half of "
-        "them on labelled texts and where a guide teaches, else 0",
+        "them on labelled texts, else 0",
     )
     gradient_checkpointing: bool = Field(False, description="less memory, more time")
     dev_every: int | None = Field(None, ge=1, description="steps between two looks; null: a tenth of the training")

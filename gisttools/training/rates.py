@@ -21,7 +21,7 @@ class Usual:
 
     what: str
     rate: float
-    half: float  # on triplets, where its first layers stay as they are
+    taught: float  # where a guide teaches
     labelled: float  # where it is trained on labelled texts: their batches bear more
     frozen: float  # and where its first layers stay as they are: the others bear more again
     low: float
@@ -30,10 +30,10 @@ class Usual:
 
 # the rates are those of `benchmarks/rates.py`; the ranges also hold what others train such models at
 USUAL: dict[Kind, Usual] = {
-    "static": Usual(what="a static student", rate=1e-2, half=1e-2, labelled=1e-2, frozen=1e-2, low=1e-3, high=2e-1),
-    "transformer": Usual(what="a transformer", rate=5e-5, half=1e-4, labelled=2e-4, frozen=5e-4, low=1e-6, high=5e-4),
+    "static": Usual(what="a static student", rate=1e-2, taught=1e-2, labelled=1e-2, frozen=1e-2, low=1e-3, high=2e-1),
+    "transformer": Usual(what="a transformer", rate=5e-5, taught=1e-4, labelled=2e-4, frozen=5e-4, low=1e-6, high=5e-4),
     "lora": Usual(
-        what="adapters in a transformer (LoRA)", rate=5e-4, half=5e-4, labelled=1e-3, frozen=1e-3, low=5e-5, high=1e-3
+        what="adapters in a transformer (LoRA)", rate=5e-4, taught=5e-4, labelled=1e-3, frozen=1e-3, low=5e-5, high=1e-3
     ),
 }
 
@@ -92,12 +92,12 @@ def kind_of(settings: TrainSettings, student: SentenceTransformer) -> Kind:
     return "lora" if adapted else "transformer"
 
 
-def rate_of(settings: TrainSettings, student: SentenceTransformer) -> Rate:
+def rate_of(settings: TrainSettings, student: SentenceTransformer, *, taught: bool = False) -> Rate:
     """The rate that is told, or the one that suits the kind of student and what it is trained on; a third of it where
-    "low" is told, three times where "high" is."""
+    "low" is told, three times where "high" is. `taught`: the guide's scores are targets."""
     kind, told = kind_of(settings, student), settings.learning_rate
     usual = USUAL[kind]
-    own = usual.half if settings.freeze_layers else usual.rate
+    own = usual.taught if taught else usual.rate
     if settings.train_on == "labelled":
         own = usual.frozen if settings.freeze_layers else usual.labelled
     value = told if isinstance(told, float) else own * TIMES.get(told or "", 1.0)

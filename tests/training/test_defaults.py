@@ -54,6 +54,15 @@ def test_a_guide_that_teaches_has_triplets_without_dropout():
     assert settled(rows([None] * 4))[1].dropout is True
 
 
+@pytest.mark.parametrize(("count", "wanted"), [(640, 3.0), (192, 10.0), (10**5, 1.0)])
+def test_a_guide_that_teaches_needs_fewer_steps(count, wanted):
+    texts = {"anchor": [f"anchor {i}" for i in range(count)], "positive": [f"positive {i}" for i in range(count)]}
+    table = make_triplets_from_columns({name: pa.array(values) for name, values in texts.items()}, count)
+    store = GuideStore.build(table, None)
+    assert settled(store, {"distill": 0.5})[1].epochs == wanted
+    assert settled(store)[1].epochs == passes(count, 64, "transformer")
+
+
 def test_a_copy_that_somebody_labelled_twice_changes_nothing():
     texts = [f"text {i}" for i in range(40)]
     anchors = {"anchor": [*texts, texts[0]], "positive": [*texts[2:], *texts[:2], texts[1]]}

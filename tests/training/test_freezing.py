@@ -51,8 +51,7 @@ def test_triplets_train_all_layers_where_nothing_is_set():
     student = open_model(MINILM, device="cpu")
     for kind, wanted in (("triplets", 0), ("labelled", 3)):
         assert settle_layers(TrainSettings(train_on=kind), student).freeze_layers == wanted
-    assert settle_layers(TrainSettings(train_on="triplets"), student, taught=True).freeze_layers == 3
-    assert settle_layers(TrainSettings(train_on="triplets", freeze_layers=1), student, taught=True).freeze_layers == 1
+    assert settle_layers(TrainSettings(train_on="triplets", freeze_layers=1), student).freeze_layers == 1
     assert settle_layers(TrainSettings(train_on="labelled", lora_rank=4), student).freeze_layers == 0
     assert settle_layers(TrainSettings(train_on="labelled"), open_model(WORDLLAMA, device="cpu")).freeze_layers == 0
 

@@ -461,7 +461,15 @@ def test_words_for_a_rate_are_a_third_and_three_times_that_of_the_kind(word, tim
 def test_layers_that_stay_as_they_are_bear_another_rate(minilm):
     told = {kind: TrainSettings(train_on=kind, freeze_layers=3) for kind in ("triplets", "labelled")}
     found = {kind: rate_of(settings, minilm).value for kind, settings in told.items()}
-    assert found == {"triplets": USUAL["transformer"].half, "labelled": USUAL["transformer"].frozen}
+    assert found == {"triplets": USUAL["transformer"].rate, "labelled": USUAL["transformer"].frozen}
+
+
+def test_a_guide_that_teaches_bears_another_rate(minilm, guide, tmp_path):
+    settings = TrainSettings(train_on="triplets")
+    assert rate_of(settings, minilm, taught=True).value == USUAL["transformer"].taught != USUAL["transformer"].rate
+    given = {"loss_options": {"distill": 0.5}, "max_steps": 1, "learning_rate": None}
+    trained = train(table(), guide, tmp_path / "model", student=MINILM, **given)
+    assert trained.options()["learning_rate"] == USUAL["transformer"].taught
 
 
 @pytest.mark.parametrize("rate", ["middle", 0.0, -1.0, True])
