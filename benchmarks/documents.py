@@ -10,7 +10,7 @@ Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's scores 
 of the batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered` (`ours`, also on the
 questions that filters of quality stopped); `sentences` (no LLM: a sentence of a passage in place of a question, for as
 many passages again as `--sentences` says); `both` (questions and sentences); `small` (`--small-folder`: questions of
-another LLM). All have the first `--freeze` layers frozen, and whatever `--also` says of loss and training.
+another LLM). `--freeze` leaves the first layers as they are, and `--also` says what else loss and training have.
 
 `--corpus docstrings` (docstrings.py) is for choosing: another corpus with people's queries, of what is installed.
 There `--pairs people` takes pairs by people in place of the LLM's questions, on the same passages.
@@ -24,7 +24,7 @@ writing and each training are kept in `--folder`, so that a benchmark that was s
 it says so and ends.
 
     python benchmarks/documents.py --model qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --folder DIR [--ask-only]
-        [--calls 1500] [--steps 100] [--batch 32] [--negatives 2] [--distill 0.5] [--freeze 3] [--rates 1e-4]
+        [--calls 1500] [--steps 31] [--batch 32] [--negatives 2] [--distill 0.5] [--freeze 0] [--rates 1e-4]
         [--seeds 0 1 2] [--small-folder DIR2]
 """
 
@@ -376,12 +376,12 @@ def main() -> None:
     parser.add_argument("--ask-only", action="store_true")
     parser.add_argument("--seconds", type=float, default=205.0, help="CPU time of the sides of sentence-transformers")
     parser.add_argument("--sides", nargs="+", choices=[*SIDES, *PEERS], default=list(SIDES[:-1]))
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=31)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--negatives", type=int, default=2, help="mined, a question")
     parser.add_argument("--distill", type=float, default=0.5)
     parser.add_argument("--sentences", type=int, default=2000, help="of `sentences` and `both`")
-    parser.add_argument("--freeze", type=int, default=3, help="layers that stay as they are")
+    parser.add_argument("--freeze", type=int, default=0, help="layers that stay as they are")
     parser.add_argument(
         "--also", nargs="+", default=[], help="options of loss or training, e.g. contrast_anchors=false"
     )
