@@ -66,6 +66,8 @@ GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6d
 SIDES = ("ours", "untaught", "unguided", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
 PEERS = ("st_mnr", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
+UNGUIDED = ("in_batch", "unguided")
+UNTAUGHT = (*UNGUIDED, "untaught", "unmined")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
 DOCSTRINGS = "docstrings.json"  # in --folder
@@ -240,10 +242,8 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
         seconds = of_peer(side, model, rows_of(side, options, read), options, seed, rate)
     elif side != "base":
         table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
-        guide = (
-            None if side in ("in_batch", "unguided") else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
-        )
-        distill = 0.0 if side in ("untaught", "in_batch", "unmined", "unguided") else options.distill
+        guide = None if side in UNGUIDED else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
+        distill = 0.0 if side in UNTAUGHT else options.distill
         of_loss: dict[str, object] = {"temperature": 0.05, "distill": distill}
         of_training: dict[str, object] = {"batch_size": options.batch, "freeze_layers": options.freeze}
         of_training |= {"max_steps": options.steps, "learning_rate": rate, "seed": seed, "dropout": False}
@@ -304,8 +304,8 @@ def cell(options, side: str, seed: int, rate: float) -> str:
         told = f"{rate:g}-{options.seconds:g}s-{options.batch}"
     elif options.also:
         told += "-" + "-".join(sorted(options.also)).replace("=", "_")
-    told += "-people" if options.pairs == "people" else ""
-    return side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
+    name = side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
+    return f"{name}-people" if options.pairs == "people" else name
 
 
 def result(options, side: str, seed: int, rate: float) -> dict:

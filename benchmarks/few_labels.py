@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from quality import STUDENT, Cell, few_of, parts_of, plain
 from scoring import linear
-from sides import _ours_options, labelled_store
+from sides import labelled_store, ours_options
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
         for seed in o.seeds:
             few = few_of(known, o.labels, seed)
             start, model = (open_model(*STUDENT, device="cpu") for _ in range(2))
-            options, settings, retention = _ours_options("ours", STUDENT, model)
+            options, settings, retention = ours_options("ours", STUDENT, model)
             told = {"max_steps": steps, "learning_rate": o.rate, "seed": seed, "keep_start": 0.0}
             loss = GISTLoss(model, labelled_store(*few, seed), options)
             with tempfile.TemporaryDirectory() as scratch:

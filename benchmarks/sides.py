@@ -236,7 +236,7 @@ def _ours(side: str, named, open_student: Callable, texts, labels, seed: int, ra
 
     started = time.process_time()
     student = open_student()
-    loss_options, settings, retention = _ours_options(side, named, student)
+    loss_options, settings, retention = ours_options(side, named, student)
     store = labelled_store(texts, labels, seed)
 
     class Clocked(GISTLoss):
@@ -276,7 +276,7 @@ def labelled_store(texts: Sequence[str], labels: Sequence[str], seed: int, guide
     return GuideStore.build(table, guide)
 
 
-def _ours_options(side: str, named: tuple[str, str | None], student):
+def ours_options(side: str, named: tuple[str, str | None], student):
     """Loss options, training settings and what holds the student: all as they are where nothing is set, but for what
     the side's name leaves out."""
     from gisttools.models import GuideOptions, VectorCache, is_static

@@ -21,14 +21,15 @@ class Usual:
 
     what: str
     rate: float
-    taught: float  # where a guide teaches
+    taught: float  # on triplets, where a guide teaches
     labelled: float  # where it is trained on labelled texts: their batches bear more
     frozen: float  # and where its first layers stay as they are: the others bear more again
     low: float
     high: float
 
 
-# the rates are those of `benchmarks/rates.py`; the ranges also hold what others train such models at
+# the rates are those of `benchmarks/rates.py`, and of `benchmarks/documents.py` where a guide teaches; the ranges also
+# hold what others train such models at
 USUAL: dict[Kind, Usual] = {
     "static": Usual(what="a static student", rate=1e-2, taught=1e-2, labelled=1e-2, frozen=1e-2, low=1e-3, high=2e-1),
     "transformer": Usual(what="a transformer", rate=5e-5, taught=1e-4, labelled=2e-4, frozen=5e-4, low=1e-6, high=5e-4),

@@ -458,7 +458,7 @@ def test_words_for_a_rate_are_a_third_and_three_times_that_of_the_kind(word, tim
     assert rate.warning == ""
 
 
-def test_layers_that_stay_as_they_are_bear_another_rate(minilm):
+def test_frozen_layers_bear_another_rate_on_labelled_texts_alone(minilm):
     told = {kind: TrainSettings(train_on=kind, freeze_layers=3) for kind in ("triplets", "labelled")}
     found = {kind: rate_of(settings, minilm).value for kind, settings in told.items()}
     assert found == {"triplets": USUAL["transformer"].rate, "labelled": USUAL["transformer"].frozen}
