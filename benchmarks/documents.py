@@ -12,12 +12,14 @@ questions that filters of quality stopped); `sentences` (no LLM: a sentence of a
 many passages again as `--sentences` says); `both` (questions and sentences); `small` (`--small-folder`: questions of
 another LLM). `--freeze` leaves the first layers as they are, and `--also` says what else loss and training have.
 
-`--corpus docstrings` (docstrings.py) is for choosing: another corpus with people's queries, of what is installed.
-There `--pairs people` takes pairs by people in place of the LLM's questions, on the same passages.
+`--corpus docstrings` (docstrings.py) and `--corpus faqs` (faqs.py) are for choosing: other corpora with people's
+queries, the first of what is installed. On docstrings `--pairs people` takes pairs by people in place of the LLM's
+questions, on the same passages.
 
-And what sentence-transformers makes of the same questions in its own trainer, for as many CPU seconds as `ours` takes
-(`--seconds`), all layers: `st_mnr` (MultipleNegativesRankingLoss, pairs), `st_mnr_hard` (the same with our mined
-negatives).
+And what sentence-transformers makes of the same questions in its own trainer, in so many CPU seconds (`--seconds`), all
+layers: on pairs `st_mnr` (MultipleNegativesRankingLoss), `st_gist` and `st_cached_gist` (GISTEmbedLoss and its cached
+form at four times the batch, under the guide); `st_mnr_mined` (with as many negatives by its own `mine_hard_negatives`,
+by the same guide, whose vectors are at hand) and `st_mnr_hard` (with our mined negatives, which is a part of ours).
 
 The learning rate is the best of `--rates` for `ours` on the synthetic test, one seed; every side is trained at it. The
 writing and each training are kept in `--folder`, so that a benchmark that was stopped goes on. Without the hub's data
@@ -39,9 +41,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import docstrings
+import faqs
 import numpy as np
 import pyarrow as pa
-from docstrings import other_pairs, passages_and_queries
 from scoring import interval
 
 from gisttools.common import GistError
@@ -60,25 +63,26 @@ TASK, METRIC = "MLQuestions", "ndcg_at_10"
 DOMAINS = {
     TASK: "a textbook and notes on machine learning",
     "docstrings": "the reference of Python's libraries for numbers, data and graphs",
+    "faqs": "the manuals of Perl and Python",
 }
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
 SIDES = ("ours", "untaught", "unguided", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
-PEERS = ("st_mnr", "st_mnr_hard")
+PEERS = ("st_mnr", "st_gist", "st_cached_gist", "st_mnr_mined", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
 UNGUIDED = ("in_batch", "unguided")
 UNTAUGHT = (*UNGUIDED, "untaught", "unmined")
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
-DOCSTRINGS = "docstrings.json"  # in --folder
-READ = 96  # tokens of a docstring: enough to choose by
+READ = 96  # tokens of a passage of those corpora that are for choosing
 FEWEST_WORDS = 5  # of a sentence
 
 
 def corpus_and_queries(options) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
     """Passages and queries by id, and which passage answers which query."""
-    if options.corpus == "docstrings":
-        return passages_and_queries(options.folder / DOCSTRINGS)
+    if options.corpus != TASK:
+        module = {"docstrings": docstrings, "faqs": faqs}[options.corpus]
+        return module.passages_and_queries(options.folder / f"{options.corpus}.json")
     task = mteb_task(TASK)
     load_task(task)
     data = split_of(task, "default", "test")
@@ -131,7 +135,8 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     some."""
     from datasets import concatenate_datasets
 
-    side = {"untaught": "ours", "unguided": "ours", "st_mnr_hard": "ours", "st_mnr": "unmined"}.get(side, side)
+    same = {"untaught": "ours", "unguided": "ours", "st_mnr_hard": "ours"}
+    side = same.get(side, "unmined" if side in PEERS else side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
     named += "-people" if options.pairs == "people" else ""
     folder = options.folder / "rows" / named
@@ -141,7 +146,7 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     own = [chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if not test]
     held = {chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if test}
     tables = [
-        pairs_of(other_pairs(options.folder / DOCSTRINGS))
+        pairs_of(docstrings.other_pairs(options.folder / "docstrings.json"))
         if options.pairs == "people"
         else read_triplets(source / "accepted.parquet")
     ]
@@ -234,12 +239,13 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     passages, queries, relevant = corpus_and_queries(options)
     read = read_corpus(passages, options.corpus)
     model, seconds = open_model(*STUDENT, device="cpu"), 0.0
-    if options.corpus == "docstrings":
+    if options.corpus != TASK:
         model.max_seq_length = READ
     if side == "guide":
         model.encode = lambda texts, **_: VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])).embed(texts)
     elif side in PEERS:
-        seconds = of_peer(side, model, rows_of(side, options, read), options, seed, rate)
+        own = [chunk.passage for chunk, test in zip(read.chunks, read.test.tolist(), strict=True) if not test]
+        seconds = of_peer(side, model, rows_of(side, options, read), options, list(dict.fromkeys(own)), seed, rate)
     elif side != "base":
         table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
         guide = None if side in UNGUIDED else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
@@ -257,7 +263,7 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
         seconds = time.process_time() - started
         model.eval()
     asked, answers = synthetic_test(options.folder, read) if options.pairs == "llm" else ({}, {})
-    quick = options.corpus == "docstrings"
+    quick = options.corpus != TASK
     corpus = np.array(list(passages)), embedded(model, passages, quick)
     items = {"human": searched(model, *corpus, queries, relevant)}
     if asked:
@@ -274,10 +280,16 @@ def changes(options) -> dict[str, object]:
     return {name: json.loads(value) for name, value in (word.split("=", 1) for word in options.also)}
 
 
-def of_peer(side: str, model, rows: Path, options, seed: int, rate: float) -> float:
-    """Train the model in the trainer of sentence-transformers; CPU seconds."""
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+def of_peer(side: str, model, rows: Path, options, own: list[str], seed: int, rate: float) -> float:
+    """Train the model in the trainer of sentence-transformers; CPU seconds. `own`: the passages to mine from."""
+    from sentence_transformers.sentence_transformer.losses import (
+        CachedGISTEmbedLoss,
+        GISTEmbedLoss,
+        MultipleNegativesRankingLoss,
+    )
     from sides import fit
+
+    from gisttools.models import open_model
 
     table = read_triplets(rows / "triplets.parquet")
     data = {"anchor": table["anchor"][:], "positive": table["positive"][:]}
@@ -286,13 +298,42 @@ def of_peer(side: str, model, rows: Path, options, seed: int, rate: float) -> fl
         data = {name: [row[name] for row in whole] for name in data}
         for i in range(options.negatives):
             data[f"negative_{i}"] = [row["negatives"][i] for row in whole]
+    elif side == "st_mnr_mined":
+        data = mined_by_peer(data, own, options)
+    guide = open_model(*GUIDE, device="cpu") if "gist" in side else None
+    batch = 4 * options.batch if side == "st_cached_gist" else options.batch
+    if side == "st_gist":
+        loss = GISTEmbedLoss(model, guide, temperature=0.05)
+    elif side == "st_cached_gist":
+        loss = CachedGISTEmbedLoss(model, guide, temperature=0.05, mini_batch_size=options.batch)
+    else:
+        loss = MultipleNegativesRankingLoss(model)
     started = time.process_time()
-    loss = MultipleNegativesRankingLoss(model)
-    steps = fit(model, loss, data, seed, rate, started + options.seconds, batch=options.batch)
+    steps = fit(model, loss, data, seed, rate, started + options.seconds, batch=batch)
     seconds = time.process_time() - started
     print(f"{side}: {steps} steps in {seconds:.0f} CPU seconds, {len(data['anchor'])} rows", file=sys.stderr)
     model.eval()
     return seconds
+
+
+def mined_by_peer(pairs: dict[str, list[str]], own: list[str], options) -> dict[str, list[str]]:
+    """The pairs with negatives by sentence-transformers' own mining under the guide, at the margin that its manual
+    shows; pairs without enough are left out. Kept in a file, for the search is the same for every seed."""
+    from datasets import Dataset
+    from sentence_transformers.util import mine_hard_negatives
+
+    from gisttools.models import GuideOptions, VectorCache, open_model
+
+    kept = options.folder / "rows" / f"mined_by_peer-{options.pairs}.json"
+    if not kept.exists():
+        guide, vectors = open_model(*GUIDE, device="cpu"), VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
+        guide.encode_query = guide.encode_document = lambda texts, **_: np.array(vectors.embed(texts))
+        found = mine_hard_negatives(
+            Dataset.from_dict(pairs), guide, corpus=own, relative_margin=0.05, num_negatives=options.negatives,
+            output_format="n-tuple", verbose=False,
+        )  # fmt: skip
+        kept.write_text(json.dumps(found.to_dict()), encoding="utf-8")
+    return json.loads(kept.read_text(encoding="utf-8"))
 
 
 def cell(options, side: str, seed: int, rate: float) -> str:
@@ -374,7 +415,7 @@ def main() -> None:
     parser.add_argument("--attempts", type=float, default=1.25, help="calls for each question that is wanted, at most")
     parser.add_argument("--slots", type=int, default=2, help="calls at a time")
     parser.add_argument("--ask-only", action="store_true")
-    parser.add_argument("--seconds", type=float, default=205.0, help="CPU time of the sides of sentence-transformers")
+    parser.add_argument("--seconds", type=float, default=120.0, help="CPU time of the sides of sentence-transformers")
     parser.add_argument("--sides", nargs="+", choices=[*SIDES, *PEERS], default=list(SIDES[:-1]))
     parser.add_argument("--steps", type=int, default=31)
     parser.add_argument("--batch", type=int, default=32)

@@ -1,8 +1,8 @@
 """Turns a request into an answer by one call or several, whatever carries the calls (`live`, `batch`).
 
 At most three calls a request: as asked; once more with more room where the answer was cut at its length; once more with
-a word on what was wrong where it does not fit the schema. Each is cached by its own content, so that a killed run goes
-on in the middle of a request.
+a word on what was wrong where it does not fit the schema and is not a list of texts of which some do. Each is cached by
+its own content, so that a killed run goes on in the middle of a request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gisttools.synthesis.llm.answers import (
 )
 from gisttools.synthesis.llm.budget import Budget, Spent
 from gisttools.synthesis.llm.cache import CallCache, call_key
-from gisttools.synthesis.llm.forms import RUNGS, fault, in_words, with_form
+from gisttools.synthesis.llm.forms import RUNGS, fault, fitting_part, in_words, with_form
 from gisttools.synthesis.llm.options import LLMOptions
 
 log = logging.getLogger(__name__)
@@ -292,6 +292,8 @@ class Asker:
             if finish not in (*REFUSED, *UNANSWERED, "length"):
                 self._note_form(turn, found)
             problem = None if finish in (*REFUSED, *UNANSWERED, "length") else fault(found, request.schema)
+            if problem and (part := fitting_part(found, request.schema)):
+                found, problem = part, None  # one faulty text of five is no reason to pay for all of them again
             if problem is None or again:
                 break
             again = True

@@ -51,6 +51,22 @@ def fault(answer: dict | None, schema: dict) -> str | None:
     return None
 
 
+def fitting_part(answer: dict | None, schema: dict) -> dict | None:
+    """The answer with those items of its lists alone that fit, at most as many as the schema takes, even where it wants
+    more; None where a list keeps none or something else does not fit."""
+    if answer is None:
+        return None
+    nodes = schema.get("properties", {})
+    lists = [name for name, node in nodes.items() if node.get("type") == "array" and isinstance(answer.get(name), list)]
+    kept = dict(answer)
+    for name in lists:
+        one = {"properties": {"item": nodes[name].get("items", {})}, "required": ["item"]}
+        fitting = [item for item in answer[name] if fault({"item": item}, one) is None]
+        kept[name] = fitting[: nodes[name].get("maxItems")]
+    fewer = {**schema, "properties": nodes | {name: {**nodes[name], "minItems": 1} for name in lists}}
+    return kept if lists and fault(kept, fewer) is None else None
+
+
 @lru_cache(maxsize=64)
 def _model(schema: str) -> type[BaseModel]:
     return _object(json.loads(schema))

@@ -247,6 +247,16 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more_with_the_reason():
     assert reply.answer == {"text": "hello"}
 
 
+def test_a_list_of_texts_is_not_paid_for_again_for_one_of_them_that_does_not_fit():
+    texts = {"type": "array", "minItems": 3, "maxItems": 3, "items": {"type": "string", "minLength": 2}}
+    schema = {"type": "object", "properties": {"texts": texts}, "required": ["texts"]}
+    request = Request(messages=[{"role": "user", "content": "three texts"}], schema=schema)
+    with Server(lambda *_: good('{"texts": ["one", "", "three"]}')) as server:
+        (reply,) = server.llm().ask([request])
+    assert len(server.bodies) == 1
+    assert (reply.answer, reply.problem) == ({"texts": ["one", "three"]}, None)
+
+
 def test_an_answer_that_never_fits_is_handed_on_with_its_problem():
     with Server(lambda *_: good("no")) as server:
         (reply,) = server.llm().ask([_ask()])

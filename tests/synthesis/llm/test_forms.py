@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from gisttools.synthesis.llm.answers import extract_json
-from gisttools.synthesis.llm.forms import fault
+from gisttools.synthesis.llm.forms import fault, fitting_part
 
 LEAVES = st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=6)
 VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3))
@@ -76,3 +76,38 @@ def test_a_fault_names_the_property(change, named):
 def test_a_missing_property_and_missing_json_are_faults():
     assert "kind" in fault({"text": "abc"}, SCHEMA)
     assert "JSON" in fault(extract_json("Sorry, no."), SCHEMA)
+
+
+TEXTS = {
+    "type": "object",
+    "properties": {
+        "texts": {"type": "array", "minItems": 3, "maxItems": 3, "items": {"type": "string", "minLength": 2}}
+    },
+    "required": ["texts"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        (["one", "x", "three"], ["one", "three"]),
+        (["one", None, {"text": "two"}], ["one"]),
+        (["one", "two"], ["one", "two"]),
+        (["one", "two", "three", "four"], ["one", "two", "three"]),
+    ],
+)
+def test_of_a_list_the_items_that_fit_are_kept(texts, kept):
+    assert fault({"texts": texts}, TEXTS)
+    assert fitting_part({"texts": texts}, TEXTS) == {"texts": kept}
+
+
+@pytest.mark.parametrize(
+    "answer", [None, {"texts": []}, {"texts": ["x"]}, {"texts": "one"}, {"texts": ["one"], "more": 1}, {}]
+)
+def test_where_no_item_or_something_else_does_not_fit_nothing_is_kept(answer):
+    assert fitting_part(answer, TEXTS) is None
+
+
+def test_an_answer_without_a_list_is_kept_whole_or_not_at_all():
+    assert fitting_part({"text": "a", "kind": "a"}, SCHEMA) is None
