@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gisttools.common import notice, plural
+from gisttools.data.names import find_names
 from gisttools.data.personal import count_personal
 
 _TOLD: set[str] = set()  # hosts that the run of this process has told of; of a process, as its standard output is
@@ -50,10 +51,15 @@ class Leaving:
 
 
 def contents(texts: Iterable[str]) -> str:
-    """A sentence on what is in texts, as `count_personal` finds it."""
-    found = count_personal(texts)
-    what = ", ".join(plural(n, kind) for kind, n in found.items())
-    return f"In them: {what or 'no addresses, no long numbers'} (names are not looked for)."
+    """A sentence on what is in texts, as `count_personal` and `find_names` find it."""
+    texts = tuple(texts)
+    found = [plural(n, kind) for kind, n in count_personal(texts).items()] or ["no addresses", "no long numbers"]
+    names = find_names(texts)
+    if names is None:
+        return f"In them: {', '.join(found)} (names are not looked for)."
+    part = f" in {names.texts:,} of them" if names.texts < len(texts) else ""
+    found.append(f"{plural(names.different, 'name') if names.different else 'no names'} of people{part}")
+    return f"In them: {', '.join(found)} (names by {' and '.join(names.by)})."
 
 
 def tell_for_run(hosts: Iterable[str], words: str) -> None:

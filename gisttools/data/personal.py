@@ -1,8 +1,8 @@
 """Counts what texts hold of people: addresses and numbers by which somebody may be found.
 
 E-mail and web addresses, IP addresses, IBANs and card numbers (both by their checksum), phone numbers, and other long
-numbers, such as those of customers or accounts. It is a look, not a proof: names, and streets, are not looked for, and
-what is written in words is not found.
+numbers, such as those of customers or accounts. It is a look, not a proof: streets are not looked for, names by another
+module (`names`), and what is written in words is not found.
 
 Dates, prices and numbers with a decimal point are none of these; a number that stands behind a word such as "order" is
 long at most, and no phone number.

@@ -27,7 +27,7 @@ from gisttools.synthesis.llm.answers import (
 )
 from gisttools.synthesis.llm.budget import Budget, Spent
 from gisttools.synthesis.llm.cache import CallCache, call_key
-from gisttools.synthesis.llm.forms import RUNGS, fault, fitting_part, in_words, with_form
+from gisttools.synthesis.llm.forms import RUNGS, fitted, in_words, with_form
 from gisttools.synthesis.llm.options import LLMOptions
 
 log = logging.getLogger(__name__)
@@ -291,9 +291,9 @@ class Asker:
                 break  # asked again it would think again
             if finish not in (*REFUSED, *UNANSWERED, "length"):
                 self._note_form(turn, found)
-            problem = None if finish in (*REFUSED, *UNANSWERED, "length") else fault(found, request.schema)
-            if problem and (part := fitting_part(found, request.schema)):
-                found, problem = part, None  # one faulty text of five is no reason to pay for all of them again
+            problem = None
+            if finish not in (*REFUSED, *UNANSWERED, "length"):
+                found, problem = fitted(found, request.schema)
             if problem is None or again:
                 break
             again = True

@@ -51,6 +51,14 @@ def fault(answer: dict | None, schema: dict) -> str | None:
     return None
 
 
+def fitted(answer: dict | None, schema: dict) -> tuple[dict | None, str | None]:
+    """The answer and what is wrong with it; what of its lists does not fit is left out where the rest does, for one
+    faulty text of five is no reason to pay for all of them again."""
+    problem = fault(answer, schema)
+    part = fitting_part(answer, schema) if problem else None
+    return (answer, problem) if part is None else (part, None)
+
+
 def fitting_part(answer: dict | None, schema: dict) -> dict | None:
     """The answer with those items of its lists alone that fit, at most as many as the schema takes, even where it wants
     more; None where a list keeps none or something else does not fit."""

@@ -1,0 +1,71 @@
+"""Counts the names of people in texts, where spaCy and a pipeline that knows names are installed (the extra `names`).
+
+`pip install "gisttools[names]"` and `python -m spacy download en_core_web_sm`, or the pipeline of another language: a
+text is read by each that is installed. A small pipeline overlooks names and takes other words for some.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+# what pipelines call a person: English and others; German, French and others; Polish; Swedish; Korean
+_PEOPLE = frozenset(("PERSON", "PER", "persName", "PRS", "PS"))
+_FINDERS = ("ner", "entity_ruler", "span_ruler")
+_NEEDED = ("tok2vec", "transformer", *_FINDERS)
+_CHARACTERS = 500_000  # that are read, of texts all over: some ten seconds with a small pipeline
+
+
+@dataclass(frozen=True)
+class Names:
+    """What was found.
+
+    Attributes:
+        different: names, each once, whatever its case.
+        texts: that were read; of very many a part.
+        by: the pipelines.
+    """
+
+    different: int
+    texts: int
+    by: tuple[str, ...]
+
+
+@lru_cache(maxsize=4)  # a run tells of its texts more than once
+def find_names(texts: tuple[str, ...]) -> Names | None:
+    """The names of people in texts; None where no pipeline that knows names is installed."""
+    pipelines = _pipelines()
+    if not pipelines:
+        return None
+    step = max(1, -(-sum(map(len, texts)) // _CHARACTERS))
+    read = texts[::step]
+    found: set[str] = set()
+    for pipeline in pipelines.values():
+        longest = pipeline.max_length
+        for document in pipeline.pipe(text[:longest] for text in read):
+            found |= {" ".join(e.text.split()).casefold() for e in document.ents if e.label_ in _PEOPLE}
+    return Names(len(found), len(read), tuple(pipelines))
+
+
+@lru_cache(maxsize=1)
+def _pipelines() -> dict[str, Language]:
+    """The installed pipelines that find people, by name; with nothing but what they need for that."""
+    installed = sorted(entry.name for entry in entry_points(group="spacy_models"))
+    if not installed or importlib.util.find_spec("spacy") is None:  # it takes seconds to import
+        return {}
+    import spacy
+
+    found = {}
+    for name in installed:
+        pipeline = spacy.load(name)
+        if any(finder in pipeline.pipe_names for finder in _FINDERS):
+            for unused in set(pipeline.pipe_names) - set(_NEEDED):
+                pipeline.disable_pipe(unused)
+            found[name] = pipeline
+    return found
