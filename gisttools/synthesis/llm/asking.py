@@ -1,7 +1,7 @@
 """Turns a request into an answer by one call or several, whatever carries the calls (`live`, `batch`).
 
 At most three calls a request: as asked; once more with more room where the answer was cut at its length; once more with
-a word on what was wrong where it does not fit the schema and is not a list of texts of which some do. Each is cached by
+a word on what was wrong where it does not fit the schema (of a list of texts, where none does). Each is cached by
 its own content, so that a killed run goes on in the middle of a request.
 """
 
@@ -27,7 +27,7 @@ from gisttools.synthesis.llm.answers import (
 )
 from gisttools.synthesis.llm.budget import Budget, Spent
 from gisttools.synthesis.llm.cache import CallCache, call_key
-from gisttools.synthesis.llm.forms import RUNGS, fitted, in_words, with_form
+from gisttools.synthesis.llm.forms import RUNGS, in_words, unfit, with_form
 from gisttools.synthesis.llm.options import LLMOptions
 
 log = logging.getLogger(__name__)
@@ -291,9 +291,7 @@ class Asker:
                 break  # asked again it would think again
             if finish not in (*REFUSED, *UNANSWERED, "length"):
                 self._note_form(turn, found)
-            problem = None
-            if finish not in (*REFUSED, *UNANSWERED, "length"):
-                found, problem = fitted(found, request.schema)
+            problem = None if finish in (*REFUSED, *UNANSWERED, "length") else unfit(found, request.schema)
             if problem is None or again:
                 break
             again = True

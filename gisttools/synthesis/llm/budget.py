@@ -20,10 +20,10 @@ _A_MESSAGE = 16  # tokens that a chat template may put around a message, generou
 
 
 class Bell:
-    """Lets tasks wait, first come first served, until something that only other tasks can change is true."""
+    """Lets tasks wait until something that only other tasks can change is true."""
 
     def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future] = deque()
+        self._waiting: list[asyncio.Future] = []
 
     async def wait(self, true: Callable[[], bool]) -> None:
         """Return once `true()` is."""
@@ -32,18 +32,16 @@ class Bell:
             self._waiting.append(future)
             await future
 
-    def ring(self, most: int | None = None) -> None:
-        """Let those that wait look again; `most` of them, or all."""
-        left = len(self._waiting) if most is None else most
-        while self._waiting and left > 0:
-            future = self._waiting.popleft()
+    def ring(self) -> None:
+        """Let those that wait look again."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
             if not future.done():
                 future.set_result(None)
-                left -= 1
 
 
 class Pace:
-    """One endpoint's turnstile.
+    """One endpoint's turnstile: first come, first served.
 
     Args:
         most: calls under way at most; as many are let in until the endpoint says 429.
@@ -54,7 +52,8 @@ class Pace:
         self, most: int, *, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
     ) -> None:
         self.window = float(most)  # calls under way that the endpoint seems to bear
-        self._most, self._busy, self._bell = most, 0, Bell()
+        self._most, self._busy = most, 0
+        self._waiting: deque[asyncio.Future] = deque()
         self._call_gap = 60 / requests_per_minute if requests_per_minute else 0.0
         self._token_gap = 60 / tokens_per_minute if tokens_per_minute else 0.0
         self._call_due = self._tokens_due = self._halved = 0.0
@@ -64,8 +63,7 @@ class Pace:
 
         `tokens` is what the call may use at most. Every `enter` that returns is ended by one `leave`.
         """
-        await self._bell.wait(lambda: self._busy < int(self.window))
-        self._busy += 1
+        await self._place()
         now = time.monotonic()
         start = max(now, self._call_due, self._tokens_due)
         self._call_due, self._tokens_due = start + self._call_gap, start + tokens * self._token_gap
@@ -81,7 +79,27 @@ class Pace:
         """A call has ended; `unused` of its tokens were not used after all."""
         self._busy -= 1
         self._tokens_due -= unused * self._token_gap
-        self._bell.ring(max(0, int(self.window) - self._busy))
+        self._let_in()
+
+    async def _place(self) -> None:
+        """One of the places. Who leaves hands it to who waits longest: a worker whose call has ended asks for the next
+        at once, and if it could take the place, those that wait would wait until the end."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._let_in()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it had been handed a place
+                self.leave(0)
+            raise
+
+    def _let_in(self) -> None:
+        while self._waiting and self._busy < int(self.window):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._busy += 1
+                turn.set_result(None)
 
     def went_well(self) -> None:
         """One call more for each window of calls that were answered."""

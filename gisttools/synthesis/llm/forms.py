@@ -51,28 +51,20 @@ def fault(answer: dict | None, schema: dict) -> str | None:
     return None
 
 
-def fitted(answer: dict | None, schema: dict) -> tuple[dict | None, str | None]:
-    """The answer and what is wrong with it; what of its lists does not fit is left out where the rest does, for one
-    faulty text of five is no reason to pay for all of them again."""
+def unfit(answer: dict | None, schema: dict) -> str | None:
+    """As `fault`, but of a list one item that fits is enough: one faulty text of five is no reason to pay for all of
+    them again."""
     problem = fault(answer, schema)
-    part = fitting_part(answer, schema) if problem else None
-    return (answer, problem) if part is None else (part, None)
-
-
-def fitting_part(answer: dict | None, schema: dict) -> dict | None:
-    """The answer with those items of its lists alone that fit, at most as many as the schema takes, even where it wants
-    more; None where a list keeps none or something else does not fit."""
-    if answer is None:
-        return None
+    if problem is None or answer is None:
+        return problem
     nodes = schema.get("properties", {})
     lists = [name for name, node in nodes.items() if node.get("type") == "array" and isinstance(answer.get(name), list)]
-    kept = dict(answer)
+    fitting = dict(answer)
     for name in lists:
-        one = {"properties": {"item": nodes[name].get("items", {})}, "required": ["item"]}
-        fitting = [item for item in answer[name] if fault({"item": item}, one) is None]
-        kept[name] = fitting[: nodes[name].get("maxItems")]
-    fewer = {**schema, "properties": nodes | {name: {**nodes[name], "minItems": 1} for name in lists}}
-    return kept if lists and fault(kept, fewer) is None else None
+        item = {"properties": {"item": nodes[name].get("items", {})}, "required": ["item"]}
+        fitting[name] = [one for one in answer[name] if fault({"item": one}, item) is None]
+    some = {name: {**nodes[name], "minItems": 1, "maxItems": len(answer[name])} for name in lists}
+    return problem if fault(fitting, {**schema, "properties": nodes | some}) else None
 
 
 @lru_cache(maxsize=64)

@@ -254,7 +254,7 @@ def test_a_list_of_texts_is_not_paid_for_again_for_one_of_them_that_does_not_fit
     with Server(lambda *_: good('{"texts": ["one", "", "three"]}')) as server:
         (reply,) = server.llm().ask([request])
     assert len(server.bodies) == 1
-    assert (reply.answer, reply.problem) == ({"texts": ["one", "three"]}, None)
+    assert (reply.answer, reply.problem) == ({"texts": ["one", "", "three"]}, None)  # filters judge each by itself
 
 
 def test_an_answer_that_never_fits_is_handed_on_with_its_problem():
@@ -303,7 +303,8 @@ def test_a_replay_gives_the_recorded_replies_without_network_also_those_of_sever
     answers = [good('{"txt": 1}'), good(finish="length"), good(), good("no"), good("never")]
     with Server(lambda number, _: answers[number]) as server:
         settings = {"concurrency": 1, "cache": tmp_path / "c.sqlite"}
-        recorded = server.llm(**settings).ask([_ask("a"), _ask("b")])
+        llm = server.llm(**settings)
+        recorded = llm.ask([_ask("a")]) + llm.ask([_ask("b")])  # one after the other, as the answers stand
     replayed = server.llm(**settings, mode="replay").ask([_ask("a"), _ask("b")])
     assert [r.calls for r in recorded] == [3, 2]
     assert replayed == [dataclasses.replace(r, calls=0, cached=True) for r in recorded]

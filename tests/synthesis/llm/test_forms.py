@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from gisttools.synthesis.llm.answers import extract_json
-from gisttools.synthesis.llm.forms import fault, fitting_part
+from gisttools.synthesis.llm.forms import fault, unfit
 
 LEAVES = st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=6)
 VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3))
@@ -89,25 +89,27 @@ TEXTS = {
 
 
 @pytest.mark.parametrize(
-    ("texts", "kept"),
+    "texts",
     [
-        (["one", "x", "three"], ["one", "three"]),
-        (["one", None, {"text": "two"}], ["one"]),
-        (["one", "two"], ["one", "two"]),
-        (["one", "two", "three", "four"], ["one", "two", "three"]),
+        ["one", "x", "three"],
+        ["one", None, {"text": "two"}],
+        ["one", "two"],
+        ["one", "two", "three", "four"],
+        ["one", "two", "three", "four", "x"],
     ],
 )
-def test_of_a_list_the_items_that_fit_are_kept(texts, kept):
+def test_of_a_list_one_item_that_fits_is_enough(texts):
     assert fault({"texts": texts}, TEXTS)
-    assert fitting_part({"texts": texts}, TEXTS) == {"texts": kept}
+    assert unfit({"texts": texts}, TEXTS) is None
 
 
 @pytest.mark.parametrize(
     "answer", [None, {"texts": []}, {"texts": ["x"]}, {"texts": "one"}, {"texts": ["one"], "more": 1}, {}]
 )
-def test_where_no_item_or_something_else_does_not_fit_nothing_is_kept(answer):
-    assert fitting_part(answer, TEXTS) is None
+def test_where_no_item_or_something_else_does_not_fit_that_is_told(answer):
+    assert unfit(answer, TEXTS) == fault(answer, TEXTS) is not None
 
 
-def test_an_answer_without_a_list_is_kept_whole_or_not_at_all():
-    assert fitting_part({"text": "a", "kind": "a"}, SCHEMA) is None
+def test_an_answer_without_a_list_fits_as_a_whole_or_not_at_all():
+    assert unfit({"text": "a", "kind": "a"}, SCHEMA) == fault({"text": "a", "kind": "a"}, SCHEMA) is not None
+    assert unfit({"text": "abc", "kind": "a"}, SCHEMA) is None

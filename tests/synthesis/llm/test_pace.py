@@ -59,6 +59,37 @@ def test_never_more_calls_are_under_way_than_the_window_and_all_get_their_turn()
     assert max(seen) == 3
 
 
+def test_who_comes_first_is_served_first_though_others_ask_again_at_once():
+    async def main():
+        pace, numbers, entered = Pace(2), iter(range(40)), []
+
+        async def worker():
+            for number in numbers:
+                await pace.enter(0)
+                entered.append(number)
+                await asyncio.sleep(0.001)
+                pace.leave(0)
+
+        await asyncio.gather(*[worker() for _ in range(4)])
+        return entered
+
+    assert asyncio.run(main()) == list(range(40))
+
+
+def test_a_place_that_was_handed_to_a_call_that_is_cancelled_goes_to_the_next():
+    async def main():
+        pace = Pace(1)
+        await pace.enter(0)
+        first, second = (asyncio.create_task(pace.enter(0)) for _ in range(2))
+        await asyncio.sleep(0)
+        pace.leave(0)
+        first.cancel()
+        await asyncio.wait_for(second, 5)
+        return first.cancelled()
+
+    assert asyncio.run(main())
+
+
 def _starts(pace: Pace, tokens: list[tuple[int, int]]) -> list[float]:
     async def main():
         starts = []
