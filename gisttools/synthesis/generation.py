@@ -30,6 +30,7 @@ from gisttools.synthesis.plan import (
     check_start,
     needs_ideas,
     quotas_of,
+    unasked,
     write_ideas,
 )
 from gisttools.synthesis.prompts import load_prompt
@@ -94,9 +95,12 @@ def _generate(
 ) -> SynthesisResult:
     start, spent_before = time.monotonic(), llm.spent.usd
     check_checks(task, checks)
-    template = load_prompt(options.prompt or task.prompt, options.prompts)
+    template = load_prompt(options.prompt or task.prompt_for(small=llm.options.small), options.prompts)
     check_prompt(template)
     check_start(template, task)
+    if lists := unasked(template, task):
+        told = " and ".join(lists)
+        notice(f"The prompt {template.name} does not use the {told} of {task.name}: name another where they matter.")
     if options.dry_run:
         llm = llm.live()
     reading = getattr(guide, "reading", None)  # before anything is asked for

@@ -151,6 +151,16 @@ def check_start(prompt: Prompt, task: Task) -> None:
         raise DataError(f"Prompt {prompt.prompt_id} does not suit the task: {why}. Name another prompt.")
 
 
+def unasked(prompt: Prompt, task: Task) -> list[str]:
+    """The lists of phrases that a task has of its own and a prompt does not ask for: such as lengths."""
+    lists = {"register": "registers", "persona": "personas", "length": "lengths", "difficulty": "difficulties"}
+    return [
+        name
+        for variable, name in lists.items()
+        if variable not in prompt.variables and getattr(task, name) != type(task).model_fields[name].default
+    ]
+
+
 class Requests:
     """Turns items into requests; items with the same messages become replicates of one another."""
 

@@ -68,6 +68,7 @@ class Kind:
     Attributes:
         task_type: mteb's name of it.
         prompts: by what a task may start from, the prompt file that is used.
+        small_prompts: the same, for a small LLM that more is asked of than it can do.
         hard_prompts: the same, where the task asks for `negatives: written` and another prompt writes them.
         documents: the prompt for chunks of documents, which no task file holds but which stand beside one.
         idea: of kinds that may start from topics, what an idea is, in the words of the prompt `ideas`.
@@ -77,6 +78,7 @@ class Kind:
 
     task_type: str
     prompts: dict[str, str]
+    small_prompts: dict[str, str] = field(default_factory=dict)
     hard_prompts: dict[str, str] = field(default_factory=dict)
     documents: str | None = None
     idea: str | None = None
@@ -85,7 +87,12 @@ class Kind:
 
 
 KINDS = {
-    "classification": Kind(task_type="Classification", prompts={"labels": "classification"}, voice=True),
+    "classification": Kind(
+        task_type="Classification",
+        prompts={"labels": "classification_several"},
+        small_prompts={"labels": "classification"},
+        voice=True,
+    ),
     "clustering": Kind(task_type="Clustering", prompts={"labels": "clustering"}),
     "retrieval": Kind(
         task_type="Retrieval",
@@ -181,13 +188,13 @@ class Task(BaseModel):
         """What it starts from: one of `STARTS`, or documents."""
         return next(name for name in (*STARTS, DOCUMENTS) if getattr(self, name))
 
-    @property
-    def prompt(self) -> str:
-        """Name of the prompt file that it uses unless another one is told."""
+    def prompt_for(self, *, small: bool) -> str:
+        """Name of the prompt file that it uses unless another one is told; `small`: by `LLMOptions.small`."""
         if self.documents and self.spec.documents:
             return self.spec.documents
         hard = self.spec.hard_prompts if self.negatives == "written" else {}
-        return hard.get(self.start) or self.spec.prompts[self.start]
+        easy = self.spec.small_prompts if small else {}
+        return hard.get(self.start) or easy.get(self.start) or self.spec.prompts[self.start]
 
     @property
     def groups(self) -> dict[str, str]:

@@ -560,7 +560,7 @@ def check_inputs(params: SynthesizeParams) -> None:
     if params.documents is not None and params.documents.startswith("$"):  # the run of a step that is still to come
         return check_task_to_come(params)
     task = task_of(params)
-    prompt = load_prompt(prompt_of(params) or task.prompt, prompts_of(params))
+    prompt = load_prompt(prompt_of(params) or task.prompt_for(small=params.llm_options().small), prompts_of(params))
     check_prompt(prompt)
     check_start(prompt, task)
 

@@ -55,7 +55,7 @@ def test_filled_in_it_is_a_task_that_can_be_asked_for(written, request):
     written.write_text(yaml.safe_dump(fill(yaml.safe_load(written.read_text()), [])))
     task = read_task(written)
     assert (task.name, task.kind) == ("plants", request.node.callspec.params["written"])
-    prompt = load_prompt(task.prompt)
+    prompt = load_prompt(task.prompt_for(small=False))
     ideas = {group: ["One.", "Two."] for group in task.groups} if needs_ideas(task, prompt) else None
     plan = CallPlan(task, 2 * len(task.groups), 0, ideas)
     assert len(Requests(task, prompt).of(plan.take(plan.quotas))) == 2 * len(task.groups)

@@ -100,7 +100,7 @@ def synthesize(told: dict) -> None:
 
     task, folder = Task(**told["task"]), Path(told["folder"])
     llm = LLM(LLMOptions(**told["llm"]), cache=folder / "c.sqlite", endpoint="scripted")
-    options = SynthesisOptions(rows=told["rows"], attempts=1, seed=told["seed"])
+    options = SynthesisOptions(rows=told["rows"], attempts=1, seed=told["seed"], prompt="classification")
     outcome = generate(task, llm, TextGuide(embed, "animals"), options)
     write_triplets(outcome.accepted, folder / "accepted.parquet")
     write_triplets(outcome.rejected, folder / "rejected.parquet")

@@ -74,7 +74,7 @@ GUIDE = TextGuide(embed, "words")
 def test_the_task_has_both_sides_and_the_language_of_each_chunk(read):
     task = document_task(read, domain="the rules of a house")
     assert (task.name, task.kind, task.start) == ("house", "retrieval", "documents")
-    assert task.prompt == "retrieval_from_documents"
+    assert task.prompt_for(small=False) == "retrieval_from_documents"
     assert list(task.groups) == ["train", "test"]
     assert list(task.documents) == [c.id for c in read.chunks[:4]]
     assert task.held_back[read.chunks[5].id] == f"House rules > Living here {TEXTS[5]}"

@@ -42,7 +42,8 @@ LOOSE = Checks(guide_order=False, top_k=None, label_by="none")
 
 
 def run(task: Task, server: Server, **more):
-    """12 rows of a task, with the cache in memory unless told."""
+    """12 rows of a task, by one text a call where it has labels, with the cache in memory; unless told."""
+    more.setdefault("prompt", "classification" if task.kind == "classification" else None)
     llm = server.llm(concurrency=8, **more.pop("llm", {}))
     held = {name: more.pop(name) for name in ("checks", "known") if name in more}
     guide = TextGuide(more.pop("embed", embed), "animals")
@@ -133,6 +134,21 @@ def test_an_answer_of_several_texts_is_paid_once_and_gives_a_row_for_each():
     assert (found.summary["forecast"]["calls"], found.summary["forecast"]["most"]) == (10, 24)
 
 
+def test_where_no_prompt_is_named_a_larger_llm_is_asked_for_several_texts_of_a_label(capsys):
+    task = Task(**labelled_task(lengths=["one word"], difficulties=["hard"]))
+    with Server(author) as server:
+        larger, small = (
+            generate(
+                task, server.llm(**told), TextGuide(embed, "animals"), SynthesisOptions(rows=3, attempts=1)
+            ).summary
+            for told in ({}, {"model": "SmolLM2-135M-Instruct.Q4_1@747cb1f0"})
+        )
+    assert larger["prompt_id"].startswith("classification_several@")
+    assert small["prompt_id"].startswith("classification@")
+    told = "The prompt classification_several does not use the lengths and difficulties of"
+    assert capsys.readouterr().err.count(told) == 1
+
+
 def test_of_several_texts_each_is_judged_by_itself():
     def mixed(number: int, body: dict):
         texts = [text_for(body, str(i)) for i in range(3)] + ["short", "I am sorry for the inconvenience, dear owner."]
@@ -201,7 +217,12 @@ def test_rows_do_not_depend_on_who_answers_first_or_how_many_are_asked_at_a_time
     with Server(late) as server:
         many = run(Task(**labelled_task()), server, rows=40)
         llm = server.llm(concurrency=1)
-        one = generate(Task(**labelled_task()), llm, TextGuide(embed, "animals"), SynthesisOptions(rows=40))
+        one = generate(
+            Task(**labelled_task()),
+            llm,
+            TextGuide(embed, "animals"),
+            SynthesisOptions(rows=40, prompt="classification"),
+        )
     assert len(one.accepted) == 40
     assert many.accepted.to_list() == one.accepted.to_list()
     assert many.rejected.to_list() == one.rejected.to_list()

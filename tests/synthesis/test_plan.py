@@ -236,7 +236,7 @@ def test_a_prompt_with_a_variable_that_nothing_fills_is_refused_by_its_name(tmp_
 
 @pytest.mark.parametrize("task", [TOPICS, PASSAGES, TERMS])
 def test_a_prompt_whose_rows_are_put_together_by_label_needs_labels(task):
-    check_start(load_prompt(task.prompt), task)
+    check_start(load_prompt(task.prompt_for(small=False)), task)
     with pytest.raises(DataError, match="pets has no labels"):
         check_start(load_prompt("classification"), task)
 

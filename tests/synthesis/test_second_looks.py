@@ -152,7 +152,7 @@ def test_texts_of_labels_are_judged_next_to_the_line_of_their_label():
             Task(**labelled_task()),
             server.llm(),
             TextGuide(animals, "animals"),
-            SynthesisOptions(rows=6, attempts=1),
+            SynthesisOptions(rows=6, attempts=1, prompt="classification"),
             checks=Checks(least_score=2),
         )
     assert done.summary["reasons"]["low-score"] == 2
@@ -181,7 +181,7 @@ def test_a_forecast_counts_second_looks(read):
     from gisttools.synthesis.llm.options import LLMOptions
 
     task, options, llm = document_task(read), SynthesisOptions(rows=4, test_rows=1), LLMOptions()
-    prompt, wanted = load_prompt(task.prompt), quotas_of(task, options)
+    prompt, wanted = load_prompt(task.prompt_for(small=False)), quotas_of(task, options)
     plain = forecast_of(task, prompt, wanted, options, llm)
     more = forecast_of(task, prompt, wanted, options, llm, checks=Checks(also_answers=2, least_score=3))
     assert more.calls == plain.calls + 4 * 5

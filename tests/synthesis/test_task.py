@@ -149,7 +149,7 @@ def test_every_kind_is_read_from_every_start_that_it_knows(tmp_path, kind, start
     task = _read(tmp_path, _content(kind, start))
     assert task.start == start
     assert task.spec.task_type
-    assert load_prompt(task.prompt).row is not None
+    assert load_prompt(task.prompt_for(small=False)).row is not None
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,13 @@ def test_a_translation_into_the_same_language_is_none(tmp_path):
 
 
 def test_written_negatives_of_passages_have_a_prompt_of_their_own(tmp_path):
-    prompts = {n: _read(tmp_path, _content("retrieval", "passages", negatives=n)).prompt for n in ("written", "mined")}
+    prompts = {
+        n: _read(tmp_path, _content("retrieval", "passages", negatives=n)).prompt_for(small=False)
+        for n in ("written", "mined")
+    }
     assert not load_prompt(prompts["mined"]).row.negatives
     assert load_prompt(prompts["written"]).row.negatives
-    assert _read(tmp_path, _content("retrieval", "passages")).prompt == prompts["mined"]
+    assert _read(tmp_path, _content("retrieval", "passages")).prompt_for(small=False) == prompts["mined"]
 
 
 @pytest.mark.parametrize(("kind", "start"), [pair for pair in STARTING if pair != ("retrieval", "passages")])

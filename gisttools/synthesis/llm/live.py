@@ -184,6 +184,8 @@ class LiveCalls:
         try:
             started = await self._pace.enter(sum(most))
             try:
+                if self.failed is not None:  # meanwhile
+                    return str(self.failed)
                 used = most  # until it is known better: a call that was sent may have to be paid
                 # Not chat.completions.create, which takes 30 % of the time of a call to look at a body that is right.
                 async with asyncio.timeout(self._options.timeout):  # the client's own starts anew with every byte

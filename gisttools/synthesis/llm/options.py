@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gisttools.common import Options, ParameterError, hosts_elsewhere, safe_url
 from gisttools.synthesis.llm.budget import Price, known_price
+from gisttools.synthesis.llm.server import is_shipped
 
 Optional = Literal["seed", "temperature", "max_tokens", "response_format"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
@@ -187,6 +188,11 @@ class LLMOptions(Options):
     def models(self) -> str:
         """The name of the model; of several, all of them."""
         return ", ".join(dict.fromkeys(e.model for e in self.endpoints)) or self.model
+
+    @property
+    def small(self) -> bool:
+        """Whether a model that comes as a package is asked: of 135 million parameters little can be asked."""
+        return any(is_shipped(options.model) for options in self.each)
 
     @property
     def at_once(self) -> int:

@@ -76,6 +76,11 @@ def find_model(model: str | Path) -> Path:
     return path
 
 
+def is_shipped(model: str) -> bool:
+    """Whether it is one of `EMBEDDED`, by its name there or as its server calls it."""
+    return model in EMBEDDED or model.partition("@")[0] in {Path(file).stem for _, file, _ in EMBEDDED.values()}
+
+
 @contextmanager
 def serve_local(
     model: str | Path = "embedded:SmolLM2-135M-Instruct",
