@@ -5,12 +5,13 @@ at random, blind to which of them people asked about; a fifth of all passages is
 student, all-MiniLM-L6-v2, is trained on what is left in several ways, as many steps each, and searches the whole corpus
 with the 1,500 human queries, which nothing else ever sees: nDCG@10, paired by query (and seed).
 
-Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's scores as targets beside its mask); `untaught`
-(the mask alone); `unguided` (the mined negatives, neither mask nor targets); `in_batch` (the same questions, negatives
-of the batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered` (`ours`, also on the
-questions that filters of quality stopped); `sentences` (no LLM: a sentence of a passage in place of a question, for as
-many passages again as `--sentences` says); `both` (questions and sentences); `small` (`--small-folder`: questions of
-another LLM). `--freeze` leaves the first layers as they are, and `--also` says what else loss and training have.
+Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's mask, questions against passages alone);
+`taught` (the recipe before: all candidates, the guide's scores as targets beside its mask, no dropout); `untaught` (that
+with the mask alone); `unguided` (that with neither mask nor targets); `in_batch` (the same questions, negatives of the
+batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered` (`taught`, also on the questions
+that filters of quality stopped); `sentences` (no LLM: a sentence of a passage in place of a question, for as many
+passages again as `--sentences` says); `both` (questions and sentences, taught); `small` (`--small-folder`: questions of
+another LLM, taught). `--freeze` leaves the first layers as they are, and `--also` says what else loss and training have.
 
 `--corpus docstrings` (docstrings.py) and `--corpus faqs` (faqs.py) are for choosing: other corpora with people's
 queries, the first of what is installed. On docstrings `--pairs people` takes pairs by people in place of the LLM's
@@ -67,11 +68,12 @@ DOMAINS = {
 }
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
-SIDES = ("ours", "untaught", "unguided", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
+SIDES = ("ours", "taught", "untaught", "unguided", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
 PEERS = ("st_mnr", "st_gist", "st_cached_gist", "st_mnr_mined", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
 UNGUIDED = ("in_batch", "unguided")
-UNTAUGHT = (*UNGUIDED, "untaught", "unmined")
+UNTAUGHT = (*UNGUIDED, "ours", "untaught", "unmined")
+SEARCH = {"dropout": True, "contrast_anchors": False, "contrast_positives": False}  # of `ours`
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
 READ = 96  # tokens of a passage of those corpora that are for choosing
@@ -135,7 +137,7 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     some."""
     from datasets import concatenate_datasets
 
-    same = {"untaught": "ours", "unguided": "ours", "st_mnr_hard": "ours"}
+    same = dict.fromkeys(("taught", "untaught", "unguided", "st_mnr_hard"), "ours")
     side = same.get(side, "unmined" if side in PEERS else side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
     named += "-people" if options.pairs == "people" else ""
@@ -253,7 +255,7 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
         of_loss: dict[str, object] = {"temperature": 0.05, "distill": distill}
         of_training: dict[str, object] = {"batch_size": options.batch, "freeze_layers": options.freeze}
         of_training |= {"max_steps": options.steps, "learning_rate": rate, "seed": seed, "dropout": False}
-        for name, value in changes(options).items():
+        for name, value in {**(SEARCH if side == "ours" else {}), **changes(options)}.items():
             (of_loss if name in LossOptions.model_fields else of_training)[name] = value
         loss = GISTLoss(model, GuideStore.build(table, guide), LossOptions(**of_loss))
         settings = TrainSettings(**of_training)

@@ -23,7 +23,7 @@ _KEPT = (
 _FROZEN = 0.5  # of a transformer's layers, on labelled texts: more steps in the same time
 _LABELLED_TWICE = 0.05  # of the texts
 _STEPS = 100  # that teach a transformer most of what there is, where one pass is shorter
-_TAUGHT = 30  # and where the guide teaches: with more it learns to find just such queries
+_FEW = 30  # and where it learns sooner
 
 
 def settle(
@@ -41,7 +41,7 @@ def settle(
     chosen: dict[str, object] = {"train_on": train_on}
     if settings.epochs is None:
         rows: GuideStore | LabelledRows = store.labelled_texts() if labelled else store
-        steps = _TAUGHT if options.distill else _STEPS
+        steps = _FEW if options.few_steps else _STEPS
         chosen["epochs"] = passes(len(rows.row_ids), settings.batch_size, kind, steps)
     if settings.keep_start is None:
         chosen["keep_start"] = _KEPT if labelled and kind != "static" else 0.0

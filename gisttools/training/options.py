@@ -103,6 +103,12 @@ class LossOptions(MaskOptions):
     equal_texts_once: bool | None = Field(None, description="embed equal texts of a step once; null: without dropout")
     block_rows: int | None = Field(None, ge=1, description="rows scored at a time; null: by a memory budget")
 
+    @property
+    def few_steps(self) -> bool:
+        """Whether a transformer soon learns what there is, and then to find just such queries: where queries are held
+        against passages alone, or the guide teaches."""
+        return bool(self.distill) or not (self.contrast_anchors or self.contrast_positives)
+
 
 class Mix(Options):
     """How often each set is drawn, and whether a batch may hold rows of several sets.
@@ -170,7 +176,7 @@ class TrainSettings(Mix):
         None,
         gt=0,
         description="passes over the rows, where max_steps is null; null: 10 for a static student, for a transformer "
-        "one, or as many as make 100 steps (30 where a guide teaches)",
+        "one, or as many as make 100 steps (30 where a guide teaches, or anchors meet passages alone)",
     )
     max_steps: int | None = Field(None, ge=1, description="train so many steps, whatever epochs says")
     max_minutes: float | None = Field(
@@ -187,7 +193,7 @@ class TrainSettings(Mix):
     learning_rate: LearningRate | None = Field(
         None,
         description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 5e-4 (on labelled texts), "
-        "1e-4 (where a guide teaches); low, high: a third, three times that",
+        "1e-4 (where a guide teaches, or anchors meet passages alone); low, high: a third, three times that",
     )
     seed: int = Field(42, description="seed of the order of rows and of dropout")
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")

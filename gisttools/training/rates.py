@@ -21,20 +21,30 @@ class Usual:
 
     what: str
     rate: float
-    taught: float  # on triplets, where a guide teaches
+    few_steps: float  # on triplets, where a few steps are best (`LossOptions.few_steps`)
     labelled: float  # where it is trained on labelled texts: their batches bear more
     frozen: float  # and where its first layers stay as they are: the others bear more again
     low: float
     high: float
 
 
-# the rates are those of `benchmarks/rates.py`, and of `benchmarks/documents.py` where a guide teaches; the ranges also
-# hold what others train such models at
+# the rates are those of `benchmarks/rates.py`, and of `benchmarks/documents.py` where a few steps are best; the
+# ranges also hold what others train such models at
 USUAL: dict[Kind, Usual] = {
-    "static": Usual(what="a static student", rate=1e-2, taught=1e-2, labelled=1e-2, frozen=1e-2, low=1e-3, high=2e-1),
-    "transformer": Usual(what="a transformer", rate=5e-5, taught=1e-4, labelled=2e-4, frozen=5e-4, low=1e-6, high=5e-4),
+    "static": Usual(
+        what="a static student", rate=1e-2, few_steps=1e-2, labelled=1e-2, frozen=1e-2, low=1e-3, high=2e-1
+    ),
+    "transformer": Usual(
+        what="a transformer", rate=5e-5, few_steps=1e-4, labelled=2e-4, frozen=5e-4, low=1e-6, high=5e-4
+    ),
     "lora": Usual(
-        what="adapters in a transformer (LoRA)", rate=5e-4, taught=5e-4, labelled=1e-3, frozen=1e-3, low=5e-5, high=1e-3
+        what="adapters in a transformer (LoRA)",
+        rate=5e-4,
+        few_steps=5e-4,
+        labelled=1e-3,
+        frozen=1e-3,
+        low=5e-5,
+        high=1e-3,
     ),
 }
 
@@ -93,12 +103,12 @@ def kind_of(settings: TrainSettings, student: SentenceTransformer) -> Kind:
     return "lora" if adapted else "transformer"
 
 
-def rate_of(settings: TrainSettings, student: SentenceTransformer, *, taught: bool = False) -> Rate:
+def rate_of(settings: TrainSettings, student: SentenceTransformer, *, few_steps: bool = False) -> Rate:
     """The rate that is told, or the one that suits the kind of student and what it is trained on; a third of it where
-    "low" is told, three times where "high" is. `taught`: the guide's scores are targets."""
+    "low" is told, three times where "high" is. `few_steps`: as `LossOptions.few_steps` says."""
     kind, told = kind_of(settings, student), settings.learning_rate
     usual = USUAL[kind]
-    own = usual.taught if taught else usual.rate
+    own = usual.few_steps if few_steps else usual.rate
     if settings.train_on == "labelled":
         own = usual.frozen if settings.freeze_layers else usual.labelled
     value = told if isinstance(told, float) else own * TIMES.get(told or "", 1.0)

@@ -106,7 +106,7 @@ def finetune(
     student, store = _student_and_store(loss)
     loss.options, settings = settle(loss.options, settings, store, kind_of(settings, student))
     settings = settle_layers(settings, student)
-    options, rate = loss.options, rate_of(settings, student, taught=bool(loss.options.distill))
+    options, rate = loss.options, rate_of(settings, student, few_steps=loss.options.few_steps)
     settings = settings.model_copy(update={"learning_rate": rate.value})
     if len(store.table) < 2:
         raise DataError(

@@ -55,11 +55,15 @@ def test_a_guide_that_teaches_has_triplets_without_dropout():
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(640, 3.0), (192, 10.0), (10**5, 1.0)])
-def test_a_guide_that_teaches_needs_fewer_steps(count, wanted):
+@pytest.mark.parametrize(
+    "told", [{"distill": 0.5}, {"contrast_anchors": False, "contrast_positives": False}], ids=["taught", "a search"]
+)
+def test_a_guide_that_teaches_and_passages_alone_need_fewer_steps(told, count, wanted):
     texts = {"anchor": [f"anchor {i}" for i in range(count)], "positive": [f"positive {i}" for i in range(count)]}
     table = make_triplets_from_columns({name: pa.array(values) for name, values in texts.items()}, count)
     store = GuideStore.build(table, None)
-    assert settled(store, {"distill": 0.5})[1].epochs == wanted
+    assert settled(store, told)[1].epochs == wanted
+    assert settled(store, {"contrast_anchors": False})[1].epochs == settled(store)[1].epochs
     assert settled(store)[1].epochs == passes(count, 64, "transformer")
 
 

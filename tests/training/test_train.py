@@ -464,12 +464,14 @@ def test_frozen_layers_bear_another_rate_on_labelled_texts_alone(minilm):
     assert found == {"triplets": USUAL["transformer"].rate, "labelled": USUAL["transformer"].frozen}
 
 
-def test_a_guide_that_teaches_bears_another_rate(minilm, guide, tmp_path):
+def test_where_a_few_steps_are_best_the_rate_is_another(minilm, guide, tmp_path):
     settings = TrainSettings(train_on="triplets")
-    assert rate_of(settings, minilm, taught=True).value == USUAL["transformer"].taught != USUAL["transformer"].rate
+    assert (
+        rate_of(settings, minilm, few_steps=True).value == USUAL["transformer"].few_steps != USUAL["transformer"].rate
+    )
     given = {"loss_options": {"distill": 0.5}, "max_steps": 1, "learning_rate": None}
     trained = train(table(), guide, tmp_path / "model", student=MINILM, **given)
-    assert trained.options()["learning_rate"] == USUAL["transformer"].taught
+    assert trained.options()["learning_rate"] == USUAL["transformer"].few_steps
 
 
 @pytest.mark.parametrize("rate", ["middle", 0.0, -1.0, True])
