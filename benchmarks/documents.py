@@ -6,12 +6,12 @@ student, all-MiniLM-L6-v2, is trained on what is left in several ways, as many s
 with the 1,500 human queries, which nothing else ever sees: nDCG@10, paired by query (and seed).
 
 Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's mask, questions against passages alone);
-`taught` (the recipe before: all candidates, the guide's scores as targets beside its mask, no dropout); `untaught` (that
-with the mask alone); `unguided` (that with neither mask nor targets); `in_batch` (the same questions, negatives of the
+`taught` (the recipe before: all candidates, the guide's scores as targets beside its mask, no dropout); `untaught`
+(that with the mask alone); `unguided` (that with neither mask nor targets); `in_batch` (the same questions, negatives of the
 batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered` (`taught`, also on the questions
 that filters of quality stopped); `sentences` (no LLM: a sentence of a passage in place of a question, for as many
 passages again as `--sentences` says); `both` (questions and sentences, taught); `small` (`--small-folder`: questions of
-another LLM, taught). `--freeze` leaves the first layers as they are, and `--also` says what else loss and training have.
+another LLM, taught). `--freeze` leaves the first layers as they are; `--also`: other options of loss and training.
 
 `--corpus docstrings` (docstrings.py) and `--corpus faqs` (faqs.py) are for choosing: other corpora with people's
 queries, the first of what is installed. On docstrings `--pairs people` takes pairs by people in place of the LLM's
