@@ -8,8 +8,8 @@ with the 1,500 human queries, which nothing else ever sees: nDCG@10, paired by q
 Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's mask, questions against passages alone);
 `taught` (the recipe before: all candidates, the guide's scores as targets beside its mask, no dropout); `untaught`
 (that with the mask alone); `unguided` (that with neither mask nor targets); `in_batch` (the same questions, negatives
-of the batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered` (`taught`, also on the questions
-that filters of quality stopped); `sentences` (no LLM: a sentence of a passage in place of a question, for as many
+of the batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered` (`taught`, also on those
+questions that filters of quality stopped); `sentences` (no LLM: a sentence in place of a question, for as many
 passages again as `--sentences` says); `both` (questions and sentences, taught); `small` (`--small-folder`: questions of
 another LLM, taught). `--freeze` leaves the first layers as they are; `--also`: other options of loss and training.
 
