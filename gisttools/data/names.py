@@ -7,19 +7,24 @@ text is read by each that is installed. A small pipeline overlooks names and tak
 from __future__ import annotations
 
 import importlib.util
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from gisttools.common import first_line
+
 if TYPE_CHECKING:
     from spacy.language import Language
+
+log = logging.getLogger(__name__)
 
 # what pipelines call a person: English and others; German, French and others; Polish; Swedish; Korean
 _PEOPLE = frozenset(("PERSON", "PER", "persName", "PRS", "PS"))
 _FINDERS = ("ner", "entity_ruler", "span_ruler")
 _NEEDED = ("tok2vec", "transformer", *_FINDERS)
-_CHARACTERS = 500_000  # that are read, of texts all over: some ten seconds with a small pipeline
+_CHARACTERS = 500_000  # that are read, of texts all over: a person waits for it
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def find_names(texts: tuple[str, ...]) -> Names | None:
 
 @lru_cache(maxsize=1)
 def _pipelines() -> dict[str, Language]:
-    """The installed pipelines that find people, by name; with nothing but what they need for that."""
+    """The installed pipelines that find people, by name; with nothing but what they need for that. One that cannot be
+    loaded, as of another version of spaCy, is told and passed over."""
     installed = sorted(entry.name for entry in entry_points(group="spacy_models"))
     if not installed or importlib.util.find_spec("spacy") is None:  # it takes seconds to import
         return {}
@@ -63,7 +69,11 @@ def _pipelines() -> dict[str, Language]:
 
     found = {}
     for name in installed:
-        pipeline = spacy.load(name)
+        try:
+            pipeline = spacy.load(name)
+        except (ImportError, OSError, ValueError) as error:
+            log.warning("%s cannot be loaded, so it finds no names: %s", name, first_line(error))
+            continue
         if any(finder in pipeline.pipe_names for finder in _FINDERS):
             for unused in set(pipeline.pipe_names) - set(_NEEDED):
                 pipeline.disable_pipe(unused)

@@ -90,6 +90,19 @@ def test_of_very_many_texts_a_part_is_read_and_that_is_told(installed):
     assert "of people in 14 of them (names by en_little_names)" in words
 
 
+def test_a_pipeline_that_cannot_be_loaded_stops_nothing(installed, tmp_path):
+    about = tmp_path / "en_broken_names-1.0.dist-info"
+    about.mkdir()
+    (tmp_path / "en_broken_names").mkdir()
+    (tmp_path / "en_broken_names" / "__init__.py").write_text(
+        "def load(**told):\n    raise OSError('of another spaCy')\n"
+    )
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: en-broken-names\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[spacy_models]\nen_broken_names = en_broken_names\n")
+    paths = os.pathsep.join([str(tmp_path), str(installed)])
+    assert told_of(paths, ["My name is Anna Schmidt."])[2].endswith("1 name of people (names by en_little_names).")
+
+
 def test_no_name_is_told_as_none(installed):
     assert told_of(installed, ["Where is my card?"])[2] == (
         "In them: no addresses, no long numbers, no names of people (names by en_little_names)."

@@ -20,9 +20,9 @@ def begin_of(*texts):
     return "".join(places[0] for places in itertools.takewhile(lambda p: len(set(p)) == 1, zip(*texts, strict=False)))
 
 
-def planned(task):
+def planned(task, small=False):
     """The prompt of a task, and three items of each of its groups."""
-    prompt, groups = load_prompt(task.prompt_for(small=False)), list(task.groups)
+    prompt, groups = load_prompt(task.prompt_for(small=small)), list(task.groups)
     ideas = {group: [f"{NASTY} {i}." for i in range(4)] for group in groups} if needs_ideas(task, prompt) else None
     plan = CallPlan(task, 3 * len(groups), 0, ideas)
     return prompt, plan.take(plan.quotas)
@@ -43,8 +43,9 @@ def test_it_is_called_as_its_file_is(task):
     assert (PROMPTS_FOLDER / "tasks" / f"{task.name}.yaml").is_file()
 
 
-def test_its_prompt_makes_rows_of_known_variables(task):
-    check_prompt(load_prompt(task.prompt_for(small=False)))
+@pytest.mark.parametrize("small", [False, True])
+def test_its_prompt_makes_rows_of_known_variables(task, small):
+    check_prompt(load_prompt(task.prompt_for(small=small)))
 
 
 def test_every_planned_item_renders_to_another_question(task):
@@ -54,9 +55,10 @@ def test_every_planned_item_renders_to_another_question(task):
     assert len({(request.messages[-1]["content"], request.replicate) for request in requests}) == len(requests)
 
 
+@pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("rung", range(len(RUNGS)))
-def test_its_calls_share_all_that_stands_before_what_they_start_from(task, rung):
-    prompt, items = planned(task)
+def test_its_calls_share_all_that_stands_before_what_they_start_from(task, rung, small):
+    prompt, items = planned(task, small)
     sent = [with_form(request.messages, request.schema, rung) for request in Requests(task, prompt).of(items)]
     first = [{**body, "messages": body["messages"][:-1]} for body in sent]
     assert all(body == first[0] for body in first)
@@ -84,8 +86,9 @@ def test_every_variable_that_its_prompt_uses_has_a_value(task):
         assert [name for name in prompt.variables if values[name] is None] == []
 
 
-def test_what_a_call_starts_from_is_quoted_data_in_the_last_message(task):
-    prompt, items = planned(task)
+@pytest.mark.parametrize("small", [False, True])
+def test_what_a_call_starts_from_is_quoted_data_in_the_last_message(task, small):
+    prompt, items = planned(task, small)
     used = [name for name in ("subject", "idea", "seeds") if name in prompt.variables]
     assert used
     for item, request in zip(items, Requests(task, prompt).of(items), strict=True):
