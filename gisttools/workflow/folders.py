@@ -43,6 +43,7 @@ RUN_ID = re.compile(rf"(?P<verb>{'|'.join(VERBS)})-(?P<time>\d{{8}}T\d{{6}}Z)-(?
 MEASURED = ("max_steps", "keep_start")  # by a clock, and by a score
 Status = Literal["ok", "failed", "running", "unfinished", "damaged"]
 _NAMED = 3  # damaged runs in a line
+_REMOVAL = (0.0, 0.01, 0.1, 1.0)  # seconds before each try
 _A_MOMENT = 60  # seconds; a new run holds its lock before it writes anything else
 _PAGES = ("report.html", "leaderboard.html", "browse.html", "notebook.html")
 log = logging.getLogger(__name__)
@@ -182,6 +183,8 @@ def inputs(names: Iterable[str], file: str) -> list[str]:
 
 def remove_unfinished(spec: str, verb: str) -> None:
     """Delete folders that a killed run of this spec left without a manifest; one that is under way stays."""
+    for moved in results_folder().glob(f".removed-{verb}-*"):  # their removal was cut short
+        shutil.rmtree(moved, ignore_errors=True)
     for folder in results_folder().glob(f"{verb}-*-{spec[:8]}"):
         try:
             with FileLock(folder / LOCK, timeout=0):
@@ -193,12 +196,17 @@ def remove_unfinished(spec: str, verb: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Moved out of the way first: for a second after its parent was killed, a kernel may still write into it."""
+    """Moved out of the way first: for a second after its parent was killed, a kernel may still write into it, and what
+    it had begun to open then comes into the moved folder, also between the last file removed and the folder."""
     aside = folder.with_name(f".removed-{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     with contextlib.suppress(OSError):  # a system that moves no folder with open files
         folder = folder.rename(aside)
-    shutil.rmtree(folder, ignore_errors=True)
+    for pause in _REMOVAL:
+        time.sleep(pause)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -249,6 +249,7 @@ def test_what_a_killed_run_left_is_removed_but_nothing_else(make_run, results):
     finished, other = make_run("convert"), new_folder("convert", "f" * 64)
     killed = new_folder("convert", spec)
     (killed / "triplets.partial").write_text("half")
+    (results / f".removed-convert-20260101T000000Z-{'a' * 8}" / "half").mkdir(parents=True)
     remove_unfinished(spec, "convert")
     assert sorted(results.iterdir()) == sorted([finished, other])
     assert not (finished / ".lock").exists()
@@ -288,6 +289,20 @@ for number in range(20_000):
             remove_unfinished(spec, "convert")
             assert int(orphan.stdout.readline()) > 100
         assert list(results.iterdir()) == []
+
+
+def test_a_file_that_comes_in_between_the_last_one_removed_and_the_folder_is_removed_too(results, monkeypatch):
+    folder, spec, rmdir = new_folder("convert", spec_of("convert")), spec_of("convert"), os.rmdir
+    late = iter(("a.txt", "b.txt"))
+
+    def with_a_late_file(path, *args, **kwargs):
+        if name := next(late, None):
+            (results / f".removed-{folder.name}" / name).write_text("begun before the folder was moved")
+        rmdir(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "rmdir", with_a_late_file)
+    remove_unfinished(spec, "convert")
+    assert (list(results.iterdir()), next(late, None)) == ([], None)
 
 
 def test_a_manifest_that_cannot_be_written_whole_is_not_there(results, monkeypatch):
