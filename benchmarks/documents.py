@@ -72,6 +72,7 @@ SIDES = ("ours", "taught", "untaught", "unguided", "in_batch", "unmined", "unfil
 PEERS = ("st_mnr", "st_gist", "st_cached_gist", "st_mnr_mined", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
 UNGUIDED = ("in_batch", "unguided")
+UNMINED = ("in_batch", "unmined")
 UNTAUGHT = (*UNGUIDED, "ours", "untaught", "unmined")
 SEARCH = {"dropout": True, "contrast_anchors": False, "contrast_positives": False}  # of `ours`
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
@@ -141,6 +142,7 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     side = same.get(side, "unmined" if side in PEERS else side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
     named += "-people" if options.pairs == "people" else ""
+    named += "" if options.hard_from == "both" or side in UNMINED else f"-{options.hard_from}"
     folder = options.folder / "rows" / named
     if (folder / "triplets.parquet").exists():
         return folder
@@ -159,8 +161,8 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
         tables = [*(tables if side == "both" else []), sentences(own, options.sentences)]
     pairs = concatenate_datasets(tables).filter(lambda row: row["positive"] not in held)
     folder.mkdir(parents=True, exist_ok=True)
-    if side not in ("in_batch", "unmined"):
-        pairs = mined(pairs, read, options.negatives)
+    if side not in UNMINED:
+        pairs = mined(pairs, read, options.negatives, options.hard_from)
     write_triplets(pairs, folder / "triplets.parquet")
     return folder
 
@@ -181,8 +183,8 @@ def pairs_of(found: list[tuple[str, str]]):
     return make_triplets_from_columns({"anchor": anchors, "positive": positives, "task_name": "pairs"}, len(anchors))
 
 
-def mined(pairs, read: ReadChunks, negatives: int):
-    """With hard negatives, so many each, by guide and BM25, among the passages that are not held back."""
+def mined(pairs, read: ReadChunks, negatives: int, hard_from: str):
+    """With hard negatives, so many each, by the guide, BM25 or both, among the passages that are not held back."""
     import pyarrow.parquet as pq
 
     from gisttools.data import CORPUS_FILE
@@ -193,7 +195,7 @@ def mined(pairs, read: ReadChunks, negatives: int):
     with tempfile.TemporaryDirectory() as scratch:
         write_triplets(pairs, Path(scratch) / "triplets.parquet")
         pq.write_table(pa.table({"text": list(dict.fromkeys(own))}), Path(scratch) / CORPUS_FILE)
-        mining = MiningOptions(strategy="hard", hard_from="both", negatives=negatives)
+        mining = MiningOptions(strategy="hard", hard_from=hard_from, negatives=negatives)
         return convert([scratch], VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1])), mining=mining).triplets
 
 
@@ -345,7 +347,9 @@ def cell(options, side: str, seed: int, rate: float) -> str:
         told += f"-{options.sentences}"
     if side in PEERS:
         told = f"{rate:g}-{options.seconds:g}s-{options.batch}"
-    elif options.also:
+    elif options.hard_from != "both":
+        told += f"-{options.hard_from}"
+    if options.also and side not in PEERS:
         told += "-" + "-".join(sorted(options.also)).replace("=", "_")
     name = side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
     return f"{name}-people" if options.pairs == "people" else name
@@ -366,8 +370,9 @@ def result(options, side: str, seed: int, rate: float) -> dict:
             "freeze",
             "sentences",
             "seconds",
+            "hard_from",
         )
-        told = [word for name in named for word in (f"--{name}", str(getattr(options, name)))]
+        told = [word for n in named for word in (f"--{n.replace('_', '-')}", str(getattr(options, n)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
         told += ["--also", *options.also] if options.also else []
         command = [sys.executable, __file__, *told, "--one", side, str(seed), str(rate)]
@@ -422,6 +427,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=31)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--negatives", type=int, default=2, help="mined, a question")
+    parser.add_argument("--hard-from", choices=["both", "guide", "bm25"], default="both", help="who mines ours")
     parser.add_argument("--distill", type=float, default=0.5)
     parser.add_argument("--sentences", type=int, default=2000, help="of `sentences` and `both`")
     parser.add_argument("--freeze", type=int, default=0, help="layers that stay as they are")

@@ -3,6 +3,7 @@ from .characters import (
     broken as broken,
     cleaned as cleaned,
     count_unseen as count_unseen,
+    has_halves as has_halves,
     normalise as normalise,
     tell_unseen as tell_unseen,
 )
@@ -111,7 +112,7 @@ from .overlap import (
 from .parts import DEV_SPLITS as DEV_SPLITS, shares_of as shares_of, split_file as split_file
 from .personal import count_personal as count_personal
 from .retrieval_files import Question as Question, write_retrieval as write_retrieval
-from .row_groups import without_groups as without_groups
+from .row_groups import without_groups as without_groups, wrong_groups as wrong_groups
 from .saved import is_saved as is_saved
 from .searches import (
     passage_of as passage_of,

@@ -61,11 +61,12 @@ _NAMES = (
     ("variation selectors", re.compile(f"[{_SELECTORS}]")),
 )
 _ESCAPES = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[\x1b\x9b\x90\x9d]")
+_HALVES = re.compile("[\ud800-\udfff]")
 _BROKEN = (
     ("terminal sequences", _ESCAPES),
     ("control characters", re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x8f\x91-\x9a\x9c\x9e\x9f]")),
     ("replacement characters (U+FFFD)", re.compile("[\ufffc\ufffd]")),
-    ("half surrogate pairs", re.compile("[\ud800-\udfff]")),
+    ("half surrogate pairs", _HALVES),
     ("private use characters", re.compile("[\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]")),
     ("no characters", re.compile("[\ufdd0-\ufdef\ufffe\uffff" + "".join(
         f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000)) + "]")),
@@ -77,6 +78,11 @@ def broken(text: str) -> str | None:
     if text.isascii() and text.isprintable():
         return None
     return next((name for name, pattern in _BROKEN if pattern.search(text)), None)
+
+
+def has_halves(text: str) -> bool:
+    """Whether a text holds half a surrogate pair: what is left of a character, and cannot be written or sent."""
+    return not text.isascii() and _HALVES.search(text) is not None
 
 
 def cleaned(text: str) -> str:

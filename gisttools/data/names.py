@@ -53,7 +53,7 @@ def find_names(texts: tuple[str, ...]) -> Names | None:
     found: set[str] = set()
     for pipeline in pipelines.values():
         longest = pipeline.max_length
-        for document in pipeline.pipe(text[:longest] for text in read):
+        for document in pipeline.pipe(text[:longest].encode(errors="replace").decode() for text in read):
             found |= {" ".join(e.text.split()).casefold() for e in document.ents if e.label_ in _PEOPLE}
     return Names(len(found), len(read), tuple(pipelines))
 

@@ -36,7 +36,7 @@ def without_groups(tables: Mapping[str, Dataset], groups: Sequence[RowGroup]) ->
     """
     if not groups:
         return dict(tables)
-    if wrong := _wrong(groups):
+    if wrong := wrong_groups(groups):
         raise ParameterError(problems("leave_out:", wrong))
     of_group = [{name: _members(table, group) for name, table in tables.items()} for group in groups]
     empty = [
@@ -52,7 +52,8 @@ def without_groups(tables: Mapping[str, Dataset], groups: Sequence[RowGroup]) ->
     return {name: table.select(np.flatnonzero(kept[name])) for name, table in tables.items()}
 
 
-def _wrong(groups: Sequence[RowGroup]) -> list[str]:
+def wrong_groups(groups: Sequence[RowGroup]) -> list[str]:
+    """What is wrong with groups whatever the rows, a line each."""
     found = []
     for group in groups:
         if not group:
@@ -77,15 +78,24 @@ def _members(table: Dataset, group: RowGroup) -> np.ndarray:
         column = "attributes" if name.startswith(_ATTRIBUTE) else name
         cells = table.select_columns([column]).with_format("arrow")[:][column].to_pylist() if len(table) else []
         if name in _NUMBERS:
-            sign, number = _COMPARISON.fullmatch(value).groups()  # type: ignore[union-attr, arg-type]  # see `_wrong`
+            sign, number = _COMPARISON.fullmatch(value).groups()  # type: ignore[union-attr, arg-type]  # see `wrong_groups`
             fits = [cell is not None and _OPERATORS[sign](cell, float(number)) for cell in cells]
         else:
             told = {str(one) for one in (value if isinstance(value, list) else [value])}
             if column != name:
-                cells = [json.loads(cell or "{}").get(name.removeprefix(_ATTRIBUTE)) for cell in cells]
+                cells = [_attribute(cell, name.removeprefix(_ATTRIBUTE)) for cell in cells]
             fits = [cell is not None and str(cell) in told for cell in cells]
         found &= np.array(fits, dtype=bool)
     return found
+
+
+def _attribute(cell: str | None, name: str) -> object:
+    """None where a table of the user's holds something else than an object."""
+    try:
+        told = json.loads(cell or "{}")
+    except ValueError:
+        return None
+    return told.get(name) if isinstance(told, dict) else None
 
 
 def _words(group: RowGroup) -> str:

@@ -15,7 +15,7 @@ from .questions import (
     without as without,
 )
 from .result import SynthesisResult as SynthesisResult
-from .sieve import embed_chunks as embed_chunks
+from .sieve import check_checks as check_checks, embed_chunks as embed_chunks
 from .sifting import check_written as check_written, sift as sift
 from .task import (
     DIFFICULTIES as DIFFICULTIES,

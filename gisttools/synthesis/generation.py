@@ -109,11 +109,13 @@ def _generate(
     forecast = forecast_of(task, template, wanted, options, llm.options, checks=checks, alone=llm.is_embedded)
     notice(forecast.in_words())
     Leaving.of(llm.options.elsewhere, task.given).tell()
+    judge = Judge(
+        task, template, guide.embed, checks, known, getattr(guide, "reads", None)
+    )  # refuses what cannot judge
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):
         groups = PROBE if options.dry_run else None
         ideas = write_ideas(task, llm, wanted, options.seed, options.prompts, groups=groups)
-    judge = Judge(task, template, guide.embed, checks, known, getattr(guide, "reads", None))
     partners = partners_of(task, template, judge, checks, options.seed, guide)
     synthesis = _Rounds(
         llm=llm,

@@ -269,8 +269,10 @@ def _output_problems(prompt: Prompt) -> list[str]:
 
 
 def _lists_texts(node: dict) -> bool:
-    items = node.get("items")
-    return isinstance(items, dict) and items.get("type") == "string" and isinstance(node.get("maxItems"), int)
+    items, most, least = node.get("items"), node.get("maxItems"), node.get("minItems", 0)
+    if not (isinstance(items, dict) and items.get("type") == "string" and type(most) is int and type(least) is int):
+        return False
+    return most >= max(1, least)
 
 
 def _row_problems(row: Row, properties: dict[str, dict]) -> list[str]:
@@ -278,7 +280,10 @@ def _row_problems(row: Row, properties: dict[str, dict]) -> list[str]:
     lists = {name for name, node in properties.items() if node.get("type") == "array"}
     if row.fields == (row.anchor,) and row.anchor in lists:  # a row is made of each
         if not _lists_texts(properties[row.anchor]):
-            return [f"output.properties.{row.anchor}: a list of texts needs items: {{type: string}} and maxItems"]
+            return [
+                f"output.properties.{row.anchor}: a list of texts needs items: {{type: string}} and maxItems, "
+                f"a whole number from 1 (and minItems) on"
+            ]
         texts.add(row.anchor)
     found = [
         f"row: {name} is no text of the output ({', '.join(properties)}) and not {SUBJECT!r}"

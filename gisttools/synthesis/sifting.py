@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gisttools.common import DataError, did_you_mean, notice, tqdm
+from gisttools.common import DataError, ParameterError, did_you_mean, notice, tqdm
 from gisttools.data import Leaving
 from gisttools.synthesis.coverage import coverage
 from gisttools.synthesis.judge import Candidate, Judge
@@ -240,5 +240,10 @@ def _label_check(task: Task, checks: Checks, known: Known) -> Checks:
         return checks
     by = "nearest" if set(task.labels) <= of else "none"
     how = "by the nearest labelled texts" if by == "nearest" else "by nothing: there are labelled texts of some at most"
+    if by == "none" and checks.correct_labels:
+        raise ParameterError(
+            f"correct_labels is set, but {task.name} has neither seeds nor lines of its labels, and labelled texts of "
+            "some at most: nothing says which label is right. Add some, or leave it out."
+        )
     notice(f"{task.name}: labels have neither seeds nor lines, so that they are judged {how} (label_by {by})")
     return checks.model_copy(update={"label_by": by})

@@ -25,7 +25,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, V
 from pydantic_core import ErrorDetails
 
 from gisttools.common import DataError, MissingError, ParameterError, YamlProblem, did_you_mean, problems, read_yaml
-from gisttools.data import ReadChunks, language_code, language_identifier
+from gisttools.data import ReadChunks, has_halves, language_code, language_identifier, normalise
 
 PATTERN = r"^[a-z]{3}-[A-Z][a-z]{3}$"
 REGISTERS = ("neutral", "polite", "annoyed", "casual")
@@ -383,6 +383,7 @@ def in_words(error: ErrorDetails) -> str:
 
 def contradictions(task: Task) -> Iterator[str]:
     """What fits its type, but not the rest."""
+    yield from _halves(task.model_dump())
     yield from _starts(task)
     yield from _languages(task)
     hard = [f"{kind} from {start}" for kind, spec in KINDS.items() for start in spec.hard_prompts]
@@ -399,6 +400,18 @@ def contradictions(task: Task) -> Iterator[str]:
         yield from _pattern(f"forbidden[{i}]", pattern)
     yield from (f"topics.{name}: is empty" for name, line in task.topics.items() if not (name.strip() and line.strip()))
     yield from _labels(task)
+
+
+def _halves(node: object, where: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _halves(str(key), f"a key of {where or 'the file'}")
+            yield from _halves(value, f"{where}.{key}" if where else str(key))
+    elif isinstance(node, list | tuple):
+        for i, value in enumerate(node):
+            yield from _halves(value, f"{where}[{i}]")
+    elif isinstance(node, str) and has_halves(node):
+        yield f"{where}: {node!r:.60} holds half a surrogate pair, which is no character; write the text anew"
 
 
 def _starts(task: Task) -> Iterator[str]:
@@ -431,17 +444,22 @@ def _labels(task: Task) -> Iterator[str]:
     if task.labels and len(task.labels) < 2:
         yield f"labels: {len(task.labels)} given, at least 2 are needed"
     owner: dict[str, str] = {}
+    alike: dict[str, str] = {}
     for name, label in task.labels.items():
         if not name.strip():
             yield "labels: a label has an empty name"
+        elif name != name.strip():
+            yield f"labels: {name!r} has white space at its ends"
+        elif (first := alike.setdefault(unicodedata.normalize("NFKC", name), name)) != name:
+            yield f"labels: {first!r} stands twice, as {first!a} and as {name!a}: write it alike"
         if not label.about.strip():
             yield f"labels.{name}.about: is empty"
         yield from _confusable(task, name, label)
         for i, text in enumerate(label.seeds):
             if not text.strip():
                 yield f"labels.{name}.seeds[{i}]: is empty"
-            elif owner.setdefault(text, name) != name:
-                yield f"labels.{name}.seeds[{i}]: {text!r:.60} is also a seed of {owner[text]}"
+            elif (first := owner.setdefault(normalise(text), name)) != name:
+                yield f"labels.{name}.seeds[{i}]: {text!r:.60} is also a seed of {first}"
 
 
 def _confusable(task: Task, name: str, label: Label) -> Iterator[str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gisttools.common import DataError, ParameterError, did_you_mean, problems
+from gisttools.common import DataError, MissingError, ParameterError, did_you_mean, problems
 from gisttools.data import (
     LABEL_COLUMNS,
     LONGEST,
@@ -27,6 +27,7 @@ from gisttools.data import (
     RowFile,
     anchor_and_positive,
     find_nested,
+    has_halves,
     ids_in,
     is_triplet_shaped,
     language_code,
@@ -223,7 +224,7 @@ def read_written(
         encoding: as in `gisttools.data.read_parts`.
 
     Raises:
-        MissingError: a file is not there.
+        MissingError: a file is not there, whatever else is wrong with others.
         ParameterError: `columns` names what is no role.
         DataError: a file is broken, has no such column, no rows, or none that could be used; of all files at once. Or
             files are of several shapes.
@@ -233,8 +234,15 @@ def read_written(
     found: dict[str, dict[str, Any]] = {}
     shapes: dict[str, Shape] = {}
     wrong: list[str] = []
-    several = [file for path in files for file in files_in(Path(path).expanduser())]
-    for file in dict.fromkeys(several):
+    absent = False
+    several: dict[Path, None] = {}
+    for path in files:
+        try:
+            several |= dict.fromkeys(files_in(Path(path).expanduser()))
+        except (MissingError, DataError) as error:
+            absent = absent or isinstance(error, MissingError)
+            wrong.append(str(error))
+    for file in several:
         name = file.name if file.name not in found else str(file)
         try:
             part = _File(name, told, labelled).read(file, encoding)
@@ -246,7 +254,8 @@ def read_written(
     if len(set(shapes.values())) > 1:
         wrong.append(f"files are of several shapes: {', '.join(f'{n} holds {s}' for n, s in shapes.items())}")
     if wrong:
-        raise DataError(wrong[0] if len(wrong) == 1 else problems(f"texts: {len(wrong)} problem(s)", wrong))
+        said = wrong[0] if len(wrong) == 1 else problems(f"texts: {len(wrong)} problem(s)", wrong)
+        raise MissingError(said) if absent else DataError(said)
     if not found:
         raise ParameterError("No files of texts are named. Name one at least.")
     return WrittenTexts(texts=tuple(texts), shape=next(iter(shapes.values())), files=found)
@@ -296,27 +305,23 @@ class _File:
         return WrittenTexts(texts=texts, shape=columns.shape, files={self._name: facts})
 
     def _text(self, record: Record, cells: Mapping[str, Any], shape: Shape, revision: str) -> WrittenText:
-        failed = record.finish in _FAILED  # the filters say how
         text, label = cells.get("text"), _label(cells.get("label"))
         beside = label if shape == "labels" else cells.get(_GIVEN[shape])
         given = cells.get("seed") if shape in ("labels", "seeds") else cells.get("passage")
-        reason = None
-        if not failed:
-            lacks = "no-text" if not _is_text(text) else None
-            reason = lacks or (None if _is_text(beside) else f"no-{_GIVEN[shape]}")
-            reason = reason or ("too-long" if len(str(text)) > LONGEST else None)
+        halves = any(isinstance(t, str) and has_halves(t) for t in (label, given))
+        failed = record.finish in _FAILED  # the filters say how
         return WrittenText(
             place=f"{self._name}:{record.row}",
             revision=revision,
             text=record.why or (text if isinstance(text, str) else ""),
-            label=label if shape == "labels" else None,
-            given=given if _is_text(given) else None,
+            label=label if shape == "labels" and not halves else None,
+            given=given if _is_text(given) and not halves else None,
             positive=cells["positive"] if shape == "pairs" and _is_text(cells.get("positive")) else None,
             negatives=tuple(t for t in cells.get(_NEGATIVE, ()) if _is_text(t)),
-            model=record.model or str(cells.get("model") or ""),
+            model=(record.model or str(cells.get("model") or "")).encode(errors="replace").decode(),
             finish=record.finish,
             tokens=record.tokens,
-            reason=reason,
+            reason=None if failed else _reason(text, beside, f"no-{_GIVEN[shape]}", halves=halves),
         )
 
     def _refuse_unusable(self, texts: Sequence[WrittenText], columns: _Columns) -> None:
@@ -349,7 +354,8 @@ class _File:
         """Of the columns with values, among which all are that are told."""
         answered = [r for r in head if r.finish not in _FAILED] or head
         names = list(dict.fromkeys(name for r in answered for name in r.cells))
-        names = [n for n in names if not any(other.startswith(f"{n}.") for other in names)]
+        plain = {n for r in answered for n, cell in r.cells.items() if isinstance(cell, str | int | float)}
+        names = [n for n in names if n in plain or not any(other.startswith(f"{n}.") for other in names)]
         if not names:
             raise DataError(f"{self._name} holds no rows. Is it the right file?")
         lacking = [
@@ -442,6 +448,17 @@ def _label(value: object) -> str | None:
     """The one label of a cell; None where there is none, or there are several."""
     found = _several(value)
     return plain_name(found[0]) if len(found) == 1 and not isinstance(found[0], dict | list | bytes) else None
+
+
+def _reason(text: object, beside: object, lacks: str, *, halves: bool) -> str | None:
+    """Why a row cannot be used; None where it can."""
+    if not _is_text(text):
+        return "no-text"
+    if not _is_text(beside):
+        return lacks
+    if len(str(text)) > LONGEST:
+        return "too-long"
+    return "unreadable" if halves else None
 
 
 def _is_text(value: object) -> bool:

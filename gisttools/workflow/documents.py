@@ -82,11 +82,16 @@ def chunks_of(params: SynthesizeParams) -> ReadChunks | None:
 
 def check_task_to_come(params: SynthesizeParams) -> None:
     """What can be said of task and prompt before there are chunks: those of a step that is still to be run. Raises as
-    `read_task`, `load_prompt`, `check_prompt`."""
-    from gisttools.synthesis import check_prompt, load_prompt, read_task
+    `read_task`, `load_prompt`, `check_prompt`, `check_checks`."""
+    from gisttools.synthesis import Checks, Task, check_checks, check_prompt, load_prompt, read_task
 
+    chunks = {"a chunk": "that is still to come"}
     if params.described is not None:
-        read_task(resolve(params.described), {"a chunk": "that is still to come"})
+        task = read_task(resolve(params.described), chunks)
+    else:
+        told = dict.fromkeys(("name", "description", "domain"), "documents")
+        task = Task(**told, kind="retrieval", language="eng-Latn", documents=chunks)
+    check_checks(task, params.part(Checks))
     check_prompt(load_prompt(prompt_of(params) or "retrieval_from_documents", prompts_of(params)))
 
 

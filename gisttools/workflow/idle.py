@@ -172,6 +172,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "a guide, and triplets: of labelled texts the labels say what is alike",
         ),
         Rule(("distill_temperature",), lambda p: p.distill > 0, "a guide that teaches (distill)"),
+        Rule(
+            ("same_label",),
+            lambda p: p.train_on != "labelled" or p.same_label in (None, "positive"),
+            "train_on 'triplets': labelled texts of a label are each other's positives",
+        ),
         Rule(("texts_per_class",), lambda p: p.train_on != "triplets", "train_on 'labelled'"),
         Rule(("meet",), lambda p: p.train_on != "triplets" and p.guide is not None, "train_on 'labelled', and a guide"),
         Rule(
@@ -182,7 +187,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(("reranker_steps", "reranker_revision"), lambda p: p.reranker is not None, "a reranker"),
         Rule(("retain_weight", "retain_a_step"), lambda p: p.retain != [], "general texts (retain)"),
         Rule(_FILES, lambda p: bool(p.dev), "development data (dev), which is read so"),
-        Rule(("dev_every", "dev_subsets"), lambda p: bool(p.dev), "development data (dev)"),
+        Rule(("dev_every", "dev_subsets", "patience"), lambda p: bool(p.dev), "development data (dev)"),
         Rule(("keep_start",), lambda p: p.keep_start != "auto" or bool(p.dev), "development data (dev) to choose by"),
         Rule(("limit_seed",), lambda p: p.limit is not None, "a limit"),
         Rule(

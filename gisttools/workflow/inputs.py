@@ -547,19 +547,33 @@ def known_of(params: SynthesizeParams) -> Known:
 
 
 def check_inputs(params: SynthesizeParams) -> None:
-    """What can be said of task and prompt, or of texts written elsewhere, before any work.
+    """What can be said of task and prompt, texts written elsewhere, checks, decisions and the LLM's options,
+    before any work.
 
     Raises:
-        MissingError, DataError: the task description, the prompt or a file of texts is missing, or wrong; all problems
-            of one at once.
+        MissingError, DataError, ParameterError: the task description, the prompt or a file is missing, or wrong; an
+            option is wrong, or would do nothing. All problems of one at once.
     """
-    from gisttools.synthesis import check_prompt, check_start, check_written, load_prompt
+    from gisttools.synthesis import (
+        Checks,
+        check_checks,
+        check_prompt,
+        check_start,
+        check_written,
+        load_prompt,
+        read_thrown_out,
+    )
 
+    if params.asks:
+        params.llm_options()
+    if params.decisions is not None:
+        read_thrown_out(resolve(params.decisions))
     if (written := written_of(params)) is not None:
         return check_written(written, task_of(params, written))
     if params.documents is not None and params.documents.startswith("$"):  # the run of a step that is still to come
         return check_task_to_come(params)
     task = task_of(params)
+    check_checks(task, params.part(Checks))
     prompt = load_prompt(prompt_of(params) or task.prompt_for(small=params.llm_options().small), prompts_of(params))
     check_prompt(prompt)
     check_start(prompt, task)

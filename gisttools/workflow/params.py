@@ -185,6 +185,14 @@ class FinetuneParams(GuideParams, MadeFrom, MaskOptions, TrainSettings, FileOpti
     limit_seed: int = Field(0, ge=0, description="seed of the order they are taken in; whatever seed says")
     dev_subsets: list[str] | None = Field(None, description='language subsets of dev tasks, e.g. ["en"]')
 
+    def conflicts(self) -> list[str]:
+        """Groups to leave out that no table could have."""
+        if not self.leave_out:
+            return super().conflicts()
+        from gisttools.data import wrong_groups  # loads a library of tables
+
+        return [*super().conflicts(), *(f"leave_out: {line}" for line in wrong_groups(self.leave_out))]
+
 
 class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
     """`1_synthesize`: a task description and an LLM, or texts that one wrote elsewhere, give triplets."""

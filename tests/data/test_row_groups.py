@@ -30,6 +30,12 @@ def tables():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("attributes", ["abc", "null", "[1]", '"form"'])
+def test_attributes_that_are_no_object_tell_nothing(attributes):
+    own = make_triplets([row("a", attributes=json.dumps({"form": "x"})), row("b", attributes=attributes)])
+    assert without_groups({"own": own}, [{"attributes.form": "x"}])["own"]["anchor"][:] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("groups", "left"),
     [

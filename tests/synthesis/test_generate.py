@@ -443,6 +443,18 @@ def test_checks_that_would_do_nothing_are_refused_before_anything_is_asked(name,
     assert not server.calls
 
 
+def test_labels_that_cannot_be_judged_so_are_refused_before_ideas_are_paid():
+    labels = {name: {**label, "seeds": []} for name, label in labelled_task()["labels"].items()}
+    with Server(author) as server, pytest.raises(ParameterError, match="neither labelled texts nor seeds"):
+        run(
+            Task(**labelled_task() | {"labels": labels}),
+            server,
+            prompt="classification_from_ideas",
+            checks=Checks(label_by="nearest"),
+        )
+    assert not server.calls
+
+
 class Unreadable(TextGuide):
     """A guide that reads no text, and finds all of them alike."""
 

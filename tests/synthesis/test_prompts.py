@@ -235,7 +235,8 @@ def test_an_anchor_alone_may_be_a_list_of_so_many_texts(tmp_path):
     assert (found.texts, _load(tmp_path).texts) == (4, 1)
     assert one_text(found.output)["properties"] == {"query": {"type": "string", "minLength": 3}}
     told = "output.properties.query: a list of texts needs items: {type: string} and maxItems"
-    for wrong in ({"type": "array", "items": {"type": "string"}}, {"type": "array", "maxItems": 4}):
+    most = [node | {"maxItems": n} for n in (0, -1, True, 2.5)] + [node | {"minItems": 5}]
+    for wrong in ({"type": "array", "items": {"type": "string"}}, {"type": "array", "maxItems": 4}, *most):
         assert told in _refusal(tmp_path, row={"anchor": "query"}, output=_listed(wrong), examples=[])
 
 

@@ -123,6 +123,42 @@ def test_one_text_is_a_seed_of_one_label_alone(tmp_path):
         read_task(_write(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("dog ", "'dog ' has white space at its ends"),
+        ("cafe\u0301", r"stands twice, as 'cafe\u0301' and as 'caf\xe9': write it alike"),
+    ],
+)
+def test_labels_that_nobody_can_tell_apart_are_refused(tmp_path, other, said):
+    names = ("dog", "caf\u00e9", other)
+    message = _refusal(
+        tmp_path, _content("classification", "labels") | {"labels": {n: {"about": "It."} for n in names}}
+    )
+    assert said in message
+
+
+def test_labels_that_differ_by_case_are_two(tmp_path):
+    content = _content("classification", "labels") | {"labels": {n: {"about": "It."} for n in ("US", "us")}}
+    assert list(_read(tmp_path, content).labels) == ["US", "us"]
+
+
+def test_a_seed_of_two_labels_is_found_whatever_its_case(tmp_path):
+    text = GOOD.replace("My cat sleeps.", "my  dog BARKS.")
+    with pytest.raises(DataError, match=r"'my  dog BARKS\.' is also a seed of dog"):
+        read_task(_write(tmp_path, text))
+
+
+def test_half_a_character_is_refused_wherever_it_stands(tmp_path):
+    (tmp_path / "passages.jsonl").write_text(json.dumps({"text": "A dog sleeps \ud83d all day."}))
+    told = _content("retrieval", "passages") | {"passages": "passages.jsonl"}
+    said = "holds half a surrogate pair, which is no character"
+    assert f"passages[0]: 'A dog sleeps \\ud83d all day.' {said}" in _refusal(tmp_path, told)
+    labels = {"dog\ud83d": {"about": "It.", "seeds": ["a\ud83d"]}, "cat": {"about": "It."}}
+    message = _refusal(tmp_path, _content("classification", "labels") | {"labels": labels, "domain": "\ud83d"})
+    assert message.count(said) == 3
+
+
 @pytest.mark.parametrize("pattern", ["", "x*", "a|"])
 def test_a_forbidden_pattern_that_matches_every_text_is_refused(tmp_path, pattern):
     message = _refusal(tmp_path, _content("sts", "texts", forbidden=[pattern]))

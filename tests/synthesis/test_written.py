@@ -218,6 +218,33 @@ def test_a_file_of_which_nothing_can_be_used_is_refused(tmp_path, content, said)
         read_written([path])
 
 
+def test_rows_of_which_half_a_character_is_left_are_unreadable(tmp_path):
+    rows = [
+        {"text": A, "label": "order\ud83d"},
+        {"text": A, "label": "order", "seed": "my order \ud83d"},
+        {"text": B, "label": "refund", "model_name": "m\ud83d"},
+    ]
+    read = read_written([lines(tmp_path / "chat.jsonl", rows)])
+    assert [t.reason for t in read.texts] == ["unreadable", "unreadable", None]
+    assert [t.model for t in read.texts] == ["", "", "m?"]
+    json.dumps([[t.text, t.label, t.given] for t in read.texts], ensure_ascii=False).encode()
+
+
+def test_one_row_with_an_object_for_its_label_is_left_out_alone(tmp_path):
+    rows = [{"text": A, "label": {"name": "order"}}, {"text": A, "label": "order"}, {"text": B, "label": "refund"}]
+    read = read_written([lines(tmp_path / "chat.jsonl", rows)])
+    assert ([t.reason for t in read.texts], read.files["chat.jsonl"]["columns"]["label"]) == (
+        ["no-label", None, None],
+        "label",
+    )
+
+
+def test_all_files_that_are_not_there_are_named(tmp_path):
+    lines(tmp_path / "empty.jsonl", [])
+    with pytest.raises(MissingError, match=r"(?s)texts: 3 problem.*one\.jsonl.*two\.jsonl.*empty\.jsonl holds no rows"):
+        read_written([tmp_path / name for name in ("one.jsonl", "two.jsonl", "empty.jsonl")])
+
+
 def test_what_is_wrong_with_several_files_comes_at_once(tmp_path):
     lines(tmp_path / "a.jsonl", [{"words": A}])
     lines(tmp_path / "b.jsonl", [{"text": A}])

@@ -10,6 +10,8 @@ from gisttools.workflow.params import VERBS, check_params
 
 ENDPOINTS = [{"base_url": "http://127.0.0.1:1/v1", "model": "m"}]
 IDLE = [
+    ("finetune", {"patience": 3}, "patience"),
+    ("finetune", {"train_on": "labelled", "same_label": "mask"}, "same_label"),
     ("finetune", {"guide": None, "margin": 0.1}, "margin"),
     ("finetune", {"guide": None, "margin": 0.1, "margin_strategy": "relative"}, "margin_strategy"),
     ("finetune", {"margin_strategy": "relative"}, "margin_strategy"),
@@ -54,6 +56,7 @@ IDLE = [
     ("report", {"latex": True, "evaluation": ["a", "b"]}, "latex"),
 ]
 AT_WORK = [
+    ("finetune", {"same_label": "mask", "train_on": "triplets"}),
     ("finetune", {"distill": 0.5, "distill_temperature": 0.1}),
     ("finetune", {"margin": 0.1, "margin_strategy": "relative"}),
     ("finetune", {"guide": "endpoint:m", "guide_base_url": "http://127.0.0.1:1/v1", "guide_key_variable": "MY_KEY"}),

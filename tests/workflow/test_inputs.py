@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from gisttools.common.errors import MissingError, ParameterError
+from gisttools.common.errors import DataError, MissingError, ParameterError
 from gisttools.common.project import prompts_folder
 from gisttools.common.runs import read_run
 from gisttools.data.triplets import COLUMNS, write_triplets
 from gisttools.synthesis.options import Checks
 from gisttools.synthesis.prompts import load_prompt
+from gisttools.workflow.execute import check_before
 from gisttools.workflow.folders import told_parameters
 from gisttools.workflow.inputs import known_of, prompt_of, prompts_of, soup_of
 from gisttools.workflow.params import check_params
@@ -103,6 +105,43 @@ def test_the_prompts_of_prompts_is_the_users_own_or_none(tmp_path):
     assert prompts_of(_params()) is None
     assert prompts_of(_params(prompts=str(tmp_path))) == tmp_path
     assert prompts_of(_params(prompts="prompts")).resolve() == prompts_folder()
+
+
+LLM = {"llm_base_url": "http://127.0.0.1:9/v1", "llm_model": "x"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"llm_base_url": "nonsense"}, "base_url is 'nonsense'"),
+        ({"documents": "$read", "llm_base_url": "nonsense"}, "base_url is 'nonsense'"),
+        ({"documents": "$read", "budget_usd": 1.0, **LLM}, "price"),
+        ({"documents": "$read", "blind": True}, "blind"),
+        ({"documents": "$read", "decisions": "{file}"}, "has no column keep and no column question"),
+        ({"texts": ["{written}"], "blind": True, "llm_base_url": "nonsense"}, "base_url is 'nonsense'"),
+        ({"also_answers": 2}, "also_answers is for questions on documents"),
+        ({"correct_labels": True, "label_by": "nearest"}, "correct_labels is the classifier's"),
+    ],
+)
+def test_llm_checks_and_decisions_are_looked_at_before_anything_starts(tmp_path, given, said):
+    files = {"file": tmp_path / "edited.csv", "written": tmp_path / "written.jsonl"}
+    files["file"].write_text("foo,bar\n1,2\n")
+    files["written"].write_text('{"text": "my dog barks", "label": "a"}\n{"text": "my cat sleeps", "label": "b"}\n')
+    filled = {
+        name: [one.format(**files) for one in value] if isinstance(value, list) else
+        value.format(**files) if isinstance(value, str) else value
+        for name, value in given.items()
+    }  # fmt: skip
+    if "texts" in filled:
+        filled["rows"] = None
+    with pytest.raises((DataError, ParameterError), match=re.escape(said)):
+        check_before("synthesize", _params(**filled))
+
+
+@pytest.mark.parametrize(("groups", "said"), [([{"sourc": "llm"}], "Did you mean 'source'"), ([{}], "says nothing")])
+def test_groups_that_no_table_could_have_are_refused_with_the_parameters(groups, said):
+    with pytest.raises(ParameterError, match=said):
+        check_params("finetune", {"leave_out": groups})
 
 
 def _training(model, **given) -> str:

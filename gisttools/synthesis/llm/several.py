@@ -109,14 +109,24 @@ async def answer_by_several(
             [await opened.enter_async_context(open_client(o.base_url, o.key_variable, o.timeout)) for o in options],
         )
 
+        faults: list[Exception] = []
+
         async def answer(number: int) -> None:
-            reply = await several.answer(orders[number], requests[number])
+            if faults:
+                return
+            try:
+                reply = await several.answer(orders[number], requests[number])
+            except Exception as error:  # noqa: BLE001 (what the others have under way is paid for: let it arrive)
+                faults.append(error)
+                return
             if reply is not None and (several.some_work or reply.finish_reason not in UNANSWERED):
                 put((number, reply))
 
         async with asyncio.TaskGroup() as group:
             for number in todo:
                 group.create_task(answer(number))
+    if faults:
+        raise faults[0]
     errors = [call.failed for call in several.calls if call.failed is not None]
     if len(errors) == len(several.calls):
         raise errors[0]

@@ -364,6 +364,23 @@ def test_what_is_under_way_when_the_run_fails_still_arrives_and_is_kept(tmp_path
     assert kept.finish_reason == "stop"
 
 
+def test_a_request_that_cannot_be_sent_loses_nothing_of_what_is_under_way(tmp_path):
+    first = threading.Event()
+
+    def answer(_, body):
+        if body["messages"][0]["content"] == "slow":
+            threading.Timer(0.2, first.set).start()
+            first.wait(10)
+        return good()
+
+    with Server(answer) as server:
+        llm = server.llm(concurrency=2, cache=tmp_path / "c.sqlite")
+        with pytest.raises(UnicodeEncodeError):
+            llm.ask([_ask("probe"), _ask("slow"), _ask("half a character \ud83d")])
+        (kept,) = server.llm(cache=llm.cache, mode="replay").ask([_ask("slow")])
+    assert kept.finish_reason == "stop"
+
+
 def test_too_many_requests_are_borne_with_longer_than_other_failures(monkeypatch):
     monkeypatch.setattr("gisttools.common.endpoints._ATTEMPTS", 1)
     busy = refusal(429, headers={"retry-after": "0"})

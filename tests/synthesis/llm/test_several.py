@@ -43,6 +43,21 @@ def test_each_gets_its_part_by_weight_and_asked_again_nobody_is_asked(tmp_path):
         assert [r.answer for r in again] == [r.answer for r in first]
 
 
+def test_a_request_that_cannot_be_sent_loses_nothing_of_what_is_under_way(tmp_path):
+    def slowly(*_):
+        time.sleep(0.2)
+        return completion(json.dumps({"text": "slow"}))
+
+    broken = replace(MANY[0], messages=[{"role": "user", "content": "half a character \ud83d"}])
+    with Server(slowly) as one, Server(slowly) as other:
+        llm = llm_of(one, other, cache=tmp_path / "c.sqlite", concurrency=4)
+        with pytest.raises(UnicodeEncodeError):
+            llm.ask([*MANY[:6], broken, *MANY[6:]])
+        answered = len(one.bodies) + len(other.bodies)
+        llm_of(one, other, cache=tmp_path / "c.sqlite").ask(MANY)
+        assert (answered > 0, len(one.bodies) + len(other.bodies)) == (True, len(MANY))
+
+
 def test_a_request_goes_where_it_went_when_another_endpoint_is_added():
     two, three = ([LLMOptions(base_url=f"http://{name}/v1", model="m") for name in names] for names in ("ab", "abc"))
     orders = [(order_of(r, two, [1.0, 1.0]), order_of(r, three, [1.0, 1.0, 1.0])) for r in MANY]
