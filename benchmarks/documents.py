@@ -77,6 +77,7 @@ UNTAUGHT = (*UNGUIDED, "ours", "untaught", "unmined")
 SEARCH = {"dropout": True, "contrast_anchors": False, "contrast_positives": False}  # of `ours`
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
+NEGATIVES = 2  # a question, where nothing is said
 READ = 96  # tokens of a passage of those corpora that are for choosing
 FEWEST_WORDS = 5  # of a sentence
 
@@ -142,7 +143,9 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     side = same.get(side, "unmined" if side in PEERS else side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
     named += "-people" if options.pairs == "people" else ""
-    named += "" if options.hard_from == "both" or side in UNMINED else f"-{options.hard_from}"
+    if side not in UNMINED:
+        named += "" if options.hard_from == "both" else f"-{options.hard_from}"
+        named += "" if options.negatives == NEGATIVES else f"-{options.negatives}"
     folder = options.folder / "rows" / named
     if (folder / "triplets.parquet").exists():
         return folder
@@ -426,7 +429,7 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", choices=[*SIDES, *PEERS], default=list(SIDES[:-1]))
     parser.add_argument("--steps", type=int, default=31)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--negatives", type=int, default=2, help="mined, a question")
+    parser.add_argument("--negatives", type=int, default=NEGATIVES, help="mined, a question")
     parser.add_argument("--hard-from", choices=["both", "guide", "bm25"], default="both", help="who mines ours")
     parser.add_argument("--distill", type=float, default=0.5)
     parser.add_argument("--sentences", type=int, default=2000, help="of `sentences` and `both`")

@@ -140,7 +140,8 @@ def sifted(rows: list[dict], real: Pairs, asked: list[str], **checks: object) ->
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "written.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        written = read_written([file], ["text=text", "label=label", "seed=seed"])
+        seed = "seed=seed" if any(row["seed"] for row in rows) else "seed="
+        written = read_written([file], ["text=text", "label=label", seed])
         guide = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1]))
         known = Known(eval_texts=asked, labelled=real)
         found = sift(written, guide, checks=Checks(**checks), known=known).accepted
