@@ -240,7 +240,16 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     import torch
 
     from gisttools.models import GuideOptions, VectorCache, open_model
-    from gisttools.training import GISTLoss, GuideStore, LossOptions, TrainSettings, finetune
+    from gisttools.training import (
+        GISTLoss,
+        GuideStore,
+        LossOptions,
+        Retention,
+        RetentionOptions,
+        TrainSettings,
+        finetune,
+        general_texts,
+    )
 
     torch.set_num_threads(1)
     passages, queries, relevant = corpus_and_queries(options)
@@ -266,7 +275,11 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
         settings = TrainSettings(**of_training)
         started = time.process_time()
         with tempfile.TemporaryDirectory() as scratch:
-            finetune(loss, Path(scratch) / "model", settings)
+            held = None
+            if options.retain:
+                start = VectorCache(GuideOptions(name=STUDENT[0], revision=STUDENT[1], precision="float32"))
+                held = Retention(general_texts(), start, RetentionOptions(weight=options.retain))
+            finetune(loss, Path(scratch) / "model", settings, retention=held)
         seconds = time.process_time() - started
         model.eval()
     asked, answers = synthetic_test(options.folder, read) if options.pairs == "llm" else ({}, {})
@@ -352,6 +365,8 @@ def cell(options, side: str, seed: int, rate: float) -> str:
         told = f"{rate:g}-{options.seconds:g}s-{options.batch}"
     elif options.hard_from != "both":
         told += f"-{options.hard_from}"
+    if options.retain and side not in PEERS:
+        told += f"-held{options.retain:g}"
     if options.also and side not in PEERS:
         told += "-" + "-".join(sorted(options.also)).replace("=", "_")
     name = side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
@@ -374,6 +389,7 @@ def result(options, side: str, seed: int, rate: float) -> dict:
             "sentences",
             "seconds",
             "hard_from",
+            "retain",
         )
         told = [word for n in named for word in (f"--{n.replace('_', '-')}", str(getattr(options, n)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
@@ -437,6 +453,7 @@ def main() -> None:
     parser.add_argument(
         "--also", nargs="+", default=[], help="options of loss or training, e.g. contrast_anchors=false"
     )
+    parser.add_argument("--retain", type=float, default=0.0, help="weight of general texts, as labelled texts have it")
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--one", nargs=3, metavar=("SIDE", "SEED", "RATE"), help=argparse.SUPPRESS)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gisttools.data import Chunks, Documents
     from gisttools.models import Classifier, VectorCache
 
+_ADDED = ("predicted", "probability")  # to the columns
 _AT_ONCE = 4096
 _NONE = ""  # "none of these", in a table
 _WIDTH = 160
@@ -76,11 +77,13 @@ def predict(
         threshold = classifier.about["threshold"]
     if next_ones is not None:
         rows = [rows[place] for place in classifier.label_next([str(row[name]) for row in rows], next_ones)]
+    columns = [*dict.fromkeys(key for row in rows for key in row), *_ADDED]
     answers = _answers(classifier, rows, name, threshold)
     if out is None:
-        return Answer(data=answers, lines=_csv(answers))
-    with whole_file(out) as path, path.open("w", encoding="utf-8", newline="") as file:
-        for line in _jsonl(answers) if out.suffix == ".jsonl" else _csv(answers):
+        return Answer(data=answers, lines=_csv(answers, columns))
+    # half a character in another column is written as its escape
+    with whole_file(out) as path, path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+        for line in _jsonl(answers) if out.suffix == ".jsonl" else _csv(answers, columns):
             file.write(f"{line}\n")
     told = f"{out}: {len(rows):,} texts, labelled by {folder}"
     return Answer(data={"file": out, "texts": len(rows), "model": folder}, lines=[told])
@@ -90,12 +93,13 @@ def text_rows(texts: str, column: str | None) -> tuple[list[dict[str, Any]], str
     """The rows of a file, and the name of the column that holds the texts; `-` is standard input, a text a line.
 
     Raises:
-        DataError: which column that is cannot be told, or rows have no text.
+        DataError: which column that is cannot be told, rows have no text that can be read, or there are columns already
+            that would be added.
     """
     from gisttools.data import TEXT_COLUMNS, find_column, is_lines, read_lines, read_rows
 
     if texts == "-":
-        return [{"text": line.rstrip("\r\n")} for line in sys.stdin if line.strip()], "text"
+        return _readable([{"text": line.rstrip("\r\n")} for line in sys.stdin if line.strip()], "text", texts), "text"
     if is_lines(texts):
         return [{"text": line} for line in read_lines(texts) if line.strip()], "text"
     rows = list(read_rows(texts))
@@ -106,10 +110,30 @@ def text_rows(texts: str, column: str | None) -> tuple[list[dict[str, Any]], str
         raise DataError(
             f"{asked}Columns found: {', '.join(columns) or 'none'}. Which one is the text? Say --text NAME."
         )
-    if empty := [i for i, row in enumerate(rows, 1) if not str(row.get(found) or "").strip()]:
-        shown = ", ".join(map(str, empty[:5]))
-        raise DataError(f"{texts}: {len(empty)} rows have no text in {found!r} (rows {shown}). Leave them out.")
-    return rows, found
+    if taken := [name for name in _ADDED if name in columns]:
+        raise DataError(
+            f"{texts} has a column {' and a column '.join(taken)} already. Rename what would be overwritten."
+        )
+    return _readable(rows, found, texts), found
+
+
+def _readable(rows: list[dict[str, Any]], column: str, texts: str) -> list[dict[str, Any]]:
+    """The rows. Raises DataError where a text is none, or holds half a character."""
+    from gisttools.data import has_halves
+
+    cells = [row.get(column) for row in rows]
+    wrong = {
+        "have no text": [not str("" if cell is None else cell).strip() for cell in cells],
+        "hold no text but a list or an object": [isinstance(cell, list | dict | bytes) for cell in cells],
+        "hold half a character": [isinstance(cell, str) and has_halves(cell) for cell in cells],
+    }
+    found = []
+    for what, which in wrong.items():
+        if numbers := [i for i, one in enumerate(which, 1) if one]:
+            found.append(f"{len(numbers)} rows {what} in {column!r} (rows {', '.join(map(str, numbers[:5]))})")
+    if found:
+        raise DataError(f"{texts}: {'; '.join(found)}. Leave them out.")
+    return rows
 
 
 def _answers(
@@ -121,19 +145,18 @@ def _answers(
         told = classifier.predict_proba([str(row[name]) for row in part])
         for row, place, most in zip(part, told.argmax(axis=1), told.max(axis=1), strict=True):
             label = classifier.labels[place] if most >= least else _NONE
-            yield {**row, "predicted": label, "probability": round(float(most), 4)}
+            yield {**row, **dict(zip(_ADDED, (label, round(float(most), 4)), strict=True))}
 
 
 def _jsonl(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
     return (json.dumps(row, ensure_ascii=False, default=str) for row in answers)
 
 
-def _csv(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
-    buffer, writer = io.StringIO(), None
+def _csv(answers: Iterator[dict[str, Any]], columns: Sequence[str]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
     for row in answers:
-        if writer is None:
-            writer = csv.DictWriter(buffer, list(row), extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
         writer.writerow(row)
         yield buffer.getvalue().removesuffix("\n")
         buffer.seek(0)
@@ -149,10 +172,12 @@ def _csv(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
 def search(model: str, documents: Path, question: str, top: int, column: str | None) -> Answer:
     """Find the passages of DOCUMENTS, a file or a folder, that answer QUESTION, by MODEL: a folder, an evaluate run,
     latest, or a name of the hub. Passages are embedded once; the next question takes no time."""
-    from gisttools.data import read_documents
+    from gisttools.data import has_halves, read_documents
     from gisttools.models import VectorCache, search as nearest
     from gisttools.workflow import model_named
 
+    if has_halves(question):
+        raise ParameterError(f"QUESTION is {question!r:.60}, which holds what is no character. Write it in UTF-8.")
     quiet_libraries()
     read = read_documents(documents, column=column)
     cache = VectorCache(model_named(model))

@@ -383,7 +383,10 @@ def _chunk(draft: _Draft, pieces: Sequence[_Piece], heads: Heads) -> Chunk:
         spans[piece.block] = begin, piece.end
     text = "\n\n".join(draft.blocks[i].text[begin:end].strip() for i, (begin, end) in spans.items())
     head = heads[document.title, first.headings]
-    above = first.text.count("\n", 0, pieces[0].begin) if document.verbatim else 0
+    above = 0
+    if document.verbatim:  # a sentence that ends right before a new line leaves it to the next one
+        rest = first.text[pieces[0].begin :]
+        above = first.text.count("\n", 0, pieces[0].begin + len(rest) - len(rest.lstrip()))
     return Chunk(
         id="",
         document=document.id,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems
+from gisttools.data.characters import has_halves
 from gisttools.data.columns import LABEL_COLUMNS, TEXT_COLUMNS, find_column, labelled_columns, tell_left_out
 from gisttools.data.files import FILE_ENDINGS, column_names, file_kind, plain_name, read_parts
 from gisttools.data.options import FileOptions
@@ -107,9 +108,11 @@ def truth(cell: object) -> int | None:
 
 
 def identity(cell: object) -> str | None:
-    """An id as a string: 7, 7.0 and "7" are one id. None if the cell holds none."""
+    """An id as a string: 7, 7.0 and "7" are one id. None if the cell holds none, or half a character."""
     is_id = isinstance(cell, str | int | float) and not isinstance(cell, bool)
-    return plain_name(cell) if is_id and not (isinstance(cell, float) and not cell.is_integer()) else None
+    if not is_id or (isinstance(cell, float) and not cell.is_integer()) or (isinstance(cell, str) and has_halves(cell)):
+        return None
+    return plain_name(cell)
 
 
 def texts_in(cell: object, path: Path) -> list | None:

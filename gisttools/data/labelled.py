@@ -84,7 +84,8 @@ class LabelRows:
         if ids is not None:
             import pyarrow as pa
 
-            self._ids.append(pa.array([plain_name(x) for x in ids], pa.string()))
+            told = [None if (name := plain_name(x)) is None else name.encode(errors="backslashreplace") for x in ids]
+            self._ids.append(pa.array(told, pa.binary()).cast(pa.string()))
 
     def finish(self, where: str) -> None:
         """Nothing, or one error for everything that is wrong.

@@ -26,6 +26,7 @@ from gisttools.data.triplets import make_triplets
 
 Layout = Literal["beir", "llamaindex", "msmarco"]
 _KEYS = ("queries", "corpus", "relevant_docs")
+_WHOLE = re.compile(r"-?[0-9]+")
 _OPENS = re.compile(rf'\s*\{{\s*"(?:{"|".join(_KEYS)})"\s*:\s*\{{')
 _HEAD = 4096
 _PACKINGS = ("", ".gz", ".zst")
@@ -164,7 +165,7 @@ def _msmarco(path: Path, split: str, encoding: str | None) -> Searched:
     texts = {stem: _by_id(files[stem], rows[stem], wrong) for stem in ("collection", "queries")}
     relevant: dict[str, dict[str, int]] = {}
     for number, (query, _, document, score) in enumerate(rows["qrels"], 1):
-        if not score.strip().lstrip("-").isdigit():
+        if not _WHOLE.fullmatch(score.strip()):
             wrong.append(f"{files['qrels']}: line {number}: {score!r} is no whole number")
             continue
         relevant.setdefault(query, {})[document] = int(score)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from gisttools.common import DataError
+from gisttools.data.characters import cleaned, normalise
 
 _LOOKED_AT = 1000  # texts
 _FEWEST = 3  # texts from which a column of ids is one
@@ -104,7 +105,13 @@ def odd_labels(classes: Mapping[str, int]) -> list[str]:
     if missing:
         found.append(f"the label(s) {', '.join(map(repr, missing))} may stand for none; leave these cells empty if so")
     twice = [name for name in classes if name.endswith(".0") and name[:-2] in classes]
-    twice += [name for name in classes if name != name.casefold() and name.casefold() in classes]
+    looks: dict[str, list[str]] = {}
+    for name in classes:
+        looks.setdefault(normalise(cleaned(name)), []).append(name)
+    alike = [names for names in looks.values() if len(names) > 1]
+    if alike:
+        shown = ", ".join(" and ".join(map(ascii, names)) for names in alike[:5])
+        found.append(f"labels that read alike count as different ones: {shown}. Write them alike if they are one")
     if twice:
         found.append(f"the label(s) {', '.join(map(repr, twice[:5]))} are nearly those of others")
     joined = next((told for mark in _JOINED if (told := _joined(classes, mark))), None)

@@ -38,6 +38,8 @@ class Interval:
     item_share: float = math.nan
 
 
+_ROUNDING = 1e-9  # of sums of equal numbers
+_RULE_OF_THREE = -math.log(0.025) / 1.96  # as a standard error, of one of n items
 Verdict = Literal["helped", "hurt", "not shown"]
 
 
@@ -76,6 +78,20 @@ def student_interval(
         freedom=float(freedom),
         item_share=item_share,
     )
+
+
+def noise(variance: float, difference: float, sample: int) -> float:
+    """The variance of a mean over so many items, or clusters, of scores that lie between 0 and 1.
+
+    Where none of them varied, the variance that was seen is 0, and says nothing of those that were not: of n items that
+    all agree, up to 3.7 / n of all others may not (the rule of three, Hanley and Lippman-Hand 1983, "If nothing goes
+    wrong, is everything all right?", at 97.5 %). That bound stands in for it, so that six items that all gain a point
+    are a gain and five are none, as by the sign test.
+    """
+    scale = max(1.0, abs(difference))
+    if variance > (_ROUNDING * scale) ** 2:
+        return variance
+    return (_RULE_OF_THREE * scale / sample) ** 2
 
 
 def paired_scores(*arrays: ArrayLike, unit: str = "item") -> list[NDArray]:
@@ -160,6 +176,11 @@ def metric_bootstrap(
         resampled = true[chosen]
         differences[start:stop] = metric(tuned[chosen], resampled) - metric(base[chosen], resampled)
     defined = differences[np.isfinite(differences)]
+    if np.isfinite(point) and defined.size and np.ptp(defined) <= _ROUNDING and not np.array_equal(base, tuned):
+        return student_interval(
+            point, noise(0.0, point, base.size), base.size - 1, n_items=base.size, n_draws=1,
+            method="items that all agree", item_share=1.0, confidence=confidence,
+        )  # fmt: skip
     if not np.isfinite(point) or defined.size < resamples / 2:
         raise DataError(
             f"The metric is undefined on these {base.size} items ({resamples - defined.size} of {resamples} resamples)."
@@ -312,8 +333,8 @@ def crossed_interval(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0
     parts = _crossed(gain)
     return student_interval(
         float(gain.mean()),
-        parts.whole,
-        parts.freedom,
+        noise(parts.whole, gain.mean(), n_items),
+        parts.freedom if np.isfinite(parts.freedom) else n_items - 1,
         n_items=n_items,
         n_draws=n_draws,
         method="two-way variance over draws and items" if n_draws > 1 else "paired t over items",
@@ -357,7 +378,7 @@ def clustered_interval(
     alone = len(number) == gain.size
     return student_interval(
         float(gain.mean()),
-        variance,
+        noise(variance, gain.mean(), len(number)),
         max(effective - 1, 1.0),
         n_items=gain.size,
         n_draws=1,
@@ -435,8 +456,10 @@ def seed_spread(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.95) 
     over_seeds = _crossed(np.atleast_2d(gain.mean(axis=0)))
     by_seed = _crossed(gain if gain.ndim == 2 else gain.mean(axis=1))
     of_seeds = max(by_seed.rows - by_seed.cells, 0.0)
-    whole = of_seeds + over_seeds.whole
-    parts = [(of_seeds, seeds - 1), (over_seeds.whole, over_seeds.freedom)]
+    of_items = noise(over_seeds.whole, gain.mean(), gain.shape[-1])
+    whole = of_seeds + of_items
+    free = over_seeds.freedom if np.isfinite(over_seeds.freedom) else gain.shape[-1] - 1
+    parts = [(of_seeds, seeds - 1), (of_items, free)]
     interval = student_interval(
         float(gain.mean()),
         whole,
@@ -444,14 +467,14 @@ def seed_spread(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.95) 
         n_items=gain.shape[-1],
         n_draws=gain.shape[1] if gain.ndim == 3 else 1,
         method=f"{seeds} training seeds crossed with test items" if seeds > 1 else "one training seed, test items",
-        item_share=over_seeds.column_share * over_seeds.whole / whole if whole > 0 else np.nan,
+        item_share=over_seeds.column_share * of_items / whole,
         confidence=confidence,
     )
     return SeedSpread(
         interval=interval,
         seed_error=float(np.sqrt(of_seeds)) if seeds > 1 else np.nan,
-        item_error=float(np.sqrt(over_seeds.whole)),
-        item_freedom=float(over_seeds.freedom),
+        item_error=float(np.sqrt(of_items)),
+        item_freedom=float(free),
     )
 
 

@@ -16,7 +16,7 @@ class EvaluateOptions(Options):
 
     allow_overlap: bool = Field(False, description="compare although the training table holds test texts")
     batch_size: int = Field(64, ge=1, description="texts embedded at a time")
-    seed: int = Field(0, description="seed of the bootstrap and of random vectors")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the bootstrap and of random vectors")
     allowed_loss: float = Field(ALLOWED_LOSS, ge=0, description="points that a guard may lose")
     candidates: bool = Field(
         True, description="score the guide, TF-IDF, BM25 and a guess too, each with all labels, and say which to use"

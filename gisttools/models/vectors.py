@@ -27,7 +27,8 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
-from gisttools.common import ModelError, cache_folder, digest, model_name, tqdm
+from gisttools.common import DataError, ModelError, cache_folder, digest, model_name, tqdm
+from gisttools.data import has_halves
 from gisttools.models.guides import GivenVectors, Guide, open_guide
 from gisttools.models.options import GuideOptions
 from gisttools.models.prompts import Prompts
@@ -343,7 +344,7 @@ class VectorCache:
 
         Raises:
             ModelError: a vector is not finite or all zero.
-            DataError: a file of vectors does not hold a text.
+            DataError: a file of vectors does not hold a text, or a text holds half a character.
             EndpointError: an endpoint fails; what it answered before is kept.
         """
         return self.vectors(self.add(texts))
@@ -372,6 +373,11 @@ class VectorCache:
             for texts in blocks:
                 if isinstance(self.guide, GivenVectors):
                     raise self.guide.missing(total, texts)
+                if halves := [text for text in texts if has_halves(text)]:
+                    raise DataError(
+                        f"{len(halves)} text(s) hold half a surrogate pair, which is no character, such as "
+                        f"{halves[0]!r:.60}. Write them anew, or leave them out."
+                    )
                 log.info("%s embeds %d texts", self.name, len(texts))
                 # the longest first: too little memory shows at once, and the time left is never told too short
                 texts = sorted(texts, key=len, reverse=True)

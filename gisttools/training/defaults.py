@@ -23,7 +23,7 @@ _KEPT = (
 _FROZEN = 0.5  # of a transformer's layers, on labelled texts: more steps in the same time
 _LABELLED_TWICE = 0.05  # of the texts
 _STEPS = 100  # that teach a transformer most of what there is, where one pass is shorter
-_FEW = 30  # and where it learns sooner
+_FEW = 20  # and where it learns sooner
 
 
 def settle(

@@ -195,7 +195,7 @@ class TrainSettings(Mix):
         description="peak; null: by student and rows; 1e-2 (static), 5e-5 (transformer), 5e-4 (on labelled texts), "
         "1e-4 (where a guide teaches, or anchors meet passages alone); low, high: a third, three times that",
     )
-    seed: int = Field(42, description="seed of the order of rows and of dropout")
+    seed: int = Field(42, ge=0, lt=2**32, description="seed of the order of rows and of dropout")
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps")
     schedule: Schedule = Field("linear", description="of the learning rate, after the warm-up")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
@@ -271,7 +271,7 @@ class RerankerOptions(Options):
     steps: int | None = Field(None, ge=1, description="optimiser steps of the cross-encoder; null: one pass")
     batch_size: int = Field(32, ge=1, description="pairs of a query and a passage a step")
     learning_rate: float = Field(2e-5, gt=0, description="peak, of the cross-encoder")
-    seed: int = Field(42, description="of the order of pairs and of dropout")
+    seed: int = Field(42, ge=0, lt=2**32, description="of the order of pairs and of dropout")
 
 
 class MadeFrom(Options):

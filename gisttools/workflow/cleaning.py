@@ -38,9 +38,11 @@ class Removal:
 
 
 def removable(kinds: Collection[Kind] = KINDS) -> list[Removal]:
-    """Runs that were killed, failed, or have a newer run of the same spec, as far as no other run needs them."""
+    """Runs that were killed, failed, or are not what answers for their spec (`find_finished`), as far as no other run
+    needs them."""
     runs = all_runs()
-    newest = {run.run.spec_hash: run.run_id for run in runs if run.run and run.run.ok}
+    well = [run.run for run in runs if run.run and run.run.ok]
+    newest = {run.spec_hash: run.id for whole in (False, True) for run in well if not (whole and run.missing)}
     why: dict[str, str] = {}
     for run in runs:
         if run.status == "unfinished" and "unfinished" in kinds and _age(run.folder) > _YOUNG:
@@ -54,7 +56,7 @@ def removable(kinds: Collection[Kind] = KINDS) -> list[Removal]:
 
 
 def _later(run: ListedRun, newest: Mapping[str, str]) -> str | None:
-    """Id of a newer run that ended well and is of the same spec as this one that did."""
+    """Id of the run that answers for the spec of this one, which ended well too."""
     later = newest.get(run.run.spec_hash) if run.run and run.run.ok and run.run.spec_hash else None
     return later if later != run.run_id else None
 
@@ -94,9 +96,11 @@ def remove(removal: Removal) -> None:
     """Remove a folder.
 
     Raises:
-        GistError: a run has begun to work in it since it was listed, or the system does not let go of it.
+        GistError: it is a link, a run has begun to work in it since it was listed, or the system does not let go of it.
     """
     folder = removal.folder
+    if folder.is_symlink():
+        raise GistError(f"{folder} is a link to {folder.resolve()}. Remove both by hand.")
     try:
         if RUN_ID.fullmatch(folder.name) is None:  # checkpoints
             _remove_tree(folder)

@@ -407,7 +407,7 @@ class ReadParams(Params, ChunkOptions):
     sentences: int = Field(
         0, ge=0, description="pairs of a sentence and its chunk to train on, which take no LLM; for a teaching guide"
     )
-    seed: int = Field(0, description="of what is held back, and of the sentences")
+    seed: int = Field(0, ge=0, lt=2**32, description="of what is held back, and of the sentences")
 
     def conflicts(self) -> list[str]:
         """More overlap than new text, where the size is told."""

@@ -101,6 +101,7 @@ def test_what_to_label_next_is_what_python_says(command, folder, tmp_path):
         ("a,b\n1,2\n", [], "Columns found: a, b. Which one is the text? Say --text NAME."),
         ("a,text\n1,2\n", ["--text", "c"], "has no column 'c'. Columns found: a, text."),
         ("a,text\n1,\n2,x\n", [], "1 rows have no text in 'text' (rows 1)"),
+        ("text,predicted,probability\nx,a,1\n", [], "has a column predicted and a column probability already"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(command, folder, tmp_path, content, options, said):
@@ -108,6 +109,32 @@ def test_what_is_wrong_with_a_file_is_named(command, folder, tmp_path, content, 
     status, told = command("predict", folder, tmp_path / "texts.csv", *options)
     assert status == 1
     assert said in told
+
+
+def test_cells_that_are_no_text_are_named(command, folder, tmp_path):
+    rows = [{"text": "my key"}, {"text": ["a", "b"]}, {"text": "\ud800"}]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    status, told = command("predict", folder, tmp_path / "texts.jsonl")
+    assert status == 1
+    assert "1 rows hold no text but a list or an object in 'text' (rows 2)" in told
+    assert "1 rows hold half a character in 'text' (rows 3)" in told
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_no_column_is_lost_that_later_rows_have(command, folder, tmp_path, ending):
+    rows = [{"text": "my key"}, {"text": "the lift", "note": "keep \ud800 me"}]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / f"out{ending}"
+    assert command("predict", folder, tmp_path / "texts.jsonl", "--out", out)[0] == 0
+    text = out.read_text(encoding="utf-8")
+    told = [json.loads(line) for line in text.splitlines()] if ending == ".jsonl" else rows_of(text)
+    assert told[1]["note"] == ("keep \ud800 me" if ending == ".jsonl" else "keep \\ud800 me")
+    assert told[0].get("note", "") == ""
+
+
+def test_a_question_of_other_bytes_is_refused(command, documents):
+    status, told = command("search", "embedded:wordllama-256", documents, "caf\udcff")
+    assert (status, "Write it in UTF-8" in told) == (1, True)
 
 
 def test_a_model_that_is_not_there_or_has_no_classifier_is_named(command, tmp_path, results):

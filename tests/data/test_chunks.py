@@ -45,6 +45,13 @@ def test_a_chunk_keeps_paragraphs_whole_and_never_crosses_a_heading():
     assert chunks[2].passage == "House > Keys A key."
 
 
+def test_a_chunk_says_its_line_also_where_sentences_have_no_spaces_behind_them():
+    text = "\n".join(f"\u8fd9\u662f\u6587\u4ef6\u7684\u7b2c{n}\u884c\u3002" for n in range(1, 9))
+    chunks = make_chunks([document("a.md", text)], ChunkOptions(chunk_size=12, **ALL), by_characters)
+    assert len(chunks) == 8
+    assert [f"\u7b2c{c.line}\u884c" in c.text for c in chunks] == [True] * 8
+
+
 def test_sentences_of_a_long_paragraph_are_kept_whole_and_overlap_as_told():
     text = "One two three. Four five six! Seven eight nine? Ten eleven twelve."
     options = ChunkOptions(chunk_size=8, chunk_overlap=4, **ALL)

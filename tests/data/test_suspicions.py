@@ -101,7 +101,11 @@ def test_other_labels_are_no_lists(label):
     [
         (["nan", "x", "y", "x"], "may stand for none"),
         (["1", "1.0", "2", "2"], "are nearly those of others"),
-        (["Dog", "dog", "cat", "cat"], "are nearly those of others"),
+        (["Dog", "dog", "cat", "cat"], "labels that read alike count as different ones: 'Dog' and 'dog'"),
+        (["DOG", "Dog", "cat", "cat"], "'DOG' and 'Dog'"),
+        (["caf\u00e9", "cafe\u0301", "tea", "tea"], r"'caf\xe9' and 'cafe\u0301'"),
+        (["a b", "a\u00a0b", "tea", "tea"], r"'a b' and 'a\xa0b'"),
+        (["ab", "a\u200bb", "tea", "tea"], r"'ab' and 'a\u200bb'"),
         (["a;b", "b;c", "a", "c"], "several joined by ';'"),
         (["a|b", "b|c", "a|c", "c"], r"several joined by '|'"),
     ],

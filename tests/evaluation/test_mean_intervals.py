@@ -12,8 +12,10 @@ from gisttools.common.errors import DataError, ParameterError
 from gisttools.evaluation.intervals import (
     clustered_interval,
     crossed_interval,
+    metric_bootstrap,
     resampled_interval,
     seed_spread,
+    spearman,
     verdict,
 )
 from gisttools.evaluation.items import f1_values
@@ -75,9 +77,39 @@ def test_a_few_noisy_draws_are_still_covered():
 
 
 def test_pairing_removes_what_both_models_share():
-    hard = np.random.default_rng(2).normal(size=(5, 100))
-    found = crossed_interval(hard, hard + TRUE)
-    assert (found.low, found.high) == pytest.approx((TRUE, TRUE))
+    rng = np.random.default_rng(2)
+    hard, own = rng.normal(size=(5, 100)), 0.001 * rng.normal(size=(5, 100))
+    found = crossed_interval(hard, hard + own + TRUE)
+    assert (found.low, found.high) == pytest.approx((TRUE, TRUE), abs=0.001)
+
+
+@pytest.mark.parametrize(("items", "shown"), [(2, "not shown"), (5, "not shown"), (6, "helped"), (40, "helped")])
+@pytest.mark.parametrize("draws", [None, 3])
+def test_items_that_all_agree_say_no_more_than_a_sign_test(items, shown, draws):
+    shape = (items,) if draws is None else (draws, items)
+    for found in (
+        crossed_interval(np.zeros(shape), np.ones(shape)),
+        clustered_interval(np.zeros(items), np.ones(items), list(range(items))),
+        seed_spread(np.zeros((2, items)), np.ones((2, items))).interval,
+    ):
+        assert (verdict(found), found.difference) == (shown, 1.0)
+        assert found.low < 1 < found.high
+
+
+def test_where_no_item_differs_those_that_were_not_seen_still_may():
+    for items, scores in ((10, np.ones(10)), (1000, np.ones(1000))):
+        found = crossed_interval(scores, scores)
+        assert found.high == -found.low == pytest.approx(3.7 / items, rel=0.2)
+
+
+def test_rounding_is_no_noise():
+    found = crossed_interval([0.1, 0.2], [0.3, 0.4])  # whose gains differ in their last bits
+    assert (verdict(found), found.difference) == ("not shown", pytest.approx(0.2))
+
+
+def test_a_correlation_of_three_items_shows_nothing():
+    found = metric_bootstrap([3, 2, 1], [1, 2, 3], [1, 2, 3], spearman)
+    assert (verdict(found), found.difference) == ("not shown", 2.0)
 
 
 def test_equal_models_are_not_shown():

@@ -60,6 +60,11 @@ def test_vectors_are_those_of_the_model_in_the_order_of_the_texts(cache, wordlla
     assert vectors == pytest.approx(expected(texts, wordllama), abs=1e-6)
 
 
+def test_half_a_character_is_refused_by_its_text(cache):
+    with pytest.raises(DataError, match=r"1 text\(s\) hold half a surrogate pair.*'my \\ud800 key'"):
+        cache.embed(["my key", "my \ud800 key"])
+
+
 def test_no_texts_give_no_vectors(cache):
     assert cache.embed([]).shape == (0, 256)
 

@@ -16,8 +16,10 @@ from helpers import ROOT, files_under
 
 from gisttools.cli.main import main
 from gisttools.common.errors import GistError, ParameterError
+from gisttools.common.runs import read_run
 from gisttools.workflow import cleaning
 from gisttools.workflow.cleaning import removable, removable_by_name, remove
+from gisttools.workflow.folders import find_finished
 from gisttools.workflow.session import new_folder
 
 HOUR_AGO = datetime.now().timestamp() - 3600
@@ -66,6 +68,23 @@ def test_killed_failed_and_superseded_runs_may_go_and_no_others(killed, twice, m
     }
     for kind, folder in (("unfinished", killed), ("failed", failed), ("superseded", older)):
         assert list(going(kinds=[kind])) == [folder.name]
+
+
+def test_a_run_that_lacks_something_supersedes_none_that_is_whole(make_run):
+    whole = make_run("convert", started="2026-01-01T00:00:01+00:00")
+    lacking = [make_run("convert", started=f"2026-01-01T00:00:0{n}+00:00", missing="2 rows") for n in (2, 3)]
+    assert going() == {folder.name: f"superseded by {whole.name}" for folder in lacking}
+    assert find_finished(read_run(whole).spec_hash, "convert").id == whole.name
+
+
+def test_a_run_that_is_a_link_is_left_whole(twice, tmp_path):
+    older, _ = twice
+    moved = older.rename(tmp_path / older.name)
+    older.symlink_to(moved)
+    (removal,) = removable_by_name([older])
+    with pytest.raises(GistError, match=r"is a link to .* Remove both by hand"):
+        remove(removal)
+    assert (moved / "a").exists()
 
 
 def test_a_failed_run_supersedes_none(make_run):
