@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gisttools.common import DataError, problems
+from gisttools.data.characters import normalise
 from gisttools.data.folders import (
     EvalFolder,
     RowProblems,
@@ -82,6 +83,9 @@ def read_splits(folder: EvalFolder) -> LabelledSplits:
     if train is not None and (unseen := sorted(set(train.classes) - set(test.classes))):
         log.warning("%s: %d label(s) have no %s text, nothing is said of them: %s", folder.path.name, len(unseen),
                     folder.split, ", ".join(unseen))  # fmt: skip
+    if train is not None and (shared := {normalise(t) for t in train.texts} & {normalise(t) for t in test.texts}):
+        log.warning("%s: %d text(s) of %s stand in train too, where what is fitted on train has seen them, such as %.60r."
+                    " Take them out of train.", folder.path.name, len(shared), folder.split, min(shared))  # fmt: skip
     return LabelledSplits(kind, train, test)
 
 

@@ -38,6 +38,7 @@ from gisttools.workflow.publishing import PUBLISH_TO
 from gisttools.workflow.recipes import Recipe, Step, fill, read_recipe, references
 from gisttools.workflow.spec import parents_of, settled, spec_hash
 from gisttools.workflow.terminal import LATER
+from gisttools.workflow.together import step_problems
 from gisttools.workflow.tuning import recipe_problems, with_best
 from gisttools.workflow.workers import LocalWorkers
 
@@ -152,7 +153,7 @@ def checked_recipe(path: Path, *, overrides: Mapping[str, Any] | None = None, pr
             failed.setdefault(str(problem), problem)
     if early := early_error(right):
         failed[str(early)] = early
-    elif lines := recipe_problems(right):
+    elif lines := [*recipe_problems(right), *step_problems(right)]:
         failed[""] = ParameterError(problems(f"{path}: {len(lines)} problem(s)", lines))
     if len(failed) > 1:
         raise ParameterError("\n".join(failed))

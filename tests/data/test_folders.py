@@ -176,6 +176,15 @@ def test_a_class_that_only_train_has_is_logged(tmp_path, caplog):
     assert "1 label(s) have no test text, nothing is said of them: c" in caplog.text
 
 
+def test_test_texts_that_stand_in_train_too_are_told(tmp_path, caplog):
+    write(tmp_path / "train.csv", [{"text": f"My text {x}", "label": x} for x in "abc"])
+    write(
+        tmp_path / "test.csv", [{"text": f"my  TEXT {x}", "label": x} for x in "ab"] + [{"text": "new", "label": "c"}]
+    )
+    local_tasks(tmp_path)
+    assert "2 text(s) of test stand in train too" in caplog.text
+
+
 def test_test_texts_are_known_without_their_train_labels(tmp_path):
     folder = labelled(tmp_path, ["a", "b"], ["a", "z"])
     assert eval_sets(folders=[folder]) == {str(folder): ["test 0", "test 1"]}
