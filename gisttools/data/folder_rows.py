@@ -84,7 +84,7 @@ def read_splits(folder: EvalFolder) -> LabelledSplits:
         log.warning("%s: %d label(s) have no %s text, nothing is said of them: %s", folder.path.name, len(unseen),
                     folder.split, ", ".join(unseen))  # fmt: skip
     if train is not None and (shared := {normalise(t) for t in train.texts} & {normalise(t) for t in test.texts}):
-        log.warning("%s: %d text(s) of %s stand in train too, so that what is fitted on it has seen them, such as %.60r."
+        log.warning("%s: %d text(s) of %s stand in train too, so that what is fitted on it has seen them, as %.60r."
                     " Take them out of train.", folder.path.name, len(shared), folder.split, min(shared))  # fmt: skip
     return LabelledSplits(kind, train, test)
 
