@@ -5,8 +5,9 @@ at random, blind to which of them people asked about; a fifth of all passages is
 student, all-MiniLM-L6-v2, is trained on what is left in several ways, as many steps each, and searches the whole corpus
 with the 1,500 human queries, which nothing else ever sees: nDCG@10, paired by query (and seed).
 
-Sides: `ours` (round trip, hard negatives by guide and BM25, the guide's mask, questions against passages alone);
-`taught` (the recipe before: all candidates, the guide's scores as targets beside its mask, no dropout); `untaught`
+Sides: `ours` (round trip, hard negatives by the guide, its mask, its scores as a small part of the targets, questions
+against passages alone); `masked` (the recipe before: without these targets, negatives by guide and BM25); `taught` (the
+one before that: all candidates, half of the targets are the guide's scores, no dropout); `untaught`
 (that with the mask alone); `unguided` (that with neither mask nor targets); `in_batch` (the same questions, negatives
 of the batch alone, no guide); `unmined` (no mined negatives, the guide's mask); `unfiltered` (`taught`, also on those
 questions that filters of quality stopped); `sentences` (no LLM: a sentence in place of a question, for as many
@@ -27,7 +28,7 @@ writing and each training are kept in `--folder`, so that a benchmark that was s
 it says so and ends.
 
     python benchmarks/documents.py --model qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --folder DIR [--ask-only]
-        [--calls 1500] [--steps 31] [--batch 32] [--negatives 2] [--distill 0.5] [--freeze 0] [--rates 1e-4]
+        [--calls 1500] [--steps 21] [--batch 32] [--negatives 2] [--distill 0.15] [--freeze 0] [--rates 1e-4]
         [--seeds 0 1 2] [--small-folder DIR2]
 """
 
@@ -68,13 +69,27 @@ DOMAINS = {
 }
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
-SIDES = ("ours", "taught", "untaught", "unguided", "in_batch", "unmined", "unfiltered", "sentences", "both", "small")
+SIDES = (
+    "ours",
+    "masked",
+    "taught",
+    "untaught",
+    "unguided",
+    "in_batch",
+    "unmined",
+    "unfiltered",
+    "sentences",
+    "both",
+    "small",
+)
 PEERS = ("st_mnr", "st_gist", "st_cached_gist", "st_mnr_mined", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
 UNGUIDED = ("in_batch", "unguided")
 UNMINED = ("in_batch", "unmined")
-UNTAUGHT = (*UNGUIDED, "ours", "untaught", "unmined")
-SEARCH = {"dropout": True, "contrast_anchors": False, "contrast_positives": False}  # of `ours`
+UNTAUGHT = (*UNGUIDED, "masked", "untaught", "unmined")
+SEARCH = {"dropout": True, "contrast_anchors": False, "contrast_positives": False}  # of `ours` and `masked`
+A_LITTLE = 0.15  # the share of the guide's scores in the targets of `ours`
+HALF = 0.5  # in those of the others that are taught
 QUALITY = ("round-trip", "copied", "names-source", "near-duplicate", "not-text")  # what `unfiltered` takes all the same
 HELD_BACK = 0.2
 NEGATIVES = 2  # a question, where nothing is said
@@ -139,13 +154,13 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     some."""
     from datasets import concatenate_datasets
 
-    same = dict.fromkeys(("taught", "untaught", "unguided", "st_mnr_hard"), "ours")
+    miner = miner_of(side, options)
+    same = dict.fromkeys(("ours", "masked", "taught", "untaught", "unguided", "st_mnr_hard"), "mined")
     side = same.get(side, "unmined" if side in PEERS else side)
     named = f"{side}-{options.sentences}" if side in ("sentences", "both") else side
+    named += f"-{miner}" if side == "mined" else ""
     named += "-people" if options.pairs == "people" else ""
-    if side not in UNMINED:
-        named += "" if options.hard_from == "both" else f"-{options.hard_from}"
-        named += "" if options.negatives == NEGATIVES else f"-{options.negatives}"
+    named += "" if side in UNMINED or options.negatives == NEGATIVES else f"-{options.negatives}"
     folder = options.folder / "rows" / named
     if (folder / "triplets.parquet").exists():
         return folder
@@ -165,7 +180,7 @@ def rows_of(side: str, options, read: ReadChunks) -> Path:
     pairs = concatenate_datasets(tables).filter(lambda row: row["positive"] not in held)
     folder.mkdir(parents=True, exist_ok=True)
     if side not in UNMINED:
-        pairs = mined(pairs, read, options.negatives, options.hard_from)
+        pairs = mined(pairs, read, options.negatives, miner)
     write_triplets(pairs, folder / "triplets.parquet")
     return folder
 
@@ -265,11 +280,10 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     elif side != "base":
         table = read_triplets(rows_of(side, options, read) / "triplets.parquet")
         guide = None if side in UNGUIDED else VectorCache(GuideOptions(name=GUIDE[0], revision=GUIDE[1]))
-        distill = 0.0 if side in UNTAUGHT else options.distill
-        of_loss: dict[str, object] = {"temperature": 0.05, "distill": distill}
+        of_loss: dict[str, object] = {"temperature": 0.05, "distill": taught_by(side, options)}
         of_training: dict[str, object] = {"batch_size": options.batch, "freeze_layers": options.freeze}
         of_training |= {"max_steps": options.steps, "learning_rate": rate, "seed": seed, "dropout": False}
-        for name, value in {**(SEARCH if side == "ours" else {}), **changes(options)}.items():
+        for name, value in {**(SEARCH if side in ("ours", "masked") else {}), **changes(options)}.items():
             (of_loss if name in LossOptions.model_fields else of_training)[name] = value
         loss = GISTLoss(model, GuideStore.build(table, guide), LossOptions(**of_loss))
         settings = TrainSettings(**of_training)
@@ -293,6 +307,17 @@ def run_one(options, side: str, seed: int, rate: float) -> None:
     told = {"side": side, "seed": seed, "rate": rate, "cpu_seconds": round(seconds)}
     told |= {key: round(100 * float(values.mean()), 2) for key, values in items.items()}
     (options.folder / f"{name}.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def miner_of(side: str, options) -> str:
+    """Who finds the hard negatives of a side."""
+    return options.hard_from or ("guide" if side == "ours" else "both")
+
+
+def taught_by(side: str, options) -> float:
+    """How much of a side's targets are the guide's scores."""
+    told = options.distill if options.distill is not None else A_LITTLE if side == "ours" else HALF
+    return 0.0 if side in UNTAUGHT else told
 
 
 def changes(options) -> dict[str, object]:
@@ -358,13 +383,13 @@ def mined_by_peer(pairs: dict[str, list[str]], own: list[str], options) -> dict[
 
 def cell(options, side: str, seed: int, rate: float) -> str:
     """The name of a training's files."""
-    told = f"{rate:g}-{options.steps}-{options.batch}-{options.negatives}-{options.distill:g}-{options.freeze}"
+    told = f"{rate:g}-{options.steps}-{options.batch}-{options.negatives}-{taught_by(side, options):g}-{options.freeze}"
     if side in ("sentences", "both"):
         told += f"-{options.sentences}"
     if side in PEERS:
         told = f"{rate:g}-{options.seconds:g}s-{options.batch}"
-    elif options.hard_from != "both":
-        told += f"-{options.hard_from}"
+    elif options.hard_from or side in ("ours", "masked"):
+        told += f"-{miner_of(side, options)}"
     if options.retain and side not in PEERS:
         told += f"-held{options.retain:g}"
     if options.also and side not in PEERS:
@@ -384,16 +409,16 @@ def result(options, side: str, seed: int, rate: float) -> dict:
             "steps",
             "batch",
             "negatives",
-            "distill",
             "freeze",
             "sentences",
             "seconds",
-            "hard_from",
             "retain",
         )
         told = [word for n in named for word in (f"--{n.replace('_', '-')}", str(getattr(options, n)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
         told += ["--also", *options.also] if options.also else []
+        told += [] if options.distill is None else ["--distill", str(options.distill)]
+        told += ["--hard-from", options.hard_from] if options.hard_from else []
         command = [sys.executable, __file__, *told, "--one", side, str(seed), str(rate)]
         subprocess.run(command, check=True)
     return json.loads(kept.read_text(encoding="utf-8"))
@@ -443,11 +468,13 @@ def main() -> None:
     parser.add_argument("--ask-only", action="store_true")
     parser.add_argument("--seconds", type=float, default=120.0, help="CPU time of the sides of sentence-transformers")
     parser.add_argument("--sides", nargs="+", choices=[*SIDES, *PEERS], default=list(SIDES[:-1]))
-    parser.add_argument("--steps", type=int, default=31)
+    parser.add_argument("--steps", type=int, default=21)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--negatives", type=int, default=NEGATIVES, help="mined, a question")
-    parser.add_argument("--hard-from", choices=["both", "guide", "bm25"], default="both", help="who mines ours")
-    parser.add_argument("--distill", type=float, default=0.5)
+    parser.add_argument(
+        "--hard-from", choices=["both", "guide", "bm25"], help="who mines; the guide for `ours`, else both"
+    )
+    parser.add_argument("--distill", type=float, help=f"{A_LITTLE} for `ours`, else {HALF}")
     parser.add_argument("--sentences", type=int, default=2000, help="of `sentences` and `both`")
     parser.add_argument("--freeze", type=int, default=0, help="layers that stay as they are")
     parser.add_argument(
