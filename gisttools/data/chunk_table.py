@@ -169,6 +169,9 @@ def load_chunks(file: str | Path) -> ReadChunks:
         rows = table.select(_COLUMNS.names).cast(_COLUMNS).to_pylist()
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise DataError(f"{path} is no table of chunks: {first_line(error)} Name a run of 8_read.") from error
+    empty = sorted({name for row in rows for name, cell in row.items() if cell is None})
+    if empty:
+        raise DataError(f"{path} is no table of chunks: {', '.join(empty)} must not be empty. Name a run of 8_read.")
     twice = [name for name, n in Counter(row["id"] for row in rows).items() if n > 1]
     if twice:
         raise DataError(f"{path}: {len(twice)} id(s) of chunks come more than once, such as {twice[0]!r}.")

@@ -480,6 +480,7 @@ class Findings:
             return
         what = "None of the targets" if compared else "Nothing"
         told = [f"{f['task']}, {f['model']}: {f['error']}" for f in self.failed]
+        told = told or [f"{name}: neither model can be scored on it; bm25 only searches" for name in sorted(targets)]
         message = problems(f"{what} could be compared:", told, "What was scored is kept: a repeat goes on from there.")
         if all(isinstance(error, MissingError) for error in self.errors):
             raise MissingError(message)

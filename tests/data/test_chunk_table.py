@@ -66,6 +66,10 @@ def test_what_is_no_table_of_chunks_is_refused(tmp_path):
     pd.DataFrame({"id": ["a"]}).to_parquet(tmp_path / CHUNKS_FILE)
     with pytest.raises(DataError, match="is no table of chunks"):
         load_chunks(tmp_path / CHUNKS_FILE)
+    row = {"id": "a", "document": "a.md", "title": "", "headings": [], "text": None, "tokens": None, "file": "a.md"}
+    pd.DataFrame([row | {"line": 1, "part": "train"}]).to_parquet(tmp_path / CHUNKS_FILE)
+    with pytest.raises(DataError, match="text, tokens must not be empty"):
+        load_chunks(tmp_path / CHUNKS_FILE)
 
 
 def test_ids_that_are_no_chunks_are_documents_themselves():
