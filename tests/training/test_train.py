@@ -407,7 +407,7 @@ def test_a_notebooks_parameters_reach_loss_and_settings():
         "equal_texts_once": True, "schedule": "cosine", "weights": [1.0, 2.0], "mix": "weights", "batches": "one_set",
         "lora_rank": 4, "patience": 3, "checkpoint_minutes": 5.0,
     }  # fmt: skip
-    parameters = check_params("finetune", given)
+    parameters = check_params("finetune", given | {"dev": ["data/support_intents"]})
     loss, settings = (
         parameters.part(LossOptions, temperature=parameters.loss_temperature),
         parameters.part(TrainSettings),
