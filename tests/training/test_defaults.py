@@ -54,7 +54,7 @@ def test_a_guide_that_teaches_has_triplets_without_dropout():
     assert settled(rows([None] * 4))[1].dropout is True
 
 
-@pytest.mark.parametrize(("count", "wanted"), [(640, 3.0), (192, 10.0), (10**5, 1.0)])
+@pytest.mark.parametrize(("count", "wanted"), [(640, 2.0), (128, 10.0), (10**5, 1.0)])
 @pytest.mark.parametrize(
     "told", [{"distill": 0.5}, {"contrast_anchors": False, "contrast_positives": False}], ids=["taught", "a search"]
 )
