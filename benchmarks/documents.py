@@ -70,18 +70,9 @@ DOMAINS = {
 STUDENT = ("sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a")
 GUIDE = ("sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642")
 SIDES = (
-    "ours",
-    "masked",
-    "taught",
-    "untaught",
-    "unguided",
-    "in_batch",
-    "unmined",
-    "unfiltered",
-    "sentences",
-    "both",
+    "ours", "masked", "taught", "untaught", "unguided", "in_batch", "unmined", "unfiltered", "sentences", "both",
     "small",
-)
+)  # fmt: skip
 PEERS = ("st_mnr", "st_gist", "st_cached_gist", "st_mnr_mined", "st_mnr_hard")
 AS_THEY_COME = ("base", "guide")
 UNGUIDED = ("in_batch", "unguided")
@@ -383,17 +374,15 @@ def mined_by_peer(pairs: dict[str, list[str]], own: list[str], options) -> dict[
 
 def cell(options, side: str, seed: int, rate: float) -> str:
     """The name of a training's files."""
-    told = f"{rate:g}-{options.steps}-{options.batch}-{options.negatives}-{taught_by(side, options):g}-{options.freeze}"
-    if side in ("sentences", "both"):
-        told += f"-{options.sentences}"
     if side in PEERS:
         told = f"{rate:g}-{options.seconds:g}s-{options.batch}"
-    elif options.hard_from or side in ("ours", "masked"):
-        told += f"-{miner_of(side, options)}"
-    if options.retain and side not in PEERS:
-        told += f"-held{options.retain:g}"
-    if options.also and side not in PEERS:
-        told += "-" + "-".join(sorted(options.also)).replace("=", "_")
+    else:
+        taught = taught_by(side, options)
+        told = f"{rate:g}-{options.steps}-{options.batch}-{options.negatives}-{taught:g}-{options.freeze}"
+        told += f"-{options.sentences}" if side in ("sentences", "both") else ""
+        told += f"-{miner_of(side, options)}" if options.hard_from or side in ("ours", "masked") else ""
+        told += f"-held{options.retain:g}" if options.retain else ""
+        told += "".join(f"-{word}" for word in sorted(options.also)).replace("=", "_")
     name = side if side in AS_THEY_COME else f"{side}-{seed}-{told}"
     return f"{name}-people" if options.pairs == "people" else name
 
@@ -402,19 +391,8 @@ def result(options, side: str, seed: int, rate: float) -> dict:
     """What came of a training, after running it in a process of its own where that is missing."""
     kept = options.folder / f"{cell(options, side, seed, rate)}.json"
     if not kept.exists():
-        named = (
-            "corpus",
-            "pairs",
-            "folder",
-            "steps",
-            "batch",
-            "negatives",
-            "freeze",
-            "sentences",
-            "seconds",
-            "retain",
-        )
-        told = [word for n in named for word in (f"--{n.replace('_', '-')}", str(getattr(options, n)))]
+        named = ("corpus", "pairs", "folder", "steps", "batch", "negatives", "freeze", "sentences", "seconds", "retain")
+        told = [word for name in named for word in (f"--{name}", str(getattr(options, name)))]
         told += ["--small-folder", str(options.small_folder)] if options.small_folder else []
         told += ["--also", *options.also] if options.also else []
         told += [] if options.distill is None else ["--distill", str(options.distill)]

@@ -145,7 +145,7 @@ def _answers(
         told = classifier.predict_proba([str(row[name]) for row in part])
         for row, place, most in zip(part, told.argmax(axis=1), told.max(axis=1), strict=True):
             label = classifier.labels[place] if most >= least else _NONE
-            yield {**row, **dict(zip(_ADDED, (label, round(float(most), 4)), strict=True))}
+            yield row | dict(zip(_ADDED, (label, round(float(most), 4)), strict=True))
 
 
 def _jsonl(answers: Iterator[dict[str, Any]]) -> Iterator[str]:

@@ -61,6 +61,7 @@ from .folders import (
     eval_folder as eval_folder,
     has_split as has_split,
     parse_eval_name as parse_eval_name,
+    task_name as task_name,
 )
 from .hub import (
     find_set as find_set,

@@ -214,9 +214,14 @@ class EvalFolder:
     @property
     def name(self) -> str:
         """What a task of it is called: like the folder, or like the file without its ending."""
-        path = self.path.resolve()
-        ending = next((e for e in FILE_ENDINGS if path.is_file() and path.name.lower().endswith(e)), "")
-        return path.name[: len(path.name) - len(ending)] or path.name
+        return task_name(self.path)
+
+
+def task_name(path: Path) -> str:
+    """What a task of a folder or a file is called: like the folder, or like the file without its ending."""
+    path = path.resolve()
+    ending = "" if path.is_dir() else next((e for e in FILE_ENDINGS if path.name.lower().endswith(e)), "")
+    return path.name[: len(path.name) - len(ending)] or path.name
 
 
 def parse_eval_name(name: str | Path) -> tuple[Path, str | None]:

@@ -84,8 +84,9 @@ class LabelRows:
         if ids is not None:
             import pyarrow as pa
 
-            told = [None if (name := plain_name(x)) is None else name.encode(errors="backslashreplace") for x in ids]
-            self._ids.append(pa.array(told, pa.binary()).cast(pa.string()))
+            names = map(plain_name, ids)
+            told = [n if n is None else n.encode(errors="backslashreplace").decode() for n in names]
+            self._ids.append(pa.array(told, pa.string()))
 
     def finish(self, where: str) -> None:
         """Nothing, or one error for everything that is wrong.

@@ -81,7 +81,7 @@ def student_interval(
 
 
 def noise(variance: float, difference: float, sample: int) -> float:
-    """The variance of a mean over so many items, or clusters, of scores that lie between 0 and 1.
+    """The variance of a mean over so many items, clusters or draws, of scores that lie between 0 and 1.
 
     Where none of them varied, the variance that was seen is 0, and says nothing of those that were not: of n items that
     all agree, up to 3.7 / n of all others may not (the rule of three, Hanley and Lippman-Hand 1983, "If nothing goes
@@ -226,7 +226,7 @@ def draws_interval(base: ArrayLike, tuned: ArrayLike, *, confidence: float = 0.9
     gain = tuned - base
     return student_interval(
         float(gain.mean()),
-        float(gain.var(ddof=1) / gain.size),
+        noise(float(gain.var(ddof=1) / gain.size), gain.mean(), gain.size),
         gain.size - 1,
         n_items=gain.size,
         n_draws=gain.size,
@@ -416,7 +416,7 @@ def resampled_interval(
     of_items, of_draws = drawn / n_items, 1 / gain.size  # in units of the spread
     return student_interval(
         float(gain.mean()),
-        spread * (of_items + of_draws),
+        noise(spread * (of_items + of_draws), gain.mean(), n_items),
         gain.size - 1,
         n_items=n_items,
         n_draws=gain.size,

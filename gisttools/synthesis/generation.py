@@ -109,9 +109,8 @@ def _generate(
     forecast = forecast_of(task, template, wanted, options, llm.options, checks=checks, alone=llm.is_embedded)
     notice(forecast.in_words())
     Leaving.of(llm.options.elsewhere, task.given).tell()
-    judge = Judge(
-        task, template, guide.embed, checks, known, getattr(guide, "reads", None)
-    )  # refuses what cannot judge
+    # before ideas are paid for: it refuses what it cannot judge by
+    judge = Judge(task, template, guide.embed, checks, known, getattr(guide, "reads", None))
     ideas = Ideas(by_group={}, replies=[], calls=0)
     if needs_ideas(task, template):
         groups = PROBE if options.dry_run else None

@@ -282,7 +282,7 @@ def _row_problems(row: Row, properties: dict[str, dict]) -> list[str]:
         if not _lists_texts(properties[row.anchor]):
             return [
                 f"output.properties.{row.anchor}: a list of texts needs items: {{type: string}} and maxItems, "
-                f"a whole number from 1 (and minItems) on"
+                "a whole number from 1 (and minItems) on"
             ]
         texts.add(row.anchor)
     found = [

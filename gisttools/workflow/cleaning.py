@@ -19,7 +19,7 @@ from typing import Literal, get_args
 from filelock import FileLock, Timeout
 
 from gisttools.common import MANIFEST, GistError, ParameterError, problems, read_run, results_folder
-from gisttools.workflow.folders import RUN_ID, ListedRun, all_runs, listed, under_way
+from gisttools.workflow.folders import RUN_ID, ListedRun, all_runs, answering, listed, under_way
 from gisttools.workflow.manifest import LOCK
 
 Kind = Literal["unfinished", "failed", "superseded"]
@@ -38,10 +38,10 @@ class Removal:
 
 
 def removable(kinds: Collection[Kind] = KINDS) -> list[Removal]:
-    """Runs that were killed, failed, or are not what answers for their spec (`find_finished`), as far as no other run
+    """Runs that were killed, failed, or are not what answers for their spec (`answering`), as far as no other run
     needs them."""
     runs = all_runs()
-    newest = _answering(runs)
+    newest = {spec: run.id for spec, run in answering(run.run for run in runs if run.run).items()}
     why: dict[str, str] = {}
     for run in runs:
         if run.status == "unfinished" and "unfinished" in kinds and _age(run.folder) > _YOUNG:
@@ -52,12 +52,6 @@ def removable(kinds: Collection[Kind] = KINDS) -> list[Removal]:
             why[run.run_id] = f"superseded by {later}"
     needed = _needed_by(runs, (run for run in runs if run.run_id not in why))
     return [_removal(run.folder, why[run.run_id]) for run in runs if run.run_id in why and run.run_id not in needed]
-
-
-def _answering(runs: Iterable[ListedRun]) -> dict[str, str]:
-    """By spec the run that answers for it: the newest that ended well, of those that lack nothing if there are such."""
-    well = [run.run for run in runs if run.run and run.run.ok]
-    return {run.spec_hash: run.id for whole in (False, True) for run in well if not (whole and run.missing)}
 
 
 def _later(run: ListedRun, newest: Mapping[str, str]) -> str | None:

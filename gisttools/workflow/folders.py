@@ -94,9 +94,14 @@ def latest(verb: str) -> str:
 
 def find_finished(spec: str, verb: str) -> FinishedRun | None:
     """The newest run of this spec that ended well, if there is one; one that lacks nothing before others."""
-    found = [run for run in finished_runs(verb) if run.spec_hash == spec and run.ok]
-    whole = [run for run in found if not run.missing]
-    return whole[-1] if whole else found[-1] if found else None
+    return answering(run for run in finished_runs(verb) if run.spec_hash == spec).get(spec)
+
+
+def answering(runs: Iterable[FinishedRun]) -> dict[str, FinishedRun]:
+    """By spec the run that answers for it, of runs from the oldest on: the newest that ended well, of those that lack
+    nothing if there are such."""
+    well = [run for run in runs if run.ok]
+    return {run.spec_hash: run for whole in (False, True) for run in well if not (whole and run.missing)}
 
 
 def as_run(name: object) -> Path | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gisttools.data import FILE_ENDINGS, parse_eval_name
+from gisttools.data import parse_eval_name, task_name
 from gisttools.workflow.params import (
     ConvertParams,
     EvaluateParams,
@@ -70,17 +70,11 @@ def _evaluation(params: EvaluateParams, steps: Steps) -> Iterator[str]:
     paths = list(dict.fromkeys(parse_eval_name(file)[0] for file in params.files if not file.startswith("$")))
     by_name: dict[str, list[str]] = {}
     for path in paths:
-        by_name.setdefault(_task_name(path), []).append(str(path))
+        by_name.setdefault(task_name(path), []).append(str(path))
     for name, alike in by_name.items():
         if len(alike) > 1:
             yield f"files {' and '.join(alike)} would give tasks of one name, {name}. Rename one"
     yield from _shares(params, paths, steps)
-
-
-def _task_name(path: Path) -> str:
-    """Like the folder, or like the file without its ending."""
-    ending = next((e for e in FILE_ENDINGS if path.name.lower().endswith(e)), "")
-    return path.name[: len(path.name) - len(ending)] or path.name
 
 
 def _shares(params: EvaluateParams, paths: list[Path], steps: Steps) -> Iterator[str]:
