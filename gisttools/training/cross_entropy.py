@@ -108,7 +108,7 @@ def _trained(student: SentenceTransformer, texts: Sequence[str], labels: Sequenc
             {"params": [w for w in student.parameters() if w.requires_grad], "lr": rate_of(settings, student).value},
             {"params": list(head.parameters()), "lr": _HEAD_RATE},
         ]
-        optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
+        optimiser = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)  # as the trainer does; half the passes
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, options.steps))
         prompt = prompts_of(student).of(None, "Classification", searches=False)[0]
         student.train()

@@ -22,6 +22,20 @@ class _WithoutSecrets(logging.Formatter):
         return scrub(super().format(record), self._variables)
 
 
+class _Once(logging.Filter):
+    """Lets a warning through the first time: who reads along has read it then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in self._told
+        self._told.add(text)
+        return new
+
+
 class _BelowTheCell(logging.Handler):
     """Shows warnings where they are seen without a red ground, as progress is."""
 
@@ -46,6 +60,8 @@ def log_to(path: Path, variables: list[str], *, under_runner: bool) -> None:
     for new, level, form in wanted:
         new.setLevel(level)
         new.setFormatter(_WithoutSecrets(form, variables))
+        if level == logging.WARNING:
+            new.addFilter(_Once())
         logger.addHandler(new)
     logger.setLevel(logging.INFO)
 
