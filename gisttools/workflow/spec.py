@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +41,7 @@ from gisttools.workflow.params import (
 from gisttools.workflow.places import notebook_of, resolve
 
 P = TypeVar("P", bound=Params)
-_LARGE = 1 << 26  # files in a named folder above this size count by name and size only
+_LARGE = 1 << 26  # bytes, of a file whose checksum is kept while the process lives
 
 
 def spec_hash(verb: str, params: Params) -> str:
@@ -101,10 +102,21 @@ def _files_of(path: Path) -> list[Path]:
     return sorted({path, *path.parent.glob(f"{path.stem}.*")}) if path.suffix == ".npy" else [path]
 
 
-def _folder_content(folder: Path) -> list[tuple[str, str | int]]:
-    """Checksum, or size, of each file below; a model's pooling lies deeper."""
-    files = [(p, p.stat().st_size) for p in sorted(folder.rglob("*")) if p.is_file()]
-    return [(p.relative_to(folder).as_posix(), sha256(p) if n < _LARGE else n) for p, n in files]
+def _folder_content(folder: Path) -> list[tuple[str, str]]:
+    """Checksum of each file below; a model's pooling lies deeper."""
+    return [(p.relative_to(folder).as_posix(), _sha_of(p)) for p in sorted(folder.rglob("*")) if p.is_file()]
+
+
+def _sha_of(path: Path) -> str:
+    """Of a file's content; weights as well, for a model trained again into its folder has as many bytes as before."""
+    about = path.stat()
+    return sha256(path) if about.st_size < _LARGE else _sha_of_large(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache
+def _sha_of_large(path: Path, size: int, changed: int) -> str:
+    """Read once by a process, for the steps of a recipe name the same model."""
+    return sha256(path)
 
 
 def parents_of(params: Params) -> list[str]:

@@ -46,6 +46,20 @@ def test_the_spec_changes_with_the_content_of_a_named_folder_at_any_depth(tmp_pa
     assert spec_of("finetune", student=str(tmp_path / "folder")) != before
 
 
+def test_the_spec_changes_with_weights_of_the_same_size(tmp_path):
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    with weights.open("wb") as file:
+        file.truncate(1 << 27)  # as large as those of a small encoder, and no bytes on the disk
+    before = spec_of("finetune", student=str(weights.parent))
+    assert spec_of("finetune", student=str(weights.parent)) == before
+    with weights.open("r+b") as file:
+        file.seek(1 << 26)
+        file.write(b"trained on")
+    os.utime(weights, ns=(1, 1))
+    assert spec_of("finetune", student=str(weights.parent)) != before
+
+
 def test_the_spec_depends_on_what_an_input_run_made_not_on_when(make_run, results):
     def run(second: int, content: bytes) -> str:
         files = {"triplets.parquet": content, "summary.json": str(second).encode()}
