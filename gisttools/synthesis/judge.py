@@ -27,6 +27,7 @@ from gisttools.synthesis.task import Task
 Embed = Callable[[list[str]], np.ndarray]
 Reads = Callable[[Sequence[str]], np.ndarray]
 _K = 5  # nearest labelled texts
+_ENDS = " .,;:!?…。！？،؟\"'“”„‘’«»()"
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Candidate:
         anchor, positive, negatives: texts, as far as they are known yet.
         vectors: unit vectors (dim) of these texts, by text.
         negative_sources: of each: written, replaced, mined or label; see `partners`.
+        copies: written negatives that said another text of the row again, and are none.
         looks: answers to what the LLM was asked of it afterwards, see `second_looks`.
         second_label, score: the label that the blind look found, and how well the LLM says the row fits, 1 to 5.
         moved: the label that it has in place of the one that was asked for, where the judge was sure.
@@ -57,6 +59,7 @@ class Candidate:
     negatives: list[str] = field(default_factory=list)
     negative_label: str | None = None
     negative_sources: list[str] = field(default_factory=list)
+    copies: int = 0
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     guide_ap: float | None = None
     guide_an: list[float] = field(default_factory=list)
@@ -167,14 +170,14 @@ class Judge:
         texts = answer if c.item.subject is None else {**answer, SUBJECT: c.item.subject}
         c.anchor = texts.get(row.anchor)
         c.positive = texts.get(row.positive) if row.positive else None
-        c.negatives = [texts[name] for name in row.negatives if name in texts]
-        c.negative_sources = ["written"] * len(c.negatives)
+        written = [texts[name] for name in row.negatives if name in texts]
+        c.negatives = self._negatives_of(c, written)
+        c.negative_sources, c.copies = ["written"] * len(c.negatives), len(written) - len(c.negatives)
         for name, text in answer.items():
             c.reason = c.reason or self._flaw(c, name, text)
         if c.reason is None and (c.anchor is None or (row.positive and c.positive is None)):
             c.reason = "schema"
-        forms = [normalise(text) for text in c.texts]
-        if c.reason is None and (len(set(forms)) < len(forms) or self._twice(c)):
+        if c.reason is None and c.positive is not None and _bare(c.anchor_text) == _bare(c.positive):
             c.reason = "copy"
 
     def _flaw(self, c: Candidate, name: str, text: str) -> str | None:
@@ -187,10 +190,17 @@ class Judge:
             return filters.bad_question(text, c.item.subject)
         return found
 
-    def _twice(self, c: Candidate) -> bool:
-        """Whether a passage that does not answer nearly repeats the one that does. Of sentences with one changed fact
-        that is what was asked for."""
-        return self._task.spec.round_trip and any(_near(c.positive_text, text) for text in c.negatives)
+    def _negatives_of(self, c: Candidate, written: Sequence[str]) -> list[str]:
+        """The negatives that are none of the row's other texts again: the row is good without such a one, and a mined
+        one takes its place. Of passages neither one that nearly repeats the one that answers; of sentences with one
+        changed fact that is what was asked for."""
+        kept: list[str] = []
+        for text in written:
+            others = [other for other in (c.anchor, c.positive, *kept) if other is not None]
+            near = self._task.spec.round_trip and c.positive is not None and _near(c.positive, text)
+            if not near and _bare(text) not in map(_bare, others):
+                kept.append(text)
+        return kept
 
     def given(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """The user's texts that rows may be put together from, with their vectors (dim): those that stand in an
@@ -267,6 +277,11 @@ class Seen:
         if text in self._texts:
             return "duplicate"
         return "near-duplicate" if self._index.near(text) else None
+
+
+def _bare(text: str) -> str:
+    """The normal form without what begins and ends a sentence."""
+    return normalise(text).strip(_ENDS)
 
 
 def _near(text: str, other: str) -> bool:

@@ -3,7 +3,8 @@
 Of labels, positive and negatives are drawn among the texts that passed: another one of the label, one of the label that
 it is easily confused with. Of the other kinds the LLM wrote them; a written negative that the guide finds nearer to the
 anchor than the positive is masked by the GIST loss, was paid for in vain, and is replaced by a mined one: the text that
-the guide finds nearest but for the first few, which may answer as well, and below the positive.
+the guide finds nearest but for the first few, which may answer as well, and below the positive. So is one that says the
+positive again.
 
 `negative_sources` says of each negative where it is from: label, written, mined, or replaced (mined in place of a
 written one). What failed stays as a rejected row, with its reason.
@@ -149,7 +150,7 @@ class WrittenPartners:
         found = self._mine(c, scores, len(texts) - len(own))
         if found is None:
             return "guide-order" if c.negatives else "no-partner"
-        source = "replaced" if c.negatives else "mined"
+        source = "replaced" if c.negatives or c.copies else "mined"
         c.negatives, c.negative_sources, c.guide_an = [texts[found]], [source], [float(scores[found])]
         return None
 

@@ -301,7 +301,32 @@ def test_a_passage_that_nearly_repeats_the_answering_one_is_no_negative():
 
     with Server(ideas) as server:
         found = run(Task(**TASKS["retrieval_from_topics"]), server, rows=2, attempts=1, checks=LOOSE)
-    assert found.summary["reasons"] == {"copy": 2}
+    # the question and its passage were paid for and are good; the other row's passage stands in for what is none
+    rows = list(found.accepted)
+    assert [row["negative_sources"] for row in rows] == [["replaced"], ["replaced"]]
+    assert [row["negatives"] for row in rows] == [[rows[1]["positive"]], [rows[0]["positive"]]]
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "becomes"),
+    [
+        ("{text} stays open", "{text} stays closed", {"written"}),
+        ("{text} stays open", "{text} Stays open.", {"replaced"}),  # its positive once more
+        ("{text} stays open", "{subject}!", {"replaced"}),  # its anchor
+        ("{subject}.", "{text} stays closed", set()),  # nothing was said in other words
+    ],
+)
+def test_a_negative_that_says_another_text_of_its_row_is_replaced(positive, negative, becomes):
+    def lazy(number: int, body: dict):
+        subject = next((place for place in PLACES if place in body["messages"][-1]["content"]), "")
+        told = {"text": text_for(body), "subject": subject}
+        answer = {"same_meaning": positive.format(**told), "one_fact_changed": negative.format(**told)}
+        return completion(json.dumps(answer), number=number)
+
+    with Server(lazy) as server:
+        found = run(Task(**TASKS["sts"]), server, rows=4, attempts=1, checks=LOOSE)
+    assert {source for row in found.accepted for source in row["negative_sources"]} == becomes
+    assert found.summary["reasons"] == ({} if becomes else {"copy": 4})
 
 
 def test_a_budget_that_ends_stops_the_rounds_and_says_so():
