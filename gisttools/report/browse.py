@@ -60,7 +60,7 @@ REASONS = {
     "in-evaluation-set": "stands in the evaluation set",
     "duplicate": "repeats another text",
     "near-duplicate": "nearly repeats another text",
-    "copy": "two of its texts are the same",
+    "copy": "its positive says its anchor again",
     "label-mismatch": "nearer to another label",
     "off-topic": "far from its label",
     "blind-label": "read blind, it gets another label",
