@@ -6,12 +6,15 @@ rejected ones with all their texts, all-mpnet-base-v2 finds the positive nearer 
 all-MiniLM-L6-v2 is the guide; of translations, which neither of the two reads, the guide's order is not asked.
 
     python benchmarks/kinds.py --model qwen2.5-coder-1.5b-instruct-q4_k_m.gguf --folder DIR [--rows 16] [--kinds sts]
+
+`--sentences FILE` leaves 200 sentences of STSBenchmark's train part there, for sentences.yaml, and asks nobody.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
 from pathlib import Path
 
@@ -51,6 +54,18 @@ def write(kind: str, model: str, rows: int, threads: int | None, folder: Path) -
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
 
 
+def leave_sentences(file: Path) -> None:
+    """200 first sentences of STSBenchmark's train part, of 6 to 16 words, drawn at random."""
+    from gisttools.data import load_task, mteb_task, split_of
+
+    task = mteb_task("STSBenchmark")
+    load_task(task)
+    data = split_of(task, "default", "train")
+    found = list(dict.fromkeys(text for text in data["sentence1"] if 6 <= len(text.split()) <= 16))
+    random.Random(0).shuffle(found)
+    file.write_text("\n".join(found[:200]) + "\n", encoding="utf-8")
+
+
 def in_order(rows, guide) -> tuple[float | None, int]:
     """The share of rows whose positive is nearer than every negative, by another model, and how many rows have all."""
     whole = [r for r in rows if r["anchor"] and r["positive"] and r["negatives"]]
@@ -75,12 +90,18 @@ def main() -> None:
     from gisttools.data import read_triplets
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="path of a GGUF file, or the name of an embedded LLM")
-    parser.add_argument("--folder", type=Path, required=True, help="keeps what was done")
+    parser.add_argument("--model", help="path of a GGUF file, or the name of an embedded LLM")
+    parser.add_argument("--folder", type=Path, help="keeps what was done")
+    parser.add_argument("--sentences", type=Path, metavar="FILE", help="leave sentences there, and do nothing else")
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--threads", type=int, help="of the LLM; as many as are free if left out")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     o = parser.parse_args()
+    if o.sentences:
+        leave_sentences(o.sentences)
+        return
+    if not (o.model and o.folder):
+        parser.error("--model and --folder are needed")
     judge, figures = vectors_of(GUIDE), []
     print(f"{'kind':<16}{'calls':>6}{'texts':>7}{'rows':>6}{'a min':>7}{'passed':>8}{'live':>7}{'in order':>10}"
           f"{'rejected':>10}")  # fmt: skip
