@@ -47,6 +47,7 @@ from .files import (
 from .options import Options as Options
 from .processor import cpu_name as cpu_name
 from .progress import (
+    NEW_STATUS as NEW_STATUS,
     NOTICES as NOTICES,
     STATUS_FILE as STATUS_FILE,
     doing as doing,

@@ -25,6 +25,7 @@ from gisttools.common.wording import duration, folded
 
 log = logging.getLogger(__name__)
 STATUS_FILE = "GISTTOOLS_STATUS_FILE"  # environment variable set by the runner
+NEW_STATUS = ".status.new"  # the status while it is written
 NOTICES = "notices.txt"  # next to the status file: what is said once, a line each
 _EVERY = 2.0  # seconds between two writes of the status file, also where nothing comes forward
 _SPARSE = 30.0  # seconds between two lines where there is no terminal
@@ -212,8 +213,10 @@ class _Status:
         with self._lock:
             text = "; ".join(one.words() for one in self._stack if not getattr(one, "disable", False))
             if status and text:
+                new = Path(status).with_name(NEW_STATUS)  # put in place whole: who reads meanwhile sees no empty file
                 with contextlib.suppress(OSError):  # a full disk must not end the work
-                    Path(status).write_text(text, encoding="utf-8")
+                    new.write_text(text, encoding="utf-8")
+                    new.replace(status)
 
     def _keep(self, ended: threading.Event) -> None:
         while not ended.wait(_EVERY):

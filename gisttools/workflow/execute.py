@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from filelock import FileLock, Timeout
 
 from gisttools.common import (
+    NEW_STATUS,
     STATUS_FILE,
     FinishedRun,
     GistError,
@@ -290,7 +291,8 @@ def _execute(run: Run) -> dict[str, Any] | None:
             "cell": _last_cell(output),
         }
     finally:
-        (run.folder / "status.txt").unlink(missing_ok=True)
+        for name in ("status.txt", NEW_STATUS):
+            (run.folder / name).unlink(missing_ok=True)
     return None
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gisttools.common import (
     MANIFEST,
+    NEW_STATUS,
     NOTICES,
     cpu_name,
     known_secrets,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 PROFILE = "GISTTOOLS_PROFILE"  # the profile of a recipe that changed the step under way
 LOCK = ".lock"  # held as long as the run is under way
 _PACKAGES = ("gisttools", "torch", "sentence-transformers", "transformers", "mteb", "datasets", "openai", "numpy")
-_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", NOTICES, "notebook.ipynb", "notebook.html"}
+_NOT_ARTEFACTS = {MANIFEST, LOCK, "log.txt", "status.txt", NEW_STATUS, NOTICES, "notebook.ipynb", "notebook.html"}
 _TEXT = {".ipynb", ".html", ".json", ".jsonl", ".txt", ".log", ".md", ".csv", ".tex", ".svg", ".yaml", ".yml", ".tsv"}
 _TABLE = ".parquet"
 _MODELS = {"model", "reranker"}  # vocabularies and weights: nothing that a key could get into but the card

@@ -93,6 +93,15 @@ def test_the_status_is_written_anew_where_nothing_comes_forward(tmp_path, monkey
         assert "loading, for 0." in status.read_text()
 
 
+def test_who_reads_the_status_while_it_is_written_sees_no_empty_file(tmp_path, monkeypatch):
+    status = tmp_path / "status.txt"
+    monkeypatch.setenv(STATUS_FILE, str(status))
+    monkeypatch.setattr("gisttools.common.progress._EVERY", 0.0)  # anew all the time
+    with doing("loading"):
+        for _ in range(3000):
+            assert status.read_text().startswith("loading")
+
+
 def test_lines_are_sparse_where_there_is_no_terminal(monkeypatch):
     monkeypatch.delenv(STATUS_FILE, raising=False)
     monkeypatch.setattr("gisttools.common.progress._SURE", 0.0)
