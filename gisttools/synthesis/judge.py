@@ -27,7 +27,7 @@ from gisttools.synthesis.task import Task
 Embed = Callable[[list[str]], np.ndarray]
 Reads = Callable[[Sequence[str]], np.ndarray]
 _K = 5  # nearest labelled texts
-_ENDS = " .,;:!?…。！？،؟\"'“”„‘’«»()"
+_ENDS = " .,;:!?…。！？،؟\"'“”„‘’«»()"  # of a sentence
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Candidate:
         anchor, positive, negatives: texts, as far as they are known yet.
         vectors: unit vectors (dim) of these texts, by text.
         negative_sources: of each: written, replaced, mined or label; see `partners`.
-        copies: written negatives that said another text of the row again, and are none.
+        copies: which of the prompt's negatives, counted from 0, said another text of the row again, and are none.
         looks: answers to what the LLM was asked of it afterwards, see `second_looks`.
         second_label, score: the label that the blind look found, and how well the LLM says the row fits, 1 to 5.
         moved: the label that it has in place of the one that was asked for, where the judge was sure.
@@ -59,7 +59,7 @@ class Candidate:
     negatives: list[str] = field(default_factory=list)
     negative_label: str | None = None
     negative_sources: list[str] = field(default_factory=list)
-    copies: int = 0
+    copies: list[int] = field(default_factory=list)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     guide_ap: float | None = None
     guide_an: list[float] = field(default_factory=list)
@@ -171,8 +171,9 @@ class Judge:
         c.anchor = texts.get(row.anchor)
         c.positive = texts.get(row.positive) if row.positive else None
         written = [texts[name] for name in row.negatives if name in texts]
-        c.negatives = self._negatives_of(c, written)
-        c.negative_sources, c.copies = ["written"] * len(c.negatives), len(written) - len(c.negatives)
+        c.copies = self._copies(c, written)
+        c.negatives = [text for place, text in enumerate(written) if place not in c.copies]
+        c.negative_sources = ["written"] * len(c.negatives)
         for name, text in answer.items():
             c.reason = c.reason or self._flaw(c, name, text)
         if c.reason is None and (c.anchor is None or (row.positive and c.positive is None)):
@@ -190,17 +191,17 @@ class Judge:
             return filters.bad_question(text, c.item.subject)
         return found
 
-    def _negatives_of(self, c: Candidate, written: Sequence[str]) -> list[str]:
-        """The negatives that are none of the row's other texts again: the row is good without such a one, and a mined
-        one takes its place. Of passages neither one that nearly repeats the one that answers; of sentences with one
-        changed fact that is what was asked for."""
-        kept: list[str] = []
-        for text in written:
-            others = [other for other in (c.anchor, c.positive, *kept) if other is not None]
+    def _copies(self, c: Candidate, written: Sequence[str]) -> list[int]:
+        """The places of negatives that say another text of the row again: the row is good without them, and a mined one
+        stands in where none is left. Of passages also one that nearly repeats the one that answers; of sentences with
+        one changed fact that is what was asked for."""
+        said, found = {_bare(text) for text in (c.anchor, c.positive) if text is not None}, []
+        for place, text in enumerate(written):
             near = self._task.spec.round_trip and c.positive is not None and _near(c.positive, text)
-            if not near and _bare(text) not in map(_bare, others):
-                kept.append(text)
-        return kept
+            if near or _bare(text) in said:
+                found.append(place)
+            said.add(_bare(text))
+        return found
 
     def given(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """The user's texts that rows may be put together from, with their vectors (dim): those that stand in an

@@ -240,6 +240,7 @@ def _labels(task: Task, form: Form, c: Candidate) -> dict:
         return {"anchor_label": c.group, "positive_label": c.group, "negative_labels": negatives}
     if form.layout.grades:
         best, *others = map(str, form.layout.grades)
-        grades = others if c.negative_sources == ["written"] * len(others) else [others[-1]] * len(c.negatives)
+        left = [grade for place, grade in enumerate(others) if place not in c.copies]
+        grades = left if c.negative_sources == ["written"] * len(left) else [others[-1]] * len(c.negatives)
         return {"anchor_label": None, "positive_label": best, "negative_labels": grades}
     return {"anchor_label": None, "positive_label": None, "negative_labels": []}

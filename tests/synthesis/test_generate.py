@@ -329,6 +329,21 @@ def test_a_negative_that_says_another_text_of_its_row_is_replaced(positive, nega
     assert found.summary["reasons"] == ({} if becomes else {"copy": 4})
 
 
+@pytest.mark.parametrize(("copied", "left"), [("touches", "0"), ("elsewhere", "1")])
+def test_a_graded_passage_keeps_its_grade_where_another_one_is_a_copy(copied, left):
+    def lazy(number: int, body: dict):
+        if "List 10" in body["messages"][-1]["content"]:
+            return author(number, body)
+        answer = {name: text_for(body, name, words=14) for name in ("query", "answers", "touches", "elsewhere")}
+        return completion(json.dumps(answer | {copied: f"{answer['answers']}."}), number=number)
+
+    with Server(lazy) as server:
+        found = run(Task(**TASKS["reranking"]), server, rows=2, attempts=1, checks=LOOSE)
+    assert [(r["positive_label"], r["negative_labels"], r["negative_sources"]) for r in found.accepted] == [
+        ("2", [left], ["written"])
+    ] * 2
+
+
 def test_a_budget_that_ends_stops_the_rounds_and_says_so():
     with Server(author) as server:
         found = run(Task(**labelled_task()), server, rows=300, llm={"budget_tokens": 3_000})
