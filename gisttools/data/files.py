@@ -16,13 +16,11 @@ written without decimals. In JSON and Parquet null is missing, and values keep t
 from __future__ import annotations
 
 import codecs
-import csv as csv_rows
 import hashlib
 import io
 import itertools
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,12 +29,12 @@ from typing import TYPE_CHECKING
 
 from gisttools.common import DataError, GistError, MissingError, ParameterError, did_you_mean, problems, sha256
 from gisttools.data.columns import warn_once
+from gisttools.data.delimited import SEPARATORS, delimited_rows, separator, told_separator
 from gisttools.data.saved import SavedRows, is_saved, saved_splits
 from gisttools.data.sheets import Sheet
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-    from pyarrow.csv import CSVStreamingReader
 
 log = logging.getLogger(__name__)
 Part = dict[str, list]  # column -> values of some rows; a missing one is None
@@ -47,12 +45,9 @@ FILE_ENDINGS = (*_PLAIN, ".parquet", _XLSX, *(f"{kind}{packing}" for kind in _PL
 LINE_ENDINGS = (".txt", *(f".txt{packing}" for packing in _COMPRESSIONS))
 _ROWS = 10_000  # of a part
 _FIRST = 1000  # rows of JSON that tell the columns
-_BLOCK = 1 << 20  # bytes read at a time; of CSV eight times as many, for a row must fit
+_BLOCK = 1 << 20  # bytes read at a time
 _SHOWN = 5
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
 _SAMPLE = 1 << 16  # bytes that tell what separates fields
-_LOOKED_AT = 200  # rows of them
-_TOLD = re.compile(rb"sep=([,;\t|])\r?\n", re.IGNORECASE)
 _SAVED = "save_to_disk"  # a folder
 _MAGIC = (
     (b"PAR1", "a Parquet file", "Name it .parquet"),
@@ -235,8 +230,10 @@ class RowFile:
                     for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
                         yield {name: batch.column(name).to_pylist() for name in columns}
             elif self._kind in (".csv", ".tsv"):
-                for batch in self._csv(self._file, columns):
-                    yield {name: batch.column(name).to_pylist() for name in columns}
+                at = [self.columns.index(name) for name in columns]
+                rows = ([row[i] or None for i in at] for row in self._csv)  # other columns are not held
+                while some := list(itertools.islice(rows, _ROWS)):
+                    yield dict(zip(columns, map(list, zip(*some, strict=True)), strict=True))
             else:
                 while part := list(itertools.islice(self._json, _ROWS)):
                     yield {name: [row.get(name) for row in part] for name in columns}
@@ -259,50 +256,31 @@ class RowFile:
         self.columns = pq.read_schema(self.path).names
 
     def _open_csv(self, text: _Text) -> None:
-        text.keep()  # the header is parsed by the same parser as the rows, which then starts anew
+        text.keep()
         file = io.BufferedReader(text, _BLOCK)
         self._find_separator(file)
         file.detach()
-        text.again()
-        file = io.BufferedReader(text, _BLOCK)
-        self.columns = self._csv(file).schema.names
-        file.detach()
         text.rewind()
-        self._file = io.BufferedReader(text, _BLOCK)
+        lines = io.TextIOWrapper(io.BufferedReader(text, _BLOCK), "utf-8", newline="")
+        self._csv = delimited_rows(
+            lines, self._separator, f"{self.path} cannot be read as {self._kind[1:]}", self._skip
+        )
+        self.columns = next(self._csv)
         _refuse_twice(self.path, self.columns)
 
     def _find_separator(self, file: io.BufferedIOBase) -> None:
         """What separates the fields: what the ending says, where that splits the header or nothing does better."""
         usual = "\t" if self._kind == ".tsv" else ","
         sample = file.read(_SAMPLE)
-        self._skip, self._separator = 0, usual
-        told = _TOLD.match(sample)
-        if told:  # a line of Excel's that says it
-            self._skip, self._separator = 1, told[1].decode()
+        told = told_separator(sample)
+        self._skip, self._separator = (1, told) if told else (0, usual)
+        if told:
             return
         found = separator(sample.decode("utf-8", "ignore"), usual, whole=len(sample) < _SAMPLE)
         if found != usual:
             self._separator = found
-            how = f"separated by {_SEPARATORS[found]}, not by {_SEPARATORS[usual]}, which does not split its header"
+            how = f"separated by {SEPARATORS[found]}, not by {SEPARATORS[usual]}, which does not split its header"
             warn_once(log, f"{self.path}: read as {how}")
-
-    def _csv(self, file: io.BufferedIOBase, columns: Sequence[str] | None = None) -> CSVStreamingReader:
-        """A reader of record batches; `columns` are read as strings."""
-        import pyarrow as pa
-        from pyarrow import csv
-
-        return csv.open_csv(
-            pa.PythonFile(file, "r"),
-            read_options=csv.ReadOptions(block_size=8 * _BLOCK, use_threads=False, skip_rows=self._skip),
-            parse_options=csv.ParseOptions(delimiter=self._separator, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                check_utf8=False,  # `_Text` did
-                include_columns=columns,
-                column_types=dict.fromkeys(columns or (), pa.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        )
 
     def _open_json(self, text: _Text, bare: str | None) -> None:
         rows = json_rows(io.BufferedReader(text, _BLOCK), self.path, _BLOCK, bare)
@@ -315,35 +293,6 @@ def _refuse_twice(path: Path, columns: list[str]) -> None:
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise DataError(f"{path}: the header names {', '.join(twice)} more than once. Rename one of them.")
-
-
-def separator(sample: str, usual: str, *, whole: bool) -> str:
-    """What separates the fields of a file that begins like this. Another one than usual counts only where the usual one
-    does not split the header, and it splits the header and most rows into equally many fields.
-
-    `whole`: the sample is all of the file; else its last row is not looked at.
-    """
-    splits = {mark: _fields(sample, mark, whole) for mark in _SEPARATORS}
-    even = {mark: sizes[0] for mark, sizes in splits.items() if sizes and sizes[0] > 1 and _are_even(sizes)}
-    if not splits[usual] or splits[usual][0] > 1 or not even:
-        return usual
-    return max(even, key=lambda mark: even[mark])
-
-
-def _are_even(sizes: Sequence[int]) -> bool:
-    """Whether most rows have as many fields as the header; of the others it is told when they are read."""
-    return 2 * sizes.count(sizes[0]) > len(sizes)
-
-
-def _fields(sample: str, mark: str, whole: bool) -> list[int]:
-    """The number of fields of the sample's rows, empty ones left out."""
-    reader = csv_rows.reader(io.StringIO(sample, newline=""), delimiter=mark)
-    sizes: list[int] = []
-    try:
-        sizes += (len(row) for row in itertools.islice(reader, _LOOKED_AT) if row)
-    except csv_rows.Error:
-        return sizes  # a field of more than 131,072 characters
-    return sizes if whole or len(sizes) < 2 else sizes[:-1]
 
 
 def json_rows(file: io.BufferedReader, path: Path, block: int = 1 << 20, bare: str | None = None) -> Iterator[dict]:
@@ -500,11 +449,6 @@ class _Text(io.RawIOBase):
         """Keep what is read from here on, for `rewind`."""
         self._kept = []
 
-    def again(self) -> None:
-        """Go back to where `keep` was called, and go on keeping."""
-        self.rewind()
-        self.keep()
-
     def rewind(self) -> None:
         """Go back to where `keep` was called, without reading the file again."""
         self._ready = memoryview(b"".join([*(self._kept or ()), self._ready]))
@@ -630,8 +574,4 @@ def _named(path: Path, kind: str) -> Iterator[None]:
         raise DataError(f"{path} cannot be read as {kind}: it is nested too deeply. Is it the right file?") from error
     except (ValueError, OSError, EOFError, OverflowError, TypeError, LookupError, _arrow_error()) as error:
         why = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        if "straddling" in why:
-            why = "a row is longer than 8 MB. Is a quote never closed"
-        if "Expected" in why and "columns, got" in why:
-            why += ". Rows have more or fewer fields than the header. Quote texts that hold a separator or a line end"
         raise DataError(f"{path} cannot be read as {kind}: {why[:500]}. Is it what its ending says?") from error
