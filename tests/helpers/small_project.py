@@ -64,13 +64,13 @@ class Switchboard:
 
     def __init__(self, project: Path) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(120)
+        self._server.settimeout(500)
         (project / "port").write_text(str(self._server.getsockname()[1]))
 
     def take(self) -> tuple[int, int, int, socket.socket]:
         """The next call: seed, the kernel's process, the worker that asked for it, and the line to answer on."""
         line, _ = self._server.accept()
-        line.settimeout(120)
+        line.settimeout(500)
         with line.makefile() as text:
             seed, kernel, parent = map(int, text.readline().split())
         started = psutil.Process(parent)

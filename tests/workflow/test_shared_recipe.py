@@ -29,6 +29,7 @@ for task in $(seq "${array%-*}" "${array#*-}"); do
 done
 wait
 """
+WAIT_S = 500  # a busy machine takes minutes for what takes twenty seconds
 STEPS = {"one": (1, ["x"]), "two": (2, ["x"]), "both": (7, ["$one", "$two"])}
 
 
@@ -63,7 +64,7 @@ def test_jobs_of_an_array_share_out_the_steps_and_each_ends_with_all_of_them(sba
     assert lines.keys() == {1, 2}
     for line in lines.values():
         line.sendall(b"!")
-    assert begun.wait(200) == 0
+    assert begun.wait(WAIT_S) == 0, said(folder)
     runs = finished_runs()
     assert sorted(run.parameters["seed"] for run in runs) == [1, 2, 7]
     assert sorted(path.name for path in results.iterdir()) == sorted(run.id for run in runs)
@@ -82,6 +83,6 @@ def test_the_step_of_a_killed_job_is_done_by_another(sbatch, results):
     assert again[0] == first[0]
     assert again[2] != first[2]
     again[3].sendall(b"!")
-    begun.wait(200)
+    begun.wait(WAIT_S)
     assert sorted(run.parameters["seed"] for run in finished_runs()) == [1, 2, 7]
     assert sum("seed 7" in told for told in said(folder)) == 1
