@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gisttools.common import Options, named_like_a_secret, secret_in
 from gisttools.data import ChunkOptions, FileOptions, ReadOptions, RowGroup, Tiers
@@ -340,7 +340,8 @@ class EvaluateParams(Params, EvaluateOptions, FileOptions):
     )
     files: list[str] = Field(
         ["data/support_intents"],
-        description="your own folders and files: folder, folder#kind, or a file and test_share",
+        description="your own folders and files: folder, folder#kind, or a file and test_share; none where only tasks "
+        "are told",
     )
     guards: list[str] | None = Field(
         None, description="mteb tasks it must not hurt; null: STSBenchmark where it can be reached"
@@ -359,6 +360,16 @@ class EvaluateParams(Params, EvaluateOptions, FileOptions):
     base_url: str | None = GuideOptions.field("base_url")
     key_variable: str = GuideOptions.field("key_variable")
     send_texts: bool = GuideParams.field("send_texts")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_demo_next_to_tasks(cls, told: Any) -> Any:
+        """Who names tasks alone is not asked about the demo's files too: its score would stand in the verdict."""
+        return told | {"files": []} if isinstance(told, dict) and told.get("tasks") and "files" not in told else told
+
+    def changed(self) -> dict[str, Any]:
+        """Next to tasks the files are always told, for nothing told would be none."""
+        return super().changed() | ({"files": self.files} if self.tasks else {})
 
 
 class ReportParams(Params):

@@ -118,3 +118,24 @@ def test_wrong_parameters_leave_no_run(results):
     with pytest.raises(ParameterError):
         run_notebook("finetune", {"epocs": 3})
     assert files_under(results) == []
+
+
+DEMO = ["data/support_intents"]
+
+
+@pytest.mark.parametrize(
+    ("told", "files"),
+    [
+        ({}, DEMO),
+        ({"tasks": []}, DEMO),
+        ({"tasks": ["STS17"]}, []),
+        ({"tasks": ["STS17"], "files": DEMO}, DEMO),
+        ({"tasks": ["STS17"], "files": ["mine"]}, ["mine"]),
+        ({"files": ["mine"]}, ["mine"]),
+    ],
+)
+def test_the_demo_s_files_are_not_scored_next_to_tasks_unless_they_are_named(told, files):
+    params = check_params("evaluate", told)
+    assert params.files == files
+    in_the_notebook = check_params("evaluate", {**check_params("evaluate", {}).model_dump(), **params.changed()})
+    assert check_params("evaluate", params.changed()) == in_the_notebook == params
