@@ -34,7 +34,7 @@ def task(name: str, kind: str) -> Answer:
     from gisttools.cli.task_forms import task_form  # not above: `gisttools --help` is to be quick
 
     path = _write_new(Path(name), lambda path: task_form(kind, path.stem, path.as_posix()))
-    line = f'gisttools run synthesize -p task {path} -p dry_run true -p eval_files "[]" -p labelled_files "[]"'
+    line = f"gisttools run synthesize -p task {path} -p dry_run true"
     return _written(path, "Fill in what is empty", [line])
 
 

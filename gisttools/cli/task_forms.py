@@ -27,7 +27,7 @@ _HEAD = """\
 #
 # Fill in every value that is empty. Then ask for a few rows, and hear what all of them would cost:
 #
-#     gisttools run synthesize -p task {file} -p dry_run true -p eval_files "[]" -p labelled_files "[]"
+#     gisttools run synthesize -p task {file} -p dry_run true
 #
 # Whatever is still empty, or wrong, is listed before anything is paid for. Put texts in quotes: YAML reads a bare  no
 # as false, and a colon or # as its own. Other kinds, and more of the keys: docs/synthesis.md, prompts/README.md.

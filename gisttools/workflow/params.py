@@ -48,6 +48,7 @@ class Params(Options):
     """Base of all parameter models."""
 
     cell: ClassVar[tuple[str, ...]] = ()  # what stands in the notebook's parameters cell, in that order
+    demo: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # whose defaults are the demo's files, and what ends the demo
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -66,6 +67,21 @@ class Params(Options):
     @classmethod
     def names(cls) -> str:
         return f"gisttools parameters {cls.about} lists all."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_demo_among_your_own(cls, told: Any) -> Any:
+        """Who tells something of their own is not held against the demo's files because they told none."""
+        if not isinstance(told, dict):
+            return told
+        fields = cls.model_fields
+        own = {n for n, v in told.items() if n in fields and as_declared(v, fields[n].annotation) != fields[n].default}
+        return told | {name: [] for name, ends in cls.demo.items() if name not in told and own.intersection(ends)}
+
+    def changed(self) -> dict[str, Any]:
+        """As the rooms' options; files in place of the demo's always, for without a word there would be none."""
+        found = super().changed()
+        return found | {name: getattr(self, name) for name, ends in self.demo.items() if set(ends) & found.keys()}
 
     def conflicts(self) -> list[str]:
         """As the rooms' options, and parameters that would do nothing next to the others."""
@@ -205,6 +221,9 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
         "task", "texts", "rows", "attempts", "llm_base_url", "llm_model", "llm_key_variable", "temperature",
         "max_tokens", "concurrency", "guide", "guide_revision", "eval_files", "labelled_files", "seed", "dry_run",
     )  # fmt: skip
+    demo: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
+        ("eval_files", "labelled_files"), ("task", "texts", "documents")
+    )
 
     task: str = Field(_TASK, description="task description (YAML)")
     texts: list[str] = Field(
@@ -241,9 +260,14 @@ class SynthesizeParams(GuideParams, SynthesisOptions, Checks, FileOptions):
     max_tokens: int = LLMOptions.field("max_tokens", 400)
     concurrency: int = LLMOptions.field("concurrency")
     guide: str = Field(MINILM, description="model that checks labels and similarities")
-    eval_files: list[str] = Field(["data/support_intents"], description="folders whose test texts must not occur")
+    eval_files: list[str] = Field(
+        ["data/support_intents"],
+        description="folders whose test texts must not occur; none where a task, texts or documents are told",
+    )
     labelled_files: list[str] = Field(
-        ["data/support_intents"], description="folders with real texts (train), to compare diversity with"
+        ["data/support_intents"],
+        description="folders with real texts (train), to compare diversity with; none where a task, texts or documents "
+        "are told",
     )
     seed: int = SynthesisOptions.field("seed", 7)
     # more of what is asked
@@ -326,6 +350,7 @@ class EvaluateParams(Params, EvaluateOptions, FileOptions):
         "model", "model_revision", "baseline", "baseline_revision", "tasks", "files", "guards", "references", "subsets",
         "allow_overlap", "batch_size", "seed",
     )  # fmt: skip
+    demo: ClassVar[Mapping[str, tuple[str, ...]]] = {"files": ("tasks",)}
 
     model: str | Annotated[list[str], Field(min_length=1)] = Field(
         LATEST,
@@ -360,16 +385,6 @@ class EvaluateParams(Params, EvaluateOptions, FileOptions):
     base_url: str | None = GuideOptions.field("base_url")
     key_variable: str = GuideOptions.field("key_variable")
     send_texts: bool = GuideParams.field("send_texts")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_demo_next_to_tasks(cls, told: Any) -> Any:
-        """Who names tasks alone is not asked about the demo's files too: its score would stand in the verdict."""
-        return told | {"files": []} if isinstance(told, dict) and told.get("tasks") and "files" not in told else told
-
-    def changed(self) -> dict[str, Any]:
-        """Next to tasks the files are always told, for nothing told would be none."""
-        return super().changed() | ({"files": self.files} if self.tasks else {})
 
 
 class ReportParams(Params):

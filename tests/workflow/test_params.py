@@ -121,21 +121,28 @@ def test_wrong_parameters_leave_no_run(results):
 
 
 DEMO = ["data/support_intents"]
+MINE = ["mine"]
 
 
 @pytest.mark.parametrize(
-    ("told", "files"),
+    ("verb", "told", "files"),
     [
-        ({}, DEMO),
-        ({"tasks": []}, DEMO),
-        ({"tasks": ["STS17"]}, []),
-        ({"tasks": ["STS17"], "files": DEMO}, DEMO),
-        ({"tasks": ["STS17"], "files": ["mine"]}, ["mine"]),
-        ({"files": ["mine"]}, ["mine"]),
+        ("evaluate", {}, {"files": DEMO}),
+        ("evaluate", {"tasks": []}, {"files": DEMO}),
+        ("evaluate", {"tasks": ["STS17"]}, {"files": []}),
+        ("evaluate", {"tasks": ["STS17"], "files": DEMO}, {"files": DEMO}),
+        ("evaluate", {"tasks": ["STS17"], "files": MINE}, {"files": MINE}),
+        ("evaluate", {"files": MINE}, {"files": MINE}),
+        ("synthesize", {}, {"eval_files": DEMO, "labelled_files": DEMO}),
+        ("synthesize", {"documents": "None"}, {"eval_files": DEMO, "labelled_files": DEMO}),
+        ("synthesize", {"task": "mine.yaml"}, {"eval_files": [], "labelled_files": []}),
+        ("synthesize", {"task": "mine.yaml", "eval_files": DEMO}, {"eval_files": DEMO, "labelled_files": []}),
+        ("synthesize", {"documents": "read-1"}, {"eval_files": [], "labelled_files": []}),
+        ("synthesize", {"texts": MINE, "labelled_files": MINE}, {"eval_files": [], "labelled_files": MINE}),
     ],
 )
-def test_the_demo_s_files_are_not_scored_next_to_tasks_unless_they_are_named(told, files):
-    params = check_params("evaluate", told)
-    assert params.files == files
-    in_the_notebook = check_params("evaluate", {**check_params("evaluate", {}).model_dump(), **params.changed()})
-    assert check_params("evaluate", params.changed()) == in_the_notebook == params
+def test_the_demo_s_files_are_not_read_next_to_something_of_one_s_own_unless_they_are_named(verb, told, files):
+    params = check_params(verb, told)
+    assert {name: getattr(params, name) for name in files} == files
+    in_the_notebook = check_params(verb, {**check_params(verb, {}).model_dump(), **params.changed()})
+    assert check_params(verb, params.changed()) == in_the_notebook == params
