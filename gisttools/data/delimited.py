@@ -1,7 +1,7 @@
 """Rows of CSV and TSV: what separates their fields, and the rows themselves, by Python's own parser.
 
-Arrow's is three times faster, and reads ahead in threads of its own: they come back to a Python file for as long as the
-interpreter is there, so that a process that is done ends in a crash now and then.
+Arrow's is faster, and reads ahead in threads of its own, which come back to a Python file for as long as the
+interpreter is there: on a busy machine a process that was done with a CSV ended in a crash now and then.
 """
 
 from __future__ import annotations

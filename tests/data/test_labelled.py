@@ -167,7 +167,7 @@ def test_columns_that_are_not_asked_for_take_no_memory(tmp_path):
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert most < 15_000_000, "the file has 20 MB"
+    assert most < 8_000_000, "the file has 20 MB"
 
 
 def test_classes_count_the_largest_first():
@@ -223,7 +223,11 @@ def test_numbers_are_no_texts():
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("t.csv", b"text,label\nhello, you,greeting\n", "line 2: 3 field(s)"),
+        (
+            "t.csv",
+            b"text,label\nhello, you,greeting\n",
+            "more or fewer fields than the header, which has 2.\n  - line 2: 3",
+        ),
         ("t.csv", b"text,label\na,b\nhello, you,greeting\n", "cannot be read as csv"),
         ("t.csv", "text,label\ncafé,a\n".encode("latin-1"), "is not UTF-8: line 2 holds the byte 0xe9"),
         ("t.csv", b"", "cannot be read as csv"),

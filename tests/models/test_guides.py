@@ -149,7 +149,7 @@ def test_nothing_more_is_asked_once_the_answers_cannot_be_kept(tmp_path, monkeyp
 
     def first_only(number, _):
         if number:
-            over.wait(100)
+            over.wait(20)
 
     def full(*_):
         raise OSError("the disk is full")

@@ -124,7 +124,7 @@ def test_a_worker_killed_in_the_middle_of_a_notebook(project, results):
         os.kill(worker, signal.SIGKILL)
         orphan.sendall(b"!")  # even if its work is done now, its run must not count
         _, _, other, line = board.take()
-        watched.wait(200)
+        watched.wait(60)
         line.sendall(b"!")
         (run,) = done.result(200)
     board.close()
@@ -153,7 +153,7 @@ def test_hosts_reached_by_ssh(ssh_server):
         with pytest.raises(ParameterError, match="has GPU=1"):
             workers.submit(os.getpid, resources={"GPU": 1})
     assert os.getpid() not in pids
-    assert psutil.wait_procs(there, timeout=200)[1] == []
+    assert psutil.wait_procs(there, timeout=60)[1] == []
 
 
 def test_a_file_of_hosts(tmp_path):
@@ -216,7 +216,7 @@ def ssh_server(tmp_path_factory, monkeypatch):
     told: dict[str, int] = {}
     threading.Thread(target=loop.run_forever, daemon=True).start()
     asyncio.run_coroutine_threadsafe(serve(), loop)
-    assert ready.wait(200)
+    assert ready.wait(30)
     public = key.export_public_key().decode().strip()
     (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{told['port']} {public}\n")
     yield f"me@127.0.0.1:{told['port']}"

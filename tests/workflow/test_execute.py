@@ -145,7 +145,7 @@ def test_a_killed_run_is_unfinished_and_is_replaced_by_the_next(project, results
             os.killpg(process.pid, signal.SIGKILL)
             for kernel in kernels:
                 kernel.kill()
-        psutil.wait_procs(kernels, timeout=200)
+        psutil.wait_procs(kernels, timeout=30)
     (killed,) = results.glob("convert-*")
     assert (killed / "half.partial").exists()
     assert finished_runs() == []

@@ -119,8 +119,8 @@ def test_ctrl_c_ends_kernel_and_server_and_says_one_line(tmp_path, results):
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == 2  # the kernel and its server
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=300)
-    _, alive = psutil.wait_procs(children, timeout=200)
+        said, _ = process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=10)
     calls.close()
     assert (process.returncode, alive) == (130, [])
     assert "stopped" in said

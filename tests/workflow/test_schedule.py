@@ -94,7 +94,7 @@ def test_a_run_whose_process_is_killed_is_done_again_and_its_kernel_dies(project
     os.kill(worker, signal.SIGKILL)
     orphan.sendall(b"!")  # even if its work is done now, its run must not count
     _, other, _, line = board.take()
-    watched.wait(200)
+    watched.wait(60)
     line.sendall(b"!")
     (run,) = done.result(200)
     assert other != kernel
@@ -119,8 +119,8 @@ def test_when_the_command_is_stopped_its_processes_and_kernels_end(project, call
         family = psutil.Process(p.pid).children(recursive=True)
         assert {kernel, worker} <= {f.pid for f in family}
         p.send_signal(how)
-        _, told = p.communicate(timeout=300)
-    assert psutil.wait_procs(family, timeout=200)[1] == []
+        _, told = p.communicate(timeout=60)
+    assert psutil.wait_procs(family, timeout=60)[1] == []
     assert "Traceback" not in told
     assert p.returncode == (-9 if how == signal.SIGKILL else 130)
     assert finished_runs() == []

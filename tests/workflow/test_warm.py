@@ -84,7 +84,7 @@ def test_runs_go_on_when_the_server_is_killed_and_with_another_environment_have_
         third = run_notebook("convert", {"seed": 3})
         servers = [process for process in psutil.Process().children() if process not in others]
     assert len({starter(run) for run in (first, second, third)}) == 3
-    assert psutil.wait_procs(servers, timeout=200)[1] == []
+    assert psutil.wait_procs(servers, timeout=10)[1] == []
     monkeypatch.setenv(warm.SWITCH, "0")
     with warm.kept():
         assert starter(run_notebook("convert", {"seed": 4})) == f"of {os.getpid()}\n"
@@ -105,8 +105,8 @@ def test_all_end_with_the_process_that_asked(project, calls, how):
         assert (runner, [process.pid for process in family][1:]) == (command.pid, [kernel])  # the first is the server
         command.send_signal(how)
         line.sendall(b"!")  # even if its work is done now, its run must not count
-        said, _ = command.communicate(timeout=300)
-    assert psutil.wait_procs(family, timeout=200)[1] == []
+        said, _ = command.communicate(timeout=60)
+    assert psutil.wait_procs(family, timeout=30)[1] == []
     assert "Traceback" not in said
     assert finished_runs() == []
 

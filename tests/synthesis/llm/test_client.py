@@ -350,7 +350,7 @@ def test_what_is_under_way_when_the_run_fails_still_arrives_and_is_kept(tmp_path
 
     def answer(_, body):
         if body["messages"][0]["content"] == "slow":
-            first.wait(100)
+            first.wait(10)
         elif body["messages"][0]["content"] == "bad":
             threading.Timer(0.2, first.set).start()
             return refusal(401)
@@ -370,7 +370,7 @@ def test_a_request_that_cannot_be_sent_loses_nothing_of_what_is_under_way(tmp_pa
     def answer(_, body):
         if body["messages"][0]["content"] == "slow":
             threading.Timer(0.2, first.set).start()
-            first.wait(100)
+            first.wait(10)
         return good()
 
     with Server(answer) as server:
